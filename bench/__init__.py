@@ -1,0 +1,1 @@
+"""Benchmarks and experiments of gptcore; run with `pytest --benchmark-only` from the checkout."""

@@ -1,0 +1,307 @@
+"""The result format: one JSON object a line, every key with its unit and its check.
+
+Standard library only, so that a report can be rendered where torch is not installed. A record is
+one of three things, named by its key `record`: a finished "case", the "environment" it ran in, or
+a "skip" (what did not run, and why). What is unknown is null; NaN and infinity are refused.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+SCHEMA_VERSION = 1
+HISTORY = {1: "first version"}
+
+LEDGER_NAME = "records.jsonl"
+RUN_NAME = "run.json"
+LATEST_NAME = "latest"
+"""Text file in `results/` that holds the path of the newest run."""
+
+Record = dict[str, Any]
+INF = math.inf
+
+
+@dataclass(frozen=True)
+class Key:
+    """What one metric means: its unit, one line of explanation, and the values allowed."""
+
+    unit: str
+    meaning: str
+    low: float = 0.0
+    high: float = INF
+    whole: bool = False
+
+
+def _count(meaning: str) -> Key:
+    return Key("count", meaning, whole=True)
+
+
+def _seconds(meaning: str) -> Key:
+    return Key("s", meaning)
+
+
+def _share(meaning: str) -> Key:
+    return Key("fraction", meaning, high=1.0)
+
+
+# Coverage metrics stand three times: as observed, as `expected_…` and, where theory has a standard
+# deviation, as `z_…`.
+_COVERAGE = {
+    "missed_targets": Key("targets", "targets that no window showed"),
+    "missed_edge": Key("targets", "of these, within block_size of an end"),
+    "missed_interior": Key("targets", "of these, the others"),
+    "repeated_windows": Key("windows", "draws less distinct starts"),
+    "visits_mean": Key("visits", "mean number of times a target was shown"),
+    "visits_sd": Key("visits", "standard deviation over targets of that number"),
+    "gaps": Key("gaps", "runs of missed targets between visited ones"),
+    "alignment_coverage": _share("distinct starts over possible starts"),
+}
+
+METRICS: dict[str, Key] = {
+    # timing (bench_model)
+    "time_s": _seconds("wall time of one call, median over rounds"),
+    "time_min_s": _seconds("fastest round"),
+    "time_max_s": _seconds("slowest round"),
+    "rounds": _count("timed calls"),
+    "warmup_rounds": _count("calls made before timing, until the time was steady"),
+    "warmup_s": _seconds("time spent on them"),
+    "data_s": _seconds("assembling the batch, median over rounds"),
+    "forward_s": _seconds("forward pass inside one real step, median over rounds"),
+    "loss_s": _seconds("cross-entropy inside one real step, median over rounds"),
+    "backward_s": _seconds("backward pass inside one real step, median over rounds"),
+    "optimizer_s": _seconds("clipping and update inside one real step, median over rounds"),
+    "tokens_per_s": Key("tokens/s", "tokens of the batch over time_s"),
+    "flops": Key("FLOP", "matrix-multiplication FLOPs of one call, by formula"),
+    "flops_per_s": Key("FLOP/s", "flops over time_s"),
+    "mfu": Key("fraction", "flops_per_s over this machine's measured GEMM peak, same precision"),
+    "n_params": _count("parameters of the model, tied weights once"),
+    # the machine's ceilings (environment)
+    "gemm_fp32_flops_per_s": Key("FLOP/s", "best fp32 matrix product at the model's shapes"),
+    "gemm_bf16_flops_per_s": Key("FLOP/s", "best bf16 matrix product at the model's shapes"),
+    "copy_bytes_per_s": Key("B/s", "copy of 256 MiB into reused memory, bytes copied"),
+    "reference_speed": Key("ratio", "measured speed over the reference machine's"),
+    # coverage
+    "n_tokens": _count("tokens of the whole text"),
+    "train_tokens": _count("tokens of the train part"),
+    "test_tokens": _count("tokens of the test part"),
+    "draws": _count("windows drawn"),
+    "steps": _count("batches drawn or updates made"),
+    "epochs": Key("epoch-equivalents", "draws * block_size / (train_tokens - 1)"),
+    **_COVERAGE,
+    **{f"expected_{name}": key for name, key in _COVERAGE.items()},
+    "sd_missed_targets": Key("targets", "exact standard deviation of missed_targets"),
+    "z_missed_targets": Key("sd", "(observed - expected) / sd", low=-INF),
+    "visits_min": _count("fewest times that a target was shown"),
+    "visits_max": _count("most times that a target was shown"),
+    "visits_gini": _share("Gini coefficient of the visits"),
+    "longest_gap": _count("longest run of missed targets"),
+    # convergence
+    "vocab_size": _count("size of the vocabulary that the model uses"),
+    "initial_test_loss": Key("nats/token", "loss on the whole test part before training"),
+    "final_test_loss": Key("nats/token", "loss on the whole test part after training"),
+    "final_test_loss_low": Key("nats/token", "lower end of its 95 % block-bootstrap interval"),
+    "final_test_loss_high": Key("nats/token", "upper end of its 95 % block-bootstrap interval"),
+    "bits_per_byte": Key("bits/byte", "final_test_loss per byte of the test text"),
+    "unigram_test_loss": Key("nats/token", "loss of add-one unigram counts of the train part"),
+    "final_train_loss": Key("nats/token", "mean training loss over the last tenth of the steps"),
+    "train_tokens_per_s": Key("tokens/s", "training speed, evaluation excluded"),
+    # paired comparison of two samplers
+    "n_seeds": _count("paired seeds"),
+    "difference": Key("nats/token", "mean of loss(a) - loss(b) over paired seeds", low=-INF),
+    "difference_low": Key("nats/token", "lower end of its 95 % t interval", low=-INF),
+    "difference_high": Key("nats/token", "upper end of its 95 % t interval", low=-INF),
+    "sd_difference": Key("nats/token", "standard deviation of the paired differences"),
+    "p_value": _share("exact two-sided sign-flip test"),
+    "p_adjusted": _share("the same, adjusted for all comparisons of the corpus (Holm)"),
+    "margin": Key("nats/token", "difference below which two samplers count as equal"),
+    "p_equivalence": _share("two one-sided t tests against the margin"),
+}
+
+SAMPLES = {
+    "time_s", "data_s", "forward_s", "loss_s", "backward_s", "optimizer_s", "difference",
+}  # fmt: skip
+
+SERIES: dict[str, tuple[str, ...]] = {
+    "loss_curve": ("step", "tokens", "epochs", "loss"),
+    "test_curve": ("step", "tokens", "epochs", "loss"),
+    "generated": ("when", "prompt", "text"),
+    "visits_histogram": ("visits", "targets"),
+    "visits_by_position": (
+        "bin_start", "bin_stop", "visits_mean", "visits_min", "visits_max", "missed",
+    ),
+    "coverage_curve": ("step", "epochs", "covered", "expected"),
+}  # fmt: skip
+
+# Every key of a record with the types allowed for its value.
+FIELDS: dict[str, tuple[type, ...]] = {
+    "schema_version": (int,),
+    "record": (str,),
+    "case": (str, type(None)),
+    "group": (str, type(None)),
+    "params": (dict,),
+    "status": (str,),
+    "reason": (str, type(None)),
+    "metrics": (dict,),
+    "samples": (dict,),
+    "series": (dict,),
+    "environment": (str,),
+    "facts": (dict,),
+    "started_at": (str,),
+    "duration_s": (int, float, type(None)),
+    "seed": (int, type(None)),
+    "command": (str,),
+    "commit": (str, type(None)),
+}
+STATUS = {"case": {"ok", "failed"}, "environment": {"ok"}, "skip": {"skipped"}}
+CASE_ID = re.compile(r"\w+::\w+(\[[^\n]*\])?")
+
+
+def _check_number(name: str, value: object, key: Key) -> None:
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ValueError(f"metric {name} is {value!r}: it must be a number or null")
+    if not math.isfinite(value) or not key.low <= value <= key.high:
+        raise ValueError(f"metric {name} is {value} {key.unit}: allowed is {key.low} to {key.high}")
+    if key.whole and value != int(value):
+        raise ValueError(f"metric {name} is {value}: it must be a whole number")
+
+
+def _check_samples(name: str, values: object) -> None:
+    if name not in SAMPLES:
+        raise ValueError(f"unknown samples {name!r}: add the name to bench/record.py")
+    if not isinstance(values, list):
+        raise ValueError(f"samples {name} must be a list")
+    for value in values:
+        if value is None:
+            raise ValueError(f"samples {name} hold null: leave out what was not measured")
+        _check_number(name, value, METRICS[name])
+
+
+def _check_series(name: str, rows: object) -> None:
+    if name not in SERIES:
+        raise ValueError(f"unknown series {name!r}: add it to bench/record.py")
+    if not isinstance(rows, list):
+        raise ValueError(f"series {name} must be a list of rows")
+    for row in rows:
+        if not isinstance(row, dict) or tuple(row) != SERIES[name]:
+            raise ValueError(f"a row of series {name} must have the columns {SERIES[name]}")
+        for column, value in row.items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ValueError(f"series {name}: {column} is {value}; use null for unknown")
+
+
+def validate(record: object) -> Record:
+    """Return `record` if it keeps the format.
+
+    Raises:
+        ValueError: a key is missing, unknown, of a wrong type or outside its range.
+    """
+    if not isinstance(record, dict):
+        raise ValueError(f"a record is a JSON object, got {type(record).__name__}")
+    if record.keys() != FIELDS.keys():
+        odd = sorted(record.keys() ^ FIELDS.keys())
+        raise ValueError(f"keys missing or unknown: {', '.join(odd)}")
+    for name, types in FIELDS.items():
+        value = record[name]
+        if not isinstance(value, types) or isinstance(value, bool):
+            allowed = " or ".join(t.__name__ for t in types)
+            raise ValueError(f"{name} is {value!r}: it must be {allowed}")
+    if record["status"] not in STATUS.get(record["record"], ()):
+        raise ValueError(f"record {record['record']!r} with status {record['status']!r}")
+    if record["record"] != "environment" and not CASE_ID.fullmatch(record["case"] or ""):
+        raise ValueError(f"case id {record['case']!r} is not module::test[params]")
+    if record["status"] != "ok" and not record["reason"]:
+        raise ValueError(f"{record['case']} is {record['status']} without a reason")
+    duration = record["duration_s"]
+    if duration is not None and not 0 <= duration < INF:
+        raise ValueError(f"duration_s is {duration}: it must be finite and not negative")
+    datetime.fromisoformat(record["started_at"])
+    for name, value in record["metrics"].items():
+        if name not in METRICS:
+            raise ValueError(f"unknown metric {name!r}: add it to bench/record.py")
+        _check_number(name, value, METRICS[name])
+    for name, values in record["samples"].items():
+        _check_samples(name, values)
+    for name, rows in record["series"].items():
+        _check_series(name, rows)
+    return record
+
+
+def upgrade(record: Record) -> Record:
+    """Bring a record of an older schema version to the present one.
+
+    Raises:
+        ValueError: the version is unknown here.
+    """
+    version = record.get("schema_version")
+    if version != SCHEMA_VERSION:
+        known = ", ".join(map(str, HISTORY))
+        raise ValueError(f"schema version {version!r} is unknown here (known: {known}): update")
+    return record
+
+
+def dumps(record: Record) -> str:
+    """Return the one line (without its end) that stands for a valid record."""
+    return json.dumps(validate(record), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def loads(line: str) -> Record:
+    """Parse, upgrade and check one line.
+
+    Raises:
+        ValueError: not JSON, or not a record.
+    """
+    parsed = json.loads(line, parse_constant=_refuse_constant)
+    if not isinstance(parsed, dict):
+        raise ValueError(f"a record is a JSON object, got {type(parsed).__name__}")
+    return validate(upgrade(parsed))
+
+
+def read_ledger(folder: Path) -> tuple[list[Record], list[str]]:
+    """Read the records of one run.
+
+    A line that cannot be read (cut in the middle, say) costs that record alone and one warning. Of
+    several records of one case, the last one stands.
+
+    Args:
+        folder: a results folder.
+
+    Returns:
+        The records in the order of the file, and the warnings.
+
+    Raises:
+        ValueError: there is no ledger in `folder`.
+    """
+    path = folder / LEDGER_NAME
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise ValueError(
+            f"{folder} is not a results folder: cannot read {LEDGER_NAME} ({error.strerror})"
+        ) from None
+    records: dict[str, Record] = {}
+    warnings = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            record = loads(line.decode())
+        except (ValueError, RecursionError) as error:
+            text = str(error).splitlines()[0]
+            warnings.append(f"{path.name} line {number} cannot be read and is left out: {text}")
+            continue
+        name = record["case"] or record["environment"]
+        records.pop(name, None)
+        records[name] = record
+    return list(records.values()), warnings
