@@ -1,0 +1,83 @@
+"""The token stream, and the checks on whole numbers and ids that the data side shares."""
+
+import operator
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, SupportsIndex
+
+import numpy as np
+import numpy.typing as npt
+
+from gptcore import tokenizer
+
+Ids = npt.NDArray[np.int64]
+
+
+def check_whole(name: str, value: SupportsIndex, *, at_least: int = 1) -> int:
+    """Return `value` as an int.
+
+    Raises:
+        ValueError: it is not a whole number (booleans are not), or less than `at_least`.
+    """
+    try:
+        whole = None if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        whole = None
+    if whole is None or whole < at_least:
+        raise ValueError(f"{name} is {value!r}: give a whole number of at least {at_least}")
+    return whole
+
+
+def check_ids(ids: Sequence[int] | npt.NDArray[Any], vocab_size: int) -> Ids:
+    """Return token ids as a contiguous int64 array of shape (N,), unchanged in value.
+
+    Raises:
+        ValueError: they are not flat, empty, not integers, or outside [0, vocab_size).
+    """
+    vocab_size = check_whole("vocab_size", vocab_size)
+    array = np.asarray(ids)
+    if array.ndim != 1 or array.size == 0:
+        raise ValueError(f"token ids have shape {array.shape}: give a flat sequence, not empty")
+    if array.dtype.kind not in "iu":
+        raise ValueError(f"token ids are {array.dtype}: give integers, as a tokenizer returns them")
+    low, high = array.min(), array.max()
+    if low < 0 or high >= vocab_size:
+        raise ValueError(
+            f"token ids go from {low} to {high}: they must lie in [0, {vocab_size}); "
+            "use the vocabulary that encoded them"
+        )
+    return np.ascontiguousarray(array, dtype=np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class TokenStream:
+    """Token ids in reading order.
+
+    Attributes:
+        ids: int64 of shape (N,), each in [0, vocab_size).
+        vocab_size: number of ids that the vocabulary has.
+        n_bytes: length of the text in UTF-8, in bytes; None where it is not known.
+    """
+
+    ids: Ids
+    vocab_size: int
+    n_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ids", check_ids(self.ids, self.vocab_size))
+        if self.n_bytes is not None:
+            check_whole("n_bytes", self.n_bytes)
+
+    @classmethod
+    def from_text(cls, text: str) -> "TokenStream":
+        """Return the GPT-2 tokens of `text`."""
+        return cls(tokenizer.encode(text), tokenizer.VOCAB_SIZE, len(text.encode()))
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def compact(self) -> "tuple[TokenStream, tokenizer.CompactVocabulary]":
+        """Return the stream in the vocabulary of the GPT-2 ids that occur, and that vocabulary."""
+        vocabulary = tokenizer.CompactVocabulary.from_ids(self.ids)
+        stream = TokenStream(vocabulary.encode(self.ids), vocabulary.size, self.n_bytes)
+        return stream, vocabulary
