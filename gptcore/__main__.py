@@ -1,0 +1,8 @@
+"""`python -m gptcore` is the command `gptcore`."""
+
+import sys
+
+from gptcore.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

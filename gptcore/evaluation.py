@@ -1,0 +1,175 @@
+"""The loss on a text, every target scored exactly once.
+
+Shapes: N tokens in the text, T tokens in a window, B windows in a batch. Token 0 is never a target.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gptcore.devices import autocast
+from gptcore.loss import token_losses
+from gptcore.model import GPT, check_int
+
+RESAMPLES = 2000
+FEWEST_BLOCKS = 4  # below that, a resampled text is little more than the text itself
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Loss of a model on a text.
+
+    Attributes:
+        loss_nats_per_token: mean over all targets.
+        bits_per_byte: the same information per byte of text; None where bytes are unknown.
+        n_targets: N - 1.
+        interval_95: of `loss_nats_per_token`, by `mean_interval`; None for a short text.
+    """
+
+    loss_nats_per_token: float
+    bits_per_byte: float | None
+    n_targets: int
+    interval_95: tuple[float, float] | None
+
+
+def evaluate(
+    model: GPT,
+    ids: Tensor,
+    *,
+    block_size: int,
+    batch_size: int = 16,
+    device: torch.device,
+    n_bytes: int | None,
+    precision: str = "fp32",
+    seed: int = 0,
+) -> Evaluation:
+    """Score every target of a text once and return the loss with its interval.
+
+    Args:
+        model: on `device`.
+        ids: (N,), int64, N > T.
+        block_size: T, the longest context, at most that of the model.
+        batch_size: B; it decides the speed, not the result.
+        device: of the model.
+        n_bytes: length of the text in bytes, for `bits_per_byte`.
+        precision: one of `devices.PRECISIONS`.
+        seed: of the bootstrap.
+
+    Raises:
+        ValueError: an argument is outside its range.
+    """
+    if n_bytes is not None:
+        check_int("n_bytes", n_bytes, minimum=1)
+    losses = sweep_losses(
+        model,
+        ids,
+        block_size=block_size,
+        batch_size=batch_size,
+        device=device,
+        precision=precision,
+    ).double()
+    total_bits = losses.sum().item() / math.log(2)
+    return Evaluation(
+        loss_nats_per_token=losses.mean().item(),
+        bits_per_byte=None if n_bytes is None else total_bits / n_bytes,
+        n_targets=len(losses),
+        interval_95=mean_interval(losses.numpy(), block_len=block_size, seed=seed),
+    )
+
+
+def sweep_losses(
+    model: GPT,
+    ids: Tensor,
+    *,
+    block_size: int,
+    batch_size: int = 16,
+    device: torch.device,
+    precision: str = "fp32",
+    stride: int | None = None,
+) -> Tensor:
+    """Return the loss of every target 1 … N - 1 in order: (N - 1,), float32, nats, on the CPU.
+
+    A window of T tokens moves by `stride`, the last one ends with the text, and each scores the
+    targets that no window before it has: beyond the first window a target is predicted from at
+    least T - stride + 1 tokens.
+
+    Args:
+        model: on `device`; its training or evaluation mode is kept.
+        ids: (N,), int64, N > T.
+        block_size: T, at most that of the model.
+        batch_size: B.
+        device: of the model.
+        precision: one of `devices.PRECISIONS`.
+        stride: in [1, T]; None: T / 2, rounded up.
+
+    Raises:
+        ValueError: an argument is outside its range.
+    """
+    check_int("block_size", block_size, minimum=1)
+    check_int("batch_size", batch_size, minimum=1)
+    stride = (block_size + 1) // 2 if stride is None else stride
+    check_int("stride", stride, minimum=1)
+    if stride > block_size:
+        raise ValueError(f"stride is {stride}; it must be at most block_size = {block_size}")
+    if ids.dim() != 1 or ids.dtype != torch.int64 or len(ids) <= block_size:
+        raise ValueError(
+            f"ids are {ids.dtype} of shape {tuple(ids.shape)}; they must be one row of more than "
+            f"block_size = {block_size} int64 ids: use a longer text or a smaller block_size"
+        )
+    windows = ids.unfold(0, block_size + 1, 1)  # (N - T, T + 1), a view
+    last = len(windows) - 1
+    starts = torch.tensor([*range(0, last, stride), last])
+    scored = torch.cat([torch.tensor([0]), starts[:-1] + block_size])  # targets before each window
+    is_new = starts[:, None] + torch.arange(block_size) >= scored[:, None]  # (windows, T)
+    pieces = []
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode(), autocast(device, precision):
+            for first in range(0, len(starts), batch_size):
+                chosen = slice(first, first + batch_size)
+                batch = windows[starts[chosen]].to(device)
+                losses = token_losses(model, batch[:, :-1], batch[:, 1:])
+                pieces.append(losses.cpu()[is_new[chosen]])
+    finally:
+        model.train(was_training)
+    return torch.cat(pieces)
+
+
+def mean_interval(
+    losses: np.ndarray, *, block_len: int, seed: int = 0
+) -> tuple[float, float] | None:
+    """Return a 95 % interval of the mean of dependent values, by moving-block bootstrap.
+
+    Künsch, Ann. Statist. 17 (1989): texts are rebuilt from random runs of neighbouring values, so
+    that the dependence inside a run is kept. A run is `block_len` values, which has to be at least
+    the context length T, or n ** (1/3) where that is more. The interval is the 2.5 % and 97.5 %
+    quantiles, moved so that its resamples are centred on the mean of `losses`. It is about this
+    text, not about other texts, and with few runs it is too narrow.
+
+    Args:
+        losses: (n,), in the order of the text.
+        block_len: fewest values in a run, at least 1.
+        seed: of the resampling.
+
+    Returns:
+        Lower and upper end, or None when n is less than 4 runs.
+    """
+    check_int("block_len", block_len, minimum=1)
+    check_int("seed", seed, minimum=0)
+    n = len(losses)
+    length = max(block_len, math.ceil(n ** (1 / 3)))
+    if n < FEWEST_BLOCKS * length:
+        return None
+    sums = np.concatenate([[0.0], np.cumsum(losses, dtype=np.float64)])
+    n_full, rest = divmod(n, length)
+    generator = np.random.default_rng(seed)
+    starts = generator.integers(0, n - length + 1, size=(RESAMPLES, n_full + 1))
+    lengths = np.array([length] * n_full + [rest])
+    means = (sums[starts + lengths] - sums[starts]).sum(axis=1) / n
+    expected_run = (sums[length:] - sums[:-length]).mean() / length
+    ends = np.quantile(means - expected_run, [0.025, 0.975]) + sums[-1] / n
+    return float(ends[0]), float(ends[1])

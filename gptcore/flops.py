@@ -1,0 +1,75 @@
+"""Parameters and floating-point operations of a GPT: pure functions of its config.
+
+A multiply-add counts as 2. Matrix products only: look-ups, norms, softmax, GELU and the optimizer
+are left out. Attention counts all T × T scores, as `torch.utils.flop_counter` does, although the
+causal mask hides half of them and fused kernels skip part of that half.
+"""
+
+from gptcore.model import ModelConfig, check_int
+
+
+def n_params(config: ModelConfig) -> int:
+    """Return the number of parameters; the matrix shared by embedding and head counts once."""
+    width = config.n_embd
+    norm = 2 * width
+    attention = norm + (width + 1) * 3 * width + (width + 1) * width
+    mlp = norm + (width + 1) * 4 * width + (4 * width + 1) * width if config.mlp else 0
+    positions = config.block_size * width if config.positions else 0
+    embeddings = config.vocab_size * width + positions
+    return embeddings + config.n_layer * (attention + mlp) + norm
+
+
+def matmul_weights(config: ModelConfig) -> int:
+    """Return how many weights each token is multiplied with, those of the tied head included."""
+    block = (12 if config.mlp else 4) * config.n_embd**2
+    return config.n_layer * block + config.vocab_size * config.n_embd
+
+
+def flops_per_token(config: ModelConfig, context_len: int) -> int:
+    """Return training FLOPs (forward + backward) for one token.
+
+    6 per matmul weight plus 12 * n_layer * n_embd * context_len for attention (PaLM,
+    arXiv:2204.02311, appendix B): backward costs twice the forward pass.
+
+    Args:
+        config: model shape.
+        context_len: tokens attended to, in [1, config.block_size].
+
+    Returns:
+        FLOPs; a multiply-add counts as 2.
+
+    Raises:
+        ValueError: `context_len` is outside that range.
+    """
+    _check_length("context_len", context_len, config)
+    return 6 * matmul_weights(config) + 12 * config.n_layer * config.n_embd * context_len
+
+
+def training_flops(config: ModelConfig, batch_size: int, block_size: int) -> int:
+    """Return the FLOPs of forward and backward over one batch; arguments as `forward_flops`."""
+    check_int("batch_size", batch_size, minimum=1)
+    _check_length("block_size", block_size, config)
+    return batch_size * block_size * flops_per_token(config, block_size)
+
+
+def forward_flops(config: ModelConfig, batch_size: int, block_size: int) -> int:
+    """Return the FLOPs of one forward pass, a third of `training_flops`.
+
+    Args:
+        config: model shape.
+        batch_size: sequences, at least 1.
+        block_size: tokens in each, in [1, config.block_size].
+
+    Raises:
+        ValueError: `batch_size` or `block_size` is outside its range.
+    """
+    return training_flops(config, batch_size, block_size) // 3
+
+
+def _check_length(name: str, value: int, config: ModelConfig) -> None:
+    check_int(name, value, minimum=1)
+    if value > config.block_size:
+        raise ValueError(
+            f"{name} is {value}; this model reads at most block_size = {config.block_size}: "
+            "shorten it or give the model a larger block_size"
+        )

@@ -1,0 +1,152 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from gptcore import checkpoints
+from gptcore.checkpoints import (
+    latest_checkpoint,
+    load_checkpoint,
+    model_from_checkpoint,
+    remove_checkpoints_after,
+    restore_checkpoint,
+    save_checkpoint,
+    write_atomically,
+)
+from gptcore.loss import next_token_loss
+from gptcore.model import GPT, ModelConfig
+
+CONFIG = ModelConfig(vocab_size=17, block_size=8, n_layer=1, n_head=2, n_embd=16)
+IDS = torch.arange(8)[None]
+FINGERPRINT = {"corpus": "abc", "train": {"seed": 0}, "splits": (1, 2)}
+
+
+def trained(steps: int) -> tuple[GPT, torch.optim.Optimizer]:
+    model = GPT(CONFIG)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    for _ in range(steps):
+        update(model, optimizer)
+    return model, optimizer
+
+
+def update(model: GPT, optimizer: torch.optim.Optimizer) -> float:
+    optimizer.zero_grad()
+    loss = next_token_loss(model, IDS, IDS)
+    loss.backward()
+    optimizer.step()
+    return loss.item()
+
+
+def save(directory: Path, *steps: int) -> None:
+    for step in steps:
+        save_checkpoint(directory, step, *trained(step), FINGERPRINT)
+
+
+def flip_a_weight(path: Path) -> None:
+    """Change one byte in the middle of the largest record, as failing disks do."""
+    content = bytearray(path.read_bytes())
+    weight = trained(2)[0].lm_head.weight.detach().numpy().tobytes()
+    position = content.index(weight) + len(weight) // 2
+    content[position] ^= 1
+    path.write_bytes(content)
+
+
+def test_training_goes_on_from_a_checkpoint_as_if_it_had_not_stopped(tmp_path):
+    model, optimizer = trained(3)
+    save_checkpoint(tmp_path, 3, model, optimizer, FINGERPRINT)
+    expected = [update(model, optimizer) for _ in range(3)]
+    model, optimizer = trained(0)
+    assert restore_checkpoint(load_checkpoint(tmp_path), model, optimizer, FINGERPRINT) == 3
+    assert [update(model, optimizer) for _ in range(3)] == expected
+
+
+def test_the_model_can_be_had_without_knowing_its_shape(tmp_path):
+    save(tmp_path, 2)
+    model = model_from_checkpoint(load_checkpoint(tmp_path))
+    assert model.config == CONFIG
+    assert torch.equal(model(IDS), trained(2)[0](IDS))
+
+
+def test_the_newest_two_are_kept(tmp_path):
+    save(tmp_path, 1, 2, 3)
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["step-00000002.pt", "step-00000003.pt"]
+    assert latest_checkpoint(tmp_path) == tmp_path / "step-00000003.pt"
+
+
+def test_a_folder_without_checkpoints_has_no_latest(tmp_path):
+    assert latest_checkpoint(tmp_path / "absent") is None
+    assert load_checkpoint(tmp_path) is None
+
+
+@pytest.mark.parametrize("damage", [flip_a_weight, lambda path: path.write_bytes(b"")])
+def test_the_one_before_is_loaded_when_the_newest_is_damaged(tmp_path, damage):
+    save(tmp_path, 1, 2)
+    damage(tmp_path / "step-00000002.pt")
+    with pytest.warns(UserWarning, match=r"step-00000002\.pt is damaged"):
+        assert load_checkpoint(tmp_path)["step"] == 1
+
+
+def test_nothing_but_damaged_checkpoints_is_an_error(tmp_path):
+    save(tmp_path, 1)
+    (tmp_path / "step-00000001.pt").write_bytes(b"")
+    with (
+        pytest.warns(UserWarning, match="damaged"),
+        pytest.raises(ValueError, match=r"all checkpoints .* are damaged"),
+    ):
+        load_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("error", [MemoryError, PermissionError])
+def test_a_checkpoint_that_cannot_be_read_now_is_not_called_damaged(tmp_path, monkeypatch, error):
+    def fail(path: Path) -> None:
+        raise error
+
+    save(tmp_path, 1, 2)
+    monkeypatch.setattr(checkpoints, "_read_checkpoint", fail)
+    with pytest.raises(error):
+        load_checkpoint(tmp_path)
+
+
+def test_another_fingerprint_is_refused_and_every_difference_named(tmp_path):
+    save(tmp_path, 1)
+    model, optimizer = trained(0)
+    other = {"corpus": "abd", "train": {"seed": 1}, "splits": (1, 2), "extra": True}
+    message = (
+        r"corpus is 'abc' there and 'abd' here; extra is None there and True here; "
+        r"train\.seed is 0 there and 1 here; resume with the same"
+    )
+    with pytest.raises(ValueError, match=message):
+        restore_checkpoint(load_checkpoint(tmp_path), model, optimizer, other)
+    assert torch.equal(model(IDS), GPT(CONFIG)(IDS))
+
+
+def test_a_checkpoint_of_another_shape_does_not_load(tmp_path):
+    save(tmp_path, 1)
+    model = GPT(replace(CONFIG, n_embd=32))
+    optimizer = torch.optim.AdamW(model.parameters())
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        restore_checkpoint(load_checkpoint(tmp_path), model, optimizer, FINGERPRINT)
+
+
+def test_checkpoints_after_a_step_are_removed(tmp_path):
+    save(tmp_path, 1, 2)
+    remove_checkpoints_after(tmp_path, 1)
+    assert latest_checkpoint(tmp_path) == tmp_path / "step-00000001.pt"
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+
+    def fail(file) -> None:
+        file.write(b"new")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        write_atomically(path, fail)
+    assert path.read_bytes() == b"old"
+    write_atomically(path, lambda file: file.write(b"new"))
+    assert path.read_bytes() == b"new"
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]

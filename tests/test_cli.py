@@ -1,0 +1,200 @@
+import json
+import subprocess
+import sys
+
+import pytest
+
+from gptcore.cli import COMMANDS, PRESET_NAMES, main
+from gptcore.model import PRESETS
+
+TINY = ("--n-layer", "1", "--n-head", "2", "--n-embd", "8", "--block-size", "16",
+        "--batch-size", "2")  # fmt: skip
+
+
+@pytest.fixture
+def book(tmp_path):
+    path = tmp_path / "book.txt"
+    path.write_text("\r\n".join(f"The {i}th sheep jumped over the fence." for i in range(300)))
+    return str(path)
+
+
+@pytest.fixture
+def gptcore(capsys):
+    """Run the command; return its exit code, its JSON (or None) and what it said."""
+
+    def run(*argv):
+        try:
+            code = main([*map(str, argv)])
+        except SystemExit as stop:
+            code = stop.code
+        captured = capsys.readouterr()
+        out = json.loads(captured.out) if "--json" in argv and code == 0 else captured.out
+        return code, out, captured.err
+
+    return run
+
+
+def test_plan_of_the_worked_case(gptcore):
+    code, found, _ = gptcore(
+        "plan", "--tokens", 142515, "--block-size", 256, "--batch-size", 16, "--steps", 501,
+        "--sampler", "random_replacement", "--json",
+    )  # fmt: skip
+    assert code == 0
+    assert found["expected_missed_targets"] == pytest.approx(34.575, abs=0.001)
+    assert found["expected_repeated_windows"] == pytest.approx(221.63, abs=0.01)
+    assert found["steps_for_coverage"]["0.99"] == 163
+    assert found["draws"] == 8016
+    assert found["epochs"] == pytest.approx(14.4, abs=0.01)
+
+
+def test_plan_says_null_for_what_is_never_reached(gptcore):
+    _, found, _ = gptcore(
+        "plan", "--tokens", 142515, "--sampler", "sequential", "--drop-last", "--json"
+    )
+    assert found["expected_missed_targets"] == 3250
+    assert found["steps_for_coverage"]["0.99"] is None
+
+
+def test_coverage_sits_beside_its_expectation(gptcore, book):
+    code, found, _ = gptcore(
+        "coverage", "--corpus", book, "--block-size", 32, "--steps", 40, "--json"
+    )
+    assert code == 0
+    assert found["train_tokens"] + found["test_tokens"] == found["n_tokens"]
+    assert found["visits_mean"] == pytest.approx(found["expected"]["visits_mean"])
+    assert found["z"]["missed_targets"] is not None
+    assert found["missed_edge"] + found["missed_interior"] == found["missed_targets"]
+
+
+def test_one_epoch_of_sequential_misses_only_the_remainder(gptcore, book):
+    _, found, _ = gptcore(
+        "coverage", "--corpus", book, "--block-size", 32, "--sampler", "sequential",
+        "--epochs", 1, "--json",
+    )  # fmt: skip
+    assert found["missed_targets"] == (found["train_tokens"] - 1) % 32
+    assert found["repeated_windows"] == 0
+
+
+def test_raw_keeps_line_ends(gptcore, book):
+    counts = [
+        gptcore("corpora", book, "--json", *extra)[1]["corpora"][-1]["n_bytes"]
+        for extra in ((), ("--raw",))
+    ]
+    assert counts[1] - counts[0] == 299  # one carriage return a line
+
+
+def test_corpora_lists_the_default_with_its_checksum(gptcore):
+    _, found, _ = gptcore("corpora", "--json")
+    (first, *_) = found["corpora"]
+    assert first["name"] == "python-docs"
+    assert first["available"]
+    assert len(first["sha256"]) == 64
+    assert first["n_tokens"] > 100_000
+
+
+def test_train_generate_evaluate_follow_each_other(gptcore, book, tmp_path):
+    out = tmp_path / "run"
+    options = ("train", "--out", out, "--corpus", book, "--steps", 3, *TINY)
+    code, summary, _ = gptcore(*options, "--json")
+    assert code == 0
+    assert summary["finished"]
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [1, 2, 3]
+    assert json.loads((out / "summary.json").read_text())["resumed_from"] == []
+
+    request = ("generate", "--checkpoint", out, "--prompt", "The sheep", "--new-tokens", 5)
+    first, second = (gptcore(*request, "--json")[1] for _ in range(2))
+    assert first == second
+    assert first["text"].startswith("The sheep")
+    assert len(first["token_ids"]) == 2 + 5
+
+    code, found, _ = gptcore("evaluate", "--checkpoint", out, "--corpus", book, "--json")
+    assert code == 0
+    assert found["n_targets"] == found["test_tokens"] - 1
+    low, high = found["interval_95"]
+    assert low < found["loss_nats_per_token"] < high
+    assert found["bits_per_byte"] > 0
+
+    code, _, error = gptcore(*options)
+    assert code == 2
+    assert "--resume" in error
+
+
+def test_resume_with_other_settings_is_refused_by_name(gptcore, book, tmp_path):
+    options = ("train", "--out", tmp_path / "run", "--corpus", book, "--steps", 2, *TINY)
+    assert gptcore(*options)[0] == 0
+    code, _, error = gptcore(*options, "--resume", "--sampler", "sequential")
+    assert code == 2
+    assert "sampler" in error
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (("plan", "--tokens", "0"), "n_tokens is 0"),
+        (("plan", "--tokens", "-5"), "n_tokens is -5"),
+        (("plan", "--tokens", "256"), "256"),
+        (("plan", "--tokens", "many"), "'many' is not a whole number"),
+        (("plan", "--tokens", "1000", "--steps", "0"), "steps is 0"),
+        (("plan", "--tokens", "1000", "--batch-size", "-1"), "batch_size is -1"),
+        (("plan", "--tokens", "1000", "--block-size", "0"), "block_size is 0"),
+        (("plan", "--tokens", "1000", "--epochs", "nan"), "not a finite number"),
+        (("plan", "--tokens", "1000", "--epochs", "-1"), "--epochs is -1"),
+        (("plan", "--tokens", "1000", "--seed", "-1"), "seed is -1"),
+        (("plan", "--tokens", "1000", "--sampler", "best"), "random_replacement"),
+        (("plan", "--tokens", "1000", "--sampler", "sequential", "--drop-last"), "batch"),
+        (("coverage", "--train-fraction", "nan"), "not a finite number"),
+        (("coverage", "--train-fraction", "1"), "between 0 and 1"),
+        (("coverage", "--embargo", "999999"), "embargo"),
+        (("coverage", "--corpus", "{tmp}"), "directory"),
+        (("coverage", "--corpus", "{tmp}/absent.txt"), "absent.txt"),
+        (("coverage", "--corpus", "{tmp}/empty.txt"), "empty"),
+        (("coverage", "--corpus", "{tmp}/binary"), "binary"),
+        (("coverage", "--corpus", "{tmp}/words.txt"), "needs"),
+        (("coverage", "--steps", "1000000000000"), "not enough memory"),
+        (("train", "--out", "{tmp}/run", "--n-head", "5"), "n_head = 5"),
+        (("train", "--out", "{tmp}/run", "--device", "abacus"), "abacus"),
+        (("train", "--out", "{tmp}/run", "--precision", "fp8"), "fp8"),
+        (("train", "--out", "{tmp}/run", "--learning-rate", "-1"), "learning_rate is -1"),
+        (("train", "--out", "{tmp}/words.txt", "--steps", "1"), "words.txt"),
+        (("generate", "--checkpoint", "{tmp}", "--prompt", "x"), "no checkpoint"),
+        (("generate", "--checkpoint", "{tmp}", "--prompt", ""), "--prompt is empty"),
+        (("evaluate", "--checkpoint", "{tmp}/absent"), "no checkpoint"),
+        (("dance",), "invalid choice"),
+        ((), "required"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(gptcore, tmp_path, argv, message):
+    (tmp_path / "empty.txt").write_text("")
+    (tmp_path / "binary").write_bytes(bytes(range(256)))
+    (tmp_path / "words.txt").write_text("only three words")
+    code, out, error = gptcore(*(a.replace("{tmp}", str(tmp_path)) for a in argv))
+    assert code == 2
+    assert out == ""
+    assert error.count("\n") == 1
+    assert message in error
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_an_example(gptcore, command):
+    code, out, _ = gptcore(command, "--help")
+    assert code == 0
+    assert COMMANDS[command].example in out
+
+
+def test_names_of_the_presets_are_those_of_the_model():
+    assert tuple(PRESETS) == PRESET_NAMES
+
+
+def test_text_output_shows_numbers_and_expectations(gptcore, book):
+    _, out, _ = gptcore("coverage", "--corpus", book, "--block-size", 32)
+    assert "missed_targets" in out
+    assert "expected" in out
+
+
+def test_closed_pipe_is_no_error():
+    process = subprocess.run(
+        f"{sys.executable} -m gptcore plan --tokens 100000 | true",
+        shell=True, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert process.stderr == ""

@@ -1,0 +1,162 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from gptcore.evaluation import evaluate, mean_interval, sweep_losses
+from gptcore.loss import token_losses
+from gptcore.model import GPT, ModelConfig
+
+CPU = torch.device("cpu")
+CONFIG = ModelConfig(vocab_size=31, block_size=8, n_layer=1, n_head=2, n_embd=16, dropout=0.3)
+
+
+@pytest.fixture
+def model() -> GPT:
+    model = GPT(CONFIG)
+    with torch.no_grad():
+        model.lm_head.weight.mul_(20)  # so that losses differ from token to token
+    return model
+
+
+def text(n_tokens: int) -> torch.Tensor:
+    return torch.randint(31, (n_tokens,), generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("n_tokens", [9, 10, 13, 16, 17, 30, 33])
+@pytest.mark.parametrize("stride", [1, 3, 4, 8])
+def test_each_target_is_scored_once_from_the_first_window_that_has_it(model, n_tokens, stride):
+    ids = text(n_tokens)
+    losses = sweep_losses(model, ids, block_size=8, batch_size=3, device=CPU, stride=stride)
+    model.eval()
+    last = n_tokens - 9
+    starts = [*range(0, last, stride), last]
+    expected = []
+    for target in range(1, n_tokens):
+        start = next(start for start in starts if start < target <= start + 8)
+        context = ids[start:target]
+        expected.append(
+            token_losses(model, context[None], ids[start + 1 : target + 1][None])[0, -1]
+        )
+    # float32, in batches of another shape.
+    torch.testing.assert_close(losses, torch.stack(expected).detach(), atol=1e-4, rtol=0)
+
+
+def test_half_a_block_is_the_default_stride(model):
+    ids = text(50)
+    default = sweep_losses(model, ids, block_size=8, device=CPU)
+    assert torch.equal(default, sweep_losses(model, ids, block_size=8, device=CPU, stride=4))
+
+
+def test_loss_and_bits_per_byte_are_those_of_the_sweep(model):
+    ids = text(100)
+    result = evaluate(model, ids, block_size=8, device=CPU, n_bytes=250)
+    losses = sweep_losses(model, ids, block_size=8, device=CPU).double()
+    assert result.n_targets == 99
+    assert result.loss_nats_per_token == losses.mean().item()
+    # The same sum, divided in another order.
+    assert result.bits_per_byte == pytest.approx(losses.sum().item() / math.log(2) / 250, rel=1e-12)
+    assert result.interval_95 is not None
+    assert result.interval_95[0] < result.loss_nats_per_token < result.interval_95[1]
+
+
+def test_without_bytes_there_are_no_bits_per_byte(model):
+    assert evaluate(model, text(20), block_size=8, device=CPU, n_bytes=None).bits_per_byte is None
+
+
+def test_a_text_of_fewer_than_four_blocks_has_no_interval(model):
+    assert evaluate(model, text(32), block_size=8, device=CPU, n_bytes=None).interval_95 is None
+    assert evaluate(model, text(33), block_size=8, device=CPU, n_bytes=None).interval_95 is not None
+
+
+def test_bf16_changes_the_loss_a_little(model):
+    exact, low = (
+        evaluate(model, text(60), block_size=8, device=CPU, n_bytes=None, precision=precision)
+        for precision in ("fp32", "bf16")
+    )
+    difference = abs(exact.loss_nats_per_token - low.loss_nats_per_token)
+    # bfloat16 keeps 8 bits: single losses near 30 are off by some tenths, their mean by less.
+    assert 0 < difference < 0.3
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_dropout_is_off_and_the_mode_of_the_model_kept(model, training):
+    model.train(training)
+    first, second = (sweep_losses(model, text(40), block_size=8, device=CPU) for _ in range(2))
+    assert torch.equal(first, second)
+    assert model.training is training
+
+
+def test_the_mode_of_the_model_is_kept_when_scoring_fails(model):
+    with pytest.raises(IndexError):
+        sweep_losses(model, text(40) + 31, block_size=8, device=CPU)
+    assert model.training
+
+
+def test_interval_of_independent_values_has_the_width_of_the_normal_one():
+    values = np.random.default_rng(0).normal(3.0, 2.0, size=4000)
+    low, high = mean_interval(values, block_len=1, seed=0)
+    # 250 runs and 2,000 resamples: the width is known to about 5 %, and the centre to less.
+    assert (high - low) / 2 == pytest.approx(1.96 * 2.0 / math.sqrt(4000), rel=0.15)
+    assert (high + low) / 2 == pytest.approx(values.mean(), abs=0.01)
+
+
+def test_interval_covers_the_mean_of_dependent_values_where_single_values_would_not():
+    generator = np.random.default_rng(1)
+    covered = {1: 0, 64: 0}
+    for seed in range(100):
+        noise = generator.normal(size=2016)
+        values = np.convolve(noise, np.ones(16) / 4, mode="valid")  # true mean 0
+        for block_len in covered:
+            interval = mean_interval(values, block_len=block_len, seed=seed)
+            covered[block_len] += interval[0] < 0 < interval[1]
+    # Of 100 texts, 95 expected, standard deviation 2.2, and a few less since runs are few; runs
+    # of 13 values, shorter than the dependence of 16, cover about 85.
+    assert covered[64] >= 86
+    assert covered[1] < covered[64]
+
+
+def test_interval_depends_on_the_seed_alone():
+    values = np.random.default_rng(2).normal(size=200)
+    assert mean_interval(values, block_len=8, seed=1) == mean_interval(values, block_len=8, seed=1)
+    assert mean_interval(values, block_len=8, seed=1) != mean_interval(values, block_len=8, seed=2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"ids": text(8)}, r"shape \(8,\).*more than block_size = 8"),
+        ({"ids": text(20)[None]}, r"shape \(1, 20\)"),
+        ({"ids": text(20).float()}, "torch.float32"),
+        ({"block_size": 0}, "block_size is 0"),
+        ({"block_size": 9}, "block_size = 8"),
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"n_bytes": 0}, "n_bytes is 0"),
+        ({"seed": -1}, "seed is -1"),
+        ({"precision": "fp8"}, "precision is 'fp8'"),
+    ],
+)
+def test_evaluate_refuses(model, arguments, message):
+    given = {"ids": text(60), "block_size": 8, "n_bytes": 1} | arguments
+    with pytest.raises(ValueError, match=message):
+        evaluate(model, given.pop("ids"), device=CPU, **given)
+
+
+def test_a_stride_that_skips_targets_is_refused(model):
+    with pytest.raises(ValueError, match="stride is 9"):
+        sweep_losses(model, text(60), block_size=8, device=CPU, stride=9)
+
+
+def test_progress_counts_every_batch_once():
+    seen = []
+    sweep_losses(
+        GPT(ModelConfig(vocab_size=11, block_size=8, n_layer=1, n_head=1, n_embd=8)),
+        torch.arange(50) % 11,
+        block_size=8,
+        batch_size=2,
+        device=torch.device("cpu"),
+        on_batch=lambda done, total: seen.append((done, total)),
+    )
+    assert [done for done, _ in seen] == list(range(1, len(seen) + 1))
+    assert {total for _, total in seen} == {len(seen)}

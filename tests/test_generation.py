@@ -1,0 +1,135 @@
+import math
+
+import pytest
+import torch
+from transformers import GPT2Config, GPT2LMHeadModel
+
+from gptcore.generation import generate
+from gptcore.model import GPT, ModelConfig, load_gpt2_state_dict
+
+CPU = torch.device("cpu")
+CONFIG = ModelConfig(vocab_size=31, block_size=32, n_layer=2, n_head=2, n_embd=16, dropout=0.3)
+PROMPT = torch.tensor([3, 1, 4])
+
+
+@pytest.fixture
+def model() -> GPT:
+    model = GPT(CONFIG)
+    with torch.no_grad():
+        model.transformer.wpe.weight.mul_(50)  # so that the text does not repeat one token
+    return model
+
+
+def test_greedy_text_equals_that_of_transformers():
+    shape = {"n_layer": 2, "n_head": 2, "n_embd": 16}
+    config = GPT2Config(vocab_size=31, n_positions=32, bos_token_id=0, eos_token_id=None, **shape)
+    theirs = GPT2LMHeadModel(config).eval()
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in theirs.parameters():
+            parameter.add_(torch.empty_like(parameter).normal_(0, 0.5, generator=generator))
+    ours = GPT(ModelConfig(vocab_size=31, block_size=32, **shape))
+    load_gpt2_state_dict(ours, theirs.state_dict())
+    expected = theirs.generate(
+        PROMPT[None], attention_mask=torch.ones(1, 3), max_new_tokens=20, do_sample=False
+    )
+    assert torch.equal(generate(ours, PROMPT, 20, temperature=0, device=CPU), expected[0])
+    assert len(set(expected[0].tolist())) > 5  # not one token over and over
+
+
+def test_text_begins_with_the_prompt_and_has_the_length_asked_for(model):
+    ids = generate(model, PROMPT, 7, device=CPU)
+    assert torch.equal(ids[:3], PROMPT)
+    assert ids.shape == (10,)
+
+
+def test_no_new_tokens_give_the_prompt(model):
+    assert torch.equal(generate(model, PROMPT, 0, device=CPU), PROMPT)
+
+
+def test_seed_decides_the_text(model):
+    first, again, other = (generate(model, PROMPT, 20, seed=s, device=CPU) for s in (0, 0, 1))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_the_global_generator_is_left_alone(model):
+    before = torch.get_rng_state()
+    generate(model, PROMPT, 5, device=CPU)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_a_text_longer_than_the_block_goes_on_from_its_last_tokens(model):
+    prompt = torch.arange(40) % 31
+    assert torch.equal(
+        generate(model, prompt, 5, temperature=0, device=CPU)[40:],
+        generate(model, prompt[8:], 5, temperature=0, device=CPU)[32:],
+    )
+
+
+def test_top_1_is_greedy(model):
+    greedy = generate(model, PROMPT, 20, temperature=0, device=CPU)
+    assert torch.equal(generate(model, PROMPT, 20, top_k=1, device=CPU), greedy)
+
+
+def test_a_temperature_near_zero_is_greedy(model):
+    greedy = generate(model, PROMPT, 20, temperature=0, device=CPU)
+    assert torch.equal(generate(model, PROMPT, 20, temperature=1e-300, device=CPU), greedy)
+
+
+def test_tokens_are_drawn_with_the_softmax_probabilities(model):
+    temperature, draws = 2.0, 2000
+    logits = model.eval()(PROMPT[None])[0, -1].detach()
+    top = logits.topk(4).indices
+    expected = torch.softmax(logits[top].double() / temperature, dim=0)
+    ids = torch.tensor(
+        [
+            int(
+                generate(model, PROMPT, 1, temperature=temperature, top_k=4, seed=s, device=CPU)[-1]
+            )
+            for s in range(draws)
+        ]
+    )
+    observed = torch.stack([(ids == token).double().mean() for token in top])
+    assert observed.sum() == pytest.approx(1.0, abs=1e-12)  # nothing outside the top 4
+    # Four standard errors of a share near 1/4 in 2,000 draws.
+    torch.testing.assert_close(observed, expected, atol=4 * math.sqrt(0.25 / draws), rtol=0)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_dropout_is_off_and_the_mode_of_the_model_kept(model, training):
+    model.train(training)
+    first, second = (generate(model, PROMPT, 10, temperature=0, device=CPU) for _ in range(2))
+    assert torch.equal(first, second)
+    assert model.training is training
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"prompt_ids": PROMPT[:0]}, r"shape \(0,\).*not empty"),
+        ({"prompt_ids": PROMPT[None]}, r"shape \(1, 3\)"),
+        ({"prompt_ids": PROMPT.float()}, "torch.float32"),
+        ({"prompt_ids": torch.tensor([31])}, r"\[31, 31\].*\[0, 31\)"),
+        ({"prompt_ids": torch.tensor([-1])}, r"\[-1, -1\]"),
+        ({"new_tokens": -1}, "new_tokens is -1"),
+        ({"temperature": -0.5}, "temperature is -0.5"),
+        ({"temperature": math.nan}, "temperature is nan"),
+        ({"temperature": math.inf}, "temperature is inf"),
+        ({"temperature": True}, "temperature is True"),
+        ({"top_k": 0}, "top_k is 0"),
+        ({"top_k": 32}, "top_k is 32.*vocab_size = 31"),
+        ({"seed": -1}, "seed is -1"),
+    ],
+)
+def test_generate_refuses(model, arguments, message):
+    given = {"prompt_ids": PROMPT, "new_tokens": 1} | arguments
+    with pytest.raises(ValueError, match=message):
+        generate(model, device=CPU, **given)
+
+
+def test_a_diverged_model_is_refused(model):
+    with torch.no_grad():
+        model.lm_head.weight.fill_(math.nan)
+    with pytest.raises(ValueError, match="not finite"):
+        generate(model, PROMPT, 1, temperature=0, device=CPU)

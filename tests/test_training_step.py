@@ -1,0 +1,146 @@
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from gptcore.loss import next_token_loss
+from gptcore.model import GPT, ModelConfig
+from gptcore.training import TrainConfig, make_optimizer, train_step
+
+MODEL = ModelConfig(vocab_size=17, block_size=8, n_layer=1, n_head=2, n_embd=16, dropout=0.1)
+CONFIG = TrainConfig(steps=10, batch_size=4, block_size=8, learning_rate=1e-2, warmup_steps=2)
+
+
+def batch_at(step: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return windows of a text that counts up, so that there is something to learn."""
+    starts = torch.randint(17, (4, 1), generator=torch.Generator().manual_seed(step))
+    ids = (starts + torch.arange(9)) % 17
+    return ids[:, :-1], ids[:, 1:]
+
+
+# --- config and schedule
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("steps", 0),
+        ("batch_size", True),
+        ("block_size", 8.0),
+        ("learning_rate", 0),
+        ("learning_rate", math.inf),
+        ("min_learning_rate_ratio", 1.5),
+        ("warmup_steps", -1),
+        ("warmup_steps", 11),
+        ("weight_decay", math.nan),
+        ("beta1", 1),
+        ("beta2", -0.1),
+        ("grad_clip", 0),
+        ("grad_clip", True),
+        ("precision", "fp16"),
+        ("seed", -1),
+    ],
+)
+def test_config_refuses_in_one_line_a_wrong(field, value):
+    with pytest.raises(ValueError, match=rf"^{field} is {value!r}; .*$"):
+        replace(CONFIG, **{field: value})
+
+
+def test_learning_rate_warms_up_linearly_and_falls_as_a_cosine():
+    config = TrainConfig(steps=14, warmup_steps=4, learning_rate=1.0, min_learning_rate_ratio=0.2)
+    rates = [config.learning_rate_at(step) for step in range(1, 15)]
+    assert rates[:4] == [0.25, 0.5, 0.75, 1.0]
+    # Float64 rounding of a cosine.
+    assert rates[8] == pytest.approx((1.0 + 0.2) / 2, rel=1e-12)  # half way down
+    assert rates[-1] == pytest.approx(0.2, rel=1e-12)
+    assert rates[3:] == sorted(rates[3:], reverse=True)
+
+
+def test_ratio_one_without_warmup_is_a_constant_learning_rate():
+    config = TrainConfig(steps=5, learning_rate=0.3, min_learning_rate_ratio=1.0)
+    assert {config.learning_rate_at(step) for step in range(1, 6)} == {0.3}
+
+
+@pytest.mark.parametrize("step", [0, 11])
+def test_there_is_no_learning_rate_outside_the_run(step):
+    with pytest.raises(ValueError, match=f"step is {step}"):
+        CONFIG.learning_rate_at(step)
+
+
+# --- one step
+
+
+def test_weight_decay_is_on_matrices_only():
+    groups = make_optimizer(GPT(MODEL), CONFIG).param_groups
+    decayed, free = groups
+    assert (decayed["weight_decay"], free["weight_decay"]) == (0.1, 0.0)
+    assert {p.dim() for p in decayed["params"]} == {2}
+    assert {p.dim() for p in free["params"]} == {1}
+    assert sum(p.numel() for group in groups for p in group["params"]) == GPT(MODEL).n_params
+
+
+def test_without_a_fused_kernel_the_optimizer_is_the_plain_one(monkeypatch):
+    real = torch.optim.AdamW
+
+    def adamw(*args, fused=None, **options):
+        if fused:
+            raise RuntimeError("no fused kernel")
+        return real(*args, **options)
+
+    monkeypatch.setattr(torch.optim, "AdamW", adamw)
+    assert isinstance(make_optimizer(GPT(MODEL), CONFIG), real)
+
+
+def test_a_step_equals_adamw_written_out():
+    model = GPT(replace(MODEL, dropout=0.0))
+    inputs, targets = batch_at(0)
+    next_token_loss(model, inputs, targets).backward()
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    grads = {name: p.grad for name, p in model.named_parameters()}
+    norm = torch.stack([grad.pow(2).sum() for grad in grads.values()]).sum().sqrt()
+    clip = norm.item() / 2
+    optimizer = make_optimizer(model, CONFIG)
+    model.zero_grad()
+    loss, grad_norm = train_step(model, optimizer, inputs, targets, grad_clip=clip)
+    # The first update of Adam is lr * g / (|g| + eps), with g clipped to half of its length.
+    for name, parameter in model.named_parameters():
+        grad = grads[name] / 2
+        decay = 1 - 1e-2 * 0.1 if grad.dim() == 2 else 1.0
+        expected = before[name] * decay - 1e-2 * grad / (grad.abs() + 1e-8)
+        # Where |g| is near eps = 1e-8, float32 rounding of g shows.
+        torch.testing.assert_close(parameter.detach(), expected, atol=1e-4, rtol=1e-4, msg=name)
+    torch.testing.assert_close(grad_norm, norm)
+    assert loss.item() == pytest.approx(math.log(17), abs=0.1)
+    assert not loss.requires_grad
+
+
+def test_phases_are_marked_in_order():
+    marks: list[str] = []
+    model = GPT(MODEL)
+    train_step(model, make_optimizer(model, CONFIG), *batch_at(0), mark=marks.append)
+    assert marks == ["forward", "loss", "backward", "optimizer"]
+
+
+def test_gradients_left_over_do_not_change_a_step():
+    losses = []
+    for leftover in (0.0, 100.0):
+        model = GPT(replace(MODEL, dropout=0.0))
+        for parameter in model.parameters():
+            parameter.grad = torch.full_like(parameter, leftover)
+        optimizer = make_optimizer(model, CONFIG)
+        train_step(model, optimizer, *batch_at(0))
+        losses.append(next_token_loss(model, *batch_at(0)).item())
+    assert losses[0] == losses[1]
+
+
+def test_bf16_keeps_weights_gradients_and_optimizer_in_float32():
+    model = GPT(replace(MODEL, dropout=0.0))
+    optimizer = make_optimizer(model, CONFIG)
+    exact = next_token_loss(model, *batch_at(0)).item()
+    loss, _ = train_step(model, optimizer, *batch_at(0), precision="bf16")
+    state = [value for values in optimizer.state.values() for value in values.values()]
+    grads = [p.grad for p in model.parameters()]
+    assert {t.dtype for t in [loss, *model.parameters(), *grads, *state]} == {torch.float32}
+    # Logits are near 0.1 and bfloat16 keeps 8 bits of them.
+    assert 0 < abs(loss.item() - exact) < 0.01
