@@ -1,0 +1,223 @@
+"""Question: does the sampler change what a small GPT learns, at equal tokens and equal updates?
+
+Work unit: one training run. Runs are paired: those of one seed start from the same weights and
+are scored by the same sweep over the whole test part (the tail of the text, with an embargo of
+block_size tokens before it); only the order of the windows differs. Initial weights and windows
+come from separate random streams. Not measured: other learning rates, larger models, other texts.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from bench.experiments import CompareCase, TrainCase
+from bench.record import Record
+from bench.run import Result, Run
+from gptcore.batches import batch
+from gptcore.coverage import measure_coverage
+from gptcore.evaluation import Evaluation, evaluate
+from gptcore.generation import generate
+from gptcore.model import GPT, ModelConfig
+from gptcore.samplers import Sampler, make_sampler
+from gptcore.splits import tail_split
+from gptcore.stats import compare_pairs, holm
+from gptcore.tokenizer import decode
+from gptcore.tokens import Ids, TokenStream
+from gptcore.training import StepMetrics, TrainConfig, make_optimizer, train
+
+EVALUATIONS = 6
+MARGIN_NATS = 0.05
+"""Two samplers whose losses differ by less count as equal: about 1 % of these losses."""
+PROMPT_TOKENS, NEW_TOKENS = 8, 80
+
+
+class Experiment:
+    """One training run: the data, the model and the schedule of a case."""
+
+    def __init__(self, case: TrainCase, run: Run, device: torch.device) -> None:
+        ids = run.streams[case.corpus].ids[: case.n_tokens]
+        self.stream = TokenStream(ids, run.streams[case.corpus].vocab_size)
+        self.vocabulary = None
+        if case.compact:
+            self.stream, self.vocabulary = self.stream.compact()
+        split = tail_split(len(ids), embargo=case.block_size, block_size=case.block_size)
+        (train_part,), (test_part,) = split.train, split.test
+        tokens = torch.from_numpy(self.stream.ids)
+        self.train_ids = tokens[train_part.start : train_part.stop]
+        self.test_ids = tokens[test_part.start : test_part.stop]
+        self.test_bytes = len(decode(ids[test_part.start + 1 : test_part.stop]).encode())
+        self.case, self.device = case, device
+        tokens_per_step = case.batch_size * case.block_size
+        self.epochs_per_step = tokens_per_step / (len(self.train_ids) - 1)
+        steps = max(1, round(case.target_epochs / self.epochs_per_step))
+        self.config = TrainConfig(
+            steps=steps,
+            batch_size=case.batch_size,
+            block_size=case.block_size,
+            learning_rate=case.learning_rate,
+            warmup_steps=steps // 10,
+            seed=case.seed,
+        )
+        shape = ModelConfig(
+            vocab_size=self.stream.vocab_size,
+            block_size=case.block_size,
+            n_layer=case.n_layer,
+            n_head=case.n_head,
+            n_embd=case.n_embd,
+        )
+        self.model = GPT(shape, seed=case.seed).to(device)
+        self.sampler: Sampler = make_sampler(
+            case.sampler,
+            n_tokens=len(self.train_ids),
+            block_size=case.block_size,
+            seed=case.seed,
+            batch_size=case.batch_size,
+        )
+
+    def evaluate(self) -> Evaluation:
+        """Score every token of the test part once."""
+        return evaluate(
+            self.model,
+            self.test_ids,
+            block_size=self.case.block_size,
+            device=self.device,
+            n_bytes=self.test_bytes,
+        )
+
+    def generate(self, when: str) -> dict[str, str]:
+        """Return a row of text that the model writes after the first tokens of the test part."""
+        prompt = self.test_ids[:PROMPT_TOKENS]
+        ids = generate(
+            self.model, prompt, NEW_TOKENS, temperature=0.8, top_k=40, seed=self.case.seed,
+            device=self.device,
+        ).cpu().numpy()  # fmt: skip
+        if self.vocabulary is not None:
+            ids = self.vocabulary.decode(ids)
+        written = {"prompt": ids[:PROMPT_TOKENS], "text": ids[PROMPT_TOKENS:]}
+        return {"when": when} | {name: decode(part) for name, part in written.items()}
+
+    def run(self) -> tuple[list[StepMetrics], list[dict[str, float]]]:
+        """Train to the end; return the steps, and the test loss at points along the way."""
+        steps = self.config.steps
+        points = {round(steps * i / EVALUATIONS) for i in range(1, EVALUATIONS)} - {0, steps}
+        curve = [self._point(0, self.evaluate())]
+        log = []
+        optimizer = make_optimizer(self.model, self.config)
+        for metrics in train(
+            self.model,
+            optimizer,
+            partial(batch, self.train_ids, self.sampler, batch_size=self.case.batch_size),
+            self.config,
+            device=self.device,
+            epochs_per_step=self.epochs_per_step,
+        ):
+            log.append(metrics)
+            if metrics.step in points:
+                curve.append(self._point(metrics.step, self.evaluate()))
+        return log, curve
+
+    def _point(self, step: int, evaluation: Evaluation) -> dict[str, float]:
+        return {
+            "step": step,
+            "tokens": step * self.config.batch_size * self.config.block_size,
+            "epochs": step * self.epochs_per_step,
+            "loss": evaluation.loss_nats_per_token,
+        }
+
+
+def _unigram_loss(train_ids: Ids, test_ids: Ids, vocab_size: int) -> float:
+    """Return the loss (nats per token) of add-one frequencies: what a model must beat."""
+    counts = np.bincount(train_ids, minlength=vocab_size) + 1
+    return float(-np.log(counts / counts.sum())[test_ids[1:]].mean())
+
+
+@pytest.mark.benchmark(group="convergence")
+def test_train(benchmark: Any, result: Result, run: Run, case: TrainCase) -> None:
+    device = torch.device(next(reversed(run.devices)))  # an accelerator, where there is one
+    experiment = Experiment(case, run, device)
+    generated = [experiment.generate("before")] if case.seed == 0 else []
+    log, curve = benchmark.pedantic(experiment.run, rounds=1)
+    final = experiment.evaluate()
+    config, sampler = experiment.config, experiment.sampler
+    curve.append(experiment._point(config.steps, final))
+    low, high = final.interval_95 or (None, None)
+    coverage = measure_coverage(
+        sampler.starts(0, config.steps * config.batch_size),
+        n_tokens=sampler.n_tokens,
+        block_size=case.block_size,
+    )
+    last = log[-max(1, len(log) // 10) :]
+    train_ids, test_ids = experiment.train_ids.numpy(), experiment.test_ids.numpy()
+    result.metrics |= {
+        "n_params": experiment.model.n_params,
+        "vocab_size": experiment.stream.vocab_size,
+        "n_tokens": len(experiment.stream),
+        "train_tokens": len(train_ids),
+        "test_tokens": len(test_ids),
+        "steps": config.steps,
+        "draws": coverage.draws,
+        "epochs": coverage.epochs,
+        "missed_targets": coverage.missed_targets,
+        "initial_test_loss": curve[0]["loss"],
+        "final_test_loss": final.loss_nats_per_token,
+        "final_test_loss_low": low,
+        "final_test_loss_high": high,
+        "bits_per_byte": final.bits_per_byte,
+        "unigram_test_loss": _unigram_loss(train_ids, test_ids, experiment.stream.vocab_size),
+        "final_train_loss": sum(m.loss for m in last) / len(last),
+        "train_tokens_per_s": log[-1].tokens / sum(m.step_time_s for m in log),
+    }
+    if case.seed == 0:
+        generated.append(experiment.generate("after"))
+    result.series |= {
+        "loss_curve": [
+            {"step": m.step, "tokens": m.tokens, "epochs": m.epochs, "loss": m.loss} for m in log
+        ],
+        "test_curve": curve,
+        "generated": generated,
+    }
+
+
+def _losses(records: list[Record], case: CompareCase, sampler: str) -> dict[int, float]:
+    """Return seed → final test loss of one sampler in the experiment of `case`."""
+    wanted = {"experiment": case.experiment, "sampler": sampler}
+    return {
+        r["seed"]: r["metrics"]["final_test_loss"]
+        for r in records
+        if wanted.items() <= r["params"].items()
+    }
+
+
+@pytest.mark.benchmark(group="comparison")
+def test_compare(benchmark: Any, result: Result, run: Run, case: CompareCase) -> None:
+    records = run.ledger.cases("convergence")
+    pairs = [(c.a, c.b) for c in run.plan.compare_cases() if c.experiment == case.experiment]
+    losses = {s: _losses(records, case, s) for pair in pairs for s in pair}
+    incomplete = [s for s, found in losses.items() if len(found) < case.seeds]
+    if incomplete:
+        pytest.skip(f"not all runs of {', '.join(incomplete)} are finished")
+    paired = {
+        (a, b): [losses[a][seed] - losses[b][seed] for seed in sorted(losses[a])] for a, b in pairs
+    }
+    found = benchmark.pedantic(
+        lambda: [compare_pairs(paired[pair], margin=MARGIN_NATS) for pair in pairs], rounds=1
+    )
+    index = pairs.index((case.a, case.b))
+    this = found[index]
+    result.metrics |= {
+        "n_seeds": case.seeds,
+        "difference": this.mean,
+        "difference_low": this.low,
+        "difference_high": this.high,
+        "sd_difference": this.sd,
+        "p_value": this.p_value,
+        "p_adjusted": holm([comparison.p_value for comparison in found])[index],
+        "margin": MARGIN_NATS,
+        "p_equivalence": this.p_equivalence,
+    }
+    result.samples["difference"] = paired[case.a, case.b]

@@ -1,0 +1,189 @@
+"""Fixtures and hooks of the benchmarks: cases, `measure`, records, progress."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+
+from bench.experiments import CASES, SUITES, Plan, params
+from bench.measure import Measure
+from bench.run import Result, Run, utc_now
+from conftest import RUN
+
+RESULT: pytest.StashKey[Result] = pytest.StashKey()
+
+
+def case_id(item: pytest.Item) -> str:
+    """Return the stable id of a case: module::test[params]."""
+    return f"{item.path.stem}::{item.name}"
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give each benchmark its cases from the plan (a nominal one when nothing is measured)."""
+    if "case" not in metafunc.fixturenames:
+        return
+    run = metafunc.config.stash.get(RUN, None)
+    suite = metafunc.config.option.suite
+    if run is None and suite not in SUITES:
+        pytest.exit(f"suite {suite!r} is unknown: choose one of {', '.join(SUITES)}", 2)
+    plan = run.plan if run else Plan(suite, {"cpu": ("fp32", "bf16")}, ("python-docs",))
+    name = f"{metafunc.module.__name__.rpartition('.')[2]}::{metafunc.function.__name__}"
+    metafunc.parametrize("case", list(CASES[name](plan)), ids=lambda case: case.id)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Run in the order of CASES; leave out (as skips) what an earlier session finished."""
+    run = config.stash.get(RUN, None)
+    order = list(CASES)
+    items.sort(key=lambda item: _rank(case_id(item), order))
+    for item in items:
+        if run and run.ledger.finished(case_id(item)):
+            item.add_marker(pytest.mark.skip(reason="finished in an earlier session"))
+
+
+def _rank(name: str, order: list[str]) -> int:
+    test = name.partition("[")[0]
+    return order.index(test) if test in order else -1
+
+
+@pytest.fixture(scope="session")
+def run(request: pytest.FixtureRequest) -> Run:
+    """Return the open run."""
+    if RUN not in request.config.stash:
+        pytest.skip("benchmarks need --benchmark-only")
+    return request.config.stash[RUN]
+
+
+@pytest.fixture
+def result(request: pytest.FixtureRequest) -> Result:
+    """Return what becomes the record of this case."""
+    result = Result()
+    request.node.stash[RESULT] = result
+    return result
+
+
+@pytest.fixture
+def measure(benchmark: Any, result: Result, run: Run) -> Measure:
+    """Return the timer of this case."""
+    return Measure(benchmark, result, SUITES[run.plan.suite].round_budget_s)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, Any, Any]:
+    """Put the case on disk the moment it ends, whether it passed or not."""
+    run = pyfuncitem.config.stash.get(RUN, None)
+    case: Any = pyfuncitem.funcargs.get("case")
+    if run is None or case is None:
+        return (yield)
+    benchmark: Any = pyfuncitem.funcargs["benchmark"]
+    benchmark.extra_info |= params(case)
+    name, group = case_id(pyfuncitem), benchmark.group
+    started_at, start = utc_now(), time.perf_counter()
+    try:
+        outcome = yield
+    except pytest.skip.Exception as skipped:
+        run.skip(name, skipped.msg or "skipped")
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0][:300]
+        duration_s = time.perf_counter() - start
+        run.append(name, group, case, Result(), started_at, duration_s, reason)
+        raise
+    duration_s = time.perf_counter() - start
+    run.append(name, group, case, pyfuncitem.stash[RESULT], started_at, duration_s)
+    return outcome
+
+
+def clock(seconds: float) -> str:
+    """Return minutes and seconds, or hours and minutes, as 4:05 or 2 h 10 min."""
+    seconds = round(seconds)
+    if seconds >= 3_600:
+        return f"{seconds // 3_600} h {seconds % 3_600 // 60} min"
+    return f"{seconds // 60}:{seconds % 60:02d}"
+
+
+class Progress:
+    """One line per case: what runs, how much is left, the time to go."""
+
+    def __init__(self, run: Run, reporter: Any, items: list[pytest.Item]) -> None:
+        self._run = run
+        self._reporter = reporter
+        slowdown = 1 / min(1.0, run.plan.speed)
+        self._costs_s = {
+            item.nodeid: item.callspec.params["case"].cost_s * slowdown
+            for item in items
+            if hasattr(item, "callspec")
+            and "case" in item.callspec.params
+            and not run.ledger.finished(case_id(item))
+        }
+        self._total = len(self._costs_s)
+        self._to_go_s = sum(self._costs_s.values())
+        self._spent_s = self._planned_s = 0.0
+        self._started = time.perf_counter()
+        reporter.showfspath = False
+
+    def announce(self) -> None:
+        """Say what is about to run."""
+        run, line = self._run, self._reporter.write_line
+        verb = "resuming" if run.ledger.resumed else "running"
+        line(
+            f"{verb} suite {run.plan.suite} on {', '.join(run.devices)}, "
+            f"corpus {', '.join(run.corpora)}, {run.threads} threads: {self._total} cases, "
+            f"about {clock(self._to_go_s)}",
+            bold=True,
+        )
+        line(f"results: {run.ledger.folder} (Ctrl-C and --results={run.ledger.folder} resume it)")
+        if run.plan.scale < 1:
+            line(
+                f"this machine trains at {run.plan.speed:.2f} of the reference speed: "
+                f"convergence runs see {run.plan.scale:g} of the tokens",
+                yellow=True,
+            )
+        for warning in run.ledger.warnings:
+            line(f"warning: {warning}", yellow=True)
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        """Show the case that starts, and how long the rest should take at the speed so far."""
+        if nodeid not in self._costs_s:
+            return
+        done = self._total - len(self._costs_s) + 1
+        rate = self._spent_s / self._planned_s if self._planned_s > 10 else 1.0
+        self._reporter.write_line(
+            f"[{done:>{len(str(self._total))}}/{self._total}] "
+            f"{clock(time.perf_counter() - self._started):>5} gone, "
+            f"{clock(self._to_go_s * rate):>5} to go · {nodeid.rpartition('/')[2]}"
+        )
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take the case off the list; say so when it failed."""
+        if report.failed:
+            self._reporter.write_line(f"failed: {report.nodeid}", red=True)
+        if report.when != "teardown" or report.nodeid not in self._costs_s:
+            return
+        cost_s = self._costs_s.pop(report.nodeid)
+        self._to_go_s -= cost_s
+        self._planned_s += cost_s
+        self._spent_s = time.perf_counter() - self._started
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
+        """Replace pytest's dots; the counts at the end stay."""
+        if report.when == "call" or report.outcome != "passed":
+            category = "error" if report.failed and report.when != "call" else report.outcome
+            return category, "", ""
+        return None
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Start the progress lines."""
+    run = session.config.stash.get(RUN, None)
+    if run is None:
+        return
+    manager = session.config.pluginmanager
+    progress = Progress(run, manager.getplugin("terminalreporter"), session.items)
+    manager.register(progress, "gptcore-progress")
+    progress.announce()

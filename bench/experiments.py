@@ -1,0 +1,348 @@
+"""What runs: the suites, their cases and their sizes.
+
+A case is one frozen dataclass: its fields are the parameters of one benchmark, its `id` holds all
+of them, and `cost_s` is what it took on the reference machine (2 cores with AVX-512 and AMX, torch
+2.13.0). A suite is one line in SUITES. On a machine slower than the reference the convergence runs
+get shorter and the last model cases are left out; what was left out is reported.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+REFERENCE_TOKENS_PER_S = 12_000
+"""What the probe (bench/run.py) measures on the reference machine when it is quiet."""
+
+
+@dataclass(frozen=True)
+class ModelCase:
+    """Time one kind of work of one model: "forward" (no gradient), "forward_loss" or "step"."""
+
+    corpus: str
+    model: str
+    device: str
+    precision: str
+    batch_size: int
+    block_size: int
+    work: str
+    seed: int = 0
+    cost_s: float = field(default=5.0, compare=False)
+
+    @property
+    def id(self) -> str:
+        """Every parameter but the work, which is the name of the test."""
+        return (
+            f"{self.corpus}-{self.model}-{self.device}-{self.precision}"
+            f"-B{self.batch_size}-T{self.block_size}-seed{self.seed}"
+        )
+
+
+@dataclass(frozen=True)
+class CoverageCase:
+    """Draw windows for `target_epochs` epoch-equivalents and count what they show."""
+
+    corpus: str
+    sampler: str
+    drop_last: bool
+    target_epochs: float
+    batch_size: int = 16
+    block_size: int = 256
+    seed: int = 0
+    cost_s: float = field(default=0.2, compare=False)
+
+    @property
+    def id(self) -> str:
+        """Every parameter."""
+        return (
+            f"{self.corpus}-{self.sampler}-{'drop_last' if self.drop_last else 'keep_last'}"
+            f"-epochs{self.target_epochs:g}-B{self.batch_size}-T{self.block_size}-seed{self.seed}"
+        )
+
+
+@dataclass(frozen=True)
+class TrainCase:
+    """Train one GPT under one sampler on the first `n_tokens` of a corpus (all of it: None)."""
+
+    corpus: str
+    sampler: str
+    seed: int
+    n_tokens: int | None = 65_536
+    target_epochs: float = 1.0
+    n_layer: int = 2
+    n_head: int = 4
+    n_embd: int = 128
+    compact: bool = True
+    batch_size: int = 8
+    block_size: int = 64
+    learning_rate: float = 5e-3
+    cost_s: float = field(default=8.0, compare=False)
+
+    @property
+    def experiment(self) -> str:
+        """Every parameter but sampler and seed: runs that differ only in those are compared."""
+        size = "all" if self.n_tokens is None else str(self.n_tokens)
+        vocabulary = "compact" if self.compact else "gpt2"
+        return (
+            f"{self.corpus}-N{size}-epochs{self.target_epochs:g}"
+            f"-L{self.n_layer}-H{self.n_head}-C{self.n_embd}-{vocabulary}"
+            f"-B{self.batch_size}-T{self.block_size}-lr{self.learning_rate:g}"
+        )
+
+    @property
+    def id(self) -> str:
+        """Every parameter."""
+        return f"{self.experiment}-{self.sampler}-seed{self.seed}"
+
+
+@dataclass(frozen=True)
+class CompareCase:
+    """Compare two samplers over the paired seeds of one training experiment."""
+
+    experiment: str
+    corpus: str
+    a: str
+    b: str
+    seeds: int
+    n_comparisons: int
+    cost_s: float = field(default=0.1, compare=False)
+
+    @property
+    def id(self) -> str:
+        """Every parameter."""
+        return f"{self.experiment}-{self.a}-vs-{self.b}-seeds{self.seeds}"
+
+
+Case = ModelCase | CoverageCase | TrainCase | CompareCase
+
+
+@dataclass(frozen=True)
+class ModelShape:
+    """A model at one batch shape, and what each kind of work on it costs in fp32."""
+
+    model: str
+    batch_size: int
+    block_size: int
+    cost_s: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Suite:
+    """The sizes of one suite.
+
+    Attributes:
+        models: what is timed, most important first.
+        model_budget_s: model cases that would exceed it are left out, last ones first.
+        round_budget_s: timed seconds that a model case aims at.
+        epochs: epoch-equivalents at which coverage is measured.
+        train: the convergence experiment, as far as it differs from TrainCase's defaults.
+        seeds: paired seeds of it.
+        budget_s: what the whole suite may take on the reference machine.
+        samplers: of the convergence experiment.
+    """
+
+    models: tuple[ModelShape, ...]
+    model_budget_s: float
+    round_budget_s: float
+    epochs: tuple[float, ...]
+    train: dict[str, Any]
+    seeds: int
+    budget_s: float
+    samplers: tuple[str, ...] = ("random_replacement", "sequential", "shuffled_blocks")
+
+
+BF16_COST = 0.6
+"""Cost of a bf16 case over the same one in fp32."""
+
+MODELS = (
+    ModelShape("model5", 4, 256, {"step": 45.0, "forward": 16.0, "forward_loss": 18.0}),
+    ModelShape("model4", 16, 256, {"step": 20.0, "forward": 6.0}),
+    ModelShape("model5", 1, 256, {"step": 15.0, "forward": 5.0}),
+    ModelShape("model5", 16, 256, {"forward": 38.0}),
+)
+
+SUITES: dict[str, Suite] = {
+    "smoke": Suite(
+        models=(ModelShape("model3", 2, 64, {"step": 1.0, "forward": 0.5, "forward_loss": 0.5}),),
+        model_budget_s=30,
+        round_budget_s=0.2,
+        epochs=(1,),
+        train={
+            "n_tokens": 16_384,
+            "n_layer": 1,
+            "n_head": 2,
+            "n_embd": 32,
+            "block_size": 32,
+            "cost_s": 1.0,
+        },
+        seeds=2,
+        budget_s=60,
+    ),
+    "standard": Suite(
+        models=MODELS,
+        model_budget_s=280,
+        round_budget_s=6.0,
+        epochs=(0.5, 1, 2, 4, 14.4),
+        train={},
+        seeds=6,
+        budget_s=600,
+    ),
+    "study": Suite(
+        models=(
+            *MODELS,
+            ModelShape("gpt2", 1, 1024, {"step": 60.0, "forward": 20.0}),
+            ModelShape("model5", 16, 256, {"step": 250.0}),
+        ),
+        model_budget_s=3_600,
+        round_budget_s=20.0,
+        epochs=(0.5, 1, 2, 4, 14.4),
+        train={"n_tokens": None, "target_epochs": 4.0, "cost_s": 120.0},
+        seeds=9,
+        budget_s=4 * 3_600,
+    ),
+    "full": Suite(
+        models=(ModelShape("model5", 16, 256, {"step": 250.0, "forward": 38.0}),),
+        model_budget_s=3_600,
+        round_budget_s=20.0,
+        epochs=(14.4,),
+        train={
+            "n_tokens": None,
+            "target_epochs": 14.4,
+            "n_layer": 12,
+            "n_head": 12,
+            "n_embd": 768,
+            "compact": False,
+            "batch_size": 16,
+            "block_size": 256,
+            "learning_rate": 6e-4,
+            "cost_s": 501 * 25.0,
+        },
+        seeds=1,
+        budget_s=5 * 3_600,
+        samplers=("random_replacement",),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One run's choice: a suite on devices and corpora, at a measured speed.
+
+    Attributes:
+        suite: a name in SUITES.
+        devices: device → its precisions, as in {"cpu": ("fp32", "bf16")}.
+        corpora: their names.
+        speed: this machine's training speed over the reference machine's.
+    """
+
+    suite: str
+    devices: dict[str, tuple[str, ...]]
+    corpora: tuple[str, ...]
+    speed: float = 1.0
+
+    @property
+    def scale(self) -> float:
+        """Share of the training tokens used here: 1, 1/2, 1/4 or 1/8 (never more than 1)."""
+        return next((s for s in (1.0, 0.5, 0.25) if self.speed >= 0.6 * s), 0.125)
+
+    def all_models(self) -> list[ModelCase]:
+        """Return every model case of the suite, most important first."""
+        return [
+            ModelCase(
+                self.corpora[0],
+                shape.model,
+                device,
+                precision,
+                shape.batch_size,
+                shape.block_size,
+                work,
+                cost_s=cost_s * (BF16_COST if precision == "bf16" else 1.0),
+            )
+            for shape in SUITES[self.suite].models
+            for device, precisions in self.devices.items()
+            for work, cost_s in shape.cost_s.items()
+            for precision in precisions
+        ]
+
+    def models(self) -> list[ModelCase]:
+        """Return those that fit the budget on this machine."""
+        cases = self.all_models()
+        budget = SUITES[self.suite].model_budget_s * self.scale * len(self.devices)
+        spent = itertools.accumulate(case.cost_s for case in cases)
+        return [case for case, total in zip(cases, spent, strict=True) if total <= budget]
+
+    def model_cases(self, work: str) -> list[ModelCase]:
+        """Return those of one kind of work."""
+        return [case for case in self.models() if case.work == work]
+
+    def left_out(self) -> list[tuple[str, str]]:
+        """Return (case id, reason) for what this machine is too slow to do in the suite's time."""
+        kept = set(self.models())
+        reason = (
+            f"would exceed the time of suite {self.suite} here: this machine trains at "
+            f"{self.speed:.2f} of the reference speed; --suite=study runs it"
+        )
+        return [
+            (f"bench_model::test_{c.work}[{c.id}]", reason)
+            for c in self.all_models()
+            if c not in kept
+        ]
+
+    def coverage_cases(self) -> list[CoverageCase]:
+        """Return each sampler at each number of epochs; the grid ones with drop_last too."""
+        return [
+            CoverageCase(corpus, sampler, drop_last, epochs)
+            for corpus, epochs, sampler in itertools.product(
+                self.corpora,
+                SUITES[self.suite].epochs,
+                ("random_replacement", "sequential", "shuffled_blocks"),
+            )
+            for drop_last in ((False,) if sampler == "random_replacement" else (False, True))
+        ]
+
+    def train_cases(self) -> list[TrainCase]:
+        """Return the convergence runs, seed by seed, so that an early stop leaves whole pairs."""
+        suite = SUITES[self.suite]
+        cases = []
+        for corpus, seed, sampler in itertools.product(
+            self.corpora, range(suite.seeds), suite.samplers
+        ):
+            case = replace(TrainCase(corpus, sampler, seed), **suite.train)
+            if case.n_tokens is not None:
+                case = replace(
+                    case,
+                    n_tokens=round(case.n_tokens * self.scale),
+                    cost_s=case.cost_s * self.scale,
+                )
+            cases.append(case)
+        return cases
+
+    def compare_cases(self) -> list[CompareCase]:
+        """Return each pair of samplers within each convergence experiment."""
+        suite = SUITES[self.suite]
+        pairs = list(itertools.combinations(suite.samplers, 2)) if suite.seeds > 1 else []
+        experiments = {case.experiment: case.corpus for case in self.train_cases()}
+        return [
+            CompareCase(experiment, corpus, a, b, suite.seeds, len(pairs))
+            for experiment, corpus in experiments.items()
+            for a, b in pairs
+        ]
+
+
+CASES: dict[str, Callable[[Plan], Iterable[Case]]] = {
+    "bench_model::test_forward": lambda plan: plan.model_cases("forward"),
+    "bench_model::test_forward_loss": lambda plan: plan.model_cases("forward_loss"),
+    "bench_model::test_step": lambda plan: plan.model_cases("step"),
+    "bench_coverage::test_coverage": Plan.coverage_cases,
+    "bench_convergence::test_train": Plan.train_cases,
+    "bench_convergence::test_compare": Plan.compare_cases,
+}
+"""Which cases each benchmark runs: a new benchmark is one function and one line here."""
+
+
+def params(case: Case) -> dict[str, object]:
+    """Return the parameters of a case as they stand in its record."""
+    named = {k: v for k, v in asdict(case).items() if k not in ("cost_s", "seed")}
+    return named | ({"experiment": case.experiment} if isinstance(case, TrainCase) else {})

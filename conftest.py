@@ -1,0 +1,81 @@
+"""The command-line options of the suite: pytest reads options only from a root conftest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from bench.run import Run
+
+RUN: pytest.StashKey[Run] = pytest.StashKey()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options; write them with `=`, as in --suite=smoke."""
+    group = parser.getgroup("gptcore", "gptcore (with --benchmark-only)")
+    group.addoption(
+        "--suite",
+        default="standard",
+        metavar="NAME",
+        help="smoke (a minute), standard (10 minutes, the default), study (hours) or full (text "
+        "A's run: Model 5, 501 steps; hours on a CPU)",
+    )
+    group.addoption(
+        "--corpus",
+        action="append",
+        metavar="NAME|PATH",
+        help="text to run on: python-docs (the default) or the path of a UTF-8 file; may be given "
+        "several times",
+    )
+    group.addoption(
+        "--devices",
+        metavar="LIST",
+        help="devices to measure, as in --devices=cpu,cuda (default: all that are here)",
+    )
+    group.addoption(
+        "--results",
+        metavar="DIR",
+        type=Path,
+        help="folder of this run; one that holds the same run is resumed (default: "
+        "results/<UTC time>-<commit>)",
+    )
+
+
+def _measures(config: pytest.Config) -> bool:
+    return config.option.benchmark_only and not config.option.collectonly
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Open the run, or stop with exit code 2 and one line that says why not."""
+    config = session.config
+    if not _measures(config):
+        return
+    reporter = config.pluginmanager.getplugin("terminalreporter")
+    reporter.write_line("reading the texts, measuring what this machine can do: a few seconds")
+    from bench.run import Run  # torch and the corpora are loaded only to measure
+
+    try:
+        config.stash[RUN] = Run(
+            config.option.suite,
+            config.option.corpus or ("python-docs",),
+            config.option.devices,
+            config.option.results,
+        )
+    except ValueError as error:
+        pytest.exit(str(error), returncode=2)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Close the ledger; each finished case is on disk already."""
+    run = session.config.stash.get(RUN, None)
+    if run:
+        run.ledger.close()
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave the tests alone when measuring."""
+    is_test = collection_path.is_relative_to(config.rootpath / "tests")
+    return True if config.option.benchmark_only and is_test else None

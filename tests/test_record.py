@@ -1,0 +1,115 @@
+import json
+
+import pytest
+
+from bench.record import FIELDS, METRICS, SCHEMA_VERSION, dumps, loads, read_ledger, validate
+
+RECORD = {
+    "schema_version": SCHEMA_VERSION,
+    "record": "case",
+    "case": "bench_model::test_step[a-b]",
+    "group": "model",
+    "params": {"model": "model5"},
+    "status": "ok",
+    "reason": None,
+    "metrics": {"time_s": 1.5, "mfu": None},
+    "samples": {"time_s": [1.4, 1.5, 1.6]},
+    "series": {"loss_curve": [{"step": 1, "tokens": 8, "epochs": 0.5, "loss": 2.0}]},
+    "environment": "env",
+    "facts": {},
+    "started_at": "2026-01-02T03:04:05.678+00:00",
+    "duration_s": 3.0,
+    "seed": 0,
+    "command": "pytest",
+    "commit": None,
+}
+
+
+def changed(**fields):
+    return {**RECORD, **fields}
+
+
+def test_record_survives_a_round_trip():
+    assert loads(dumps(RECORD)) == RECORD
+
+
+def test_record_is_one_line_whatever_its_texts_hold():
+    rows = [{"when": "after", "prompt": "a\nb\u2028", "text": "\x00\r\n</script>"}]
+    assert dumps(changed(series={"generated": rows})).count("\n") == 0
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"metrics": {"time_s": float("nan")}}, "time_s is nan"),
+        ({"metrics": {"time_s": -1}}, "allowed is 0"),
+        ({"metrics": {"mfu": "0.5"}}, "a number or null"),
+        ({"metrics": {"rounds": 2.5}}, "whole number"),
+        ({"metrics": {"speed": 1}}, "unknown metric"),
+        ({"samples": {"time_s": [None]}}, "hold null"),
+        ({"samples": {"time_s": 3}}, "must be a list"),
+        ({"samples": {"noise": []}}, "unknown samples"),
+        ({"series": {"loss_curve": [{"step": 1}]}}, "columns"),
+        ({"series": {"curve": []}}, "unknown series"),
+        ({"status": "fine"}, "with status"),
+        ({"status": "failed"}, "without a reason"),
+        ({"case": "test_step"}, "is not module::test"),
+        ({"seed": True}, "seed is True"),
+        ({"started_at": "yesterday"}, "Invalid isoformat"),
+        ({"duration_s": -1.0}, "not negative"),
+        ({"extra": 1}, "unknown: extra"),
+    ],
+)
+def test_broken_record_is_refused_with_its_reason(fields, message):
+    with pytest.raises(ValueError, match=message):
+        validate(changed(**fields))
+
+
+def test_every_field_of_a_record_is_required():
+    for name in FIELDS:
+        with pytest.raises(ValueError, match=f"missing or unknown: {name}"):
+            validate({k: v for k, v in RECORD.items() if k != name})
+
+
+def test_unit_can_be_read_from_every_timing_key():
+    assert all(name.endswith("_s") for name, key in METRICS.items() if key.unit == "s")
+
+
+def write(folder, *lines):
+    (folder / "records.jsonl").write_bytes(b"".join(lines))
+
+
+def test_ledger_cut_in_the_middle_of_a_line_loses_one_case(tmp_path):
+    first, second = dumps(RECORD).encode(), dumps(changed(case="m::t[2]")).encode()
+    write(tmp_path, first + b"\n", second[:100])
+    records, warnings = read_ledger(tmp_path)
+    assert [r["case"] for r in records] == [RECORD["case"]]
+    assert len(warnings) == 1
+    assert "line 2 cannot be read" in warnings[0]
+
+
+@pytest.mark.parametrize(
+    "line", [b"\xff\xfe", b"[1]", b"null", b"{}", b"[" * 100_000, b'{"a": NaN}', b"1e999"]
+)
+def test_hostile_line_costs_a_warning_and_no_record(tmp_path, line):
+    write(tmp_path, line + b"\n", dumps(RECORD).encode() + b"\n")
+    records, warnings = read_ledger(tmp_path)
+    assert len(records) == len(warnings) == 1
+
+
+def test_last_record_of_a_case_stands(tmp_path):
+    failed = changed(status="failed", reason="E: x")
+    write(tmp_path, *(dumps(r).encode() + b"\n" for r in (failed, RECORD)))
+    assert read_ledger(tmp_path)[0] == [RECORD]
+
+
+def test_record_of_a_newer_version_is_left_out_with_advice(tmp_path):
+    write(tmp_path, json.dumps(changed(schema_version=SCHEMA_VERSION + 1)).encode())
+    records, (warning,) = read_ledger(tmp_path)
+    assert records == []
+    assert "update" in warning
+
+
+def test_folder_without_ledger_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="not a results folder"):
+        read_ledger(tmp_path)

@@ -1,0 +1,147 @@
+"""The suite as its users run it: pytest in a process of its own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+COVERAGE = ("--suite=smoke", "-k", "coverage or convergence")
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Start pytest as a user does; `results/latest` of the checkout stays as it is."""
+    latest = ROOT / "results" / "latest"
+    before = latest.read_bytes() if latest.exists() else None
+    processes = []
+
+    def start(*options):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *options],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
+    if before is None:
+        latest.unlink(missing_ok=True)
+    else:
+        latest.write_bytes(before)
+
+
+@pytest.fixture
+def run(start):
+    def run(*options):
+        process = start(*options)
+        output, _ = process.communicate(timeout=240)
+        return process.returncode, output
+
+    return run
+
+
+def cases(folder, record="case"):
+    lines = (folder / "records.jsonl").read_text().splitlines()
+    return [r["case"] for r in map(json.loads, lines) if r["record"] == record]
+
+
+def wait_for_cases(process, folder, count):
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        if (folder / "records.jsonl").exists() and len(cases(folder)) >= count:
+            return
+        time.sleep(0.05)
+    pytest.fail("the suite ended or stood still before it was killed")
+
+
+def test_killed_run_resumes_with_no_case_lost_and_none_doubled(start, run, tmp_path):
+    folder = tmp_path / "run"
+    options = ("--benchmark-only", f"--results={folder}", *COVERAGE)
+    process = start(*options)
+    wait_for_cases(process, folder, 3)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    finished = cases(folder)
+    # As if the kill had come in the middle of a write.
+    with (folder / "records.jsonl").open("ab") as file:
+        file.write(b'{"schema_version":1,"record":"ca')
+
+    code, output = run(*options)
+    assert code == 0, output
+    assert "resuming suite smoke" in output
+    assert f"{len(finished)} skipped" in output
+    after = cases(folder)
+    assert after[: len(finished)] == finished
+    assert len(after) == len(set(after)) == 14  # 5 coverage, 6 training, 3 comparisons
+    skips = cases(folder, "skip")
+    assert len(skips) == len(set(skips))
+
+
+def test_folder_of_other_code_is_refused_with_exit_code_2(run, tmp_path):
+    folder = tmp_path / "run"
+    options = ("--benchmark-only", "--suite=smoke", f"--results={folder}", "-k", "sequential-keep")
+    assert run(*options)[0] == 0
+    manifest = json.loads((folder / "run.json").read_text())
+    manifest["fingerprint"]["source_sha256"] = "0" * 64
+    (folder / "run.json").write_text(json.dumps(manifest))
+    before = (folder / "records.jsonl").read_bytes()
+    code, output = run(*options)
+    assert code == 2
+    assert "source_sha256 was 000000000000… and is" in output
+    assert "Traceback" not in output
+    assert (folder / "records.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--suite=huge", "suite 'huge' is unknown"),
+        ("--devices=abacus", "device 'abacus' is not here"),
+        ("--corpus=/nowhere/book.txt", "/nowhere/book.txt"),
+        ("--corpus={tmp}/words.txt", "needs at least"),
+    ],
+)
+def test_bad_option_ends_with_one_line_and_exit_code_2(run, tmp_path, option, message):
+    (tmp_path / "words.txt").write_text("only three words")
+    option = option.replace("{tmp}", str(tmp_path))
+    code, output = run("--benchmark-only", f"--results={tmp_path / 'run'}", option)
+    assert code == 2
+    assert message in output
+    assert "Traceback" not in output
+    assert not (tmp_path / "run").exists()
+
+
+def test_plain_pytest_times_nothing(run):
+    code, output = run("bench", "-q")
+    assert "passed" not in output
+    assert "skipped" in output
+    assert code == 0
+
+
+def test_pytest_benchmark_options_still_work(run, tmp_path):
+    out = tmp_path / "out.json"
+    code, output = run(
+        "--benchmark-only",
+        "--suite=smoke",
+        f"--results={tmp_path / 'run'}",
+        f"--benchmark-json={out}",
+        "--benchmark-group-by=func",
+        "-k",
+        "sequential-keep",
+    )
+    assert code == 0, output
+    (benchmark,) = json.loads(out.read_text())["benchmarks"]
+    assert benchmark["group"] == "coverage"
+    assert benchmark["extra_info"]["sampler"] == "sequential"
