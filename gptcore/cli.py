@@ -367,6 +367,7 @@ def generate(args: argparse.Namespace) -> Json:
         top_k=args.top_k,
         seed=args.seed,
         device=device,
+        on_token=_Progress("token"),
     ).tolist()
     return {"text": decode(ids), "token_ids": ids}
 
@@ -389,6 +390,7 @@ def evaluate(args: argparse.Namespace) -> Json:
         block_size=model.config.block_size,
         device=device,
         n_bytes=len(decode(ids[1:]).encode()),
+        on_batch=_Progress("batch"),
     )
     return vars(found) | _provenance(data)
 

@@ -4,6 +4,7 @@ Shapes: N tokens in the text, T tokens in a window, B windows in a batch. Token 
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,6 +46,7 @@ def evaluate(
     n_bytes: int | None,
     precision: str = "fp32",
     seed: int = 0,
+    on_batch: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Score every target of a text once and return the loss with its interval.
 
@@ -57,6 +59,7 @@ def evaluate(
         n_bytes: length of the text in bytes, for `bits_per_byte`.
         precision: one of `devices.PRECISIONS`.
         seed: of the bootstrap.
+        on_batch: called after each batch with the batches done and their number.
 
     Raises:
         ValueError: an argument is outside its range.
@@ -70,6 +73,7 @@ def evaluate(
         batch_size=batch_size,
         device=device,
         precision=precision,
+        on_batch=on_batch,
     ).double()
     total_bits = losses.sum().item() / math.log(2)
     return Evaluation(
@@ -89,6 +93,7 @@ def sweep_losses(
     device: torch.device,
     precision: str = "fp32",
     stride: int | None = None,
+    on_batch: Callable[[int, int], None] | None = None,
 ) -> Tensor:
     """Return the loss of every target 1 … N - 1 in order: (N - 1,), float32, nats, on the CPU.
 
@@ -104,6 +109,7 @@ def sweep_losses(
         device: of the model.
         precision: one of `devices.PRECISIONS`.
         stride: in [1, T]; None: T / 2, rounded up.
+        on_batch: called after each batch with the batches done and their number.
 
     Raises:
         ValueError: an argument is outside its range.
@@ -124,7 +130,8 @@ def sweep_losses(
     starts = torch.tensor([*range(0, last, stride), last])
     scored = torch.cat([torch.tensor([0]), starts[:-1] + block_size])  # targets before each window
     is_new = starts[:, None] + torch.arange(block_size) >= scored[:, None]  # (windows, T)
-    pieces = []
+    n_batches = math.ceil(len(starts) / batch_size)
+    pieces: list[Tensor] = []
     was_training = model.training
     model.eval()
     try:
@@ -134,6 +141,8 @@ def sweep_losses(
                 batch = windows[starts[chosen]].to(device)
                 losses = token_losses(model, batch[:, :-1], batch[:, 1:])
                 pieces.append(losses.cpu()[is_new[chosen]])
+                if on_batch:
+                    on_batch(len(pieces), n_batches)
     finally:
         model.train(was_training)
     return torch.cat(pieces)

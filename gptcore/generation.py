@@ -4,6 +4,7 @@ Shapes: T tokens so far, V ids in the vocabulary.
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -20,6 +21,7 @@ def generate(
     top_k: int | None = None,
     seed: int = 0,
     device: torch.device,
+    on_token: Callable[[int, int], None] | None = None,
 ) -> Tensor:
     """Return the prompt and `new_tokens` tokens after it.
 
@@ -35,6 +37,7 @@ def generate(
         top_k: draw among that many most likely tokens, in [1, V]; None: among all.
         seed: of the draws.
         device: of the model.
+        on_token: called after each new token with the tokens done and `new_tokens`.
 
     Returns:
         (T + new_tokens,), int64, on the CPU.
@@ -55,6 +58,8 @@ def generate(
                 context = ids[max(0, end - model.config.block_size) : end].to(device)
                 logits = model.lm_head(model.hidden(context[None])[0, -1])  # (V,)
                 ids[end] = _draw(logits.cpu(), temperature, top_k, generator)
+                if on_token:
+                    on_token(end - length + 1, new_tokens)
     finally:
         model.train(was_training)
     return ids

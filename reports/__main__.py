@@ -1,0 +1,123 @@
+"""The command `python -m reports`: results folders in, one file out, the main findings printed."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+DEFAULT_OUTPUT = Path("reports/html/index.html")
+EXAMPLES = """\
+examples:
+  python -m reports                                  the newest run → reports/html/index.html
+  python -m reports results/20260301T100000Z-0123456 -o report.html
+  python -m reports results/a results/b -o both.html
+  python -m reports --format md -o report.md
+"""
+N_PRINTED = 3
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    made = argparse.ArgumentParser(
+        prog="python -m reports",
+        description="Write a report on one or more runs as a single file.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument(
+        "results",
+        nargs="*",
+        type=Path,
+        metavar="RESULTS",
+        help="results folders (default: the one that results/latest names)",
+    )
+    made.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help=f"the file to write (default: {DEFAULT_OUTPUT}, .md for Markdown)",
+    )
+    made.add_argument("--format", choices=("html", "md"), default="html", help="default: html")
+    return made
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Write `text` so that a reader sees the old file or the new one, never a part.
+
+    Raises:
+        ValueError: `path` is a folder or cannot be written.
+    """
+    if path.is_dir():
+        raise ValueError(f"cannot write {path}: it is a folder; name a file with -o")
+    part = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, part = tempfile.mkstemp(dir=path.parent, prefix=".report-", suffix=".part")
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+        os.chmod(part, 0o666 & ~_umask())
+        os.replace(part, path)
+    except OSError as error:
+        if part is not None:
+            Path(part).unlink(missing_ok=True)
+        reason = error.strerror or type(error).__name__
+        raise ValueError(f"cannot write {path}: {reason}; name another file with -o") from None
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def report(folders: Sequence[Path], output: Path, form: str) -> None:
+    """Write the report and print where it is and what it says first.
+
+    Raises:
+        ValueError: a folder cannot be read or the output cannot be written.
+    """
+    # Imported here, so that --help and a wrong option answer at once.
+    from reports import load, page, words
+
+    if output.is_dir():
+        raise ValueError(f"cannot write {output}: it is a folder; name a file with -o")
+    runs = load.load_runs(folders or [load.latest_folder()])
+    for run in runs:
+        for warning in run.warnings:
+            print(f"warning: {run.folder}: {words.shorten(warning, 300)}", file=sys.stderr)
+    text, found = page.render(runs, form)
+    write_atomic(output, text)
+    print(f"Report: {output.absolute()}")
+    for finding in found[:N_PRINTED]:
+        print(f"- {words.visible(words.sentence(finding.headline))}")
+    if not found:
+        print("- The ledger holds no finished measurement.")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code: 0 done, 2 bad input, 130 interrupted."""
+    options = parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    output = options.output or DEFAULT_OUTPUT.with_suffix(f".{options.format}")
+    if sys.stderr.isatty():
+        print(f"Writing {output} …", file=sys.stderr)
+    try:
+        report(options.results, output, options.format)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

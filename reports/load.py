@@ -1,0 +1,200 @@
+"""Results folders → runs, and their records → tidy DataFrames.
+
+A frame has one row per case (or per row of a series). Its columns are the params and the metrics
+of the case; every metric of the schema is present, NaN where it was not measured, so that no
+reader of a frame has to ask whether a column exists.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bench.record import LATEST_NAME, METRICS, SERIES, Record, read_ledger
+from reports import words
+
+PARAMS = (
+    "corpus", "model", "n_layer", "n_head", "n_embd", "vocab_size", "device", "precision",
+    "batch_size", "block_size", "work", "sampler", "drop_last", "target_epochs", "learning_rate",
+    "a", "b",
+)  # fmt: skip
+IDENTITY = ("case", "group", "status", "reason", "seed", "duration_s", "started_at")
+TEXT_SERIES = {"generated"}
+# Params that a chart compares; the others are the conditions, and must be equal inside one chart.
+COMPARED = {"sampler", "drop_last", "target_epochs", "work", "device", "precision", "model"}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One results folder."""
+
+    label: str
+    folder: Path
+    records: list[Record]
+    """Cases and skips, in the order of the ledger."""
+    environments: list[Record]
+    """One per session, oldest first."""
+    warnings: list[str]
+
+    @property
+    def environment(self) -> Record | None:
+        """Return the newest environment, None if none was recorded."""
+        return self.environments[-1] if self.environments else None
+
+    def fact(self, *path: str, default: Any = None) -> Any:
+        """Return one fact of the newest environment, or `default` where it is missing."""
+        value: Any = self.environment["facts"] if self.environment else {}
+        for key in path:
+            if not isinstance(value, dict) or value.get(key) is None:
+                return default
+            value = value[key]
+        return value
+
+    def cases(self, group: str) -> pd.DataFrame:
+        """Return the finished cases of a group, one a row."""
+        return case_frame(r for r in self.finished if r["group"] == group)
+
+    def series(self, group: str, name: str) -> pd.DataFrame:
+        """Return a series of all finished cases of a group, one row of it a row."""
+        return series_frame((r for r in self.finished if r["group"] == group), name)
+
+    @property
+    def finished(self) -> list[Record]:
+        """Return the cases that ran to their end."""
+        return [r for r in self.records if r["status"] == "ok"]
+
+    @property
+    def unfinished(self) -> list[Record]:
+        """Return what failed, then what was skipped."""
+        return sorted((r for r in self.records if r["status"] != "ok"), key=lambda r: r["status"])
+
+
+def latest_folder(base: Path = Path("results")) -> Path:
+    """Return the newest run's folder, as `base`/latest names it.
+
+    Raises:
+        ValueError: no run was recorded there.
+    """
+    path = base / LATEST_NAME
+    try:
+        folder = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        folder = ""
+    if not folder:
+        raise ValueError(f"{path} names no run: run `pytest --benchmark-only` or name a folder")
+    return Path(folder)
+
+
+def load_runs(folders: Sequence[Path]) -> list[Run]:
+    """Read several results folders.
+
+    Raises:
+        ValueError: one is missing or holds no ledger, or one is named twice.
+    """
+    resolved = [folder.resolve() for folder in folders]
+    for folder, path in zip(folders, resolved, strict=True):
+        if resolved.count(path) > 1:
+            raise ValueError(f"{folder} is given twice: name each results folder once")
+    names = [path.name for path in resolved]
+    return [
+        load_run(folder, path.name if names.count(path.name) == 1 else str(path))
+        for folder, path in zip(folders, resolved, strict=True)
+    ]
+
+
+def load_run(folder: Path, label: str) -> Run:
+    """Read one results folder.
+
+    Raises:
+        ValueError: it is missing or holds no ledger.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"{folder} is not a folder: name the results folder of a run")
+    records, warnings = read_ledger(folder)
+    sessions = [r for r in records if r["record"] == "environment"]
+    return Run(
+        label=label,
+        folder=folder,
+        records=[r for r in records if r["record"] != "environment"],
+        environments=sorted(sessions, key=lambda r: r["started_at"]),
+        warnings=warnings,
+    )
+
+
+def _plain(value: Any) -> Any:
+    """Return a param as something hashable: lists and objects as their JSON text."""
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list)) else value
+
+
+def _row(record: Record) -> dict[str, Any]:
+    params = {
+        name: _plain(value)
+        for name, value in record["params"].items()
+        if name in PARAMS or name not in METRICS
+    }
+    metrics = {name: value for name, value in record["metrics"].items() if value is not None}
+    identity = {name: record[name] for name in IDENTITY}
+    return {**params, **metrics, **identity, "setting": setting(params)}
+
+
+def setting(params: dict[str, Any]) -> str:
+    """Return the conditions that must be equal for cases to share a chart."""
+    known = dict(params)
+    parts = [words.shorten(str(known.pop("corpus")))] if known.get("corpus") is not None else []
+    if {"n_layer", "n_embd"} <= known.keys() and "sampler" in known:
+        shape = f"{known.pop('n_layer')} layers \u00d7 {known.pop('n_embd')}"
+        heads = known.pop("n_head", None)
+        parts.append(shape if heads is None else f"{shape}, {heads} heads")
+    short = {"batch_size": "B", "block_size": "T", "vocab_size": "V", "learning_rate": "lr"}
+    for name, value in known.items():
+        if name not in COMPARED and value is not None:
+            shown = f"{value:,}" if type(value) is int else str(value)
+            label = short.get(name, words.shorten(name))
+            parts.append(f"{label}{words.NBSP}={words.NBSP}{words.shorten(shown)}")
+    return " · ".join(parts) or "conditions not recorded"
+
+
+def case_frame(records: Iterable[Record]) -> pd.DataFrame:
+    """Return cases as a tidy frame: identity, params, and every metric of the schema."""
+    frame = pd.DataFrame([_row(record) for record in records])
+    known = list(dict.fromkeys([*IDENTITY, "setting", *PARAMS, *METRICS]))
+    extra = [name for name in frame.columns if name not in known]
+    frame = frame.reindex(columns=known + extra)
+    numeric = [name for name in METRICS if name not in PARAMS]
+    frame[numeric] = frame[numeric].astype(float)
+    if not frame.empty:
+        frame["variant"] = variants(frame)
+    return frame
+
+
+def variants(frame: pd.DataFrame) -> pd.Series[str]:
+    """Return the words for each row's sampler, with a dropped last batch where that varies."""
+    labels = frame["sampler"].map(words.sampler)
+    dropped = frame["drop_last"].eq(True)
+    both = dropped.groupby(labels).transform("max") & ~dropped.groupby(labels).transform("min")
+    return labels + (dropped & both).map({True: ", drop last", False: ""})
+
+
+def series_frame(records: Iterable[Record], name: str) -> pd.DataFrame:
+    """Return one series as a tidy frame: the columns of the series beside its case's.
+
+    A column that the case has too (`epochs`, say) is the series' own.
+    """
+    chosen = [record for record in records if record["series"].get(name)]
+    keep, columns = ["case", "seed", "setting", "sampler", "drop_last"], list(SERIES[name])
+    if not chosen:
+        return pd.DataFrame(columns=[*columns, *keep, "variant"])
+    cases = pd.DataFrame([_row(record) for record in chosen]).reindex(columns=keep)
+    cases["variant"] = variants(cases)
+    rows = [
+        {**row, "index": i} for i, record in enumerate(chosen) for row in record["series"][name]
+    ]
+    frame = pd.DataFrame(rows)
+    if name not in TEXT_SERIES:
+        frame[columns] = frame[columns].apply(pd.to_numeric, errors="coerce")
+    return frame.join(cases, on="index").drop(columns="index")

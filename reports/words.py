@@ -1,0 +1,191 @@
+"""Numbers, units and names as a reader sees them; hostile text made harmless and visible."""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from typing import TYPE_CHECKING, Any
+
+from bench.record import METRICS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MISSING = "\u2013"
+MINUS = "\u2212"
+NBSP = "\u00a0"
+
+# Names that readers know better under other words. Unknown names are shown as they came.
+SAMPLER_LABELS = {
+    "random_replacement": "random windows",
+    "random_distinct": "random windows, distinct",
+    "grid_replacement": "random grid blocks",
+    "sequential": "DataLoader, unshuffled",
+    "shuffled_blocks": "DataLoader, shuffled",
+    "random_phase_blocks": "shuffled, random phase",
+}
+SAMPLERS_IN_PROSE = {
+    "sequential": "the unshuffled DataLoader",
+    "shuffled_blocks": "the shuffled DataLoader",
+}
+WORK_LABELS = {"forward": "forward", "forward_loss": "forward + loss", "step": "training step"}
+PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
+SMALL_PREFIXES = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
+
+
+def visible(text: str) -> str:
+    r"""Return `text` with the escapes (\x1b, \u202e) of characters that hide or reorder others.
+
+    These are control characters, direction marks, lone surrogates and unassigned code points. Line
+    feed and tab stay.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        char.encode("unicode_escape").decode() if _is_hidden(char) else char for char in text
+    )
+
+
+def _is_hidden(char: str) -> bool:
+    category = unicodedata.category(char)
+    return (category[0] == "C" and char not in "\n\t") or category in {"Zl", "Zp"}
+
+
+def shorten(text: str, width: int = 40) -> str:
+    """Return one visible line of at most `width` characters; what is cut is marked by "…"."""
+    line = visible(re.sub(r"\s+", " ", text.strip(), flags=re.ASCII))
+    return line if len(line) <= width else f"{line[: width - 1]}…"
+
+
+def is_missing(value: Any) -> bool:
+    """Return whether `value` is null (None or NaN)."""
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def number(value: Any, digits: int = 3) -> str:
+    """Return `value` with `digits` significant digits; whole numbers in full, with separators."""
+    if is_missing(value):
+        return MISSING
+    if not isinstance(value, (int, float)):
+        return str(value)
+    if value == int(value) and abs(value) < 1e15:
+        text = f"{int(value):,}"
+    elif 1e-4 <= abs(value) < 1e15:
+        decimals = digits - 1 - math.floor(math.log10(abs(value)))
+        text = f"{value:,.{max(decimals, 0)}f}"
+    else:
+        text = f"{value:.{digits - 1}e}"
+    return text.replace("-", MINUS)
+
+
+def si(value: Any, unit: str) -> str:
+    """Return `value` with an SI prefix and its unit: 2.2e11, "FLOP/s" → "220 GFLOP/s"."""
+    if is_missing(value):
+        return MISSING
+    scales = SMALL_PREFIXES if unit == "s" else PREFIXES
+    scale, prefix = next((s for s in scales if abs(value) >= s[0]), scales[-1])
+    if value == 0:
+        scale, prefix = 1.0, ""
+    scaled = value / scale
+    # Three significant digits throughout, so that 1.80 s stands above 5.62 s.
+    decimals = 0 if abs(scaled) >= 100 else 1 if abs(scaled) >= 10 else 2
+    return f"{scaled:,.{decimals}f}{NBSP}{prefix}{unit}".replace("-", MINUS)
+
+
+def percent(share: Any) -> str:
+    """Return a fraction in per cent, three significant digits: 0.02284 → "2.28 %"."""
+    if is_missing(share):
+        return MISSING
+    value = 100 * share
+    return f"{value:.1f}{NBSP}%" if 10 <= abs(value) < 100 else f"{number(value)}{NBSP}%"
+
+
+def tick(value: Any) -> str:
+    """Return a number as short as it can be: for the ticks of an axis."""
+    if is_missing(value):
+        return MISSING
+    return f"{float(f'{value:.6g}'):,.10g}".replace("-", MINUS)
+
+
+def loss(value: Any) -> str:
+    """Return a loss in nats per token, three decimals: seed noise is of that order."""
+    return MISSING if is_missing(value) else f"{value:.3f}".replace("-", MINUS)
+
+
+def signed(value: Any, digits: int = 4) -> str:
+    """Return a difference with its sign, so that its direction cannot be overlooked."""
+    return MISSING if is_missing(value) else f"{value:+.{digits}f}".replace("-", MINUS)
+
+
+def interval(low: Any, high: Any) -> str:
+    """Return "−0.0123 to +0.0045", or the mark for missing."""
+    missing = is_missing(low) or is_missing(high)
+    return MISSING if missing else f"{signed(low)} to {signed(high)}"
+
+
+def p_value(value: Any) -> str:
+    """Return a p-value, two significant digits, never "0"."""
+    if is_missing(value):
+        return MISSING
+    return "<0.001" if value < 0.001 else f"{value:.2g}"
+
+
+def metric(name: str, value: Any) -> str:
+    """Return the value of a metric of the schema in its own unit."""
+    if is_missing(value):
+        return MISSING
+    unit = METRICS[name].unit
+    if unit in {"s", "FLOP", "FLOP/s", "B/s"}:
+        return si(value, unit)
+    if unit == "fraction":
+        return f"p = {p_value(value)}" if name.startswith("p_") else percent(value)
+    if unit == "nats/token":
+        return f"{number(value, 4)}{NBSP}{unit}"
+    return number(value) if unit == "count" else f"{number(value)}{NBSP}{unit}"
+
+
+def count(n: int, noun: str) -> str:
+    """Return "1 seed", "6 seeds"."""
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+
+
+def sampler(name: Any) -> str:
+    """Return the words for a sampler, as a label."""
+    return "sampler not recorded" if is_missing(name) else SAMPLER_LABELS.get(str(name), str(name))
+
+
+def sampler_in_prose(name: Any) -> str:
+    """Return the words for a sampler, inside a sentence."""
+    return SAMPLERS_IN_PROSE.get(str(name), shorten(sampler(name)))
+
+
+def model(name: Any) -> str:
+    """Return the words for a model preset: model5 → "Model 5"."""
+    if is_missing(name):
+        return "model not recorded"
+    numbered = re.fullmatch(r"model(\d+)", str(name))
+    return f"Model {numbered[1]}" if numbered else shorten(str(name))
+
+
+def corpus(name: Any) -> str:
+    """Return the name of a corpus, short enough for a line."""
+    return "not recorded" if is_missing(name) else shorten(str(name))
+
+
+def work(name: Any) -> str:
+    """Return the words for the kind of work that was timed."""
+    return "not recorded" if is_missing(name) else WORK_LABELS.get(str(name), shorten(str(name)))
+
+
+def conditions(case: pd.Series[Any], equals: str = f"{NBSP}={NBSP}") -> str:
+    """Return the conditions of a timing, as far as they are known: "Model 5, cpu, fp32, B = 4"."""
+    sizes = {"B": case["batch_size"], "T": case["block_size"]}
+    parts = [model(case["model"]), case["device"], case["precision"]]
+    parts += [f"{name}{equals}{number(size)}" for name, size in sizes.items() if size == size]
+    return ", ".join(shorten(str(part)) for part in parts if not is_missing(part))
+
+
+def sentence(text: str) -> str:
+    """Return `text` with a capital at its start and one full stop at its end."""
+    return f"{text[:1].upper()}{text[1:]}" + ("" if text.endswith((".", "?", "!")) else ".")
