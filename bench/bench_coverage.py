@@ -40,9 +40,11 @@ def _draw_and_count(sampler: Sampler, draws: int) -> Coverage:
 
 
 def _curve(sampler: Sampler, case: CoverageCase, draws: int) -> list[dict[str, float | None]]:
-    """Return the covered share of targets at steps along the run, observed and expected."""
+    """Return the covered share of targets along the first two epochs and along the whole run."""
     steps = draws // case.batch_size
-    points = sorted({max(1, steps * i // CURVE_POINTS) for i in range(1, CURVE_POINTS + 1)})
+    start = min(steps, 2 * sampler.n_tokens // (case.batch_size * case.block_size))
+    ends = [end * i // CURVE_POINTS for end in (start, steps) for i in range(1, CURVE_POINTS + 1)]
+    points = sorted({max(1, end) for end in ends})
     covered = coverage_curve(sampler, steps=points, batch_size=case.batch_size)
     targets = sampler.n_tokens - 1
     curve = []

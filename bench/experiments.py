@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-REFERENCE_TOKENS_PER_S = 12_000
+REFERENCE_TOKENS_PER_S = 16_000
 """What the probe (bench/run.py) measures on the reference machine when it is quiet."""
 
 

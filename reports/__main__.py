@@ -111,11 +111,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"Writing {output} …", file=sys.stderr)
     try:
         report(options.results, output, options.format)
+        sys.stdout.flush()
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:  # whoever read our output has left; the report is written
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 

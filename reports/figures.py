@@ -9,19 +9,29 @@ from __future__ import annotations
 
 import io
 import re
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import matplotlib as mpl
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from reports import words
 from reports.findings import PHASES
+
+# seaborn does without scipy, which it loads for kernel densities alone: that takes 1.5 s, and this
+# module draws none. See docs/decisions/0003-report-without-scipy.md.
+if "scipy" in sys.modules:
+    import seaborn as sns
+else:
+    sys.modules["scipy"] = None  # type: ignore[assignment]
+    import seaborn as sns
+
+    del sys.modules["scipy"]
 
 INK, GRID, SURFACE = "#0a0b0c", "#0d0e0f", "#0a0d0a"
 N_COLOURS = 8
@@ -357,9 +367,16 @@ def _losses(curves: pd.DataFrame, title: str, marker: bool) -> tuple[Figure, Axe
     looks = _looks(frame)
     if marker:
         looks["markers"] = [MARKERS[i % len(MARKERS)] for i in range(len(looks["hue_order"]))]
+    # Aggregated here: seaborn's own bands take several times as long as the drawing.
+    groups = frame.groupby(["variant", "tokens"], sort=False)["loss"]
+    bands = groups.agg(["mean", "min", "max"]).reset_index()
+    for colour, (_, rows) in zip(_cycle(), bands.groupby("variant", sort=False), strict=False):
+        axes.fill_between(
+            rows["tokens"], rows["min"], rows["max"], color=colour, alpha=0.2, linewidth=0
+        )
     sns.lineplot(
-        frame, x="tokens", y="loss", errorbar=("pi", 100), ax=axes, markeredgecolor=SURFACE,
-        linewidth=1.8, err_kws={"alpha": 0.2, "linewidth": 0}, **looks,
+        bands, x="tokens", y="mean", errorbar=None, ax=axes, markeredgecolor=SURFACE,
+        linewidth=1.8, **looks,
     )  # fmt: skip
     _legend(figure, axes, frame)
     axes.set(xlabel="training tokens seen", ylabel="")

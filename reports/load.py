@@ -26,7 +26,9 @@ PARAMS = (
 IDENTITY = ("case", "group", "status", "reason", "seed", "duration_s", "started_at")
 TEXT_SERIES = {"generated"}
 # Params that a chart compares; the others are the conditions, and must be equal inside one chart.
-COMPARED = {"sampler", "drop_last", "target_epochs", "work", "device", "precision", "model"}
+COMPARED = {
+    "sampler", "drop_last", "target_epochs", "work", "device", "precision", "model", "experiment",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,16 @@ def setting(params: dict[str, Any]) -> str:
         shape = f"{known.pop('n_layer')} layers \u00d7 {known.pop('n_embd')}"
         heads = known.pop("n_head", None)
         parts.append(shape if heads is None else f"{shape}, {heads} heads")
-    short = {"batch_size": "B", "block_size": "T", "vocab_size": "V", "learning_rate": "lr"}
+    if (compact := known.pop("compact", None)) is not None:
+        parts.append("compact vocabulary" if compact else "GPT-2 vocabulary")
+    short = {
+        "batch_size": "B",
+        "block_size": "T",
+        "vocab_size": "V",
+        "learning_rate": "lr",
+        "n_tokens": "tokens of the text",
+        "target_epochs": "epoch-equivalents",
+    }
     for name, value in known.items():
         if name not in COMPARED and value is not None:
             shown = f"{value:,}" if type(value) is int else str(value)
