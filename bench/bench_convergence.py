@@ -93,9 +93,14 @@ class Experiment:
         """Return a row of text that the model writes after the first tokens of the test part."""
         prompt = self.test_ids[:PROMPT_TOKENS]
         ids = generate(
-            self.model, prompt, NEW_TOKENS, temperature=0.8, top_k=40, seed=self.case.seed,
+            self.model,
+            prompt,
+            NEW_TOKENS,
+            temperature=0.8,
+            top_k=min(40, self.stream.vocab_size),
+            seed=self.case.seed,
             device=self.device,
-        ).cpu().numpy()  # fmt: skip
+        ).numpy()
         if self.vocabulary is not None:
             ids = self.vocabulary.decode(ids)
         written = {"prompt": ids[:PROMPT_TOKENS], "text": ids[PROMPT_TOKENS:]}

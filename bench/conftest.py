@@ -160,7 +160,9 @@ class Progress:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take the case off the list; say so when it failed."""
         if report.failed:
-            self._reporter.write_line(f"failed: {report.nodeid}", red=True)
+            crash = getattr(report.longrepr, "reprcrash", None)
+            reason = crash.message.partition("\n")[0] if crash else report.when
+            self._reporter.write_line(f"failed: {reason}", red=True)
         if report.when != "teardown" or report.nodeid not in self._costs_s:
             return
         cost_s = self._costs_s.pop(report.nodeid)

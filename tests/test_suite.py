@@ -145,3 +145,17 @@ def test_pytest_benchmark_options_still_work(run, tmp_path):
     (benchmark,) = json.loads(out.read_text())["benchmarks"]
     assert benchmark["group"] == "coverage"
     assert benchmark["extra_info"]["sampler"] == "sequential"
+
+
+def test_text_full_of_markup_gives_a_harmless_report(run, tmp_path):
+    book = tmp_path / "<script>alert(1)&$y_1$.txt"
+    book.write_text("<script>alert(2)</script>\n</pre><img src=x onerror=alert(3)> $\\frac\n" * 900)
+    folder, page = tmp_path / "run", tmp_path / "report.html"
+    options = ("--suite=smoke", f"--corpus={book}", f"--results={folder}", "-k", "seed0 and train")
+    code, output = run("--benchmark-only", *options)
+    assert code == 0, output
+    subprocess.run([sys.executable, "-m", "reports", folder, "-o", page], cwd=ROOT, check=True)
+    html = page.read_text()
+    assert "&lt;script&gt;" in html
+    assert "<script" not in html
+    assert "<img" not in html
