@@ -11,16 +11,13 @@ import json
 import math
 import os
 import sys
-import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
+from gptcore.console import Parser, Progress, number, show, whole
 from gptcore.corpora import CORPORA, Corpus, load_corpus
 from gptcore.samplers import SAMPLERS, Sampler, make_sampler
 from gptcore.splits import SPLITS, Segment, tail_split
@@ -32,30 +29,6 @@ PRESET_NAMES = (
 )  # fmt: skip
 
 
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
-
-
-def _whole(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
-
-
-def _number(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a finite number")
-    return value
-
-
 def _add_corpus_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("text and split")
     group.add_argument(
@@ -65,31 +38,31 @@ def _add_corpus_options(parser: argparse.ArgumentParser) -> None:
         "--raw", action="store_true", help="no cleaning: byte-order mark and line ends stay"
     )
     group.add_argument(
-        "--train-fraction", type=_number, default=0.9, metavar="F", help="default: 0.9"
+        "--train-fraction", type=number, default=0.9, metavar="F", help="default: 0.9"
     )
     group.add_argument("--split", choices=list(SPLITS), default="tail", help="default: tail")
     group.add_argument(
-        "--embargo", type=_whole, default=0, metavar="G", help="unused tokens before the test part"
+        "--embargo", type=whole, default=0, metavar="G", help="unused tokens before the test part"
     )
 
 
 def _add_sampling_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("sampling")
     group.add_argument("--sampler", default="random_replacement", help=", ".join(SAMPLERS))
-    group.add_argument("--block-size", type=_whole, default=256, metavar="T", help="default: 256")
-    group.add_argument("--batch-size", type=_whole, default=16, metavar="B", help="default: 16")
+    group.add_argument("--block-size", type=whole, default=256, metavar="T", help="default: 256")
+    group.add_argument("--batch-size", type=whole, default=16, metavar="B", help="default: 16")
     length = group.add_mutually_exclusive_group()
-    length.add_argument("--steps", type=_whole, metavar="S", help="batches (default: 501)")
+    length.add_argument("--steps", type=whole, metavar="S", help="batches (default: 501)")
     length.add_argument(
         "--epochs",
-        type=_number,
+        type=number,
         metavar="E",
         help="passes; for samplers without epochs, epoch-equivalents",
     )
     group.add_argument(
         "--drop-last", action="store_true", help="leave out the last, short batch of an epoch"
     )
-    group.add_argument("--seed", type=_whole, default=0, help="default: 0")
+    group.add_argument("--seed", type=whole, default=0, help="default: 0")
 
 
 @dataclass(frozen=True)
@@ -255,31 +228,6 @@ def _model_config(args: argparse.Namespace) -> Any:
     return replace(PRESETS[args.model], block_size=args.block_size, **given)
 
 
-class _Progress:
-    """Tells standard error what is done and to go: a line that rewrites itself, or one every 10 s.
-
-    Work that is over within two seconds is not talked about.
-    """
-
-    def __init__(self, unit: str) -> None:
-        self._unit = unit
-        self._live = sys.stderr.isatty()
-        self._told = self._started = time.monotonic()
-        self._first: int | None = None
-
-    def __call__(self, done: int, total: int, note: str = "") -> None:
-        self._first = done - 1 if self._first is None else self._first
-        now, last = time.monotonic(), done == total
-        since = now - self._told
-        if now - self._started < 2 or not (last or since >= (0.2 if self._live else 10)):
-            return
-        self._told = now
-        to_go = round((now - self._started) / (done - self._first) * (total - done))
-        text = f"{self._unit} {done}/{total}{note} · {to_go // 60}:{to_go % 60:02d} to go"
-        end = "\n" if last or not self._live else ""
-        print(f"\r\x1b[K{text}" if self._live else text, end=end, file=sys.stderr, flush=True)
-
-
 def train(args: argparse.Namespace) -> Json:
     """Train a model on the train part, keeping a log, checkpoints and a summary."""
     import torch
@@ -309,7 +257,7 @@ def train(args: argparse.Namespace) -> Json:
         seed=args.seed,
     )
     ids = torch.from_numpy(data.stream.ids[data.train.start : data.train.stop])
-    progress = _Progress("step")
+    progress = Progress("step")
     summary = run_training(
         args.out,
         GPT(config, seed=args.seed),
@@ -367,7 +315,7 @@ def generate(args: argparse.Namespace) -> Json:
         top_k=args.top_k,
         seed=args.seed,
         device=device,
-        on_token=_Progress("token"),
+        on_token=Progress("token"),
     ).tolist()
     return {"text": decode(ids), "token_ids": ids}
 
@@ -390,49 +338,9 @@ def evaluate(args: argparse.Namespace) -> Json:
         block_size=model.config.block_size,
         device=device,
         n_bytes=len(decode(ids[1:]).encode()),
-        on_batch=_Progress("batch"),
+        on_batch=Progress("batch"),
     )
     return vars(found) | _provenance(data)
-
-
-def _show(found: Json) -> None:
-    """Print a result for people: the text, a table, or names with values and expectations."""
-    console = Console(highlight=False, soft_wrap=True)
-    if "text" in found:
-        console.print(found["text"], markup=False)
-        return
-    for rows in (v for v in found.values() if isinstance(v, list) and v and isinstance(v[0], dict)):
-        table = Table(*rows[0], box=None)
-        for row in rows:
-            table.add_row(*(_format(value) for value in row.values()))
-        Console(highlight=False).print(table)
-        return
-    expected, z = found.get("expected", {}), found.get("z", {})
-    width = max(map(len, found))
-    for name, value in found.items():
-        if name in ("expected", "z"):
-            continue
-        notes = [f"expected {_format(expected[name])}"] if expected.get(name) is not None else []
-        notes += [f"z {z[name]:+.2f}"] if z.get(name) is not None else []
-        text = f"{name:<{width}}  {_format(value)}"
-        console.print(f"{text:<{width + 16}}  {', '.join(notes)}".rstrip(), markup=False)
-
-
-def _format(value: object) -> str:
-    match value:
-        case None:
-            return "-"
-        case bool():
-            return "yes" if value else "no"
-        case int():
-            return f"{value:,}"
-        case float():
-            return f"{value:,.6g}"
-        case dict():
-            return ", ".join(f"{k}: {_format(v)}" for k, v in value.items())
-        case list() | tuple():
-            return ", ".join(map(_format, value)) or "-"
-    return str(value)
 
 
 @dataclass(frozen=True)
@@ -449,7 +357,7 @@ def _corpora_options(parser: argparse.ArgumentParser) -> None:
 
 def _plan_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--tokens", type=_whole, required=True, metavar="N", help="tokens of the train part"
+        "--tokens", type=whole, required=True, metavar="N", help="tokens of the train part"
     )
     _add_sampling_options(parser)
 
@@ -463,12 +371,12 @@ def _train_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the run")
     parser.add_argument("--model", choices=PRESET_NAMES, default="model4", help="default: model4")
     for name in ("n-layer", "n-head", "n-embd"):
-        parser.add_argument(f"--{name}", type=_whole, metavar="N", help="instead of the preset's")
-    parser.add_argument("--learning-rate", type=_number, default=6e-4, help="default: 6e-4")
+        parser.add_argument(f"--{name}", type=whole, metavar="N", help="instead of the preset's")
+    parser.add_argument("--learning-rate", type=number, default=6e-4, help="default: 6e-4")
     parser.add_argument("--precision", default="fp32", help="fp32 (default) or bf16")
     parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint")
     parser.add_argument(
-        "--checkpoint-every", type=_whole, metavar="N", help="steps (default: 50, or 60 s)"
+        "--checkpoint-every", type=whole, metavar="N", help="steps (default: 50, or 60 s)"
     )
     _add_device_option(parser)
     _add_corpus_options(parser)
@@ -482,10 +390,10 @@ def _add_device_option(parser: argparse.ArgumentParser) -> None:
 def _generate_options(parser: argparse.ArgumentParser) -> None:
     _add_checkpoint_option(parser)
     parser.add_argument("--prompt", required=True, help="text to continue")
-    parser.add_argument("--new-tokens", type=_whole, default=100, help="default: 100")
-    parser.add_argument("--temperature", type=_number, default=1.0, help="default: 1; 0 is greedy")
-    parser.add_argument("--top-k", type=_whole, metavar="K", help="sample from the K likeliest")
-    parser.add_argument("--seed", type=_whole, default=0, help="default: 0")
+    parser.add_argument("--new-tokens", type=whole, default=100, help="default: 100")
+    parser.add_argument("--temperature", type=number, default=1.0, help="default: 1; 0 is greedy")
+    parser.add_argument("--top-k", type=whole, metavar="K", help="sample from the K likeliest")
+    parser.add_argument("--seed", type=whole, default=0, help="default: 0")
     _add_device_option(parser)
 
 
@@ -528,7 +436,7 @@ def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command."""
     examples = "\n".join(f"  {command.example}" for command in COMMANDS.values())
     raw = argparse.RawDescriptionHelpFormatter
-    parser = _Parser(
+    parser = Parser(
         prog="gptcore",
         description="Sampling, coverage and training of small GPTs, measured and against theory.",
         epilog=f"examples:\n{examples}",
@@ -560,7 +468,7 @@ def main(argv: list[str] | None = None) -> int:
         if args.json:
             print(json.dumps(found, allow_nan=False))
         else:
-            _show(found)
+            show(found)
         sys.stdout.flush()
     except (ValueError, OSError) as error:
         if isinstance(error, BrokenPipeError):

@@ -1,0 +1,105 @@
+"""How the command line reads and talks: its parser, progress on standard error, results as text."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+import time
+from typing import Any, NoReturn
+
+from rich.console import Console
+from rich.table import Table
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print `message` and end the program with exit code 2."""
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def whole(text: str) -> int:
+    """Read a whole number of the command line."""
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+
+
+def number(text: str) -> float:
+    """Read a finite number of the command line."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a finite number")
+    return value
+
+
+class Progress:
+    """Tells standard error what is done and to go: a line that rewrites itself, or one every 10 s.
+
+    Work that is over within two seconds is not talked about.
+    """
+
+    def __init__(self, unit: str) -> None:
+        self._unit = unit
+        self._live = sys.stderr.isatty()
+        self._told = self._started = time.monotonic()
+        self._first: int | None = None
+
+    def __call__(self, done: int, total: int, note: str = "") -> None:
+        """Note that `done` of `total` are done; say so if it is time."""
+        self._first = done - 1 if self._first is None else self._first
+        now, last = time.monotonic(), done == total
+        since = now - self._told
+        if now - self._started < 2 or not (last or since >= (0.2 if self._live else 10)):
+            return
+        self._told = now
+        to_go = round((now - self._started) / (done - self._first) * (total - done))
+        text = f"{self._unit} {done}/{total}{note} · {to_go // 60}:{to_go % 60:02d} to go"
+        end = "\n" if last or not self._live else ""
+        print(f"\r\x1b[K{text}" if self._live else text, end=end, file=sys.stderr, flush=True)
+
+
+def show(found: dict[str, Any]) -> None:
+    """Print a result for people: the text, a table, or names with values and expectations."""
+    console = Console(highlight=False, soft_wrap=True)
+    if "text" in found:
+        console.print(found["text"], markup=False)
+        return
+    for rows in (v for v in found.values() if isinstance(v, list) and v and isinstance(v[0], dict)):
+        table = Table(*rows[0], box=None)
+        for row in rows:
+            table.add_row(*(_format(value) for value in row.values()))
+        Console(highlight=False).print(table)
+        return
+    expected, z = found.get("expected", {}), found.get("z", {})
+    width = max(map(len, found))
+    for name, value in found.items():
+        if name in ("expected", "z"):
+            continue
+        notes = [f"expected {_format(expected[name])}"] if expected.get(name) is not None else []
+        notes += [f"z {z[name]:+.2f}"] if z.get(name) is not None else []
+        text = f"{name:<{width}}  {_format(value)}"
+        console.print(f"{text:<{width + 16}}  {', '.join(notes)}".rstrip(), markup=False)
+
+
+def _format(value: object) -> str:
+    match value:
+        case None:
+            return "-"
+        case bool():
+            return "yes" if value else "no"
+        case int():
+            return f"{value:,}"
+        case float():
+            return f"{value:,.6g}"
+        case dict():
+            return ", ".join(f"{k}: {_format(v)}" for k, v in value.items())
+        case list() | tuple():
+            return ", ".join(map(_format, value)) or "-"
+    return str(value)
