@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bench.experiments import CASES, SUITES, Plan, params
+from bench.experiments import CASES, SUITES, Case, Plan, params
 from bench.measure import Measure
 from bench.run import Result, Run, utc_now
 from conftest import RUN
@@ -19,6 +19,12 @@ RESULT: pytest.StashKey[Result] = pytest.StashKey()
 def case_id(item: pytest.Item) -> str:
     """Return the stable id of a case: module::test[params]."""
     return f"{item.path.stem}::{item.name}"
+
+
+def case_of(item: pytest.Item) -> Case | None:
+    """Return the case of a benchmark; None for another test, or where none is left to run."""
+    case = getattr(item, "callspec", None) and item.callspec.params.get("case")  # type: ignore[attr-defined]
+    return case if isinstance(case, Case) else None
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -75,7 +81,7 @@ def measure(benchmark: Any, result: Result, run: Run) -> Measure:
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, Any, Any]:
     """Put the case on disk the moment it ends, whether it passed or not."""
     run = pyfuncitem.config.stash.get(RUN, None)
-    case: Any = pyfuncitem.funcargs.get("case")
+    case = case_of(pyfuncitem)
     if run is None or case is None:
         return (yield)
     benchmark: Any = pyfuncitem.funcargs["benchmark"]
@@ -113,11 +119,9 @@ class Progress:
         self._reporter = reporter
         slowdown = 1 / min(1.0, run.plan.speed)
         self._costs_s = {
-            item.nodeid: item.callspec.params["case"].cost_s * slowdown
+            item.nodeid: case.cost_s * slowdown
             for item in items
-            if hasattr(item, "callspec")
-            and "case" in item.callspec.params
-            and not run.ledger.finished(case_id(item))
+            if (case := case_of(item)) and not run.ledger.finished(case_id(item))
         }
         self._total = len(self._costs_s)
         self._to_go_s = sum(self._costs_s.values())

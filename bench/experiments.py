@@ -267,11 +267,12 @@ class Plan:
         ]
 
     def models(self) -> list[ModelCase]:
-        """Return those that fit the budget on this machine."""
+        """Return those that fit the budget on this machine, but the first in any case."""
         cases = self.all_models()
         budget = SUITES[self.suite].model_budget_s * self.scale * len(self.devices)
         spent = itertools.accumulate(case.cost_s for case in cases)
-        return [case for case, total in zip(cases, spent, strict=True) if total <= budget]
+        fits = sum(total <= budget for total in spent)
+        return cases[: max(1, fits)]
 
     def model_cases(self, work: str) -> list[ModelCase]:
         """Return those of one kind of work."""

@@ -42,21 +42,25 @@ def utc_now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
-def training_tokens_per_s(budget_s: float = 1.5) -> float:
-    """Return the training speed of a small GPT on the CPU: the best step decides."""
+def training_tokens_per_s(enough: float, budget_s: float = 8.0) -> float:
+    """Return the training speed of a small GPT on the CPU: the best step decides.
+
+    Other load on the machine only makes a step slower, so the probe goes on until it has seen
+    `enough`, for `budget_s` at most.
+    """
     config = TrainConfig(steps=1, batch_size=16, block_size=PROBE.block_size)
     model = GPT(PROBE)
     optimizer = make_optimizer(model, config)
     generator = torch.Generator().manual_seed(0)
     shape = (2, config.batch_size, config.block_size)
     inputs, targets = torch.randint(PROBE.vocab_size, shape, generator=generator)
-    best = math.inf
+    tokens, best = inputs.numel(), math.inf
     deadline = time.perf_counter() + budget_s
-    while time.perf_counter() < deadline or best == math.inf:
+    while best == math.inf or (time.perf_counter() < deadline and tokens / best < enough):
         start = time.perf_counter_ns()
         train_step(model, optimizer, inputs, targets)
         best = min(best, (time.perf_counter_ns() - start) / 1e9)
-    return float(inputs.numel() / best)
+    return float(tokens / best)
 
 
 def load_corpora(specs: Sequence[str]) -> dict[str, Corpus]:
@@ -119,7 +123,7 @@ class Run:
         point_latest(folder)
         speed = self.ledger.manifest.get("speed")
         if speed is None:
-            speed = training_tokens_per_s() / REFERENCE_TOKENS_PER_S
+            speed = training_tokens_per_s(REFERENCE_TOKENS_PER_S) / REFERENCE_TOKENS_PER_S
             self.ledger.keep(speed=speed, created_at=utc_now())
         self.plan = Plan(suite, self.devices, tuple(self.corpora), speed)
         self.environment = f"{utc_now()}-{os.getpid()}"

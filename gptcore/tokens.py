@@ -3,6 +3,7 @@
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, SupportsIndex
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy.typing as npt
 from gptcore import tokenizer
 
 Ids = npt.NDArray[np.int64]
+CHECKED_AT_ONCE = 2**24
 
 
 def check_whole(name: str, value: SupportsIndex, *, at_least: int = 1) -> int:
@@ -54,7 +56,7 @@ class TokenStream:
     """Token ids in reading order.
 
     Attributes:
-        ids: int64 of shape (N,), each in [0, vocab_size).
+        ids: of shape (N,), each in [0, vocab_size): int64 in memory, or as `open` maps them.
         vocab_size: number of ids that the vocabulary has.
         n_bytes: length of the text in UTF-8, in bytes; None where it is not known.
     """
@@ -64,7 +66,8 @@ class TokenStream:
     n_bytes: int | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "ids", check_ids(self.ids, self.vocab_size))
+        if not isinstance(self.ids, np.memmap):  # `open` has checked those
+            object.__setattr__(self, "ids", check_ids(self.ids, self.vocab_size))
         if self.n_bytes is not None:
             check_whole("n_bytes", self.n_bytes)
 
@@ -72,6 +75,37 @@ class TokenStream:
     def from_text(cls, text: str) -> "TokenStream":
         """Return the GPT-2 tokens of `text`."""
         return cls(tokenizer.encode(text), tokenizer.VOCAB_SIZE, len(text.encode()))
+
+    @classmethod
+    def open(cls, path: Path, vocab_size: int) -> "TokenStream":
+        """Return the stream that `save` wrote, mapped from disk: it takes no memory of its own.
+
+        Every id is read once, to be checked.
+
+        Raises:
+            ValueError: no such file, not one of `save`, or an id outside the vocabulary.
+        """
+        try:
+            ids = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            reason = getattr(error, "strerror", None) or "it is not a NumPy file"
+            raise ValueError(f"cannot open tokens at {path}: {reason}; write it by save") from None
+        is_saved = isinstance(ids, np.memmap) and ids.dtype in (np.uint16, np.uint32)
+        if not is_saved or ids.ndim != 1:
+            raise ValueError(f"{path} does not hold uint16 or uint32 tokens: write it by save")
+        for first in range(0, max(1, len(ids)), CHECKED_AT_ONCE):
+            check_ids(ids[first : first + CHECKED_AT_ONCE], vocab_size)
+        return cls(ids, vocab_size)
+
+    def save(self, path: Path) -> None:
+        """Write the ids as a .npy file: uint16 where the vocabulary allows it, else uint32.
+
+        Raises:
+            ValueError: `path` does not end in .npy.
+        """
+        if path.suffix != ".npy":
+            raise ValueError(f"{path} does not end in .npy: name it so")
+        np.save(path, self.ids.astype(np.uint16 if self.vocab_size <= 2**16 else np.uint32))
 
     def __len__(self) -> int:
         return len(self.ids)

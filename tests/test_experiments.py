@@ -77,3 +77,8 @@ def test_each_device_gets_its_precisions():
         ("cuda:0", "fp32"),
         ("cuda:0", "bf16"),
     }
+
+
+def test_model5_is_trained_on_the_slowest_machine_too():
+    (case,) = plan(speed=0.01).models()
+    assert (case.model, case.work) == ("model5", "step")

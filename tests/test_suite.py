@@ -159,3 +159,24 @@ def test_text_full_of_markup_gives_a_harmless_report(run, tmp_path):
     assert "&lt;script&gt;" in html
     assert "<script" not in html
     assert "<img" not in html
+
+
+def test_benchmark_without_cases_is_skipped_and_does_not_stop_the_suite(run, tmp_path):
+    """On a slow machine nothing may be left of a benchmark."""
+    folder = tmp_path / "run"
+    options = (
+        "--benchmark-only",
+        "--suite=smoke",
+        f"--results={folder}",
+        "-k",
+        "coverage or model",
+    )
+    assert run(*options, "--collect-only")[0] == 0
+    assert run(*options, "-k", "sequential-keep")[0] == 0
+    manifest = json.loads((folder / "run.json").read_text())
+    manifest["speed"] = 0.01  # kept on resume
+    (folder / "run.json").write_text(json.dumps(manifest))
+    code, output = run(*options)
+    assert code == 0, output
+    assert "INTERNALERROR" not in output
+    assert any("test_forward[" in case for case in cases(folder, "skip"))

@@ -84,3 +84,38 @@ def test_the_data_side_does_not_import_torch():
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(("vocab_size", "dtype"), [(2**16, np.uint16), (2**16 + 1, np.uint32)])
+def test_mapped_stream_is_the_one_saved_in_the_smallest_type(tmp_path, vocab_size, dtype):
+    ids = np.array([0, 5, vocab_size - 1, 7])
+    TokenStream(ids, vocab_size).save(tmp_path / "ids.npy")
+    mapped = TokenStream.open(tmp_path / "ids.npy", vocab_size)
+    assert isinstance(mapped.ids, np.memmap)
+    assert mapped.ids.dtype == dtype
+    assert mapped.ids.tolist() == ids.tolist()
+
+
+def test_mapped_stream_with_an_id_outside_the_vocabulary_is_refused(tmp_path):
+    TokenStream(np.array([0, 9]), 10).save(tmp_path / "ids.npy")
+    with pytest.raises(ValueError, match="0 to 9: they must lie in"):
+        TokenStream.open(tmp_path / "ids.npy", 9)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"text", b"\x80\x04K\x01."])
+def test_file_that_holds_no_tokens_is_refused(tmp_path, content):
+    path = tmp_path / "ids.npy"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ValueError, match="cannot open tokens"):
+        TokenStream.open(path, 10)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [np.array([0.5]), np.array([1, 2]), np.zeros((2, 2), np.uint16), np.array(1, np.uint16)],
+)
+def test_array_of_another_kind_is_refused(tmp_path, array):
+    np.save(tmp_path / "ids.npy", array)
+    with pytest.raises(ValueError, match=r"tokens|token ids"):
+        TokenStream.open(tmp_path / "ids.npy", 10)
