@@ -1,21 +1,35 @@
 """What a series of draws showed the model: which targets, how often, at which alignments.
 
 N tokens, windows of T inputs, M = N - T starts. All counts are over the targets j = 1, …, N - 1;
-edge targets are those closer than T to an end of the text, min(j, N - j) < T, as in `theory`.
+edge targets are those closer than T to an end of the text, min(j, N - j) < T, as in `theory`. With
+several segments this holds in each, and the targets of all stand in one row.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from gptcore.samplers import Sampler, Starts, count_starts
-from gptcore.theory import Expectation
+from gptcore.samplers import Sampler, Starts
+from gptcore.splits import Segment
+from gptcore.theory import Expectation, check_up_to
 from gptcore.tokens import check_whole
+from gptcore.windows import Lattice, check_segments
 
 Counts = npt.NDArray[np.int64]
+
+PENDING_DRAWS = 2**20
+"""A ledger merges its new draws when there are more than this, and than distinct starts so far."""
+
+
+class Runs(NamedTuple):
+    """The row of targets as runs of equal visits; a run ends where a segment does."""
+
+    visits: Counts
+    length: Counts
+    begin: Counts
 
 
 @dataclass(frozen=True)
@@ -26,20 +40,22 @@ class Coverage:
         n_tokens: N.
         block_size: T.
         draws: K.
-        epochs: λ = K·T / (N - 1), epoch-equivalents.
+        epochs: λ = K·w / (number of targets), epoch-equivalents; w = T targets a window shows.
         missed_targets: targets in no window.
-        missed_edge: those closer than T to an end of the text.
+        missed_edge: those closer than T to an end of their segment.
         missed_interior: the others.
+        missed_inputs: tokens, the last of each segment apart, that are an input of no window.
         repeated_windows: draws minus distinct starts.
         visits_mean: windows per target.
         visits_sd: population standard deviation of the visits over targets.
+        visits_dispersion: variance / mean of the visits.
         visits_min: fewest visits of a target.
         visits_max: most visits of a target.
         visits_gini: Gini coefficient of the visits; 0 where all targets have the same.
-        gaps: maximal runs of missed targets with shown targets on both sides.
+        gaps: maximal runs of missed targets with shown targets of the segment on both sides.
         longest_gap: length of the longest run of missed targets, runs at the ends included.
         alignment_coverage: distinct starts / M.
-        visits: int64 of shape (N - 1,), the visits of targets 1, …, N - 1.
+        runs: the visits themselves.
     """
 
     n_tokens: int
@@ -49,62 +65,205 @@ class Coverage:
     missed_targets: int
     missed_edge: int
     missed_interior: int
+    missed_inputs: int
     repeated_windows: int
     visits_mean: float
     visits_sd: float
+    visits_dispersion: float
     visits_min: int
     visits_max: int
     visits_gini: float
     gaps: int
     longest_gap: int
     alignment_coverage: float
-    visits: Counts = field(repr=False, compare=False)
+    runs: Runs = field(repr=False, compare=False)
+
+    @property
+    def visits(self) -> Counts:
+        """The visits of each target, int64 of shape (N - number of segments,); made when asked."""
+        return np.repeat(self.runs.visits, self.runs.length)
 
     def as_dict(self) -> dict[str, int | float]:
-        """Return the numbers by name, without `visits`."""
-        return {name: value for name, value in vars(self).items() if name != "visits"}
+        """Return the numbers by name, without `runs`."""
+        return {name: value for name, value in vars(self).items() if name != "runs"}
 
 
-def measure_coverage(starts: Starts | Sequence[int], *, n_tokens: int, block_size: int) -> Coverage:
+class VisitLedger:
+    """Counts draws that come in pieces; it keeps the distinct starts, never an array of N.
+
+    Memory is O(distinct starts): 1e7 draws from 1e9 tokens take about 1 GB in all.
+    """
+
+    def __init__(
+        self,
+        *,
+        n_tokens: int | None = None,
+        segments: Sequence[Segment] | None = None,
+        block_size: int,
+        targets_per_window: int | None = None,
+    ) -> None:
+        self.segments = check_segments(n_tokens, segments, block_size)
+        self.block_size = int(block_size)
+        width = self.block_size if targets_per_window is None else targets_per_window
+        self.targets_per_window = check_up_to("targets_per_window", width, self.block_size)
+        self.lattice = Lattice(self.segments, self.block_size)
+        self.draws = 0
+        self._ranks = np.empty(0, dtype=np.int64)
+        self._times = np.empty(0, dtype=np.int64)
+        self._pending: list[Starts] = []
+
+    def add(self, starts: Starts | Sequence[int]) -> None:
+        """Count these draws.
+
+        Raises:
+            ValueError: they are not flat, empty, not integers, or start no window.
+        """
+        ranks = self.lattice.rank(as_starts(starts))
+        self._pending.append(ranks)
+        self.draws += len(ranks)
+        if sum(map(len, self._pending)) > max(PENDING_DRAWS, len(self._ranks)):
+            self._merge()
+
+    def result(self) -> Coverage:
+        """Return the coverage by all draws so far.
+
+        Raises:
+            ValueError: there are none.
+        """
+        if not self.draws:
+            raise ValueError("no draw was counted: add starts first")
+        self._merge()
+        size, width = self.block_size, self.targets_per_window
+        runs = self._runs(width)
+        n_tokens = sum(map(len, self.segments))
+        targets = n_tokens - len(self.segments)
+        free = runs.visits == 0
+        missed = int(runs.length[free].sum())
+        interior = self._count_interior(runs.begin[free], runs.length[free])
+        unused = missed
+        if width < size:
+            inputs = self._runs(size)
+            unused = int(inputs.length[inputs.visits == 0].sum())
+        mean = self.draws * width / targets
+        variance = float(runs.length @ (runs.visits - mean) ** 2) / targets
+        gaps, longest = self._measure_gaps(runs)
+        return Coverage(
+            n_tokens=n_tokens,
+            block_size=size,
+            draws=self.draws,
+            epochs=mean,
+            missed_targets=missed,
+            missed_edge=missed - interior,
+            missed_interior=interior,
+            missed_inputs=unused,
+            repeated_windows=self.draws - len(self._ranks),
+            visits_mean=mean,
+            visits_sd=float(np.sqrt(variance)),
+            visits_dispersion=variance / mean,
+            visits_min=int(runs.visits.min()),
+            visits_max=int(runs.visits.max()),
+            visits_gini=_gini(runs),
+            gaps=gaps,
+            longest_gap=longest,
+            alignment_coverage=len(self._ranks) / self.lattice.total,
+            runs=runs,
+        )
+
+    def _merge(self) -> None:
+        """Move the pending draws to the distinct starts: sorted ranks and how often each."""
+        if not self._pending:
+            return
+        ranks, times = np.unique(np.concatenate(self._pending), return_counts=True)
+        self._pending.clear()
+        if len(self._ranks):
+            both = np.concatenate([self._ranks, ranks])
+            order = np.argsort(both, kind="stable")  # two sorted runs: a merge
+            both, times = both[order], np.concatenate([self._times, times])[order]
+            new = np.flatnonzero(np.diff(both, prepend=-1))
+            ranks, times = both[new], np.add.reduceat(times, new)
+        self._ranks, self._times = ranks, times
+
+    def _row_begins(self) -> Counts:
+        """Return where the targets of each segment begin in the row, and where the row ends."""
+        return np.cumsum([0, *(len(part) - 1 for part in self.segments)], dtype=np.int64)
+
+    def _runs(self, width: int) -> Runs:
+        """Return the visits by windows of `width`: +1 at each window's first target, -1 behind."""
+        begins = self._row_begins()
+        part = np.searchsorted(np.cumsum(self.lattice.counts), self._ranks, side="right")
+        first = self._ranks + part * (self.block_size - 1)
+        where = np.concatenate([begins, first, first + width])
+        change = np.concatenate([np.zeros_like(begins), self._times, -self._times])
+        order = np.argsort(where, kind="stable")
+        where, visits = where[order], np.cumsum(change[order])
+        length = np.diff(where)
+        kept = length > 0
+        return Runs(visits[:-1][kept], length[kept], where[:-1][kept])
+
+    def _count_interior(self, begin: Counts, length: Counts) -> int:
+        """Return how many targets of these runs are at least T from the ends of their segment."""
+        begins = self._row_begins()
+        part = np.searchsorted(begins, begin, side="right") - 1
+        low = begins[part] + self.block_size - 1
+        high = begins[part + 1] - self.block_size + 1
+        inner = np.minimum(begin + length, high) - np.maximum(begin, low)
+        return int(np.maximum(0, inner).sum())
+
+    def _measure_gaps(self, runs: Runs) -> tuple[int, int]:
+        """Return the number of internal gaps, and the longest run of missed targets anywhere."""
+        free = runs.visits == 0
+        begins = self._row_begins()
+        begin, end = runs.begin[free], (runs.begin + runs.length)[free]
+        inside = ~np.isin(begin, begins) & ~np.isin(end, begins)
+        return int(np.count_nonzero(inside)), int(runs.length[free].max(initial=0))
+
+
+def measure_coverage(
+    starts: Starts | Sequence[int] | Iterator[Starts],
+    *,
+    n_tokens: int | None = None,
+    segments: Sequence[Segment] | None = None,
+    block_size: int,
+    targets_per_window: int | None = None,
+) -> Coverage:
     """Return the coverage of windows with the given starts.
 
     Args:
-        starts: integers of shape (K,), each in [0, M - 1].
-        n_tokens: N.
+        starts: integers of shape (K,), each the start of a window; or an iterator of such pieces.
+        n_tokens: N; or
+        segments: the parts of the stream that windows lie in.
         block_size: T.
+        targets_per_window: targets s + 1, … that count; T unless given, T - 1 where labels are
+            shifted inside the block (a sampler's own `targets_per_window`).
 
     Raises:
-        ValueError: N <= T, no draws, or a start that is not an integer in range.
+        ValueError: an argument is out of range, or `starts` are empty, not flat or not integers.
     """
-    n_starts = count_starts(n_tokens, block_size)
-    starts = check_starts(starts, n_starts)
-    draws_of_start = np.bincount(starts, minlength=n_starts)
-    visits = _count_visits(draws_of_start, block_size)
-    distinct = int(np.count_nonzero(draws_of_start))
-    missed = len(visits) - int(np.count_nonzero(visits))
-    interior = visits[block_size - 1 : n_starts]
-    missed_interior = len(interior) - int(np.count_nonzero(interior))
-    gaps, longest_gap = _measure_gaps(visits)
-    epochs = len(starts) * int(block_size) / len(visits)
-    return Coverage(
-        n_tokens=int(n_tokens),
-        block_size=int(block_size),
-        draws=len(starts),
-        epochs=epochs,
-        missed_targets=missed,
-        missed_edge=missed - missed_interior,
-        missed_interior=missed_interior,
-        repeated_windows=len(starts) - distinct,
-        visits_mean=epochs,
-        visits_sd=float(visits.std()),
-        visits_min=int(visits.min()),
-        visits_max=int(visits.max()),
-        visits_gini=_gini(visits),
-        gaps=gaps,
-        longest_gap=longest_gap,
-        alignment_coverage=distinct / n_starts,
-        visits=visits,
+    ledger = VisitLedger(
+        n_tokens=n_tokens,
+        segments=segments,
+        block_size=block_size,
+        targets_per_window=targets_per_window,
     )
+    for piece in starts if isinstance(starts, Iterator) else [starts]:
+        ledger.add(piece)
+    return ledger.result()
+
+
+def as_starts(starts: Starts | Sequence[int]) -> Starts:
+    """Return starts as int64 of shape (K,).
+
+    Raises:
+        ValueError: they are not flat, empty, not integers, or beyond int64.
+    """
+    array: npt.NDArray[Any] = np.asarray(starts)
+    if array.ndim != 1 or array.size == 0:
+        raise ValueError(f"starts have shape {array.shape}: give a flat sequence, not empty")
+    if array.dtype.kind not in "iu":
+        raise ValueError(f"starts are {array.dtype}: give integers")
+    if array.dtype == np.uint64 and array.max() >= 2**63:
+        raise ValueError(f"starts go up to {array.max()}: give positions in the text")
+    return array.astype(np.int64, copy=False)
 
 
 def check_starts(starts: Starts | Sequence[int], n_starts: int) -> Starts:
@@ -113,18 +272,14 @@ def check_starts(starts: Starts | Sequence[int], n_starts: int) -> Starts:
     Raises:
         ValueError: they are not flat, empty, not integers, or outside [0, n_starts).
     """
-    array: npt.NDArray[Any] = np.asarray(starts)
-    if array.ndim != 1 or array.size == 0:
-        raise ValueError(f"starts have shape {array.shape}: give a flat sequence, not empty")
-    if array.dtype.kind not in "iu":
-        raise ValueError(f"starts are {array.dtype}: give integers")
+    array = as_starts(starts)
     low, high = array.min(), array.max()
     if low < 0 or high >= n_starts:
         raise ValueError(
             f"starts go from {low} to {high}: they must lie in [0, {n_starts}), "
             "so that each window and its last target are inside the text"
         )
-    return array.astype(np.int64, copy=False)
+    return array
 
 
 def z_scores(coverage: Coverage, expectation: Expectation) -> dict[str, float | None]:
@@ -155,20 +310,28 @@ def coverage_curve(
     begins = [0, *ends[:-1]]
     if not ends or any(end <= begin for begin, end in zip(begins, ends, strict=True)):
         raise ValueError(f"steps are {list(steps)}: give at least one, in increasing order")
-    drawn = np.zeros(sampler.n_starts, dtype=np.int64)
+    targets = sampler.n_tokens - len(sampler.segments)
+    seen = np.empty(0, dtype=np.int64)
     shares = []
     for begin, end in zip(begins, ends, strict=True):
-        drawn[sampler.starts(begin, end - begin)] = 1
-        visits = _count_visits(drawn, sampler.block_size)
-        shares.append(np.count_nonzero(visits) / len(visits))
+        seen = np.unique(np.concatenate([seen, sampler.starts(begin, end - begin)]))
+        shares.append(count_shown(seen, sampler.targets_per_window) / targets)
     return np.array(shares)
+
+
+def count_shown(distinct: Starts, width: int) -> int:
+    """Return the items in the union of [s, s + width) over sorted, distinct starts.
+
+    Windows of different segments are further apart than that, so segments do not matter.
+    """
+    return int(np.minimum(np.diff(distinct), width).sum()) + width
 
 
 def visits_by_position(coverage: Coverage, bins: int = 100) -> dict[str, list[float]]:
     """Return the visits along the text, in bins of nearly equal width, as columns.
 
     Targets bin_start, …, bin_stop - 1 have visits_mean, visits_min and visits_max; `missed` of
-    them have none.
+    them have none. With several segments, positions count the targets of all in a row, from 1.
 
     Raises:
         ValueError: `bins` is not a whole number from 1 to N - 1.
@@ -191,31 +354,25 @@ def visits_by_position(coverage: Coverage, bins: int = 100) -> dict[str, list[fl
 
 def visits_histogram(coverage: Coverage) -> dict[str, list[int]]:
     """Return how many `targets` have each number of `visits` that occurs, as columns."""
-    targets = np.bincount(coverage.visits)
-    visits = np.flatnonzero(targets)
-    return {"visits": visits.tolist(), "targets": targets[visits].tolist()}
+    visits, targets = _histogram(coverage.runs)
+    return {"visits": visits.tolist(), "targets": targets.tolist()}
 
 
-def _count_visits(draws_of_start: Counts, block_size: int) -> Counts:
-    """Return visits per target from draws per start: +1 from s + 1 on, -1 from s + T + 1 on."""
-    n_starts = len(draws_of_start)
-    change = np.zeros(n_starts + block_size, dtype=np.int64)
-    change[:n_starts] += draws_of_start
-    change[block_size:] -= draws_of_start
-    return np.cumsum(change[:-1])
+def _histogram(runs: Runs) -> tuple[Counts, Counts]:
+    """Return the visits that occur, in increasing order, and how many targets have each."""
+    # A count of each value is much faster than sorting them, and sorting needs no room for values.
+    if runs.visits.max() < 2**24:
+        targets = np.bincount(runs.visits, runs.length).astype(np.int64)  # exact below 2^53
+        visits = np.flatnonzero(targets)
+        return visits, targets[visits]
+    visits, place = np.unique(runs.visits, return_inverse=True)
+    return visits, np.bincount(place, runs.length).astype(np.int64)
 
 
-def _measure_gaps(visits: Counts) -> tuple[int, int]:
-    """Return the number of internal gaps, and the longest run of missed targets anywhere."""
-    shown = np.flatnonzero(visits)
-    inside = np.diff(shown) - 1
-    ends = int(shown[0]), len(visits) - 1 - int(shown[-1])
-    return int(np.count_nonzero(inside)), max(*ends, int(inside.max(initial=0)))
-
-
-def _gini(visits: Counts) -> float:
+def _gini(runs: Runs) -> float:
     """Return Σ_i (2i - n - 1)·x_i / (n·Σ x) over the sorted visits, summed value by value."""
-    targets = np.bincount(visits).astype(np.float64)
+    visits, targets = _histogram(runs)
     above = np.cumsum(targets)
-    weights = targets * np.arange(len(targets))
-    return float(weights @ (2 * above - targets - len(visits)) / (len(visits) * weights.sum()))
+    weights = targets.astype(np.float64) * visits
+    n = int(above[-1])
+    return float(weights @ (2 * above - targets - n).astype(np.float64) / (n * weights.sum()))

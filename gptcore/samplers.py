@@ -1,38 +1,35 @@
-"""Samplers: endless streams of window starts, each start a pure function of (seed, index).
+"""The samplers by name; what they share is in `sampler`.
 
-N tokens, windows of T inputs: a start lies in [0, M - 1], M = N - T, and the targets of start s
-are the tokens s + 1, …, s + T.
+Those with a permutation keep one epoch in memory, 8 bytes a draw; the others keep nothing.
 """
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import ClassVar
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from gptcore.sampler import CHUNK_DRAWS, ChunkedSampler, Sampler, Shard, whole_batches
+from gptcore.splits import Segment
 from gptcore.tokens import check_whole
+from gptcore.windows import Starts, count_starts
 
-Starts = npt.NDArray[np.int64]
+__all__ = [
+    "CHUNK_DRAWS",
+    "SAMPLERS",
+    "Sampler",
+    "Shard",
+    "Starts",
+    "count_blocks",
+    "count_epoch_blocks",
+    "count_starts",
+    "make_sampler",
+]
 
-# Part of the definition of random_replacement: another size is another stream.
-CHUNK_DRAWS = 4096
+GOLDEN_STEP = 0x9E3779B97F4A7C15
+"""2⁶⁴/φ, φ the golden ratio, rounded to an odd number."""
 
-
-def count_starts(n_tokens: int, block_size: int) -> int:
-    """Return M = N - T, the number of windows.
-
-    Raises:
-        ValueError: N or T is not a positive whole number, or N <= T.
-    """
-    n_tokens = check_whole("n_tokens", n_tokens)
-    block_size = check_whole("block_size", block_size)
-    if n_tokens <= block_size:
-        raise ValueError(
-            f"n_tokens is {n_tokens} and one window of block_size {block_size} needs "
-            f"{block_size + 1}: use a longer text or a smaller block_size"
-        )
-    return n_tokens - block_size
+Words = npt.NDArray[np.uint64]
 
 
 def count_blocks(n_tokens: int, block_size: int) -> int:
@@ -48,112 +45,28 @@ def count_epoch_blocks(
     Raises:
         ValueError: the grid has no whole batch.
     """
-    n_blocks = count_blocks(n_tokens, block_size)
-    batch_size = check_whole("batch_size", batch_size)
-    if not drop_last:
-        return n_blocks
-    if n_blocks < batch_size:
-        raise ValueError(
-            f"drop_last leaves nothing of {n_blocks} blocks at batch_size {batch_size}: "
-            "use a smaller batch_size or a longer text"
-        )
-    return n_blocks - n_blocks % batch_size
+    return whole_batches(count_blocks(n_tokens, block_size), batch_size, drop_last)
 
 
-class Sampler(ABC):
-    """An endless stream of window starts.
-
-    Attributes:
-        name: the name in `SAMPLERS`.
-        n_tokens: N.
-        block_size: T.
-        seed: a whole number, 0 or more.
-        n_starts: M = N - T.
-        draws_per_epoch: draws after which every block was drawn once; None without epochs.
-    """
-
-    name: ClassVar[str]
-
-    def __init__(
-        self,
-        *,
-        n_tokens: int,
-        block_size: int,
-        seed: int = 0,
-        batch_size: int = 1,
-        drop_last: bool = False,
-    ) -> None:
-        self.n_starts = count_starts(n_tokens, block_size)
-        self.n_tokens = int(n_tokens)
-        self.block_size = int(block_size)
-        self.seed = check_whole("seed", seed, at_least=0)
-        self.draws_per_epoch = self._count_epoch(batch_size=batch_size, drop_last=drop_last)
-
-    def starts(self, first: int, count: int) -> Starts:
-        """Return the starts of draws first, …, first + count - 1: int64 of shape (count,)."""
-        first = check_whole("first draw", first, at_least=0)
-        return self._draw(first, check_whole("count of draws", count))
-
-    def epoch(self, index: int) -> int | None:
-        """Return the epoch that draw `index` belongs to, or None for a sampler without epochs."""
-        index = check_whole("draw", index, at_least=0)
-        return None if self.draws_per_epoch is None else index // self.draws_per_epoch
-
-    def _count_epoch(self, *, batch_size: int, drop_last: bool) -> int | None:
-        """Return the draws in an epoch: here, of the grid."""
-        return count_epoch_blocks(
-            self.n_tokens, self.block_size, batch_size=batch_size, drop_last=drop_last
-        )
-
-    @abstractmethod
-    def _draw(self, first: int, count: int) -> Starts:
-        """Return `count` starts from draw `first` on; both are checked."""
-
-
-class _ChunkedSampler(Sampler):
-    """A sampler that makes its draws chunk by chunk, and keeps the chunk in use.
-
-    A chunk is an epoch, or CHUNK_DRAWS draws of a sampler without epochs.
-    """
-
-    _kept: tuple[int, Starts] | None = None
-
-    def _draw(self, first: int, count: int) -> Starts:
-        starts = np.empty(count, dtype=np.int64)  # too many fail here, not after an hour
-        size, done = self._chunk_draws, 0
-        while done < count:
-            number, offset = divmod(first + done, size)
-            part = self._chunk(number)[offset : offset + count - done]
-            starts[done : done + len(part)] = part
-            done += len(part)
-        return starts
-
-    @property
-    def _chunk_draws(self) -> int:
-        return self.draws_per_epoch or CHUNK_DRAWS
-
-    def _chunk(self, number: int) -> Starts:
-        kept = self._kept
-        if kept is None or kept[0] != number:
-            rng = np.random.default_rng(np.random.SeedSequence((self.seed, number)))
-            self._kept = kept = (number, self._make_chunk(rng))
-        return kept[1]
-
-    @abstractmethod
-    def _make_chunk(self, rng: np.random.Generator) -> Starts:
-        """Return one chunk of starts, int64 of shape (_chunk_draws,)."""
-
-
-class RandomReplacement(_ChunkedSampler):
+class RandomReplacement(ChunkedSampler):
     """Any start, independent and uniform; without epochs, so nothing is ever dropped."""
 
     name = "random_replacement"
 
-    def _count_epoch(self, *, batch_size: int, drop_last: bool) -> None:  # noqa: ARG002
-        check_whole("batch_size", batch_size)
+    def _count_epoch(self) -> None:
+        return None
 
-    def _make_chunk(self, rng: np.random.Generator) -> Starts:
-        return rng.integers(self.n_starts, size=self._chunk_draws, dtype=np.int64)
+    def _make_chunk(self, number: int, rng: np.random.Generator) -> Starts:  # noqa: ARG002
+        return rng.integers(self.lattice.total, size=CHUNK_DRAWS, dtype=np.int64)
+
+
+class GridReplacement(RandomReplacement):
+    """Blocks of the fixed grid, independent and uniform."""
+
+    name = "grid_replacement"
+
+    def _stride(self) -> int:
+        return self.block_size
 
 
 class Sequential(Sampler):
@@ -161,59 +74,299 @@ class Sequential(Sampler):
 
     name = "sequential"
 
+    def _stride(self) -> int:
+        return self.block_size
+
     def _draw(self, first: int, count: int) -> Starts:
-        period = self.draws_per_epoch
-        assert period is not None
-        return np.arange(first, first + count, dtype=np.int64) % period * self.block_size
+        assert self.draws_per_epoch is not None
+        numbers = np.arange(first, first + count, dtype=np.int64) % self.draws_per_epoch
+        return self.lattice.place(numbers)
 
 
-class ShuffledBlocks(_ChunkedSampler):
-    """The grid, permuted afresh each epoch: a DataLoader with shuffle=True.
+class RandomDistinct(ChunkedSampler):
+    """All M starts, permuted afresh each epoch of M draws.
 
-    With drop_last an epoch leaves out the end of its permutation: other blocks every epoch.
+    With drop_last an epoch leaves out the end of its permutation: other starts every epoch.
     """
+
+    name = "random_distinct"
+
+    def _make_chunk(self, number: int, rng: np.random.Generator) -> Starts:  # noqa: ARG002
+        return rng.permutation(self.lattice.total)[: self.draws_per_epoch].astype(np.int64)
+
+
+class ShuffledBlocks(RandomDistinct):
+    """The grid, permuted afresh each epoch: a DataLoader with shuffle=True."""
 
     name = "shuffled_blocks"
 
-    def _make_chunk(self, rng: np.random.Generator) -> Starts:
-        order = rng.permutation(count_blocks(self.n_tokens, self.block_size))
-        return order[: self._chunk_draws].astype(np.int64) * self.block_size
+    def _stride(self) -> int:
+        return self.block_size
+
+
+class OverlappingStride(RandomDistinct):
+    """Starts every S < T tokens (default T // 2), permuted afresh each epoch."""
+
+    name = "overlapping_stride"
+
+    def __init__(self, *, block_size: int, stride: int | None = None, **options: Any) -> None:
+        half = max(1, check_whole("block_size", block_size) // 2)
+        self.stride = half if stride is None else check_whole("stride", stride)
+        if stride is not None and self.stride >= block_size:
+            raise ValueError(
+                f"stride is {stride} and block_size {block_size}: windows overlap only with a "
+                "smaller stride; use shuffled_blocks for a stride of block_size"
+            )
+        super().__init__(block_size=block_size, **options)
+
+    def _stride(self) -> int:
+        return self.stride
+
+    def _extras(self) -> dict[str, int]:
+        return {"stride": self.stride}
+
+
+class TPlus1Stride(Sequential):
+    """Blocks of T + 1 tokens at stride T + 1, in order: one token in T + 1 is never a target."""
+
+    name = "t_plus_1_stride"
+
+    def _stride(self) -> int:
+        return self.block_size + 1
+
+
+class ShiftInBlock(Sequential):
+    """The grid in order, with labels shifted inside the block: its last input has no target.
+
+    A window shows the T - 1 targets s + 1, …, s + T - 1. Like all others it lies in the text with
+    one token to its right, though it does not use that token.
+    """
+
+    name = "shift_in_block"
+
+    def __init__(self, *, block_size: int, **options: Any) -> None:
+        if check_whole("block_size", block_size) == 1:
+            raise ValueError("block_size is 1 and shift_in_block then has no target: use 2 or more")
+        super().__init__(block_size=block_size, **options)
+
+    @property
+    def targets_per_window(self) -> int:
+        """Targets that one window shows: s + 1, …, s + T - 1."""
+        return self.block_size - 1
+
+
+class BlockBufferShuffle(ChunkedSampler):
+    """The grid through a shuffle buffer of `buffer` blocks (default 1024), as streaming loaders do.
+
+    A draw takes a random block of the buffer, and the next block of the grid takes its place; when
+    none is left the buffer is emptied in random order. Each epoch begins with an empty buffer.
+    """
+
+    name = "block_buffer_shuffle"
+
+    def __init__(self, *, buffer: int = 1024, **options: Any) -> None:
+        self.buffer = check_whole("buffer", buffer)
+        super().__init__(**options)
+
+    def _stride(self) -> int:
+        return self.block_size
+
+    def _extras(self) -> dict[str, int]:
+        return {"buffer": self.buffer}
+
+    def _make_chunk(self, number: int, rng: np.random.Generator) -> Starts:  # noqa: ARG002
+        blocks = self.lattice.total
+        held = list(range(min(self.buffer, blocks)))
+        order = np.empty(blocks, dtype=np.int64)
+        slots = rng.integers(len(held), size=blocks - len(held)).tolist()
+        for draw, slot in enumerate(slots):
+            order[draw] = held[slot]
+            held[slot] = len(held) + draw
+        order[len(slots) :] = rng.permutation(held)
+        return order[: self.draws_per_epoch]
+
+
+class RandomPhaseBlocks(ChunkedSampler):
+    """The grid over all starts in a row, shifted by a fresh phase each epoch, and permuted.
+
+    A phase in [0, T) leaves M // T blocks, or one more if it is less than b = M mod T. Epoch e is
+    long if ⌊(e·b + o) / T⌋ grows there, o uniform in [0, T) from the seed, and its phase is uniform
+    among those of that length. So each epoch's phase is uniform, T epochs are M draws, and the
+    epoch of a draw is arithmetic; only the length of an epoch varies, by one.
+    """
+
+    name = "random_phase_blocks"
+
+    def _count_epoch(self) -> None:
+        self.short_blocks, self.long_phases = divmod(self.n_starts, self.block_size)
+        a, b = self.short_blocks, self.long_phases
+        self.offset = int(self._rng_once().integers(self.block_size))
+        self.epoch_unit, self.draws_in_t_epochs = 1, self.n_starts
+        if self.drop_last:
+            short = whole_batches(a, self.batch_size, True)
+            self.draws_in_t_epochs = short * self.block_size
+            if b and (a + 1) % self.batch_size == 0:  # a long epoch has one batch more
+                self.epoch_unit = self.batch_size
+                self.draws_in_t_epochs = short // self.batch_size * self.block_size + b
+
+    def epoch(self, index: int) -> int:
+        """Return the epoch that draw `index` belongs to."""
+        return self._locate(check_whole("draw", index, at_least=0))[0]
+
+    def _begin(self, epoch: int) -> int:
+        steps = (epoch * self.draws_in_t_epochs + self.offset) // self.block_size
+        return steps * self.epoch_unit
+
+    def _locate(self, draw: int) -> tuple[int, int]:
+        steps = (draw // self.epoch_unit + 1) * self.block_size
+        epoch = (steps - self.offset - 1) // self.draws_in_t_epochs
+        return epoch, draw - self._begin(epoch)
+
+    def _make_chunk(self, number: int, rng: np.random.Generator) -> Starts:
+        period, b, o = self.block_size, self.long_phases, self.offset
+        long = ((number + 1) * b + o) // period - (number * b + o) // period
+        phase = rng.integers(b) if long else rng.integers(b, period)
+        order = rng.permutation(self.short_blocks + long).astype(np.int64)
+        length = self._begin(number + 1) - self._begin(number)
+        return np.asarray(phase + period * order[:length])
+
+
+class Stratified(ChunkedSampler):
+    """One uniform start in each of n = ⌈M / T⌉ strata, in a fresh order each epoch.
+
+    The strata are runs of starts, equal to within one: the first M mod n have one more.
+    """
+
+    name = "stratified"
+
+    def _count_epoch(self) -> int:
+        self.n_strata = -(-self.n_starts // self.block_size)
+        return whole_batches(self.n_strata, self.batch_size, self.drop_last)
+
+    def _make_chunk(self, number: int, rng: np.random.Generator) -> Starts:  # noqa: ARG002
+        size, longer = divmod(self.n_starts, self.n_strata)
+        order = rng.permutation(self.n_strata)[: self.draws_per_epoch].astype(np.int64)
+        first = order * size + np.minimum(order, longer)
+        return np.asarray(first + rng.integers(size + (order < longer), dtype=np.int64))
+
+
+class Golden(Sampler):
+    """Low discrepancy: start ⌊M·frac(u + i/φ)⌋, φ the golden ratio, u uniform from the seed.
+
+    In 64-bit fixed point, so exact for any i and N.
+    """
+
+    name = "golden"
+
+    def _count_epoch(self) -> None:
+        self._shift = self._rng_once().integers(2**64, dtype=np.uint64)
+
+    def _draw(self, first: int, count: int) -> Starts:
+        index = np.arange(first, first + count, dtype=np.uint64)
+        points = self._points(index) + self._shift
+        return self.lattice.place(_scale(points, self.n_starts))
+
+    def _points(self, index: Words) -> Words:
+        return index * np.uint64(GOLDEN_STEP)
+
+
+class VanDerCorput(Golden):
+    """Low discrepancy: start ⌊M·frac(u + v_i)⌋, v_i the bits of i mirrored at the binary point."""
+
+    name = "van_der_corput"
+
+    def _points(self, index: Words) -> Words:
+        for width, mask in (
+            (1, 0x5555555555555555), (2, 0x3333333333333333), (4, 0x0F0F0F0F0F0F0F0F),
+        ):  # fmt: skip
+            low = np.uint64(mask)
+            index = ((index >> np.uint64(width)) & low) | ((index & low) << np.uint64(width))
+        return np.asarray(index.byteswap())
+
+
+def _scale(points: Words, size: int) -> Starts:
+    """Return ⌊points·size / 2⁶⁴⌋: the high half of a 128-bit product, from 32-bit halves."""
+    low, half = np.uint64(2**32 - 1), np.uint64(32)
+    size_high, size_low = np.uint64(size >> 32), np.uint64(size & (2**32 - 1))
+    high, rest = points >> half, points & low
+    middle = high * size_low + ((rest * size_low) >> half)
+    other = rest * size_high + (middle & low)
+    scaled: Starts = (high * size_high + (middle >> half) + (other >> half)).astype(np.int64)
+    return scaled
 
 
 # A sampler is one class, and one line here.
 SAMPLERS: dict[str, Callable[..., Sampler]] = {
-    sampler.name: sampler for sampler in (RandomReplacement, Sequential, ShuffledBlocks)
+    sampler.name: sampler
+    for sampler in (
+        RandomReplacement,
+        Sequential,
+        ShuffledBlocks,
+        RandomDistinct,
+        GridReplacement,
+        RandomPhaseBlocks,
+        Stratified,
+        Golden,
+        VanDerCorput,
+        OverlappingStride,
+        BlockBufferShuffle,
+        TPlus1Stride,
+        ShiftInBlock,
+    )
 }
 
 
 def make_sampler(
     name: str,
     *,
-    n_tokens: int,
+    n_tokens: int | None = None,
+    segments: Sequence[Segment] | None = None,
     block_size: int,
     seed: int = 0,
     batch_size: int = 1,
     drop_last: bool = False,
+    corpus_sha256: str | None = None,
+    stride: int | None = None,
+    buffer: int | None = None,
 ) -> Sampler:
     """Return the sampler called `name`.
 
     Args:
         name: a key of `SAMPLERS`.
-        n_tokens: N.
+        n_tokens: N, tokens in the stream; or
+        segments: the parts of a stream to draw from, in order and disjoint.
         block_size: T.
         seed: a whole number, 0 or more.
         batch_size: B; it matters only with `drop_last`.
-        drop_last: an epoch of the grid is cut to whole batches.
+        drop_last: an epoch is cut to whole batches.
+        corpus_sha256: the text's checksum, for the fingerprint.
+        stride: S of `overlapping_stride`, less than T (default T // 2).
+        buffer: blocks that the buffer of `block_buffer_shuffle` holds (default 1024).
 
     Raises:
-        ValueError: no such sampler, an argument out of range, or no window or batch fits.
+        ValueError: no such sampler, an argument out of range or not of this sampler, or no window
+            or batch fits.
     """
     if name not in SAMPLERS:
         raise ValueError(f"no sampler is called {name!r}: choose one of {', '.join(SAMPLERS)}")
+    extras = {}
+    for option, value, owner in (
+        ("stride", stride, OverlappingStride.name),
+        ("buffer", buffer, BlockBufferShuffle.name),
+    ):
+        if value is not None and name != owner:
+            raise ValueError(
+                f"{option} is {value} and {name} has none: leave it out, or use {owner}"
+            )
+        if value is not None:
+            extras[option] = value
     return SAMPLERS[name](
         n_tokens=n_tokens,
+        segments=segments,
         block_size=block_size,
         seed=seed,
         batch_size=batch_size,
         drop_last=drop_last,
+        corpus_sha256=corpus_sha256,
+        **extras,
     )

@@ -126,3 +126,17 @@ def test_the_same_seed_gives_the_same_shuffle():
 def test_a_dataloader_without_a_whole_batch_is_refused():
     with pytest.raises(ValueError, match="drop_last leaves nothing of 12 blocks"):
         dataloader(STREAM, block_size=8, batch_size=13, shuffle=False, drop_last=True)
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.uint32, np.int64])
+def test_windows_of_a_mapped_file_are_those_of_the_tensor(tmp_path, dtype):
+    ids = np.arange(1_000) * 65
+    np.save(tmp_path / "ids.npy", ids.astype(dtype))
+    mapped = np.load(tmp_path / "ids.npy", mmap_mode="r")
+    starts = np.array([0, 500, 3, 983])
+    for ours, theirs in zip(
+        gather(mapped, starts, 16), gather(torch.from_numpy(ids), starts, 16), strict=True
+    ):
+        assert ours.dtype == torch.int64
+        assert ours.is_contiguous()
+        assert torch.equal(ours, theirs)

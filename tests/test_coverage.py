@@ -1,4 +1,6 @@
+import itertools
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 from strategies import repeatable, shapes
 
 from gptcore.coverage import (
+    VisitLedger,
     coverage_curve,
     measure_coverage,
     visits_by_position,
@@ -14,6 +17,7 @@ from gptcore.coverage import (
     z_scores,
 )
 from gptcore.samplers import SAMPLERS, make_sampler
+from gptcore.splits import Segment
 from gptcore.theory import expect
 
 
@@ -128,7 +132,12 @@ def test_the_curve_is_the_coverage_at_each_step(name, steps):
     sampler = make_sampler(name, n_tokens=500, block_size=7, seed=1)
     curve = coverage_curve(sampler, steps=steps, batch_size=3)
     missed = [
-        measure_coverage(sampler.starts(0, 3 * step), n_tokens=500, block_size=7).missed_targets
+        measure_coverage(
+            sampler.starts(0, 3 * step),
+            n_tokens=500,
+            block_size=7,
+            targets_per_window=sampler.targets_per_window,
+        ).missed_targets
         for step in steps
     ]
     np.testing.assert_array_equal(curve, [(499 - m) / 499 for m in missed])
@@ -201,3 +210,73 @@ def test_bad_starts_are_refused(starts, complaint):
 def test_a_text_of_one_block_has_no_window():
     with pytest.raises(ValueError, match="one window of block_size 4 needs 5"):
         measure_coverage([0], n_tokens=4, block_size=4)
+
+
+HOLES = [Segment(2, 30), Segment(30, 38), Segment(41, 90)]
+
+
+@repeatable
+@given(width=st.integers(1, 5), seed=st.integers(0, 50), draws=st.integers(1, 30))
+def test_segments_are_counted_by_hand(width, seed, draws):
+    sampler = make_sampler("random_replacement", segments=HOLES, block_size=5, seed=seed)
+    starts = sampler.starts(0, draws)
+    shown = [s + k for s in starts.tolist() for k in range(1, width + 1)]
+    used = {s + k for s in starts.tolist() for k in range(5)}
+    rows = [[shown.count(j) for j in range(part.start + 1, part.stop)] for part in HOLES]
+    visits = list(itertools.chain(*rows))
+    coverage = measure_coverage(starts, segments=HOLES, block_size=5, targets_per_window=width)
+    assert coverage.visits.tolist() == visits
+    assert coverage.missed_targets == visits.count(0)
+    assert coverage.missed_interior == sum(row[4:-4].count(0) for row in rows)
+    assert coverage.missed_inputs == sum(
+        token not in used for part in HOLES for token in range(part.start, part.stop - 1)
+    )
+    text = ["".join("x" if count else "." for count in row) for row in rows]
+    assert coverage.gaps == sum(bool(g) for row in text for g in row.strip(".").split("x"))
+    assert coverage.longest_gap == max(len(gap) for row in text for gap in row.split("x"))
+    assert coverage.visits_dispersion == pytest.approx(np.var(visits) / np.mean(visits))
+    assert coverage.n_tokens == 85
+
+
+@pytest.mark.parametrize("sizes", [[1] * 30, [30], [7, 13, 10]])
+def test_draws_may_come_in_pieces(sizes, monkeypatch):
+    monkeypatch.setattr("gptcore.coverage.PENDING_DRAWS", 4)
+    sampler = make_sampler("random_replacement", n_tokens=40, block_size=5, seed=3)
+    whole = measure_coverage(sampler.starts(0, 30), n_tokens=40, block_size=5)
+    firsts = np.cumsum([0, *sizes[:-1]]).tolist()
+    pieces = (sampler.starts(a, n) for a, n in zip(firsts, sizes, strict=True))
+    merged = measure_coverage(pieces, n_tokens=40, block_size=5)
+    assert merged == whole
+    assert merged.visits.tolist() == whole.visits.tolist()
+
+
+def test_a_billion_tokens_need_no_array_of_them():
+    tracemalloc.start()
+    ledger = VisitLedger(n_tokens=10**9, block_size=2_048)
+    sampler = make_sampler("golden", n_tokens=10**9, block_size=2_048)
+    for first in range(0, 200_000, 50_000):
+        ledger.add(sampler.starts(first, 50_000))
+    coverage = ledger.result()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    expected = expect("golden", n_tokens=10**9, block_size=2_048, draws=200_000)
+    # One shift of the circle moves the missed targets by less than one gap, 2/K of the text.
+    assert coverage.missed_targets == pytest.approx(expected.missed_targets, abs=10**4)
+    assert peak < 60e6  # 200,000 draws at some 200 bytes each
+
+
+def test_a_ledger_without_draws_has_no_result():
+    with pytest.raises(ValueError, match="add starts first"):
+        VisitLedger(n_tokens=13, block_size=4).result()
+
+
+@pytest.mark.parametrize("start", [1, 37, 25, 85])
+def test_a_start_whose_window_crosses_a_hole_is_refused(start):
+    with pytest.raises(ValueError, match=f"and {start} is not allowed"):
+        measure_coverage([2, start], segments=HOLES, block_size=5)
+
+
+@pytest.mark.parametrize("width", [0, 5, True])
+def test_a_window_shows_at_most_its_targets(width):
+    with pytest.raises(ValueError, match="targets_per_window is"):
+        measure_coverage([0], n_tokens=13, block_size=4, targets_per_window=width)

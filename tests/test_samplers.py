@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from strategies import repeatable, shapes
 
@@ -11,8 +11,14 @@ GRID = ["sequential", "shuffled_blocks"]
 
 @pytest.mark.parametrize("name", SAMPLERS)
 @repeatable
-@given(shape=shapes(), seed=st.integers(0, 2**64), cuts=st.lists(st.integers(1, 90), min_size=1))
+@given(
+    shape=shapes(),
+    seed=st.integers(0, 2**64),
+    cuts=st.lists(st.integers(1, 60), min_size=1, max_size=5),
+)
 def test_starts_do_not_depend_on_how_they_are_asked_for(name, shape, seed, cuts):
+    assume(not (name == "shift_in_block" and shape[1] == 1))  # it has no target
+
     def make():
         return make_sampler(name, n_tokens=shape[0], block_size=shape[1], seed=seed)
 
@@ -29,6 +35,7 @@ def test_starts_do_not_depend_on_how_they_are_asked_for(name, shape, seed, cuts)
 @given(shape=shapes(), seed=st.integers(0, 9), first=st.integers(0, 10**15))
 def test_starts_are_int64_and_in_range(name, shape, seed, first):
     n_tokens, block_size = shape
+    assume(not (name == "shift_in_block" and block_size == 1))  # it has no target
     sampler = make_sampler(name, n_tokens=n_tokens, block_size=block_size, seed=seed)
     starts = sampler.starts(first, 40)
     assert starts.dtype == np.int64

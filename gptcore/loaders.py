@@ -1,0 +1,109 @@
+"""Samplers behind torch's DataLoader: the same draws in the same order with any workers and ranks.
+
+Legend: windows of T inputs, batches of B draws. A rank draws through `Sampler.shard`.
+"""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, IterableDataset, get_worker_info
+from torch.utils.data import Sampler as TorchSampler
+
+from gptcore.batches import gather
+from gptcore.sampler import CHUNK_DRAWS, Sampler, Shard
+from gptcore.tokens import check_whole
+
+
+class StartSampler(TorchSampler[int]):
+    """Yields the starts of draws first, …, first + draws - 1, for a map-style dataset of windows.
+
+    A DataLoader keeps this order whatever its number of workers.
+
+    Raises:
+        ValueError: a number is out of range.
+    """
+
+    def __init__(self, sampler: Sampler | Shard, draws: int, *, first: int = 0) -> None:
+        self.sampler = sampler
+        self.draws = check_whole("draws", draws)
+        self.first = check_whole("first draw", first, at_least=0)
+
+    def __len__(self) -> int:
+        return self.draws
+
+    def __iter__(self) -> Iterator[int]:
+        end = self.first + self.draws
+        for draw in range(self.first, end, CHUNK_DRAWS):
+            yield from self.sampler.starts(draw, min(CHUNK_DRAWS, end - draw)).tolist()
+
+
+class StartDataset(Dataset[tuple[Tensor, Tensor]]):
+    """The window at every start: item s is inputs s … s + T - 1 and targets, each of shape (T,)."""
+
+    def __init__(self, ids: Tensor, block_size: int) -> None:
+        gather(ids, [0], block_size)  # refuses a stream that has no window
+        self.ids = ids
+        self.block_size = int(block_size)
+
+    def __len__(self) -> int:
+        return len(self.ids) - self.block_size
+
+    def __getitem__(self, start: int) -> tuple[Tensor, Tensor]:
+        if not 0 <= start < len(self):
+            raise IndexError(f"start {start} is outside [0, {len(self)})")
+        window = self.ids[start : start + self.block_size + 1]
+        return window[:-1], window[1:]
+
+
+class WindowStream(IterableDataset[tuple[Tensor, Tensor]]):
+    """Yields whole batches of draws first, first + 1, …: inputs and targets, each (B, T).
+
+    Give it to a DataLoader with batch_size=None. Worker w of W makes the batches w, w + W, …, and
+    the DataLoader takes them in turn, so that batches come in order, none twice and none missing.
+
+    Args:
+        ids: int64 of shape (N,), the stream the sampler was made for.
+        sampler: where the windows come from; on rank r of several, `sampler.shard(r, world)`.
+        batch_size: B.
+        draws: draws to make in all, a multiple of B; endless unless given.
+        first: the draw to begin with, as `Sampler.resume` returns it.
+
+    Raises:
+        ValueError: a number is out of range, `draws` are no whole batches, the stream is not the
+            sampler's, or, when read, there are more workers than batches.
+    """
+
+    def __init__(
+        self,
+        ids: Tensor,
+        sampler: Sampler | Shard,
+        *,
+        batch_size: int,
+        draws: int | None = None,
+        first: int = 0,
+    ) -> None:
+        self.batch_size = check_whole("batch_size", batch_size)
+        self.first = check_whole("first draw", first, at_least=0)
+        self.draws = None if draws is None else check_whole("draws", draws)
+        if self.draws is not None and self.draws % self.batch_size:
+            raise ValueError(
+                f"draws is {draws} and batch_size {batch_size}: give a multiple, whole batches"
+            )
+        sampler.check_stream(len(ids))
+        gather(ids, [0], sampler.block_size)  # refuses a stream that is not flat int64
+        self.ids = ids
+        self.sampler = sampler
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        worker = get_worker_info()
+        batch, workers = (0, 1) if worker is None else (worker.id, worker.num_workers)
+        batches = None if self.draws is None else self.draws // self.batch_size
+        if batches is not None and workers > batches:
+            raise ValueError(
+                f"there are {workers} workers for {batches} batches: use fewer workers"
+            )
+        while batches is None or batch < batches:
+            starts = self.sampler.starts(self.first + batch * self.batch_size, self.batch_size)
+            yield gather(self.ids, torch.from_numpy(starts), self.sampler.block_size)
+            batch += workers

@@ -1,0 +1,256 @@
+"""What every sampler has: an endless stream of window starts, each pure in (seed, index).
+
+N tokens, windows of T inputs: a start lies in [0, M - 1], M = N - T, and the targets of start s
+are the tokens s + 1, …, s + T. With several segments, M counts the starts of all of them.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from gptcore.splits import Segment
+from gptcore.tokens import check_whole
+from gptcore.windows import Lattice, Starts, check_segments
+
+# Part of the definition of the samplers without epochs: another size is another stream.
+CHUNK_DRAWS = 4096
+
+
+def whole_batches(n_blocks: int, batch_size: int, drop_last: bool) -> int:
+    """Return `n_blocks`, or with `drop_last` what whole batches of them hold.
+
+    Raises:
+        ValueError: there is no whole batch.
+    """
+    batch_size = check_whole("batch_size", batch_size)
+    if not drop_last:
+        return n_blocks
+    if n_blocks < batch_size:
+        raise ValueError(
+            f"drop_last leaves nothing of {n_blocks} blocks at batch_size {batch_size}: "
+            "use a smaller batch_size or a longer text"
+        )
+    return n_blocks - n_blocks % batch_size
+
+
+class Sampler(ABC):
+    """An endless stream of window starts.
+
+    Attributes:
+        name: the name in `SAMPLERS`.
+        segments: where the windows lie.
+        n_tokens: N, tokens in the segments.
+        block_size: T.
+        seed: a whole number, 0 or more.
+        batch_size: B.
+        drop_last: epochs are cut to whole batches.
+        n_starts: M.
+        lattice: the starts it chooses from.
+        draws_per_epoch: draws in each epoch; None without epochs, or where their length varies.
+        targets_per_window: T; T - 1 where labels are shifted inside the block.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(
+        self,
+        *,
+        n_tokens: int | None = None,
+        segments: Sequence[Segment] | None = None,
+        block_size: int,
+        seed: int = 0,
+        batch_size: int = 1,
+        drop_last: bool = False,
+        corpus_sha256: str | None = None,
+    ) -> None:
+        self.segments = check_segments(n_tokens, segments, block_size)
+        self.stream_tokens = None if n_tokens is None else int(n_tokens)
+        self.block_size = int(block_size)
+        self.n_tokens = sum(map(len, self.segments))
+        self.n_starts = self.n_tokens - len(self.segments) * self.block_size
+        self.seed = check_whole("seed", seed, at_least=0)
+        self.batch_size = check_whole("batch_size", batch_size)
+        self.drop_last = bool(drop_last)
+        self.corpus_sha256 = corpus_sha256
+        self.lattice = Lattice(self.segments, self.block_size, self._stride())
+        self.draws_per_epoch = self._count_epoch()
+
+    def starts(self, first: int, count: int) -> Starts:
+        """Return the starts of draws first, …, first + count - 1: int64 of shape (count,)."""
+        first = check_whole("first draw", first, at_least=0)
+        return self._draw(first, check_whole("count of draws", count))
+
+    def epoch(self, index: int) -> int | None:
+        """Return the epoch that draw `index` belongs to, or None for a sampler without epochs."""
+        index = check_whole("draw", index, at_least=0)
+        return None if self.draws_per_epoch is None else index // self.draws_per_epoch
+
+    def shard(self, rank: int, world: int) -> "Sampler | Shard":
+        """Return the draws rank, rank + world, rank + 2·world, …: those of one of `world` ranks.
+
+        Raises:
+            ValueError: `world` is not positive, or `rank` is outside [0, world).
+        """
+        world = check_whole("world", world)
+        if check_whole("rank", rank, at_least=0) >= world:
+            raise ValueError(f"rank is {rank} of {world}: give a rank in [0, {world})")
+        return self if world == 1 else Shard(self, int(rank), world)
+
+    @property
+    def targets_per_window(self) -> int:
+        """Targets that one window shows: s + 1, …."""
+        return self.block_size
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Return what the stream of draws depends on, as JSON values."""
+        return {
+            "sampler": self.name,
+            "corpus_sha256": self.corpus_sha256,
+            "segments": [[part.start, part.stop] for part in self.segments],
+            "block_size": self.block_size,
+            "batch_size": self.batch_size,
+            "drop_last": self.drop_last,
+            "seed": self.seed,
+            "world": 1,
+            **self._extras(),
+        }
+
+    def state(self, next_draw: int) -> dict[str, Any]:
+        """Return what to save, as JSON values, so that `resume` goes on with draw `next_draw`."""
+        return _state(self.fingerprint(), next_draw)
+
+    def resume(self, state: Mapping[str, Any]) -> int:
+        """Return the next draw of a saved state.
+
+        Raises:
+            ValueError: it was saved for another stream of draws, or is no state.
+        """
+        return _resume(self.fingerprint(), state)
+
+    def check_stream(self, length: int) -> None:
+        """Refuse a stream of `length` tokens if this sampler was made for another.
+
+        Raises:
+            ValueError: the length is not n_tokens, or less than the segments need.
+        """
+        needed = self.stream_tokens or self.segments[-1].stop
+        if length < needed or (self.stream_tokens is not None and length != needed):
+            raise ValueError(
+                f"the stream has {length} tokens and the sampler is for {needed}: "
+                "make the sampler for this stream"
+            )
+
+    def _stride(self) -> int:
+        return 1
+
+    def _extras(self) -> dict[str, int]:
+        """Return the parameters that only this sampler has."""
+        return {}
+
+    def _count_epoch(self) -> int | None:
+        """Return the draws in an epoch: here, of the lattice."""
+        return whole_batches(self.lattice.total, self.batch_size, self.drop_last)
+
+    def _rng(self, number: int) -> np.random.Generator:
+        return np.random.default_rng(np.random.SeedSequence((self.seed, number)))
+
+    def _rng_once(self) -> np.random.Generator:
+        """Return a generator for what the whole stream shares, apart from those of `_rng`."""
+        return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(0,)))
+
+    @abstractmethod
+    def _draw(self, first: int, count: int) -> Starts:
+        """Return `count` starts from draw `first` on; both are checked."""
+
+
+class Shard:
+    """The draws rank, rank + world, … of a sampler; its own draws are numbered from 0."""
+
+    def __init__(self, source: Sampler, rank: int, world: int) -> None:
+        self.source = source
+        self.rank = rank
+        self.world = world
+
+    def starts(self, first: int, count: int) -> Starts:
+        """Return the starts of this shard's draws first, …, first + count - 1."""
+        first = check_whole("first draw", first, at_least=0)
+        count = check_whole("count of draws", count)
+        span = (count - 1) * self.world + 1
+        return self.source.starts(first * self.world + self.rank, span)[:: self.world]
+
+    @property
+    def block_size(self) -> int:
+        """T."""
+        return self.source.block_size
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Return that of the source, with the world size: the same on every rank."""
+        return self.source.fingerprint() | {"world": self.world}
+
+    def state(self, next_draw: int) -> dict[str, Any]:
+        """Return what to save; `next_draw` counts this shard's draws."""
+        return _state(self.fingerprint(), next_draw)
+
+    def resume(self, state: Mapping[str, Any]) -> int:
+        """Return the next draw of this shard from a state saved on any rank of the same world."""
+        return _resume(self.fingerprint(), state)
+
+    def check_stream(self, length: int) -> None:
+        """Refuse a stream of `length` tokens if the sampler was made for another."""
+        self.source.check_stream(length)
+
+
+def _state(fingerprint: dict[str, Any], next_draw: int) -> dict[str, Any]:
+    return {
+        "next_draw": check_whole("next_draw", next_draw, at_least=0),
+        "fingerprint": fingerprint,
+    }
+
+
+def _resume(fingerprint: dict[str, Any], state: Mapping[str, Any]) -> int:
+    saved = state.get("fingerprint") if isinstance(state, Mapping) else None
+    if not isinstance(saved, Mapping) or "next_draw" not in state:
+        raise ValueError("this is no sampler state: give what state(next_draw) returned")
+    for key in dict.fromkeys([*fingerprint, *saved]):
+        if saved.get(key) != fingerprint.get(key):
+            raise ValueError(
+                f"the saved {key} is {saved.get(key)!r} and the sampler's is "
+                f"{fingerprint.get(key)!r}: resume with the settings of the first run"
+            )
+    return check_whole("saved next_draw", state["next_draw"], at_least=0)
+
+
+class ChunkedSampler(Sampler):
+    """A sampler that makes its draws chunk by chunk, and keeps the chunk in use.
+
+    A chunk is an epoch, or CHUNK_DRAWS draws of a sampler without epochs.
+    """
+
+    _kept: tuple[int, Starts] | None = None
+
+    def _draw(self, first: int, count: int) -> Starts:
+        starts = np.empty(count, dtype=np.int64)  # too many fail here, not after an hour
+        done = 0
+        while done < count:
+            number, offset = self._locate(first + done)
+            part = self._chunk(number)[offset : offset + count - done]
+            starts[done : done + len(part)] = part
+            done += len(part)
+        return starts
+
+    def _locate(self, draw: int) -> tuple[int, int]:
+        """Return the chunk that holds `draw`, and its place there."""
+        return divmod(draw, self.draws_per_epoch or CHUNK_DRAWS)
+
+    def _chunk(self, number: int) -> Starts:
+        kept = self._kept
+        if kept is None or kept[0] != number:
+            numbers = self._make_chunk(number, self._rng(number))
+            self._kept = kept = (number, self.lattice.place(numbers))
+        return kept[1]
+
+    @abstractmethod
+    def _make_chunk(self, number: int, rng: np.random.Generator) -> Starts:
+        """Return the places in the lattice of one chunk of draws."""

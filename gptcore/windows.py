@@ -1,0 +1,115 @@
+"""Where windows fit: segments of a token stream, and evenly spaced starts inside them.
+
+N tokens in all segments together, windows of T inputs. A segment of N_i tokens has M_i = N_i - T
+starts; M = Σ M_i. A start is an index into the whole stream, and no window crosses a hole.
+"""
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from gptcore.splits import Segment
+from gptcore.tokens import check_whole
+
+Starts = npt.NDArray[np.int64]
+
+
+def count_starts(n_tokens: int, block_size: int) -> int:
+    """Return M = N - T, the number of windows in one segment.
+
+    Raises:
+        ValueError: N or T is not a positive whole number, or N <= T.
+    """
+    n_tokens = check_whole("n_tokens", n_tokens)
+    block_size = check_whole("block_size", block_size)
+    if n_tokens <= block_size:
+        raise ValueError(
+            f"n_tokens is {n_tokens} and one window of block_size {block_size} needs "
+            f"{block_size + 1}: use a longer text or a smaller block_size"
+        )
+    return n_tokens - block_size
+
+
+def check_segments(
+    n_tokens: int | None, segments: Sequence[Segment] | None, block_size: int
+) -> tuple[Segment, ...]:
+    """Return the segments meant: those given, or the whole stream of `n_tokens`.
+
+    Raises:
+        ValueError: both or neither are given, the segments overlap or are not in order, or one
+            is shorter than T + 1.
+    """
+    if (n_tokens is None) == (segments is None):
+        raise ValueError("the text is not clear: give either n_tokens or segments")
+    block_size = check_whole("block_size", block_size)
+    if n_tokens is not None:
+        return (Segment(0, count_starts(n_tokens, block_size) + block_size),)
+    found = tuple(segments or ())
+    if not found:
+        raise ValueError("segments are empty: give at least one")
+    for before, after in itertools.pairwise(found):
+        if after.start < before.stop:
+            raise ValueError(
+                f"segment {after.start}:{after.stop} begins before {before.start}:{before.stop} "
+                "ends: give disjoint segments in reading order"
+            )
+    for part in found:
+        if len(part) <= block_size:
+            raise ValueError(
+                f"segment {part.start}:{part.stop} has {len(part)} tokens and one window needs "
+                f"{block_size + 1}: use a smaller block_size or leave the segment out"
+            )
+    return found
+
+
+class Lattice:
+    """The starts at 0, S, 2S, … from the beginning of each segment, numbered in reading order.
+
+    With S = 1 these are all M starts, and a start's number is its **rank**.
+
+    Attributes:
+        segments: where the windows lie.
+        block_size: T.
+        stride: S.
+        counts: G_i, starts in each segment.
+        total: G, starts in all.
+    """
+
+    def __init__(self, segments: Sequence[Segment], block_size: int, stride: int = 1) -> None:
+        self.segments = tuple(segments)
+        self.block_size = block_size
+        self.stride = stride
+        self.counts = tuple((len(part) - block_size - 1) // stride + 1 for part in self.segments)
+        self.total = sum(self.counts)
+        self._ends = np.cumsum(self.counts, dtype=np.int64)
+        self._begins = self._ends - np.array(self.counts, dtype=np.int64)
+        self._firsts = np.array([part.start for part in self.segments], dtype=np.int64)
+
+    def place(self, numbers: Starts) -> Starts:
+        """Return the starts with these numbers, each in [0, G): int64 of the same shape."""
+        if len(self.segments) == 1:
+            return np.asarray(numbers * self.stride + self._firsts[0])
+        part = np.searchsorted(self._ends, numbers, side="right")
+        return np.asarray((numbers - self._begins[part]) * self.stride + self._firsts[part])
+
+    def rank(self, starts: Starts) -> Starts:
+        """Return the numbers of these starts; S must be 1.
+
+        Raises:
+            ValueError: one of them is the start of no window.
+        """
+        part = np.maximum(np.searchsorted(self._firsts, starts, side="right") - 1, 0)
+        ranks = starts - self._firsts[part] + self._begins[part]
+        outside = (starts < self._firsts[part]) | (ranks >= self._ends[part])
+        if outside.any():
+            low, high = starts.min(), starts.max()
+            allowed = ", ".join(f"[{p.start}, {p.stop - self.block_size})" for p in self.segments)
+            if len(self.segments) > 3:
+                allowed = "a segment, with the whole window"
+            raise ValueError(
+                f"starts go from {low} to {high}, and {starts[outside][0]} is not allowed: they "
+                f"must lie in {allowed}, so that each window and its last target are inside"
+            )
+        return np.asarray(ranks)
