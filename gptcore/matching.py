@@ -1,0 +1,125 @@
+"""Rows of tokens → where in the text they come from."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from gptcore.drawlog import Whole
+
+_BASE = 0x9E3779B97F4A7C15  # odd, so it has an inverse modulo 2**64
+_MASK = 2**64 - 1
+
+Hashes = npt.NDArray[np.uint64]
+
+
+@dataclass(frozen=True, eq=False)
+class Match:
+    """Where rows of tokens come from.
+
+    Attributes:
+        starts: int64 of shape (K,), the first token of each row; -1 where the text lacks the row.
+        ambiguous: bool of shape (K,), rows whose tokens occur at several places that the other
+            rows do not tell apart.
+    """
+
+    starts: Whole
+    ambiguous: npt.NDArray[np.bool_]
+
+
+def match_rows(rows: npt.NDArray[np.integer], ids: npt.NDArray[np.integer]) -> Match:
+    """Return where each row of W tokens occurs in the text.
+
+    A row is looked up by a 64-bit rolling hash of all its tokens and then compared token by token:
+    a match is exact. A row that occurs at several places is put on the grid of the rows that occur
+    at one, s + k·S, if such a grid (S > 1) leaves places; rows that are still equal take their
+    places in turn, so that two passages with the same words are not taken for one shown twice.
+
+    Args:
+        rows: integers of shape (K, W), 1 <= W <= N.
+        ids: integers of shape (N,).
+
+    Raises:
+        ValueError: another shape or type, or rows longer than the text.
+    """
+    rows, ids = _check(rows, "rows", 2), _check(ids, "ids", 1)
+    width = rows.shape[1]
+    if width > len(ids):
+        raise ValueError(f"rows have {width} tokens and the text {len(ids)}: give the whole text")
+    places = _rolling_hashes(ids, width)
+    order = np.argsort(places, kind="stable")
+    places = places[order]
+    wanted = _row_hashes(rows)
+    left = np.searchsorted(places, wanted, side="left")
+    count = np.searchsorted(places, wanted, side="right") - left
+    starts = np.where(count > 0, order[np.minimum(left, len(order) - 1)], -1)
+    starts[~_agree(rows, ids, starts)] = -1
+    ambiguous = np.zeros(len(rows), dtype=bool)
+    several = np.flatnonzero((count > 1) & (starts >= 0))
+    if len(several):
+        single = starts[(count == 1) & (starts >= 0)]
+        stride = int(np.gcd.reduce(single - single[0])) if len(single) else 0
+        for group in _groups(left[several]):
+            members = several[group]
+            found = order[left[members[0]] : left[members[0]] + count[members[0]]]
+            on_grid = found[(found - single[0]) % stride == 0] if stride > 1 else found
+            found = on_grid if len(on_grid) else found
+            starts[members] = found[np.arange(len(members)) % len(found)]
+            ambiguous[members] = len(found) > 1
+    return Match(starts, ambiguous)
+
+
+def _check(tokens: npt.NDArray[np.integer], name: str, ndim: int) -> Whole:
+    array = np.asarray(tokens)
+    if array.ndim != ndim or array.dtype.kind not in "iu" or array.size == 0:
+        raise ValueError(
+            f"{name} are {array.dtype} of shape {array.shape}: "
+            f"give integers in {ndim} dimension{'s' * (ndim > 1)}, not empty"
+        )
+    return array.astype(np.int64, copy=False)
+
+
+def _scramble(tokens: Whole) -> Hashes:
+    """Return tokens as pseudo-random 64-bit numbers (finaliser of SplitMix64)."""
+    mixed = tokens.astype(np.uint64) + np.uint64(_BASE)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
+    return mixed ^ (mixed >> np.uint64(31))
+
+
+def _powers(base: int, count: int) -> Hashes:
+    powers = np.full(count, base, dtype=np.uint64)
+    powers[0] = 1
+    return np.cumprod(powers, dtype=np.uint64)
+
+
+def _row_hashes(rows: Whole) -> Hashes:
+    """Return Σ_k x_k·b^k modulo 2**64 of each row."""
+    hashes = np.zeros(len(rows), dtype=np.uint64)
+    for column, power in zip(rows.T, _powers(_BASE, rows.shape[1]), strict=True):
+        hashes += _scramble(column) * power
+    return hashes
+
+
+def _rolling_hashes(ids: Whole, width: int) -> Hashes:
+    """Return the hash of each window: differences of one running sum, times b^-start."""
+    sums = np.zeros(len(ids) + 1, dtype=np.uint64)
+    np.cumsum(_scramble(ids) * _powers(_BASE, len(ids)), out=sums[1:])
+    inverse = pow(_BASE, -1, _MASK + 1)
+    return (sums[width:] - sums[:-width]) * _powers(inverse, len(ids) - width + 1)
+
+
+def _agree(rows: Whole, ids: Whole, starts: Whole, chunk: int = 4096) -> npt.NDArray[np.bool_]:
+    """Return which rows are the text at their starts, token by token."""
+    windows = np.lib.stride_tricks.sliding_window_view(ids, rows.shape[1])
+    same = np.empty(len(rows), dtype=bool)
+    for i in range(0, len(rows), chunk):
+        part = slice(i, i + chunk)
+        same[part] = (windows[starts[part].clip(0)] == rows[part]).all(axis=1)
+    return same & (starts >= 0)
+
+
+def _groups(keys: npt.NDArray[np.integer]) -> list[npt.NDArray[np.intp]]:
+    """Return the positions of each distinct key, in order of position."""
+    order = np.argsort(keys, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(keys[order])) + 1)
