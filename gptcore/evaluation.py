@@ -4,19 +4,17 @@ Shapes: N tokens in the text, T tokens in a window, B windows in a batch. Token 
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from gptcore.devices import autocast
 from gptcore.loss import token_losses
 from gptcore.model import GPT, check_int
-
-RESAMPLES = 2000
-FEWEST_BLOCKS = 4  # below that, a resampled text is little more than the text itself
+from gptcore.stats import mean_interval
 
 
 @dataclass(frozen=True)
@@ -26,7 +24,7 @@ class Evaluation:
     Attributes:
         loss_nats_per_token: mean over all targets.
         bits_per_byte: the same information per byte of text; None where bytes are unknown.
-        n_targets: N - 1.
+        n_targets: N - 1, over all texts.
         interval_95: of `loss_nats_per_token`, by `mean_interval`; None for a short text.
     """
 
@@ -38,7 +36,7 @@ class Evaluation:
 
 def evaluate(
     model: GPT,
-    ids: Tensor,
+    ids: Tensor | Sequence[Tensor],
     *,
     block_size: int,
     batch_size: int = 16,
@@ -52,7 +50,7 @@ def evaluate(
 
     Args:
         model: on `device`.
-        ids: (N,), int64, N > T.
+        ids: (N,), int64, N > T; or several such texts, each scored by itself.
         block_size: T, the longest context, at most that of the model.
         batch_size: B; it decides the speed, not the result.
         device: of the model.
@@ -66,15 +64,17 @@ def evaluate(
     """
     if n_bytes is not None:
         check_int("n_bytes", n_bytes, minimum=1)
-    losses = sweep_losses(
+    sweep = partial(
+        sweep_losses,
         model,
-        ids,
         block_size=block_size,
         batch_size=batch_size,
         device=device,
         precision=precision,
         on_batch=on_batch,
-    ).double()
+    )
+    losses = torch.cat([sweep(part) for part in ([ids] if isinstance(ids, Tensor) else ids)])
+    losses = losses.double()
     total_bits = losses.sum().item() / math.log(2)
     return Evaluation(
         loss_nats_per_token=losses.mean().item(),
@@ -146,39 +146,3 @@ def sweep_losses(
     finally:
         model.train(was_training)
     return torch.cat(pieces)
-
-
-def mean_interval(
-    losses: np.ndarray, *, block_len: int, seed: int = 0
-) -> tuple[float, float] | None:
-    """Return a 95 % interval of the mean of dependent values, by moving-block bootstrap.
-
-    Künsch, Ann. Statist. 17 (1989): texts are rebuilt from random runs of neighbouring values, so
-    that the dependence inside a run is kept. A run is `block_len` values, which has to be at least
-    the context length T, or n ** (1/3) where that is more. The interval is the 2.5 % and 97.5 %
-    quantiles, moved so that its resamples are centred on the mean of `losses`. It is about this
-    text, not about other texts, and with few runs it is too narrow.
-
-    Args:
-        losses: (n,), in the order of the text.
-        block_len: fewest values in a run, at least 1.
-        seed: of the resampling.
-
-    Returns:
-        Lower and upper end, or None when n is less than 4 runs.
-    """
-    check_int("block_len", block_len, minimum=1)
-    check_int("seed", seed, minimum=0)
-    n = len(losses)
-    length = max(block_len, math.ceil(n ** (1 / 3)))
-    if n < FEWEST_BLOCKS * length:
-        return None
-    sums = np.concatenate([[0.0], np.cumsum(losses, dtype=np.float64)])
-    n_full, rest = divmod(n, length)
-    generator = np.random.default_rng(seed)
-    starts = generator.integers(0, n - length + 1, size=(RESAMPLES, n_full + 1))
-    lengths = np.array([length] * n_full + [rest])
-    means = (sums[starts + lengths] - sums[starts]).sum(axis=1) / n
-    expected_run = (sums[length:] - sums[:-length]).mean() / length
-    ends = np.quantile(means - expected_run, [0.025, 0.975]) + sums[-1] / n
-    return float(ends[0]), float(ends[1])

@@ -1,7 +1,7 @@
-"""Statistics of paired comparisons, on scipy.stats.
+"""Statistics of paired comparisons, on scipy.stats, and the interval of a mean over a text.
 
 The unit of replication is a seed: two variants run on the same seeds, and everything is computed
-on the differences of their losses.
+on the differences of their losses. Inside one text it is a run of neighbouring tokens.
 """
 
 from __future__ import annotations
@@ -14,8 +14,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from gptcore.tokens import check_whole
+
 MAX_SIGN_FLIP_PAIRS = 20
 """2^20 sign patterns are enumerated in a blink; more pairs are refused, not sampled."""
+
+RESAMPLES = 2000
+FEWEST_BLOCKS = 4  # below that, a resampled text is little more than the text itself
 
 
 @dataclass(frozen=True)
@@ -106,3 +111,39 @@ def holm(p_values: Sequence[float]) -> list[float]:
     result = np.empty(len(p_values))
     result[order] = np.minimum(adjusted, 1.0)
     return [float(p) for p in result]
+
+
+def mean_interval(
+    losses: npt.NDArray[np.floating], *, block_len: int, seed: int = 0
+) -> tuple[float, float] | None:
+    """Return a 95 % interval of the mean of dependent values, by moving-block bootstrap.
+
+    Künsch, Ann. Statist. 17 (1989): texts are rebuilt from random runs of neighbouring values, so
+    that the dependence inside a run is kept. A run is `block_len` values, which has to be at least
+    the context length T, or n ** (1/3) where that is more. The interval is the 2.5 % and 97.5 %
+    quantiles, moved so that its resamples are centred on the mean of `losses`. It is about this
+    text, not about other texts, and with few runs it is too narrow.
+
+    Args:
+        losses: (n,), in the order of the text.
+        block_len: fewest values in a run, at least 1.
+        seed: of the resampling.
+
+    Returns:
+        Lower and upper end, or None when n is less than 4 runs.
+    """
+    check_whole("block_len", block_len)
+    check_whole("seed", seed, at_least=0)
+    n = len(losses)
+    length = max(block_len, math.ceil(n ** (1 / 3)))
+    if n < FEWEST_BLOCKS * length:
+        return None
+    sums = np.concatenate([[0.0], np.cumsum(losses, dtype=np.float64)])
+    n_full, rest = divmod(n, length)
+    generator = np.random.default_rng(seed)
+    starts = generator.integers(0, n - length + 1, size=(RESAMPLES, n_full + 1))
+    lengths = np.array([length] * n_full + [rest])
+    means = (sums[starts + lengths] - sums[starts]).sum(axis=1) / n
+    expected_run = (sums[length:] - sums[:-length]).mean() / length
+    ends = np.quantile(means - expected_run, [0.025, 0.975]) + sums[-1] / n
+    return float(ends[0]), float(ends[1])

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import repeatable
 
-from gptcore.corpora import CORPORA, clean_text, load_corpus
+from gptcore.corpora import CORPORA, authored_spans, clean_text, load_corpus
 
 BOOK = (
     "\ufeffProject Gutenberg's header\r\n\r\n"
@@ -70,13 +70,69 @@ def test_raw_keeps_every_character(book):
             "*** END OF THE PROJECT GUTENBERG EBOOK Y ***\n"
             "*** START OF THE PROJECT GUTENBERG EBOOK Y ***\nz",
             "z",
-            ("Project Gutenberg header removed",),
+            ("Project Gutenberg header and licence removed",),
         ),
         ("he said *** START OF THE PROJECT GUTENBERG EBOOK Y ***\nz",) * 2 + ((),),
     ],
 )
 def test_cleaning_records_what_it_changed(text, cleaned, steps):
     assert clean_text(text) == (cleaned, steps)
+
+
+HEADER, LICENCE = (
+    f"*** {side} OF THE PROJECT GUTENBERG EBOOK A BOOK ***\n" for side in ("START", "END")
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "cleaned"),
+    [
+        (f"x\n{HEADER}x\n{HEADER}one\n{LICENCE}x\n", "one\n"),
+        (f"x\n{HEADER}one\n{LICENCE}x\n{LICENCE}x\n", "one\n"),
+        (f"x\n{HEADER}x\n{HEADER}one\n{LICENCE}x\n{LICENCE}x\n", "one\n"),
+        (f"x\n{HEADER}\n one\n\n{LICENCE}x\n{HEADER}two\n{LICENCE}x\n", " one\n\ntwo\n"),
+        (f"one\n{LICENCE}x\n{HEADER}two\n{LICENCE}x", "one\n\ntwo\n"),
+        (f"x\n{HEADER}one\n{LICENCE}x\n{HEADER}two\n\n", "one\n\ntwo\n\n"),
+        (f"x\n{HEADER}\n\n{LICENCE}x\n{HEADER}two\n{LICENCE}x", "two\n"),
+        (f"x\n{HEADER}x\n{HEADER}one", "one"),
+        (f"\n one\n{LICENCE}x\n{LICENCE}x", "\n one\n"),
+    ],
+    ids=[
+        "two headers",
+        "two licences",
+        "both doubled",
+        "two books",
+        "two books, the first without header",
+        "two books, the last without licence",
+        "two books, the first empty",
+        "two headers, no licence",
+        "two licences, no header",
+    ],
+)
+def test_doubled_and_missing_markers_leave_the_text_and_nothing_else(text, cleaned):
+    assert clean_text(text)[0] == cleaned
+    assert clean_text(text.replace("\n", "\r\n"))[0] == cleaned
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+def test_authored_spans_are_those_of_the_text_as_it_is(newline):
+    header, licence = (marker.replace("\n", newline) for marker in (HEADER, LICENCE))
+    text = f"\ufeff{header}{newline}é one{newline}{licence}x"
+    spans = [text[start:stop] for start, stop in authored_spans(text)]
+    assert spans == [f"{newline}é one{newline}"]
+
+
+@pytest.mark.parametrize(
+    ("text", "spans"),
+    [
+        ("plain", [(0, 5)]),
+        ("", []),
+        (f"x\n{HEADER}{LICENCE}x", []),
+        (f"é{HEADER}", [(0, len(HEADER) + 1)]),
+    ],
+)
+def test_authored_spans_of_a_text_without_boilerplate_or_without_text(text, spans):
+    assert authored_spans(text) == spans
 
 
 @repeatable
@@ -134,7 +190,7 @@ def test_files_that_are_no_text_are_refused(tmp_path, content, complaint):
     [
         ("no-such-name", "the names are python-docs"),
         ("", "the names are python-docs"),
-        ("gutenberg:829", "download the book"),
+        ("gutenberg", "python-docs and gutenberg:NUMBER"),
     ],
 )
 def test_an_unknown_name_is_refused_with_the_remedy(spec, remedy, tmp_path, monkeypatch):

@@ -1,0 +1,322 @@
+"""Is the test part at the end of a text special? A profile over all positions, without a model.
+
+A test block as long as the tail slides over the text. What a block asks of a model is measured by
+n-gram models of its complement, the text before and after it. N tokens, a block of L = N - ⌊f·N⌋.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import entr
+
+from gptcore.corpora import Corpus, authored_spans
+from gptcore.splits import tail_split
+from gptcore.stats import mean_interval
+from gptcore.tokenizer import VOCAB_SIZE, encode, gpt2_encoding
+from gptcore.tokens import Ids, check_ids
+
+N_BLOCKS = 60
+ADDED = 0.1  # to each of the VOCAB_SIZE unigram counts
+MU = 50.0  # tokens that the unigram weighs in the bigram's Dirichlet prior
+NOTABLE_Z = 2.0  # beyond it the verdict calls the tail special: a convention, not a test
+ROUNDING = 1e-12  # values this close are equal: sums of the same terms in another order
+
+Mask = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Block:
+    """The tokens start … stop - 1 as the test part of the text.
+
+    Attributes:
+        start: first token.
+        stop: one past the last token.
+        unigram: mean cross-entropy of its tokens, nats, under the unigram model of the complement.
+        bigram: the same for its tokens but the first, each given the one before, bigram model.
+        js: Jensen-Shannon divergence, nats, of the token frequencies of block and complement.
+        unseen: share of its tokens that do not occur in the complement.
+    """
+
+    start: int
+    stop: int
+    unigram: float
+    bigram: float
+    js: float
+    unseen: float
+
+
+@dataclass(frozen=True)
+class Tail:
+    """The last block among all of them.
+
+    Attributes:
+        unigram: as in `Block`, and so are `bigram`, `js` and `unseen`.
+        rank_unigram: 1 is the highest of all blocks; equal values share the better rank. The same
+            for the other ranks.
+        n_blocks: number of blocks, the tail included.
+        mean_unigram: mean over the blocks, the tail included; likewise `mean_bigram`.
+        sd_unigram: standard deviation over the blocks, divisor `n_blocks`: they are all that there
+            are, and not a sample; likewise `sd_bigram`.
+        z_unigram: (unigram - mean_unigram) / sd_unigram; None where all blocks are alike.
+        z_bigram: the same of the bigram.
+        unigram_interval_95: of `unigram`, by moving-block bootstrap of the tail with the model of
+            its complement held fixed; None for a short tail.
+        bigram_interval_95: the same of the bigram.
+    """
+
+    unigram: float
+    bigram: float
+    js: float
+    unseen: float
+    rank_unigram: int
+    rank_bigram: int
+    rank_js: int
+    rank_unseen: int
+    n_blocks: int
+    mean_unigram: float
+    mean_bigram: float
+    sd_unigram: float
+    sd_bigram: float
+    z_unigram: float | None
+    z_bigram: float | None
+    unigram_interval_95: tuple[float, float] | None
+    bigram_interval_95: tuple[float, float] | None
+
+    @property
+    def is_special(self) -> bool:
+        """Whether `z_unigram` is beyond `NOTABLE_Z` on either side."""
+        return self.z_unigram is not None and abs(self.z_unigram) > NOTABLE_Z
+
+
+@dataclass(frozen=True)
+class Bias:
+    """How special the tail of a text is.
+
+    Attributes:
+        n_tokens: N.
+        boilerplate_tokens: tokens of the tail that are Project Gutenberg's header or licence; None
+            where the text of the tokens is not known, and so are the next four.
+        boilerplate_tokens_of_text: those of the whole text.
+        boilerplate_share_of_test: boilerplate_tokens over the tail's tokens.
+        boilerplate_explains: share of the tail's excess over the mean of the blocks, unigram, that
+            goes when the boilerplate is left out; it can be above 1 or below 0. None unless there
+            is boilerplate and the tail is special.
+        tail_without_boilerplate: the tail of the same tokens without boilerplate; None where there
+            is none.
+        tail: the tail.
+        profile: all blocks in order; the last one is the tail.
+    """
+
+    n_tokens: int
+    boilerplate_tokens: int | None
+    boilerplate_tokens_of_text: int | None
+    boilerplate_share_of_test: float | None
+    boilerplate_explains: float | None
+    tail_without_boilerplate: Tail | None
+    tail: Tail
+    profile: tuple[Block, ...]
+
+    @property
+    def verdict(self) -> str:
+        """What that says, in one sentence."""
+        tail, rest = self.tail, self.tail_without_boilerplate
+        direction = "harder" if tail.unigram > tail.mean_unigram else "easier"
+        kind = f"special, {direction} than most" if tail.is_special else "ordinary"
+        sentence = f"The tail is {kind}: {_standing(tail)}"
+        if rest is not None:
+            share = f"{100 * (self.boilerplate_share_of_test or 0):.1f} %"
+            sentence += (
+                f"; {self.boilerplate_tokens or 0:,} of its tokens ({share}) are Project "
+                "Gutenberg's header or licence"
+            )
+            if self.boilerplate_explains is not None:
+                explained = 100 * min(max(self.boilerplate_explains, 0.0), 1.0)
+                sentence += f", which explain {explained:.0f} % of the difference"
+            sentence += f", and without them {_standing(rest)}"
+        return f"{sentence}; blocks overlap, so this describes the text and is not a test."
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return all values and the verdict under their JSON names."""
+        return asdict(self) | {"verdict": self.verdict}
+
+
+def measure_bias(
+    source: Corpus | Sequence[int] | Ids,
+    *,
+    train_fraction: float = 0.9,
+    block_size: int = 256,
+    seed: int = 0,
+) -> Bias:
+    """Return how the tail of a text compares with all other blocks of its length.
+
+    Args:
+        source: a corpus; or GPT-2 tokens (N,), whose boilerplate is then not known.
+        train_fraction: f in (0, 1): the tail is what `tail_split` tests on.
+        block_size: T, the shortest run of tokens in the bootstrap of the intervals.
+        seed: of the bootstrap.
+
+    Raises:
+        ValueError: an argument is out of range, or the text is too short for N_BLOCKS blocks.
+    """
+    boilerplate = None
+    if isinstance(source, Corpus):
+        ids = encode(source.text)
+        boilerplate = boilerplate_mask(source.text, ids)
+    else:
+        ids = check_ids(source, VOCAB_SIZE)
+    profile, tail = _profile(ids, train_fraction, block_size, seed)
+    rest = explains = None
+    if boilerplate is not None and boilerplate.any():
+        _, rest = _profile(ids[~boilerplate], train_fraction, block_size, seed)
+        if tail.is_special:
+            excess = tail.unigram - tail.mean_unigram
+            explains = 1 - (rest.unigram - rest.mean_unigram) / excess
+    in_tail = None if boilerplate is None else boilerplate[profile[-1].start :]
+    return Bias(
+        n_tokens=len(ids),
+        boilerplate_tokens=None if in_tail is None else int(in_tail.sum()),
+        boilerplate_tokens_of_text=None if boilerplate is None else int(boilerplate.sum()),
+        boilerplate_share_of_test=None if in_tail is None else float(in_tail.mean()),
+        boilerplate_explains=explains,
+        tail_without_boilerplate=rest,
+        tail=tail,
+        profile=profile,
+    )
+
+
+def boilerplate_mask(text: str, ids: Ids) -> Mask:
+    """Return which of the tokens (N,) of `text` begin outside its `authored_spans`."""
+    types, words = np.unique(ids, return_inverse=True)
+    lengths = np.array(
+        [len(piece) for piece in gpt2_encoding().decode_tokens_bytes(types.tolist())]
+    )
+    begins = np.cumsum(lengths[words]) - lengths[words]
+    is_boilerplate = np.ones(len(ids), dtype=np.bool_)
+    for span in authored_spans(text):
+        first, last = np.searchsorted(begins, [len(text[:end].encode()) for end in span])
+        is_boilerplate[first:last] = False
+    return is_boilerplate
+
+
+def _profile(
+    ids: Ids, train_fraction: float, block_size: int, seed: int
+) -> tuple[tuple[Block, ...], Tail]:
+    """Measure N_BLOCKS blocks with evenly spaced starts from 0 to the tail, both included."""
+    (tail,) = tail_split(len(ids), train_fraction, block_size=1).test
+    if tail.start < N_BLOCKS - 1:
+        raise ValueError(
+            f"the text has {len(ids)} tokens, {tail.start} of them before the tail: a profile of "
+            f"{N_BLOCKS} blocks needs {N_BLOCKS - 1}; use a longer text or a larger train_fraction"
+        )
+    counts = _Counts(ids)
+    starts = [i * tail.start // (N_BLOCKS - 1) for i in range(N_BLOCKS)]
+    profile = tuple(counts.measure(start, start + len(tail))[0] for start in starts)
+    _, *losses = counts.measure(tail.start, tail.stop)
+    intervals = (mean_interval(values, block_len=block_size, seed=seed) for values in losses)
+    return profile, _place(profile, *intervals)
+
+
+class _Counts:
+    """Unigram and bigram counts of a text, from which those of a complement follow."""
+
+    def __init__(self, ids: Ids) -> None:
+        types, self.words = np.unique(ids, return_inverse=True)  # ranks of the ids, (N,)
+        codes = self.words[:-1] * len(types) + self.words[1:]
+        self.pairs = np.unique(codes, return_inverse=True)[1]  # rank of each bigram, (N - 1,)
+        self.word_counts = np.bincount(self.words)
+        self.context_counts = _count(self.words[:-1], like=self.word_counts)
+        self.pair_counts = np.bincount(self.pairs)
+
+    def measure(self, start: int, stop: int) -> tuple[Block, Floats, Floats]:
+        """Return a block, the loss of each of its tokens, and of each given the one before."""
+        words, pairs = self.words[start:stop], self.pairs[start : stop - 1]
+        inside = _count(words, like=self.word_counts)
+        outside = self.word_counts - inside
+        n_outside = len(self.words) - len(words)
+        p_unigram = (outside + ADDED) / (n_outside + ADDED * VOCAB_SIZE)
+
+        touching = slice(max(start - 1, 0), stop)  # bigrams with a token of the block
+        pair_counts = self.pair_counts - _count(self.pairs[touching], like=self.pair_counts)
+        contexts = self.context_counts - _count(self.words[:-1][touching], like=self.word_counts)
+        prior = MU * p_unigram[words[1:]]
+        p_bigram = (pair_counts[pairs] + prior) / (contexts[words[:-1]] + MU)
+
+        unigram, bigram = -np.log(p_unigram)[words], -np.log(p_bigram)
+        block = Block(
+            start=start,
+            stop=stop,
+            unigram=float(unigram.mean()),
+            bigram=float(bigram.mean()),
+            js=_jensen_shannon(inside / len(words), outside / n_outside),
+            unseen=float((outside[words] == 0).mean()),
+        )
+        return block, unigram, bigram
+
+
+def _count(ranks: Ids, *, like: Ids) -> Ids:
+    """Return how often each rank occurs, in the shape of `like`."""
+    return np.bincount(ranks, minlength=len(like))
+
+
+def _jensen_shannon(p: Floats, q: Floats) -> float:
+    """Return the entropy of the mean of two distributions less the mean of their entropies."""
+    return float(entr((p + q) / 2).sum() - (entr(p).sum() + entr(q).sum()) / 2)
+
+
+def _place(
+    profile: tuple[Block, ...],
+    unigram_interval: tuple[float, float] | None,
+    bigram_interval: tuple[float, float] | None,
+) -> Tail:
+    """Return the last block among all."""
+    last = profile[-1]
+    unigram, bigram, js, unseen = (
+        np.array([getattr(block, name) for block in profile])
+        for name in ("unigram", "bigram", "js", "unseen")
+    )
+    return Tail(
+        unigram=last.unigram,
+        bigram=last.bigram,
+        js=last.js,
+        unseen=last.unseen,
+        rank_unigram=_rank_of_last(unigram),
+        rank_bigram=_rank_of_last(bigram),
+        rank_js=_rank_of_last(js),
+        rank_unseen=_rank_of_last(unseen),
+        n_blocks=len(profile),
+        mean_unigram=float(unigram.mean()),
+        mean_bigram=float(bigram.mean()),
+        sd_unigram=float(unigram.std()),
+        sd_bigram=float(bigram.std()),
+        z_unigram=_z_of_last(unigram),
+        z_bigram=_z_of_last(bigram),
+        unigram_interval_95=unigram_interval,
+        bigram_interval_95=bigram_interval,
+    )
+
+
+def _rank_of_last(values: Floats) -> int:
+    """Return 1 + the number of values above the last."""
+    return int((values > values[-1] + ROUNDING).sum()) + 1
+
+
+def _z_of_last(values: Floats) -> float | None:
+    """Return how many standard deviations the last value lies above the mean of all."""
+    if np.ptp(values) <= ROUNDING:
+        return None
+    return float((values[-1] - values.mean()) / values.std())
+
+
+def _standing(tail: Tail) -> str:
+    """Return where a tail stands, in words."""
+    if tail.z_unigram is None:
+        return f"all {tail.n_blocks} blocks have a unigram cross-entropy of {tail.unigram:.3f} nats"
+    return (
+        f"its unigram cross-entropy of {tail.unigram:.3f} nats per token is rank "
+        f"{tail.rank_unigram} of {tail.n_blocks} blocks (mean {tail.mean_unigram:.3f}, "
+        f"sd {tail.sd_unigram:.3f}, z = {tail.z_unigram:+.1f})"
+    )
