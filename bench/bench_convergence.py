@@ -22,9 +22,10 @@ from gptcore.batches import batch
 from gptcore.coverage import measure_coverage
 from gptcore.evaluation import Evaluation, evaluate
 from gptcore.generation import generate
+from gptcore.leakage import certificate
 from gptcore.model import GPT, ModelConfig
 from gptcore.samplers import Sampler, make_sampler
-from gptcore.splits import tail_split
+from gptcore.splits import make_split
 from gptcore.stats import compare_pairs, holm
 from gptcore.tokenizer import decode
 from gptcore.tokens import Ids, TokenStream
@@ -45,15 +46,17 @@ class Experiment:
         self.vocabulary = None
         if case.compact:
             self.stream, self.vocabulary = self.stream.compact()
-        split = tail_split(len(ids), embargo=case.block_size, block_size=case.block_size)
-        (train_part,), (test_part,) = split.train, split.test
-        tokens = torch.from_numpy(self.stream.ids)
-        self.train_ids = tokens[train_part.start : train_part.stop]
-        self.test_ids = tokens[test_part.start : test_part.stop]
+        self.split = make_split(
+            case.split, len(ids), embargo=case.block_size, block_size=case.block_size
+        )
+        (test_part,) = self.split.test
+        self.ids = torch.from_numpy(self.stream.ids)
+        self.test_ids = self.ids[test_part.start : test_part.stop]
+        self.train_tokens = sum(map(len, self.split.train))
         self.test_bytes = len(decode(ids[test_part.start + 1 : test_part.stop]).encode())
         self.case, self.device = case, device
         tokens_per_step = case.batch_size * case.block_size
-        self.epochs_per_step = tokens_per_step / (len(self.train_ids) - 1)
+        self.epochs_per_step = tokens_per_step / (self.train_tokens - len(self.split.train))
         steps = max(1, round(case.target_epochs / self.epochs_per_step))
         self.config = TrainConfig(
             steps=steps,
@@ -73,7 +76,7 @@ class Experiment:
         self.model = GPT(shape, seed=case.seed).to(device)
         self.sampler: Sampler = make_sampler(
             case.sampler,
-            n_tokens=len(self.train_ids),
+            segments=self.split.train,
             block_size=case.block_size,
             seed=case.seed,
             batch_size=case.batch_size,
@@ -116,7 +119,7 @@ class Experiment:
         for metrics in train(
             self.model,
             optimizer,
-            partial(batch, self.train_ids, self.sampler, batch_size=self.case.batch_size),
+            partial(batch, self.ids, self.sampler, batch_size=self.case.batch_size),
             self.config,
             device=self.device,
             epochs_per_step=self.epochs_per_step,
@@ -141,8 +144,8 @@ def _unigram_loss(train_ids: Ids, test_ids: Ids, vocab_size: int) -> float:
     return float(-np.log(counts / counts.sum())[test_ids[1:]].mean())
 
 
-@pytest.mark.benchmark(group="convergence")
-def test_train(benchmark: Any, result: Result, run: Run, case: TrainCase) -> None:
+def train_and_score(benchmark: Any, result: Result, run: Run, case: TrainCase) -> None:
+    """Train one model, score it on its whole test part, and note everything in `result`."""
     device = torch.device(next(reversed(run.devices)))  # an accelerator, where there is one
     experiment = Experiment(case, run, device)
     generated = [experiment.generate("before")] if case.seed == 0 else []
@@ -153,11 +156,16 @@ def test_train(benchmark: Any, result: Result, run: Run, case: TrainCase) -> Non
     low, high = final.interval_95 or (None, None)
     coverage = measure_coverage(
         sampler.starts(0, config.steps * config.batch_size),
-        n_tokens=sampler.n_tokens,
+        segments=sampler.segments,
         block_size=case.block_size,
+        targets_per_window=sampler.targets_per_window,
     )
+    shared = certificate(experiment.stream.ids, experiment.split, block_size=case.block_size)
     last = log[-max(1, len(log) // 10) :]
-    train_ids, test_ids = experiment.train_ids.numpy(), experiment.test_ids.numpy()
+    train_ids = np.concatenate(
+        [experiment.stream.ids[part.start : part.stop] for part in experiment.split.train]
+    )
+    test_ids = experiment.test_ids.numpy()
     result.metrics |= {
         "n_params": experiment.model.n_params,
         "vocab_size": experiment.stream.vocab_size,
@@ -168,6 +176,10 @@ def test_train(benchmark: Any, result: Result, run: Run, case: TrainCase) -> Non
         "draws": coverage.draws,
         "epochs": coverage.epochs,
         "missed_targets": coverage.missed_targets,
+        "shared_tokens": shared.shared_tokens,
+        "shared_targets": shared.shared_targets,
+        "shared_13grams": shared.shared_ngrams,
+        "fraction_of_test_targets_trained": shared.fraction_of_test_targets_trained,
         "initial_test_loss": curve[0]["loss"],
         "final_test_loss": final.loss_nats_per_token,
         "final_test_loss_low": low,
@@ -186,6 +198,11 @@ def test_train(benchmark: Any, result: Result, run: Run, case: TrainCase) -> Non
         "test_curve": curve,
         "generated": generated,
     }
+
+
+@pytest.mark.benchmark(group="convergence")
+def test_train(benchmark: Any, result: Result, run: Run, case: TrainCase) -> None:
+    train_and_score(benchmark, result, run, case)
 
 
 def _losses(records: list[Record], case: CompareCase, sampler: str) -> dict[int, float]:

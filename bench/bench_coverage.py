@@ -1,16 +1,22 @@
-"""Question: which targets do random windows miss and repeat, against a DataLoader at equal tokens?
+"""Question: which targets does a sampler miss and repeat, against the others at equal tokens?
 
-Work unit: one draw, a window of block_size targets. No model is trained. The count is compared
-with exact theory; the time is that of drawing and counting, and no claim rests on it.
+The core is the 2 x 2 of {with, without replacement} x {fixed grid, free phase}, which takes "random
+against DataLoader" apart; beside it DataLoaders that drop their last batch, and the same budget of
+tokens on a hundredth, a tenth and all of the text. Work unit: one draw, a window of block_size
+targets. No model is trained. The counts stand beside exact theory; the time of `test_coverage` is
+that of drawing and counting, and no claim rests on it. `test_ledger` times the counting itself.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import torch
 
-from bench.experiments import CoverageCase
+from bench.experiments import CoverageCase, LedgerCase
+from bench.measure import Mark, Measure
 from bench.run import Result, Run
 from gptcore.coverage import (
     Coverage,
@@ -20,11 +26,13 @@ from gptcore.coverage import (
     visits_histogram,
     z_scores,
 )
-from gptcore.samplers import Sampler, make_sampler
-from gptcore.splits import tail_split
-from gptcore.theory import expect
+from gptcore.sampler import Sampler
+from gptcore.samplers import make_sampler
+from gptcore.splits import Segment, tail_split
+from gptcore.theory import expect_of
 
 CURVE_POINTS = 40
+PIECE = 2**20
 
 
 def rows(columns: dict[str, Any]) -> list[dict[str, Any]]:
@@ -35,37 +43,30 @@ def rows(columns: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _draw_and_count(sampler: Sampler, draws: int) -> Coverage:
-    starts = sampler.starts(0, draws)
-    return measure_coverage(starts, n_tokens=sampler.n_tokens, block_size=sampler.block_size)
+    return measure_coverage(
+        sampler.starts(0, draws),
+        segments=sampler.segments,
+        block_size=sampler.block_size,
+        targets_per_window=sampler.targets_per_window,
+    )
 
 
-def _curve(sampler: Sampler, case: CoverageCase, draws: int) -> list[dict[str, float | None]]:
+def _curve(sampler: Sampler, draws: int) -> list[dict[str, float | None]]:
     """Return the covered share of targets along the first two epochs and along the whole run."""
-    steps = draws // case.batch_size
-    start = min(steps, 2 * sampler.n_tokens // (case.batch_size * case.block_size))
+    per_step = sampler.batch_size * sampler.targets_per_window
+    targets = sampler.n_tokens - 1
+    steps = max(1, draws // sampler.batch_size)
+    start = min(steps, 2 * targets // per_step)
     ends = [end * i // CURVE_POINTS for end in (start, steps) for i in range(1, CURVE_POINTS + 1)]
     points = sorted({max(1, end) for end in ends})
-    covered = coverage_curve(sampler, steps=points, batch_size=case.batch_size)
-    targets = sampler.n_tokens - 1
-    curve = []
+    covered = coverage_curve(sampler, steps=points, batch_size=sampler.batch_size)
+    curve: list[dict[str, float | None]] = []
     for step, share in zip(points, covered.tolist(), strict=True):
-        drawn = step * case.batch_size
-        missed = _expect(sampler, case, drawn).missed_targets
+        missed = expect_of(sampler, step * sampler.batch_size).missed_targets
         expected = None if missed is None else 1 - missed / targets
-        epochs = drawn * case.block_size / targets
+        epochs = step * per_step / targets
         curve.append({"step": step, "epochs": epochs, "covered": share, "expected": expected})
     return curve
-
-
-def _expect(sampler: Sampler, case: CoverageCase, draws: int) -> Any:
-    return expect(
-        case.sampler,
-        n_tokens=sampler.n_tokens,
-        block_size=case.block_size,
-        draws=draws,
-        batch_size=case.batch_size,
-        drop_last=case.drop_last,
-    )
 
 
 @pytest.mark.benchmark(group="coverage")
@@ -73,9 +74,12 @@ def test_coverage(benchmark: Any, result: Result, run: Run, case: CoverageCase) 
     n_tokens = len(run.streams[case.corpus])
     split = tail_split(n_tokens, block_size=case.block_size)
     (train,), (test,) = split.train, split.test
+    train = Segment(0, round(case.text_share * len(train)))
+    if len(train) <= case.block_size:
+        pytest.skip(f"{len(train)} tokens hold no window of {case.block_size}")
     sampler = make_sampler(
         case.sampler,
-        n_tokens=len(train),
+        segments=[train],
         block_size=case.block_size,
         seed=case.seed,
         batch_size=case.batch_size,
@@ -84,21 +88,38 @@ def test_coverage(benchmark: Any, result: Result, run: Run, case: CoverageCase) 
     # Equal tokens for all samplers: as many windows as the fixed grid has, times the epochs.
     draws = max(case.batch_size, round(case.target_epochs * ((len(train) - 1) // case.block_size)))
     coverage = benchmark.pedantic(_draw_and_count, args=(sampler, draws), rounds=3)
-    expectation = _expect(sampler, case, draws)
-    expected = dict(vars(expectation))
-    sd = expected.pop("sd_missed_targets")
+    expectation = expect_of(sampler, draws)
     observed = {k: v for k, v in coverage.as_dict().items() if k not in ("n_tokens", "block_size")}
-    result.metrics |= observed | {
+    expected = {f"expected_{k}": v for k, v in vars(expectation).items() if k in observed}
+    result.metrics |= {
+        **observed,
+        **expected,
         "n_tokens": n_tokens,
         "train_tokens": len(train),
         "test_tokens": len(test),
         "steps": draws // case.batch_size,
-        **{f"expected_{name}": value for name, value in expected.items()},
-        "sd_missed_targets": sd,
+        "never_targets": expectation.never_targets,
+        "sd_missed_targets": expectation.sd_missed_targets,
         "z_missed_targets": z_scores(coverage, expectation)["missed_targets"],
     }
     result.series |= {
         "visits_histogram": rows(visits_histogram(coverage)),
         "visits_by_position": rows(visits_by_position(coverage)),
-        "coverage_curve": _curve(sampler, case, draws),
+        "coverage_curve": _curve(sampler, draws),
     }
+
+
+@pytest.mark.benchmark(group="throughput")
+def test_ledger(measure: Measure, benchmark: Any, case: LedgerCase) -> None:  # noqa: ARG001
+    sampler = make_sampler("random_replacement", n_tokens=case.n_tokens, block_size=case.block_size)
+
+    def pieces() -> Iterator[Any]:
+        for first in range(0, case.draws, PIECE):
+            yield sampler.starts(first, min(PIECE, case.draws - first))
+
+    def count(_mark: Mark) -> None:
+        found = measure_coverage(pieces(), n_tokens=case.n_tokens, block_size=case.block_size)
+        assert found.draws == case.draws
+
+    measure.result.metrics |= {"ledger_tokens": case.n_tokens, "draws": case.draws}
+    measure(count, device=torch.device("cpu"), tokens=case.draws * case.block_size)

@@ -155,7 +155,7 @@ def _best_time_s(call: Callable[[], object], device: torch.device, budget_s: flo
     return best
 
 
-def gemm_flops_per_s(precision: str, device: torch.device, budget_s: float = 1.0) -> float:
+def gemm_flops_per_s(precision: str, device: torch.device, budget_s: float) -> float:
     """Return the best FLOP/s of a matrix product over the model's shapes, 2 a multiply-add."""
     generator = torch.Generator().manual_seed(0)
     best = 0.0
@@ -175,18 +175,18 @@ def gemm_flops_per_s(precision: str, device: torch.device, budget_s: float = 1.0
     return best
 
 
-def copy_bytes_per_s(device: torch.device, budget_s: float = 0.5) -> float:
+def copy_bytes_per_s(device: torch.device, budget_s: float) -> float:
     """Return the rate of a 256 MiB copy into memory already in use, in bytes copied a second."""
     source = torch.ones(COPY_BYTES, dtype=torch.uint8, device=device)
     target = torch.zeros_like(source)
     return COPY_BYTES / _best_time_s(lambda: target.copy_(source), device, budget_s)
 
 
-def ceilings(device: torch.device, precisions: Iterable[str]) -> dict[str, float]:
-    """Measure what `device` can do at most, in about three seconds."""
+def ceilings(device: torch.device, precisions: Iterable[str], budget_s: float) -> dict[str, float]:
+    """Measure what `device` can do at most, in `budget_s` or little more for each ceiling."""
     return {
-        **{f"gemm_{p}_flops_per_s": gemm_flops_per_s(p, device) for p in precisions},
-        "copy_bytes_per_s": copy_bytes_per_s(device),
+        **{f"gemm_{p}_flops_per_s": gemm_flops_per_s(p, device, budget_s) for p in precisions},
+        "copy_bytes_per_s": copy_bytes_per_s(device, budget_s),
     }
 
 

@@ -50,6 +50,7 @@ class CoverageCase:
     target_epochs: float
     batch_size: int = 16
     block_size: int = 256
+    text_share: float = 1.0
     seed: int = 0
     cost_s: float = field(default=0.2, compare=False)
 
@@ -57,8 +58,59 @@ class CoverageCase:
     def id(self) -> str:
         """Every parameter."""
         return (
-            f"{self.corpus}-{self.sampler}-{'drop_last' if self.drop_last else 'keep_last'}"
-            f"-epochs{self.target_epochs:g}-B{self.batch_size}-T{self.block_size}-seed{self.seed}"
+            f"{self.corpus}-share{self.text_share:g}-{self.sampler}"
+            f"-{'drop_last' if self.drop_last else 'keep_last'}-epochs{self.target_epochs:g}"
+            f"-B{self.batch_size}-T{self.block_size}-seed{self.seed}"
+        )
+
+
+@dataclass(frozen=True)
+class LedgerCase:
+    """Count the visits of `draws` random windows over `n_tokens` tokens."""
+
+    n_tokens: int
+    draws: int
+    block_size: int = 256
+    cost_s: float = field(default=5.0, compare=False)
+
+    @property
+    def id(self) -> str:
+        """Every parameter."""
+        return f"N{self.n_tokens}-K{self.draws}-T{self.block_size}"
+
+
+@dataclass(frozen=True)
+class PositionCase:
+    """Profile the positions of a text, cleaned or raw."""
+
+    corpus: str
+    raw: bool
+    cost_s: float = field(default=1.0, compare=False)
+
+    @property
+    def id(self) -> str:
+        """Every parameter."""
+        return f"{self.corpus}-{'raw' if self.raw else 'cleaned'}"
+
+
+@dataclass(frozen=True)
+class LoadingCase:
+    """Assemble batches from "memory" or a "mapped" file by "gather" or "dataloader"."""
+
+    corpus: str
+    source: str
+    way: str
+    batch_size: int = 64
+    block_size: int = 256
+    seed: int = 0
+    cost_s: float = field(default=3.0, compare=False)
+
+    @property
+    def id(self) -> str:
+        """Every parameter."""
+        return (
+            f"{self.corpus}-{self.source}-{self.way}"
+            f"-B{self.batch_size}-T{self.block_size}-seed{self.seed}"
         )
 
 
@@ -78,6 +130,7 @@ class TrainCase:
     batch_size: int = 8
     block_size: int = 64
     learning_rate: float = 5e-3
+    split: str = "tail"
     cost_s: float = field(default=8.0, compare=False)
 
     @property
@@ -89,6 +142,7 @@ class TrainCase:
             f"{self.corpus}-N{size}-epochs{self.target_epochs:g}"
             f"-L{self.n_layer}-H{self.n_head}-C{self.n_embd}-{vocabulary}"
             f"-B{self.batch_size}-T{self.block_size}-lr{self.learning_rate:g}"
+            f"-{self.split.replace(':', '').replace('/', 'of')}"
         )
 
     @property
@@ -115,7 +169,7 @@ class CompareCase:
         return f"{self.experiment}-{self.a}-vs-{self.b}-seeds{self.seeds}"
 
 
-Case = ModelCase | CoverageCase | TrainCase | CompareCase
+Case = ModelCase | CoverageCase | LedgerCase | PositionCase | LoadingCase | TrainCase | CompareCase
 
 
 @dataclass(frozen=True)
@@ -140,6 +194,9 @@ class Suite:
         train: the convergence experiment, as far as it differs from TrainCase's defaults.
         seeds: paired seeds of it.
         budget_s: what the whole suite may take on the reference machine.
+        ceiling_s: seconds for each ceiling of the machine.
+        folds: blocks of the text that are tested on in turn; 0 for none.
+        ledgers: (tokens, draws) on which counting visits is timed.
         samplers: of the convergence experiment.
     """
 
@@ -151,7 +208,24 @@ class Suite:
     seeds: int
     budget_s: float
     samplers: tuple[str, ...] = ("random_replacement", "sequential", "shuffled_blocks")
+    ceiling_s: float = 1.0
+    folds: int = 5
+    ledgers: tuple[tuple[int, int], ...] = ((10**9, 10**6),)
 
+
+COVERAGE = (
+    ("random_replacement", False),
+    ("random_phase_blocks", False),
+    ("grid_replacement", False),
+    ("shuffled_blocks", False),
+    ("shuffled_blocks", True),
+    ("sequential", False),
+    ("sequential", True),
+)
+"""Samplers counted, with drop_last or not: the 2 x 2, and DataLoaders as people set them up."""
+
+SCARCE = (0.1, 0.01)
+"""Shares of the text on which the budget of tokens is spent again."""
 
 BF16_COST = 0.6
 """Cost of a bf16 case over the same one in fp32."""
@@ -166,7 +240,7 @@ MODELS = (
 SUITES: dict[str, Suite] = {
     "smoke": Suite(
         models=(ModelShape("model3", 2, 64, {"step": 1.0, "forward": 0.5, "forward_loss": 0.5}),),
-        model_budget_s=30,
+        model_budget_s=20,
         round_budget_s=0.2,
         epochs=(1,),
         train={
@@ -179,6 +253,9 @@ SUITES: dict[str, Suite] = {
         },
         seeds=2,
         budget_s=60,
+        ceiling_s=0.2,
+        folds=2,
+        ledgers=((10**9, 10**4),),
     ),
     "standard": Suite(
         models=MODELS,
@@ -201,6 +278,7 @@ SUITES: dict[str, Suite] = {
         train={"n_tokens": None, "target_epochs": 4.0, "cost_s": 120.0},
         seeds=9,
         budget_s=4 * 3_600,
+        ledgers=((10**9, 10**6), (10**9, 10**7)),
     ),
     "full": Suite(
         models=(ModelShape("model5", 16, 256, {"step": 250.0, "forward": 38.0}),),
@@ -222,6 +300,7 @@ SUITES: dict[str, Suite] = {
         seeds=1,
         budget_s=5 * 3_600,
         samplers=("random_replacement",),
+        folds=0,
     ),
 }
 
@@ -292,16 +371,35 @@ class Plan:
         ]
 
     def coverage_cases(self) -> list[CoverageCase]:
-        """Return each sampler at each number of epochs; the grid ones with drop_last too."""
-        return [
-            CoverageCase(corpus, sampler, drop_last, epochs)
-            for corpus, epochs, sampler in itertools.product(
-                self.corpora,
-                SUITES[self.suite].epochs,
-                ("random_replacement", "sequential", "shuffled_blocks"),
+        """Return each sampler at each number of epochs, and scarce text at the largest."""
+        epochs = SUITES[self.suite].epochs
+        cases = [
+            CoverageCase(corpus, sampler, drop_last, number)
+            for corpus, number, (sampler, drop_last) in itertools.product(
+                self.corpora, epochs, COVERAGE
             )
-            for drop_last in ((False,) if sampler == "random_replacement" else (False, True))
         ]
+        # The same budget of tokens on less text is as many times more epochs.
+        scarce = [
+            CoverageCase(corpus, sampler, False, max(epochs) / share, text_share=share)
+            for corpus, share, sampler in itertools.product(
+                self.corpora, SCARCE, ("random_replacement", "shuffled_blocks")
+            )
+        ]
+        return cases + scarce
+
+    def position_cases(self) -> list[PositionCase]:
+        """Return each text cleaned, and raw."""
+        return [PositionCase(*pair) for pair in itertools.product(self.corpora, (False, True))]
+
+    def loading_cases(self) -> list[LoadingCase]:
+        """Return the ways to assemble a batch from the first text."""
+        ways = (("memory", "gather"), ("mapped", "gather"), ("memory", "dataloader"))
+        return [LoadingCase(self.corpora[0], source, way) for source, way in ways]
+
+    def ledger_cases(self) -> list[LedgerCase]:
+        """Return what the visit ledger is timed on."""
+        return [LedgerCase(*size) for size in SUITES[self.suite].ledgers]
 
     def train_cases(self) -> list[TrainCase]:
         """Return the convergence runs, seed by seed, so that an early stop leaves whole pairs."""
@@ -320,6 +418,14 @@ class Plan:
             cases.append(case)
         return cases
 
+    def fold_cases(self) -> list[TrainCase]:
+        """Return one run for each fold of the first text: another block is the test part."""
+        cases = [c for c in self.train_cases() if c.corpus == self.corpora[0] and c.seed == 0]
+        folds = SUITES[self.suite].folds
+        return [
+            replace(cases[-1], split=f"block:{k}/{folds}") for k in range(1, folds + 1) if folds > 1
+        ]
+
     def compare_cases(self) -> list[CompareCase]:
         """Return each pair of samplers within each convergence experiment."""
         suite = SUITES[self.suite]
@@ -336,7 +442,11 @@ CASES: dict[str, Callable[[Plan], Iterable[Case]]] = {
     "bench_model::test_forward": lambda plan: plan.model_cases("forward"),
     "bench_model::test_forward_loss": lambda plan: plan.model_cases("forward_loss"),
     "bench_model::test_step": lambda plan: plan.model_cases("step"),
+    "bench_loading::test_load": Plan.loading_cases,
     "bench_coverage::test_coverage": Plan.coverage_cases,
+    "bench_coverage::test_ledger": Plan.ledger_cases,
+    "bench_position::test_position": Plan.position_cases,
+    "bench_position::test_fold": Plan.fold_cases,
     "bench_convergence::test_train": Plan.train_cases,
     "bench_convergence::test_compare": Plan.compare_cases,
 }

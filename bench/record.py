@@ -59,8 +59,17 @@ _COVERAGE = {
     "repeated_windows": Key("windows", "draws less distinct starts"),
     "visits_mean": Key("visits", "mean number of times a target was shown"),
     "visits_sd": Key("visits", "standard deviation over targets of that number"),
+    "missed_inputs": Key("tokens", "tokens that are an input of no window"),
+    "visits_dispersion": Key("ratio", "variance of the visits over their mean"),
     "gaps": Key("gaps", "runs of missed targets between visited ones"),
     "alignment_coverage": _share("distinct starts over possible starts"),
+}
+
+_POSITION = {
+    "unigram": ("nats/token", "unigram cross-entropy"),
+    "bigram": ("nats/token", "bigram cross-entropy"),
+    "js": ("nats", "Jensen-Shannon divergence of the unigrams"),
+    "unseen": ("fraction", "share of tokens that the rest does not have"),
 }
 
 METRICS: dict[str, Key] = {
@@ -101,6 +110,31 @@ METRICS: dict[str, Key] = {
     "visits_max": _count("most times that a target was shown"),
     "visits_gini": _share("Gini coefficient of the visits"),
     "longest_gap": _count("longest run of missed targets"),
+    "never_targets": _count("tokens that no draw of this sampler can show as a target"),
+    # what train and test share
+    "shared_tokens": _count("positions of the text in both train and test part"),
+    "shared_targets": _count("positions that are a target in both"),
+    "shared_13grams": _count("distinct 13-grams of the test part that the train part has too"),
+    "fraction_of_test_targets_trained": _share("of the test targets, those that were trained on"),
+    # position of the test part
+    "boilerplate_tokens": _count(
+        "of the test part, tokens of Project Gutenberg's header or licence"
+    ),
+    "boilerplate_share_of_test": _share("of the test part, those"),
+    "n_blocks": _count("positions of the test block compared"),
+    **{
+        f"tail_{name}": Key(unit, f"of the last block against the rest of the text: {meaning}")
+        for name, (unit, meaning) in _POSITION.items()
+    },
+    **{
+        f"rank_{name}": _count(f"rank of the last block by {name}, 1 is the highest")
+        for name in _POSITION
+    },
+    "mean_unigram": Key("nats/token", "unigram cross-entropy, mean over all blocks"),
+    "sd_unigram": Key("nats/token", "its standard deviation over the blocks"),
+    # loading and counting
+    "ledger_tokens": _count("tokens of the text whose visits were counted"),
+    "bytes_per_token": Key("B/token", "size of a token in memory or on disk"),
     # convergence
     "vocab_size": _count("size of the vocabulary that the model uses"),
     "initial_test_loss": Key("nats/token", "loss on the whole test part before training"),
@@ -135,6 +169,7 @@ SERIES: dict[str, tuple[str, ...]] = {
     "visits_by_position": (
         "bin_start", "bin_stop", "visits_mean", "visits_min", "visits_max", "missed",
     ),
+    "position_profile": ("start", "stop", "unigram", "bigram", "js", "unseen"),
     "coverage_curve": ("step", "epochs", "covered", "expected"),
 }  # fmt: skip
 

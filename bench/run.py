@@ -42,7 +42,7 @@ def utc_now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
-def training_tokens_per_s(enough: float, budget_s: float = 8.0) -> float:
+def training_tokens_per_s(enough: float, budget_s: float = 6.0) -> float:
     """Return the training speed of a small GPT on the CPU: the best step decides.
 
     Other load on the machine only makes a step slower, so the probe goes on until it has seen
@@ -113,6 +113,7 @@ class Run:
         self.threads = environment.set_threads()
         self.devices = choose_devices(devices)
         self.corpora = load_corpora(corpora)
+        self._specs = dict(zip(self.corpora, corpora, strict=True))
         self.streams = {n: TokenStream.from_text(c.text) for n, c in self.corpora.items()}
         self._check_sizes(suite)
         if folder is None:
@@ -128,7 +129,7 @@ class Run:
         self.plan = Plan(suite, self.devices, tuple(self.corpora), speed)
         self.environment = f"{utc_now()}-{os.getpid()}"
         self.ceilings = {
-            name: environment.ceilings(torch.device(name), precisions)
+            name: environment.ceilings(torch.device(name), precisions, SUITES[suite].ceiling_s)
             for name, precisions in self.devices.items()
         }
         self._append_environment()
@@ -146,6 +147,10 @@ class Run:
                     f"corpus {name} has {len(stream):,} tokens: suite {suite} needs at least "
                     f"{needed:,}; take a longer text or a smaller suite ({', '.join(SUITES)})"
                 )
+
+    def raw(self, name: str) -> Corpus:
+        """Return the text called `name` without cleaning."""
+        return load_corpus(self._specs[name], raw=True)
 
     def peak_flops_per_s(self, device: str, precision: str) -> float | None:
         """Return the measured GEMM peak that shares of a case are taken of."""

@@ -1,4 +1,4 @@
-"""The command `gptcore`: one function for each subcommand, one table that names them.
+"""The command `gptcore`: the options of each subcommand, one table that names them, and `main`.
 
 Results go to standard output, as text or with --json as one object; progress and warnings go to
 standard error. Exit code 0 is done, 2 bad input (one line), 130 interrupted.
@@ -8,41 +8,53 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import sys
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from gptcore.console import Parser, Progress, number, show, whole
-from gptcore.corpora import CORPORA, Corpus, load_corpus
-from gptcore.samplers import SAMPLERS, Sampler, make_sampler
-from gptcore.splits import SPLITS, Segment, tail_split
-from gptcore.tokens import TokenStream, check_whole
+from gptcore import commands
+from gptcore.commands import Json
+from gptcore.console import Parser, number, show, whole
+from gptcore.samplers import SAMPLERS
 
-Json = dict[str, Any]
 PRESET_NAMES = (
     *(f"model{i}" for i in range(1, 6)), "gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl",
 )  # fmt: skip
 
 
-def _add_corpus_options(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("text and split")
-    group.add_argument(
-        "--corpus", default="python-docs", metavar="NAME|PATH", help="default: python-docs"
+def _add_text_options(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument(
+        "--corpus",
+        default="python-docs",
+        metavar="NAME|gutenberg:ID|PATH",
+        help="python-docs (default), a Project Gutenberg book by number, or a UTF-8 file",
     )
-    group.add_argument(
+    parser.add_argument(
         "--raw", action="store_true", help="no cleaning: byte-order mark and line ends stay"
     )
+
+
+def _add_corpus_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("text and split")
+    _add_text_options(group)
     group.add_argument(
         "--train-fraction", type=number, default=0.9, metavar="F", help="default: 0.9"
     )
-    group.add_argument("--split", choices=list(SPLITS), default="tail", help="default: tail")
     group.add_argument(
-        "--embargo", type=whole, default=0, metavar="G", help="unused tokens before the test part"
+        "--split",
+        default="tail",
+        metavar="SPLIT",
+        help="where the test part lies: tail (default), head, middle, block:K/N, interleaved:N",
+    )
+    group.add_argument(
+        "--embargo",
+        type=whole,
+        default=0,
+        metavar="G",
+        help="unused tokens on each side of a test block (default: 0)",
     )
 
 
@@ -66,284 +78,6 @@ def _add_sampling_options(parser: argparse.ArgumentParser) -> None:
 
 
 @dataclass(frozen=True)
-class _Data:
-    """A text, its tokens, and the parts to train on and to test on."""
-
-    corpus: Corpus
-    stream: TokenStream
-    train: Segment
-    test: Segment
-
-
-def _load_data(args: argparse.Namespace, block_size: int) -> _Data:
-    corpus = load_corpus(args.corpus, raw=args.raw)
-    stream = TokenStream.from_text(corpus.text)
-    split = tail_split(
-        len(stream), args.train_fraction, embargo=args.embargo, block_size=block_size
-    )
-    (train,), (test,) = split.train, split.test
-    return _Data(corpus, stream, train, test)
-
-
-def _sampler(args: argparse.Namespace, n_tokens: int) -> Sampler:
-    return make_sampler(
-        args.sampler,
-        n_tokens=n_tokens,
-        block_size=args.block_size,
-        seed=args.seed,
-        batch_size=args.batch_size,
-        drop_last=args.drop_last,
-    )
-
-
-def _draws_and_steps(args: argparse.Namespace, sampler: Sampler) -> tuple[int, int]:
-    """Return the number of draws asked for and the batches they fill, the last maybe in part."""
-    batch_size = check_whole("batch_size", args.batch_size)
-    if args.epochs is None:
-        steps = check_whole("steps", 501 if args.steps is None else args.steps)
-        return steps * batch_size, steps
-    per_epoch = sampler.draws_per_epoch or (sampler.n_tokens - 1) / sampler.block_size
-    draws = round(args.epochs * per_epoch)
-    if draws < 1:
-        raise ValueError(f"--epochs is {args.epochs}: that is not one window; give a larger number")
-    return draws, math.ceil(draws / batch_size)
-
-
-def _provenance(data: _Data) -> Json:
-    return {
-        "corpus": data.corpus.name,
-        "sha256": data.corpus.sha256,
-        "cleaning": list(data.corpus.cleaning),
-        "n_tokens": len(data.stream),
-        "train_tokens": len(data.train),
-        "test_tokens": len(data.test),
-    }
-
-
-def corpora(args: argparse.Namespace) -> Json:
-    """List the texts there are."""
-    rows = []
-    for spec in dict.fromkeys([*CORPORA, *args.path]):
-        try:
-            corpus = load_corpus(spec, raw=args.raw)
-        except ValueError as error:
-            if spec not in CORPORA:
-                raise
-            rows.append({"name": spec, "available": False, "reason": str(error)})
-            continue
-        rows.append(
-            {
-                "name": corpus.name,
-                "source": corpus.source,
-                "licence": corpus.licence,
-                "available": True,
-                "n_bytes": corpus.n_bytes,
-                "n_tokens": len(TokenStream.from_text(corpus.text)),
-                "sha256": corpus.sha256,
-                "cleaning": list(corpus.cleaning),
-            }
-        )
-    keys = ("name", "source", "licence", "available", "n_bytes", "n_tokens", "sha256")
-    return {"corpora": [dict.fromkeys(keys) | row for row in rows]}
-
-
-def plan(args: argparse.Namespace) -> Json:
-    """Say what to expect of a sampler before any run."""
-    from gptcore.theory import expect, steps_for_coverage
-
-    sampler = _sampler(args, args.tokens)
-    draws, steps = _draws_and_steps(args, sampler)
-    setting = {
-        "n_tokens": sampler.n_tokens,
-        "block_size": sampler.block_size,
-        "batch_size": args.batch_size,
-        "drop_last": args.drop_last,
-    }
-    expected = expect(args.sampler, draws=draws, **setting)
-    missed = expected.missed_targets
-    targets = sampler.n_tokens - 1
-    return {
-        "sampler": args.sampler,
-        **setting,
-        "steps": steps,
-        "draws": draws,
-        "epochs": draws * sampler.block_size / targets,
-        "expected_missed_targets": missed,
-        "expected_missed_fraction": None if missed is None else missed / targets,
-        "expected_missed_edge": expected.missed_edge,
-        "expected_missed_interior": expected.missed_interior,
-        "sd_missed_targets": expected.sd_missed_targets,
-        "expected_repeated_windows": expected.repeated_windows,
-        "expected_gaps": expected.gaps,
-        "expected_visits_mean": expected.visits_mean,
-        "expected_visits_sd": expected.visits_sd,
-        "expected_alignment_coverage": expected.alignment_coverage,
-        "steps_for_coverage": {
-            f"{share:g}": needed
-            for share, needed in steps_for_coverage(args.sampler, **setting).items()
-        },
-    }
-
-
-def coverage(args: argparse.Namespace) -> Json:
-    """Count what one seeded run shows the model, beside what theory expects."""
-    from gptcore.coverage import measure_coverage, z_scores
-    from gptcore.theory import expect
-
-    data = _load_data(args, args.block_size)
-    sampler = _sampler(args, len(data.train))
-    draws, steps = _draws_and_steps(args, sampler)
-    observed = measure_coverage(
-        sampler.starts(0, draws), n_tokens=sampler.n_tokens, block_size=sampler.block_size
-    )
-    expected = expect(
-        args.sampler,
-        n_tokens=sampler.n_tokens,
-        block_size=sampler.block_size,
-        draws=draws,
-        batch_size=args.batch_size,
-        drop_last=args.drop_last,
-    )
-    return {
-        **observed.as_dict(),
-        **_provenance(data),
-        "sampler": args.sampler,
-        "batch_size": args.batch_size,
-        "drop_last": args.drop_last,
-        "seed": args.seed,
-        "steps": steps,
-        "expected": vars(expected),
-        "z": z_scores(observed, expected),
-    }
-
-
-def _model_config(args: argparse.Namespace) -> Any:
-    from gptcore.model import PRESETS
-
-    given = {
-        name: value
-        for name in ("n_layer", "n_head", "n_embd")
-        if (value := getattr(args, name)) is not None
-    }
-    return replace(PRESETS[args.model], block_size=args.block_size, **given)
-
-
-def train(args: argparse.Namespace) -> Json:
-    """Train a model on the train part, keeping a log, checkpoints and a summary."""
-    import torch
-
-    from gptcore.batches import batch
-    from gptcore.devices import resolve_device, supported_precisions
-    from gptcore.model import GPT
-    from gptcore.training import TrainConfig, run_training
-
-    device = resolve_device(args.device)
-    if args.precision not in supported_precisions(device):
-        raise ValueError(
-            f"precision {args.precision!r} is not for {device}: choose one of "
-            f"{', '.join(supported_precisions(device))}"
-        )
-    config = _model_config(args)
-    data = _load_data(args, args.block_size)
-    sampler = _sampler(args, len(data.train))
-    _, steps = _draws_and_steps(args, sampler)
-    schedule = TrainConfig(
-        steps=steps,
-        batch_size=args.batch_size,
-        block_size=args.block_size,
-        learning_rate=args.learning_rate,
-        warmup_steps=steps // 20,
-        precision=args.precision,
-        seed=args.seed,
-    )
-    ids = torch.from_numpy(data.stream.ids[data.train.start : data.train.stop])
-    progress = Progress("step")
-    summary = run_training(
-        args.out,
-        GPT(config, seed=args.seed),
-        lambda step: batch(ids, sampler, step, args.batch_size),
-        schedule,
-        device=device,
-        fingerprint={
-            "corpus_sha256": data.corpus.sha256,
-            "train": [data.train.start, data.train.stop],
-            "sampler": args.sampler,
-            "drop_last": args.drop_last,
-            "seed": args.seed,
-        },
-        epochs_per_step=args.batch_size * args.block_size / (len(ids) - 1),
-        resume=args.resume,
-        checkpoint_every=args.checkpoint_every,
-        on_step=lambda m: progress(
-            m.step, steps, f" · loss {m.loss:.3f} · {m.step_time_s:.2f} s a step"
-        ),
-    )
-    return summary | _provenance(data) | {"out": str(args.out)}
-
-
-def _load_model(folder: Path) -> Any:
-    """Return the model of the newest checkpoint of a run (its folder, or its checkpoints)."""
-    from gptcore.checkpoints import load_checkpoint, model_from_checkpoint
-
-    for place in (folder / "checkpoints", folder):
-        checkpoint = load_checkpoint(place)
-        if checkpoint is not None:
-            return model_from_checkpoint(checkpoint)
-    raise ValueError(f"no checkpoint in {folder}: give the --out folder of gptcore train")
-
-
-def generate(args: argparse.Namespace) -> Json:
-    """Continue a prompt with a trained model."""
-    from gptcore import generation
-    from gptcore.devices import resolve_device
-    from gptcore.tokenizer import decode, encode
-
-    if not args.prompt:
-        raise ValueError("--prompt is empty: give at least one character")
-    device = resolve_device(args.device)
-    model = _load_model(args.checkpoint).to(device)
-    prompt = encode(args.prompt)
-    if prompt.max() >= model.config.vocab_size:
-        raise ValueError("the prompt has tokens that the model does not know")
-    import torch
-
-    ids = generation.generate(
-        model,
-        torch.from_numpy(prompt),
-        args.new_tokens,
-        temperature=args.temperature,
-        top_k=args.top_k,
-        seed=args.seed,
-        device=device,
-        on_token=Progress("token"),
-    ).tolist()
-    return {"text": decode(ids), "token_ids": ids}
-
-
-def evaluate(args: argparse.Namespace) -> Json:
-    """Score every token of the test part once."""
-    import torch
-
-    from gptcore import evaluation
-    from gptcore.devices import resolve_device
-    from gptcore.tokenizer import decode
-
-    device = resolve_device(args.device)
-    model = _load_model(args.checkpoint).to(device)
-    data = _load_data(args, model.config.block_size)
-    ids = data.stream.ids[data.test.start : data.test.stop]
-    found = evaluation.evaluate(
-        model,
-        torch.from_numpy(ids),
-        block_size=model.config.block_size,
-        device=device,
-        n_bytes=len(decode(ids[1:]).encode()),
-        on_batch=Progress("batch"),
-    )
-    return vars(found) | _provenance(data)
-
-
-@dataclass(frozen=True)
 class _Command:
     run: Callable[[argparse.Namespace], Json]
     example: str
@@ -351,7 +85,7 @@ class _Command:
 
 
 def _corpora_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", nargs="*", help="text files to describe as well")
+    parser.add_argument("path", nargs="*", help="text files or gutenberg:ID to describe as well")
     parser.add_argument("--raw", action="store_true", help="no cleaning")
 
 
@@ -359,12 +93,42 @@ def _plan_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tokens", type=whole, required=True, metavar="N", help="tokens of the train part"
     )
+    parser.add_argument("--all", action="store_true", help="all samplers side by side")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw missed against steps")
     _add_sampling_options(parser)
 
 
 def _coverage_options(parser: argparse.ArgumentParser) -> None:
     _add_corpus_options(parser)
     _add_sampling_options(parser)
+
+
+def _audit_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "log",
+        type=Path,
+        metavar="LOG",
+        help="CSV or JSON lines with the columns start, length and maybe epoch, rank, step; or "
+        "token batches as .npy, matched with --corpus",
+    )
+    parser.add_argument("--tokens", type=whole, metavar="N", help="tokens that the loader read")
+    parser.add_argument("--block-size", type=whole, metavar="T", help="inputs in a window")
+    parser.add_argument(
+        "--epoch-draws", type=whole, metavar="K", help="windows in an epoch, if not in the log"
+    )
+    _add_text_options(parser)
+
+
+def _bias_options(parser: argparse.ArgumentParser) -> None:
+    _add_text_options(parser)
+    parser.add_argument(
+        "--train-fraction", type=number, default=0.9, metavar="F", help="default: 0.9"
+    )
+
+
+def _leakage_options(parser: argparse.ArgumentParser) -> None:
+    _add_corpus_options(parser)
+    parser.add_argument("--block-size", type=whole, default=256, metavar="T", help="default: 256")
 
 
 def _train_options(parser: argparse.ArgumentParser) -> None:
@@ -410,24 +174,35 @@ def _evaluate_options(parser: argparse.ArgumentParser) -> None:
 
 
 COMMANDS: dict[str, _Command] = {
-    "corpora": _Command(corpora, "gptcore corpora my-book.txt", _corpora_options),
+    "corpora": _Command(commands.corpora, "gptcore corpora my-book.txt", _corpora_options),
     "plan": _Command(
-        plan, "gptcore plan --tokens 142515 --block-size 256 --batch-size 16 --steps 501",
+        commands.plan, "gptcore plan --tokens 142515 --block-size 256 --batch-size 16 --steps 501",
         _plan_options,
     ),
     "coverage": _Command(
-        coverage, "gptcore coverage --corpus my-book.txt --sampler sequential --epochs 1",
+        commands.coverage, "gptcore coverage --corpus my-book.txt --sampler sequential --epochs 1",
         _coverage_options,
     ),
+    "audit": _Command(
+        commands.audit, "gptcore audit windows.csv --tokens 142515 --block-size 256",
+        _audit_options,
+    ),
+    "bias": _Command(
+        commands.bias, "gptcore bias --corpus gutenberg:829 --raw", _bias_options
+    ),
+    "leakage": _Command(
+        commands.leakage, "gptcore leakage --corpus my-book.txt --split block:3/10 --embargo 256",
+        _leakage_options,
+    ),
     "train": _Command(
-        train, "gptcore train --out runs/first --model model4 --steps 200", _train_options
+        commands.train, "gptcore train --out runs/first --model model4 --steps 200", _train_options
     ),
     "generate": _Command(
-        generate, 'gptcore generate --checkpoint runs/first --prompt "The statement"',
+        commands.generate, 'gptcore generate --checkpoint runs/first --prompt "The statement"',
         _generate_options,
     ),
     "evaluate": _Command(
-        evaluate, "gptcore evaluate --checkpoint runs/first --json", _evaluate_options
+        commands.evaluate, "gptcore evaluate --checkpoint runs/first --json", _evaluate_options
     ),
 }  # fmt: skip
 

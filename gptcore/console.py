@@ -65,27 +65,52 @@ class Progress:
         print(f"\r\x1b[K{text}" if self._live else text, end=end, file=sys.stderr, flush=True)
 
 
+# Columns of the tables that people see, and their headings; --json has all.
+COLUMNS = {
+    "corpora": {
+        name: name for name in ("name", "source", "licence", "available", "n_bytes", "n_tokens")
+    },
+    "samplers": {
+        "sampler": "sampler",
+        "expected_missed_targets": "missed",
+        "sd_missed_targets": "sd",
+        "expected_visits_sd": "visits sd",
+        "expected_alignment_coverage": "alignments",
+        "never_targets": "never",
+        "steps_for_full_coverage": "steps to all",
+    },
+    "profile": {name: name for name in ("start", "stop", "unigram", "bigram", "js", "unseen")},
+}
+
+
 def show(found: dict[str, Any]) -> None:
-    """Print a result for people: the text, a table, or names with values and expectations."""
+    """Print a result for people: a text as it is, tables, names with values and expectations."""
     console = Console(highlight=False, soft_wrap=True)
     if "text" in found:
         console.print(found["text"], markup=False)
         return
-    for rows in (v for v in found.values() if isinstance(v, list) and v and isinstance(v[0], dict)):
-        table = Table(*rows[0], box=None)
-        for row in rows:
-            table.add_row(*(_format(value) for value in row.values()))
-        Console(highlight=False).print(table)
-        return
-    expected, z = found.get("expected", {}), found.get("z", {})
-    width = max(map(len, found))
+    found = dict(found)
+    expected, z = found.pop("expected", None) or {}, found.pop("z", {})
+    for name, columns in COLUMNS.items():
+        if rows := found.pop(name, None):
+            table = Table(*columns.values(), box=None)
+            for row in rows:
+                table.add_row(*(_format(row[c]) for c in columns))
+            Console(highlight=False).print(table)
+    findings, verdict = found.pop("findings", None), found.pop("verdict", None)
+    width = max(map(len, found), default=0)
     for name, value in found.items():
-        if name in ("expected", "z"):
-            continue
         notes = [f"expected {_format(expected[name])}"] if expected.get(name) is not None else []
         notes += [f"z {z[name]:+.2f}"] if z.get(name) is not None else []
         text = f"{name:<{width}}  {_format(value)}"
         console.print(f"{text:<{width + 16}}  {', '.join(notes)}".rstrip(), markup=False)
+    for finding in findings or ():
+        line = f"{finding['severity']}: {finding['explanation']} (e.g. {finding['example']})"
+        console.print(line, markup=False)
+    if findings == []:
+        console.print("nothing found", markup=False)
+    if verdict:
+        console.print(verdict, markup=False)
 
 
 def _format(value: object) -> str:

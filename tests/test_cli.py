@@ -1,11 +1,15 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from gptcore.cli import COMMANDS, PRESET_NAMES, main
 from gptcore.model import PRESETS
+from gptcore.samplers import SAMPLERS
+from gptcore.tokenizer import encode
 
 TINY = ("--n-layer", "1", "--n-head", "2", "--n-embd", "8", "--block-size", "16",
         "--batch-size", "2")  # fmt: skip
@@ -151,7 +155,6 @@ def test_resume_with_other_settings_is_refused_by_name(gptcore, book, tmp_path):
         (("coverage", "--corpus", "{tmp}/empty.txt"), "empty"),
         (("coverage", "--corpus", "{tmp}/binary"), "binary"),
         (("coverage", "--corpus", "{tmp}/words.txt"), "needs"),
-        (("coverage", "--steps", "1000000000000"), "not enough memory"),
         (("train", "--out", "{tmp}/run", "--n-head", "5"), "n_head = 5"),
         (("train", "--out", "{tmp}/run", "--device", "abacus"), "abacus"),
         (("train", "--out", "{tmp}/run", "--precision", "fp8"), "fp8"),
@@ -198,3 +201,81 @@ def test_closed_pipe_is_no_error():
         shell=True, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert process.stderr == ""
+
+
+def test_plan_of_all_samplers_has_each_with_the_same_keys(gptcore):
+    _, found, _ = gptcore("plan", "--tokens", 20000, "--block-size", 64, "--all", "--json")
+    assert [row["sampler"] for row in found["samplers"]] == list(SAMPLERS)
+    assert len({tuple(row) for row in found["samplers"]}) == 1
+
+
+def test_plan_draws_a_picture(gptcore, tmp_path):
+    picture = tmp_path / "plan.svg"
+    argv = ("plan", "--tokens", 20000, "--block-size", 64, "--steps", 50)
+    assert gptcore(*argv, "--all", "--plot", picture)[0] == 0
+    assert "t_plus_1_stride" in picture.read_text() or picture.stat().st_size > 10_000
+    code, _, error = gptcore(*argv, "--plot", tmp_path / "plan.nonsense")
+    assert code == 2
+    assert error.count("\n") == 1
+
+
+def test_leakage_of_a_tail_with_embargo_is_none(gptcore, book):
+    options = ("--corpus", book, "--block-size", 16, "--embargo", 16, "--json")
+    _, found, _ = gptcore("leakage", *options)
+    assert found["shared_tokens"] == found["shared_targets"] == 0
+    assert found["fraction_of_test_targets_trained"] == 0
+    assert found["shared_13grams"] == 0  # each has a sheep's own number
+
+
+@pytest.mark.parametrize("split", ["head", "middle", "block:3/10", "interleaved:4"])
+def test_every_split_can_be_counted_trained_on_and_scored(gptcore, book, tmp_path, split):
+    where = ("--corpus", book, "--split", split, "--embargo", 16)
+    code, found, _ = gptcore("coverage", *where, "--block-size", 16, "--steps", 50, "--json")
+    assert code == 0
+    assert found["train_tokens"] + found["test_tokens"] < found["n_tokens"]
+    out = tmp_path / "run"
+    assert gptcore("train", "--out", out, "--steps", 2, *where, *TINY)[0] == 0
+    code, scored, _ = gptcore("evaluate", "--checkpoint", out, *where, "--json")
+    assert code == 0
+    assert scored["test_tokens"] == found["test_tokens"]
+
+
+def test_bias_finds_the_licence_and_says_so(gptcore, tmp_path):
+    path = tmp_path / "pg0.txt"
+    story = "The cat sat on the mat and the dog sat on the log. " * 1500
+    marker = "*** {} OF THE PROJECT GUTENBERG EBOOK SHEEP ***\n"
+    licence = "Redistribution is subject to trademark licence terms, royalties and fees. " * 60
+    path.write_text(marker.format("START") + story + "\n" + marker.format("END") + licence)
+    _, raw, _ = gptcore("bias", "--corpus", path, "--raw", "--json")
+    assert raw["tail"]["rank_unigram"] == 1
+    assert raw["boilerplate_share_of_test"] > 0.3
+    _, cleaned, _ = gptcore("bias", "--corpus", path, "--json")
+    assert cleaned["boilerplate_tokens"] == 0
+
+
+def test_audit_of_a_clean_log_and_of_one_with_a_hole(gptcore, tmp_path):
+    log = tmp_path / "log.csv"
+    log.write_text("start,length\n" + "".join(f"{s},10\n" for s in range(0, 990, 10)))
+    code, found, _ = gptcore("audit", log, "--tokens", 991, "--json")
+    assert code == 0
+    assert found["draws"] == 99
+    assert found["missed_targets"] == 0
+    log.write_text("start,length\n" + "".join(f"{s},10\n" for s in range(0, 990, 11)))
+    _, found, _ = gptcore("audit", log, "--tokens", 991, "--json")
+    assert found["lost_at_borders"] > 0
+
+
+def test_audit_without_tokens_is_refused(gptcore, tmp_path):
+    (tmp_path / "log.csv").write_text("start,length\n0,10\n")
+    code, _, error = gptcore("audit", tmp_path / "log.csv")
+    assert code == 2
+    assert "--tokens is missing" in error
+
+
+def test_token_batches_are_matched_with_the_corpus(gptcore, book, tmp_path):
+    ids = encode(Path(book).read_text().replace("\r\n", "\n"))
+    rows = np.stack([ids[s : s + 17] for s in range(0, len(ids) - 17, 16)])
+    np.save(tmp_path / "rows.npy", rows)
+    code, found, _ = gptcore("audit", tmp_path / "rows.npy", "--corpus", book, "--json")
+    assert code == 0
+    assert found["draws"] == len(rows)
