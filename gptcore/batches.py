@@ -28,22 +28,24 @@ def gather(
         block_size: T.
 
     Returns:
-        Two contiguous int64 tensors of shape (B, T), on the device of `ids`.
+        Two int64 tensors of shape (B, T), on the device of `ids`: views of one block (B, T + 1), so
+        that nothing is read or written twice.
 
     Raises:
-        ValueError: `ids` is not flat int64, or a start is out of range.
+        ValueError: `ids` is not flat and of integers, or a start is out of range.
     """
     n_starts = _check_stream(ids, block_size)
     if isinstance(starts, Tensor):
         starts = starts.cpu().numpy()
     starts = check_starts(starts, n_starts)
-    if not isinstance(ids, Tensor):
-        tokens = ids[starts[:, None] + np.arange(block_size + 1)].astype(np.int64)
-        return torch.from_numpy(tokens[:, :-1].copy()), torch.from_numpy(tokens[:, 1:].copy())
-    rows = torch.as_tensor(starts, device=ids.device)
-    windows = ids.unfold(0, block_size, 1)
-    # windows[rows] took 2.4 times as long (B = 64, T = 256, one CPU thread, torch 2.13).
-    return windows.index_select(0, rows), windows.index_select(0, rows + 1)
+    if isinstance(ids, Tensor):
+        windows = ids.unfold(0, block_size + 1, 1)
+        # windows[rows] took 3.3 times as long (B = 64, T = 256, 2 CPU threads, torch 2.13).
+        block = windows.index_select(0, torch.as_tensor(starts, device=ids.device))
+    else:
+        rows = np.lib.stride_tricks.sliding_window_view(ids, block_size + 1)[starts]
+        block = torch.from_numpy(rows.astype(np.int64, copy=False))
+    return block[:, :-1], block[:, 1:]
 
 
 def batch(

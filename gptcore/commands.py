@@ -201,17 +201,56 @@ def coverage(args: argparse.Namespace) -> Json:
         block_size=sampler.block_size,
         targets_per_window=sampler.targets_per_window,
     )
+    seen, theory = _exposure(sampler, draws)
+    never = vars(expected).pop("never_targets")
     return {
         **observed.as_dict(),
+        **seen,
+        "never_targets": never,
         **data.provenance(),
         "sampler": args.sampler,
         **_sampling(args),
         "seed": args.seed,
         "steps": steps,
-        "never_targets": expected.never_targets,
-        "expected": {k: v for k, v in vars(expected).items() if k != "never_targets"},
+        "expected": vars(expected) | theory,
         "z": z_scores(observed, expected),
     }
+
+
+def _exposure(sampler: Sampler, draws: int) -> tuple[Json, Json]:
+    """Return pairs, contexts, evenness and overlap as observed, and as expected where known.
+
+    They look at all draws at once; beyond DRAWS_AT_ONCE they are null.
+    """
+    from gptcore.exposure import batch_overlap, context_coverage, pair_coverage, star_discrepancy
+    from gptcore.theory import (
+        expected_batch_overlap,
+        expected_context_coverage,
+        expected_pair_coverage,
+    )
+
+    width, batch_size = sampler.targets_per_window, sampler.batch_size
+    shares = sorted({1, max(1, width // 4), max(1, width // 2), max(1, 3 * width // 4), width})
+    theory: Json = {
+        "pair_coverage": {str(h): expected_pair_coverage(sampler, h, draws) for h in shares},
+        "context_coverage": {str(m): expected_context_coverage(sampler, m, draws) for m in shares},
+        "batch_overlap": expected_batch_overlap(sampler, batch_size),
+    }
+    if draws > DRAWS_AT_ONCE:
+        return dict.fromkeys((*theory, "star_discrepancy")), theory
+    starts, steps = sampler.starts(0, draws), draws // batch_size
+    seen: Json = {
+        "pair_coverage": {str(h): pair_coverage(starts, sampler, h) for h in shares},
+        "context_coverage": {str(m): context_coverage(starts, sampler, m) for m in shares},
+        "batch_overlap": None,
+        "star_discrepancy": None,
+    }
+    if steps:  # of whole batches
+        starts = starts[: steps * batch_size]
+        (discrepancy,) = star_discrepancy(starts, sampler, [steps], batch_size=batch_size)
+        seen["batch_overlap"] = batch_overlap(starts, sampler, batch_size=batch_size)
+        seen["star_discrepancy"] = float(discrepancy)
+    return seen, theory
 
 
 def _pieces(sampler: Sampler, draws: int) -> Iterator[Any]:

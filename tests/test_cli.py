@@ -279,3 +279,14 @@ def test_token_batches_are_matched_with_the_corpus(gptcore, book, tmp_path):
     code, found, _ = gptcore("audit", tmp_path / "rows.npy", "--corpus", book, "--json")
     assert code == 0
     assert found["draws"] == len(rows)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_coverage_of_every_sampler_lists_its_exposure(gptcore, book, sampler):
+    where = ("--corpus", book, "--split", "block:2/5", "--block-size", 16)
+    _, found, _ = gptcore("coverage", *where, "--sampler", sampler, "--epochs", 1, "--json")
+    expected = found["expected"]
+    assert set(found["pair_coverage"]) == set(expected["pair_coverage"])
+    assert set(found["context_coverage"]) == set(expected["context_coverage"])
+    assert 0 <= found["star_discrepancy"] <= 1
+    assert found["missed_inputs"] >= 0
