@@ -122,4 +122,4 @@ def test_ledger(measure: Measure, benchmark: Any, case: LedgerCase) -> None:  # 
         assert found.draws == case.draws
 
     measure.result.metrics |= {"ledger_tokens": case.n_tokens, "draws": case.draws}
-    measure(count, device=torch.device("cpu"), tokens=case.draws * case.block_size)
+    measure(count, device=torch.device("cpu"), tokens=case.draws * case.block_size, budget_s=3)

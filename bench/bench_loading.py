@@ -59,6 +59,7 @@ def test_load(measure: Measure, run: Run, case: LoadingCase, tmp_path: Path) -> 
         ways[case.way],
         device=torch.device("cpu"),
         tokens=BATCHES * case.batch_size * case.block_size,
+        budget_s=1.5,
     )
 
 

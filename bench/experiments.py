@@ -174,12 +174,13 @@ Case = ModelCase | CoverageCase | LedgerCase | PositionCase | LoadingCase | Trai
 
 @dataclass(frozen=True)
 class ModelShape:
-    """A model at one batch shape, and what each kind of work on it costs in fp32."""
+    """A model at one batch shape, what each kind of work costs in fp32, and where that is all."""
 
     model: str
     batch_size: int
     block_size: int
     cost_s: dict[str, float]
+    fp32_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -234,7 +235,7 @@ MODELS = (
     ModelShape("model5", 4, 256, {"step": 45.0, "forward": 16.0, "forward_loss": 18.0}),
     ModelShape("model4", 16, 256, {"step": 20.0, "forward": 6.0}),
     ModelShape("model5", 1, 256, {"step": 15.0, "forward": 5.0}),
-    ModelShape("model5", 16, 256, {"forward": 38.0}),
+    ModelShape("model5", 16, 256, {"forward": 45.0}, fp32_only=True),
 )
 
 SUITES: dict[str, Suite] = {
@@ -343,6 +344,7 @@ class Plan:
             for device, precisions in self.devices.items()
             for work, cost_s in shape.cost_s.items()
             for precision in precisions
+            if precision == "fp32" or not shape.fp32_only
         ]
 
     def models(self) -> list[ModelCase]:
@@ -419,11 +421,17 @@ class Plan:
         return cases
 
     def fold_cases(self) -> list[TrainCase]:
-        """Return one run for each fold of the first text: another block is the test part."""
+        """Return one run for each fold of the first text, at half the tokens of the others."""
         cases = [c for c in self.train_cases() if c.corpus == self.corpora[0] and c.seed == 0]
         folds = SUITES[self.suite].folds
         return [
-            replace(cases[-1], split=f"block:{k}/{folds}") for k in range(1, folds + 1) if folds > 1
+            replace(
+                cases[-1],
+                split=f"block:{k}/{folds}",
+                n_tokens=cases[-1].n_tokens and cases[-1].n_tokens // 2,
+                cost_s=cases[-1].cost_s / 2,
+            )
+            for k in range(1, folds + 1)
         ]
 
     def compare_cases(self) -> list[CompareCase]:

@@ -97,6 +97,7 @@ class Measure:
         flops: int | None = None,
         peak_flops_per_s: float | None = None,
         restore: Callable[[], None] | None = None,
+        budget_s: float = math.inf,
     ) -> None:
         """Time `call(mark)`; the phases that it marks are timed within the same calls.
 
@@ -107,6 +108,7 @@ class Measure:
             flops: of one call, if known.
             peak_flops_per_s: ceiling for the share `mfu`, if known.
             restore: puts back the state that warm-up changed; not timed.
+            budget_s: timed seconds to aim at, where the suite would allow more.
         """
         clock = PhaseClock(device)
 
@@ -115,11 +117,12 @@ class Measure:
             call(clock.mark)
             synchronize(device)
 
-        warmup = warm_up(timed, self.round_budget_s)
+        budget_s = min(budget_s, self.round_budget_s)
+        warmup = warm_up(timed, budget_s)
         if restore:
             restore()
         clock.times_s.clear()
-        rounds = math.ceil(self.round_budget_s / min(warmup))
+        rounds = math.ceil(budget_s / min(warmup))
         with quiet_gc():
             self.benchmark.pedantic(timed, rounds=min(max(rounds, MIN_ROUNDS), MAX_ROUNDS))
         self._note(list(self.benchmark.stats.stats.data), warmup, clock, tokens)
