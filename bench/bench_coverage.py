@@ -74,6 +74,7 @@ def test_coverage(benchmark: Any, result: Result, run: Run, case: CoverageCase) 
     n_tokens = len(run.streams[case.corpus])
     split = tail_split(n_tokens, block_size=case.block_size)
     (train,), (test,) = split.train, split.test
+    blocks = (len(train) - 1) // case.block_size
     train = Segment(0, round(case.text_share * len(train)))
     if len(train) <= case.block_size:
         pytest.skip(f"{len(train)} tokens hold no window of {case.block_size}")
@@ -85,8 +86,9 @@ def test_coverage(benchmark: Any, result: Result, run: Run, case: CoverageCase) 
         batch_size=case.batch_size,
         drop_last=case.drop_last,
     )
-    # Equal tokens for all samplers: as many windows as the fixed grid has, times the epochs.
-    draws = max(case.batch_size, round(case.target_epochs * ((len(train) - 1) // case.block_size)))
+    # Equal tokens for all samplers and shares: as many windows as the fixed grid has on the whole
+    # text, times its epochs.
+    draws = max(case.batch_size, round(case.target_epochs * case.text_share * blocks))
     coverage = benchmark.pedantic(_draw_and_count, args=(sampler, draws), rounds=3)
     expectation = expect_of(sampler, draws)
     observed = {k: v for k, v in coverage.as_dict().items() if k not in ("n_tokens", "block_size")}

@@ -222,8 +222,10 @@ COVERAGE = (
     ("shuffled_blocks", True),
     ("sequential", False),
     ("sequential", True),
+    ("random_distinct", False),
 )
-"""Samplers counted, with drop_last or not: the 2 x 2, and DataLoaders as people set them up."""
+"""Samplers counted, with drop_last or not: the 2 x 2, DataLoaders as people set them up, and
+random windows without replacement: what disjointness does, and what replacement."""
 
 SCARCE = (0.1, 0.01)
 """Shares of the text on which the budget of tokens is spent again."""

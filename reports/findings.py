@@ -7,15 +7,14 @@ interval; equality is claimed only through the equivalence test; a null is "no d
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import pandas as pd
 
-from reports import words
+from reports import findings_sampling, words
+from reports.finding import Finding
 from reports.load import Run
 
 ALPHA = 0.05
-TOPICS = ("run", "speed", "sampling", "convergence", "machine")
 PHASES = {
     "data_s": "data",
     "forward_s": "forward",
@@ -25,25 +24,9 @@ PHASES = {
 }
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One claim.
-
-    `importance` orders findings, largest first. `clause` is the claim as a part of a longer
-    sentence. `evidence` holds the ids of the cases behind it.
-    """
-
-    importance: int
-    topic: str
-    clause: str
-    headline: str
-    detail: str
-    evidence: tuple[str, ...] = ()
-
-
 def find(run: Run) -> list[Finding]:
     """Return all findings of one run, the most important first."""
-    models, coverage = run.cases("model"), run.cases("coverage")
+    models = run.cases("model")
     training, comparisons = run.cases("convergence"), run.cases("comparison")
     found = [
         *completeness(run),
@@ -51,10 +34,7 @@ def find(run: Run) -> list[Finding]:
         *forward_speed(models),
         *precision_ratios(models),
         *phase_shares(models),
-        *random_visits(coverage),
-        *never_shown(coverage),
-        *one_epoch_of_random(coverage),
-        *theory_agreement(coverage),
+        *findings_sampling.find(run),
         *sampler_differences(comparisons),
         *baseline(training),
         *accelerators(run),
@@ -232,116 +212,6 @@ def phase_shares(models: pd.DataFrame) -> Iterator[Finding]:
             f"The {top} phase takes {share} of a training step",
             f"{words.conditions(case)}: {listed}. Phases are marked inside one real step.",
             (case["case"],),
-        )
-
-
-# --- sampling -------------------------------------------------------------------------------
-
-
-def _of(coverage: pd.DataFrame, *samplers: str) -> pd.DataFrame:
-    frame = coverage[coverage["sampler"].isin(samplers)]
-    return frame[frame["missed_targets"].notna() & frame["train_tokens"].gt(1)]
-
-
-def random_visits(coverage: pd.DataFrame) -> Iterator[Finding]:
-    """Say how many targets random windows missed at most epochs, and how unevenly they visited."""
-    frame = _of(coverage, "random_replacement").sort_values("epochs", ascending=False)
-    for _, case in frame.head(1).iterrows():
-        missed = words.number(case["missed_targets"])
-        targets = words.number(case["train_tokens"] - 1)
-        epochs = f"{words.number(case['epochs'])} epoch-equivalents"
-        low, high = words.number(case["visits_min"]), words.number(case["visits_max"])
-        uneven = f"showed others up to {high} times"
-        theory = ""
-        if pd.notna(case["expected_missed_targets"]):
-            theory = f"Theory expects {words.number(case['expected_missed_targets'])} missed"
-            if pd.notna(case["sd_missed_targets"]):
-                theory += f" ± {words.number(case['sd_missed_targets'])} (1\u00a0sd)"
-            theory += ". "
-        yield Finding(
-            90,
-            "sampling",
-            f"random windows missed {missed} of {targets} targets after {epochs} and {uneven}",
-            f"After {epochs}, random windows missed {missed} of {targets} targets and {uneven}",
-            f"{theory}A target was visited {words.number(case['visits_mean'])} times on average "
-            f"(sd {words.number(case['visits_sd'])}, from {low} to {high}). "
-            f"Conditions: {case['setting']}.",
-            (case["case"],),
-        )
-
-
-def never_shown(coverage: pd.DataFrame) -> Iterator[Finding]:
-    """Say what a DataLoader leaves out in one pass, and whether it ever makes up for it."""
-    frame = _of(coverage, "sequential", "shuffled_blocks").sort_values("epochs", kind="stable")
-    one = frame[frame["target_epochs"].eq(1) & frame["missed_targets"].gt(0)]
-    for _, case in one.sort_values("missed_targets", ascending=False).head(1).iterrows():
-        same = frame[(frame["setting"] == case["setting"]) & (frame["variant"] == case["variant"])]
-        last = same.iloc[-1]
-        name = words.sampler_in_prose(case["sampler"])
-        how = ", last batch dropped" if case["drop_last"] is True else ""
-        missed = words.number(case["missed_targets"])
-        share = words.percent(case["missed_targets"] / (case["train_tokens"] - 1))
-        length = f"{words.number(last['epochs'])} epoch-equivalents"
-        never = last["epochs"] > 1.5 and last["missed_targets"] == case["missed_targets"]
-        claim = (
-            f"{name} never showed {missed} targets ({share}), not in {length}"
-            if never
-            else f"{name} left out {missed} targets ({share}) in one pass"
-        )
-        yield Finding(
-            65,
-            "sampling",
-            claim,
-            words.sentence(claim).removesuffix("."),
-            "Blocks lie on a fixed grid; what does not fill the last block or batch is left out. "
-            f"Conditions: {case['setting']}{how}.",
-            tuple(dict.fromkeys([str(case["case"]), str(last["case"])])),
-        )
-
-
-def one_epoch_of_random(coverage: pd.DataFrame) -> Iterator[Finding]:
-    """Say what random windows miss when they draw as many tokens as the text has."""
-    frame = _of(coverage, "random_replacement")
-    for _, case in frame[frame["target_epochs"].eq(1)].head(1).iterrows():
-        share = case["missed_targets"] / (case["train_tokens"] - 1)
-        yield Finding(
-            60,
-            "sampling",
-            f"at one epoch-equivalent random windows missed {words.percent(share)} of the targets",
-            f"At one epoch-equivalent, random windows missed {words.percent(share)} of the targets",
-            "They fed as many tokens as the training part holds, and still left these out; theory "
-            f"expects {words.number(case['expected_missed_targets'])}. "
-            f"Conditions: {case['setting']}.",
-            (case["case"],),
-        )
-
-
-def theory_agreement(coverage: pd.DataFrame) -> Iterator[Finding]:
-    """Say whether the numbers missed lie where the exact theory puts them."""
-    frame = coverage[coverage["z_missed_targets"].notna()]
-    if frame.empty:
-        return
-    z = frame["z_missed_targets"].abs()
-    worst, case = z.max(), str(frame["case"].iloc[int(z.argmax())])
-    n = words.count(len(frame), "case")
-    if worst <= 3:
-        yield Finding(
-            35,
-            "sampling",
-            "",
-            f"Theory predicted the number of missed targets to within {words.number(worst, 2)} sd",
-            f"Largest deviation of {n} with a known standard deviation; one seed each.",
-            (case,),
-        )
-    else:
-        yield Finding(
-            85,
-            "sampling",
-            "",
-            f"A number of missed targets lies {words.number(worst, 2)} sd from theory",
-            f"Largest deviation of {n}. More than 3 sd is rarely chance: suspect the sampler, the "
-            "formula, or conditions that the formula does not describe.",
-            (case,),
         )
 
 

@@ -21,13 +21,15 @@ from reports import words
 PARAMS = (
     "corpus", "model", "n_layer", "n_head", "n_embd", "vocab_size", "device", "precision",
     "batch_size", "block_size", "work", "sampler", "drop_last", "target_epochs", "learning_rate",
-    "a", "b",
+    "a", "b", "text_share", "raw", "source", "way", "split",
 )  # fmt: skip
+NUMBERS = ("target_epochs", "text_share")
 IDENTITY = ("case", "group", "status", "reason", "seed", "duration_s", "started_at")
 TEXT_SERIES = {"generated"}
 # Params that a chart compares; the others are the conditions, and must be equal inside one chart.
 COMPARED = {
     "sampler", "drop_last", "target_epochs", "work", "device", "precision", "model", "experiment",
+    "text_share", "raw", "source", "way", "split",
 }  # fmt: skip
 
 
@@ -178,9 +180,9 @@ def case_frame(records: Iterable[Record]) -> pd.DataFrame:
     frame = frame.reindex(columns=known + extra)
     numeric = [name for name in METRICS if name not in PARAMS]
     frame[numeric] = frame[numeric].astype(float)
-    if not frame.empty:
-        frame["variant"] = variants(frame)
-    return frame
+    for name in NUMBERS:
+        frame[name] = pd.to_numeric(frame[name], errors="coerce")
+    return frame.assign(variant=[] if frame.empty else variants(frame))
 
 
 def variants(frame: pd.DataFrame) -> pd.Series[str]:

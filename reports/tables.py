@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
 
 from bench.record import METRICS, Record
 from reports import findings, words
+from reports.coverage import missed_share
+from reports.findings_sampling import rates, ratio_of_rates, tail_z
 from reports.load import Run
 
 
@@ -25,6 +27,8 @@ class Table:
     columns: tuple[str, ...]
     rows: list[tuple[str, ...]]
     numeric: frozenset[int] = frozenset()
+    note: str = ""
+    """A line below the table."""
 
 
 def _table(caption: str, columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Table:
@@ -116,9 +120,194 @@ def coverage(frame: pd.DataFrame) -> Table:
         )
     columns = (
         "Sampler", "Epochs#", "Missed#", "Share#", "Expected#", "sd#", "z#",
-        "Visits min / mean / max#", "Alignments#",
+        "Visits min / mean / max#", "Starts seen#",
     )  # fmt: skip
     return _table("Targets missed, observed against exact theory; one seed each.", columns, rows)
+
+
+def two_by_two(cells: pd.DataFrame) -> Table:
+    """Return the 2 x 2, length by length: replacement in rows, the grid beside the free phase.
+
+    Args:
+        cells: complete ones of one setting, from `coverage.two_by_two`.
+    """
+    rows = []
+    frame = cells.assign(share=missed_share(cells), targets=cells["train_tokens"] - 1)
+    for (epochs, replacement), pair in frame.groupby(["target_epochs", "replacement"]):
+        length = f"{words.tick(epochs)} epoch{'' if epochs == 1 else 's'}"
+        row = [f"{length}, {'with' if replacement else 'without'} replacement"]
+        for _, cell in pair.sort_values("grid", ascending=False).iterrows():
+            row += [
+                words.percent(cell["share"]),
+                words.percent(cell["expected_missed_targets"] / cell["targets"]),
+                words.signed(cell["z_missed_targets"], 2),
+                words.percent(cell["alignment_coverage"]),
+            ]
+        rows.append(tuple(row))
+    columns = (
+        "Epoch-equivalents", "Fixed grid: missed#", "Expected#", "z#", "Starts seen#",
+        "Free phase: missed#", "Expected#", "z#", "Starts seen#",
+    )  # fmt: skip
+    caption = (
+        "The 2 \u00d7 2: share of targets missed, and of the possible starts seen, one seed each."
+    )
+    return _table(caption, columns, rows)
+
+
+def scarce_text(frame: pd.DataFrame) -> Table:
+    """Return what the same budget of tokens shows of less text, sampler by sampler."""
+    rows = []
+    for variant, cases in frame.groupby("variant", sort=False):
+        for _, case in cases.iterrows():
+            targets = case["train_tokens"] - 1
+            visits = [words.number(case[f"visits_{name}"]) for name in ("min", "mean", "max")]
+            rows.append(
+                (
+                    f"{variant}, {words.text_share(case['text_share'])}",
+                    words.number(float(f"{case['epochs'] * targets:.0f}")),
+                    words.number(case["epochs"]),
+                    words.number(case["missed_targets"]),
+                    words.percent(case["missed_targets"] / targets),
+                    " / ".join(visits),
+                    words.percent(case["repeated_windows"] / case["draws"]),
+                    words.percent(case["alignment_coverage"]),
+                )
+            )
+    columns = (
+        "Sampler, share of the text", "Tokens fed#", "Epochs#", "Missed#", "Share#",
+        "Visits min / mean / max#", "Repeated windows#", "Starts seen#",
+    )  # fmt: skip
+    caption = (
+        "What scarce text changes: about the same budget of tokens on less of the training part."
+    )
+    return _table(caption, columns, rows)
+
+
+def position(frame: pd.DataFrame) -> Table:
+    """Return how the last block of each text compares with the others of its size."""
+    rows = []
+    for _, case in frame.iterrows():
+        n_blocks = words.number(case["n_blocks"])
+        ranks = [
+            f"{_in_unit(name, case[f'tail_{name}'])} ({words.number(case[f'rank_{name}'])})"
+            for name in ("unigram", "bigram", "js", "unseen")
+        ]
+        mean, sd = words.loss(case["mean_unigram"]), words.loss(case["sd_unigram"])
+        rows.append(
+            (
+                f"{words.corpus(case['corpus'])}, {words.form(case['raw'])}",
+                n_blocks,
+                ranks[0],
+                f"{mean} ± {sd}",
+                words.signed(tail_z(case), 2),
+                *ranks[1:],
+                words.number(case["boilerplate_tokens"]),
+                words.percent(case["boilerplate_share_of_test"]),
+            )
+        )
+    columns = (
+        "Text", "Blocks#", "Unigram#", "All blocks, mean ± sd#", "z#", "Bigram#", "Divergence#",
+        "Unseen tokens#", "Boilerplate tokens#", "Of the test part#",
+    )  # fmt: skip
+    caption = "The last block, with its rank among all blocks in brackets; 1 is the highest."
+    note = (
+        "Unigram and bigram: cross-entropy in nats/token. Divergence: Jensen-Shannon, of the "
+        "token frequencies, in nats. All against the rest of the text."
+    )
+    return replace(_table(caption, columns, rows), note=note)
+
+
+def folds(frame: pd.DataFrame) -> Table:
+    """Return the loss of one model per fold of a text, each on the block it did not train on."""
+    rows = [
+        (
+            words.fold(case["split"]),
+            words.loss(case["final_test_loss"]),
+            f"{words.loss(case['final_test_loss_low'])} to "
+            f"{words.loss(case['final_test_loss_high'])}",
+            words.number(case["bits_per_byte"]),
+            words.loss(case["unigram_test_loss"]),
+            words.number(case["shared_13grams"]),
+        )
+        for _, case in frame.iterrows()
+    ]
+    columns = (
+        "Tested on", "Test loss#", "95 % interval#", "Bits/byte#", "Unigram counts#",
+        "13-grams shared#",
+    )  # fmt: skip
+    caption = "One small model per fold of the text, scored on every token of the block left out."
+    note = (
+        "Losses in nats/token; the interval is of the mean over that block alone. One seed a fold, "
+        "so differences between folds hold the noise of training too."
+    )
+    return replace(_table(caption, columns, rows), note=note)
+
+
+def _in_unit(name: str, value: float) -> str:
+    return words.percent(value) if name == "unseen" else words.loss(value)
+
+
+def loading(frame: pd.DataFrame) -> Table:
+    """Return the ways to make batches, each against gathering whole ones from memory."""
+    base = frame[frame["source"].eq("memory") & frame["way"].eq("gather")]
+    rows = []
+    for _, case in frame.iterrows():
+        rate, low, high = rates(case)
+        row = (
+            words.loading(case["source"], case["way"]),
+            words.si(rate, ""),
+            f"{words.si(low, '')} to {words.si(high, '')}",
+            words.number(case["rounds"]),
+            words.number(case["bytes_per_token"]),
+        )
+        against = (words.MISSING, words.MISSING)
+        if not base.empty:
+            ratio, least, most = ratio_of_rates(case, base.iloc[0])
+            against = (words.number(ratio), f"{words.number(least)} to {words.number(most)}")
+        rows.append((*row, *(("1", "") if case["case"] in set(base["case"]) else against)))
+    columns = (
+        "Way", "Tokens/s#", "Slowest to fastest round#", "Rounds#", "Bytes/token#",
+        "Against whole batches from memory#", "Extremes over rounds#",
+    )  # fmt: skip
+    caption = "Making batches, without a model; separate cases, one after the other."
+    return _table(caption, columns, rows)
+
+
+def ledger(frame: pd.DataFrame) -> Table:
+    """Return how long it takes to count the visits of all targets."""
+    rows = [
+        (
+            words.number(case["ledger_tokens"]),
+            words.number(case["draws"]),
+            words.si(case["time_s"], "s"),
+            f"{words.si(case['time_min_s'], 's')} to {words.si(case['time_max_s'], 's')}",
+            words.number(case["rounds"]),
+        )
+        for _, case in frame.iterrows()
+    ]
+    columns = ("Tokens of the text", "Windows drawn#", "Time#", "Fastest to slowest#", "Rounds#")
+    return _table("Counting what windows show, exactly: time of one count.", columns, rows)
+
+
+def shared_text(cases: pd.DataFrame) -> str:
+    """Return one line on what train and test part share, "" where that was not measured."""
+    kinds = {"shared_tokens": "tokens", "shared_targets": "targets", "shared_13grams": "13-grams"}
+    shared = [
+        f"{_extent(cases[name], words.number)} {kind}"
+        for name, kind in kinds.items()
+        if cases[name].notna().any()
+    ]
+    trained = cases["fraction_of_test_targets_trained"]
+    lines = [f"Train and test share {', '.join(shared)}."] if shared else []
+    if trained.notna().any():
+        lines.append(f"Of the test targets {_extent(trained, words.percent)} were trained on.")
+    return " ".join(lines)
+
+
+def _extent(values: pd.Series, shown: Callable[[Any], str]) -> str:
+    """Return the one value of all cases, or the least and the most."""
+    low, high = shown(values.min()), shown(values.max())
+    return low if low == high else f"{low} to {high}"
 
 
 def training(frame: pd.DataFrame) -> Table:

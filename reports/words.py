@@ -20,14 +20,26 @@ NBSP = "\u00a0"
 SAMPLER_LABELS = {
     "random_replacement": "random windows",
     "random_distinct": "random windows, distinct",
-    "grid_replacement": "random grid blocks",
+    "grid_replacement": "random blocks of the grid",
     "sequential": "DataLoader, unshuffled",
     "shuffled_blocks": "DataLoader, shuffled",
-    "random_phase_blocks": "shuffled, random phase",
+    "random_phase_blocks": "shuffled blocks, fresh phase",
+    "stratified": "one window per stratum",
+    "golden": "golden-ratio starts",
+    "van_der_corput": "van der Corput starts",
+    "overlapping_stride": "overlapping blocks, shuffled",
+    "block_buffer_shuffle": "blocks, shuffle buffer",
+    "t_plus_1_stride": "blocks of T + 1, no overlap",
+    "shift_in_block": "labels shifted in the block",
 }
 SAMPLERS_IN_PROSE = {
     "sequential": "the unshuffled DataLoader",
     "shuffled_blocks": "the shuffled DataLoader",
+}
+LOADING_LABELS = {
+    ("memory", "gather"): "whole batches, from memory",
+    ("mapped", "gather"): "whole batches, from a mapped file",
+    ("memory", "dataloader"): "torch DataLoader, from memory",
 }
 WORK_LABELS = {"forward": "forward", "forward_loss": "forward + loss", "step": "training step"}
 PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
@@ -178,6 +190,28 @@ def work(name: Any) -> str:
     return "not recorded" if is_missing(name) else WORK_LABELS.get(str(name), shorten(str(name)))
 
 
+def loading(source: Any, way: Any) -> str:
+    """Return the words for a way of making batches."""
+    known = LOADING_LABELS.get((str(source), str(way)))
+    if known is not None or is_missing(source) or is_missing(way):
+        return known or "way not recorded"
+    return f"{shorten(str(way))}, from {shorten(str(source))}"
+
+
+def form(raw: Any) -> str:
+    """Return the words for a text before or after cleaning."""
+    return {"True": "raw", "False": "cleaned"}.get(str(raw), "form not recorded")
+
+
+def text_share(share: float) -> str:
+    """Return a share of the text as people say it: 0.1 → "1/10", 1.0 → "all"."""
+    if is_missing(share) or share == 1:
+        return "all"
+    parts = 1 / share if share > 0 else math.inf
+    whole = math.isfinite(parts) and math.isclose(parts, round(parts), rel_tol=1e-6)
+    return f"1/{round(parts):,}" if whole else percent(share)
+
+
 def conditions(case: pd.Series[Any], equals: str = f"{NBSP}={NBSP}") -> str:
     """Return the conditions of a timing, as far as they are known: "Model 5, cpu, fp32, B = 4"."""
     sizes = {"B": case["batch_size"], "T": case["block_size"]}
@@ -189,3 +223,9 @@ def conditions(case: pd.Series[Any], equals: str = f"{NBSP}={NBSP}") -> str:
 def sentence(text: str) -> str:
     """Return `text` with a capital at its start and one full stop at its end."""
     return f"{text[:1].upper()}{text[1:]}" + ("" if text.endswith((".", "?", "!")) else ".")
+
+
+def fold(split: str) -> str:
+    """Return a split such as "block:2/5" in words."""
+    found = re.fullmatch(r"block:(\d+)/(\d+)", str(split))
+    return f"block {found[1]} of {found[2]}" if found else visible(str(split))

@@ -12,6 +12,8 @@ from bench.record import FIELDS, LEDGER_NAME, Record, dumps
 
 CORPUS = "python-docs"
 SAMPLERS = ("random_replacement", "sequential", "shuffled_blocks")
+COVERAGE = (*SAMPLERS, "grid_replacement", "random_phase_blocks")
+GRID = {"grid_replacement", "shuffled_blocks", "sequential"}
 TRAIN_TOKENS = 125_000
 BLOCK, BATCH = 256, 16
 
@@ -125,12 +127,15 @@ def model_case(work: str, precision: str, time_s: float, peak: float, **params: 
     )
 
 
-def coverage_case(sampler: str, epochs: float, corpus: str = CORPUS) -> Record:
+def coverage_case(
+    sampler: str, epochs: float, corpus: str = CORPUS, text_share: float = 1.0
+) -> Record:
     rng = np.random.default_rng(11)
-    targets, random = TRAIN_TOKENS - 1, sampler == "random_replacement"
+    train_tokens = round(text_share * TRAIN_TOKENS)
+    targets, random = train_tokens - 1, sampler.endswith("replacement")
     steps = math.ceil(epochs * targets / (BLOCK * BATCH))
     grid_missed = 0.0228 * targets
-    at_random = max(targets * math.exp(-epochs), 34.6)
+    at_random = max(targets * math.exp(-epochs), 4.0 if text_share < 1 else 34.6)
     expected = at_random if random else max(grid_missed, (1 - epochs) * targets)
     missed = round(expected * 1.01) if random else round(expected)
     visits = (
@@ -159,7 +164,7 @@ def coverage_case(sampler: str, epochs: float, corpus: str = CORPUS) -> Record:
     ]
     metrics = {
         "n_tokens": 139_000,
-        "train_tokens": TRAIN_TOKENS,
+        "train_tokens": train_tokens,
         "test_tokens": 13_900,
         "draws": steps * BATCH,
         "steps": steps,
@@ -175,7 +180,7 @@ def coverage_case(sampler: str, epochs: float, corpus: str = CORPUS) -> Record:
         "visits_gini": 0.15 if random else 0.02,
         "gaps": 3 if random else 0,
         "longest_gap": 40 if random else 0,
-        "alignment_coverage": 0.06 if random else 0.0039,
+        "alignment_coverage": 0.0039 if sampler in GRID else min(1.0, 0.0039 * epochs),
         "expected_missed_targets": expected,
         "expected_visits_mean": epochs,
         "sd_missed_targets": math.sqrt(12 * expected) if random else 0.0,
@@ -195,8 +200,9 @@ def coverage_case(sampler: str, epochs: float, corpus: str = CORPUS) -> Record:
         "target_epochs": epochs,
         "batch_size": BATCH,
         "block_size": BLOCK,
+        "text_share": text_share,
     }
-    name = f"{corpus}-{sampler}-keep-e{epochs:g}-B{BATCH}-T{BLOCK}-seed0"
+    name = f"{corpus}-share{text_share:g}-{sampler}-keep-e{epochs:g}-B{BATCH}-T{BLOCK}-seed0"
     return record(
         f"bench_coverage::test_coverage[{name}]",
         group="coverage",
@@ -204,6 +210,80 @@ def coverage_case(sampler: str, epochs: float, corpus: str = CORPUS) -> Record:
         metrics=metrics,
         series=series,
         seed=0,
+    )
+
+
+def position_case(raw: bool, corpus: str = CORPUS, **metrics: Any) -> Record:
+    n_blocks, n_tokens, size = 60, 139_000, 13_900
+    profile = [
+        {
+            "start": start,
+            "stop": start + size,
+            "unigram": 5.8 + 0.3 * math.sin(start / 9_000),
+            "bigram": 4.2,
+            "js": 0.1,
+            "unseen": 0.02,
+        }
+        for start in np.linspace(0, n_tokens - size, n_blocks).astype(int).tolist()
+    ]
+    given = {
+        "n_tokens": n_tokens,
+        "boilerplate_tokens": 3_000 if raw else 0,
+        "boilerplate_share_of_test": 0.21 if raw else 0.0,
+        "n_blocks": n_blocks,
+        "mean_unigram": 5.8,
+        "sd_unigram": 0.25,
+        "tail_unigram": 6.8 if raw else 5.3,
+        "tail_bigram": 4.1,
+        "tail_js": 0.12,
+        "tail_unseen": 0.019,
+        "rank_unigram": 1 if raw else 60,
+        "rank_bigram": 2,
+        "rank_js": 3,
+        "rank_unseen": 40,
+    } | metrics
+    return record(
+        f"bench_position::test_position[{corpus}-{'raw' if raw else 'cleaned'}]",
+        group="position",
+        params={"corpus": corpus, "raw": raw},
+        metrics=given,
+        series={"position_profile": profile},
+    )
+
+
+def throughput_case(name: str, time_s: float, **fields: Any) -> Record:
+    metrics = {
+        "time_s": time_s,
+        "time_min_s": 0.9 * time_s,
+        "time_max_s": 1.2 * time_s,
+        "rounds": 5,
+        "tokens_per_s": 819_200 / time_s,
+    }
+    more = fields.pop("metrics", {})
+    return record(name, group="throughput", metrics=metrics | more, **fields)
+
+
+def loading_case(source: str, way: str, time_s: float) -> Record:
+    return throughput_case(
+        f"bench_loading::test_load[{CORPUS}-{source}-{way}-B64-T256-seed0]",
+        time_s,
+        metrics={"bytes_per_token": 8 if source == "memory" else 2},
+        params={
+            "corpus": CORPUS,
+            "source": source,
+            "way": way,
+            "batch_size": 64,
+            "block_size": 256,
+        },
+    )
+
+
+def ledger_case(n_tokens: int = 10**9, draws: int = 10**6) -> Record:
+    return throughput_case(
+        f"bench_coverage::test_ledger[N{n_tokens}-K{draws}-T256]",
+        0.8,
+        metrics={"ledger_tokens": n_tokens, "draws": draws},
+        params={"n_tokens": n_tokens, "draws": draws, "block_size": 256},
     )
 
 
@@ -240,6 +320,10 @@ def training_case(sampler: str, seed: int, shift: float = 0.0, corpus: str = COR
         "steps": steps,
         "epochs": 1.0,
         "missed_targets": 22_800 if sampler == "random_replacement" else 31,
+        "shared_tokens": 0,
+        "shared_targets": 0,
+        "shared_13grams": 37,
+        "fraction_of_test_targets_trained": 0.0,
     }
     before = "ions ions ions ions ions\x1b[31m\x00 ions"
     after = "The statement is the same of the object, and\nthe value is a function."
@@ -310,7 +394,15 @@ def standard_ledger() -> list[Record]:
         model_case("forward", "bf16", 0.71, 1.2e12),
         model_case("step", "bf16", 2.5, 1.2e12),
     ]
-    coverage = [coverage_case(s, e) for s in SAMPLERS for e in (0.5, 1.0, 2.0, 4.0, 14.4)]
+    coverage = [coverage_case(s, e) for s in COVERAGE for e in (0.5, 1.0, 2.0, 4.0, 14.4)]
+    scarce = [coverage_case(s, 14.4 / p, text_share=p) for s in SAMPLERS[::2] for p in (0.1, 0.01)]
+    ways = (
+        ("memory", "gather", 0.004),
+        ("mapped", "gather", 0.005),
+        ("memory", "dataloader", 0.04),
+    )
+    loading = [loading_case(*way) for way in ways]
+    position = [position_case(raw=False), position_case(raw=True)]
     training = [
         training_case(s, seed, shift=0.06 if s == ordered else 0.0)
         for s in SAMPLERS
@@ -343,7 +435,8 @@ def standard_ledger() -> list[Record]:
             reason="MemoryError: 11.2 GiB needed, 7.9 GiB free",
         ),
     ]
-    return [environment(), *models, *coverage, *training, *comparisons, *others]
+    first = [environment(), *models, *loading, ledger_case(), *coverage, *scarce, *position]
+    return [*first, *training, *comparisons, *others]
 
 
 def write_ledger(folder: Path, records: list[Record]) -> Path:

@@ -16,7 +16,10 @@ from ledgers import (
     comparison_case,
     coverage_case,
     environment,
+    ledger_case,
+    loading_case,
     model_case,
+    position_case,
     record,
     skip,
     standard_ledger,
@@ -25,7 +28,7 @@ from ledgers import (
 )
 
 from bench.record import LEDGER_NAME, METRICS, Record
-from reports import figures, load, page
+from reports import drawing, figures, load, page
 from reports.__main__ import main
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -85,7 +88,7 @@ def test_page_has_unique_ids_and_every_link_has_its_target(standard: str) -> Non
 
 def test_every_figure_has_words_for_those_who_cannot_see_it(standard: str) -> None:
     images = [attrs for _, attrs in Document(standard).tags if attrs.get("role") == "img"]
-    assert len(images) == 9
+    assert len(images) == 10
     assert all(len(attrs["aria-label"] or "") > 40 for attrs in images)
 
 
@@ -179,6 +182,20 @@ PARTS: dict[str, list[Record]] = {
     "comparison without tests": [
         record("a::b", group="comparison", metrics={"difference": 0.1}, params={"a": "x", "b": "y"})
     ],
+    "scarce text without params": [
+        coverage_case("sequential", 1.0) | {"params": {"text_share": 0.1}}
+    ],
+    "scarce text of odd params": [
+        coverage_case("x", 1.0) | {"params": {"text_share": "x", "target_epochs": [1]}}
+    ],
+    "position without series": [position_case(raw=False) | {"series": {}}],
+    "position without numbers": [position_case(raw=True) | {"metrics": {}}],
+    "position without params": [position_case(raw=True) | {"params": {}}],
+    "loading without params": [loading_case("memory", "gather", 0.1) | {"params": {}}],
+    "loading without numbers": [
+        loading_case("memory", "gather", 0.1) | {"metrics": {"time_s": 0.1}}
+    ],
+    "counting without numbers": [ledger_case() | {"metrics": {"ledger_tokens": 1, "time_s": 0.1}}],
     "unknown group": [record("a::b", group="scaling", metrics={"time_s": 2.0})],
 }
 
@@ -206,8 +223,12 @@ def hostile_ledger() -> list[Record]:
         model_case("step", "fp32", 5.6, 2.2e11, model=HOSTILE, device=["odd"], **given),
         coverage_case("sequential", 1.0),
         training_case("sequential", 0),
+        position_case(raw=False),
+        loading_case("memory", "gather", 0.1),
     ]
-    for case in cases[1:]:
+    for case in cases[3:]:
+        case["params"] |= given | {"source": HOSTILE, "raw": HOSTILE}
+    for case in cases[1:3]:
         case["params"] |= given | {"sampler": "_" + HOSTILE, "extra": {"a": [1]}, "epochs": "x"}
     for case in cases:
         case["command"] = HOSTILE
@@ -239,13 +260,13 @@ def test_sampler_names_that_begin_with_an_underscore_stay_in_the_legend(tmp_path
     case = coverage_case("sequential", 1.0)
     case["params"]["sampler"] = "_hidden_"
     curves = run_of(tmp_path, [case]).series("coverage", "coverage_curve")
-    assert "_hidden_</text>" in figures.svg(figures.covered, curves, "f")
+    assert "_hidden_</text>" in drawing.svg(figures.covered, curves, "f")
 
 
 def test_names_cut_to_the_same_label_are_not_averaged_together() -> None:
     long = "x" * 60
     frame = pd.DataFrame({"variant": [f"{long}1", f"{long}2"], "epochs": 1.0, "covered": 0.5})
-    assert figures._labelled(frame)["variant"].nunique() == 2
+    assert drawing.with_labels(frame)["variant"].nunique() == 2
 
 
 # --- the frames -----------------------------------------------------------------------------

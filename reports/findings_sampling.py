@@ -1,0 +1,356 @@
+"""Records of sampling, of the test part and of loading → what they say in plain words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from reports import words
+from reports.coverage import missed_share, scarce_text, two_by_two, whole_text
+from reports.finding import Finding
+from reports.load import Run
+
+UNUSUAL_Z = 2.0
+
+
+def find(run: Run) -> list[Finding]:
+    """Return all findings on what the model is shown, and on how fast."""
+    every = run.cases("coverage")
+    coverage = whole_text(every)
+    return [
+        *random_visits(coverage),
+        *never_shown(coverage),
+        *one_epoch_of_random(coverage),
+        *theory_agreement(coverage),
+        *overlap_or_grid(every),
+        *scarcity(every),
+        *test_part(run.cases("position")),
+        *loading_ratio(run.cases("throughput")),
+    ]
+
+
+def _of(coverage: pd.DataFrame, *samplers: str) -> pd.DataFrame:
+    frame = coverage[coverage["sampler"].isin(samplers)]
+    return frame[frame["missed_targets"].notna() & frame["train_tokens"].gt(1)]
+
+
+def random_visits(coverage: pd.DataFrame) -> Iterator[Finding]:
+    """Say how many targets random windows missed at most epochs, and how unevenly they visited."""
+    frame = _of(coverage, "random_replacement").sort_values("epochs", ascending=False)
+    for _, case in frame.head(1).iterrows():
+        missed = words.number(case["missed_targets"])
+        targets = words.number(case["train_tokens"] - 1)
+        epochs = f"{words.number(case['epochs'])} epoch-equivalents"
+        low, high = words.number(case["visits_min"]), words.number(case["visits_max"])
+        uneven = f"showed others up to {high} times"
+        theory = ""
+        if pd.notna(case["expected_missed_targets"]):
+            theory = f"Theory expects {words.number(case['expected_missed_targets'])} missed"
+            if pd.notna(case["sd_missed_targets"]):
+                theory += f" ± {words.number(case['sd_missed_targets'])} (1\u00a0sd)"
+            theory += ". "
+        yield Finding(
+            90,
+            "sampling",
+            f"random windows missed {missed} of {targets} targets after {epochs} and {uneven}",
+            f"After {epochs}, random windows missed {missed} of {targets} targets and {uneven}",
+            f"{theory}A target was visited {words.number(case['visits_mean'])} times on average "
+            f"(sd {words.number(case['visits_sd'])}, from {low} to {high}). "
+            f"Conditions: {case['setting']}.",
+            (case["case"],),
+        )
+
+
+def never_shown(coverage: pd.DataFrame) -> Iterator[Finding]:
+    """Say what a DataLoader leaves out in one pass, and whether it ever makes up for it."""
+    frame = _of(coverage, "sequential", "shuffled_blocks").sort_values("epochs", kind="stable")
+    one = frame[frame["target_epochs"].eq(1) & frame["missed_targets"].gt(0)]
+    for _, case in one.sort_values("missed_targets", ascending=False).head(1).iterrows():
+        same = frame[(frame["setting"] == case["setting"]) & (frame["variant"] == case["variant"])]
+        last = same.iloc[-1]
+        name = words.sampler_in_prose(case["sampler"])
+        how = ", last batch dropped" if case["drop_last"] is True else ""
+        missed = words.number(case["missed_targets"])
+        share = words.percent(case["missed_targets"] / (case["train_tokens"] - 1))
+        length = f"{words.number(last['epochs'])} epoch-equivalents"
+        never = last["epochs"] > 1.5 and last["missed_targets"] == case["missed_targets"]
+        claim = (
+            f"{name} never showed {missed} targets ({share}), not in {length}"
+            if never
+            else f"{name} left out {missed} targets ({share}) in one pass"
+        )
+        yield Finding(
+            65,
+            "sampling",
+            claim,
+            words.sentence(claim).removesuffix("."),
+            "Blocks lie on a fixed grid; what does not fill the last block or batch is left out. "
+            f"Conditions: {case['setting']}{how}.",
+            tuple(dict.fromkeys([str(case["case"]), str(last["case"])])),
+        )
+
+
+def one_epoch_of_random(coverage: pd.DataFrame) -> Iterator[Finding]:
+    """Say what random windows miss when they draw as many tokens as the text has."""
+    frame = _of(coverage, "random_replacement")
+    for _, case in frame[frame["target_epochs"].eq(1)].head(1).iterrows():
+        share = case["missed_targets"] / (case["train_tokens"] - 1)
+        yield Finding(
+            60,
+            "sampling",
+            f"at one epoch-equivalent random windows missed {words.percent(share)} of the targets",
+            f"At one epoch-equivalent, random windows missed {words.percent(share)} of the targets",
+            "They fed as many tokens as the training part holds, and still left these out; theory "
+            f"expects {words.number(case['expected_missed_targets'])}. "
+            f"Conditions: {case['setting']}.",
+            (case["case"],),
+        )
+
+
+def theory_agreement(coverage: pd.DataFrame) -> Iterator[Finding]:
+    """Say whether the numbers missed lie where the exact theory puts them."""
+    frame = coverage[coverage["z_missed_targets"].notna()]
+    if frame.empty:
+        return
+    z = frame["z_missed_targets"].abs()
+    worst, case = z.max(), str(frame["case"].iloc[int(z.argmax())])
+    n = words.count(len(frame), "case")
+    if worst <= 3:
+        yield Finding(
+            35,
+            "sampling",
+            "",
+            f"Theory predicted the number of missed targets to within {words.number(worst, 2)} sd",
+            f"Largest deviation of {n} with a known standard deviation; one seed each.",
+            (case,),
+        )
+    else:
+        yield Finding(
+            85,
+            "sampling",
+            "",
+            f"A number of missed targets lies {words.number(worst, 2)} sd from theory",
+            f"Largest deviation of {n}. More than 3 sd is rarely chance: suspect the sampler, the "
+            "formula, or conditions that the formula does not describe.",
+            (case,),
+        )
+
+
+# --- the 2 x 2 ------------------------------------------------------------------------------
+
+
+def overlap_or_grid(coverage: pd.DataFrame) -> Iterator[Finding]:
+    """Say what the 2 x 2 at one epoch-equivalent shows: which factor decides what is missed."""
+    cells = two_by_two(coverage)
+    settings = cells.loc[cells["target_epochs"].eq(1), "setting"].head(1)
+    for setting in settings:
+        of_setting = cells[cells["setting"] == setting]
+        four = of_setting[of_setting["target_epochs"].eq(1)].set_index("sampler")
+        missed = missed_share(four)
+        drawn, once = missed[four["replacement"]], missed[~four["replacement"]]
+        decided = once.max() < drawn.min()
+        shown = {name: words.percent(share) for name, share in missed.items()}
+        headline = (
+            "What is missed depends on overlap within a pass, not on the grid"
+            if decided
+            else "The 2 x 2 shows no clear cause of what is missed"
+        )
+        yield Finding(
+            88,
+            "sampling",
+            "",
+            headline,
+            "At one epoch-equivalent, draws with replacement missed "
+            f"{shown['grid_replacement']} of the targets on the fixed grid and "
+            f"{shown['random_replacement']} at free phase; shuffled blocks, each once, missed "
+            f"{shown['shuffled_blocks']} and {shown['random_phase_blocks']}."
+            f"{_repeats(four.loc['random_replacement'], decided)} {_alignments(of_setting)} "
+            f"Conditions: {setting}.",
+            tuple(four["case"]),
+        )
+
+
+def _repeats(random: pd.Series, decided: bool) -> str:
+    """Say that starts were hardly ever repeated, where that is so: then overlap is the cause."""
+    if not decided or not random["repeated_windows"] <= 0.05 * random["draws"]:
+        return ""
+    return (
+        f" Replacement as such is not it: random windows repeated "
+        f"{words.number(random['repeated_windows'])} of {words.number(random['draws'])} starts; "
+        "they overlap, and disjoint blocks do not."
+    )
+
+
+def _alignments(cells: pd.DataFrame) -> str:
+    """Say how many of the possible starts each column of the longest 2 x 2 has seen."""
+    longest = cells[cells["target_epochs"] == cells["target_epochs"].max()]
+    fixed = longest.loc[longest["grid"], "alignment_coverage"]
+    free = longest.loc[~longest["grid"], "alignment_coverage"]
+    if longest["alignment_coverage"].isna().any():
+        return "How many starts were seen was not recorded."
+    seen = (
+        f"{_span(free)} of the possible starts at free phase and {_span(fixed)} on the grid, "
+        f"after {_epochs(longest['epochs'].max())}"
+    )
+    if longest["target_epochs"].max() <= 1:
+        return f"Starts seen: {seen}; only a longer run can tell alignments apart."
+    if free.min() > fixed.max():
+        return f"Only the free phase brings new alignments: {seen}."
+    return f"Starts seen: {seen}."
+
+
+def _span(shares: pd.Series) -> str:
+    low, high = words.percent(shares.min()), words.percent(shares.max())
+    return low if low == high else f"{low} to {high}"
+
+
+def _epochs(epochs: float) -> str:
+    return f"{words.number(epochs)} epoch-equivalents"
+
+
+# --- scarce text ----------------------------------------------------------------------------
+
+
+def scarcity(coverage: pd.DataFrame) -> Iterator[Finding]:
+    """Say what the same budget of tokens does on the smallest part of the text."""
+    frame = _of(scarce_text(coverage), "random_replacement")
+    for _, few in frame[frame["text_share"].lt(1)].sort_values("text_share").head(1).iterrows():
+        share = words.text_share(few["text_share"])
+        low, high = words.number(few["visits_min"]), words.number(few["visits_max"])
+        shown = f"shows each target {words.number(few['visits_mean'])} times on average"
+        same = (frame["setting"] == few["setting"]) & (frame["variant"] == few["variant"])
+        whole = frame[same & frame["text_share"].eq(1) & frame["budget"].eq(few["budget"])]
+        compared, moved = "", ""
+        for _, much in whole.head(1).iterrows():
+            compared = (
+                f" On the whole text it showed each {words.number(much['visits_mean'])} times "
+                f"and missed {_missed(much)}."
+            )
+            if few["missed_targets"] < much["missed_targets"]:
+                moved = " The risk moves from missing to repeating."
+        yield Finding(
+            64,
+            "sampling",
+            "",
+            f"On {share} of the text the same budget {shown}",
+            f"Random windows there missed {_missed(few)}; visits from {low} to {high}."
+            f"{compared}{moved} Conditions: {few['setting']}.",
+            (few["case"], *whole["case"].head(1)),
+        )
+
+
+def _missed(case: pd.Series) -> str:
+    share = words.percent(case["missed_targets"] / (case["train_tokens"] - 1))
+    targets = words.number(case["train_tokens"] - 1)
+    return f"{words.number(case['missed_targets'])} of {targets} targets ({share})"
+
+
+# --- the test part --------------------------------------------------------------------------
+
+
+def tail_z(case: pd.Series) -> float:
+    """Return how many standard deviations the last block lies above the mean of all blocks."""
+    if not case["sd_unigram"] > 0:
+        return float("nan")
+    return float((case["tail_unigram"] - case["mean_unigram"]) / case["sd_unigram"])
+
+
+def test_part(position: pd.DataFrame) -> Iterator[Finding]:
+    """Say of each text whether the block at its end is like the other blocks."""
+    z = position.apply(tail_z, axis=1, result_type="reduce") if len(position) else None
+    if z is None:
+        return
+    known = position.assign(z=z, is_raw=position["raw"].eq(True))
+    known = known[known[["z", "rank_unigram", "n_blocks"]].notna().all(axis=1)]
+    known = known.sort_values("is_raw", kind="stable")
+    for corpus, forms in known.groupby("corpus", sort=False, dropna=False):
+        case = forms.iloc[0]
+        raw = forms[forms["is_raw"]].head(1) if not case["is_raw"] else forms.head(0)
+        yield Finding(
+            63,
+            "position",
+            "",
+            f"The test part at the end of {words.corpus(corpus)}{_how_unusual(case)}",
+            f"Token frequencies of the rest give it {words.loss(case['tail_unigram'])} nats/token; "
+            f"blocks of its size have {words.loss(case['mean_unigram'])} ± "
+            f"{words.loss(case['sd_unigram'])} (1\u00a0sd): {_place(case)}. "
+            f"{_consequence(case)}{''.join(_before(row) for _, row in raw.iterrows())} "
+            "The blocks overlap, so this describes the text; it is no test and has no p-value.",
+            (case["case"], *raw["case"]),
+        )
+
+
+def _is_unusual(case: pd.Series) -> bool:
+    return bool(abs(case["z"]) >= UNUSUAL_Z or case["rank_unigram"] in {1, case["n_blocks"]})
+
+
+def _how_unusual(case: pd.Series) -> str:
+    form = "" if not case["is_raw"] else ", uncleaned,"
+    if not _is_unusual(case):
+        return f"{form} is not unusual for it"
+    word = "harder" if case["z"] > 0 else "easier"
+    return f"{form} is {word} to predict than most of it"
+
+
+def _place(case: pd.Series) -> str:
+    n_blocks = words.number(case["n_blocks"])
+    rank = words.number(case["rank_unigram"])
+    return f"z = {words.signed(case['z'], 2)}, rank {rank} of {n_blocks} (1 is the hardest)"
+
+
+def _consequence(case: pd.Series) -> str:
+    if not _is_unusual(case):
+        return "A loss measured there may stand for the text, as far as token counts can tell."
+    word = "worse" if case["z"] > 0 else "better"
+    return f"A loss measured there alone looks {word} than one on the rest would."
+
+
+def _before(raw: pd.Series) -> str:
+    share = words.percent(raw["boilerplate_share_of_test"])
+    return f" Before cleaning: {_place(raw)}, with {share} of the test part boilerplate."
+
+
+# --- loading --------------------------------------------------------------------------------
+
+
+def rates(case: pd.Series) -> tuple[float, float, float]:
+    """Return tokens per second: of the median, of the slowest and of the fastest round."""
+    tokens = case["tokens_per_s"] * case["time_s"]
+    return case["tokens_per_s"], tokens / case["time_max_s"], tokens / case["time_min_s"]
+
+
+def ratio_of_rates(case: pd.Series, base: pd.Series) -> tuple[float, float, float]:
+    """Return how many times faster `case` is than `base`, and the extremes over the rounds."""
+    (middle, low, high), (base_middle, base_low, base_high) = rates(case), rates(base)
+    return middle / base_middle, low / base_high, high / base_low
+
+
+def loading_ratio(throughput: pd.DataFrame) -> Iterator[Finding]:
+    """Say how much faster whole batches are made than one sample at a time."""
+    timed = throughput[throughput["tokens_per_s"].gt(0) & throughput["source"].eq("memory")]
+    pairs = timed[timed["way"] == "gather"].merge(
+        timed[timed["way"] == "dataloader"], on="setting", suffixes=("", "_loader")
+    )
+    for setting in pairs["setting"].head(1):
+        same = timed[timed["setting"] == setting]
+        gather = same[same["way"] == "gather"].iloc[0]
+        loader = same[same["way"] == "dataloader"].iloc[0]
+        ratio, low, high = ratio_of_rates(gather, loader)
+        spread = f"{words.number(low)} to {words.number(high)}"
+        word, factor = ("faster", ratio) if ratio >= 1 else ("slower", 1 / ratio)
+        claim = f"were {words.number(factor)} times {word} than from torch's DataLoader"
+        if low <= 1 <= high:
+            claim = "took no clearly different time than from torch's DataLoader"
+        ends = "" if pd.isna(low + high) else f" The extremes over the rounds allow {spread}."
+        yield Finding(
+            45,
+            "throughput",
+            "",
+            f"Whole batches gathered at once {claim}",
+            f"{words.si(gather['tokens_per_s'], '')} against "
+            f"{words.si(loader['tokens_per_s'], '')} tokens/s.{ends} Two separate cases, timed one "
+            "after the other in one process without workers, so no interval is claimed. "
+            f"Conditions: {setting}.",
+            (gather["case"], loader["case"]),
+        )
