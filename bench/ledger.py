@@ -107,11 +107,14 @@ class Ledger:
 
     def _open_manifest(self, fingerprint: Manifest) -> Manifest:
         path = self.folder / RUN_NAME
+        manifest: Manifest
         self.resumed = path.exists()
-        if not self.resumed:
-            return {"schema_version": SCHEMA_VERSION, "fingerprint": fingerprint}
+        if not self.resumed:  # written before anything else: a run killed here is known again
+            manifest = {"schema_version": SCHEMA_VERSION, "fingerprint": fingerprint}
+            _write(path, json.dumps(manifest, indent=1) + "\n")
+            return manifest
         try:
-            manifest: Manifest = json.loads(path.read_text(encoding="utf-8"))
+            manifest = json.loads(path.read_text(encoding="utf-8"))
             old = manifest["fingerprint"]
         except (ValueError, KeyError, TypeError):
             message = f"{path} cannot be read: give a new folder with --results=DIR"

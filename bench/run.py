@@ -112,6 +112,7 @@ class Run:
             raise ValueError(f"suite {suite!r} is unknown: choose one of {', '.join(SUITES)}")
         self.threads = environment.set_threads()
         self.devices = choose_devices(devices)
+        corpora = tuple(dict.fromkeys(corpora))
         self.corpora = load_corpora(corpora)
         self._specs = dict(zip(self.corpora, corpora, strict=True))
         self.streams = {n: TokenStream.from_text(c.text) for n, c in self.corpora.items()}

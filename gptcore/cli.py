@@ -238,6 +238,8 @@ def main(argv: list[str] | None = None) -> int:
     warnings.showwarning = lambda message, *_rest, **_more: print(
         f"gptcore: warning: {message}", file=sys.stderr
     )
+    if sys.stdout is None:  # closed by the caller
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     try:
         found = COMMANDS[args.command].run(args)
         if args.json:
@@ -252,8 +254,9 @@ def main(argv: list[str] | None = None) -> int:
         text = " ".join(str(error).split())
         print(f"gptcore {args.command}: {text}", file=sys.stderr)
         return 2
-    except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "allocate" not in str(error):
+    except (MemoryError, OverflowError, RuntimeError) as error:
+        text = str(error).lower()  # torch has no type of its own for these
+        if isinstance(error, RuntimeError) and not ("allocate" in text or "overflow" in text):
             raise
         print(f"gptcore {args.command}: not enough memory: give smaller sizes", file=sys.stderr)
         return 2

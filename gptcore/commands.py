@@ -18,7 +18,7 @@ from gptcore.console import Progress
 from gptcore.corpora import CORPORA, Corpus, load_corpus
 from gptcore.samplers import SAMPLERS, Sampler, make_sampler
 from gptcore.splits import Split, make_split
-from gptcore.tokens import Ids, TokenStream, check_whole
+from gptcore.tokens import LARGEST, Ids, TokenStream, check_whole
 
 if TYPE_CHECKING:
     from gptcore.model import GPT
@@ -77,13 +77,14 @@ def draws_and_steps(args: argparse.Namespace, sampler: Sampler) -> tuple[int, in
     batch_size = check_whole("batch_size", args.batch_size)
     if args.epochs is None:
         steps = check_whole("steps", 501 if args.steps is None else args.steps)
-        return steps * batch_size, steps
+        return check_whole("draws, steps * batch_size,", steps * batch_size), steps
     targets = sampler.n_tokens - len(sampler.segments)
     per_epoch = sampler.draws_per_epoch or targets / sampler.targets_per_window
-    draws = round(args.epochs * per_epoch)
-    if draws < 1:
-        raise ValueError(f"--epochs is {args.epochs}: that is not one window; give a larger number")
-    return draws, math.ceil(draws / batch_size)
+    draws = args.epochs * per_epoch
+    if not 1 <= round(min(draws, LARGEST)) < LARGEST:
+        few_or_many = "not one window; give a larger" if draws < 1 else "too many; give a smaller"
+        raise ValueError(f"--epochs is {args.epochs}: that is {few_or_many} number")
+    return round(draws), math.ceil(round(draws) / batch_size)
 
 
 def _sampling(args: argparse.Namespace) -> Json:

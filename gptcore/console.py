@@ -83,9 +83,16 @@ COLUMNS = {
 }
 
 
+class _Pipe(Console):
+    """A console that leaves a closed pipe to `cli.main`; rich would exit with code 1."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 def show(found: dict[str, Any]) -> None:
     """Print a result for people: a text as it is, tables, names with values and expectations."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = _Pipe(highlight=False, soft_wrap=True)
     if "text" in found:
         console.print(found["text"], markup=False)
         return
@@ -96,7 +103,7 @@ def show(found: dict[str, Any]) -> None:
             table = Table(*columns.values(), box=None)
             for row in rows:
                 table.add_row(*(_format(row[c]) for c in columns))
-            Console(highlight=False).print(table)
+            _Pipe(highlight=False).print(table)
     findings, verdict = found.pop("findings", None), found.pop("verdict", None)
     width = max(map(len, found), default=0)
     for name, value in found.items():

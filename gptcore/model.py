@@ -21,9 +21,11 @@ from torch import Tensor, nn
 
 
 def check_int(name: str, value: object, minimum: int) -> None:
-    """Raise ValueError unless `value` is an int (no bool) of at least `minimum`."""
+    """Raise ValueError unless `value` is an int (no bool) in [minimum, 2^63), as torch has them."""
     if type(value) is not int or value < minimum:
         raise ValueError(f"{name} is {value!r}; it must be an integer of at least {minimum}")
+    if value >= 2**63:
+        raise ValueError(f"{name} is {value}; it must be less than 2^63")
 
 
 @dataclass(frozen=True)

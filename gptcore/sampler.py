@@ -17,6 +17,9 @@ from gptcore.windows import Lattice, Starts, check_segments
 # Part of the definition of the samplers without epochs: another size is another stream.
 CHUNK_DRAWS = 4096
 
+# SeedSequence((seed, number)) joins 32-bit words: beyond this, two pairs can be one stream.
+LARGEST_SEED = 2**32 - 1
+
 
 def whole_batches(n_blocks: int, batch_size: int, drop_last: bool) -> int:
     """Return `n_blocks`, or with `drop_last` what whole batches of them hold.
@@ -70,7 +73,7 @@ class Sampler(ABC):
         self.block_size = int(block_size)
         self.n_tokens = sum(map(len, self.segments))
         self.n_starts = self.n_tokens - len(self.segments) * self.block_size
-        self.seed = check_whole("seed", seed, at_least=0)
+        self.seed = check_whole("seed", seed, at_least=0, at_most=LARGEST_SEED)
         self.batch_size = check_whole("batch_size", batch_size)
         self.drop_last = bool(drop_last)
         self.corpus_sha256 = corpus_sha256

@@ -13,13 +13,16 @@ from gptcore import tokenizer
 
 Ids = npt.NDArray[np.int64]
 CHECKED_AT_ONCE = 2**24
+LARGEST = 2**53  # whole numbers up to here are exact as floats, which formulas turn them into
 
 
-def check_whole(name: str, value: SupportsIndex, *, at_least: int = 1) -> int:
+def check_whole(
+    name: str, value: SupportsIndex, *, at_least: int = 1, at_most: int = LARGEST
+) -> int:
     """Return `value` as an int.
 
     Raises:
-        ValueError: it is not a whole number (booleans are not), or less than `at_least`.
+        ValueError: it is not a whole number (booleans are not), or outside [at_least, at_most].
     """
     try:
         whole = None if isinstance(value, bool) else operator.index(value)
@@ -27,6 +30,8 @@ def check_whole(name: str, value: SupportsIndex, *, at_least: int = 1) -> int:
         whole = None
     if whole is None or whole < at_least:
         raise ValueError(f"{name} is {value!r}: give a whole number of at least {at_least}")
+    if whole > at_most:
+        raise ValueError(f"{name} is {value!r}: give a whole number of at most {at_most}")
     return whole
 
 
@@ -36,7 +41,7 @@ def check_ids(ids: Sequence[int] | npt.NDArray[Any], vocab_size: int) -> Ids:
     Raises:
         ValueError: they are not flat, empty, not integers, or outside [0, vocab_size).
     """
-    vocab_size = check_whole("vocab_size", vocab_size)
+    vocab_size = check_whole("vocab_size", vocab_size, at_most=2**63 - 1)
     array = np.asarray(ids)
     if array.ndim != 1 or array.size == 0:
         raise ValueError(f"token ids have shape {array.shape}: give a flat sequence, not empty")

@@ -15,6 +15,8 @@ from gptcore.tokens import check_whole
 
 Starts = npt.NDArray[np.int64]
 
+LONGEST_WINDOW = 2**24  # theory takes arrays of this length
+
 
 def count_starts(n_tokens: int, block_size: int) -> int:
     """Return M = N - T, the number of windows in one segment.
@@ -23,7 +25,7 @@ def count_starts(n_tokens: int, block_size: int) -> int:
         ValueError: N or T is not a positive whole number, or N <= T.
     """
     n_tokens = check_whole("n_tokens", n_tokens)
-    block_size = check_whole("block_size", block_size)
+    block_size = check_whole("block_size", block_size, at_most=LONGEST_WINDOW)
     if n_tokens <= block_size:
         raise ValueError(
             f"n_tokens is {n_tokens} and one window of block_size {block_size} needs "
@@ -43,7 +45,7 @@ def check_segments(
     """
     if (n_tokens is None) == (segments is None):
         raise ValueError("the text is not clear: give either n_tokens or segments")
-    block_size = check_whole("block_size", block_size)
+    block_size = check_whole("block_size", block_size, at_most=LONGEST_WINDOW)
     if n_tokens is not None:
         return (Segment(0, count_starts(n_tokens, block_size) + block_size),)
     found = tuple(segments or ())

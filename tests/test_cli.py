@@ -147,6 +147,18 @@ def test_resume_with_other_settings_is_refused_by_name(gptcore, book, tmp_path):
         (("plan", "--tokens", "1000", "--seed", "-1"), "seed is -1"),
         (("plan", "--tokens", "1000", "--sampler", "best"), "random_replacement"),
         (("plan", "--tokens", "1000", "--sampler", "sequential", "--drop-last"), "batch"),
+        (("plan", "--tokens", "9" * 26), "at most"),
+        (("plan", "--tokens", str(2**62), "--all"), "at most"),
+        (
+            ("plan", "--tokens", "1000", "--block-size", "10", "--steps", "9" * 20, "--all"),
+            "steps is 9",
+        ),
+        (("plan", "--tokens", "1000", "--epochs", "1e308"), "too many"),
+        (("plan", "--tokens", "1000000000000", "--block-size", "1000000000"), "at most"),
+        (("plan", "--tokens", "1000", "--seed", str(2**32)), "at most"),
+        (("coverage", "--steps", str(2**50)), "draws"),
+        (("train", "--out", "{tmp}/run", "--n-embd", "9" * 23, "--n-head", "1"), "2^63"),
+        (("train", "--out", "{tmp}/run", "--n-embd", str(2**62), "--n-head", "1"), "memory"),
         (("coverage", "--train-fraction", "nan"), "not a finite number"),
         (("coverage", "--train-fraction", "1"), "between 0 and 1"),
         (("coverage", "--embargo", "999999"), "embargo"),
@@ -196,11 +208,14 @@ def test_text_output_shows_numbers_and_expectations(gptcore, book):
 
 
 def test_closed_pipe_is_no_error():
-    process = subprocess.run(
-        f"{sys.executable} -m gptcore plan --tokens 100000 | true",
-        shell=True, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert process.stderr == ""
+    for options in ("--all", "--json", "--json >&-"):
+        process = subprocess.run(
+            ["bash", "-c", f"set -o pipefail; {sys.executable} -m gptcore plan --tokens 9000 "
+             f"--block-size 64 {options} | true"],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert process.stderr == ""
+        assert process.returncode == 0
 
 
 def test_plan_of_all_samplers_has_each_with_the_same_keys(gptcore):

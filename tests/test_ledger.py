@@ -82,10 +82,16 @@ def test_damaged_manifest_is_refused(tmp_path, text):
         opened(tmp_path)
 
 
-def test_folder_made_by_a_run_killed_at_once_is_taken(tmp_path):
+def test_run_killed_before_its_speed_was_kept_goes_on(tmp_path):
+    Ledger(tmp_path, PRINT).close()
+    assert (tmp_path / "records.jsonl").exists()
+    with Ledger(tmp_path, PRINT) as ledger:
+        assert ledger.resumed
+        assert "speed" not in ledger.manifest
+
+
+def test_folder_with_nothing_but_a_lock_is_taken(tmp_path):
     (tmp_path / ".lock").write_text("")
-    (tmp_path / "records.jsonl").write_text("")
-    (tmp_path / "records.jsonl").unlink()
     opened(tmp_path).close()
 
 
