@@ -47,9 +47,9 @@ class Audit:
         replayed_draws: draws in a run that the same rank made before, longer than chance explains;
             within one epoch, where epochs return to the same windows.
         rank_overlap: windows shown by two ranks or more in one epoch, summed over epochs.
-        expected: what as many independent draws would show, not counting replays and what ranks
-            share: `missed_targets` and `repeated_windows` with their `sd_…`, each None where theory
-            has no value; None for passes over fixed windows.
+        expected: what as many independent draws would show, not counting replays, identical epochs
+            and what ranks share: `missed_targets` and `repeated_windows` with their `sd_…`, each
+            None where theory has no value; None for passes over fixed windows.
         findings: what deserves attention, faults first.
     """
 
@@ -185,13 +185,13 @@ def audit_draws(
     replayed, replay = _find_replays(
         log, windows, stream, group=stream if returning else rank, is_epoch=is_epoch
     )
-    new = ~replayed
+    identical = count.find_identical_epochs(window, epoch, rank)
+    new = ~replayed & ~np.isin(epoch, [later for later, _ in identical])
     passes = count.are_passes(
         log.start[new], window[new], _dense(stream[new], 0), n_starts, block_size
     )
     shown = count.count_missed(windows, log.n_tokens)
     overlap, shared = count.find_rank_overlap(window, epoch, rank)
-    identical = count.find_identical_epochs(window, epoch, rank)
     twice = count.count_shown_twice(log, epoch)
     fixed = count.are_fixed(windows, n_starts)
     once = new & ~shared
@@ -204,6 +204,8 @@ def audit_draws(
         *judge.judge_identical(identical, log.start, stream),
         *judge.judge_replays(log, windows, replayed, replay),
     ]
+    if passes and not is_epoch:
+        found.append(judge.unknown_epochs(len(log)))
     if passes and is_epoch:
         found += judge.judge_twice(log, windows, epoch, twice, once=once)
     found += judge.judge_ranks(
@@ -249,6 +251,11 @@ def _find_epochs(
         for draws in ranks:
             epoch[draws] = np.arange(len(draws)) // each
         return epoch, "epoch_draws"
+    ordered = [count.cut_ordered(window[draws]) for draws in ranks]
+    cuts = [cut for cut in ordered if cut is not None]
+    if len(cuts) == len(ranks):
+        epoch[np.concatenate(ranks)] = np.concatenate(cuts)
+        return epoch, "passes"
     found = []
     for streams in (ranks, [np.arange(len(log))]):
         sizes = [count.find_pass(window[draws]) for draws in streams]
@@ -261,7 +268,22 @@ def _find_epochs(
     if not found:
         return epoch, "unknown"
     # Ranks may keep their shard or be dealt a new one each epoch: passes of one, or of all.
-    return min(found, key=lambda cut: count.find_rank_overlap(window, cut, rank)[0]), "passes"
+    cut = min(found, key=lambda cut: count.find_rank_overlap(window, cut, rank)[0])
+    if int(cut.max()) and not _is_first_pass(log, rank, cut == 0):
+        return epoch * 0, "unknown"
+    return cut, "passes"
+
+
+def _is_first_pass(log: DrawLog, rank: Whole, first: Mask) -> bool:
+    """Return whether the first epoch passes over the text: random draws may repeat none by chance.
+
+    They return, all of them, where a restart makes them again.
+    """
+    windows, block_size = count.find_windows(log), int(log.length.max())
+    n_starts = log.n_tokens - block_size
+    return count.are_blocks(windows, n_starts) or count.are_passes(
+        log.start[first], windows.of_draw[first], _dense(rank[first], 0), n_starts, block_size
+    )
 
 
 def _find_replays(

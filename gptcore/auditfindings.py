@@ -24,8 +24,8 @@ class Finding:
     """Something that a log shows.
 
     Attributes:
-        kind: a count of `audit.Audit`, or "unmatched_rows", "ambiguous_rows", "wrong_targets",
-            "masked_targets".
+        kind: a count of `audit.Audit`, or "unknown_epochs", "unmatched_rows", "ambiguous_rows",
+            "wrong_targets", "masked_targets".
         count: how many.
         example: one of them, in words.
         explanation: what it means, and what to do.
@@ -249,6 +249,18 @@ def judge_ranks(
     else:
         reason = "Ranks show the same windows in one epoch: each window should belong to one rank."
     return [Finding("rank_overlap", count, example, reason)]
+
+
+def unknown_epochs(draws: int) -> Finding:
+    """Return the finding of passes that do not show where an epoch ends."""
+    return Finding(
+        "unknown_epochs",
+        draws,
+        "the log is longer than the text and counts as one epoch",
+        "Epochs could not be told apart, so nothing is said of them: give --epoch-draws or a "
+        "column epoch.",
+        "note",
+    )
 
 
 def unmatched_rows(count: int, example: int) -> Finding:

@@ -18,8 +18,10 @@ Mask = npt.NDArray[np.bool_]
 
 # A repeated run counts as a replay if chance makes fewer than this many in the whole log.
 CHANCE_REPLAYS = 1e-3
-# Standard deviations from independent draws at which a log is taken for passes over the text.
-PASSES_Z = 3.0
+# Standard deviations from independent draws at which a log is taken for passes over the text; the
+# second where all starts ascend, or not half of the expected repeats are there, as in short logs.
+PASSES_Z = 4.5
+CLEAR_PASSES_Z = 3.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -228,19 +230,22 @@ def ascent_z(start: Whole, group: Whole) -> float:
     Equal neighbours count as half; K values in random order have (K - 1)/2 ascents on average,
     with variance (K + 1)/12.
     """
-    order = np.argsort(group, kind="stable")
-    start, group = start[order], group[order]
-    steps = np.sign(np.diff(start))[group[1:] == group[:-1]]
     sizes = np.bincount(group)
     variance = float((sizes[sizes > 1] + 1).sum()) / 12
-    return float(steps.sum()) / 2 / math.sqrt(variance) if variance else 0.0
+    return float(np.sign(_steps(start, group)).sum()) / 2 / math.sqrt(variance) if variance else 0.0
 
 
 def ascend(start: Whole, group: Whole) -> bool:
     """Return whether more than three of four neighbours in a group do not descend."""
-    order = np.argsort(group, kind="stable")
-    steps = np.diff(start[order])[np.diff(group[order]) == 0]
+    steps = _steps(start, group)
     return bool(4 * int((steps >= 0).sum()) > 3 * len(steps))
+
+
+def _steps(start: Whole, group: Whole) -> Whole:
+    """Return from each start to the next of its group, group by group."""
+    order = np.argsort(group, kind="stable")
+    steps: Whole = np.diff(start[order])[np.diff(group[order]) == 0]
+    return steps
 
 
 def count_grid(windows: Windows, n_starts: int) -> tuple[int, int]:
@@ -255,6 +260,17 @@ def are_fixed(windows: Windows, n_starts: int) -> bool:
     between = windows.start[1:] - (windows.start + windows.length)[:-1]
     overlapping = int(np.count_nonzero(between < 0))
     return count_grid(windows, n_starts)[1] > 1 or 20 * overlapping <= len(windows)
+
+
+def are_blocks(windows: Windows, n_starts: int) -> bool:
+    """Return whether windows are fixed and not only few: on a grid, or close to the next one.
+
+    Random windows that hardly overlap are far apart.
+    """
+    between = windows.start[1:] - (windows.start + windows.length)[:-1]
+    close = int(np.count_nonzero(between < windows.length.max()))
+    on_grid = count_grid(windows, n_starts)[1] > 1
+    return on_grid or (are_fixed(windows, n_starts) and 2 * close > len(between))
 
 
 def nearby_overlap_z(start: Whole, stream: Whole, n_starts: int, block_size: int) -> float:
@@ -286,14 +302,16 @@ def are_passes(start: Whole, window: Whole, stream: Whole, n_starts: int, block_
     They do if they ascend, if draws soon after each other overlap less than independent ones, or if
     fewer windows repeat than independent draws from the grid would.
     """
-    if ascent_z(start, stream) > PASSES_Z:
+    descents = np.count_nonzero(_steps(start, stream) < 0)
+    if ascent_z(start, stream) > (PASSES_Z if descents else CLEAR_PASSES_Z):
         return True
     if nearby_overlap_z(start, stream, n_starts, block_size) > PASSES_Z:
         return True
     mean, variance = expect_repeats(np.bincount(stream), count_places(start, stream, n_starts))
     spread = float(variance.sum())
-    fewer = float(mean.sum()) - int(count_repeats(window, stream).sum())
-    return spread > 0 and fewer > PASSES_Z * math.sqrt(spread)
+    expected, repeats = float(mean.sum()), int(count_repeats(window, stream).sum())
+    beyond = CLEAR_PASSES_Z if 2 * repeats < expected else PASSES_Z
+    return spread > 0 and expected - repeats > beyond * math.sqrt(spread)
 
 
 def find_pass(window: Whole) -> int | None:
@@ -327,6 +345,31 @@ def find_pass(window: Whole) -> int | None:
                 returns = 2 * int(np.isin(rest, window[:size]).sum()) > len(rest)
                 return size if returns else None
     return None
+
+
+def cut_ordered(window: Whole) -> Whole | None:
+    """Return the epoch of each draw where a stream reads its windows in order, several times over.
+
+    An epoch begins where the first window follows the last one. Any other step back is a restart
+    inside an epoch, and a leap over half of the windows or more one that goes back into the epoch
+    before. None if the stream is not in order, has one epoch, or leaves out a window in an epoch
+    before the last.
+
+    Args:
+        window: int64 of shape (K,), indices of windows.
+    """
+    distinct, place = np.unique(window, return_inverse=True)
+    steps = np.diff(place)
+    begins = (place[1:] == 0) & (place[:-1] == len(distinct) - 1) & (steps < 0)
+    leaps = (steps > 1) & (2 * steps >= len(distinct))
+    regular = int(np.count_nonzero(begins | (steps == 1)))
+    if not begins.any() or ((steps >= 0) & (steps != 1) & ~leaps).any():
+        return None
+    epoch = np.concatenate([[0], np.cumsum(begins.astype(np.int64) - leaps)])
+    if int(epoch.min()) < 0 or 4 * regular <= 3 * len(steps):
+        return None
+    shown = np.unique(epoch * len(distinct) + place) // len(distinct)
+    return epoch if (np.bincount(shown)[:-1] == len(distinct)).all() else None
 
 
 def _is_restarted(window: Whole, first: int, earlier: int, distinct: int) -> bool:

@@ -224,6 +224,10 @@ def _json_rows(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
             row = json.loads(source)
         except ValueError:
             raise ValueError(f"line {line} is not JSON: is it cut off?") from None
+        except RecursionError:
+            raise ValueError(
+                f'line {line} is nested too deep: give {{"start": …, "length": …}}'
+            ) from None
         if not isinstance(row, dict):
             raise ValueError(f'line {line} is no JSON object: give {{"start": …, "length": …}}')
         if not row.keys() <= _KNOWN:

@@ -81,6 +81,13 @@ def test_bad_log_is_refused_in_one_line(tmp_path, content, message):
     assert "\n" not in str(caught.value)
 
 
+def test_json_nested_too_deep_is_refused_by_its_line(tmp_path):
+    content = '{"start":0,"length":4}\n{"start":' + "[" * 100_000
+    with pytest.raises(ValueError, match="line 2 is n") as caught:
+        read_log(write(tmp_path, content), n_tokens=20)
+    assert "\n" not in str(caught.value)
+
+
 def test_missing_length_is_refused_without_a_block_size(tmp_path):
     with pytest.raises(ValueError, match="line 1 has no length among start"):
         read_log(write(tmp_path, "start,size\n0,4\n"), n_tokens=20)
