@@ -55,6 +55,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         return
     reporter = config.pluginmanager.getplugin("terminalreporter")
     reporter.write_line("reading the texts, measuring what this machine can do: a few seconds")
+    reporter.flush()
     from bench.run import Run  # torch and the corpora are loaded only to measure
 
     try:

@@ -148,6 +148,7 @@ class Progress:
             )
         for warning in run.ledger.warnings:
             line(f"warning: {warning}", yellow=True)
+        self._reporter.flush()
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         """Show the case that starts, and how long the rest should take at the speed so far."""
@@ -160,6 +161,7 @@ class Progress:
             f"{clock(time.perf_counter() - self._started):>5} gone, "
             f"{clock(self._to_go_s * rate):>5} to go · {nodeid.rpartition('/')[2]}"
         )
+        self._reporter.flush()  # at once through a pipe, too: this line is news
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take the case off the list; say so when it failed."""

@@ -174,13 +174,12 @@ Case = ModelCase | CoverageCase | LedgerCase | PositionCase | LoadingCase | Trai
 
 @dataclass(frozen=True)
 class ModelShape:
-    """A model at one batch shape, what each kind of work costs in fp32, and where that is all."""
+    """A model at one batch shape, and what each kind of work on it costs in fp32."""
 
     model: str
     batch_size: int
     block_size: int
     cost_s: dict[str, float]
-    fp32_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -237,7 +236,6 @@ MODELS = (
     ModelShape("model5", 4, 256, {"step": 45.0, "forward": 16.0, "forward_loss": 18.0}),
     ModelShape("model4", 16, 256, {"step": 20.0, "forward": 6.0}),
     ModelShape("model5", 1, 256, {"step": 15.0, "forward": 5.0}),
-    ModelShape("model5", 16, 256, {"forward": 45.0}, fp32_only=True),
 )
 
 SUITES: dict[str, Suite] = {
@@ -262,7 +260,7 @@ SUITES: dict[str, Suite] = {
     ),
     "standard": Suite(
         models=MODELS,
-        model_budget_s=280,
+        model_budget_s=220,
         round_budget_s=6.0,
         epochs=(0.5, 1, 2, 4, 14.4),
         train={},
@@ -273,7 +271,7 @@ SUITES: dict[str, Suite] = {
         models=(
             *MODELS,
             ModelShape("gpt2", 1, 1024, {"step": 60.0, "forward": 20.0}),
-            ModelShape("model5", 16, 256, {"step": 250.0}),
+            ModelShape("model5", 16, 256, {"step": 250.0, "forward": 45.0}),
         ),
         model_budget_s=3_600,
         round_budget_s=20.0,
@@ -346,7 +344,6 @@ class Plan:
             for device, precisions in self.devices.items()
             for work, cost_s in shape.cost_s.items()
             for precision in precisions
-            if precision == "fp32" or not shape.fp32_only
         ]
 
     def models(self) -> list[ModelCase]:
