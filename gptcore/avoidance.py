@@ -149,7 +149,7 @@ class EvenlySpread(Law):
 
     def log_apart(self, width: int) -> float:
         """Not known: disjoint arcs are not avoided alike."""
-        raise NotImplementedError(f"no joint law for {width} and {width} starts apart")
+        raise ValueError(f"no joint law is known for two runs of {width} starts of even draws")
 
 
 def golden_gaps(draws: int) -> list[tuple[int, int]]:

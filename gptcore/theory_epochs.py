@@ -5,6 +5,7 @@ Legend as in `theory_lattice`: N tokens, windows of T inputs, M starts in all se
 is its number among all M starts.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -173,7 +174,7 @@ class Targets(NamedTuple):
     interior: npt.NDArray[np.bool_]
 
 
-class RankTheory:
+class RankTheory(ABC):
     """What the phase and the strata share: items by the ranks that show them, folded by period."""
 
     def __init__(self, sampler: Sampler) -> None:
@@ -193,13 +194,13 @@ class RankTheory:
         """Return 0: every start may be drawn."""
         return 0
 
+    @abstractmethod
     def unseen(self, items: Targets, draws: int) -> Floats:
         """Return the probability that no draw shows an item."""
-        raise NotImplementedError
 
+    @abstractmethod
     def fold(self, first: int, number: int, count: int) -> list[tuple[Whole, Whole]]:
         """Return ranks and weights for the runs of `count` ranks from first, first + 1, …."""
-        raise NotImplementedError
 
     def _items(self, width: int) -> Targets:
         if width not in self._kept:
