@@ -20,6 +20,14 @@ MODEL = ModelConfig(vocab_size=17, block_size=8, n_layer=1, n_head=2, n_embd=16,
 CONFIG = TrainConfig(steps=10, batch_size=4, block_size=8, learning_rate=1e-2, warmup_steps=2)
 
 
+@pytest.fixture(autouse=True)
+def _python_handles_ctrl_c():
+    """A background job starts with SIGINT ignored; Python then leaves it so."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def batch_at(step: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Return windows of a text that counts up, so that there is something to learn."""
     starts = torch.randint(17, (4, 1), generator=torch.Generator().manual_seed(step))
