@@ -42,7 +42,7 @@ def utc_now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
-def training_tokens_per_s(enough: float, budget_s: float = 6.0) -> float:
+def training_tokens_per_s(enough: float, budget_s: float) -> float:
     """Return the training speed of a small GPT on the CPU: the best step decides.
 
     Other load on the machine only makes a step slower, so the probe goes on until it has seen
@@ -125,7 +125,8 @@ class Run:
         point_latest(folder)
         speed = self.ledger.manifest.get("speed")
         if speed is None:
-            speed = training_tokens_per_s(REFERENCE_TOKENS_PER_S) / REFERENCE_TOKENS_PER_S
+            speed = training_tokens_per_s(REFERENCE_TOKENS_PER_S, 6 * SUITES[suite].ceiling_s)
+            speed /= REFERENCE_TOKENS_PER_S
             self.ledger.keep(speed=speed, created_at=utc_now())
         self.plan = Plan(suite, self.devices, tuple(self.corpora), speed)
         self.environment = f"{utc_now()}-{os.getpid()}"

@@ -59,8 +59,9 @@ def cases(folder, record="case"):
     return [r["case"] for r in map(json.loads, lines) if r["record"] == record]
 
 
-def planned(*modules):
-    plan = Plan("smoke", {"cpu": ("fp32", "bf16")}, ("python-docs",))
+def planned(folder, *modules):
+    speed = json.loads((folder / "run.json").read_text())["speed"]
+    plan = Plan("smoke", {"cpu": ("fp32", "bf16")}, ("python-docs",), speed)
     return [
         f"{test}[{case.id}]"
         for test, make in CASES.items()
@@ -96,7 +97,7 @@ def test_killed_run_resumes_with_no_case_lost_and_none_doubled(start, run, tmp_p
     assert f"{len(finished)} skipped" in output
     after = cases(folder)
     assert after[: len(finished)] == finished
-    assert sorted(after) == sorted(planned("bench_coverage", "bench_convergence"))
+    assert sorted(after) == sorted(planned(folder, "bench_coverage", "bench_convergence"))
     skips = cases(folder, "skip")
     assert len(skips) == len(set(skips))
 
