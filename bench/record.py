@@ -15,8 +15,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-SCHEMA_VERSION = 1
-HISTORY = {1: "first version"}
+SCHEMA_VERSION = 2
+HISTORY = {
+    1: "first version",
+    2: "cases carry `facts` (stability, load); memory, fresh processes, pairs, top operators",
+}
 
 LEDGER_NAME = "records.jsonl"
 RUN_NAME = "run.json"
@@ -25,6 +28,8 @@ LATEST_NAME = "latest"
 
 Record = dict[str, Any]
 INF = math.inf
+PHASES = ("data", "transfer", "forward", "loss", "backward", "optimizer")
+"""The phases of a training step, in order; "transfer" to the device exists on accelerators."""
 
 
 @dataclass(frozen=True)
@@ -81,15 +86,49 @@ METRICS: dict[str, Key] = {
     "warmup_rounds": _count("calls made before timing, until the time was steady"),
     "warmup_s": _seconds("time spent on them"),
     "data_s": _seconds("assembling the batch, median over rounds"),
+    "transfer_s": _seconds("copying the batch to the device, median over rounds"),
     "forward_s": _seconds("forward pass inside one real step, median over rounds"),
     "loss_s": _seconds("cross-entropy inside one real step, median over rounds"),
     "backward_s": _seconds("backward pass inside one real step, median over rounds"),
     "optimizer_s": _seconds("clipping and update inside one real step, median over rounds"),
+    "time_low_s": _seconds("lower end of the 95 % interval of time_s; null below 6 rounds"),
+    "time_high_s": _seconds("upper end of that interval"),
+    "time_p95_s": _seconds("95 % quantile over rounds; null below 59 rounds"),
+    "device_time_s": _seconds("time between two events on the device, median; null on a CPU"),
+    "process_time_s": _seconds("median over processes of their median time, this one included"),
+    "processes": _count("processes that the case was timed in, this one included"),
+    "compile_s": _seconds("first call less a later one, where the model is compiled"),
+    "reference_s": _seconds("a fixed matrix product, timed just before and after the case"),
     "tokens_per_s": Key("tokens/s", "tokens of the batch over time_s"),
     "flops": Key("FLOP", "matrix-multiplication FLOPs of one call, by formula"),
+    "flops_counted": Key("FLOP", "the same, counted by torch's FlopCounterMode"),
     "flops_per_s": Key("FLOP/s", "flops over time_s"),
     "mfu": Key("fraction", "flops_per_s over this machine's measured GEMM peak, same precision"),
+    "mfu_datasheet": Key("fraction", "flops_per_s over the datasheet's dense peak, if known"),
+    "bytes_moved": Key("B", "least memory traffic of one call, by formula"),
+    "intensity": Key("FLOP/B", "flops over bytes_moved"),
+    "attainable_flops_per_s": Key("FLOP/s", "roofline: least of GEMM peak, intensity x bandwidth"),
     "n_params": _count("parameters of the model, tied weights once"),
+    # memory, in a fresh process on a CPU, from the allocator on an accelerator
+    "base_bytes": Key("B", "held before the call: model, optimizer, program", whole=True),
+    "peak_bytes": Key("B", "peak of one call over base_bytes", whole=True),
+    **{
+        f"{phase}_peak_bytes": Key("B", f"peak over base_bytes during {phase}", whole=True)
+        for phase in PHASES
+    },
+    # interleaved pairs
+    "pairs": _count("interleaved pairs timed"),
+    "ratio": Key("ratio", "time of b over time of a"),
+    "ratio_low": Key("ratio", "lower end of its 95 % bootstrap interval"),
+    "ratio_high": Key("ratio", "upper end of that interval"),
+    "margin_ratio": Key("ratio", "relative difference below which two times count as the same"),
+    "trials": _count("comparisons of one thing with itself"),
+    "false_alarms": _count("of these, called slower or faster"),
+    "false_alarm_rate": _share("false_alarms over trials"),
+    "false_alarm_high": _share("upper end of its exact 95 % interval (Clopper-Pearson)"),
+    "a_time_s": _seconds("time of a, median over pairs"),
+    "b_time_s": _seconds("time of b, median over pairs"),
+    "missed_cover": _count("of the trials, intervals that leave out 1"),
     # the machine's ceilings (environment)
     "gemm_fp32_flops_per_s": Key("FLOP/s", "best fp32 matrix product at the model's shapes"),
     "gemm_bf16_flops_per_s": Key("FLOP/s", "best bf16 matrix product at the model's shapes"),
@@ -158,7 +197,8 @@ METRICS: dict[str, Key] = {
 }
 
 SAMPLES = {
-    "time_s", "data_s", "forward_s", "loss_s", "backward_s", "optimizer_s", "difference",
+    "time_s", "data_s", "transfer_s", "forward_s", "loss_s", "backward_s", "optimizer_s",
+    "device_time_s", "process_time_s", "reference_s", "a_time_s", "b_time_s", "difference",
 }  # fmt: skip
 
 SERIES: dict[str, tuple[str, ...]] = {
@@ -171,6 +211,8 @@ SERIES: dict[str, tuple[str, ...]] = {
     ),
     "position_profile": ("start", "stop", "unigram", "bigram", "js", "unseen"),
     "coverage_curve": ("step", "epochs", "covered", "expected"),
+    "top_operators": ("operator", "calls", "self_time_s", "share"),
+    "trials": ("trial", "ratio", "ratio_low", "ratio_high"),
 }  # fmt: skip
 
 # Every key of a record with the types allowed for its value.
@@ -276,10 +318,11 @@ def upgrade(record: Record) -> Record:
         ValueError: the version is unknown here.
     """
     version = record.get("schema_version")
-    if version != SCHEMA_VERSION:
+    if type(version) is not int or version not in HISTORY:
         known = ", ".join(map(str, HISTORY))
         raise ValueError(f"schema version {version!r} is unknown here (known: {known}): update")
-    return record
+    # Version 2 only added names: a record of version 1 keeps its meaning.
+    return record | {"schema_version": SCHEMA_VERSION}
 
 
 def dumps(record: Record) -> str:

@@ -113,6 +113,25 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(p) for p in result]
 
 
+def verdict(ratio: float, low: float, high: float, *, margin: float) -> str:
+    """Say what a ratio of times new / base with its interval means, given a margin.
+
+    Args:
+        ratio: the estimate.
+        low: lower end of its interval.
+        high: its upper end.
+        margin: relative difference that counts as none, as in 0.03.
+
+    Returns:
+        "slower", "faster", "same" (the whole interval lies within the margin) or "ambiguous".
+    """
+    if low > 1 and ratio > 1 + margin:
+        return "slower"
+    if high < 1 and ratio < 1 / (1 + margin):
+        return "faster"
+    return "same" if 1 / (1 + margin) <= low <= high <= 1 + margin else "ambiguous"
+
+
 def mean_interval(
     losses: npt.NDArray[np.floating], *, block_len: int, seed: int = 0
 ) -> tuple[float, float] | None:
