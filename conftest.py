@@ -44,6 +44,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """With --benchmark-only, --trace writes profiles (see README) and does not start pdb."""
+    if _measures(config) and config.option.trace:
+        config.pluginmanager.unregister(name="pdbtrace")
+
+
 def _measures(config: pytest.Config) -> bool:
     return config.option.benchmark_only and not config.option.collectonly
 
@@ -64,16 +71,17 @@ def pytest_sessionstart(session: pytest.Session) -> None:
             config.option.corpus or ("python-docs",),
             config.option.devices,
             config.option.results,
+            trace=config.option.trace,
         )
     except ValueError as error:
         pytest.exit(str(error), returncode=2)
 
 
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Close the ledger; each finished case is on disk already."""
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Close the run; each finished case is on disk already."""
     run = session.config.stash.get(RUN, None)
     if run:
-        run.ledger.close()
+        run.close(whole=exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED))
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -16,8 +16,9 @@ import pytest
 import torch
 
 from bench.experiments import CompareCase, TrainCase
+from bench.measure import Result
 from bench.record import Record
-from bench.run import Result, Run
+from bench.run import Run
 from gptcore.batches import batch
 from gptcore.coverage import measure_coverage
 from gptcore.evaluation import Evaluation, evaluate
@@ -41,8 +42,8 @@ class Experiment:
     """One training run: the data, the model and the schedule of a case."""
 
     def __init__(self, case: TrainCase, run: Run, device: torch.device) -> None:
-        ids = run.streams[case.corpus].ids[: case.n_tokens]
-        self.stream = TokenStream(ids, run.streams[case.corpus].vocab_size)
+        ids = run.stream(case.corpus).ids[: case.n_tokens]
+        self.stream = TokenStream(ids, run.stream(case.corpus).vocab_size)
         self.vocabulary = None
         if case.compact:
             self.stream, self.vocabulary = self.stream.compact()

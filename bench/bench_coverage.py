@@ -16,8 +16,8 @@ import pytest
 import torch
 
 from bench.experiments import CoverageCase, LedgerCase
-from bench.measure import Mark, Measure
-from bench.run import Result, Run
+from bench.inputs import Inputs
+from bench.measure import Mark, Measure, Result, Work
 from gptcore.coverage import (
     Coverage,
     coverage_curve,
@@ -70,8 +70,8 @@ def _curve(sampler: Sampler, draws: int) -> list[dict[str, float | None]]:
 
 
 @pytest.mark.benchmark(group="coverage")
-def test_coverage(benchmark: Any, result: Result, run: Run, case: CoverageCase) -> None:
-    n_tokens = len(run.streams[case.corpus])
+def test_coverage(benchmark: Any, result: Result, run: Inputs, case: CoverageCase) -> None:
+    n_tokens = len(run.stream(case.corpus))
     split = tail_split(n_tokens, block_size=case.block_size)
     (train,), (test,) = split.train, split.test
     blocks = (len(train) - 1) // case.block_size
@@ -112,7 +112,8 @@ def test_coverage(benchmark: Any, result: Result, run: Run, case: CoverageCase) 
 
 
 @pytest.mark.benchmark(group="throughput")
-def test_ledger(measure: Measure, benchmark: Any, case: LedgerCase) -> None:  # noqa: ARG001
+@pytest.mark.usefixtures("benchmark")
+def test_ledger(measure: Measure, result: Result, case: LedgerCase) -> None:
     sampler = make_sampler("random_replacement", n_tokens=case.n_tokens, block_size=case.block_size)
 
     def pieces() -> Iterator[Any]:
@@ -123,5 +124,5 @@ def test_ledger(measure: Measure, benchmark: Any, case: LedgerCase) -> None:  # 
         found = measure_coverage(pieces(), n_tokens=case.n_tokens, block_size=case.block_size)
         assert found.draws == case.draws
 
-    measure.result.metrics |= {"ledger_tokens": case.n_tokens, "draws": case.draws}
-    measure(count, device=torch.device("cpu"), tokens=case.draws * case.block_size, budget_s=3)
+    result.metrics |= {"ledger_tokens": case.n_tokens, "draws": case.draws}
+    measure(Work(count, torch.device("cpu"), case.draws * case.block_size, budget_s=3))

@@ -3,14 +3,18 @@
 Work unit: one batch of batch_size x block_size tokens at random starts, as int64 inputs and targets
 in memory. "gather" is one vectorised indexing of all windows, from an array in memory or a file of
 uint16 or uint32 mapped into it (read once before, so from the page cache); "dataloader" is torch's
-DataLoader over the same windows, one sample at a time, in this process. The three run one after the
-other in one session. Not measured: worker processes, cold disks, copies to an accelerator.
+DataLoader over the same windows, one sample at a time, in this process; "workers" is the same
+loader with two worker processes, which are kept over the rounds: what their start costs stands
+beside the time. One runs after the other in one session: for ratios, `python -m bench pair`. No
+model runs. Not measured: cold disks, copies to an accelerator.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,8 +22,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from bench.experiments import LoadingCase
-from bench.measure import Mark, Measure
-from bench.run import Run
+from bench.inputs import Inputs
+from bench.measure import Mark, Measure, Result, Work
 from gptcore.batches import Stream, batch
 from gptcore.loaders import StartDataset, StartSampler
 from gptcore.sampler import Sampler
@@ -27,12 +31,15 @@ from gptcore.samplers import make_sampler
 from gptcore.tokens import TokenStream
 
 BATCHES = 50
+WORKERS = 2
 
 
 @pytest.mark.benchmark(group="throughput")
 @pytest.mark.usefixtures("benchmark")
-def test_load(measure: Measure, run: Run, case: LoadingCase, tmp_path: Path) -> None:
-    stream = run.streams[case.corpus]
+def test_load(
+    measure: Measure, result: Result, run: Inputs, case: LoadingCase, tmp_path: Path
+) -> None:
+    stream = run.stream(case.corpus)
     if case.source == "mapped":
         stream.save(tmp_path / "ids.npy")
         stream = TokenStream.open(tmp_path / "ids.npy", stream.vocab_size)
@@ -45,21 +52,36 @@ def test_load(measure: Measure, run: Run, case: LoadingCase, tmp_path: Path) -> 
         for step in range(BATCHES):
             batch(ids, sampler, step, case.batch_size)
 
-    def iterate(_mark: Mark) -> None:
-        starts = StartSampler(sampler, BATCHES * case.batch_size)
-        assert isinstance(ids, Tensor)
-        dataset = StartDataset(ids, case.block_size)
-        for _ in DataLoader(dataset, sampler=starts, batch_size=case.batch_size):
-            pass
-
     _check_same(case, sampler, ids)
-    ways: dict[str, Callable[[Mark], None]] = {"gather": gather, "dataloader": iterate}
-    measure.result.metrics["bytes_per_token"] = stream.ids.itemsize
-    measure(
-        ways[case.way],
-        device=torch.device("cpu"),
-        tokens=BATCHES * case.batch_size * case.block_size,
-        budget_s=1.5,
+    call: Callable[[Mark], None] = gather
+    if case.way != "gather":
+        loader = _loader(case, sampler, ids)
+        if case.way == "workers":
+            start_ns = time.perf_counter_ns()
+            next(iter(loader))
+            result.metrics["worker_start_s"] = (time.perf_counter_ns() - start_ns) / 1e9
+
+        def call(_mark: Mark) -> None:
+            assert sum(1 for _ in loader) == BATCHES
+
+    result.metrics["bytes_per_token"] = stream.ids.itemsize
+    tokens = BATCHES * case.batch_size * case.block_size
+    measure(Work(call, torch.device("cpu"), tokens, budget_s=1.5))
+
+
+def _loader(case: LoadingCase, sampler: Sampler, ids: Stream) -> DataLoader[tuple[Tensor, Tensor]]:
+    assert isinstance(ids, Tensor)
+    # Spawned, as on every platform: a fork would copy the threads of torch in an unknown state.
+    workers: dict[str, Any] = {
+        "num_workers": WORKERS,
+        "persistent_workers": True,
+        "multiprocessing_context": "spawn",
+    }
+    return DataLoader(
+        StartDataset(ids, case.block_size),
+        sampler=StartSampler(sampler, BATCHES * case.batch_size),
+        batch_size=case.batch_size,
+        **(workers if case.way == "workers" else {}),
     )
 
 

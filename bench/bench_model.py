@@ -2,8 +2,9 @@
 
 Work unit: one batch of batch_size x block_size real tokens. "forward" is inference (no gradient);
 "forward_loss" adds the cross-entropy, as an evaluation does; "step" is one training step with its
-phases (data, forward, loss, backward, optimizer) timed inside it. Not measured: building the model,
-reading the corpus, warm-up (its cost is in the record).
+phases (data, transfer to an accelerator, forward, loss, backward, optimizer) timed inside it. Each
+case is repeated in fresh processes, where its peak memory is read. Not measured: building the
+model, reading the corpus, warm-up (its cost is in the record).
 """
 
 from __future__ import annotations
@@ -15,13 +16,15 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
 from bench.experiments import ModelCase
-from bench.measure import Mark, Measure
-from bench.run import Run
+from bench.inputs import Inputs
+from bench.measure import Mark, Measure, Result, Work
 from gptcore.batches import batch
 from gptcore.devices import autocast, resolve_device
-from gptcore.flops import forward_flops, training_flops
+from gptcore.flops import forward_bytes, forward_flops, training_bytes, training_flops
 from gptcore.loss import next_token_loss
 from gptcore.model import GPT, PRESETS
 from gptcore.samplers import make_sampler
@@ -30,21 +33,32 @@ from gptcore.training import TrainConfig, make_optimizer, train_step
 BatchAt = Callable[[int], tuple[Tensor, Tensor]]
 
 
-def _build(case: ModelCase, run: Run) -> tuple[GPT, torch.device, BatchAt]:
-    """Return the fresh model, its device, and step → batch of real tokens on that device."""
+def _build(case: ModelCase, run: Inputs) -> tuple[GPT, torch.device, BatchAt]:
+    """Return the fresh model, its device, and step → batch of real tokens on the CPU."""
     device = resolve_device(case.device)
     config = replace(PRESETS[case.model], block_size=case.block_size)
     model = GPT(config, seed=case.seed).to(device)
-    ids = torch.from_numpy(run.streams[case.corpus].ids)
+    ids = torch.from_numpy(run.stream(case.corpus).ids)
     sampler = make_sampler(
         "random_replacement", n_tokens=len(ids), block_size=case.block_size, seed=case.seed
     )
 
-    def batch_at(step: int) -> tuple[Tensor, Tensor]:
-        inputs, targets = batch(ids, sampler, step, case.batch_size)
-        return inputs.to(device), targets.to(device)
+    return model, device, lambda step: batch(ids, sampler, step, case.batch_size)
 
-    return model, device, batch_at
+
+def _count_flops(case: ModelCase) -> int:
+    """Count the FLOPs of the case's call on a model without weights, by torch's counter.
+
+    The plain attention kernel, since torch does not count the fused one of the CPU.
+    """
+    with torch.device("meta"):
+        model = GPT(replace(PRESETS[case.model], block_size=case.block_size))
+        ids = torch.zeros(case.batch_size, case.block_size, dtype=torch.int64)
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+        loss = next_token_loss(model, ids, ids)
+        if case.work == "step":
+            loss.backward()  # type: ignore[no-untyped-call]
+    return int(counter.get_total_flops())
 
 
 def _check_fresh(model: GPT, inputs: Tensor, targets: Tensor) -> None:
@@ -55,49 +69,64 @@ def _check_fresh(model: GPT, inputs: Tensor, targets: Tensor) -> None:
 
 
 def _measure_inference(
-    measure: Measure, run: Run, case: ModelCase, work: Callable[[GPT, Tensor, Tensor], Tensor]
+    measure: Measure,
+    result: Result,
+    run: Inputs,
+    case: ModelCase,
+    work: Callable[[GPT, Tensor, Tensor], Tensor],
 ) -> None:
     model, device, batch_at = _build(case, run)
     model.eval()
-    inputs, targets = batch_at(0)
+    inputs, targets = (ids.to(device) for ids in batch_at(0))
     _check_fresh(model, inputs, targets)
 
     def call(_mark: Mark) -> None:
         with torch.no_grad(), autocast(device, case.precision):
             work(model, inputs, targets)
 
-    measure.result.metrics["n_params"] = model.n_params
+    result.metrics["n_params"] = model.n_params
     measure(
-        call,
-        device=device,
-        tokens=inputs.numel(),
-        flops=forward_flops(model.config, case.batch_size, case.block_size),
-        peak_flops_per_s=run.peak_flops_per_s(case.device, case.precision),
+        Work(
+            call,
+            device,
+            tokens=inputs.numel(),
+            precision=case.precision,
+            flops=forward_flops(model.config, case.batch_size, case.block_size),
+            count_flops=lambda: _count_flops(case),
+            bytes_moved=forward_bytes(model.config),
+            fresh=True,
+        )
     )
 
 
 @pytest.mark.benchmark(group="model")
-def test_forward(measure: Measure, benchmark: object, run: Run, case: ModelCase) -> None:  # noqa: ARG001
-    _measure_inference(measure, run, case, lambda model, inputs, _: model(inputs))
+@pytest.mark.usefixtures("benchmark")
+def test_forward(measure: Measure, result: Result, run: Inputs, case: ModelCase) -> None:
+    _measure_inference(measure, result, run, case, lambda model, inputs, _: model(inputs))
 
 
 @pytest.mark.benchmark(group="model")
-def test_forward_loss(measure: Measure, benchmark: object, run: Run, case: ModelCase) -> None:  # noqa: ARG001
-    _measure_inference(measure, run, case, next_token_loss)
+@pytest.mark.usefixtures("benchmark")
+def test_forward_loss(measure: Measure, result: Result, run: Inputs, case: ModelCase) -> None:
+    _measure_inference(measure, result, run, case, next_token_loss)
 
 
 @pytest.mark.benchmark(group="model")
-def test_step(measure: Measure, benchmark: object, run: Run, case: ModelCase) -> None:  # noqa: ARG001
+@pytest.mark.usefixtures("benchmark")
+def test_step(measure: Measure, result: Result, run: Inputs, case: ModelCase) -> None:
     model, device, batch_at = _build(case, run)
-    _check_fresh(model, *batch_at(0))
+    _check_fresh(model, *(ids.to(device) for ids in batch_at(0)))
     model.train()
     optimizer = make_optimizer(model, TrainConfig(1, case.batch_size, case.block_size))
-    start = {name: value.clone() for name, value in model.state_dict().items()}
+    start = {name: value.to("cpu", copy=True) for name, value in model.state_dict().items()}
     steps = iter(range(10**9))
 
     def step(mark: Mark) -> None:
         inputs, targets = batch_at(next(steps))
         mark("data")
+        if device.type != "cpu":
+            inputs, targets = inputs.to(device), targets.to(device)
+            mark("transfer")
         train_step(model, optimizer, inputs, targets, precision=case.precision, mark=mark)
 
     def restore() -> None:
@@ -108,12 +137,17 @@ def test_step(measure: Measure, benchmark: object, run: Run, case: ModelCase) ->
             for value in state.values():
                 value.zero_()
 
-    measure.result.metrics["n_params"] = model.n_params
+    result.metrics["n_params"] = model.n_params
     measure(
-        step,
-        device=device,
-        tokens=case.batch_size * case.block_size,
-        flops=training_flops(model.config, case.batch_size, case.block_size),
-        peak_flops_per_s=run.peak_flops_per_s(case.device, case.precision),
-        restore=restore,
+        Work(
+            step,
+            device,
+            tokens=case.batch_size * case.block_size,
+            restore=restore,
+            precision=case.precision,
+            flops=training_flops(model.config, case.batch_size, case.block_size),
+            count_flops=lambda: _count_flops(case),
+            bytes_moved=training_bytes(model.config),
+            fresh=True,
+        )
     )

@@ -15,7 +15,8 @@ import pytest
 
 from bench.bench_convergence import train_and_score
 from bench.experiments import PositionCase, TrainCase
-from bench.run import Result, Run
+from bench.measure import Result
+from bench.run import Run
 from gptcore.bias import measure_bias
 
 TAIL = ("unigram", "bigram", "js", "unseen")

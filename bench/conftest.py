@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bench import trace
 from bench.experiments import CASES, SUITES, Case, Plan, params
-from bench.measure import Measure
-from bench.run import Result, Run, utc_now
+from bench.fresh import measure_fresh
+from bench.measure import Measure, Result, Work
+from bench.run import Run, utc_now
 from conftest import RUN
 
 RESULT: pytest.StashKey[Result] = pytest.StashKey()
@@ -72,9 +75,25 @@ def result(request: pytest.FixtureRequest) -> Result:
 
 
 @pytest.fixture
-def measure(benchmark: Any, result: Result, run: Run) -> Measure:
+def measure(request: pytest.FixtureRequest, benchmark: Any, result: Result, run: Run) -> Measure:
     """Return the timer of this case."""
-    return Measure(benchmark, result, SUITES[run.plan.suite].round_budget_s)
+    suite = SUITES[run.plan.suite]
+    name, case = case_id(request.node), case_of(request.node)
+    test = name.partition("[")[0]
+    specs, processes, budget_s = run.specs.values(), suite.processes, suite.round_budget_s / 4
+
+    def traced(work: Work) -> tuple[list[dict[str, Any]], Path]:
+        path = run.ledger.folder / "traces" / trace.trace_name(name)
+        return trace.trace(work, path), path
+
+    return Measure(
+        benchmark,
+        result,
+        suite.round_budget_s,
+        ceilings=run.ceilings_of,
+        fresh=lambda: measure_fresh(test, case, list(specs), processes, budget_s),
+        trace=traced if run.trace else None,
+    )
 
 
 @pytest.hookimpl(wrapper=True)

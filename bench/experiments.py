@@ -13,6 +13,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+UNIFORM = "uniform-ids"
+"""Name of the control text: ids drawn evenly from the vocabulary (bench/inputs.py)."""
+
 REFERENCE_TOKENS_PER_S = 16_000
 """What the probe (bench/run.py) measures on the reference machine when it is quiet."""
 
@@ -95,7 +98,7 @@ class PositionCase:
 
 @dataclass(frozen=True)
 class LoadingCase:
-    """Assemble batches from "memory" or a "mapped" file by "gather" or "dataloader"."""
+    """Assemble batches from "memory" or a "mapped" file by "gather", "dataloader" or "workers"."""
 
     corpus: str
     source: str
@@ -169,7 +172,40 @@ class CompareCase:
         return f"{self.experiment}-{self.a}-vs-{self.b}-seeds{self.seeds}"
 
 
-Case = ModelCase | CoverageCase | LedgerCase | PositionCase | LoadingCase | TrainCase | CompareCase
+@dataclass(frozen=True)
+class PairCase:
+    """Time a model case and the same with one change, interleaved; "" changes nothing.
+
+    Attributes:
+        base: what is changed.
+        change: name=value of one parameter, as in "precision=bf16".
+        trials: comparisons made; each has an interval of its own.
+        seconds: timed in each.
+    """
+
+    base: ModelCase
+    change: str
+    trials: int
+    seconds: float
+    cost_s: float = field(default=10.0, compare=False)
+
+    @property
+    def id(self) -> str:
+        """Every parameter."""
+        change = self.change.replace("=", "-") or "itself"
+        return f"{self.base.work}-{self.base.id}-vs-{change}-trials{self.trials}-{self.seconds:g}s"
+
+
+Case = (
+    ModelCase
+    | CoverageCase
+    | LedgerCase
+    | PositionCase
+    | LoadingCase
+    | TrainCase
+    | CompareCase
+    | PairCase
+)
 
 
 @dataclass(frozen=True)
@@ -180,6 +216,19 @@ class ModelShape:
     batch_size: int
     block_size: int
     cost_s: dict[str, float]
+
+
+@dataclass(frozen=True)
+class PairShape:
+    """A pair: what is timed on each device, what is changed, how often and for how long."""
+
+    model: str
+    batch_size: int
+    block_size: int
+    work: str
+    change: str
+    trials: int
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -198,6 +247,9 @@ class Suite:
         folds: blocks of the text that are tested on in turn; 0 for none.
         ledgers: (tokens, draws) on which counting visits is timed.
         samplers: of the convergence experiment.
+        pairs: what is timed interleaved; the first is something against itself.
+        processes: new processes in which each model case is timed again.
+        workers: whether a DataLoader with worker processes is timed, too.
     """
 
     models: tuple[ModelShape, ...]
@@ -208,6 +260,9 @@ class Suite:
     seeds: int
     budget_s: float
     samplers: tuple[str, ...] = ("random_replacement", "sequential", "shuffled_blocks")
+    pairs: tuple[PairShape, ...] = ()
+    processes: int = 1
+    workers: bool = True
     ceiling_s: float = 1.0
     folds: int = 5
     ledgers: tuple[tuple[int, int], ...] = ((10**9, 10**6),)
@@ -229,19 +284,25 @@ random windows without replacement: what disjointness does, and what replacement
 SCARCE = (0.1, 0.01)
 """Shares of the text on which the budget of tokens is spent again."""
 
-BF16_COST = 0.6
+BF16_COST = 0.7
 """Cost of a bf16 case over the same one in fp32."""
 
 MODELS = (
-    ModelShape("model5", 4, 256, {"step": 45.0, "forward": 16.0, "forward_loss": 18.0}),
-    ModelShape("model4", 16, 256, {"step": 20.0, "forward": 6.0}),
-    ModelShape("model5", 1, 256, {"step": 15.0, "forward": 5.0}),
+    ModelShape("model5", 4, 256, {"step": 77.0, "forward": 31.0}),
+    ModelShape("model4", 8, 256, {"step": 24.0, "forward": 13.0}),
 )
+
+PAIRS = (
+    PairShape("model3", 2, 64, "forward", "", 20, 2.0),
+    PairShape("model4", 4, 256, "step", "precision=bf16", 1, 20.0),
+    PairShape("model4", 4, 256, "forward_loss", f"corpus={UNIFORM}", 1, 8.0),
+)
+"""One thing against itself; what bf16 gains; and whether the time depends on what the text says."""
 
 SUITES: dict[str, Suite] = {
     "smoke": Suite(
-        models=(ModelShape("model3", 2, 64, {"step": 1.0, "forward": 0.5, "forward_loss": 0.5}),),
-        model_budget_s=20,
+        models=(ModelShape("model3", 2, 64, {"step": 7.0, "forward": 6.0}),),
+        model_budget_s=40,
         round_budget_s=0.2,
         epochs=(1,),
         train={
@@ -254,13 +315,19 @@ SUITES: dict[str, Suite] = {
         },
         seeds=2,
         budget_s=60,
+        pairs=(
+            PairShape("model3", 2, 64, "forward", "", 2, 0.3),
+            PairShape("model3", 2, 64, "step", "precision=bf16", 1, 0.6),
+        ),
+        workers=False,
         ceiling_s=0.2,
         folds=2,
         ledgers=((10**9, 10**4),),
     ),
     "standard": Suite(
         models=MODELS,
-        model_budget_s=220,
+        pairs=PAIRS,
+        model_budget_s=260,
         round_budget_s=6.0,
         epochs=(0.5, 1, 2, 4, 14.4),
         train={},
@@ -270,9 +337,13 @@ SUITES: dict[str, Suite] = {
     "study": Suite(
         models=(
             *MODELS,
-            ModelShape("gpt2", 1, 1024, {"step": 60.0, "forward": 20.0}),
-            ModelShape("model5", 16, 256, {"step": 250.0, "forward": 45.0}),
+            ModelShape("model5", 4, 256, {"forward_loss": 60.0}),
+            ModelShape("model5", 1, 256, {"step": 60.0, "forward": 30.0}),
+            ModelShape("gpt2", 1, 1024, {"step": 150.0, "forward": 60.0}),
+            ModelShape("model5", 16, 256, {"step": 700.0, "forward": 150.0}),
         ),
+        pairs=PAIRS,
+        processes=4,
         model_budget_s=3_600,
         round_budget_s=20.0,
         epochs=(0.5, 1, 2, 4, 14.4),
@@ -282,7 +353,7 @@ SUITES: dict[str, Suite] = {
         ledgers=((10**9, 10**6), (10**9, 10**7)),
     ),
     "full": Suite(
-        models=(ModelShape("model5", 16, 256, {"step": 250.0, "forward": 38.0}),),
+        models=(ModelShape("model5", 16, 256, {"step": 350.0, "forward": 80.0}),),
         model_budget_s=3_600,
         round_budget_s=20.0,
         epochs=(14.4,),
@@ -393,10 +464,35 @@ class Plan:
         """Return each text cleaned, and raw."""
         return [PositionCase(*pair) for pair in itertools.product(self.corpora, (False, True))]
 
+    def pair_cases(self) -> list[PairCase]:
+        """Return each pair on each device that can do it."""
+        cases = []
+        for shape, (device, precisions) in itertools.product(
+            SUITES[self.suite].pairs, self.devices.items()
+        ):
+            name, _, value = shape.change.partition("=")
+            if name == "precision" and value not in precisions:
+                continue
+            base = ModelCase(
+                self.corpora[0],
+                shape.model,
+                device,
+                "fp32",
+                shape.batch_size,
+                shape.block_size,
+                shape.work,
+            )
+            cost_s = 4 + 1.2 * shape.trials * shape.seconds
+            cases.append(PairCase(base, shape.change, shape.trials, shape.seconds, cost_s))
+        return cases
+
     def loading_cases(self) -> list[LoadingCase]:
         """Return the ways to assemble a batch from the first text."""
-        ways = (("memory", "gather"), ("mapped", "gather"), ("memory", "dataloader"))
-        return [LoadingCase(self.corpora[0], source, way) for source, way in ways]
+        ways = [("memory", "gather"), ("mapped", "gather"), ("memory", "dataloader")]
+        cases = [LoadingCase(self.corpora[0], source, way) for source, way in ways]
+        if SUITES[self.suite].workers:
+            cases.append(LoadingCase(self.corpora[0], "memory", "workers", cost_s=10.0))
+        return cases
 
     def ledger_cases(self) -> list[LedgerCase]:
         """Return what the visit ledger is timed on."""
@@ -449,6 +545,7 @@ CASES: dict[str, Callable[[Plan], Iterable[Case]]] = {
     "bench_model::test_forward": lambda plan: plan.model_cases("forward"),
     "bench_model::test_forward_loss": lambda plan: plan.model_cases("forward_loss"),
     "bench_model::test_step": lambda plan: plan.model_cases("step"),
+    "bench_pair::test_pair": Plan.pair_cases,
     "bench_loading::test_load": Plan.loading_cases,
     "bench_coverage::test_coverage": Plan.coverage_cases,
     "bench_coverage::test_ledger": Plan.ledger_cases,
@@ -463,4 +560,6 @@ CASES: dict[str, Callable[[Plan], Iterable[Case]]] = {
 def params(case: Case) -> dict[str, object]:
     """Return the parameters of a case as they stand in its record."""
     named = {k: v for k, v in asdict(case).items() if k not in ("cost_s", "seed")}
+    if isinstance(case, PairCase):
+        named["base"] = params(case.base) | {"seed": case.base.seed}
     return named | ({"experiment": case.experiment} if isinstance(case, TrainCase) else {})

@@ -173,6 +173,7 @@ METRICS: dict[str, Key] = {
     "sd_unigram": Key("nats/token", "its standard deviation over the blocks"),
     # loading and counting
     "ledger_tokens": _count("tokens of the text whose visits were counted"),
+    "worker_start_s": _seconds("from asking for the first batch of new worker processes to it"),
     "bytes_per_token": Key("B/token", "size of a token in memory or on disk"),
     # convergence
     "vocab_size": _count("size of the vocabulary that the model uses"),

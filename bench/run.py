@@ -2,39 +2,28 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import os
-import re
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from bench import environment
+from bench import environment, pinning
+from bench.ceilings import ceilings
 from bench.experiments import REFERENCE_TOKENS_PER_S, SUITES, Case, Plan, params
+from bench.inputs import Inputs
 from bench.ledger import Ledger, point_latest
+from bench.measure import Result
 from bench.record import SCHEMA_VERSION, Record
-from gptcore.corpora import Corpus, load_corpus
 from gptcore.devices import available_devices, resolve_device, supported_precisions
 from gptcore.model import GPT, ModelConfig
-from gptcore.tokens import TokenStream
 from gptcore.training import TrainConfig, make_optimizer, train_step
 
 PROBE = ModelConfig(vocab_size=4_000, block_size=64, n_layer=2, n_head=4, n_embd=128)
-
-
-@dataclass
-class Result:
-    """What one case has found so far; it becomes a record when the case ends."""
-
-    metrics: dict[str, float | int | None] = field(default_factory=dict)
-    samples: dict[str, list[float]] = field(default_factory=dict)
-    series: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
 
 def utc_now() -> str:
@@ -63,23 +52,6 @@ def training_tokens_per_s(enough: float, budget_s: float) -> float:
     return float(tokens / best)
 
 
-def load_corpora(specs: Sequence[str]) -> dict[str, Corpus]:
-    """Return name → corpus.
-
-    Raises:
-        ValueError: a corpus cannot be read, or two have one name.
-    """
-    corpora: dict[str, Corpus] = {}
-    for spec in specs:
-        corpus = load_corpus(spec)
-        # Names go into case ids, which are one line and one pytest id.
-        name = re.sub(r"[^\w.+-]+", "_", corpus.name)
-        if name in corpora:
-            raise ValueError(f"two corpora are called {name!r}: rename one of the files")
-        corpora[name] = dataclasses.replace(corpus, name=name)
-    return corpora
-
-
 def choose_devices(names: str | None) -> dict[str, tuple[str, ...]]:
     """Return device → precisions for a comma-separated list; by default all that are here.
 
@@ -94,8 +66,8 @@ def choose_devices(names: str | None) -> dict[str, tuple[str, ...]]:
     }
 
 
-class Run:
-    """An open run. `folder` None means results/<UTC time>-<commit>.
+class Run(Inputs):
+    """An open run: its texts, plan and ledger. `folder` None means results/<UTC time>-<commit>.
 
     Raises:
         ValueError: an option is wrong, or the folder holds another run.
@@ -107,15 +79,16 @@ class Run:
         corpora: Sequence[str] = ("python-docs",),
         devices: str | None = None,
         folder: Path | None = None,
+        *,
+        trace: bool = False,
     ) -> None:
         if suite not in SUITES:
             raise ValueError(f"suite {suite!r} is unknown: choose one of {', '.join(SUITES)}")
-        self.threads = environment.set_threads()
+        self.trace = trace
+        pinning.pin()
+        self.threads = torch.get_num_threads()
         self.devices = choose_devices(devices)
-        corpora = tuple(dict.fromkeys(corpora))
-        self.corpora = load_corpora(corpora)
-        self._specs = dict(zip(self.corpora, corpora, strict=True))
-        self.streams = {n: TokenStream.from_text(c.text) for n, c in self.corpora.items()}
+        super().__init__(corpora)
         self._check_sizes(suite)
         if folder is None:
             stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
@@ -130,12 +103,13 @@ class Run:
             self.ledger.keep(speed=speed, created_at=utc_now())
         self.plan = Plan(suite, self.devices, tuple(self.corpora), speed)
         self.environment = f"{utc_now()}-{os.getpid()}"
-        self.ceilings = {
-            name: environment.ceilings(torch.device(name), precisions, SUITES[suite].ceiling_s)
-            for name, precisions in self.devices.items()
-        }
+        self.ceilings = self._measure_ceilings()
         self._append_environment()
         self._append_left_out()
+
+    def ceilings_of(self, device: torch.device) -> dict[str, float]:
+        """Return what `device` was measured to be capable of at the start."""
+        return self.ceilings["cpu" if device.type == "cpu" else str(device)]
 
     def _check_sizes(self, suite: str) -> None:
         plan = Plan(suite, self.devices, tuple(self.corpora))
@@ -143,20 +117,13 @@ class Run:
         blocks += [c.block_size for c in plan.coverage_cases()]
         blocks += [c.block_size for c in plan.train_cases()]
         needed = 20 * max(blocks)
-        for name, stream in self.streams.items():
-            if len(stream) < needed:
+        for name in self.corpora:
+            n_tokens = len(self.stream(name))
+            if n_tokens < needed:
                 raise ValueError(
-                    f"corpus {name} has {len(stream):,} tokens: suite {suite} needs at least "
+                    f"corpus {name} has {n_tokens:,} tokens: suite {suite} needs at least "
                     f"{needed:,}; take a longer text or a smaller suite ({', '.join(SUITES)})"
                 )
-
-    def raw(self, name: str) -> Corpus:
-        """Return the text called `name` without cleaning."""
-        return load_corpus(self._specs[name], raw=True)
-
-    def peak_flops_per_s(self, device: str, precision: str) -> float | None:
-        """Return the measured GEMM peak that shares of a case are taken of."""
-        return self.ceilings[device].get(f"gemm_{precision}_flops_per_s")
 
     def _record(self, **fields: Any) -> Record:
         return {
@@ -179,6 +146,13 @@ class Run:
             "commit": environment.commit(),
         } | fields
 
+    def _measure_ceilings(self) -> dict[str, dict[str, float]]:
+        budget_s = SUITES[self.plan.suite].ceiling_s
+        return {
+            name: ceilings(torch.device(name), precisions, budget_s)
+            for name, precisions in self.devices.items()
+        }
+
     def _append_environment(self) -> None:
         first = next(iter(self.ceilings))
         corpora = [
@@ -188,15 +162,17 @@ class Run:
                 "licence": corpus.licence,
                 "sha256": corpus.sha256,
                 "n_bytes": corpus.n_bytes,
-                "n_tokens": len(self.streams[name]),
+                "n_tokens": len(self.stream(name)),
                 "cleaning": list(corpus.cleaning),
             }
             for name, corpus in self.corpora.items()
         ]
-        load_before = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
         facts = {
-            "machine": environment.machine() | {"load_before": load_before},
+            "machine": environment.machine(),
+            "conditions": environment.conditions(),
+            "pinned": pinning.pinned(),
             "software": environment.versions(),
+            "libraries": environment.libraries(),
             "run": {
                 "suite": self.plan.suite,
                 "devices": list(self.devices),
@@ -215,7 +191,26 @@ class Run:
             "corpora": corpora,
         }
         metrics = self.ceilings[first] | {"reference_speed": self.plan.speed}
-        self.ledger.append(self._record(record="environment", metrics=metrics, facts=facts))
+        self._environment = self._record(record="environment", metrics=metrics, facts=facts)
+        self.ledger.append(self._environment)
+
+    def close(self, *, whole: bool) -> None:
+        """Close the ledger; after a `whole` session, measure what the machine can do once more.
+
+        The environment is then recorded again, with what it was like at the end: a reader of the
+        ledger sees whether the ceilings, and so the shares of them, still held.
+        """
+        if whole:
+            end = {
+                "ceilings": self._measure_ceilings(),
+                "conditions": environment.conditions(),
+                "load": environment.load(),
+                "ended_at": utc_now(),
+            }
+            facts = self._environment["facts"] | {"end": end}
+            self.ledger.append(self._environment | {"facts": facts})
+        self.ledger.close()
+        pinning.unpin()
 
     def _append_left_out(self) -> None:
         for case, reason in self.plan.left_out():
@@ -257,6 +252,7 @@ class Run:
                 metrics=result.metrics,
                 samples=result.samples,
                 series=result.series,
+                facts=result.facts,
                 started_at=started_at,
                 duration_s=duration_s,
                 seed=getattr(case, "seed", None),

@@ -66,6 +66,24 @@ def forward_flops(config: ModelConfig, batch_size: int, block_size: int) -> int:
     return training_flops(config, batch_size, block_size) // 3
 
 
+def forward_bytes(config: ModelConfig) -> int:
+    """Return the least memory traffic of one forward pass: every fp32 weight is read once.
+
+    Activations are taken to stay in caches, so this is a floor, and an arithmetic intensity on it a
+    ceiling.
+    """
+    return 4 * n_params(config)
+
+
+def training_bytes(config: ModelConfig) -> int:
+    """Return the least memory traffic of one training step with AdamW, as `forward_bytes`.
+
+    40 bytes a weight: it is read in the forward and in the backward pass and its gradient written;
+    the update reads weight, gradient and two moments and writes weight and moments.
+    """
+    return 40 * n_params(config)
+
+
 def _check_length(name: str, value: int, config: ModelConfig) -> None:
     check_int(name, value, minimum=1)
     if value > config.block_size:

@@ -42,7 +42,20 @@ def test_record_parameters_leave_out_seed_and_cost():
 
 def test_standard_suite_measures_model5_itself():
     models = {(c.model, c.work) for c in plan().models()}
-    assert {("model5", "step"), ("model5", "forward"), ("model5", "forward_loss")} <= models
+    assert {("model5", "step"), ("model5", "forward")} <= models
+
+
+@pytest.mark.parametrize("suite", ["smoke", "standard", "study"])
+def test_suite_times_something_against_itself(suite):
+    first = plan(suite).pair_cases()[0]
+    assert first.change == ""
+    assert first.trials > 1
+
+
+def test_pair_that_a_device_cannot_do_is_left_out():
+    changes = [c.change for c in plan(devices={"cpu": ("fp32",)}).pair_cases()]
+    assert "precision=bf16" not in changes
+    assert "" in changes
 
 
 def test_slow_machine_trains_on_fewer_tokens_and_leaves_the_last_models_out():

@@ -1,13 +1,27 @@
 import gc
+import statistics
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
+from torch.utils.benchmark import Timer
 
 from bench import measure as module
-from bench.measure import Measure, PhaseClock, quiet_gc, warm_up
-from bench.run import Result
+from bench.fresh import Fresh
+from bench.measure import (
+    MIN_ROUNDS,
+    WINDOW,
+    Measure,
+    PhaseClock,
+    Result,
+    Work,
+    compilations,
+    is_steady,
+    quiet_gc,
+    warm_up,
+)
 
 CPU = torch.device("cpu")
 
@@ -41,13 +55,28 @@ class AsyncDevice:
 
 @pytest.fixture
 def measure():
-    return Measure(FakeBenchmark(), Result(), round_budget_s=0.01)
+    return Measure(FakeBenchmark(), Result(), budget_s=0.01)
+
+
+def work(call, **known):
+    return Work(call, CPU, known.pop("tokens", 1), **known)
+
+
+# --- waiting for the device -----------------------------------------------------------------
 
 
 def test_work_queued_on_a_device_is_waited_for(monkeypatch, measure):
     device = AsyncDevice(monkeypatch)
-    measure(lambda _mark: device.launch(0.02), device=CPU, tokens=1)
+    measure(work(lambda _mark: device.launch(0.02)))
     assert min(measure.result.samples["time_s"]) >= 0.02
+
+
+def test_work_queued_before_a_call_is_not_charged_to_it(monkeypatch):
+    device = AsyncDevice(monkeypatch)
+    clock = PhaseClock(CPU)
+    device.launch(0.05)
+    clock.start()
+    assert clock.stop() < 0.02
 
 
 def test_phase_is_charged_with_its_own_queued_work(monkeypatch, measure):
@@ -58,9 +87,87 @@ def test_phase_is_charged_with_its_own_queued_work(monkeypatch, measure):
         mark("forward")
         mark("loss")
 
-    measure(step, device=CPU, tokens=1)
+    measure(work(step))
     assert min(measure.result.samples["forward_s"]) >= 0.02
     assert max(measure.result.samples["loss_s"]) < 0.02
+
+
+class FakeEvent:
+    """An event of a device whose own clock runs at half the speed of the wall's."""
+
+    def __init__(self, _device, enable_timing):
+        assert enable_timing
+
+    def record(self):
+        self.at = time.perf_counter()
+
+    def elapsed_time(self, later):
+        return (later.at - self.at) * 1e3 / 2
+
+
+def test_device_time_is_recorded_beside_wall_time(monkeypatch, measure):
+    monkeypatch.setattr(torch, "Event", FakeEvent)
+    monkeypatch.setattr(module, "synchronize", lambda _device: None)
+    monkeypatch.setattr(module, "kept_rng", lambda _device: quiet_gc())
+    monkeypatch.setattr(module, "reference_time_s", lambda device: 1e-3)
+    measure(Work(lambda _mark: time.sleep(0.01), torch.device("cuda", 0), 1))
+    metrics = measure.result.metrics
+    assert 0.005 <= metrics["device_time_s"] < metrics["time_s"]
+    assert len(measure.result.samples["device_time_s"]) == metrics["rounds"]
+
+
+def test_cpu_has_no_device_time(measure):
+    measure(work(lambda _mark: None))
+    assert "device_time_s" not in measure.result.metrics
+
+
+# --- clocks ---------------------------------------------------------------------------------
+
+
+def spin(seconds):
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        pass
+
+
+def test_times_agree_with_an_independent_clock(measure):
+    independent = []
+
+    def call(_mark):
+        start = time.monotonic()
+        spin(0.005)
+        independent.append(time.monotonic() - start)
+
+    measure.budget_s = 0.2
+    measure(work(call))
+    times = measure.result.samples["time_s"]
+    # The call is inside what is timed; the difference is a few microseconds of our own.
+    for ours, theirs in zip(times, independent[-len(times) :], strict=True):
+        assert theirs <= ours < theirs + 0.001
+
+
+def test_times_agree_with_pytest_benchmarks_own(measure):
+    measure(work(lambda _mark: spin(0.005)))
+    theirs = measure.benchmark.stats.stats.data
+    assert measure.result.samples["time_s"] == pytest.approx(theirs, abs=5e-4)
+
+
+def test_times_agree_with_torchs_timer(measure):
+    a, b = torch.randn(2, 384, 384)
+    # Its interquartile range and our interval overlap, in one of three tries on a busy machine.
+    for _ in range(3):
+        timer = Timer("a @ b", globals={"a": a, "b": b}, num_threads=torch.get_num_threads())
+        theirs = timer.blocked_autorange(min_run_time=0.3)
+        measure.budget_s = 0.3
+        measure(work(lambda _mark: a @ b))
+        ours = measure.result.metrics
+        low, high = statistics.quantiles(theirs.times, n=20)[0], max(theirs.times)
+        if ours["time_low_s"] <= high * 1.05 and low <= ours["time_high_s"] * 1.05:
+            return
+    pytest.fail(f"{ours['time_low_s']}-{ours['time_high_s']} against {theirs.times}")
+
+
+# --- phases and state -----------------------------------------------------------------------
 
 
 def test_phases_are_timed_in_the_same_rounds_and_add_up(measure):
@@ -70,7 +177,7 @@ def test_phases_are_timed_in_the_same_rounds_and_add_up(measure):
         time.sleep(0.002)
         mark("backward")
 
-    measure(step, device=CPU, tokens=1)
+    measure(work(step))
     samples = measure.result.samples
     for whole, *parts in zip(
         samples["time_s"], samples["forward_s"], samples["backward_s"], strict=True
@@ -80,47 +187,20 @@ def test_phases_are_timed_in_the_same_rounds_and_add_up(measure):
 
 def test_state_is_restored_between_warm_up_and_timing(measure):
     calls = []
-    measure(
-        lambda _mark: calls.append("call"),
-        device=CPU,
-        tokens=1,
-        restore=lambda: calls.append("restore"),
-    )
+    measure(work(lambda _mark: calls.append("call"), restore=lambda: calls.append("restore")))
     warmup = measure.result.metrics["warmup_rounds"]
     rounds = measure.result.metrics["rounds"]
     assert calls == ["call"] * warmup + ["restore"] + ["call"] * rounds
 
 
-def test_share_of_the_ceiling_is_rate_over_peak(measure):
-    measure(
-        lambda _mark: time.sleep(0.01), device=CPU, tokens=50, flops=1_000, peak_flops_per_s=1e6
-    )
-    metrics = measure.result.metrics
-    assert metrics["mfu"] == pytest.approx(1_000 / metrics["time_s"] / 1e6)
-    assert metrics["tokens_per_s"] == pytest.approx(50 / metrics["time_s"])
-
-
-def test_unknown_ceiling_gives_no_share(measure):
-    measure(lambda _mark: None, device=CPU, tokens=1, flops=1)
-    assert measure.result.metrics["mfu"] is None
-
-
-def test_warm_up_goes_on_until_two_calls_agree():
-    pauses = iter([0.05, 0.03, 0.01, 0.01, 0.01, 0.01, 0.01, 0.01, 0.01, 0.01])
-    times = warm_up(lambda: time.sleep(next(pauses)), budget_s=10)
-    assert len(times) >= 4
-    assert abs(times[-1] / times[-2] - 1) < module.STEADY or len(times) == 10
-
-
-def test_warm_up_makes_two_calls_however_slow():
-    assert len(warm_up(lambda: time.sleep(0.01), budget_s=0.0)) == 2
-
-
-def test_garbage_collector_rests_while_timing_and_works_again_afterwards():
-    with quiet_gc():
-        assert not gc.isenabled()
-    assert gc.isenabled()
-    assert gc.get_freeze_count() == 0
+def test_random_numbers_after_warm_up_are_those_of_before(measure):
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    drawn = []
+    measure(work(lambda _mark: drawn.append(torch.rand(3))))
+    first_timed = drawn[measure.result.metrics["warmup_rounds"]]
+    assert torch.equal(first_timed, expected)
 
 
 def test_phase_clock_repeats_phases_of_several_calls():
@@ -129,3 +209,166 @@ def test_phase_clock_repeats_phases_of_several_calls():
         clock.start()
         clock.mark("forward")
     assert len(clock.times_s["forward"]) == 3
+
+
+# --- warm-up --------------------------------------------------------------------------------
+
+
+def test_warm_up_goes_on_until_the_rolling_median_stands_still():
+    pauses = iter([0.05, 0.04, 0.03, 0.02] + [0.01] * 96)
+    times = warm_up(lambda: spin(next(pauses)), budget_s=10)
+    assert is_steady(times)
+    assert len(times) >= 4 + WINDOW
+
+
+def test_one_slow_call_does_not_keep_a_steady_time_from_being_seen():
+    assert is_steady([1.0, 1.0, 1.0, 1.0, 9.0, 1.0])
+
+
+def test_falling_times_are_not_steady():
+    assert not is_steady([6.0, 5.0, 4.0, 3.0, 2.0, 1.0])
+
+
+def test_warm_up_makes_two_calls_however_slow():
+    assert len(warm_up(lambda: time.sleep(0.01), budget_s=0.0)) == 2
+
+
+def test_cost_of_the_warm_up_and_how_it_ended_are_recorded(measure):
+    measure(work(lambda _mark: time.sleep(0.02)))
+    assert measure.result.metrics["warmup_s"] >= 0.04
+    assert measure.result.facts["warmup"] == "out of time"
+
+
+def test_there_are_rounds_enough_for_an_interval(measure):
+    measure(work(lambda _mark: time.sleep(0.02)))
+    metrics = measure.result.metrics
+    assert metrics["rounds"] == MIN_ROUNDS
+    assert metrics["time_low_s"] <= metrics["time_s"] <= metrics["time_high_s"]
+    assert metrics["time_p95_s"] is None  # not from so few
+
+
+# --- torch.compile --------------------------------------------------------------------------
+
+
+def test_compile_time_is_reported_apart_from_the_time(measure):
+    def slow_backend(graph, _inputs):
+        time.sleep(0.2)
+        return graph.forward
+
+    double = torch.compile(lambda x: x * 2, backend=slow_backend)
+    x = torch.ones(8)
+    measure(work(lambda _mark: double(x)))
+    assert measure.result.metrics["compile_s"] > 0.2
+    assert measure.result.metrics["time_max_s"] < 0.2
+
+
+def test_recompiling_while_the_clock_runs_is_an_error(measure):
+    triple = torch.compile(lambda x: x * 3, backend="eager", dynamic=False)
+    sizes = iter(range(2, 10**6))
+    before = compilations()
+    with pytest.raises(AssertionError, match="fixed shapes"):
+        measure(work(lambda _mark: triple(torch.ones(next(sizes)))))
+    assert compilations() > before
+    torch._dynamo.reset()
+
+
+def test_without_compilation_there_is_no_compile_time(measure):
+    measure(work(lambda _mark: None))
+    assert measure.result.metrics["compile_s"] is None
+
+
+# --- rates, processes, stability, profile ---------------------------------------------------
+
+
+def test_share_of_the_ceiling_is_rate_over_peak(measure):
+    measure.ceilings = lambda _device: {"gemm_fp32_flops_per_s": 1e6, "copy_bytes_per_s": 1e3}
+    measure(
+        work(
+            lambda _mark: time.sleep(0.01),
+            tokens=50,
+            flops=1_000,
+            bytes_moved=10,
+            precision="fp32",
+            count_flops=lambda: 990,
+        )
+    )
+    metrics = measure.result.metrics
+    assert metrics["mfu"] == pytest.approx(1_000 / metrics["time_s"] / 1e6)
+    assert metrics["tokens_per_s"] == pytest.approx(50 / metrics["time_s"])
+    assert metrics["flops_counted"] == 990
+    assert metrics["intensity"] == 100
+    # 100 FLOP/B times 2,000 B/s (each copied byte is read and written) lies below the peak.
+    assert metrics["attainable_flops_per_s"] == 200_000
+
+
+def test_unknown_ceiling_gives_no_share(measure):
+    measure(work(lambda _mark: None, flops=1))
+    metrics = measure.result.metrics
+    assert metrics["mfu"] is metrics["mfu_datasheet"] is metrics["attainable_flops_per_s"] is None
+
+
+def test_fresh_processes_join_the_time_of_this_one(measure):
+    measure.fresh = lambda: Fresh([[3.0], [2.0, 2.0, 9.0]], {"peak_bytes": 7})
+    measure(work(lambda _mark: None, fresh=True))
+    metrics, samples = measure.result.metrics, measure.result.samples
+    assert samples["process_time_s"] == [metrics["time_s"], 3.0, 2.0]
+    assert metrics["process_time_s"] == 2.0
+    assert metrics["processes"] == 3
+    assert measure.result.facts["process_rounds"] == [1, 3]
+    assert metrics["peak_bytes"] == 7
+
+
+def test_only_work_that_asks_for_it_is_repeated(measure):
+    measure.fresh = lambda: pytest.fail("not asked for")
+    measure(work(lambda _mark: None))
+    assert "process_time_s" not in measure.result.samples
+
+
+def test_failed_process_does_not_lose_the_times(measure):
+    def fail():
+        raise ValueError("killed for memory")
+
+    measure.fresh = fail
+    measure(work(lambda _mark: None, fresh=True))
+    assert measure.result.facts["fresh"] == "killed for memory"
+    assert measure.result.samples["time_s"]
+
+
+def test_every_case_says_whether_it_was_stable(measure):
+    measure(work(lambda _mark: spin(0.002)))
+    facts = measure.result.facts
+    assert facts["stability"]["verdict"] in {"stable", "noisy", "drifting"}
+    assert len(measure.result.samples["reference_s"]) == 2
+    assert "load_before" in facts
+
+
+def test_profile_is_taken_after_the_timing(measure):
+    events = []
+
+    def trace(_work):
+        events.append("trace")
+        return [{"operator": "mm"}], Path("t.json")
+
+    measure.trace = trace
+    measure(work(lambda _mark: events.append("call")))
+    assert events[-1] == "trace"
+    assert events.count("trace") == 1
+    assert measure.result.facts["trace"] == "t.json"
+
+
+# --- garbage collector ----------------------------------------------------------------------
+
+
+def test_garbage_collector_rests_while_timing(measure):
+    seen = []
+    measure(work(lambda _mark: seen.append(gc.isenabled())))
+    rounds = measure.result.metrics["rounds"]
+    assert seen[-rounds:] == [False] * rounds
+    assert gc.isenabled()
+
+
+def test_garbage_collector_works_again_afterwards():
+    with quiet_gc():
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    assert gc.get_freeze_count() == 0

@@ -1,0 +1,150 @@
+import gc
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from bench import memory
+from bench.measure import Work
+from bench.memory import HighWaterMark, SampledPeak, peak_of, read_peaks
+
+CPU = torch.device("cpu")
+MIB = 2**20
+# Resident memory moves by pages of other things (the interpreter, the allocator's own books).
+SLACK = 4 * MIB
+
+linux = pytest.mark.skipif(not memory.CLEAR_REFS.exists(), reason="needs /proc of Linux")
+
+
+def hold(mib):
+    """Return memory that is really there: every page is written."""
+    return np.ones(mib * MIB, dtype=np.uint8)
+
+
+def phased(mark):
+    first = hold(40)
+    del first
+    mark("forward")
+    second = hold(90)
+    mark("loss")
+    del second
+    gc.collect()
+    mark("backward")
+
+
+@linux
+@pytest.mark.parametrize("make", [HighWaterMark, SampledPeak])
+def test_peak_of_each_phase_is_what_that_phase_held(make):
+    def slow(mark):  # sampling needs time to see the memory
+        first = hold(40)
+        mark("forward")
+        del first
+
+    found = read_peaks(Work(slow, CPU, 1), make())
+    assert abs(found["forward_peak_bytes"] - 40 * MIB) < SLACK
+    assert abs(found["peak_bytes"] - 40 * MIB) < SLACK
+
+
+@linux
+def test_peak_of_a_phase_ends_with_the_phase():
+    found = read_peaks(Work(phased, CPU, 1))
+    assert abs(found["forward_peak_bytes"] - 40 * MIB) < SLACK
+    assert abs(found["loss_peak_bytes"] - 90 * MIB) < SLACK
+    assert abs(found["backward_peak_bytes"] - 90 * MIB) < SLACK  # still held when it began
+    assert found["peak_bytes"] == max(v for k, v in found.items() if k.endswith("_peak_bytes"))
+
+
+@linux
+def test_a_call_without_phases_has_a_peak():
+    found = read_peaks(Work(lambda _mark: hold(30), CPU, 1))
+    assert abs(found["peak_bytes"] - 30 * MIB) < SLACK
+
+
+@linux
+def test_peak_that_was_reached_before_does_not_count():
+    hold(200)
+    found = read_peaks(Work(lambda _mark: hold(10), CPU, 1))
+    assert found["peak_bytes"] < 10 * MIB + SLACK
+
+
+@linux
+def test_memory_of_the_first_calls_alone_is_not_the_peak():
+    sizes = iter([120, 120, 10])
+    found = read_peaks(Work(lambda _mark: hold(next(sizes)), CPU, 1))
+    assert found["peak_bytes"] < 10 * MIB + SLACK
+
+
+@linux
+def test_peak_is_read_after_two_full_calls():
+    calls = []
+    read_peaks(Work(lambda _mark: calls.append("call"), CPU, 1))
+    assert len(calls) == memory.FULL_CALLS + 1 >= 3
+
+
+CHILD = """
+import resource
+from bench.memory import HighWaterMark
+print(HighWaterMark().peak_bytes(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+
+
+@linux
+def test_child_of_a_fat_parent_does_not_report_the_parents_peak():
+    fat = hold(700)
+    command = [sys.executable, "-c", CHILD]
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    peak, wrong = map(int, output.split())
+    assert peak < 600 * MIB < fat.nbytes  # torch and what else the child imports
+    if wrong < fat.nbytes:
+        pytest.skip("this kernel does not hand ru_maxrss on: there is nothing to get wrong")
+
+
+def test_where_the_kernel_cannot_tell_memory_is_sampled(monkeypatch, tmp_path):
+    monkeypatch.setattr(memory, "CLEAR_REFS", tmp_path / "absent" / "clear_refs")
+    assert isinstance(peak_of(CPU), SampledPeak)
+
+
+class FakeAllocator:
+    """Counts as torch's allocators do."""
+
+    def __init__(self):
+        self.held = self.peak = 100
+
+    def take(self, n):
+        self.held += n
+        self.peak = max(self.peak, self.held)
+
+    def reset_peak_memory_stats(self, _device):
+        self.peak = self.held
+
+    def max_memory_allocated(self, _device):
+        return self.peak
+
+
+def test_accelerators_peak_comes_from_its_allocator(monkeypatch):
+    allocator = FakeAllocator()
+    device = torch.device("cuda", 0)
+    monkeypatch.setattr(torch, "get_device_module", lambda _device: allocator)
+    monkeypatch.setattr(memory, "synchronize", lambda _device: None)
+
+    def step(mark):
+        allocator.take(50)
+        mark("forward")
+        allocator.take(30)
+        allocator.take(-80)
+        mark("backward")
+
+    assert read_peaks(Work(step, device, 1)) == {
+        "base_bytes": 100,
+        "peak_bytes": 80,
+        "forward_peak_bytes": 50,
+        "backward_peak_bytes": 80,
+    }
+
+
+def test_device_without_peak_statistics_has_none(monkeypatch):
+    monkeypatch.setattr(torch, "get_device_module", lambda _device: object())
+    device = torch.device("mps", 0)
+    assert read_peaks(Work(lambda _mark: pytest.fail("not called"), device, 1)) == {}

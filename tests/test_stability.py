@@ -1,0 +1,211 @@
+import math
+import warnings
+from collections import Counter
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from bench.stability import Stability, median_interval, quantile, stability
+
+REPEATS = 250
+
+
+def noise(seed, n, sd=0.02):
+    return 1 + sd * np.random.default_rng(seed).standard_normal(n)
+
+
+def rate(verdict, make, repeats=REPEATS, **options):
+    verdicts = Counter(stability(make(seed), **options).verdict for seed in range(repeats))
+    return verdicts[verdict] / repeats
+
+
+def only(found, part):
+    """Return the one reason that holds `part`."""
+    (reason,) = [reason for reason in found.reasons if part in reason]
+    return reason
+
+
+@pytest.mark.parametrize("n", [5, 10, 30, 200])
+@pytest.mark.parametrize("sd", [0.02, 0.1])
+def test_independent_rounds_are_called_drifting_in_at_most_5_percent(n, sd):
+    # 2 % + 2 % by construction; 250 cases of 4 % exceed 7 % once in a hundred.
+    assert rate("drifting", lambda seed: np.abs(noise(seed, n, sd))) <= 0.07
+
+
+@pytest.mark.parametrize("n", [5, 10, 30, 200])
+def test_tails_do_not_make_a_drift(n):
+    def tailed(seed):
+        return 1 + 0.05 * np.exp(np.random.default_rng(seed).standard_normal(n))
+
+    assert rate("drifting", tailed) <= 0.07
+
+
+@pytest.mark.parametrize(("n", "sd"), [(5, 0.01), (10, 0.02), (30, 0.03), (200, 0.05)])
+def test_usual_noise_is_called_stable(n, sd):
+    # A normal sample of n has a median interval of about ±2.5 sd / sqrt(n): 1, 2, 1 and 1 %.
+    assert rate("stable", lambda seed: noise(seed, n, sd)) >= 0.9
+
+
+@pytest.mark.parametrize(("n", "power"), [(10, 0.7), (30, 0.99), (200, 0.99)])
+def test_a_rise_of_8_percent_is_found(n, power):
+    rise = np.linspace(0, 0.08, n)
+    assert rate("drifting", lambda seed: noise(seed, n) + rise, 100) >= power
+
+
+@pytest.mark.parametrize(("n", "power"), [(10, 0.7), (30, 0.99), (200, 0.99)])
+def test_a_step_of_6_percent_is_found(n, power):
+    step = 0.06 * (np.arange(n) >= n // 2)
+    assert rate("drifting", lambda seed: noise(seed, n) + step, 100) >= power
+
+
+def test_five_rounds_in_strict_order_are_a_drift():
+    assert stability([1.0, 1.02, 1.03, 1.05, 1.06]).verdict == "drifting"
+    assert stability([1.0, 1.02, 1.03, 1.06, 1.05]).verdict == "stable"  # p = 0.083
+
+
+def test_a_drift_too_small_to_matter_is_stable():
+    assert stability(1 + np.linspace(0, 0.015, 100)).verdict == "stable"
+    assert stability(1 + np.linspace(0, 0.03, 100)).verdict == "drifting"
+
+
+def test_equal_rounds_are_stable_without_advice():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert stability([0.25] * 8) == Stability("stable")
+
+
+def test_a_rise_advises_cooling_and_a_fall_a_longer_warm_up():
+    rise = noise(0, 40, 0.002) + np.linspace(0, 0.1, 40)
+    rising, falling = stability(rise), stability(rise[::-1], warmup_s=[1.2, 1.1])
+    assert "rises by 9.6 %" in only(rising, "Mann-Kendall")
+    assert "let the machine cool" in rising.remedies[0]
+    assert "falls by 9.6 %" in only(falling, "Mann-Kendall")
+    assert "warm up longer (it ended after 2 calls)" in falling.remedies[0]
+
+
+def test_a_step_says_where_it_is_and_how_large():
+    found = stability(noise(0, 60, 0.002) + 0.08 * (np.arange(60) >= 40))
+    reason = only(found, "change of level")
+    assert reason.startswith("from round 41 of 60 on the time is 8.")
+    assert "slower" in reason
+    assert "something began or ended" in found.remedies[0]
+
+
+def test_one_change_is_reported_once():
+    found = stability(noise(0, 60, 0.002) + 0.08 * (np.arange(60) >= 30))
+    assert len(found.reasons) == len(found.remedies) == 1
+
+
+def test_wide_rounds_are_noisy_with_the_number():
+    found = stability(noise(3, 100, 0.15))
+    assert found.verdict == "noisy"
+    assert "spread over 1" in only(found, "robust CV")
+
+
+def test_interruptions_are_noisy_with_their_count():
+    times = noise(0, 40)
+    times[[5, 17, 30]] = 1.6, 1.8, 4.0
+    found = stability(times, load_before=3.1, load_after=2.84, cores=2)
+    assert found.verdict == "noisy"
+    reason = only(found, "times the median")
+    assert reason.startswith("3 of 40 rounds took more than 1.5 times the median, the slowest 4.")
+    assert "load before was 3.1 and after was 2.8 on 2 cores" in found.remedies[0]
+
+
+def test_one_interruption_of_many_rounds_is_no_noise():
+    times = noise(0, 40)
+    times[5] = 6.0
+    assert stability(times).verdict == "stable"
+
+
+def test_few_wide_rounds_are_noisy_because_the_median_is_not_known():
+    found = stability([1.0, 1.3, 0.9, 1.1, 1.2])
+    assert "93.8 % interval" in only(found, "the median of 5 rounds is known to ±18 % only")
+    assert "--suite=study" in found.remedies[0]
+
+
+@pytest.mark.parametrize("n", [1, 2, 4])
+def test_fewer_than_5_rounds_are_not_called_stable(n):
+    found = stability([1.0] * n)
+    assert found.verdict == "noisy"
+    assert only(found, "rounds cannot show").startswith(f"{n} rounds")
+
+
+def test_drifting_wins_over_noisy_and_keeps_both_reasons():
+    found = stability(noise(0, 60, 0.15) + np.linspace(0, 1, 60))
+    assert found.verdict == "drifting"
+    assert len(found.reasons) >= 2
+
+
+@pytest.mark.parametrize("n", [5, 30, 200])
+def test_processes_that_differ_by_their_rounds_alone_agree(n):
+    def disagree(seed):
+        rounds = np.abs(1 + 0.15 * np.random.default_rng(seed).standard_normal((4, n)))
+        reasons = stability(rounds[0], process_time_s=np.median(rounds, axis=1)).reasons
+        return any("processes differ" in reason for reason in reasons)
+
+    assert np.mean([disagree(seed) for seed in range(REPEATS)]) <= 0.03  # 1 % + 3 sd
+
+
+def test_processes_that_differ_by_more_are_drifting():
+    found = stability(noise(0, 50, 0.002), process_time_s=[1.0, 1.01, 1.12])
+    assert found.verdict == "drifting"
+    assert only(found, "rounds explain").startswith("3 processes differ by 11.9 %")
+    assert "pin the threads" in found.remedies[0]
+
+
+def test_processes_of_few_rounds_may_differ_by_more():
+    medians = [1.0, 1.08, 0.95]  # single rounds of sd 5 % beside the median of 200
+    times = noise(1, 200, 0.05)
+    assert stability(times, process_time_s=medians).verdict == "drifting"
+    assert stability(times, process_time_s=medians, process_rounds=1).verdict == "stable"
+
+
+def test_processes_may_differ_by_5_percent():
+    assert stability(noise(0, 200, 0.001), process_time_s=[1.0, 1.04]).verdict == "stable"
+
+
+@pytest.mark.parametrize(("after", "word"), [(1.08, "8.0 % slower"), (0.93, "7.0 % faster")])
+def test_a_changed_reference_is_drifting(after, word):
+    found = stability(noise(0, 50, 0.002), reference_s=[1.0, after])
+    assert found.verdict == "drifting"
+    assert word in only(found, "fixed matrix product")
+
+
+def test_a_reference_within_5_percent_is_stable():
+    assert stability(noise(0, 50, 0.002), reference_s=[1.0, 1.04]).verdict == "stable"
+
+
+@pytest.mark.parametrize("bad", [[], [1.0, 0.0], [1.0, math.nan], [math.inf]])
+def test_times_that_are_none_are_refused(bad):
+    with pytest.raises(ValueError, match=r"was timed|positive and finite"):
+        stability(bad)
+
+
+def test_the_median_interval_is_the_exact_one():
+    # Ranks from the binomial distribution, as in tables of the sign test: n = 6: 1 and 6;
+    # n = 10: 2 and 9; n = 25: 8 and 18; n = 100: 40 and 61.
+    for n, low, high in [(6, 1, 6), (10, 2, 9), (25, 8, 18), (100, 40, 61)]:
+        assert median_interval(np.arange(n, 0, -1)) == (low, high)
+        assert stats.binom.cdf(high - 1, n, 0.5) - stats.binom.cdf(low - 1, n, 0.5) >= 0.95
+        assert stats.binom.cdf(high - 2, n, 0.5) - stats.binom.cdf(low, n, 0.5) < 0.95
+
+
+def test_five_rounds_have_no_median_interval():
+    assert median_interval([1.0, 2.0, 3.0, 4.0, 5.0]) is None
+
+
+def test_a_quantile_needs_rounds_beyond_it():
+    assert quantile(np.arange(58.0), 0.95) is None
+    assert quantile(np.arange(58.0), 0.05) is None
+    assert quantile(np.arange(59.0), 0.95) == pytest.approx(55.1)
+    assert quantile(np.arange(59.0), 0.05) == pytest.approx(2.9)
+    assert quantile(np.arange(59.0), 0.99) is None
+    assert quantile([3.0, 1.0, 2.0, 5.0, 4.0], 0.5) == 3.0
+
+
+@pytest.mark.parametrize("q", [0, 1, -0.5, 95])
+def test_a_quantile_outside_0_and_1_is_refused(q):
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        quantile([1.0], q)
