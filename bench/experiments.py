@@ -482,7 +482,7 @@ class Plan:
                 shape.block_size,
                 shape.work,
             )
-            cost_s = 4 + 1.2 * shape.trials * shape.seconds
+            cost_s = 4 + shape.trials * (1.2 * shape.seconds + 0.3)
             cases.append(PairCase(base, shape.change, shape.trials, shape.seconds, cost_s))
         return cases
 

@@ -22,6 +22,8 @@ else:
 
     del sys.modules["scipy"]
 
+LEGEND_COLUMNS = 5
+
 # --- speed ----------------------------------------------------------------------------------
 
 
@@ -31,10 +33,12 @@ def phases(steps: pd.DataFrame) -> Figure:
     Args:
         steps: cases with a column `label` and the phases.
     """
-    figure, axes = drawing.rows_of_bars(len(steps), top_in=0.4)
+    present = {name: phase for name, phase in PHASES.items() if steps[name].notna().any()}
+    top_in = 0.4 if len(present) <= LEGEND_COLUMNS else 0.65
+    figure, axes = drawing.rows_of_bars(len(steps), top_in=top_in)
     left = pd.Series(0.0, index=steps.index)
     rows = range(len(steps))
-    for colour, (column, phase) in zip(drawing.COLOURS, PHASES.items(), strict=False):
+    for colour, (column, phase) in zip(drawing.COLOURS, present.items(), strict=False):
         width = steps[column].fillna(0.0)
         axes.barh(
             list(rows), width, left=left, height=0.34, color=colour, label=phase,
@@ -47,8 +51,9 @@ def phases(steps: pd.DataFrame) -> Figure:
     drawing.number_axis(axes.xaxis)
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(
-        handles, labels, loc="upper left", ncols=5, handlelength=0.8, columnspacing=0.9,
-        handletextpad=0.4, borderpad=0, borderaxespad=0, bbox_to_anchor=(0.012, 0.98),
+        handles, labels, loc="upper left", ncols=LEGEND_COLUMNS, handlelength=0.8,
+        columnspacing=0.9, handletextpad=0.4, borderpad=0, borderaxespad=0,
+        bbox_to_anchor=(0.012, 0.98),
     )  # fmt: skip
     return figure
 

@@ -10,13 +10,14 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from reports import findings_sampling, words
+from reports import findings_sampling, findings_trust, words
 from reports.finding import Finding
 from reports.load import Run
 
 ALPHA = 0.05
 PHASES = {
     "data_s": "data",
+    "transfer_s": "transfer",
     "forward_s": "forward",
     "loss_s": "loss",
     "backward_s": "backward",
@@ -32,13 +33,15 @@ def find(run: Run) -> list[Finding]:
         *completeness(run),
         *step_speed(models),
         *forward_speed(models),
-        *precision_ratios(models),
+        *([] if findings_trust.compares_precisions(run) else precision_ratios(models)),
         *phase_shares(models),
         *findings_sampling.find(run),
         *sampler_differences(comparisons),
         *baseline(training),
+        *findings_trust.find(run),
         *accelerators(run),
     ]
+    found = findings_trust.with_cautions(run, found)
     return sorted(found, key=lambda finding: -finding.importance)
 
 

@@ -8,8 +8,9 @@ reader of a frame has to ask whether a column exists.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,9 @@ PARAMS = (
 )  # fmt: skip
 NUMBERS = ("target_epochs", "text_share")
 IDENTITY = ("case", "group", "status", "reason", "seed", "duration_s", "started_at")
-TEXT_SERIES = {"generated"}
+STATE = ("stability", "process_low_s", "process_high_s", "verdict")
+"""What a frame has of a case's facts and samples; the times are of its processes' medians."""
+TEXT_COLUMNS = {"when", "prompt", "text", "operator"}
 # Params that a chart compares; the others are the conditions, and must be equal inside one chart.
 COMPARED = {
     "sampler", "drop_last", "target_epochs", "work", "device", "precision", "model", "experiment",
@@ -44,6 +47,7 @@ class Run:
     environments: list[Record]
     """One per session, oldest first."""
     warnings: list[str]
+    _frames: dict[str, pd.DataFrame] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def environment(self) -> Record | None:
@@ -60,8 +64,10 @@ class Run:
         return value
 
     def cases(self, group: str) -> pd.DataFrame:
-        """Return the finished cases of a group, one a row."""
-        return case_frame(r for r in self.finished if r["group"] == group)
+        """Return the finished cases of a group, one a row; change no column of it in place."""
+        if group not in self._frames:
+            self._frames[group] = case_frame(r for r in self.finished if r["group"] == group)
+        return self._frames[group]
 
     def series(self, group: str, name: str) -> pd.DataFrame:
         """Return a series of all finished cases of a group, one row of it a row."""
@@ -135,6 +141,22 @@ def _plain(value: Any) -> Any:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list)) else value
 
 
+def stability(record: Record) -> dict[str, Any]:
+    """Return what is known of how steady a case ran: `verdict`, `reasons`, `remedies`."""
+    found = record["facts"].get("stability")
+    return found if isinstance(found, dict) and isinstance(found.get("verdict"), str) else {}
+
+
+def _state(record: Record) -> dict[str, Any]:
+    times = record["samples"].get("process_time_s") or [None]
+    verdicts = stability(record).get("verdict"), record["facts"].get("verdict")
+    state = (verdicts[0], min(times), max(times), verdicts[1])
+    return {
+        name: value if isinstance(value, (str, float, int)) else None
+        for name, value in zip(STATE, state, strict=True)
+    }
+
+
 def _row(record: Record) -> dict[str, Any]:
     params = {
         name: _plain(value)
@@ -143,7 +165,9 @@ def _row(record: Record) -> dict[str, Any]:
     }
     metrics = {name: value for name, value in record["metrics"].items() if value is not None}
     identity = {name: record[name] for name in IDENTITY}
-    return {**params, **metrics, **identity, "setting": setting(params)}
+    return {
+        **params, **metrics, **_state(record), **identity, "setting": setting(params),
+    }  # fmt: skip
 
 
 def setting(params: dict[str, Any]) -> str:
@@ -173,16 +197,18 @@ def setting(params: dict[str, Any]) -> str:
 
 
 def case_frame(records: Iterable[Record]) -> pd.DataFrame:
-    """Return cases as a tidy frame: identity, params, and every metric of the schema."""
-    frame = pd.DataFrame([_row(record) for record in records])
-    known = list(dict.fromkeys([*IDENTITY, "setting", *PARAMS, *METRICS]))
-    extra = [name for name in frame.columns if name not in known]
-    frame = frame.reindex(columns=known + extra)
-    numeric = [name for name in METRICS if name not in PARAMS]
-    frame[numeric] = frame[numeric].astype(float)
-    for name in NUMBERS:
-        frame[name] = pd.to_numeric(frame[name], errors="coerce")
-    return frame.assign(variant=[] if frame.empty else variants(frame))
+    """Return cases as a tidy frame: identity, params, state, and every metric of the schema."""
+    rows = [_row(record) for record in records]
+    names = dict.fromkeys([*IDENTITY, "setting", *PARAMS, *STATE, *METRICS])
+    names |= dict.fromkeys(name for row in rows for name in row)
+    columns: dict[str, Any] = {}
+    for name in names:
+        values = pd.Series([row.get(name, math.nan) for row in rows])
+        if name in METRICS and name not in PARAMS:
+            values = values.astype(float)
+        columns[name] = pd.to_numeric(values, errors="coerce") if name in NUMBERS else values
+    columns["variant"] = variants(pd.DataFrame({n: columns[n] for n in ("sampler", "drop_last")}))
+    return pd.DataFrame(columns)  # at once: added one by one, so many columns would be slow
 
 
 def variants(frame: pd.DataFrame) -> pd.Series[str]:
@@ -208,6 +234,6 @@ def series_frame(records: Iterable[Record], name: str) -> pd.DataFrame:
         {**row, "index": i} for i, record in enumerate(chosen) for row in record["series"][name]
     ]
     frame = pd.DataFrame(rows)
-    if name not in TEXT_SERIES:
-        frame[columns] = frame[columns].apply(pd.to_numeric, errors="coerce")
+    numeric = [column for column in columns if column not in TEXT_COLUMNS]
+    frame[numeric] = frame[numeric].apply(pd.to_numeric, errors="coerce")
     return frame.join(cases, on="index").drop(columns="index")

@@ -12,10 +12,11 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from reports import findings, tables, words
+from reports import findings, machine, tables, tables_trust, words
 from reports.finding import Finding
 from reports.load import Run
-from reports.sections import Plotter, Section, sections_of
+from reports.section import Plotter, Section
+from reports.sections import sections_of
 from reports.tables import Table
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -60,6 +61,7 @@ def render(runs: list[Run], form: str) -> tuple[str, list[Finding]]:
         pages=pages,
         glossary=tables.glossary([r for run in runs for r in [*run.records, *run.environments]]),
         metric=words.metric,
+        case_facts=tables_trust.case_facts,
     )
     merged = [f for page in pages for f in page.findings]
     return page, sorted(merged, key=lambda finding: -finding.importance)
@@ -93,7 +95,7 @@ def run_page(run: Run, anchor: str, with_figures: bool) -> RunPage:
         findings=found,
         sections=sections_of(run, plot),
         summary=_summary(run),
-        environment=tables.environment(run),
+        environment=machine.environment(run),
         origins=list(dict.fromkeys((r["command"], r["commit"]) for r in everything)),
         anchors={r["case"]: f"{anchor}-case{i}" for i, r in enumerate(run.records, start=1)},
     )

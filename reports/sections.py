@@ -2,79 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pandas as pd
-from markupsafe import Markup
-from matplotlib.figure import Figure
 
 from bench.record import Record
-from reports import coverage, drawing, figures, findings, tables, words
+from reports import coverage, figures, findings, tables, tables_trust, trust, words
 from reports.load import Run
-from reports.tables import Table
-
-
-@dataclass(frozen=True)
-class Plot:
-    """A figure, and the words that stand for it where it cannot be seen."""
-
-    title: str
-    caption: str
-    alt: str
-    svg: Markup
-
-
-@dataclass(frozen=True)
-class Text:
-    """Text that a model wrote, before or after training."""
-
-    when: str
-    source: str
-    prompt: str
-    text: str
-
-
-@dataclass(frozen=True)
-class Section:
-    """One question of the report with all that answers it; `missing` says what is not there."""
-
-    anchor: str
-    short: str
-    """Its name in the table of contents."""
-    title: str
-    intro: str
-    plots: list[Plot] = field(default_factory=list)
-    tables: list[Table] = field(default_factory=list)
-    texts: list[Text] = field(default_factory=list)
-    missing: str = ""
-
-
-Draw = Callable[[pd.DataFrame], Figure]
-
-
-class Plotter:
-    """Draws figures with names that are unique inside one page."""
-
-    def __init__(self, prefix: str, enabled: bool) -> None:
-        self.prefix, self.enabled, self.drawn = prefix, enabled, 0
-
-    def __call__(
-        self, draw: Draw, data: pd.DataFrame, title: str, caption: str, alt: str
-    ) -> list[Plot]:
-        """Return the figure in a list, an empty list if there is nothing to draw."""
-        if data.empty or not self.enabled:
-            return []
-        self.drawn += 1
-        svg = drawing.svg(draw, data, f"{self.prefix}-f{self.drawn}")
-        return [Plot(title, caption, alt, Markup(svg))]
+from reports.section import Plot, Plotter, Section, Text, by_setting, dicts, missing, titled
 
 
 def sections_of(run: Run, plot: Plotter) -> list[Section]:
     """Return all sections of a run, in the order of the page."""
     return [
         speed_section(run, plot),
+        *trust.memory_section(run, plot),
+        *trust.trust_section(run, plot),
         throughput_section(run),
         sampling_section(run, plot),
         position_section(run, plot),
@@ -82,17 +25,6 @@ def sections_of(run: Run, plot: Plotter) -> list[Section]:
         text_section(run),
         not_run_section(run),
     ]
-
-
-def _missing(run: Run, group: str, what: str) -> str:
-    lost = [r for r in run.unfinished if r["group"] == group]
-    if lost:
-        return (
-            f"No {what} finished in this run; {words.count(len(lost), 'case')} did not: see below."
-        )
-    return (
-        f"This ledger holds no {what}: the suite does not include them, or the run was cut short."
-    )
 
 
 def speed_section(run: Run, plot: Plotter) -> Section:
@@ -109,15 +41,17 @@ def speed_section(run: Run, plot: Plotter) -> Section:
         plots += plot(
             figures.phases, steps, "Where the time of a step goes",
             "One bar is one training step. The longest part is where a speed-up would pay.",
-            "Stacked bars of seconds per phase. " + " ".join(map(_phases_alt, _rows(steps))),
+            "Stacked bars of seconds per phase. " + " ".join(map(_phases_alt, dicts(steps))),
         )  # fmt: skip
         plots += plot(
             figures.share_of_peak, shares, "Share of the measured peak",
             "The line at 100 % is the fastest matrix product that this machine reached, at the "
             "same precision. Blue is fp32, orange any other precision.",
             "Bars of the share of peak. "
-            + " ".join(f"{r['label']}: {words.percent(r['mfu'])}." for r in _rows(shares)),
+            + " ".join(f"{r['label']}: {words.percent(r['mfu'])}." for r in dicts(shares)),
         )  # fmt: skip
+        plots += trust.rooflines(run, plot)
+    placed = trust.placed(models)
     return Section(
         "speed",
         "Speed",
@@ -126,17 +60,19 @@ def speed_section(run: Run, plot: Plotter) -> Section:
         "useful arithmetic of a model against the best matrix product of this machine: far below "
         f"100{words.NBSP}% means that something other than arithmetic takes the time.",
         plots,
-        [tables.speed(models), tables.ceilings(run)] if not models.empty else [],
-        missing=_missing(run, "model", "timing") if models.empty else "",
+        [
+            *([tables.speed(models)] if not models.empty else []),
+            *([tables_trust.roofline(placed)] if not placed.empty else []),
+            *([tables_trust.ceilings(run)] if not models.empty else []),
+            *tables_trust.operators(run),
+        ],
+        missing=missing(run, "model", "timing") if models.empty else "",
     )
 
 
-def _rows(frame: pd.DataFrame) -> list[dict[Any, Any]]:
-    return frame.to_dict("records")
-
-
 def _phases_alt(case: dict[Any, Any]) -> str:
-    parts = [f"{phase} {words.si(case[key], 's')}" for key, phase in findings.PHASES.items()]
+    known = {phase: case[key] for key, phase in findings.PHASES.items() if case[key] == case[key]}
+    parts = [f"{phase} {words.si(time_s, 's')}" for phase, time_s in known.items()]
     return f"{case['label']}: {', '.join(parts)}."
 
 
@@ -146,7 +82,7 @@ def throughput_section(run: Run) -> Section:
     timed = timed[timed["time_s"].gt(0)]
     counted = timed["ledger_tokens"].notna()
     shown = [
-        _titled(tables.loading(part), setting) for setting, (part,) in _by_setting(timed[~counted])
+        titled(tables.loading(part), setting) for setting, (part,) in by_setting(timed[~counted])
     ]
     if counted.any():
         shown.append(tables.ledger(timed[counted]))
@@ -158,14 +94,8 @@ def throughput_section(run: Run) -> Section:
         "time for data if nothing else were to do. Counting is what the tables on sampling rest "
         "on: the visits of every target, exactly.",
         tables=shown,
-        missing="" if shown else _missing(run, "throughput", "timing of batches"),
+        missing="" if shown else missing(run, "throughput", "timing of batches"),
     )
-
-
-def _by_setting(*frames: pd.DataFrame) -> Iterator[tuple[str, list[pd.DataFrame]]]:
-    """Yield each setting of the first frame, with the part of every frame that belongs to it."""
-    for name in dict.fromkeys(frames[0]["setting"]):
-        yield name, [frame[frame["setting"] == name] for frame in frames]
 
 
 def _longest(frame: pd.DataFrame) -> pd.DataFrame:
@@ -190,7 +120,7 @@ def sampling_section(run: Run, plot: Plotter) -> Section:
     ]
     cells, scarce = coverage.two_by_two(cases), coverage.scarce_text(cases)
     main = coverage.whole_text(cases)
-    for setting, (part, curves, histogram, position, four) in _by_setting(main, *series, cells):
+    for setting, (part, curves, histogram, position, four) in by_setting(main, *series, cells):
         last = _longest(part)
         curves = _of_cases(curves, last)
         core = last if four.empty else last[coverage.is_core(last)]
@@ -199,7 +129,7 @@ def sampling_section(run: Run, plot: Plotter) -> Section:
             f"{r['variant']}: {words.number(r['missed_targets'])} targets missed after "
             f"{words.number(r['epochs'])} epoch-equivalents, visits from "
             f"{words.number(r['visits_min'])} to {words.number(r['visits_max'])}."
-            for r in _rows(last)
+            for r in dicts(last)
         )
         curves = curves.dropna(subset=["epochs", "covered"])
         first = curves[curves["epochs"] <= 2]
@@ -229,10 +159,10 @@ def sampling_section(run: Run, plot: Plotter) -> Section:
             f"Visits along the training part, by sampler. {numbers}",
         )  # fmt: skip
         if not four.empty:
-            shown.append(_titled(tables.two_by_two(four), setting))
-        shown.append(_titled(tables.coverage(part), setting))
-    for setting, (part,) in _by_setting(scarce):
-        shown.append(_titled(tables.scarce_text(part), setting))
+            shown.append(titled(tables.two_by_two(four), setting))
+        shown.append(titled(tables.coverage(part), setting))
+    for setting, (part,) in by_setting(scarce):
+        shown.append(titled(tables.scarce_text(part), setting))
     return Section(
         "sampling",
         "Sampling",
@@ -243,12 +173,8 @@ def sampling_section(run: Run, plot: Plotter) -> Section:
         "about ±2 is what chance gives.",
         plots,
         shown,
-        missing=_missing(run, "coverage", "coverage case") if cases.empty else "",
+        missing=missing(run, "coverage", "coverage case") if cases.empty else "",
     )
-
-
-def _titled(table: Table, setting: str, note: str = "") -> Table:
-    return replace(table, caption=f"{table.caption} {setting}.", note=note or table.note)
 
 
 def position_section(run: Run, plot: Plotter) -> Section:
@@ -258,13 +184,13 @@ def position_section(run: Run, plot: Plotter) -> Section:
     columns = ["case", "form", "n_tokens", "mean_unigram", "sd_unigram"]
     profile = run.series("position", "position_profile")
     plots = []
-    for setting, (part, blocks) in _by_setting(cases, profile):
+    for setting, (part, blocks) in by_setting(cases, profile):
         blocks = blocks.merge(part[columns], on="case")
         blocks = blocks.assign(where=(blocks["start"] + blocks["stop"]) / 2 / blocks["n_tokens"])
         ends = " ".join(
             f"{r['form']}: test part {words.loss(r['tail_unigram'])} nats/token, rank "
             f"{words.number(r['rank_unigram'])} of {words.number(r['n_blocks'])}."
-            for r in _rows(part)
+            for r in dicts(part)
         )
         plots += plot(
             figures.tail_profile, blocks.dropna(subset=["where", "unigram"]),
@@ -287,7 +213,7 @@ def position_section(run: Run, plot: Plotter) -> Section:
             for make, frame in ((tables.position, cases), (tables.folds, run.cases("fold")))
             if not frame.empty
         ],
-        missing=_missing(run, "position", "profile of a text") if cases.empty else "",
+        missing=missing(run, "position", "profile of a text") if cases.empty else "",
     )
 
 
@@ -296,7 +222,7 @@ def convergence_section(run: Run, plot: Plotter) -> Section:
     cases, comparisons = run.cases("convergence"), run.cases("comparison")
     plots, shown = [], []
     series = [run.series("convergence", name) for name in ("loss_curve", "test_curve")]
-    for setting, (part, train, test) in _by_setting(cases, *series):
+    for setting, (part, train, test) in by_setting(cases, *series):
         test = test.merge(part[["case", "unigram_test_loss"]], on="case")
         test = test.rename(columns={"unigram_test_loss": "unigram"})
         seeds = "Line: mean over seeds. Band: lowest to highest seed."
@@ -315,7 +241,7 @@ def convergence_section(run: Run, plot: Plotter) -> Section:
             f"{seeds} {setting}.",
             f"Training loss against training tokens, by sampler. {ends}",
         )  # fmt: skip
-        shown.append(_titled(tables.training(part), setting, tables.shared_text(part)))
+        shown.append(titled(tables.training(part), setting, tables.shared_text(part)))
     points = {r["case"]: r["samples"].get("difference", []) for r in run.finished}
     comparisons = comparisons[comparisons["difference"].notna()]
     names = comparisons["corpus"].map(str)
@@ -333,10 +259,10 @@ def convergence_section(run: Run, plot: Plotter) -> Section:
                 f"{words.sampler(r['a'])} minus {words.sampler(r['b'])}: "
                 f"{words.signed(r['difference'])}, "
                 f"{words.interval(r['difference_low'], r['difference_high'])}."
-                for r in _rows(pairs)
+                for r in dicts(pairs)
             ),
         )  # fmt: skip
-        shown.append(_titled(tables.comparisons(pairs), corpus))
+        shown.append(titled(tables.comparisons(pairs), corpus))
     return Section(
         "convergence",
         "Convergence",
@@ -346,7 +272,7 @@ def convergence_section(run: Run, plot: Plotter) -> Section:
         "make two samplers equal, which needs the equivalence test against the margin.",
         plots,
         shown,
-        missing=_missing(run, "convergence", "training run") if cases.empty else "",
+        missing=missing(run, "convergence", "training run") if cases.empty else "",
     )
 
 
@@ -357,7 +283,7 @@ def text_section(run: Run) -> Section:
     rows = rows[rows["case"].isin(first)]
     texts = [
         Text(str(r["when"]), f"{r['variant']}, seed {r['seed']}", str(r["prompt"]), str(r["text"]))
-        for r in _rows(rows)
+        for r in dicts(rows)
     ]
     return Section(
         "text",

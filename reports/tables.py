@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,7 +12,6 @@ from bench.record import METRICS, Record
 from reports import findings, words
 from reports.coverage import missed_share
 from reports.findings_sampling import rates, ratio_of_rates, tail_z
-from reports.load import Run
 
 
 @dataclass(frozen=True)
@@ -29,27 +27,21 @@ class Table:
     numeric: frozenset[int] = frozenset()
     note: str = ""
     """A line below the table."""
+    folded: str = ""
+    """What stands on the fold under which a long table is hidden; "" for none."""
 
 
-def _table(caption: str, columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Table:
+def table(
+    caption: str, columns: tuple[str, ...], rows: Iterable[tuple[str, ...]], folded: str = ""
+) -> Table:
     """Build a table; a column whose name ends in "#" is numeric."""
     return Table(
         caption=caption,
         columns=tuple(name.removesuffix("#") for name in columns),
         rows=list(rows),
         numeric=frozenset(i for i, name in enumerate(columns) if name.endswith("#")),
+        folded=folded,
     )
-
-
-def _text(value: Any) -> str:
-    """Return one fact as text: lists joined, objects as JSON, null as the mark for missing."""
-    if isinstance(value, list):
-        return ", ".join(map(_text, value)) or "none"
-    if isinstance(value, dict):
-        return json.dumps(value, ensure_ascii=False)
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return words.number(value)
 
 
 def case_label(case: pd.Series) -> str:
@@ -57,46 +49,50 @@ def case_label(case: pd.Series) -> str:
     return words.conditions(case, equals=words.NBSP)
 
 
-def speed(models: pd.DataFrame) -> Table:
-    """Return time, speed and share of peak of every timed case."""
-    rows = []
-    for _, case in models.iterrows():
+def _time_interval(case: pd.Series) -> str:
+    """Return the 95 % interval of the median; of too few rounds for one, their range."""
+    if pd.isna(case["time_low_s"]) or pd.isna(case["time_high_s"]):
         low, high = words.si(case["time_min_s"], "s"), words.si(case["time_max_s"], "s")
-        rows.append(
-            (
-                case_label(case),
-                words.work(case["work"]),
-                words.si(case["time_s"], "s"),
-                f"{low} to {high}",
-                words.number(case["rounds"]),
-                words.number(case["tokens_per_s"]),
-                words.si(case["flops_per_s"], "FLOP/s"),
-                words.percent(case["mfu"]),
-            )
-        )
-    columns = (
-        "Case", "Work", "Time#", "Fastest to slowest#", "Rounds#", "Tokens/s#", "Rate#",
-        "Share of peak#",
-    )  # fmt: skip
-    return _table("Time is the median over rounds, of one call.", columns, rows)
+        n = "" if pd.isna(case["rounds"]) else f" (range of {words.number(case['rounds'])} rounds)"
+        return f"{low} to {high}{n}"
+    return f"{words.si(case['time_low_s'], 's')} to {words.si(case['time_high_s'], 's')}"
 
 
-def ceilings(run: Run) -> Table:
-    """Return what the machine was measured to be capable of."""
-    metrics = run.environment["metrics"] if run.environment else {}
-    names = {
-        "gemm_fp32_flops_per_s": "Matrix product, fp32",
-        "gemm_bf16_flops_per_s": "Matrix product, bf16",
-        "copy_bytes_per_s": "Memory copy",
-        "reference_speed": "Speed against the reference machine",
-    }
-    rows = [
-        (label, words.metric(name, metrics.get(name)).removesuffix(f"{words.NBSP}ratio"))
-        for name, label in names.items()
+def _range(case: pd.Series) -> str:
+    return f"{words.si(case['time_min_s'], 's')} to {words.si(case['time_max_s'], 's')}"
+
+
+def _processes(case: pd.Series) -> str:
+    if pd.isna(case["processes"]) or pd.isna(case["process_low_s"]):
+        return words.number(case["processes"])
+    low, high = words.si(case["process_low_s"], "s"), words.si(case["process_high_s"], "s")
+    return f"{words.number(case['processes'])}: {low} to {high}"
+
+
+def speed(models: pd.DataFrame) -> Table:
+    """Return time, speed and share of peak of every timed case; columns that hold nothing go."""
+    has = models.notna().any()
+    spread = has["time_low_s"] or has["stability"]
+    columns: list[tuple[str, bool, Callable[[pd.Series], str]]] = [
+        ("Case", True, case_label),
+        ("Work", True, lambda case: words.work(case["work"])),
+        ("Time#", True, lambda case: words.si(case["time_s"], "s")),
+        ("95 % interval#", spread, _time_interval),
+        ("Fastest to slowest#", not spread, _range),
+        ("Rounds#", True, lambda case: words.number(case["rounds"])),
+        ("Steadiness", has["stability"], lambda case: words.steadiness(case["stability"])),
+        ("Processes: medians#", has["processes"], _processes),
+        ("On the device#", has["device_time_s"], lambda c: words.si(c["device_time_s"], "s")),
+        ("Compiling#", has["compile_s"], lambda case: words.si(case["compile_s"], "s")),
+        ("Tokens/s#", True, lambda case: words.number(case["tokens_per_s"])),
+        ("Rate#", True, lambda case: words.si(case["flops_per_s"], "FLOP/s")),
+        ("Share of peak#", True, lambda case: words.percent(case["mfu"])),
+        ("Of datasheet#", has["mfu_datasheet"], lambda c: words.percent(c["mfu_datasheet"])),
     ]
-    return _table(
-        "Ceilings of this machine, measured at the start of the run.", ("Ceiling", "Best#"), rows
-    )
+    shown = [(name, cell) for name, present, cell in columns if present]
+    rows = [tuple(cell(case) for _, cell in shown) for _, case in models.iterrows()]
+    caption = "Time is the median over rounds, of one call."
+    return table(caption, tuple(name for name, _ in shown), rows)
 
 
 def coverage(frame: pd.DataFrame) -> Table:
@@ -122,7 +118,7 @@ def coverage(frame: pd.DataFrame) -> Table:
         "Sampler", "Epochs#", "Missed#", "Share#", "Expected#", "sd#", "z#",
         "Visits min / mean / max#", "Starts seen#",
     )  # fmt: skip
-    return _table("Targets missed, observed against exact theory; one seed each.", columns, rows)
+    return table("Targets missed, observed against exact theory; one seed each.", columns, rows)
 
 
 def two_by_two(cells: pd.DataFrame) -> Table:
@@ -151,7 +147,7 @@ def two_by_two(cells: pd.DataFrame) -> Table:
     caption = (
         "The 2 \u00d7 2: share of targets missed, and of the possible starts seen, one seed each."
     )
-    return _table(caption, columns, rows)
+    return table(caption, columns, rows)
 
 
 def scarce_text(frame: pd.DataFrame) -> Table:
@@ -180,7 +176,7 @@ def scarce_text(frame: pd.DataFrame) -> Table:
     caption = (
         "What scarce text changes: about the same budget of tokens on less of the training part."
     )
-    return _table(caption, columns, rows)
+    return table(caption, columns, rows)
 
 
 def position(frame: pd.DataFrame) -> Table:
@@ -214,7 +210,7 @@ def position(frame: pd.DataFrame) -> Table:
         "Unigram and bigram: cross-entropy in nats/token. Divergence: Jensen-Shannon, of the "
         "token frequencies, in nats. All against the rest of the text."
     )
-    return replace(_table(caption, columns, rows), note=note)
+    return replace(table(caption, columns, rows), note=note)
 
 
 def folds(frame: pd.DataFrame) -> Table:
@@ -240,7 +236,7 @@ def folds(frame: pd.DataFrame) -> Table:
         "Losses in nats/token; the interval is of the mean over that block alone. One seed a fold, "
         "so differences between folds hold the noise of training too."
     )
-    return replace(_table(caption, columns, rows), note=note)
+    return replace(table(caption, columns, rows), note=note)
 
 
 def _in_unit(name: str, value: float) -> str:
@@ -270,7 +266,7 @@ def loading(frame: pd.DataFrame) -> Table:
         "Against whole batches from memory#", "Extremes over rounds#",
     )  # fmt: skip
     caption = "Making batches, without a model; separate cases, one after the other."
-    return _table(caption, columns, rows)
+    return table(caption, columns, rows)
 
 
 def ledger(frame: pd.DataFrame) -> Table:
@@ -286,7 +282,7 @@ def ledger(frame: pd.DataFrame) -> Table:
         for _, case in frame.iterrows()
     ]
     columns = ("Tokens of the text", "Windows drawn#", "Time#", "Fastest to slowest#", "Rounds#")
-    return _table("Counting what windows show, exactly: time of one count.", columns, rows)
+    return table("Counting what windows show, exactly: time of one count.", columns, rows)
 
 
 def shared_text(cases: pd.DataFrame) -> str:
@@ -332,7 +328,7 @@ def training(frame: pd.DataFrame) -> Table:
         "Sampler", "Seeds#", "Loss before#", "Loss after#", "Lowest to highest seed#",
         "Unigram counts#", "Bits/byte#", "Targets missed#", "Tokens/s#",
     )  # fmt: skip
-    return _table("Test loss in nats/token; means over seeds, speed as median.", columns, rows)
+    return table("Test loss in nats/token; means over seeds, speed as median.", columns, rows)
 
 
 def comparisons(frame: pd.DataFrame) -> Table:
@@ -355,33 +351,13 @@ def comparisons(frame: pd.DataFrame) -> Table:
         "First minus second", "Outcome", "Difference#", "95 % interval#", "Seeds#", "p#",
         "p adjusted#", "p equivalence#", "Margin#",
     )  # fmt: skip
-    return _table("Paired differences in final test loss, nats/token.", columns, rows)
+    return table("Paired differences in final test loss, nats/token.", columns, rows)
 
 
 def not_run(records: list[Record]) -> Table:
     """Return what failed or was skipped, with the reason."""
     rows = [(r["case"], r["status"], r["reason"]) for r in records]
-    return _table("Cases without a result.", ("Case", "Status", "Reason"), rows)
-
-
-def environment(run: Run) -> list[Table]:
-    """Return the machine, the software, the run and the corpora, as far as they were recorded."""
-    tables = []
-    memory = run.fact("machine", "memory_bytes")
-    for part in ("machine", "software", "run"):
-        facts = run.fact(part, default={})
-        if isinstance(facts, dict) and facts:
-            rows = [(str(key).replace("_", " "), _text(value)) for key, value in facts.items()]
-            if part == "machine" and isinstance(memory, (int, float)):
-                shown = ("memory", f"{memory / 2**30:,.1f}{words.NBSP}GiB")
-                rows = [shown if key == "memory bytes" else (key, text) for key, text in rows]
-            tables.append(_table(f"The {part}.", ("Fact", "Value"), rows))
-    corpora = run.fact("corpora", default=[])
-    for corpus in corpora if isinstance(corpora, list) else []:
-        if isinstance(corpus, dict):
-            rows = [(str(key).replace("_", " "), _text(value)) for key, value in corpus.items()]
-            tables.append(_table("A corpus.", ("Fact", "Value"), rows))
-    return tables
+    return table("Cases without a result.", ("Case", "Status", "Reason"), rows)
 
 
 def _meaning(name: str) -> str:
@@ -401,4 +377,4 @@ def glossary(records: list[Record]) -> Table:
         for name, key in METRICS.items()
         if name in used
     ]
-    return _table("What every metric in this report means.", ("Metric", "Unit", "Meaning"), rows)
+    return table("What every metric in this report means.", ("Metric", "Unit", "Meaning"), rows)

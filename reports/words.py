@@ -40,7 +40,14 @@ LOADING_LABELS = {
     ("memory", "gather"): "whole batches, from memory",
     ("mapped", "gather"): "whole batches, from a mapped file",
     ("memory", "dataloader"): "torch DataLoader, from memory",
+    ("memory", "workers"): "torch DataLoader with workers, from memory",
 }
+WORK_NOUNS = {
+    "forward": "a forward pass",
+    "forward_loss": "a forward pass with its loss",
+    "step": "a training step",
+}
+CHANGES = {"precision": "in", "corpus": "on", "device": "on"}
 WORK_LABELS = {"forward": "forward", "forward_loss": "forward + loss", "step": "training step"}
 PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
 SMALL_PREFIXES = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
@@ -105,6 +112,24 @@ def si(value: Any, unit: str) -> str:
     return f"{scaled:,.{decimals}f}{NBSP}{prefix}{unit}".replace("-", MINUS)
 
 
+def size(value: Any) -> str:
+    """Return a number of bytes with a binary prefix: 1.5 * 2**30 → "1.50 GiB"."""
+    if is_missing(value):
+        return MISSING
+    prefixes = ((2**30, "Gi"), (2**20, "Mi"), (2**10, "Ki"))
+    scale, prefix = next((p for p in prefixes if abs(value) >= p[0]), (1, ""))
+    scaled = value / scale
+    decimals = 0 if abs(scaled) >= 100 or scale == 1 else 1 if abs(scaled) >= 10 else 2
+    return f"{scaled:,.{decimals}f}{NBSP}{prefix}B".replace("-", MINUS)
+
+
+def ratio(value: Any) -> str:
+    """Return a ratio of two times: three decimals below 10, for the third is what is claimed."""
+    if is_missing(value):
+        return MISSING
+    return f"{value:.3f}" if 0.1 <= value < 10 else number(value)
+
+
 def percent(share: Any) -> str:
     """Return a fraction in per cent, three significant digits: 0.02284 → "2.28 %"."""
     if is_missing(share):
@@ -130,6 +155,13 @@ def signed(value: Any, digits: int = 4) -> str:
     return MISSING if is_missing(value) else f"{value:+.{digits}f}".replace("-", MINUS)
 
 
+def signed_percent(share: Any) -> str:
+    """Return a relative change in per cent, one decimal, with its sign."""
+    if is_missing(share):
+        return MISSING
+    return f"{100 * share:+.1f}{NBSP}%".replace("-", MINUS)
+
+
 def interval(low: Any, high: Any) -> str:
     """Return "−0.0123 to +0.0045", or the mark for missing."""
     missing = is_missing(low) or is_missing(high)
@@ -150,6 +182,8 @@ def metric(name: str, value: Any) -> str:
     unit = METRICS[name].unit
     if unit in {"s", "FLOP", "FLOP/s", "B/s"}:
         return si(value, unit)
+    if unit == "B":
+        return size(value)
     if unit == "fraction":
         return f"p = {p_value(value)}" if name.startswith("p_") else percent(value)
     if unit == "nats/token":
@@ -190,6 +224,59 @@ def work(name: Any) -> str:
     return "not recorded" if is_missing(name) else WORK_LABELS.get(str(name), shorten(str(name)))
 
 
+def steadiness(verdict: Any) -> str:
+    """Return the word for how steady a case ran: stable, noisy or drifting."""
+    return MISSING if is_missing(verdict) else shorten(str(verdict))
+
+
+def verdict(name: Any) -> str:
+    """Return what a comparison found, as a sentence would say it of the second."""
+    if is_missing(name):
+        return "not recorded"
+    known = {"ambiguous": "ambiguous: neither shown", "same": "same, within the margin"}
+    return known.get(str(name), shorten(str(name)))
+
+
+def ceiling(device: str, name: str) -> str:
+    """Return the words for one ceiling of a machine: "cpu: matrix product, fp32"."""
+    found = re.fullmatch(r"gemm_(\w+?)_flops_per_s", name)
+    what = f"matrix product, {found[1]}" if found else name.replace("_", " ")
+    what = "memory copy" if name == "copy_bytes_per_s" else shorten(what)
+    return f"{shorten(device)}: {what}" if device else what[:1].upper() + what[1:]
+
+
+def subject(base: Any) -> str:
+    """Return the words for a timed case inside a sentence: "a training step of Model 4".
+
+    Args:
+        base: its params, or its id.
+    """
+    if not isinstance(base, dict):
+        return "a case not recorded" if is_missing(base) else f"the case {shorten(str(base), 90)}"
+    return f"{WORK_NOUNS.get(str(base.get('work')), 'one call')} of {model(base.get('model'))}"
+
+
+def base_conditions(base: Any) -> str:
+    """Return the conditions of the case that a pair starts from, "" where they are not known."""
+    if not isinstance(base, dict):
+        return ""
+    names = ("model", "device", "precision", "batch_size", "block_size")
+    return conditions({n: math.nan if base.get(n) is None else base[n] for n in names})
+
+
+def change(change: Any) -> str:
+    """Return the words for what the second of a pair has different: "in bf16"."""
+    if is_missing(change) or change == "":
+        return "against itself"
+    name, equals, value = str(change).partition("=")
+    if not equals:
+        return f"against {shorten(name, 90)}"
+    how = CHANGES.get(name)
+    if how:
+        return f"{how} {shorten(value)}"
+    return f"with {shorten(name)}{NBSP}={NBSP}{shorten(value)}"
+
+
 def loading(source: Any, way: Any) -> str:
     """Return the words for a way of making batches."""
     known = LOADING_LABELS.get((str(source), str(way)))
@@ -212,7 +299,7 @@ def text_share(share: float) -> str:
     return f"1/{round(parts):,}" if whole else percent(share)
 
 
-def conditions(case: pd.Series[Any], equals: str = f"{NBSP}={NBSP}") -> str:
+def conditions(case: pd.Series[Any] | dict[str, Any], equals: str = f"{NBSP}={NBSP}") -> str:
     """Return the conditions of a timing, as far as they are known: "Model 5, cpu, fp32, B = 4"."""
     sizes = {"B": case["batch_size"], "T": case["block_size"]}
     parts = [model(case["model"]), case["device"], case["precision"]]

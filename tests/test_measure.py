@@ -109,7 +109,7 @@ def test_device_time_is_recorded_beside_wall_time(monkeypatch, measure):
     monkeypatch.setattr(torch, "Event", FakeEvent)
     monkeypatch.setattr(module, "synchronize", lambda _device: None)
     monkeypatch.setattr(module, "kept_rng", lambda _device: quiet_gc())
-    monkeypatch.setattr(module, "reference_time_s", lambda device: 1e-3)
+    monkeypatch.setattr(module, "reference_time_s", lambda **_where: 1e-3)
     measure(Work(lambda _mark: time.sleep(0.01), torch.device("cuda", 0), 1))
     metrics = measure.result.metrics
     assert 0.005 <= metrics["device_time_s"] < metrics["time_s"]

@@ -25,7 +25,8 @@ TIMED = (
 @pytest.mark.parametrize("test", TIMED)
 def test_timed_benchmark_can_be_built_alone(inputs, test):
     plan = Plan("smoke", {"cpu": ("fp32",)}, (CORPUS,))
-    work_of(test, next(iter(CASES[test](plan))), inputs).call(lambda _phase: None)
+    case = next(iter(CASES[test](plan)), SMALL)
+    work_of(test, case, inputs).call(lambda _phase: None)
 
 
 def test_step_built_alone_marks_the_phases_of_a_step(inputs):
@@ -65,7 +66,7 @@ def test_truth_values_are_read_as_such():
     assert change(case, "drop_last=true").drop_last is True
 
 
-@pytest.mark.parametrize("setting", ["precision", "cost_s=3", "colour=red", "batch_size=many"])
+@pytest.mark.parametrize("setting", ["precision", "cost_s=3", "work=forward", "colour=red", "batch_size=many"])
 def test_setting_that_means_nothing_is_refused(setting):
     with pytest.raises(ValueError, match=r"give (one of corpus, model|a value of type int)"):
         change(SMALL, setting)

@@ -1,0 +1,78 @@
+"""Question: what does one change cost, and does a thing timed against itself come out the same?
+
+Work unit: one call of a model case, timed in turns with the same case changed in one parameter; the
+ratio of the times is the result. Without a change it is the check of our own method: the case is
+built anew for each comparison, as another variant would be, and whatever is called slower or faster
+is a false alarm. Not measured: what differs between processes; warm-up and building.
+"""
+
+from __future__ import annotations
+
+import statistics
+from itertools import chain
+from typing import Any
+
+import pytest
+from scipy.stats import binomtest
+
+from bench.environment import load
+from bench.experiments import PairCase
+from bench.inputs import Inputs
+from bench.measure import Result
+from bench.pair import MARGIN, PairResult, interleave
+from bench.works import change, work_of
+from gptcore.stats import ratio_of_pairs, verdict
+
+
+def _compare(case: PairCase, run: Inputs) -> list[PairResult]:
+    """Return the comparisons; b is built anew in each, so that it lies elsewhere in memory."""
+    test = f"bench_model::test_{case.base.work}"
+    other = change(case.base, case.change) if case.change else case.base
+    a = work_of(test, case.base, run)
+    return [interleave(a, work_of(test, other, run), case.seconds) for _ in range(case.trials)]
+
+
+def _note_trials(result: Result, trials: list[PairResult]) -> None:
+    alarms = sum(trial.verdict in ("slower", "faster") for trial in trials)
+    result.metrics |= {
+        "trials": len(trials),
+        "false_alarms": alarms,
+        "false_alarm_rate": alarms / len(trials),
+        "false_alarm_high": float(binomtest(alarms, len(trials)).proportion_ci().high),
+        "missed_cover": sum(not trial.low <= 1 <= trial.high for trial in trials),
+    }
+    result.series["trials"] = [
+        {"trial": i, "ratio": t.ratio, "ratio_low": t.low, "ratio_high": t.high}
+        for i, t in enumerate(trials, start=1)
+    ]
+
+
+@pytest.mark.benchmark(group="pair")
+def test_pair(benchmark: Any, result: Result, run: Inputs, case: PairCase) -> None:
+    load_before = load()
+    trials = benchmark.pedantic(_compare, args=(case, run), rounds=1)
+    a_time_s = list(chain.from_iterable(trial.a_time_s for trial in trials))
+    b_time_s = list(chain.from_iterable(trial.b_time_s for trial in trials))
+    # Each comparison is an even number of pairs that begins with a: the order goes on alternating.
+    a_first = [name == "a" for trial in trials for name in trial.first]
+    found = ratio_of_pairs(a_time_s, b_time_s, a_first)
+    assert found, "a comparison has at least as many pairs as the statistics need"
+    result.metrics |= {
+        "pairs": len(a_first),
+        "ratio": found.ratio,
+        "ratio_low": found.low,
+        "ratio_high": found.high,
+        "margin_ratio": MARGIN,
+        "a_time_s": statistics.median(a_time_s),
+        "b_time_s": statistics.median(b_time_s),
+        "warmup_s": sum(trial.warmup_s for trial in trials),
+    }
+    result.samples |= {"a_time_s": a_time_s, "b_time_s": b_time_s}
+    if not case.change:
+        _note_trials(result, trials)
+    result.facts |= {
+        "verdict": verdict(found.ratio, found.low, found.high, margin=MARGIN),
+        "warnings": list(dict.fromkeys(chain.from_iterable(trial.warnings for trial in trials))),
+        "load_before": load_before,
+        "load_after": load(),
+    }

@@ -1,0 +1,392 @@
+"""Two works timed in turns in one process: how many times as long does b take as a?
+
+A machine changes from minute to minute, and two timings in a row change with it: only their ratio
+is kept. The order alternates (AB, BA, AB, …), so that being second costs both the same. How many
+pairs are timed is settled by the pace of the first tenth alone, never by the ratio seen so far. Not
+measured: what differs between processes; both works are alive at once, and share caches and memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import itertools
+import json
+import math
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from bench import environment
+from bench.compare import margin_share
+from bench.measure import PhaseClock, Work, is_steady, prepare, quiet_gc
+from bench.pinning import pin
+from bench.targets import EXAMPLE, build, default_device, one_line, work_from
+from gptcore.console import Progress, number
+from gptcore.devices import device_label, resolve_device
+from gptcore.stats import FEWEST_PAIRS, ratio_of_pairs, verdict
+
+MARGIN = 0.03
+SHORTEST_S = 1e-3
+"""A timing is at least as long: shorter calls are repeated inside it. Clock and loop take 1 µs."""
+WARMUP_SHARE = 0.2
+"""Of the seconds asked for, most that is spent on warming up each of the two."""
+PILOT_SHARE = 0.1
+"""Of the seconds asked for, those after which the number of pairs is settled."""
+
+PairsDone = Callable[[int, int], object]
+
+
+@dataclass(frozen=True)
+class PairResult:
+    """What interleaved timing found.
+
+    Attributes:
+        a_time_s: time of one call of a, in each pair, in order.
+        b_time_s: the same of b.
+        first: "a" or "b": which ran first in each pair.
+        ratio: time of b over time of a; see `gptcore.stats.ratio_of_pairs`.
+        low: lower end of its 95 % interval.
+        high: its upper end.
+        margin: relative difference that counts as none.
+        verdict: "slower", "faster", "same" or "ambiguous": b, compared with a.
+        a_calls: calls of a in one timing; a_time_s is their mean.
+        b_calls: the same of b.
+        warmup_s: spent on both before.
+        seconds: spent on the pairs.
+        warnings: what makes the result less certain, one sentence each.
+    """
+
+    a_time_s: list[float]
+    b_time_s: list[float]
+    first: list[str]
+    ratio: float
+    low: float
+    high: float
+    margin: float
+    verdict: str
+    a_calls: int
+    b_calls: int
+    warmup_s: float
+    seconds: float
+    warnings: tuple[str, ...]
+
+
+class _Side:
+    """One of the two works: warm, its state put back, ready to be timed."""
+
+    def __init__(self, work: Work, budget_s: float) -> None:
+        self._work = work
+        self._clock = PhaseClock(work.device)
+        _, self.warmup, _ = prepare(work, self._clock, budget_s)
+        self.calls = math.ceil(SHORTEST_S / min(self.warmup))
+        self.time_s: list[float] = []
+        if self.calls > 1:
+            self._settle()
+            work.restore()
+
+    @property
+    def timed_s(self) -> float:
+        """Return the seconds of all timings."""
+        return sum(self.time_s) * self.calls
+
+    def _settle(self) -> None:
+        """Raise `calls` until a timing, undisturbed, is long enough."""
+        while (timing_s := min(self._timing_s() for _ in range(3))) < SHORTEST_S:
+            self.calls = math.ceil(self.calls * min(10.0, 1.2 * SHORTEST_S / timing_s))
+
+    def _timing_s(self) -> float:
+        call, n = self._work.call, range(self.calls)
+        self._clock.start()
+        for _ in n:
+            call(_unmarked)
+        return self._clock.stop()
+
+    def time(self) -> None:
+        """Time once; the garbage of the call before is not part of it."""
+        gc.collect()
+        self.time_s.append(self._timing_s() / self.calls)
+
+
+def _unmarked(_phase: str) -> None:
+    """Stand in for the end of a phase: pairs are about whole calls."""
+
+
+def count_pairs(pair_s: float, budget_s: float) -> int:
+    """Return how many pairs of `pair_s` fit into `budget_s`: an even number, six at least."""
+    return max(FEWEST_PAIRS, 2 * int(budget_s / pair_s / 2))
+
+
+def _time_pairs(a: _Side, b: _Side, budget_s: float, progress: PairsDone) -> None:
+    """Time pairs in alternating order; the pace of the first ones settles how many."""
+    orders = itertools.cycle(((a, b), (b, a)))
+
+    def time_pair() -> None:
+        for side in next(orders):
+            side.time()
+
+    pilot, timed_s = 0, 0.0
+    while timed_s < PILOT_SHARE * budget_s:
+        time_pair()
+        pilot, timed_s = pilot + 1, a.timed_s + b.timed_s
+    n_pairs = max(count_pairs(timed_s / pilot, budget_s), pilot + pilot % 2)
+    for done in range(pilot + 1, n_pairs + 1):
+        time_pair()
+        progress(done, n_pairs)
+
+
+def interleave(
+    a: Work,
+    b: Work,
+    budget_s: float,
+    *,
+    margin: float = MARGIN,
+    progress: PairsDone = lambda _done, _total: None,
+) -> PairResult:
+    """Time `a` and `b` in turns.
+
+    Both are warmed up until steady and their state is put back; from there on, each call is a step
+    of its own (a training step goes on from the one before).
+
+    Args:
+        a: what is compared with.
+        b: what is compared.
+        budget_s: seconds of timing to aim at; six pairs are timed in any case.
+        margin: relative difference that counts as none, as in 0.03.
+        progress: is told (pairs done, pairs in all).
+
+    Raises:
+        ValueError: `budget_s` is not positive, or `margin` negative.
+    """
+    if not 0 < budget_s < math.inf:
+        raise ValueError(f"{budget_s} seconds: give a positive number")
+    if not 0 <= margin < math.inf:
+        raise ValueError(f"margin is {margin}: give a share that is not negative, as in 0.03")
+    sides = {"a": _Side(a, WARMUP_SHARE * budget_s), "b": _Side(b, WARMUP_SHARE * budget_s)}
+    start = time.perf_counter()
+    with quiet_gc():
+        _time_pairs(sides["a"], sides["b"], budget_s, progress)
+    seconds = time.perf_counter() - start
+    return _summarise(sides, margin, seconds)
+
+
+def _summarise(sides: dict[str, _Side], margin: float, seconds: float) -> PairResult:
+    a, b = sides["a"], sides["b"]
+    first = ["ab"[index % 2] for index in range(len(a.time_s))]
+    found = ratio_of_pairs(a.time_s, b.time_s, [name == "a" for name in first])
+    assert found is not None, "count_pairs never returns fewer than the statistics need"
+    outcome = verdict(found.ratio, found.low, found.high, margin=margin)
+    return PairResult(
+        a_time_s=a.time_s,
+        b_time_s=b.time_s,
+        first=first,
+        ratio=found.ratio,
+        low=found.low,
+        high=found.high,
+        margin=margin,
+        verdict=outcome,
+        a_calls=a.calls,
+        b_calls=b.calls,
+        warmup_s=sum(a.warmup) + sum(b.warmup),
+        seconds=seconds,
+        warnings=tuple(_warnings(sides, outcome, found.high / found.low, margin, seconds)),
+    )
+
+
+def _warnings(
+    sides: dict[str, _Side], outcome: str, width: float, margin: float, seconds: float
+) -> list[str]:
+    """Return what makes the result less certain; `width` is the interval's high over low."""
+    found = [
+        f"{name} was still changing after {len(side.warmup)} calls of warm-up: "
+        "give more seconds, or let it do the same work in each call"
+        for name, side in sides.items()
+        if not is_steady(side.warmup)
+    ]
+    if outcome == "ambiguous" and margin > 0:
+        # An interval of half the margin's width would have decided; its width falls as 1 / sqrt(n).
+        needed = seconds * (math.log(width) / math.log(1 + margin)) ** 2
+        if needed > seconds:
+            found.append(
+                f"the interval is too wide to tell at a margin of {_percent(margin)}: about "
+                f"{_round_up(needed)} s would do, or a quieter machine"
+            )
+        else:
+            found.append(
+                f"the ratio lies near the margin of {_percent(margin)}: more seconds, or another "
+                "margin, tell on which side"
+            )
+    return found
+
+
+def compare_calls(
+    a: Callable[[], object],
+    b: Callable[[], object],
+    *,
+    seconds: float = 30,
+    margin: float = MARGIN,
+    device: str | None = None,
+) -> PairResult:
+    """Time two functions without arguments in turns; how many times as long does `b` take?
+
+    Args:
+        a: what is compared with.
+        b: what is compared.
+        seconds: of timing, warm-up apart.
+        margin: relative difference that counts as none.
+        device: what to wait for before the clock is read; the accelerator by default, if there is
+            one, and the CPU otherwise.
+
+    Raises:
+        ValueError: this machine has no such device, or a number is not in its range.
+    """
+    chosen = default_device() if device is None else resolve_device(device)
+    return interleave(work_from(a, chosen), work_from(b, chosen), seconds, margin=margin)
+
+
+# From here on: the command.
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g} %"
+
+
+def _round_up(seconds: float) -> int:
+    """Return the seconds with two figures, rounded up."""
+    step: int = 10 ** max(0, math.floor(math.log10(seconds)) - 1)
+    return math.ceil(seconds / step) * step
+
+
+def _duration(seconds: float) -> str:
+    for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
+        if seconds >= size:
+            return f"{seconds / size:.4g} {unit}"
+    return f"{seconds * 1e9:.3g} ns"
+
+
+def in_words(found: dict[str, Any]) -> str:
+    """Return what a person reads; `found` is the object that --json prints."""
+    low, high = found["interval_95"]
+    machine = found["machine"]
+    margin = found["margin"]
+    explained = {
+        "slower": "slower",
+        "faster": "faster",
+        "same": f"the same within {_percent(margin)}",
+        "ambiguous": f"ambiguous at a margin of {_percent(margin)}",
+    }[found["verdict"]]
+    calls = {name: found[f"{name}_calls"] for name in "ab"}
+    repeated = [
+        f"{name.upper()} is called {n:,} times in each timing" for name, n in calls.items() if n > 1
+    ]
+    loads = [f"{value:.2g}" for value in machine["load"] if value is not None]
+    return "\n".join(
+        [
+            f"A  {_duration(found['a_s']):>10}  {found['a']}",
+            f"B  {_duration(found['b_s']):>10}  {found['b']}",
+            f"B takes {_digits(found['ratio'], low, high)} times as long as A (95 % interval "
+            f"{_digits(low, low, high)} to {_digits(high, low, high)}; {found['n_pairs']} pairs, "
+            f"{found['seconds']:.3g} s): {explained}",
+            *repeated,
+            f"on {machine['device']}, {machine['threads']} threads"
+            + (f", load {' → '.join(loads)}" if loads else ""),
+        ]
+    )
+
+
+def _digits(value: float, low: float, high: float) -> str:
+    """Return `value` with one figure more than its interval's width supports, three at least."""
+    width = max(high - low, 1e-6)
+    return f"{value:.{min(5, max(2, 1 - math.floor(math.log10(width))))}f}"
+
+
+def as_json(a: str, b: str, found: PairResult, machine: dict[str, Any]) -> dict[str, Any]:
+    """Return the object of --json: the result, every timing in order, and the conditions."""
+    return {
+        "a": a,
+        "b": b,
+        "verdict": found.verdict,
+        "ratio": found.ratio,
+        "interval_95": [found.low, found.high],
+        "n_pairs": len(found.first),
+        "a_s": statistics.median(found.a_time_s),
+        "b_s": statistics.median(found.b_time_s),
+        "margin": found.margin,
+        "seconds": found.seconds,
+        "warmup_s": found.warmup_s,
+        "a_calls": found.a_calls,
+        "b_calls": found.b_calls,
+        "a_time_s": found.a_time_s,
+        "b_time_s": found.b_time_s,
+        "first": found.first,
+        "machine": machine,
+        "commit": environment.commit(),
+        "warnings": list(found.warnings),
+    }
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the subcommand."""
+    parser = subparsers.add_parser(
+        "pair",
+        help="time two things in turns: which is slower, and by how much",
+        description="Time A and B in turns in one process and tell how many times as long B "
+        "takes, with a 95 % interval. Exit code: 0 measured, 2 bad input.",
+        epilog=f"example: python -m bench pair '{EXAMPLE}' precision=bf16",
+    )
+    kinds = "a case, module:function or file.py:function (called without arguments)"
+    parser.add_argument("a", metavar="A", help=kinds)
+    parser.add_argument("b", metavar="B", help="the same, or name=value: A with one change")
+    parser.add_argument(
+        "--seconds", type=number, default=30.0, metavar="S", help="of timing (default: 30)"
+    )
+    parser.add_argument(
+        "--margin",
+        type=margin_share,
+        default=MARGIN,
+        metavar="PERCENT",
+        help="difference that counts as none, in per cent (default: 3)",
+    )
+    parser.add_argument(
+        "--corpus",
+        action="append",
+        metavar="NAME|PATH",
+        help="text that cases are made of (default: python-docs); may be given several times",
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object, with every timing")
+
+
+def main(options: argparse.Namespace) -> int:
+    """Time the two, print what was found, and return the exit code."""
+    if not options.seconds > 0:
+        raise ValueError(f"--seconds is {options.seconds:g}: give a positive number")
+    state = pin()
+    with redirect_stdout(sys.stderr):  # what the calls print is no result
+        a, b = build(options.a, options.b, options.corpus or ["python-docs"])
+        load_before = environment.load()
+        try:
+            pairs = interleave(
+                a, b, options.seconds, margin=options.margin, progress=Progress("pair")
+            )
+        except Exception as error:
+            raise ValueError(f"a call failed: {one_line(error)}") from error
+    machine = {
+        "device": device_label(a.device),
+        "threads": state["intra_op_threads"],
+        "cpus": os.cpu_count(),
+        "load": [load_before, environment.load()],
+        "torch": torch.__version__,
+    }
+    name = f"{options.a} with {options.b}" if "=" in options.b else options.b
+    found = as_json(options.a, name, pairs, machine)
+    print(json.dumps(found, allow_nan=False) if options.json else in_words(found))
+    for warning in pairs.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    return 0

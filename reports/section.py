@@ -1,0 +1,98 @@
+"""What a section is made of, and what the sections share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pandas as pd
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from reports import drawing, words
+from reports.load import Run
+from reports.tables import Table
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A figure, and the words that stand for it where it cannot be seen."""
+
+    title: str
+    caption: str
+    alt: str
+    svg: Markup
+
+
+@dataclass(frozen=True)
+class Text:
+    """Text that a model wrote, before or after training."""
+
+    when: str
+    source: str
+    prompt: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """One question of the report with all that answers it; `missing` says what is not there."""
+
+    anchor: str
+    short: str
+    """Its name in the table of contents."""
+    title: str
+    intro: str
+    plots: list[Plot] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
+    texts: list[Text] = field(default_factory=list)
+    missing: str = ""
+
+
+Draw = Callable[[pd.DataFrame], Figure]
+
+
+class Plotter:
+    """Draws figures with names that are unique inside one page."""
+
+    def __init__(self, prefix: str, enabled: bool) -> None:
+        self.prefix, self.enabled, self.drawn = prefix, enabled, 0
+
+    def __call__(
+        self, draw: Draw, data: pd.DataFrame, title: str, caption: str, alt: str
+    ) -> list[Plot]:
+        """Return the figure in a list, an empty list if there is nothing to draw."""
+        if data.empty or not self.enabled:
+            return []
+        self.drawn += 1
+        svg = drawing.svg(draw, data, f"{self.prefix}-f{self.drawn}")
+        return [Plot(title, caption, alt, Markup(svg))]
+
+
+def missing(run: Run, group: str, what: str) -> str:
+    """Return why there is no `what`: cases that did not finish, or none at all."""
+    lost = [r for r in run.unfinished if r["group"] == group]
+    if lost:
+        return (
+            f"No {what} finished in this run; {words.count(len(lost), 'case')} did not: see below."
+        )
+    return (
+        f"This ledger holds no {what}: the suite does not include them, or the run was cut short."
+    )
+
+
+def dicts(frame: pd.DataFrame) -> list[dict[Any, Any]]:
+    """Return a frame as one dict a row."""
+    return frame.to_dict("records")
+
+
+def by_setting(*frames: pd.DataFrame) -> Iterator[tuple[str, list[pd.DataFrame]]]:
+    """Yield each setting of the first frame, with the part of every frame that belongs to it."""
+    for name in dict.fromkeys(frames[0]["setting"]):
+        yield name, [frame[frame["setting"] == name] for frame in frames]
+
+
+def titled(table: Table, setting: str, note: str = "") -> Table:
+    """Return a table that names its conditions."""
+    return replace(table, caption=f"{table.caption} {setting}.", note=note or table.note)
