@@ -376,7 +376,7 @@ def read_ledger(folder: Path) -> tuple[list[Record], list[str]]:
             continue
         try:
             record = loads(line.decode())
-        except (ValueError, RecursionError) as error:
+        except (ValueError, RecursionError, OverflowError) as error:
             text = str(error).splitlines()[0]
             warnings.append(f"{path.name} line {number} cannot be read and is left out: {text}")
             continue

@@ -88,8 +88,11 @@ def test_ledger_cut_in_the_middle_of_a_line_loses_one_case(tmp_path):
     assert "line 2 cannot be read" in warnings[0]
 
 
+HUGE = json.dumps(RECORD).replace("1.5", "9" * 400, 1).encode()  # no float holds it
+
+
 @pytest.mark.parametrize(
-    "line", [b"\xff\xfe", b"[1]", b"null", b"{}", b"[" * 100_000, b'{"a": NaN}', b"1e999"]
+    "line", [b"\xff\xfe", b"[1]", b"null", b"{}", b"[" * 100_000, b'{"a": NaN}', b"1e999", HUGE]
 )
 def test_hostile_line_costs_a_warning_and_no_record(tmp_path, line):
     write(tmp_path, line + b"\n", dumps(RECORD).encode() + b"\n")
@@ -108,6 +111,14 @@ def test_record_of_a_newer_version_is_left_out_with_advice(tmp_path):
     records, (warning,) = read_ledger(tmp_path)
     assert records == []
     assert "update" in warning
+
+
+def test_record_of_version_1_keeps_its_meaning(tmp_path):
+    old = changed(schema_version=1)
+    write(tmp_path, json.dumps(old).encode() + b"\n")
+    (record,), warnings = read_ledger(tmp_path)
+    assert not warnings
+    assert record == old | {"schema_version": SCHEMA_VERSION}
 
 
 def test_folder_without_ledger_is_refused(tmp_path):

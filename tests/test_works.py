@@ -66,7 +66,9 @@ def test_truth_values_are_read_as_such():
     assert change(case, "drop_last=true").drop_last is True
 
 
-@pytest.mark.parametrize("setting", ["precision", "cost_s=3", "work=forward", "colour=red", "batch_size=many"])
+@pytest.mark.parametrize(
+    "setting", ["precision", "cost_s=3", "work=forward", "colour=red", "batch_size=many"]
+)
 def test_setting_that_means_nothing_is_refused(setting):
     with pytest.raises(ValueError, match=r"give (one of corpus, model|a value of type int)"):
         change(SMALL, setting)

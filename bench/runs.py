@@ -1,0 +1,217 @@
+"""Results folders as runs to be compared: their cases, times and conditions.
+
+What is read here may come from anywhere: facts are looked up with care, and text is made harmless
+before it is shown.
+"""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bench.record import LEDGER_NAME, Record, read_ledger
+
+MACHINE = ("cpu", "cores", "usable_cpus", "accelerators", "threads")
+FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_tile", "amx_bf16", "asimd", "sve", "bf16")
+"""CPU flags that change which kernels run."""
+VERSIONS = {"python": 2, "torch": 3, "numpy": 2}
+"""Packages whose version changes times, and how many of its numbers count."""
+EARLIEST = datetime.min.replace(tzinfo=UTC)
+PINNED = ("matmul_precision", "sdpa", "deterministic", "intra_op_threads", "inter_op_threads")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one results folder holds.
+
+    Attributes:
+        label: how it is called in tables.
+        folder: where it lies.
+        cases: case id → its record, a skip included.
+        environments: environment id → its record, oldest first.
+        warnings: one for each line that could not be read.
+    """
+
+    label: str
+    folder: Path
+    cases: dict[str, Record]
+    environments: dict[str, Record]
+    warnings: list[str]
+
+    @property
+    def environment(self) -> Record | None:
+        """Return the newest environment, None if none was recorded."""
+        return next(reversed(self.environments.values()), None)
+
+    @property
+    def started_at(self) -> datetime:
+        """Return when the first session began; without one, the first case."""
+        records = self.environments or self.cases
+        return min((moment(r["started_at"]) for r in records.values()), default=EARLIEST)
+
+    def fact(self, *path: str) -> Any:
+        """Return one fact of the newest environment, None where it is missing."""
+        return look_up(self.environment, *path)
+
+    def matching(self, substring: str) -> Run:
+        """Return the run with only those cases that have `substring` in their id."""
+        chosen = {name: record for name, record in self.cases.items() if substring in name}
+        return Run(self.label, self.folder, chosen, self.environments, self.warnings)
+
+
+def moment(text: str) -> datetime:
+    """Read a time of a record; one without a zone is UTC."""
+    time = datetime.fromisoformat(text)
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def look_up(record: Record | None, *path: str) -> Any:
+    """Return one fact of a record, None where it is missing."""
+    value: Any = record["facts"] if record else None
+    for key in path:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def load_run(path: Path) -> Run:
+    """Read a results folder, or the `records.jsonl` in one.
+
+    Raises:
+        ValueError: there is no ledger.
+    """
+    folder = path.parent if path.name == LEDGER_NAME else path
+    records, warnings = read_ledger(folder)
+    sessions = [r for r in records if r["record"] == "environment"]
+    sessions.sort(key=lambda r: moment(r["started_at"]))
+    return Run(
+        label=folder.resolve().name or str(folder),
+        folder=folder,
+        cases={r["case"]: r for r in records if r["record"] != "environment"},
+        environments={r["environment"]: r for r in sessions},
+        warnings=[f"{visible(folder.resolve().name)}: {visible(w)}" for w in warnings],
+    )
+
+
+def machine_differences(base: Run, new: Run) -> list[str]:
+    """Return in what machine, threads and versions two runs differ, one line each.
+
+    What only one of them recorded is no difference.
+    """
+    old, now = conditions(base), conditions(new)
+    return [
+        f"{name} {shorten(str(old[name]))} → {shorten(str(now[name]))}"
+        for name in old
+        if None not in (old[name], now[name]) and not _alike(name, old[name], now[name])
+    ]
+
+
+def machine_key(run: Run) -> tuple[str, ...]:
+    """Return what is equal for runs on one machine with the same threads."""
+    found = conditions(run)
+    return tuple(str(found[name]) for name in MACHINE)
+
+
+def conditions(run: Run) -> dict[str, Any]:
+    """Return name → value of what must be equal for times to be compared; None is unknown."""
+    found = {name: run.fact("machine", name) for name in MACHINE[:-1]}
+    found["threads"] = run.fact("run", "threads")
+    found["memory_bytes"] = run.fact("machine", "memory_bytes")
+    flags = run.fact("machine", "cpu_flags")
+    found["cpu_flags"] = [f for f in FLAGS if f in flags] if isinstance(flags, list) else None
+    found |= {name: run.fact("pinned", name) for name in PINNED}
+    return found | {name: run.fact("software", name) for name in VERSIONS}
+
+
+def _alike(name: str, old: Any, new: Any) -> bool:
+    if name == "memory_bytes" and isinstance(old, int) and isinstance(new, int):
+        return 10 * abs(old - new) < max(old, new)  # what the system keeps for itself varies
+    if name in VERSIONS:
+        return main_version(old, VERSIONS[name]) == main_version(new, VERSIONS[name])
+    return bool(old == new)
+
+
+def main_version(version: Any, numbers: int) -> str:
+    """Return "3.11" of "3.11.7" for 2 numbers; a build such as "+cpu" counts."""
+    public, _, build = str(version).partition("+")
+    return ".".join(public.split(".")[:numbers]) + build
+
+
+def minor_differences(base: Run, new: Run) -> list[str]:
+    """Return one line on versions that differ and are not held to change times; else nothing."""
+    old, now = _software(base), _software(new)
+    lines = [
+        f"{shorten(str(name))} {shorten(str(old[name]))} → {shorten(str(now[name]))}"
+        for name in old
+        if name in now and old[name] != now[name]
+    ]
+    return [f"versions differ: {', '.join(lines)}"] if lines else []
+
+
+def size_differences(base: Run, new: Run) -> list[str]:
+    """Return one line on what made the runs plan different cases; else nothing."""
+    lines = []
+    for name in ("suite", "devices", "scale"):
+        old, now = base.fact("run", name), new.fact("run", name)
+        if old != now and None not in (old, now):
+            lines.append(f"{name} {shorten(str(old))} → {shorten(str(now))}")
+    return [f"the runs planned different cases: {', '.join(lines)}"] if lines else []
+
+
+def _software(run: Run) -> dict[str, Any]:
+    platform = run.fact("machine", "platform")
+    software = run.fact("software")
+    known = software if isinstance(software, dict) else {}
+    return known | ({"platform": platform} if platform else {})
+
+
+def corpus_differences(base: Run, new: Run, cases: Iterable[str]) -> list[str]:
+    """Return the texts that differ in content and that one of `cases` uses, one line each."""
+    old, now = _corpora(base), _corpora(new)
+    used = {str(base.cases[name]["params"].get("corpus")) for name in cases}
+    return [
+        f"corpus {shorten(name)} sha256 {shorten(old[name], 12)} → {shorten(now[name], 12)}"
+        for name in sorted(old.keys() & now.keys() & used)
+        if old[name] != now[name]
+    ]
+
+
+def _corpora(run: Run) -> dict[str, str]:
+    listed = run.fact("corpora")
+    corpora = [c for c in listed if isinstance(c, dict)] if isinstance(listed, list) else []
+    return {str(c.get("name")): str(c.get("sha256")) for c in corpora}
+
+
+def visible(text: str) -> str:
+    r"""Return one line in which characters that steer a terminal or hide stand as \x1b, \u202e."""
+    return "".join(
+        char.encode("unicode_escape").decode()
+        if unicodedata.category(char)[0] == "C" or unicodedata.category(char) in {"Zl", "Zp"}
+        else char
+        for char in text
+    )
+
+
+def shorten(text: str, width: int = 60) -> str:
+    """Return one visible line of at most `width` characters."""
+    line = visible(" ".join(text.split()))
+    return line if len(line) <= width else f"{line[: width - 1]}…"
+
+
+def per_cent(log_ratio: float) -> str:
+    """Return a difference of logarithms as people say it: 0.0488 → "+5.0 %"."""
+    return f"{100 * math.expm1(log_ratio):+.1f} %"
+
+
+def seconds(value: float | None) -> str:
+    """Return a time with three digits and its unit."""
+    if value is None:
+        return "-"
+    for scale, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")):
+        if value >= scale:
+            return f"{value / scale:.3g} {unit}"
+    return f"{value / 1e-9:.3g} ns"
