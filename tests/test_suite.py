@@ -1,5 +1,6 @@
 """The suite as its users run it: pytest in a process of its own."""
 
+import gzip
 import json
 import os
 import signal
@@ -158,6 +159,43 @@ def test_pytest_benchmark_options_still_work(run, tmp_path):
     (benchmark,) = json.loads(out.read_text())["benchmarks"]
     assert benchmark["group"] == "coverage"
     assert benchmark["extra_info"]["sampler"] == "sequential"
+
+
+def test_runs_saved_by_pytest_benchmark_are_compared_by_it(run, tmp_path):
+    options = ("--benchmark-only", "--suite=smoke", f"--benchmark-storage={tmp_path}")
+    chosen = ("-k", "sequential-keep", f"--results={tmp_path / 'run'}")
+    assert run(*options, *chosen, "--benchmark-save=first")[0] == 0
+    chosen = ("-k", "sequential-keep", f"--results={tmp_path / 'again'}")
+    code, output = run(*options, *chosen, "--benchmark-compare=0001")
+    assert code == 0, output
+    assert "(0001_first)" in output
+    assert "(NOW)" in output
+
+
+def test_trace_profiles_each_timed_case_and_starts_no_debugger(run, tmp_path):
+    folder = tmp_path / "run"
+    options = ("--suite=smoke", f"--results={folder}", "--trace", "-k", "memory-gather")
+    code, output = run("--benchmark-only", *options)
+    assert code == 0, output
+    (record,) = [
+        r
+        for r in map(json.loads, (folder / "records.jsonl").read_text().splitlines())
+        if r["record"] == "case"
+    ]
+    assert record["series"]["top_operators"]
+    with gzip.open(record["facts"]["trace"]) as file:
+        assert json.load(file)["traceEvents"]
+
+
+def test_environment_is_recorded_again_at_the_end(run, tmp_path):
+    folder = tmp_path / "run"
+    options = ("--suite=smoke", f"--results={folder}", "-k", "sequential-keep")
+    assert run("--benchmark-only", *options)[0] == 0
+    lines = [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
+    first, last = (r for r in lines if r["record"] == "environment")
+    assert first["environment"] == last["environment"]
+    assert "end" not in first["facts"]
+    assert last["facts"]["end"]["ceilings"]["cpu"].keys() == last["facts"]["ceilings"]["cpu"].keys()
 
 
 def test_text_full_of_markup_gives_a_harmless_report(run, tmp_path):
