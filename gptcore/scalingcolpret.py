@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gptcore.scaling import ScalingLaw, law_from
-from gptcore.scalingfit import NAMES
+from gptcore.scalingfit import NAMES, Floats
+from gptcore.scalinglaw import ScalingLaw, law_from
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,11 +48,11 @@ def fit_colpret(table: pd.DataFrame, *, notes: Sequence[str] = ()) -> ScalingLaw
         )
     n, d, loss = (rows[c].to_numpy(dtype=np.float64) for c in ("params", "tokens_seen", "loss"))
 
-    def law(_: object, a: float, b: float, e: float, alpha: float, beta: float) -> object:
-        return np.exp(e) + np.exp(a) / n**alpha + np.exp(b) / d**beta
+    def law(_: Floats, a: float, b: float, e: float, alpha: float, beta: float) -> Floats:
+        return np.asarray(np.exp(e) + np.exp(a) / n**alpha + np.exp(b) / d**beta)
 
     started = time.perf_counter()
-    start, bounds = tuple(START.values()), ([-np.inf] * 3 + [0, 0], np.inf)
+    start, bounds = list(START.values()), ([-np.inf, -np.inf, -np.inf, 0.0, 0.0], np.inf)
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore", OptimizeWarning)  # a covariance that is not used
         try:

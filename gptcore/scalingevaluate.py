@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gptcore.scaling import DELTA, ScalingLaw, fit_points
+from gptcore.scaling import fit_points
 from gptcore.scalingcolpret import fit_colpret
+from gptcore.scalingfit import DELTA
+from gptcore.scalinglaw import ScalingLaw
 from gptcore.scalingtable import Cut, check_table, make_points
 
 if TYPE_CHECKING:

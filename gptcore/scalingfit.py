@@ -20,6 +20,7 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
+DELTA = 1e-3  # of Huber's loss of ln L
 NAMES = ("E", "A", "B", "alpha", "beta")
 EXPONENTS = (0.01, 3.0)
 LOWER = np.array([0.0, 0.0, 0.0, EXPONENTS[0], EXPONENTS[0]])
@@ -28,6 +29,7 @@ ALL = np.ones(5, dtype=np.bool_)
 
 GRID = np.geomspace(0.02, 2.5, 28)
 MAX_STEPS = 300
+STILL = 6  # steps without a fall that end a fit
 AT_ONCE = 400_000  # values of one (K, M) array
 
 
@@ -109,7 +111,13 @@ def _nonnegative(gram: Floats, moment: Floats) -> tuple[Floats, Floats]:
 
 
 def polish(
-    theta: Floats, data: Data, weights: Floats, *, delta: float, free: Mask = ALL
+    theta: Floats,
+    data: Data,
+    weights: Floats,
+    *,
+    delta: float,
+    free: Mask = ALL,
+    tolerance: float = 1e-9,
 ) -> tuple[Floats, Floats]:
     """Minimise Huber's loss of ln L over the free parameters, K fits at once.
 
@@ -122,6 +130,8 @@ def polish(
         weights: (M,) or (K, M).
         delta: where Huber's loss turns linear; inf is least squares.
         free: (5,) parameters that move.
+        tolerance: relative fall of the objective in a step that counts as none; six such steps
+            end a fit.
 
     Returns:
         theta (K, 5) and the objectives (K,).
@@ -130,14 +140,14 @@ def polish(
     size = max(1, AT_ONCE // points)
     weights = np.broadcast_to(weights, (len(theta), points))
     done = [
-        _polish(theta[i : i + size].copy(), data, weights[i : i + size], delta, free)
+        _polish(theta[i : i + size].copy(), data, weights[i : i + size], delta, free, tolerance)
         for i in range(0, len(theta), size)
     ]
     return np.concatenate([d[0] for d in done]), np.concatenate([d[1] for d in done])
 
 
 def _polish(
-    theta: Floats, data: Data, weights: Floats, delta: float, free: Mask
+    theta: Floats, data: Data, weights: Floats, delta: float, free: Mask, tolerance: float
 ) -> tuple[Floats, Floats]:
     x, z, log_loss = data.x, data.z, data.log_loss
     value = huber_sum(log_loss - log_prediction(theta, x, z), weights, delta)
@@ -153,12 +163,12 @@ def _polish(
         moved = np.clip(now + step, LOWER, UPPER)
         moved_value = huber_sum(log_loss - log_prediction(moved, x, z), w, delta)
         fell = moved_value < value[active]
-        small = value[active] - moved_value <= 1e-13 * value[active]
+        small = value[active] - moved_value <= tolerance * value[active]
         index = active[fell]
         theta[index], value[index] = moved[fell], moved_value[fell]
         damping[active] = np.clip(damping[active] * np.where(fell, 0.2, 6.0), 1e-9, 1e12)
         still[active] = np.where(fell & ~small, 0, still[active] + 1)
-        active = active[(still[active] < 12) & (damping[active] < 1e8)]
+        active = active[(still[active] < STILL) & (damping[active] < 1e8)]
         if not active.size:
             break
     return theta, value
@@ -231,7 +241,9 @@ def solve(
     for width in (100 * delta, 30 * delta, 10 * delta, 3 * delta):
         starts, _ = polish(starts, data, ones, delta=width, free=free)
         found.append(_distinct(starts))
-    thetas, values = polish(np.concatenate(found), data, ones, delta=delta, free=free)
+    thetas, values = polish(
+        np.concatenate(found), data, ones, delta=delta, free=free, tolerance=1e-13
+    )
     best = int(np.argmin(values))
     return thetas[best], float(values[best])
 

@@ -17,6 +17,7 @@ from gptcore.scalingtable import Ints, Points
 MOST_GROUPS = 40
 FEWEST_RUNS = 3  # fewer are cut into pieces
 PIECES = 8
+PROFILE_VALUES = 17
 
 
 def leave_out_groups(points: Points) -> Ints:
@@ -127,37 +128,45 @@ def intervals(
 
 
 def profile(
-    points: Points, data: Data, theta: Floats, name: str, values: Floats, *, delta: float
-) -> tuple[Floats, tuple[float, float]]:
-    """Return the objective with one exponent held, and its 95 % profile interval.
+    points: Points, data: Data, theta: Floats, name: str, *, delta: float, free: Mask = ALL
+) -> tuple[float, float] | None:
+    """Return the 95 % profile interval of an exponent, or None where the profile is flat.
 
-    The interval has 2 (F - F_min) / s below the chi-square quantile, s = sum psi^2 / sum psi'
-    (Heritier & Ronchetti 1994), with the points of a run counted as one.
+    The exponent is held at values from a quarter of the estimate to four times it, and the rest
+    refitted. Inside are those with 2 (F - F_min) / s below the chi-square quantile, s = sum psi^2
+    / sum psi' (Heritier & Ronchetti 1994), the points of a run counted as one. Flat: an end of the
+    values tried is inside.
 
     Args:
         points: their runs count.
         data: what is fitted.
         theta: (5,) the best fit.
         name: "alpha" or "beta".
-        values: (K,) to hold it at, ascending.
         delta: Huber's.
-
-    Returns:
-        (K,) objectives; the interval's ends are `values`, so a flat profile reaches the ends.
+        free: (5,) parameters that move.
     """
     index = NAMES.index(name)
+    values = theta[index] * np.geomspace(0.25, 4, PROFILE_VALUES)
     starts = np.repeat(theta[None], len(values), axis=0)
     starts[:, index] = values
-    free = ALL & (np.arange(5) != index)
     ones = np.ones(len(data.x))
-    _, held = scalingfit.polish(starts, data, ones, delta=delta, free=free)
+    moving = free & (np.arange(5) != index)
+    _, held = scalingfit.polish(starts, data, ones, delta=delta, free=moving)
     residuals = data.log_loss - scalingfit.log_prediction(theta[None], data.x, data.z)[0]
     best = float(scalingfit.huber_sum(residuals, ones, delta))
-    scale = (np.clip(residuals, -delta, delta) ** 2).sum() / max(
-        1, int((np.abs(residuals) < delta).sum())
-    )
+    near = max(1, int((np.abs(residuals) < delta).sum()))
+    scale = float((np.clip(residuals, -delta, delta) ** 2).sum()) / near
     limit = best + stats.chi2.ppf(0.95, 1) / 2 * scale * len(data.x) / points.n_runs
-    inside = values[held <= limit]
-    nearest = values[np.argmin(held)]
-    ends = (inside[0], inside[-1]) if len(inside) else (nearest, nearest)
-    return held, (float(ends[0]), float(ends[1]))
+    inside = np.flatnonzero(held <= limit)
+    if not len(inside) or inside[0] == 0 or inside[-1] == len(values) - 1:
+        return (float(theta[index]),) * 2 if not len(inside) else None
+    low, high = (
+        _crossing(values[i : i + 2], held[i : i + 2], limit) for i in (inside[0] - 1, inside[-1])
+    )
+    return low, high
+
+
+def _crossing(values: Floats, held: Floats, limit: float) -> float:
+    """Return where a profile passes the limit between two values, by a straight line."""
+    share = (limit - held[0]) / (held[1] - held[0])
+    return float(values[0] + share * (values[1] - values[0]))

@@ -23,7 +23,7 @@ WORST_LOSS = 15.0  # nats; a uniform guess over 50,257 ids has 10.8
 FEWEST_UNITS = 1000.0  # smaller sizes or token counts are in millions or billions
 FEW_TOKENS_PER_PARAM = 0.1
 MANY_EPOCHS = 4.0  # up to about that many, repeated text is worth nearly as much as new text
-MAX_RUNS = 2000
+MAX_RUNS = 1000
 MAX_PER_RUN = 128
 MAX_POINTS = 10_000
 
@@ -113,14 +113,15 @@ def check_table(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
             "column seed if they are runs of their own"
         )
         table = table.drop_duplicates()
-    seed = table["seed"].astype(str) if "seed" in table else "0"
-    table["run"] = table["model"].astype(str) + "#" + seed
+    seed = table["seed"].astype(str) if "seed" in table else table["model"]
+    table["model"] = table["model"].astype(str)
+    table["run"] = table.groupby(["model", seed], sort=True).ngroup()
     sizes = table.groupby("run")["params"].nunique()
     if (sizes > 1).any():
+        name = table.loc[table["run"] == sizes.idxmax(), "model"].iloc[0]
         raise ValueError(
-            f"run {sizes.idxmax().rpartition('#')[0]!r} has {sizes.max()} values of params: give "
-            "each size a model name of its own, and check that params and tokens_seen are not "
-            "swapped"
+            f"run {name!r} has {sizes.max()} values of params: give each size a model name of its "
+            "own, and check that params and tokens_seen are not swapped"
         )
     ratio = float((table["tokens_seen"] / table["params"]).median())
     if ratio < FEW_TOKENS_PER_PARAM:
@@ -148,8 +149,9 @@ def _positive(table: pd.DataFrame, name: str) -> pd.Series[float]:
     if bad.any():
         first = int(np.flatnonzero(bad)[0])
         raise ValueError(
-            f"{name} is {table[name].iloc[first]!r} in data row {first + 1} ({int(bad.sum())} such "
-            "rows): give positive finite numbers, and leave out what diverged"
+            f"{name} is {str(table[name].iloc[first])[:40]!r} in data row {first + 1} "
+            f"({int(bad.sum())} such rows): give positive finite numbers, and leave out what "
+            "diverged"
         )
     return values
 
@@ -245,7 +247,7 @@ def make_points(table: pd.DataFrame) -> Points:
 
     Losses of one run at the same tokens are averaged. A run of more than 128 checkpoints becomes
     128 means of neighbours (loss and ln tokens), so that no run outweighs the others by how often
-    it was logged. Of more than 2,000 runs, 2,000 are drawn with a fixed seed.
+    it was logged. Of more than 1,000 runs, 1,000 are drawn with a fixed seed.
     """
     notes = []
     runs = table["run"].unique()
@@ -256,21 +258,67 @@ def make_points(table: pd.DataFrame) -> Points:
             f"{len(runs)} runs: fitted on {MAX_RUNS} of them, drawn with seed 0; more change "
             "little, and intervals are of the sample"
         )
-    table = table.groupby(["params", "run", "tokens_seen"], as_index=False, sort=True)[
-        "loss"
-    ].mean()
+    table = table.groupby(["params", "run", "tokens_seen"])[["loss"]].mean().reset_index()
     group = table.groupby(["params", "run"], sort=True)
     count = group["loss"].transform("size")
-    most = int(np.clip(MAX_POINTS // group.ngroups, 4, MAX_PER_RUN))
+    most = int(np.clip(MAX_POINTS // len(runs), 4, MAX_PER_RUN))
     place = group.cumcount() * most // count
     table["bin"] = np.where(count > most, place, group.cumcount())
     table["log_tokens"] = np.log(table["tokens_seen"])
     means = table.groupby(["params", "run", "bin"], as_index=False)[["log_tokens", "loss"]].mean()
-    index = means.groupby(["params", "run"]).ngroup()
     return Points(
         means["params"].to_numpy(dtype=np.float64),
         np.exp(means["log_tokens"].to_numpy(dtype=np.float64)),
         means["loss"].to_numpy(dtype=np.float64),
-        index.to_numpy(dtype=np.int64),
+        np.unique(means["run"], return_inverse=True)[1].astype(np.int64),
         tuple(notes),
     )
+
+
+def drop_largest(table: pd.DataFrame, count: int) -> pd.DataFrame:
+    """Return the table without its `count` largest losses.
+
+    Raises:
+        ValueError: `count` is negative, or no row would stay.
+    """
+    if not 0 <= count < max(1, len(table)):
+        raise ValueError(f"{count} largest losses to leave out of {len(table)} rows: give fewer")
+    if not count or "loss" not in table:
+        return table
+    return table.drop(table.sort_values("loss", kind="stable").index[-count:])
+
+
+def keep_rows(
+    table: pd.DataFrame,
+    *,
+    min_params: float | None = None,
+    max_params: float | None = None,
+    min_tokens_per_param: float | None = None,
+    max_epochs: float | None = None,
+) -> pd.DataFrame:
+    """Return the rows within the limits given.
+
+    Raises:
+        ValueError: no row stays, or there is no column to tell by.
+    """
+    limits = (min_params, max_params, min_tokens_per_param, max_epochs)
+    if all(limit is None for limit in limits):
+        return table
+    needed = [*NUMERIC[:2], *(["unique_tokens"] if max_epochs is not None else [])]
+    missing = [name for name in needed if name not in table]
+    if missing:
+        raise ValueError(f"the table has no column {', '.join(missing)} to leave rows out by")
+    values = {name: _positive(table, name) for name in needed}
+    n, d = values["params"], values["tokens_seen"]
+    keep = n > 0
+    if min_params is not None:
+        keep &= n >= min_params
+    if max_params is not None:
+        keep &= n <= max_params
+    if min_tokens_per_param is not None:
+        keep &= d / n >= min_tokens_per_param
+    if max_epochs is not None:
+        keep &= d / values["unique_tokens"] <= max_epochs * (1 + 1e-3)
+    if not keep.any():
+        raise ValueError("no row is left within these limits: widen them")
+    return table[keep]
