@@ -1,6 +1,6 @@
 """Run every check of docs/results/scaling.md and print its tables.
 
-python docs/results/scaling.py FOLDER [--families]; FOLDER has chinchilla_epoch.csv.gz and
+python docs/results/scaling.py FOLDER [--families | --advice]; FOLDER has chinchilla_epoch.csv.gz and
 scaling_dev.csv.gz, whose sources docs/results/scaling.md names.
 """
 
@@ -18,7 +18,7 @@ import numpy as np
 
 from gptcore.cli import main
 from gptcore.scalingevaluate import Split, evaluate
-from gptcore.scalingtable import one_family, read_table
+from gptcore.scalingtable import Cut, one_family, read_table
 
 CHINCHILLA, DEV = "chinchilla_epoch.csv.gz", "scaling_dev.csv.gz"
 
@@ -146,9 +146,8 @@ def bars(run: Runner) -> None:
 def families(folder: Path) -> None:
     """Print each family's error at every size that 3 or more smaller sizes predict."""
     table = read_table(folder / DEV)
-    print(
-        "| family | targets | median ARE, % | largest, % | 80 % interval holds |\n|---|---|---|---|---|"
-    )
+    print("| family | targets | median ARE, % | largest, % | 80 % interval holds |")
+    print("|---|---|---|---|---|")
     every, held = [], []
     for name in sorted(table["family"].unique()):
         rows = one_family(table, name)
@@ -164,16 +163,55 @@ def families(folder: Path) -> None:
         every.append(np.median(ares))
         known = [h for h in holds if h is not None]
         held += known
-        print(
-            f"| {name} | {len(ares)} | {np.median(ares):.2f} | {max(ares):.2f} | {sum(known)} of {len(known)} |"
-        )
+        errors = f"{np.median(ares):.2f} | {max(ares):.2f}"
+        print(f"| {name} | {len(ares)} | {errors} | {sum(known)} of {len(known)} |")
     print(f"| **all** | | **{np.median(every):.2f}** | | **{sum(held)} of {len(held)}** |")
+
+
+def advice(folder: Path) -> None:
+    """Print what text B advises as we find it: median ARE, %, of gpt3, opt and porian targets."""
+    table = read_table(folder / DEV)
+    names = ("gpt3", "opt", "porian_rw_const")
+    cells = []
+    for name in names:
+        rows = one_family(table, name)
+        sizes = np.sort(rows["params"].unique())
+        cells += [(name, rows[rows["params"] <= size], k + 3) for k, size in enumerate(sizes[3:])]
+
+    def median(cut: Cut | None = None, chosen=cells, **split) -> str:
+        ares = [
+            evaluate(rows, Split(**{k: f(n) if callable(f) else f for k, f in split.items()}),
+                     cut=cut).as_dict()["are_last30"]
+            for _, rows, n in chosen
+        ]  # fmt: skip
+        return f"{np.median(ares):.2f} (worst {max(ares):.1f})"
+
+    print(
+        f"{len(cells)} targets, each predicted from all smaller sizes\n\n| what | ARE, % |\n|---|---|"
+    )
+    for share in (1, 0.9, 0.7, 0.5, 0.3):
+        print(f"| last {share:.0%} of each run | {median(Cut(share))} |", flush=True)
+    print(f"| final losses only | {median(Cut(final_only=True))} |")
+    for tokens in (1e9, 1e10):
+        print(f"| all but the first {tokens:.0e} tokens | {median(Cut(1, tokens))} |")
+    big = [cell for cell in cells if cell[2] >= 5]
+    for count in (2, 3, 4, 5):
+        few = median(chosen=big, models=count)
+        print(f"| {count} smallest sizes ({len(big)} targets) | {few} |", flush=True)
+    for share in (0.1, 0.3, 0.5):
+        print(f"| with {share:.0%} of the target | {median(target_share=share)} |", flush=True)
+        print(f"| {share:.0%} of the target alone | {median(target_share=share, models=0)} |")
+    whole = [(n, one_family(table, n), 0) for n in names]
+    print(f"| smallest from larger (3 families) | {median(chosen=whole, reverse=True)} |")
+    print(f"| largest from smaller (3 families) | {median(chosen=whole)} |")
 
 
 if __name__ == "__main__":
     place = Path(sys.argv[1])
     if "--families" in sys.argv:
         families(place)
+    elif "--advice" in sys.argv:
+        advice(place)
     else:
         with tempfile.TemporaryDirectory() as scratch:
             bars(Runner(place, Path(scratch)))
