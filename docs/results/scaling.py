@@ -1,7 +1,7 @@
 """Run every check of docs/results/scaling.md and print its tables.
 
-python docs/results/scaling.py FOLDER [--families | --advice]; FOLDER has chinchilla_epoch.csv.gz and
-scaling_dev.csv.gz, whose sources docs/results/scaling.md names.
+python docs/results/scaling.py FOLDER [--families | --advice]; FOLDER has chinchilla_epoch.csv.gz
+and scaling_dev.csv.gz, whose sources docs/results/scaling.md names.
 """
 
 from __future__ import annotations
@@ -186,9 +186,8 @@ def advice(folder: Path) -> None:
         ]  # fmt: skip
         return f"{np.median(ares):.2f} (worst {max(ares):.1f})"
 
-    print(
-        f"{len(cells)} targets, each predicted from all smaller sizes\n\n| what | ARE, % |\n|---|---|"
-    )
+    print(f"{len(cells)} targets, each predicted from all smaller sizes\n")
+    print("| what | ARE, % |\n|---|---|")
     for share in (1, 0.9, 0.7, 0.5, 0.3):
         print(f"| last {share:.0%} of each run | {median(Cut(share))} |", flush=True)
     print(f"| final losses only | {median(Cut(final_only=True))} |")
