@@ -29,6 +29,7 @@ __all__ = ["Prediction", "ScalingLaw", "borrow", "fit", "fit_points", "law_from"
 
 TYPICAL_EXPONENT = 0.35  # alpha 0.34-0.35, beta 0.35-0.37 in the published fits on web text
 ASSUMED_WITHIN = 1.6  # one standard deviation: what is assumed or borrowed, times or divided
+FEW_SIZES = 4
 RUN_NOISE = 0.01  # of ln L, one standard deviation: where too few runs are there to show it
 FLAT = 0.5  # a parameter with a larger relative standard deviation is not given
 FEWEST_RUNS_TO_BOOTSTRAP = 12
@@ -89,9 +90,30 @@ def fit_points(
     borrowed: Mapping[str, float] | None = None,
     notes: Sequence[str] = (),
 ) -> ScalingLaw:
-    """Fit a law to points; `fit` says what the arguments are."""
+    """Fit a law to points; `fit` says what the arguments are.
+
+    Where three or four sizes do not tell alpha, it is taken as typical: a free exponent predicts
+    worse (docs/scaling.md).
+    """
     if not 0 < delta <= 1:
         raise ValueError(f"delta is {delta}: give a number in (0, 1]")
+    borrowed = dict(borrowed or {})
+    law = _fit(points, delta, bootstraps, borrowed, notes)
+    few = 3 <= len(points.sizes) <= FEW_SIZES and len(points.loss) > len(NAMES)
+    if few and "alpha" in law.unidentified and "alpha" not in borrowed:
+        return _fit(points, delta, bootstraps, borrowed, notes, assume_alpha=True)
+    return law
+
+
+def _fit(
+    points: Points,
+    delta: float,
+    bootstraps: int,
+    borrowed: Mapping[str, float],
+    notes: Sequence[str],
+    *,
+    assume_alpha: bool = False,
+) -> ScalingLaw:
     started = time.perf_counter()
     pivots = (
         math.exp(np.log(points.params).mean()),
@@ -100,8 +122,7 @@ def fit_points(
     data = Data(
         np.log(points.params / pivots[0]), np.log(points.tokens / pivots[1]), np.log(points.loss)
     )
-    borrowed = dict(borrowed or {})
-    free, held, unidentified, more = _what_is_free(points, pivots, borrowed)
+    free, held, unidentified, more = _what_is_free(points, pivots, borrowed, assume_alpha)
     theta, objective = scalingfit.solve(data, delta=delta, free=free, held=held)
     seconds = time.perf_counter() - started
     replicates = np.vstack(
@@ -137,7 +158,10 @@ def fit_points(
 
 
 def _what_is_free(
-    points: Points, pivots: tuple[float, float], borrowed: Mapping[str, float]
+    points: Points,
+    pivots: tuple[float, float],
+    borrowed: Mapping[str, float],
+    assume_alpha: bool,
 ) -> tuple[Mask, Floats, set[str], list[str]]:
     """Return which of theta move, the values of the others, what is unidentified, and why."""
     free, held = scalingfit.ALL.copy(), np.array([0, 0, 0, TYPICAL_EXPONENT, TYPICAL_EXPONENT])
@@ -146,13 +170,14 @@ def _what_is_free(
     n_sizes, n_points = len(points.sizes), len(points.loss)
     low, high = points.tokens.min(), points.tokens.max()
     if "alpha" not in borrowed:
-        if n_sizes < 3:
+        if n_sizes < 3 or assume_alpha:
             free[3] = False
             unknown |= {"E", "A", "alpha"}
-            what = f"alpha is taken as {TYPICAL_EXPONENT}" if n_sizes == 2 else "N is left out"
+            what = f"alpha is taken as {TYPICAL_EXPONENT}" if n_sizes > 1 else "N is left out"
             notes.append(
                 f"{n_sizes} size{'s' * (n_sizes > 1)}: E, A and alpha cannot be told apart and "
-                f"{what}: train at least 3 sizes, or borrow A and alpha from another law"
+                f"{what}: train at least {max(3, n_sizes + 1)} sizes, wider apart, or borrow A and "
+                "alpha from another law"
             )
         free[1] = n_sizes > 1
     if "beta" not in borrowed:
@@ -196,7 +221,7 @@ def _what_if(
     """Refit with other values of what the data do not show, (R, 6) like `leave_out`.
 
     A parameter that is assumed or borrowed is 1.6 times larger and smaller. Of one or two sizes,
-    the runs of each size are off by 1 %: their noise cannot be told from the effect of size.
+    or three runs, those of each size are off by 1 %: their noise cannot be told from its effect.
     """
     found = []
     ones = np.ones(len(data.x))
@@ -213,7 +238,7 @@ def _what_if(
             start = theta.copy()
             start[index] *= factor
             refit(0.5, start, data)
-    if len(points.sizes) < 3:
+    if len(points.sizes) < 3 or points.n_runs <= 3:
         for size in points.sizes:
             shift = np.where(points.params == size, RUN_NOISE, 0.0)
             refit(1.0, theta, replace(data, log_loss=data.log_loss + shift))

@@ -208,6 +208,20 @@ def test_a_flat_profile_gives_null():
     assert fit(table, bootstraps=0).as_dict()["alpha"] is None
 
 
+def test_four_sizes_that_do_not_tell_alpha_get_a_typical_one():
+    law = fit(trajectories(sizes=4, step=1.2, noise=0.01))
+    assert law.as_dict()["alpha"] is None
+    assert law.theta[3] == scaling.TYPICAL_EXPONENT
+    assert "4 sizes" in law.warnings[0]
+    assert fit(trajectories(sizes=4, step=4)).parameters["alpha"] == pytest.approx(0.35, abs=1e-6)
+
+
+def test_three_runs_are_never_sure_of_a_far_prediction():
+    law = fit(trajectories(sizes=3, step=2, noise=0.001))
+    far = law.predict(1e10, 1e10, confidence=0.8)
+    assert far.high / far.low > 1.1
+
+
 def test_a_loss_that_does_not_fall_gives_no_exponents():
     found = fit(ladder().assign(loss=3.0)).as_dict()
     assert found["alpha"] is found["beta"] is None

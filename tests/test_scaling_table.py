@@ -162,7 +162,7 @@ def test_a_million_rows_are_quick():
                          "loss": 1.8 + 480 / n**0.35 + 2000 / d**0.37})  # fmt: skip
     started = time.perf_counter()
     law = fit(rows)
-    assert time.perf_counter() - started < 30  # about 3 s on an idle core
+    assert time.perf_counter() - started < 60  # about 3 s on an idle core
     # means of neighbours are not exact: of 780 checkpoints in a bin, the curvature stays
     assert law.parameters["alpha"] == pytest.approx(0.35, abs=1e-3)
 
