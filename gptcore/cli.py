@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from gptcore import commands
+from gptcore import commands, scalecommands
 from gptcore.commands import Json
 from gptcore.console import Parser, number, show, whole
 from gptcore.samplers import SAMPLERS
@@ -203,6 +203,9 @@ COMMANDS: dict[str, _Command] = {
     ),
     "evaluate": _Command(
         commands.evaluate, "gptcore evaluate --checkpoint runs/first --json", _evaluate_options
+    ),
+    "scale": _Command(
+        scalecommands.scale, scalecommands.EXAMPLES["evaluate"], scalecommands.add_options
     ),
 }  # fmt: skip
 

@@ -79,6 +79,11 @@ COLUMNS = {
         "never_targets": "never",
         "steps_for_full_coverage": "steps to all",
     },
+    "models": {name: name for name in ("params", "tokens", "flops")},
+    "levels": {name: name for name in ("flops", "params", "tokens", "loss", "n_sizes")},
+    "targets": {
+        name: name for name in ("model", "params", "tokens", "observed", "predicted", "are_last30")
+    },
     "profile": {name: name for name in ("start", "stop", "unigram", "bigram", "js", "unseen")},
 }
 
@@ -97,6 +102,8 @@ def show(found: dict[str, Any]) -> None:
         console.print(found["text"], markup=False)
         return
     found = dict(found)
+    if decision := found.pop("decision", None):
+        console.print(decision, markup=False)
     expected, z = found.pop("expected", None) or {}, found.pop("z", {})
     for name, columns in COLUMNS.items():
         if rows := found.pop(name, None):

@@ -1,17 +1,67 @@
-"""The planner's picture: how much of a text each sampler is expected to miss."""
+"""Pictures: how much of a text each sampler is expected to miss; a scaling law over its runs."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gptcore.samplers import make_sampler
 from gptcore.theory import expect_of
 
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from gptcore.scalinglaw import ScalingLaw
+
 POINTS = 60
+MOST_SIZES = 12
 LABELLED = ("-", "--", "-.", ":")
+
+
+def _figure() -> Figure:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise ValueError("--plot needs matplotlib: pip install matplotlib") from None
+    return Figure(figsize=(8, 5), layout="constrained")
+
+
+def plot_law(path: Path, law: ScalingLaw, table: pd.DataFrame) -> None:
+    """Draw losses against tokens, a colour a size, and the law through them, logarithmic in both.
+
+    Args:
+        path: image to write; its suffix says the format.
+        law: its curves are dashed beyond the tokens that were fitted.
+        table: checked rows, those to predict too. Of more than 12 sizes, 12 are drawn.
+
+    Raises:
+        ValueError: matplotlib is not installed, or it knows no such format.
+    """
+    figure = _figure()
+    axes = figure.subplots()
+    sizes = np.unique(table["params"])
+    chosen = sizes[np.unique(np.linspace(0, len(sizes) - 1, MOST_SIZES).round().astype(int))]
+    for index, size in enumerate(chosen):
+        rows = table[table["params"] == size]
+        tokens = np.geomspace(rows["tokens_seen"].min(), rows["tokens_seen"].max(), POINTS)
+        colour = f"C{index % 10}"
+        axes.plot(rows["tokens_seen"], rows["loss"], ".", color=colour, markersize=3)
+        fitted = law.params_range[0] <= size <= law.params_range[1]
+        style = "-" if fitted else "--"
+        axes.plot(tokens, law.loss(size, tokens), style, color=colour, label=f"{size:.3g}")
+    axes.set(
+        xscale="log",
+        yscale="log",
+        xlabel="tokens",
+        ylabel="loss, nats per token",
+        title="points: runs; lines: the law; dashed: sizes it was not fitted to",
+    )
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small", title="parameters")
+    figure.savefig(path, dpi=120)
 
 
 def plot_plan(path: Path, plans: list[dict[str, Any]]) -> None:
@@ -24,11 +74,7 @@ def plot_plan(path: Path, plans: list[dict[str, Any]]) -> None:
     Raises:
         ValueError: matplotlib is not installed, or it knows no such format.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise ValueError("--plot needs matplotlib: pip install matplotlib") from None
-    figure = Figure(figsize=(8, 5), layout="constrained")
+    figure = _figure()
     axes = figure.subplots()
     for index, found in enumerate(plans):
         shape = {k: found[k] for k in ("n_tokens", "block_size", "batch_size", "drop_last")}

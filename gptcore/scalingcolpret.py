@@ -1,0 +1,80 @@
+"""Text B's own fit, to reproduce its cells: scipy's curve_fit of the loss from one start.
+
+Choshen, Zhang & Andreas 2025 (arXiv:2410.11840) fit L = exp(e) + exp(a) / N^alpha + exp(b) /
+D^beta by least squares to every loss after 10^10 tokens, from the data-constrained law of
+Muennighoff et al. 2023. It is a preset to compare with: a start is all it tries, and every
+checkpoint counts as one measurement.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gptcore.scalingfit import NAMES, Floats
+from gptcore.scalinglaw import ScalingLaw, law_from
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+BURN_IN_TOKENS = 1e10
+START = {"a": 6.255414, "b": 7.3049974, "e": 0.6254804, "alpha": 0.3526596, "beta": 0.3526596}
+PLAIN = "text B's fit (colpret): no intervals; fit without the preset to get them"
+
+
+def fit_colpret(table: pd.DataFrame, *, notes: Sequence[str] = ()) -> ScalingLaw:
+    """Fit a checked table by text B's recipe.
+
+    Where no row has more than 10^10 tokens, all rows are used, and a warning says so.
+
+    Raises:
+        ValueError: there are fewer rows than parameters, or curve_fit does not converge.
+    """
+    from scipy.optimize import OptimizeWarning, curve_fit
+
+    rows, said = table[table["tokens_seen"] > BURN_IN_TOKENS], [*notes, PLAIN]
+    if rows.empty:
+        rows = table
+        said.append("no row has more than 1e10 tokens: the recipe's burn-in is left out")
+    if len(rows) < len(START):
+        raise ValueError(
+            f"{len(rows)} rows for {len(START)} parameters: the preset needs more rows with over "
+            "1e10 tokens; fit without it"
+        )
+    n, d, loss = (rows[c].to_numpy(dtype=np.float64) for c in ("params", "tokens_seen", "loss"))
+
+    def law(_: Floats, a: float, b: float, e: float, alpha: float, beta: float) -> Floats:
+        return np.asarray(np.exp(e) + np.exp(a) / n**alpha + np.exp(b) / d**beta)
+
+    started = time.perf_counter()
+    start, bounds = list(START.values()), ([-np.inf, -np.inf, -np.inf, 0.0, 0.0], np.inf)
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore", OptimizeWarning)  # a covariance that is not used
+        try:
+            found, _ = curve_fit(law, n, loss, p0=start, bounds=bounds)
+        except RuntimeError:
+            try:
+                found, _ = curve_fit(
+                    law, n, loss, p0=start, bounds=bounds, x_scale=start, method="dogbox"
+                )
+            except RuntimeError:
+                raise ValueError("the preset's fit does not converge: fit without it") from None
+    a, b, e, alpha, beta = map(float, found)
+    fitted = law_from(float(np.exp(e)), float(np.exp(a)), float(np.exp(b)), alpha, beta)
+    return replace(
+        fitted,
+        objective=float(((fitted.loss(n, d) - loss) ** 2).sum()),
+        n_points=len(rows),
+        n_models=int(rows["run"].nunique()),
+        params_range=(float(n.min()), float(n.max())),
+        tokens_range=(float(d.min()), float(d.max())),
+        sd=dict.fromkeys(NAMES),
+        interval_95=dict.fromkeys(NAMES),
+        warnings=tuple(said),
+        seconds=time.perf_counter() - started,
+    )

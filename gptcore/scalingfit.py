@@ -1,0 +1,262 @@
+"""The numbers of a scaling law: starts by variable projection, then a robust polish of many fits.
+
+L(N, D) = E + A / N^alpha + B / D^beta. Inside, N and D are divided by pivots (their geometric
+means), so that a = A / N0^alpha and b = B / D0^beta are losses like E and the five unknowns
+hardly depend on each other's scale. K fits of M points are polished at once: the same points
+from several starts, with a parameter held, or with other weights (a bootstrap).
+
+theta is (K, 5): E, a, b, alpha, beta. x = ln(N / N0), z = ln(D / D0), log_loss: (M,).
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+
+DELTA = 1e-3  # of Huber's loss of ln L
+NAMES = ("E", "A", "B", "alpha", "beta")
+EXPONENTS = (0.01, 3.0)
+LOWER = np.array([0.0, 0.0, 0.0, EXPONENTS[0], EXPONENTS[0]])
+UPPER = np.array([np.inf, np.inf, np.inf, EXPONENTS[1], EXPONENTS[1]])
+ALL = np.ones(5, dtype=np.bool_)
+
+GRID = np.geomspace(0.02, 2.5, 28)
+MAX_STEPS = 300
+STILL = 6  # steps without a fall that end a fit
+AT_ONCE = 400_000  # values of one (K, M) array
+
+
+@dataclass(frozen=True)
+class Data:
+    """Points as the fit sees them: ln(N / N0), ln(D / D0) and ln L, each (M,)."""
+
+    x: Floats
+    z: Floats
+    log_loss: Floats
+
+
+def log_prediction(theta: Floats, x: Floats, z: Floats) -> Floats:
+    """Return ln L, (K, M)."""
+    e, a, b, alpha, beta = (theta[:, i, None] for i in range(5))
+    with np.errstate(over="ignore", divide="ignore"):
+        return np.log(e + a * np.exp(-alpha * x) + b * np.exp(-beta * z))
+
+
+def huber_sum(residuals: Floats, weights: Floats, delta: float) -> Floats:
+    """Return the weighted sum of Huber's loss over the last axis: r^2 / 2 below delta."""
+    size = np.abs(residuals)
+    inside = np.minimum(size, delta)
+    with np.errstate(invalid="ignore"):
+        return np.asarray((weights * inside * (size - inside / 2)).sum(axis=-1))
+
+
+def project(data: Data) -> list[Floats]:
+    """Return starts: local minima over a grid of exponents of the best E, a, b >= 0.
+
+    For given exponents the rest is linear least squares with E, a, b >= 0, solved exactly by
+    trying the seven sets of positive coefficients. Residuals are relative to the loss.
+
+    Returns:
+        Up to four starts, (5,), the best first.
+    """
+    scaled = np.exp(-data.log_loss)
+    p = np.exp(-np.outer(GRID, data.x)) * scaled  # (g, M)
+    q = np.exp(-np.outer(GRID, data.z)) * scaled
+    target = np.ones(len(scaled))
+    g = len(GRID)
+    gram = np.empty((g, g, 3, 3))
+    gram[..., 0, 0] = scaled @ scaled
+    gram[..., 0, 1] = gram[..., 1, 0] = (p @ scaled)[:, None]
+    gram[..., 0, 2] = gram[..., 2, 0] = (q @ scaled)[None, :]
+    gram[..., 1, 1] = (p * p).sum(1)[:, None]
+    gram[..., 2, 2] = (q * q).sum(1)[None, :]
+    gram[..., 1, 2] = gram[..., 2, 1] = p @ q.T
+    moment = np.empty((g, g, 3))
+    moment[..., 0] = scaled @ target
+    moment[..., 1] = (p @ target)[:, None]
+    moment[..., 2] = (q @ target)[None, :]
+    best, coefficients = _nonnegative(gram, moment)
+    padded = np.pad(best, 1, constant_values=np.inf)
+    shifts = [s for s in itertools.product((0, 1, 2), repeat=2) if s != (1, 1)]
+    lowest = np.all([best <= padded[i : i + g, j : j + g] for i, j in shifts], axis=0)
+    rows = np.argwhere(lowest)
+    rows = rows[np.argsort(best[lowest], kind="stable")][:4]
+    return [np.array([*coefficients[i, j], GRID[i], GRID[j]]) for i, j in rows]
+
+
+def _nonnegative(gram: Floats, moment: Floats) -> tuple[Floats, Floats]:
+    """Solve min |X c - y|^2, c >= 0, from X'X and X'y; return the part of the sum that c moves."""
+    best = np.full(gram.shape[:-2], np.inf)
+    chosen = np.zeros(moment.shape)
+    for used in itertools.product((False, True), repeat=3):
+        index = np.flatnonzero(used)
+        if not index.size:
+            continue
+        part = gram[..., index[:, None], index] + 1e-12 * gram[..., :1, :1] * np.eye(index.size)
+        solution = np.linalg.solve(part, moment[..., index, None])[..., 0]
+        value = -(solution * moment[..., index]).sum(-1)
+        better = (solution >= 0).all(-1) & (value < best)
+        best[better] = value[better]
+        full = np.zeros(moment.shape)
+        full[..., index] = solution
+        chosen[better] = full[better]
+    return best, chosen
+
+
+def polish(
+    theta: Floats,
+    data: Data,
+    weights: Floats,
+    *,
+    delta: float,
+    free: Mask = ALL,
+    tolerance: float = 1e-9,
+) -> tuple[Floats, Floats]:
+    """Minimise Huber's loss of ln L over the free parameters, K fits at once.
+
+    Newton's method with the exact Hessian, damped towards the majorising (reweighted least
+    squares) step, and projected on the bounds. The objective never rises.
+
+    Args:
+        theta: (K, 5) starts inside the bounds.
+        data: the points.
+        weights: (M,) or (K, M).
+        delta: where Huber's loss turns linear; inf is least squares.
+        free: (5,) parameters that move.
+        tolerance: relative fall of the objective in a step that counts as none; six such steps
+            end a fit.
+
+    Returns:
+        theta (K, 5) and the objectives (K,).
+    """
+    points = len(data.x)
+    size = max(1, AT_ONCE // points)
+    weights = np.broadcast_to(weights, (len(theta), points))
+    done = [
+        _polish(theta[i : i + size].copy(), data, weights[i : i + size], delta, free, tolerance)
+        for i in range(0, len(theta), size)
+    ]
+    return np.concatenate([d[0] for d in done]), np.concatenate([d[1] for d in done])
+
+
+def _polish(
+    theta: Floats, data: Data, weights: Floats, delta: float, free: Mask, tolerance: float
+) -> tuple[Floats, Floats]:
+    x, z, log_loss = data.x, data.z, data.log_loss
+    value = huber_sum(log_loss - log_prediction(theta, x, z), weights, delta)
+    damping = np.full(len(theta), 1e-2)
+    still = np.zeros(len(theta), dtype=np.int64)
+    active = np.arange(len(theta))
+    for _ in range(MAX_STEPS):
+        now, w = theta[active], weights[active]
+        gradient, newton, majoriser = _derivatives(now, data, w, delta)
+        held = ~free | ((now <= LOWER) & (gradient > 0)) | ((now >= UPPER) & (gradient < 0))
+        matrix = newton + damping[active, None, None] * majoriser
+        step = _solve(matrix, np.where(held, 0.0, -gradient), held)
+        moved = np.clip(now + step, LOWER, UPPER)
+        moved_value = huber_sum(log_loss - log_prediction(moved, x, z), w, delta)
+        fell = moved_value < value[active]
+        small = value[active] - moved_value <= tolerance * value[active]
+        index = active[fell]
+        theta[index], value[index] = moved[fell], moved_value[fell]
+        damping[active] = np.clip(damping[active] * np.where(fell, 0.2, 6.0), 1e-9, 1e12)
+        still[active] = np.where(fell & ~small, 0, still[active] + 1)
+        active = active[(still[active] < STILL) & (damping[active] < 1e8)]
+        if not active.size:
+            break
+    return theta, value
+
+
+def _solve(matrix: Floats, right: Floats, held: Mask) -> Floats:
+    """Solve each system over its free unknowns, scaled to a unit diagonal."""
+    both = held[:, :, None] | held[:, None, :]
+    matrix = np.where(both, 0.0, matrix) + held[:, :, None] * np.eye(5)
+    scale = 1 / np.sqrt(np.maximum(np.abs(np.einsum("kii->ki", matrix)), 1e-300))
+    scaled = matrix * scale[:, :, None] * scale[:, None, :] + 1e-13 * np.eye(5)
+    try:
+        step = np.linalg.solve(scaled, (right * scale)[..., None])[..., 0]
+    except np.linalg.LinAlgError:  # one singular matrix stops all of them
+        step = np.einsum("kij,kj->ki", np.linalg.pinv(scaled), right * scale)
+    return np.asarray(step * scale)
+
+
+def _derivatives(
+    theta: Floats, data: Data, weights: Floats, delta: float
+) -> tuple[Floats, Floats, Floats]:
+    """Return gradient (K, 5), Hessian and the majoriser's Hessian (K, 5, 5)."""
+    x, z, log_loss = data.x, data.z, data.log_loss
+    e, a, b, alpha, beta = (theta[:, i, None] for i in range(5))
+    p, q = np.exp(-alpha * x), np.exp(-beta * z)
+    inverse = 1 / (e + a * p + b * q)
+    jacobian = np.stack(
+        [inverse, p * inverse, q * inverse, -a * x * p * inverse, -b * z * q * inverse], axis=1
+    )  # (K, 5, M)
+    residual = log_loss + np.log(inverse)
+    size = np.abs(residual)
+    pull = weights * np.clip(residual, -delta, delta)
+    gradient = -np.einsum("kim,km->ki", jacobian, pull)
+    near = weights * (size < delta)
+    newton = (jacobian * (near + pull)[:, None]) @ jacobian.transpose(0, 2, 1)
+    curl = pull * inverse
+    for i, j, term in (
+        (1, 3, x * p),
+        (3, 3, -a * x * x * p),
+        (2, 4, z * q),
+        (4, 4, -b * z * z * q),
+    ):
+        newton[:, i, j] += (curl * term).sum(1)
+        if i != j:
+            newton[:, j, i] += (curl * term).sum(1)
+    bent = weights * np.minimum(1.0, delta / np.maximum(size, 1e-300))
+    majoriser = (jacobian * bent[:, None]) @ jacobian.transpose(0, 2, 1)
+    return gradient, newton, majoriser
+
+
+def solve(
+    data: Data, *, delta: float, free: Mask = ALL, held: Floats | None = None
+) -> tuple[Floats, float]:
+    """Return the best fit over all starts.
+
+    Args:
+        data: the points, all with weight 1.
+        delta: Huber's.
+        free: (5,) parameters that move.
+        held: (5,) values of those that do not.
+
+    Returns:
+        theta (5,) and the objective.
+    """
+    starts, ones = _around(np.array(project(data))), np.ones(len(data.x))
+    if held is not None:
+        starts = np.where(free, starts, held)
+    starts, _ = polish(starts, data, ones, delta=math.inf, free=free)
+    found = []
+    for width in (100 * delta, 30 * delta, 10 * delta, 3 * delta):
+        starts, _ = polish(starts, data, ones, delta=width, free=free)
+        found.append(_distinct(starts))
+    thetas, values = polish(
+        np.concatenate(found), data, ones, delta=delta, free=free, tolerance=1e-13
+    )
+    best = int(np.argmin(values))
+    return thetas[best], float(values[best])
+
+
+def _around(starts: Floats) -> Floats:
+    """Return the starts, and the best one with its exponents a quarter up and down."""
+    factors = np.array([f for f in itertools.product((0.8, 1.0, 1.25), repeat=2) if f != (1, 1)])
+    near = np.repeat(starts[:1], len(factors), axis=0)
+    near[:, 3:] *= factors
+    return np.concatenate([starts, near])
+
+
+def _distinct(thetas: Floats) -> Floats:
+    """Return the thetas without near copies."""
+    _, index = np.unique(np.round(thetas, 6), axis=0, return_index=True)
+    return thetas[np.sort(index)]

@@ -1,0 +1,270 @@
+"""What to train: the best size for a budget, IsoFLOP parabolas, and the ladder of small runs.
+
+Training costs C = 6 N D FLOPs (a multiply-add counts as two; attention is left out).
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gptcore.scalingfit import Floats
+from gptcore.scalinglaw import ScalingLaw, law_from
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FLOPS_PER_PARAM_TOKEN = 6.0
+# The fit of this module to the 240 runs of Chinchilla's figure 4 (Besiroglu et al. 2024).
+PUBLISHED = {"E": 1.8172, "A": 477.8, "B": 2143.4, "alpha": 0.3473, "beta": 0.3672}
+SAME_LEVEL = 0.05  # of ln C: runs that close spent the same compute
+FEWEST_ON_PARABOLA = 4
+
+LADDERS = tuple(itertools.product(range(4, 9), (1.5, 2.0, 3.0), ((20,), (10, 40), (5, 20, 80))))
+EXPONENT_SD = 0.15  # what is known of alpha and beta before any run
+NOISE = 0.01  # of ln L, run to run and law to runs
+MISFIT = 0.01  # of ln L, for each factor e from the largest size fitted to the target's
+USEFUL_ARE = 20.0  # per cent; up to that a prediction still helps a decision (Choshen et al. 2025)
+
+
+@dataclass(frozen=True)
+class Allocation:
+    """The size and tokens that a law says are best for a budget.
+
+    Attributes:
+        params: N.
+        tokens: D.
+        loss: predicted, nats per token.
+        exponent: a of N ~ C^a, beta / (alpha + beta), and `exponent_sd` by leaving out runs.
+    """
+
+    params: float
+    tokens: float
+    loss: float
+    exponent: float
+    exponent_sd: float | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as JSON has it."""
+        return vars(self) | {"tokens_per_param": self.tokens / self.params}
+
+
+def allocate(law: ScalingLaw, flops: float) -> Allocation:
+    """Return N and D with 6 N D = flops and the least loss.
+
+    Raises:
+        ValueError: `flops` is not positive, or the law does not say how size and tokens trade.
+    """
+    if not 0 < flops < math.inf:
+        raise ValueError(f"flops is {flops:g}: give a positive number")
+    if {"alpha", "beta"} & {*law.unidentified}:
+        which = " and ".join(n for n in ("alpha", "beta") if n in law.unidentified)
+        raise ValueError(f"the law does not identify {which}: no allocation follows from it")
+    _, a, b, alpha, beta = law.theta
+    if a == 0 or b == 0:
+        raise ValueError("the law has no term for size or none for tokens: no allocation follows")
+    # at the optimum alpha a (N/N0)^-alpha = beta b (D/D0)^-beta
+    free = math.log(flops / FLOPS_PER_PARAM_TOKEN / law.pivot_params / law.pivot_tokens)
+    x = (math.log(alpha * a / (beta * b)) + beta * free) / (alpha + beta)
+    params = law.pivot_params * math.exp(x)
+    tokens = flops / FLOPS_PER_PARAM_TOKEN / params
+    exponents = law.replicates[:, 5] / (law.replicates[:, 4] + law.replicates[:, 5])
+    exponent = float(beta / (alpha + beta))
+    spread = float(np.sqrt(law.replicates[:, 0] @ (exponents - exponent) ** 2))
+    return Allocation(
+        params,
+        tokens,
+        float(law.loss(params, tokens)),
+        exponent,
+        spread if len(exponents) else None,
+    )
+
+
+def isoflop(table: pd.DataFrame) -> dict[str, Any]:
+    """Fit a parabola of the loss in ln N at each level of compute, and a line through their minima.
+
+    Hoffmann et al. 2022, approach 2. Runs whose ln C differs by at most 0.05 are of one level; a
+    level needs 4 sizes and a minimum among them.
+
+    Args:
+        table: a checked table; rows with the same size at one level count by their mean.
+
+    Returns:
+        `levels` (list of `flops, params, tokens, loss, n_sizes`), `exponent` a of N ~ C^a, None
+        with fewer than two levels.
+    """
+    compute = FLOPS_PER_PARAM_TOKEN * table["params"] * table["tokens_seen"]
+    ordered = table.assign(log_compute=np.log(compute)).sort_values("log_compute")
+    level = (ordered["log_compute"].diff() > SAME_LEVEL).cumsum()
+    levels = []
+    for _, rows in ordered.groupby(level):
+        means = rows.groupby("params")[["loss", "log_compute"]].mean()
+        if len(means) < FEWEST_ON_PARABOLA:
+            continue
+        x, y = np.log(means.index.to_numpy(dtype=np.float64)), means["loss"].to_numpy()
+        curve, slope, base = np.polyfit(x - x.mean(), y, 2)
+        best = x.mean() - slope / (2 * curve) if curve > 0 else math.inf
+        if not x.min() < best < x.max():
+            continue
+        flops = math.exp(means["log_compute"].mean())
+        levels.append(
+            {
+                "flops": flops,
+                "params": math.exp(best),
+                "tokens": flops / FLOPS_PER_PARAM_TOKEN / math.exp(best),
+                "loss": float(base - slope**2 / (4 * curve)),
+                "n_sizes": len(means),
+            }
+        )
+    exponent = None
+    if len(levels) > 1:
+        logs = np.log([[found["flops"], found["params"]] for found in levels])
+        exponent = float(np.polyfit(logs[:, 0], logs[:, 1], 1)[0])
+    return {"levels": levels, "exponent": exponent}
+
+
+def plan_ladder(
+    budget: float,
+    target_params: float,
+    target_tokens: float,
+    *,
+    target_are: float = 10.0,
+    law: ScalingLaw | None = None,
+    noise: float = NOISE,
+) -> dict[str, Any]:
+    """Propose the small runs that predict a big one, for a budget and a wanted accuracy.
+
+    Every ladder of 4 to 8 sizes, steps of 1.5, 2 or 3 and one to three lengths (tokens per
+    parameter) is scaled to the budget; the expected ARE comes from the linearised fit with
+    independent noise. The ladder that reaches the accuracy at the least compute is taken (each is
+    tried at a quarter, half and all of the budget), or else the most accurate one.
+
+    Args:
+        budget: FLOPs of all small runs together.
+        target_params: N of the run to predict, and `target_tokens` its D.
+        target_tokens: as above.
+        target_are: wanted, per cent.
+        law: assumed meanwhile; the published one if None.
+        noise: standard deviation of ln L of one run about the law.
+
+    Returns:
+        `decision` (a sentence), `reaches_target`, `expected_are`, `models` (list of `params,
+        tokens, flops`), `n_models`, `n_sizes`, `flops`, `share_of_target`, `scale_up`, `target`.
+
+    Raises:
+        ValueError: a number is not positive, or the budget buys the target itself.
+    """
+    numbers = {
+        "budget": budget,
+        "target params": target_params,
+        "target tokens": target_tokens,
+        "target ARE": target_are,
+        "noise": noise,
+    }
+    for name, value in numbers.items():
+        if not 0 < value < math.inf:
+            raise ValueError(f"{name} is {value:g}: give a positive number")
+    cost = FLOPS_PER_PARAM_TOKEN * target_params * target_tokens
+    if budget >= cost:
+        raise ValueError(
+            f"the budget of {budget:.3g} FLOPs buys the target itself ({cost:.3g}): train it, or "
+            "name a larger target (--target-params, --target-tokens)"
+        )
+    assumed = law or law_from(**PUBLISHED)
+    target = np.array([target_params]), np.array([target_tokens])
+    ladders = [_ladder(share * budget, *shape) for share in (0.25, 0.5, 1.0) for shape in LADDERS]
+    tried = [
+        (expected_are(assumed, *runs, *target, noise=noise), *runs)
+        for runs in ladders
+        if runs[0].max() <= target_params
+    ]
+    if not tried:
+        raise ValueError("every ladder reaches above the target's size: lower the budget")
+    good = [t for t in tried if t[0] <= target_are]
+    are, sizes, tokens = min(good, key=_flops) if good else min(tried, key=lambda t: t[0])
+    spent = _flops((are, sizes, tokens))
+    distinct = len(np.unique(sizes))
+    return {
+        "decision": _decision(are, target_are, sizes, distinct, spent, cost),
+        "reaches_target": bool(good),
+        "expected_are": are,
+        "models": [
+            {"params": float(n), "tokens": float(d), "flops": FLOPS_PER_PARAM_TOKEN * n * d}
+            for n, d in zip(sizes, tokens, strict=True)
+        ],
+        "n_models": len(sizes),
+        "n_sizes": distinct,
+        "flops": spent,
+        "share_of_target": spent / cost,
+        "scale_up": target_params / float(sizes.max()),
+        "target": {"params": target_params, "tokens": target_tokens, "flops": cost},
+    }
+
+
+def _flops(tried: tuple[float, Floats, Floats]) -> float:
+    return FLOPS_PER_PARAM_TOKEN * float(tried[1] @ tried[2])
+
+
+def _ladder(
+    budget: float, sizes: int, step: float, lengths: tuple[int, ...]
+) -> tuple[Floats, Floats]:
+    """Return N and D of all runs, scaled so that they cost `budget` together."""
+    shape = step ** np.arange(sizes)
+    params, per_param = np.repeat(shape, len(lengths)), np.tile(lengths, sizes)
+    factor = math.sqrt(budget / (FLOPS_PER_PARAM_TOKEN * float(params**2 @ per_param)))
+    params = params * factor
+    return params, params * per_param
+
+
+def expected_are(
+    law: ScalingLaw,
+    params: Floats,
+    tokens: Floats,
+    target_params: Floats,
+    target_tokens: Floats,
+    *,
+    noise: float,
+) -> float:
+    """Return the expected ARE, per cent, of predicting the target from runs with that noise.
+
+    The linearised least-squares fit of ln L: its variance at the target, the target's own noise,
+    and 1 % for each factor e in size beyond the largest run, about what published families show
+    (docs/scaling.md); the mean of |error| is sqrt(2 / pi) of the standard deviation.
+    """
+
+    def slopes(n: Floats, d: Floats) -> Floats:
+        e, a, b, alpha, beta = law.theta
+        x, z = np.log(n / law.pivot_params), np.log(d / law.pivot_tokens)
+        p, q = a * np.exp(-alpha * x), b * np.exp(-beta * z)
+        total = e + p + q  # derivatives by ln E, ln a, ln b, alpha, beta
+        columns = [np.full(len(n), e), p, q, -x * p, -z * q]
+        return np.asarray(np.column_stack(columns) / total[:, None])
+
+    known: Floats = np.diag([1.0, 1.0, 1.0, EXPONENT_SD**-2, EXPONENT_SD**-2])
+    jacobian, there = slopes(params, tokens), slopes(target_params, target_tokens)
+    information = jacobian.T @ jacobian / noise**2 + known
+    variance = float((there @ np.linalg.solve(information, there.T))[0, 0])
+    misfit = MISFIT * max(0.0, math.log(target_params[0] / params.max()))
+    return 100 * math.sqrt(2 / math.pi * (variance + noise**2 + misfit**2))
+
+
+def _decision(
+    are: float, wanted: float, sizes: Floats, distinct: int, spent: float, cost: float
+) -> str:
+    first = (
+        f"Train {len(sizes)} runs of {distinct} sizes, {sizes.min():.3g} to {sizes.max():.3g} "
+        f"parameters, for {spent:.3g} FLOPs ({spent / cost:.2%} of the target run): expected error "
+        f"{are:.1f} %"
+    )
+    if are <= wanted:
+        return f"{first}, within the {wanted:g} % wanted."
+    use = (
+        "still of use for a choice between variants"
+        if are <= USEFUL_ARE
+        else "of no use for decisions; raise the budget, or predict a smaller run"
+    )
+    return f"{first}, not the {wanted:g} % wanted; {use}."

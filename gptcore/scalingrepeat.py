@@ -1,0 +1,145 @@
+"""Scaling laws of repeated text: how much is a token worth that the model has seen before?
+
+Muennighoff et al. 2023 (arXiv:2305.16264): with U unique tokens and R = D / U - 1 repetitions the
+effective tokens are D' = U + U R_D (1 - exp(-R / R_D)), and likewise N' = U_N + U_N R_N
+(1 - exp(-R' / R_N)) with U_N the best size for U tokens and R' = N / U_N - 1. Random windows over
+one book repeat it: this is where sampling meets scaling.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gptcore import scalingfit
+from gptcore.scaling import fit_points
+from gptcore.scalingfit import DELTA, Floats
+from gptcore.scalinglaw import ScalingLaw
+from gptcore.scalingtable import check_table, make_points
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ONE_PASS = 1.001  # epochs; token counts of sources are rounded
+GRID = np.geomspace(0.5, 200, 60)
+FEWEST_REPEATED = 3
+
+
+@dataclass(frozen=True)
+class RepeatedLaw:
+    """A law of single passes, and what repetition does to it.
+
+    Attributes:
+        law: fitted to the runs of one pass.
+        R_D: repetitions after which a repeated token is worth 1 / e of a new one.
+        R_N: the same for parameters beyond the best size for the unique tokens.
+        objective: of the second stage.
+        n_repeated: runs of the second stage.
+        warnings: what is doubtful.
+    """
+
+    law: ScalingLaw
+    R_D: float
+    R_N: float
+    objective: float
+    n_repeated: int
+    warnings: tuple[str, ...]
+
+    def loss(
+        self, params: Floats | float, tokens: Floats | float, unique_tokens: Floats | float
+    ) -> Floats:
+        """Return the predicted loss, nats per token."""
+        return self.law.loss(
+            *effective(self.law, params, tokens, unique_tokens, self.R_D, self.R_N)
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what the second stage adds, as JSON has it."""
+        return {
+            "R_D": self.R_D,
+            "R_N": self.R_N,
+            "repeated_objective": self.objective,
+            "n_repeated": self.n_repeated,
+        }
+
+
+def effective(
+    law: ScalingLaw,
+    params: Floats | float,
+    tokens: Floats | float,
+    unique_tokens: Floats | float,
+    repeats_d: float,
+    repeats_n: float,
+) -> tuple[Floats, Floats]:
+    """Return the parameters and tokens that count, N' and D'."""
+    unique = np.minimum(unique_tokens, tokens)
+    _, a, b, alpha, beta = law.theta
+    best = (
+        law.pivot_params
+        * (alpha * a / (beta * b)) ** (1 / alpha)
+        * (unique / law.pivot_tokens) ** (beta / alpha)
+    )  # size at which N and D matter alike for `unique` tokens
+    useful = np.minimum(params, best)
+    return (
+        useful * (1 + repeats_n * -np.expm1(-(params / useful - 1) / repeats_n)),
+        unique * (1 + repeats_d * -np.expm1(-(tokens / unique - 1) / repeats_d)),
+    )
+
+
+def fit_repeated(
+    table: pd.DataFrame, *, min_unique_tokens: float = 0.0, delta: float = DELTA
+) -> RepeatedLaw:
+    """Fit in two stages: the law to all runs of one pass, then R_D and R_N to repeated ones.
+
+    Args:
+        table: of one family, with `unique_tokens`; the last loss of each run is used.
+        min_unique_tokens: runs with fewer unique tokens are left out of the second stage.
+        delta: Huber's, in both stages.
+
+    Raises:
+        ValueError: no column `unique_tokens`, or too few runs of one pass or of several.
+    """
+    from scipy.optimize import minimize
+
+    checked, notes = check_table(table)
+    if "unique_tokens" not in checked or checked["unique_tokens"].isna().any():
+        raise ValueError("repetition needs the column unique_tokens, a number in every row")
+    last = checked[checked["tokens_seen"] >= checked.groupby("run")["tokens_seen"].transform("max")]
+    means = last.groupby(["model", "params", "tokens_seen", "unique_tokens"], as_index=False)[
+        "loss"
+    ].mean()
+    epochs = means["tokens_seen"] / means["unique_tokens"]
+    once = means[epochs <= ONE_PASS]
+    again = means[(epochs > ONE_PASS) & (means["unique_tokens"] >= min_unique_tokens)]
+    if once["params"].nunique() < FEWEST_REPEATED or len(again) < FEWEST_REPEATED:
+        raise ValueError(
+            f"{len(once)} runs of one pass and {len(again)} of several: repetition needs at least "
+            "3 sizes of the former and 3 runs of the latter"
+        )
+    law = fit_points(make_points(once.assign(run=once["model"])), delta=delta)
+    if law.theta[1] == 0 or law.theta[2] == 0:
+        raise ValueError("the runs of one pass show no effect of size or of tokens: add such runs")
+    n, d, u, y = (
+        again[name].to_numpy(dtype=np.float64)
+        for name in ("params", "tokens_seen", "unique_tokens", "loss")
+    )
+    ones = np.ones(len(y))
+
+    def objective(logs: Floats) -> float:
+        seen = effective(law, n, d, u, *np.exp(np.clip(logs, -5, 12)))
+        return float(scalingfit.huber_sum(np.log(y) - np.log(law.loss(*seen)), ones, delta))
+
+    tried = [np.log(pair) for pair in itertools.product(GRID[::2], repeat=2)]
+    start = min(tried, key=objective)
+    found = minimize(objective, start, method="Nelder-Mead", options={"xatol": 1e-6})
+    repeats_d, repeats_n = map(float, np.exp(np.clip(found.x, -5, 12)))
+    warnings = [n for n in (*notes, *law.warnings) if "--repetition" not in n]
+    if repeats_d > GRID[-1]:
+        warnings.append(
+            f"R_D is {repeats_d:.3g}: repeated tokens look as good as new ones; add runs of more "
+            "epochs to see where they stop being so"
+        )
+    return RepeatedLaw(law, repeats_d, repeats_n, float(found.fun), len(again), tuple(warnings))

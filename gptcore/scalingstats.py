@@ -1,0 +1,172 @@
+"""How sure a scaling law is: refits without a run, bootstraps of runs, profiles.
+
+The unit is a run: checkpoints of one run share its seed and say little more together than alone.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from scipy import stats
+
+from gptcore import scalingfit
+from gptcore.scalingfit import ALL, NAMES, Data, Floats, Mask
+from gptcore.scalingtable import Ints, Points
+
+MOST_GROUPS = 40
+FEWEST_RUNS = 3  # fewer are cut into pieces
+PIECES = 8
+PROFILE_VALUES = 17
+
+
+def leave_out_groups(points: Points) -> Ints:
+    """Return for each point the group that is left out with it.
+
+    Groups are runs; more than 40 are dealt out to 40 groups. Of one or two runs, groups are
+    eight pieces of consecutive checkpoints.
+    """
+    if points.n_runs >= FEWEST_RUNS:
+        order = np.random.default_rng(0).permutation(points.n_runs)
+        few = points.n_runs <= MOST_GROUPS
+        return points.run if few else order[points.run] % MOST_GROUPS
+    groups = np.zeros(len(points.run), dtype=np.int64)
+    each = PIECES // points.n_runs
+    for run in range(points.n_runs):
+        rows = np.flatnonzero(points.run == run)
+        groups[rows] = run * each + np.arange(len(rows)) * each // len(rows)
+    return np.unique(groups, return_inverse=True)[1]
+
+
+def leave_out(
+    points: Points, data: Data, theta: Floats, *, delta: float, free: Mask = ALL
+) -> Floats:
+    """Refit without each group of points in turn (the jackknife over runs).
+
+    Returns:
+        (G, 6): the weight (G - 1) / G of its squared deviation in a variance, and theta. None
+        where there are too few points to leave any out.
+    """
+    groups = leave_out_groups(points)
+    count = int(groups.max()) + 1
+    if count < 2 or len(points.loss) - np.bincount(groups).max() < free.sum():
+        return np.empty((0, 6))
+    weights = (groups[None] != np.arange(count)[:, None]).astype(np.float64)
+    starts = np.repeat(theta[None], count, axis=0)
+    refits, _ = scalingfit.polish(starts, data, weights, delta=delta, free=free)
+    return np.column_stack([np.full(count, (count - 1) / count), refits])
+
+
+def bootstrap(
+    points: Points,
+    data: Data,
+    theta: Floats,
+    *,
+    delta: float,
+    free: Mask = ALL,
+    count: int = 1000,
+    seed: int = 0,
+) -> Floats:
+    """Refit to runs drawn with replacement.
+
+    Returns:
+        (count, 5) thetas.
+    """
+    runs = points.n_runs
+    drawn = np.random.default_rng(seed).multinomial(runs, np.full(runs, 1 / runs), size=count)
+    weights = drawn[:, points.run].astype(np.float64)
+    starts = np.repeat(theta[None], count, axis=0)
+    return scalingfit.polish(starts, data, weights, delta=delta, free=free)[0]
+
+
+def noise_sd(data: Data, theta: Floats, n_free: int) -> float | None:
+    """Return the robust standard deviation of ln L about the law: 1.4826 median |r|.
+
+    Enlarged by sqrt(M / (M - p)) for the p parameters fitted; None if no point is left over.
+    """
+    residuals = data.log_loss - scalingfit.log_prediction(theta[None], data.x, data.z)[0]
+    spare = len(residuals) - n_free
+    if spare < 1:
+        return None
+    return float(1.4826 * np.median(np.abs(residuals)) * math.sqrt(len(residuals) / spare))
+
+
+def intervals(
+    values: Floats, weights: Floats, refits: Floats, drawn: Floats | None
+) -> tuple[dict[str, float | None], dict[str, tuple[float, float] | None]]:
+    """Return the standard deviation and 95 % interval of E, A, B, alpha, beta.
+
+    From bootstraps where there are any: their quantiles; otherwise from leaving out runs, normal,
+    and for A and B normal in the logarithm.
+
+    Args:
+        values: (5,) estimates.
+        weights: (R,) of the squared deviations of the refits.
+        refits: (R, 5).
+        drawn: (K, 5) bootstraps or None.
+    """
+    sd: dict[str, float | None] = dict.fromkeys(NAMES)
+    ends: dict[str, tuple[float, float] | None] = dict.fromkeys(NAMES)
+    if drawn is not None:
+        low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
+        spread = drawn.std(axis=0, ddof=1)
+    elif len(refits):
+        spread = np.sqrt(weights @ (refits - values) ** 2)
+        low, high = values - 1.96 * spread, values + 1.96 * spread
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratios = np.log(refits / values)
+            factor = np.exp(1.96 * np.sqrt(weights @ ratios**2))
+        for index in (1, 2):
+            low[index], high[index] = values[index] / factor[index], values[index] * factor[index]
+    else:
+        return sd, ends
+    for index, name in enumerate(NAMES):
+        numbers = float(spread[index]), float(low[index]), float(high[index])
+        if all(map(math.isfinite, numbers)):
+            sd[name], ends[name] = numbers[0], (max(0.0, numbers[1]), numbers[2])
+    return sd, ends
+
+
+def profile(
+    points: Points, data: Data, theta: Floats, name: str, *, delta: float, free: Mask = ALL
+) -> tuple[float, float] | None:
+    """Return the 95 % profile interval of an exponent, or None where the profile is flat.
+
+    The exponent is held at values from a quarter of the estimate to four times it, and the rest
+    refitted. Inside are those with 2 (F - F_min) / s below the chi-square quantile, s = sum psi^2
+    / sum psi' (Heritier & Ronchetti 1994), the points of a run counted as one. Flat: an end of the
+    values tried is inside.
+
+    Args:
+        points: their runs count.
+        data: what is fitted.
+        theta: (5,) the best fit.
+        name: "alpha" or "beta".
+        delta: Huber's.
+        free: (5,) parameters that move.
+    """
+    index = NAMES.index(name)
+    values = theta[index] * np.geomspace(0.25, 4, PROFILE_VALUES)
+    starts = np.repeat(theta[None], len(values), axis=0)
+    starts[:, index] = values
+    ones = np.ones(len(data.x))
+    moving = free & (np.arange(5) != index)
+    _, held = scalingfit.polish(starts, data, ones, delta=delta, free=moving)
+    residuals = data.log_loss - scalingfit.log_prediction(theta[None], data.x, data.z)[0]
+    best = float(scalingfit.huber_sum(residuals, ones, delta))
+    near = max(1, int((np.abs(residuals) < delta).sum()))
+    scale = float((np.clip(residuals, -delta, delta) ** 2).sum()) / near
+    limit = best + stats.chi2.ppf(0.95, 1) / 2 * scale * len(data.x) / points.n_runs
+    inside = np.flatnonzero(held <= limit)
+    if not len(inside) or inside[0] == 0 or inside[-1] == len(values) - 1:
+        return (float(theta[index]),) * 2 if not len(inside) else None
+    low, high = (
+        _crossing(values[i : i + 2], held[i : i + 2], limit) for i in (inside[0] - 1, inside[-1])
+    )
+    return low, high
+
+
+def _crossing(values: Floats, held: Floats, limit: float) -> float:
+    """Return where a profile passes the limit between two values, by a straight line."""
+    share = (limit - held[0]) / (held[1] - held[0])
+    return float(values[0] + share * (values[1] - values[0]))

@@ -1,0 +1,324 @@
+"""Tables of losses for scaling laws: read, checked, cut to the part that a fit uses.
+
+Columns: `model` one run, `params` N, `tokens_seen` D, `loss` nats per token; and where there are
+any `family`, `seed`, `unique_tokens` U, `loss_kind`. Rows of one model and seed are one run.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+REQUIRED = ("model", "params", "tokens_seen", "loss")
+NUMERIC = ("params", "tokens_seen", "loss")
+WORST_LOSS = 15.0  # nats; a uniform guess over 50,257 ids has 10.8
+FEWEST_UNITS = 1000.0  # smaller sizes or token counts are in millions or billions
+FEW_TOKENS_PER_PARAM = 0.1
+MANY_EPOCHS = 4.0  # up to about that many, repeated text is worth nearly as much as new text
+MAX_RUNS = 1000
+MAX_PER_RUN = 128
+MAX_POINTS = 10_000
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+
+def read_table(path: Path | str) -> pd.DataFrame:
+    """Read a CSV, maybe compressed (.gz, .bz2, .xz, .zip).
+
+    Raises:
+        ValueError: it is not readable as such.
+    """
+    import zlib
+
+    import pandas as pd
+
+    try:
+        return pd.read_csv(path, low_memory=False)
+    except FileNotFoundError:
+        raise ValueError(f"{path}: there is no such file") from None
+    except pd.errors.EmptyDataError:
+        raise ValueError(f"{path} is empty: give a table with {', '.join(REQUIRED)}") from None
+    except (pd.errors.ParserError, UnicodeDecodeError, OSError, EOFError, zlib.error) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(
+            f"{path} is not a CSV table, compressed as its name says ({reason})"
+        ) from (None)
+
+
+def one_family(table: pd.DataFrame, family: str | None = None) -> pd.DataFrame:
+    """Return the rows of `family`; a table of one family needs no name.
+
+    Raises:
+        ValueError: no such family, or several and none named.
+    """
+    if "family" not in table:
+        if family is not None:
+            raise ValueError(f"the table has no column family: leave out the name {family!r}")
+        return table
+    names = sorted(map(str, table["family"].unique()))
+    listed = ", ".join(names[:20]) + (" …" if len(names) > 20 else "")
+    if family is None:
+        if len(names) > 1:
+            raise ValueError(
+                f"the table has {len(names)} families, whose losses do not compare: name one of "
+                f"{listed}"
+            )
+        return table
+    if family not in names:
+        raise ValueError(f"no family {family!r} in the table: there are {listed}")
+    return table[table["family"].astype(str) == family]
+
+
+def check_table(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Check columns, numbers, units and duplicates.
+
+    Args:
+        table: rows of one family; `tokens` is read as `tokens_seen`.
+
+    Returns:
+        The columns `run`, `model`, `params`, `tokens_seen`, `loss` and, where given,
+        `unique_tokens`, sorted by size, run and tokens; and warnings.
+
+    Raises:
+        ValueError: a column is missing or holds what no loss table can hold.
+    """
+    if "tokens" in table and "tokens_seen" not in table:
+        table = table.rename(columns={"tokens": "tokens_seen"})
+    missing = [name for name in REQUIRED if name not in table]
+    if missing:
+        raise ValueError(
+            f"the table has no column {', '.join(missing)}: it needs {', '.join(REQUIRED)}"
+        )
+    if table.empty:
+        raise ValueError("the table has no rows: give one row for each loss")
+    extra = [name for name in ("unique_tokens", "seed", "loss_kind") if name in table]
+    table = table[[*REQUIRED, *extra]].copy()
+    for name in NUMERIC:
+        table[name] = _positive(table, name)
+    _check_units(table)
+    notes = []
+    repeated = int(table.duplicated().sum())
+    if repeated:
+        notes.append(
+            f"{repeated} rows repeat another in full and are left out: remove them, or add a "
+            "column seed if they are runs of their own"
+        )
+        table = table.drop_duplicates()
+    seed = table["seed"].astype(str) if "seed" in table else table["model"]
+    table["model"] = table["model"].astype(str)
+    table["run"] = table.groupby(["model", seed], sort=True).ngroup()
+    sizes = table.groupby("run")["params"].nunique()
+    if (sizes > 1).any():
+        name = table.loc[table["run"] == sizes.idxmax(), "model"].iloc[0]
+        raise ValueError(
+            f"run {name!r} has {sizes.max()} values of params: give each size a model name of its "
+            "own, and check that params and tokens_seen are not swapped"
+        )
+    ratio = float((table["tokens_seen"] / table["params"]).median())
+    if ratio < FEW_TOKENS_PER_PARAM:
+        notes.append(
+            f"the median row has {ratio:.2g} tokens per parameter: check that params and "
+            "tokens_seen are not swapped, and that both are plain numbers"
+        )
+    kinds = sorted(map(str, table["loss_kind"].unique())) if "loss_kind" in table else []
+    if len(kinds) > 1:
+        notes.append(
+            f"losses of several kinds ({', '.join(kinds)}) do not compare: fit one kind at a time"
+        )
+    if "unique_tokens" in table:
+        notes += _repetition(table)
+    columns = ["run", "model", *NUMERIC, *(["unique_tokens"] if "unique_tokens" in table else [])]
+    order = ["params", "run", "tokens_seen", "loss"]
+    return table[columns].sort_values(order, kind="stable", ignore_index=True), notes
+
+
+def _positive(table: pd.DataFrame, name: str) -> pd.Series[float]:
+    import pandas as pd
+
+    values = pd.to_numeric(table[name], errors="coerce").astype(float)
+    bad = ~(np.isfinite(values) & (values > 0))
+    if bad.any():
+        first = int(np.flatnonzero(bad)[0])
+        raise ValueError(
+            f"{name} is {str(table[name].iloc[first])[:40]!r} in data row {first + 1} "
+            f"({int(bad.sum())} such rows): give positive finite numbers, and leave out what "
+            "diverged"
+        )
+    return values
+
+
+def _repetition(table: pd.DataFrame) -> list[str]:
+    ends = table.groupby("run")[["tokens_seen", "unique_tokens"]].max()
+    epochs = ends["tokens_seen"] / ends["unique_tokens"]
+    if not (epochs > MANY_EPOCHS).any() or epochs.max() < 2 * epochs.min():
+        return []
+    return [
+        f"{int((epochs > MANY_EPOCHS).sum())} runs repeat their text for up to {epochs.max():.3g} "
+        "epochs and others do not: D alone does not tell their losses apart; leave them out "
+        "(--max-epochs 4) or fit the data-constrained form (--repetition)"
+    ]
+
+
+def _check_units(table: pd.DataFrame) -> None:
+    for name in ("params", "tokens_seen"):
+        smallest = table[name].min()
+        if smallest < FEWEST_UNITS:
+            raise ValueError(
+                f"{name} is {smallest:g} somewhere: give plain numbers, not millions or billions"
+            )
+    middle = table["loss"].median()
+    if middle > WORST_LOSS:
+        raise ValueError(
+            f"the median loss is {middle:.4g}, worse than guessing: give nats per token, the "
+            "logarithm of a perplexity"
+        )
+
+
+@dataclass(frozen=True)
+class Cut:
+    """The part of each run that a fit uses. The last row of a run always stays.
+
+    Attributes:
+        last_share: rows from (1 - last_share) of the run's last tokens on; 1 is all of them.
+        burn_in_tokens: rows before that many tokens are left out.
+        final_only: the last row of each run alone.
+    """
+
+    last_share: float = 0.7
+    burn_in_tokens: float = 0.0
+    final_only: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 < self.last_share <= 1:
+            raise ValueError(f"last share is {self.last_share}: give a number in (0, 1]")
+        if not 0 <= self.burn_in_tokens < math.inf:
+            raise ValueError(f"burn-in is {self.burn_in_tokens} tokens: give 0 or more")
+
+    def __call__(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Return the rows that stay."""
+        ends = table.groupby("run")["tokens_seen"].transform("max")
+        is_last = table["tokens_seen"] >= ends
+        if self.final_only:
+            return table[is_last]
+        start = np.maximum((1 - self.last_share) * ends, self.burn_in_tokens)
+        return table[is_last | (table["tokens_seen"] >= start)]
+
+
+@dataclass(frozen=True)
+class Points:
+    """What is fitted: M points of G runs.
+
+    Attributes:
+        params: (M,) N.
+        tokens: (M,) D.
+        loss: (M,) nats per token.
+        run: (M,) index of the run, 0 … G - 1.
+        notes: what was merged or left out, and why.
+    """
+
+    params: Floats
+    tokens: Floats
+    loss: Floats
+    run: Ints
+    notes: tuple[str, ...] = ()
+
+    @property
+    def n_runs(self) -> int:
+        """Number of runs, G."""
+        return int(self.run.max()) + 1
+
+    @property
+    def sizes(self) -> Floats:
+        """Distinct sizes, ascending."""
+        return np.unique(self.params)
+
+
+def make_points(table: pd.DataFrame) -> Points:
+    """Return the points of a checked table: replicates averaged, long runs thinned.
+
+    Losses of one run at the same tokens are averaged. A run of more than 128 checkpoints becomes
+    128 means of neighbours (loss and ln tokens), so that no run outweighs the others by how often
+    it was logged. Of more than 1,000 runs, 1,000 are drawn with a fixed seed.
+    """
+    notes = []
+    runs = table["run"].unique()
+    if len(runs) > MAX_RUNS:
+        kept = np.random.default_rng(0).choice(len(runs), MAX_RUNS, replace=False)
+        table = table[table["run"].isin(runs[np.sort(kept)])]
+        notes.append(
+            f"{len(runs)} runs: fitted on {MAX_RUNS} of them, drawn with seed 0; more change "
+            "little, and intervals are of the sample"
+        )
+    table = table.groupby(["params", "run", "tokens_seen"])[["loss"]].mean().reset_index()
+    group = table.groupby(["params", "run"], sort=True)
+    count = group["loss"].transform("size")
+    most = int(np.clip(MAX_POINTS // len(runs), 4, MAX_PER_RUN))
+    place = group.cumcount() * most // count
+    table["bin"] = np.where(count > most, place, group.cumcount())
+    table["log_tokens"] = np.log(table["tokens_seen"])
+    means = table.groupby(["params", "run", "bin"], as_index=False)[["log_tokens", "loss"]].mean()
+    return Points(
+        means["params"].to_numpy(dtype=np.float64),
+        np.exp(means["log_tokens"].to_numpy(dtype=np.float64)),
+        means["loss"].to_numpy(dtype=np.float64),
+        np.unique(means["run"], return_inverse=True)[1].astype(np.int64),
+        tuple(notes),
+    )
+
+
+def drop_largest(table: pd.DataFrame, count: int) -> pd.DataFrame:
+    """Return the table without its `count` largest losses.
+
+    Raises:
+        ValueError: `count` is negative, or no row would stay.
+    """
+    if not 0 <= count < max(1, len(table)):
+        raise ValueError(f"{count} largest losses to leave out of {len(table)} rows: give fewer")
+    if not count or "loss" not in table:
+        return table
+    return table.drop(table.sort_values("loss", kind="stable").index[-count:])
+
+
+def keep_rows(
+    table: pd.DataFrame,
+    *,
+    min_params: float | None = None,
+    max_params: float | None = None,
+    min_tokens_per_param: float | None = None,
+    max_epochs: float | None = None,
+) -> pd.DataFrame:
+    """Return the rows within the limits given.
+
+    Raises:
+        ValueError: no row stays, or there is no column to tell by.
+    """
+    limits = (min_params, max_params, min_tokens_per_param, max_epochs)
+    if all(limit is None for limit in limits):
+        return table
+    needed = [*NUMERIC[:2], *(["unique_tokens"] if max_epochs is not None else [])]
+    missing = [name for name in needed if name not in table]
+    if missing:
+        raise ValueError(f"the table has no column {', '.join(missing)} to leave rows out by")
+    values = {name: _positive(table, name) for name in needed}
+    n, d = values["params"], values["tokens_seen"]
+    keep = n > 0
+    if min_params is not None:
+        keep &= n >= min_params
+    if max_params is not None:
+        keep &= n <= max_params
+    if min_tokens_per_param is not None:
+        keep &= d / n >= min_tokens_per_param
+    if max_epochs is not None:
+        keep &= d / values["unique_tokens"] <= max_epochs * (1 + 1e-3)
+    if not keep.any():
+        raise ValueError("no row is left within these limits: widen them")
+    return table[keep]
