@@ -65,8 +65,8 @@ def test_five_rounds_in_strict_order_are_a_drift():
 
 
 def test_a_drift_too_small_to_matter_is_stable():
-    assert stability(1 + np.linspace(0, 0.015, 100)).verdict == "stable"
-    assert stability(1 + np.linspace(0, 0.03, 100)).verdict == "drifting"
+    assert stability(1 + np.linspace(0, 0.04, 100)).verdict == "stable"
+    assert stability(1 + np.linspace(0, 0.07, 100)).verdict == "drifting"
 
 
 def test_equal_rounds_are_stable_without_advice():
@@ -167,14 +167,21 @@ def test_processes_may_differ_by_5_percent():
 
 
 @pytest.mark.parametrize(("after", "word"), [(1.08, "8.0 % slower"), (0.93, "7.0 % faster")])
-def test_a_changed_reference_is_drifting(after, word):
-    found = stability(noise(0, 50, 0.002), reference_s=[1.0, after])
-    assert found.verdict == "drifting"
-    assert word in only(found, "fixed matrix product")
+def test_a_changed_reference_explains_what_the_rounds_show(after, word):
+    found = stability(noise(0, 50, 0.3), reference_s=[1.0, after])
+    assert found.verdict == stability(noise(0, 50, 0.3)).verdict != "stable"
+    assert any("fixed matrix product" in reason and word in reason for reason in found.reasons)
 
 
-def test_a_reference_within_5_percent_is_stable():
-    assert stability(noise(0, 50, 0.002), reference_s=[1.0, 1.04]).verdict == "stable"
+def test_a_changed_reference_decides_nothing():
+    found = stability(noise(0, 50, 0.002), reference_s=[1.0, 1.3])
+    assert found.verdict == "stable"
+    assert not found.reasons
+
+
+def test_a_reference_within_5_percent_explains_nothing():
+    found = stability(noise(0, 50, 0.3), reference_s=[1.0, 1.04])
+    assert not any("fixed matrix product" in reason for reason in found.reasons)
 
 
 @pytest.mark.parametrize("bad", [[], [1.0, 0.0], [1.0, math.nan], [math.inf]])
