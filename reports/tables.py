@@ -52,21 +52,20 @@ def case_label(case: pd.Series) -> str:
 def _time_interval(case: pd.Series) -> str:
     """Return the 95 % interval of the median; of too few rounds for one, their range."""
     if pd.isna(case["time_low_s"]) or pd.isna(case["time_high_s"]):
-        low, high = words.si(case["time_min_s"], "s"), words.si(case["time_max_s"], "s")
         n = "" if pd.isna(case["rounds"]) else f" (range of {words.number(case['rounds'])} rounds)"
-        return f"{low} to {high}{n}"
-    return f"{words.si(case['time_low_s'], 's')} to {words.si(case['time_high_s'], 's')}"
+        return f"{_range(case)}{n}"
+    return words.si_range(case["time_low_s"], case["time_high_s"], "s")
 
 
 def _range(case: pd.Series) -> str:
-    return f"{words.si(case['time_min_s'], 's')} to {words.si(case['time_max_s'], 's')}"
+    return words.si_range(case["time_min_s"], case["time_max_s"], "s")
 
 
 def _processes(case: pd.Series) -> str:
     if pd.isna(case["processes"]) or pd.isna(case["process_low_s"]):
         return words.number(case["processes"])
-    low, high = words.si(case["process_low_s"], "s"), words.si(case["process_high_s"], "s")
-    return f"{words.number(case['processes'])}: {low} to {high}"
+    spread = words.si_range(case["process_low_s"], case["process_high_s"], "s")
+    return f"{words.number(case['processes'])}: {spread}"
 
 
 def speed(models: pd.DataFrame) -> Table:
@@ -85,7 +84,12 @@ def speed(models: pd.DataFrame) -> Table:
         ("On the device#", has["device_time_s"], lambda c: words.si(c["device_time_s"], "s")),
         ("Compiling#", has["compile_s"], lambda case: words.si(case["compile_s"], "s")),
         ("Tokens/s#", True, lambda case: words.number(case["tokens_per_s"])),
-        ("Rate#", True, lambda case: words.si(case["flops_per_s"], "FLOP/s")),
+        # Beside a roofline, its table has the rate.
+        (
+            "Rate#",
+            not has["attainable_flops_per_s"],
+            lambda case: words.si(case["flops_per_s"], "FLOP/s"),
+        ),
         ("Share of peak#", True, lambda case: words.percent(case["mfu"])),
         ("Of datasheet#", has["mfu_datasheet"], lambda c: words.percent(c["mfu_datasheet"])),
     ]

@@ -112,6 +112,13 @@ def si(value: Any, unit: str) -> str:
     return f"{scaled:,.{decimals}f}{NBSP}{prefix}{unit}".replace("-", MINUS)
 
 
+def si_range(low: Any, high: Any, unit: str) -> str:
+    """Return two ends, their unit once where it is the same: "1.71 to 1.76 s"."""
+    first, last = si(low, unit), si(high, unit)
+    number, _, prefixed = first.partition(NBSP)
+    return f"{number if last.endswith(NBSP + prefixed) else first} to {last}"
+
+
 def size(value: Any) -> str:
     """Return a number of bytes with a binary prefix: 1.5 * 2**30 → "1.50 GiB"."""
     if is_missing(value):

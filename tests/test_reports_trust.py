@@ -66,8 +66,8 @@ def noisy_step() -> Record:
 
 def test_speed_table_has_interval_processes_and_steadiness_in_words(tmp_path: Path) -> None:
     row = cells(tables.speed(run_of(tmp_path, [noisy_step()]).cases("model")))
-    assert row["95 % interval"] == "5.49 s to 5.77 s"
-    assert row["Processes: medians"] == "3: 5.54 s to 5.71 s"
+    assert row["95 % interval"] == "5.49 to 5.77 s"
+    assert row["Processes: medians"] == "3: 5.54 to 5.71 s"
     assert row["Steadiness"] == "noisy"
     assert "Of datasheet" not in row
 
@@ -75,7 +75,7 @@ def test_speed_table_has_interval_processes_and_steadiness_in_words(tmp_path: Pa
 def test_too_few_rounds_show_their_range_and_say_so(tmp_path: Path) -> None:
     case = step(time_low_s=None, time_high_s=None, rounds=5, time_min_s=5.0, time_max_s=6.0)
     row = cells(tables.speed(run_of(tmp_path, [case]).cases("model")))
-    assert row["95 % interval"] == "5.00 s to 6.00 s (range of 5 rounds)"
+    assert row["95 % interval"] == "5.00 to 6.00 s (range of 5 rounds)"
 
 
 def test_device_time_compiling_and_datasheet_stand_beside_where_present(tmp_path: Path) -> None:
