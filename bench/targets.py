@@ -17,7 +17,7 @@ from bench.inputs import Inputs
 from bench.measure import Work
 from bench.works import change, find_case, work_of
 
-EXAMPLE = "bench_model::test_step[python-docs-model4-cpu-fp32-B16-T256-seed0]"
+EXAMPLE = "bench_model::test_step[python-docs-model4-cpu-fp32-B8-T256-seed0]"
 
 
 def default_device() -> torch.device:

@@ -1,9 +1,14 @@
+import re
+from pathlib import Path
+
 import pytest
 
 from bench.experiments import CASES, CoverageCase, ModelCase, PairCase, Plan
 from bench.inputs import Inputs
+from bench.targets import EXAMPLE
 from bench.works import change, find_case, work_of
 
+ROOT = Path(__file__).parent.parent
 CORPUS = "python-docs"
 SMALL = ModelCase(CORPUS, "model3", "cpu", "fp32", 2, 64, "step")
 
@@ -80,3 +85,16 @@ def test_params_of_a_pair_hold_those_of_its_base():
     pair = PairCase(SMALL, "precision=bf16", 1, 2.0)
     assert params(pair)["base"]["model"] == "model3"
     assert "cost_s" not in str(params(pair))
+
+
+def documented_cases():
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    text = "\n".join([EXAMPLE, *(page.read_text(encoding="utf-8") for page in pages)])
+    return sorted(set(re.findall(r"bench_\w+::test_\w+\[[^]…]+\]", text)))
+
+
+@pytest.mark.parametrize("name", documented_cases())
+def test_case_named_in_the_documentation_exists(name):
+    plan = Plan("standard", {"cpu": ("fp32", "bf16")}, (CORPUS,))
+    test = name.partition("[")[0]
+    assert name in {f"{test}[{case.id}]" for case in CASES[test](plan)}
