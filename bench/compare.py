@@ -179,7 +179,7 @@ def _presence(base: Run, new: Run, name: str) -> Row | None:
     if was and not is_:
         reason = f"{now['status']} in NEW: {shorten(now['reason'], 200)}" if now else "not in NEW"
         if now is None and new.warnings:
-            reason += f", of which {len(new.warnings)} lines cannot be read"
+            reason += "; part of its ledger cannot be read"
         return Row(name, "missing", reason)
     if was and is_timed(old) and not is_timed(now):
         return Row(name, "missing", "NEW has no times of it")
@@ -298,7 +298,8 @@ class _Judge:
             sd = 100 * math.sqrt(self.noise.prior.variance)
             lines.append(
                 f"no case was timed in several processes: ±{sd:.2g} % is assumed to lie between "
-                "two processes (the spread of all ratios, 1 % at least)"
+                "two processes (the spread of all ratios, 1 % at least): a change of half of the "
+                "cases counts as noise, too"
             )
         if self.ceilings and not self.ceilings.measured_twice:
             lines.append(
@@ -382,6 +383,7 @@ def main(options: argparse.Namespace) -> int:
     print(FORMS[options.format](found))
     if found.not_comparable:
         lines = "; ".join(found.not_comparable)
-        remedy = "" if options.normalise else ". --normalise compares shares of the ceilings"
+        can_be = found.base.environment and found.new.environment and not options.normalise
+        remedy = ". --normalise compares shares of the ceilings" if can_be else ""
         print(f"not comparable: {lines}{remedy}", file=sys.stderr)
     return found.exit_code(options.fail_on)

@@ -89,6 +89,11 @@ class PhaseClock:
         self.totals_s: list[float] = []
         self.device_s: list[float] = []
 
+    def keep(self, calls: int) -> None:
+        """Forget all but the first calls: with --benchmark-cprofile, profiled ones follow them."""
+        for times in (self.totals_s, self.device_s, *self.times_s.values()):
+            del times[calls:]
+
     def start(self) -> None:
         """Begin a call."""
         synchronize(self._device)
@@ -247,7 +252,9 @@ class Measure:
         timed, warmup, compile_s = prepare(work, clock, budget_s)
         compiled = compilations()
         with quiet_gc():
-            self.benchmark.pedantic(timed, rounds=rounds_for(warmup, budget_s))
+            rounds = rounds_for(warmup, budget_s)
+            self.benchmark.pedantic(timed, rounds=rounds)
+        clock.keep(rounds)
         assert compilations() == compiled, (
             "torch.compile made a graph while the clock ran: give it fixed shapes"
         )
@@ -260,9 +267,7 @@ class Measure:
             self._note_processes(self.fresh)
         self._note_stability(state, warmup)
         if self.trace:
-            rows, path = self.trace(work)
-            self.result.series["top_operators"] = rows
-            self.result.facts["trace"] = str(path)
+            self._note_profile(work, self.trace)
 
     def _note_times(self, work: Work, clock: PhaseClock, warmup: list[float]) -> None:
         times_s = clock.totals_s
@@ -312,7 +317,7 @@ class Measure:
     def _note_processes(self, fresh: Callable[[], Fresh]) -> None:
         try:
             found = fresh()
-        except ValueError as error:  # the times of this process stand all the same
+        except (ValueError, OSError) as error:  # the times of this process stand all the same
             self.result.facts["fresh"] = str(error)
             return
         process_s = [
@@ -325,6 +330,17 @@ class Measure:
             "process_time_s": statistics.median(process_s),
             **found.peaks,
         }
+
+    def _note_profile(
+        self, work: Work, trace: Callable[[Work], tuple[list[dict[str, Any]], Path]]
+    ) -> None:
+        try:
+            rows, path = trace(work)
+        except (ValueError, OSError, RuntimeError) as error:
+            self.result.facts["trace_failed"] = str(error)
+            return
+        self.result.series["top_operators"] = rows
+        self.result.facts["trace"] = str(path)
 
     def _note_stability(self, state: dict[str, Any], warmup: list[float]) -> None:
         samples = self.result.samples

@@ -8,7 +8,9 @@ parent's peak. Where there is no VmHWM, the resident memory is sampled every few
 
 from __future__ import annotations
 
+import ctypes
 import gc
+import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,22 +54,25 @@ class SampledPeak:
 
     def __init__(self) -> None:
         self._process = psutil.Process()
+        self._lock = threading.Lock()
         self._peak = 0
         threading.Thread(target=self._sample, daemon=True).start()
 
     def _sample(self) -> None:
         pause = threading.Event()
         while not pause.wait(SAMPLE_S):
-            self._peak = max(self._peak, self._process.memory_info().rss)
+            self.peak_bytes()
 
     def reset(self) -> None:
         """Start from the memory held now."""
-        self._peak = self._process.memory_info().rss
+        with self._lock:
+            self._peak = self._process.memory_info().rss
 
     def peak_bytes(self) -> int:
         """Return the peak since then."""
-        self._peak = max(self._peak, self._process.memory_info().rss)
-        return self._peak
+        with self._lock:
+            self._peak = max(self._peak, self._process.memory_info().rss)
+            return self._peak
 
 
 class AllocatorPeak:
@@ -104,6 +109,13 @@ def peak_of(device: torch.device) -> Peak | None:
     return mark
 
 
+def _return_free_memory() -> None:
+    """Give the system back what was freed: reused later, it would hide in the base (glibc)."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim:
+        trim(0)
+
+
 def read_peaks(work: Work, peak: Peak | None = None) -> dict[str, int]:
     """Return the peak of one call over what was held before the first, whole and by phase.
 
@@ -121,6 +133,7 @@ def read_peaks(work: Work, peak: Peak | None = None) -> dict[str, int]:
     if peak is None:
         return {}
     gc.collect()
+    _return_free_memory()
     peak.reset()
     base = peak.peak_bytes()
     for _ in range(FULL_CALLS):

@@ -38,6 +38,8 @@ CEILING_FLOOR = 0.03
 """Standard deviation (log) of a ceiling that was measured once only."""
 RESAMPLES = 500
 FEWEST_MOVED = 5
+ENOUGH_CASES = 6
+"""From here on it can be told how much variances differ from case to case."""
 ENOUGH_PROCESSES = 3
 """From here on the medians of processes alone say how well their median is known."""
 MAD_EFFICIENCY = 0.37
@@ -76,13 +78,19 @@ def finite_exp(value: float) -> float | None:
 
 def is_timed(record: Record | None) -> bool:
     """Whether a case ended well and has times."""
-    return bool(record and record["status"] == "ok" and record["samples"].get("time_s"))
+    return bool(record and record["status"] == "ok" and _times(record))
+
+
+def _times(record: Record) -> list[float]:
+    """Return the rounds of a case; where a ledger holds a time alone, that one."""
+    alone = record["metrics"].get("time_s")
+    return record["samples"].get("time_s") or ([] if alone is None else [alone])
 
 
 def timing(record: Record) -> Timing | None:
     """Return the times of a timed case; None where the clock did not tick (a time of 0)."""
     samples = record["samples"]
-    times = samples["time_s"]
+    times = _times(record)
     processes = samples.get("process_time_s") or [statistics.median(times)]
     if min(*times, *processes) <= 0:
         return None
@@ -153,10 +161,12 @@ class Prior:
 
     variance: float
     df: float
+    pooled: bool = False
+    """All cases are taken to have one variance: what a case shows itself is part of it already."""
 
     def moderate(self, own: Part | None) -> Part:
         """Return the variance of a case, its own drawn towards the others'."""
-        if own is None:
+        if own is None or self.pooled:
             return Part(self.variance, self.df)
         df = self.df + own.df
         if math.isinf(df):
@@ -182,9 +192,9 @@ def fit_prior(parts: list[Part]) -> Prior:
     """
     df = np.array([part.df for part in parts])
     variances = np.array([part.variance for part in parts])
-    pooled = Prior(float(np.sum(df * variances) / df.sum()), float(df.sum()))
-    if len(parts) < 3:
-        return Prior(max(pooled.variance, FLOOR**2), pooled.df)
+    pooled = Prior(float(np.sum(df * variances) / df.sum()), float(df.sum()), pooled=True)
+    if len(parts) < ENOUGH_CASES:
+        return dataclasses.replace(pooled, variance=max(pooled.variance, FLOOR**2))
     e = np.log(variances) - special.digamma(df / 2) + np.log(df / 2)
     upper = float(np.var(e, ddof=1)) * (1 + 2 * math.sqrt(2 / (len(parts) - 1)))
     excess = upper - float(np.mean(special.polygamma(1, df / 2)))

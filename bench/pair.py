@@ -375,7 +375,9 @@ def main(options: argparse.Namespace) -> int:
             pairs = interleave(
                 a, b, options.seconds, margin=options.margin, progress=Progress("pair")
             )
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # sys.exit(0) in a call is no measurement either
             raise ValueError(f"a call failed: {one_line(error)}") from error
     machine = {
         "device": device_label(a.device),

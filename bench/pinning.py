@@ -135,7 +135,7 @@ def _set_affinity(cpus: Iterable[int]) -> None:
     for task in Path("/proc/self/task").iterdir():
         try:
             os.sched_setaffinity(int(task.name), wanted)
-        except ProcessLookupError:  # ended since it was listed
+        except OSError:  # ended since it was listed, or not allowed: `pinned` tells what holds
             continue
 
 

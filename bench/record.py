@@ -322,8 +322,8 @@ def upgrade(record: Record) -> Record:
     if type(version) is not int or version not in HISTORY:
         known = ", ".join(map(str, HISTORY))
         raise ValueError(f"schema version {version!r} is unknown here (known: {known}): update")
-    # Version 2 only added names: a record of version 1 keeps its meaning.
-    return record | {"schema_version": SCHEMA_VERSION}
+    # Version 2 only added names: a record of version 1 keeps its meaning. `facts` may be left out.
+    return {"facts": {}} | record | {"schema_version": SCHEMA_VERSION}
 
 
 def dumps(record: Record) -> str:

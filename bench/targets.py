@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -42,11 +43,15 @@ def load_call(target: str) -> Callable[[], object]:
         module = (
             _load_file(Path(source)) if source.endswith(".py") else importlib.import_module(source)
         )
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a file may call sys.exit when it is imported
         raise ValueError(f"{source} cannot be imported: {one_line(error)}") from error
     call = getattr(module, name, None)
     if not callable(call):
         raise ValueError(f"{source} has no function {name!r}: give one without arguments")
+    if inspect.iscoroutinefunction(call):
+        raise ValueError(f"{target} is a coroutine function: give one that runs it")
     return call  # type: ignore[no-any-return]
 
 

@@ -63,6 +63,16 @@ def test_a_call_without_phases_has_a_peak():
 
 
 @linux
+def test_freed_memory_that_is_still_held_does_not_hide_the_peak():
+    pieces = [bytearray(100_000) for _ in range(400)]  # small enough to come from the heap
+    keep = pieces[::50]
+    del pieces
+    found = read_peaks(Work(lambda _mark: [bytearray(100_000) for _ in range(300)], CPU, 1))
+    assert keep
+    assert abs(found["peak_bytes"] - 30_000_000) < SLACK
+
+
+@linux
 def test_peak_that_was_reached_before_does_not_count():
     hold(200)
     found = read_peaks(Work(lambda _mark: hold(10), CPU, 1))

@@ -1,6 +1,7 @@
 import math
 
 import numpy as np
+import pytest
 
 from bench.noise import difference, is_timed, median_variance, noise, timing
 from gptcore.stats import holm, verdict
@@ -61,3 +62,34 @@ def test_runs_of_the_same_code_are_rarely_called_different():
         wrong, families, cases = wrong + false, families + bool(false), cases + len(compared)
     assert wrong / cases <= 0.01
     assert families <= 4  # 5 % of 30 families is 1.5; more than 4 has a probability of 1.6 %
+
+
+@pytest.mark.parametrize("n_cases", [1, 2, 3, 5])
+def test_few_cases_in_two_processes_are_rarely_called_different(n_cases):
+    rng = np.random.default_rng(n_cases)
+
+    def run():
+        found = {}
+        for name in map(str, range(n_cases)):
+            logs = rng.normal(-3, 0.05, 2)
+            times = np.exp(logs[0] + rng.normal(0, 0.01, 20))
+            samples = {"process_time_s": np.exp(logs).tolist()}
+            found[name] = timing(case(f"m::t[{name}]", times, samples))
+        return found
+
+    false = 0
+    for _ in range(100):
+        base, new = run(), run()
+        noises = noise(base, new)
+        compared = [difference(name, base[name], new[name], noises) for name in base]
+        adjusted = holm([d.p_value for d in compared])
+        false += any(
+            p <= 0.05 and abs(d.d) > math.log(1.03) for d, p in zip(compared, adjusted, strict=True)
+        )
+    assert false <= 10  # 5 % of 100 is 5; more than 10 has a probability of 1 %
+
+
+def test_time_without_rounds_is_not_passed_over():
+    record = ledgers.record("m::t[a]", metrics={"time_s": 0.5})
+    assert is_timed(record)
+    assert timing(record).rounds == 1

@@ -26,6 +26,18 @@ def long():
 
 def broken():
     raise RuntimeError("two\\nlines")
+
+def leaving():
+    raise SystemExit(0)
+
+async def later():
+    pass
+
+def leaving():
+    raise SystemExit(0)
+
+async def later():
+    pass
 """
 
 
@@ -87,6 +99,8 @@ def test_function_of_a_module_is_found():
         ("{}:short", "precision=bf16", "changes a parameter of a case"),
         ("{}:short", "long", "'long' names nothing"),
         ("{}:short", "{}:broken", "a call failed: RuntimeError: two lines"),
+        ("{}:short", "{}:leaving", "a call failed: SystemExit: 0"),
+        ("{}:short", "{}:later", "is a coroutine function"),
         ("bench_model::test_step[python-docs-model3]", "precision=bf16", "the closest are"),
         ("bench_position::test_position[python-docs-raw]", "raw=false", "is not timed"),
     ],
