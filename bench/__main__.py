@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from bench.runs import visible
+from bench.record import visible
 
 COMMANDS = {
     "compare": "what changed between two runs",

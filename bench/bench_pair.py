@@ -15,11 +15,12 @@ from typing import Any
 import pytest
 from scipy.stats import binomtest
 
+from bench.compare import MARGIN
 from bench.environment import load
 from bench.experiments import PairCase
 from bench.inputs import Inputs
 from bench.measure import Result
-from bench.pair import MARGIN, PairResult, interleave
+from bench.pair import PairResult, interleave
 from bench.works import change, work_of
 from gptcore.stats import ratio_of_pairs, verdict
 

@@ -51,6 +51,7 @@ VERDICTS = ("slower", "missing", "ambiguous", "faster", "new", "same")
 FAILURES = {"slower": 1, "ambiguous": 1, "faster": 1, "missing": 3}
 """What --fail-on may name, and the exit code of each."""
 NOT_COMPARABLE = 3
+MARGIN = 0.03
 MOVED = 0.01
 """The reference product has to move by more than this to be worth a warning."""
 
@@ -113,7 +114,7 @@ class Comparison:
 
 
 def compare(
-    base: Run, new: Run, *, margin: float = 0.03, normalise: bool = False, only: str = ""
+    base: Run, new: Run, *, margin: float = MARGIN, normalise: bool = False, only: str = ""
 ) -> Comparison:
     """Compare two runs, case by case.
 
@@ -327,8 +328,18 @@ def failures(text: str) -> tuple[str, ...]:
     return names
 
 
-def margin_share(text: str) -> float:
-    """Read a margin in per cent; return it as a share."""
+def add_margin(parser: argparse.ArgumentParser, meaning: str) -> None:
+    """Add --margin, which is given in per cent and arrives as a share."""
+    parser.add_argument(
+        "--margin",
+        type=_share,
+        default=MARGIN,
+        metavar="PERCENT",
+        help=f"{meaning}, in per cent (default: {100 * MARGIN:g})",
+    )
+
+
+def _share(text: str) -> float:
     try:
         value = float(text)
     except ValueError:
@@ -348,13 +359,7 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("base", type=Path, metavar="BASE", help="results folder to compare with")
     parser.add_argument("new", type=Path, metavar="NEW", help="results folder in question")
-    parser.add_argument(
-        "--margin",
-        type=margin_share,
-        default=0.03,
-        metavar="PERCENT",
-        help="difference that counts as none, in per cent (default: 3)",
-    )
+    add_margin(parser, "difference that counts as none")
     parser.add_argument(
         "--normalise",
         action="store_true",

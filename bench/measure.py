@@ -1,7 +1,7 @@
 """Timing one call: warm up until it is steady, put the state back, then time it.
 
 The clock is read only when the device has finished (`synchronize`); the garbage collector is off
-while it runs. Threads, affinity and precision are settled once a run, in `bench.environment`.
+while it runs. Threads, affinity and precision are settled once a run, in `bench.pinning`.
 What is slow or disturbs is done apart from the timing: fresh processes, memory, the profiler.
 """
 
@@ -223,7 +223,7 @@ class Measure:
         benchmark: pytest-benchmark's fixture.
         result: of the case.
         budget_s: timed seconds that a case aims at.
-        ceilings: of the work's device: name → value, as `environment.ceilings` returns them.
+        ceilings: of the work's device: name → value, as `bench.ceilings` measures them.
         fresh: times the case again in new processes, for work that asks for it.
         trace: writes a profile of the work and returns its top operators; None for no profile.
     """

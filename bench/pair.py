@@ -25,15 +25,15 @@ from typing import Any
 import torch
 
 from bench import environment
-from bench.compare import margin_share
+from bench.compare import MARGIN, add_margin
 from bench.measure import PhaseClock, Work, is_steady, prepare, quiet_gc
 from bench.pinning import pin
+from bench.runs import duration
 from bench.targets import EXAMPLE, build, default_device, one_line, work_from
 from gptcore.console import Progress, number
 from gptcore.devices import device_label, resolve_device
 from gptcore.stats import FEWEST_PAIRS, ratio_of_pairs, verdict
 
-MARGIN = 0.03
 SHORTEST_S = 1e-3
 """A timing is at least as long: shorter calls are repeated inside it. Clock and loop take 1 µs."""
 WARMUP_SHARE = 0.2
@@ -264,13 +264,6 @@ def _round_up(seconds: float) -> int:
     return math.ceil(seconds / step) * step
 
 
-def _duration(seconds: float) -> str:
-    for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
-        if seconds >= size:
-            return f"{seconds / size:.4g} {unit}"
-    return f"{seconds * 1e9:.3g} ns"
-
-
 def in_words(found: dict[str, Any]) -> str:
     """Return what a person reads; `found` is the object that --json prints."""
     low, high = found["interval_95"]
@@ -289,8 +282,8 @@ def in_words(found: dict[str, Any]) -> str:
     loads = [f"{value:.2g}" for value in machine["load"] if value is not None]
     return "\n".join(
         [
-            f"A  {_duration(found['a_s']):>10}  {found['a']}",
-            f"B  {_duration(found['b_s']):>10}  {found['b']}",
+            f"A  {duration(found['a_s'], 4):>10}  {found['a']}",
+            f"B  {duration(found['b_s'], 4):>10}  {found['b']}",
             f"B takes {_digits(found['ratio'], low, high)} times as long as A (95 % interval "
             f"{_digits(low, low, high)} to {_digits(high, low, high)}; {found['n_pairs']} pairs, "
             f"{found['seconds']:.3g} s): {explained}",
@@ -347,13 +340,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--seconds", type=number, default=30.0, metavar="S", help="of timing (default: 30)"
     )
-    parser.add_argument(
-        "--margin",
-        type=margin_share,
-        default=MARGIN,
-        metavar="PERCENT",
-        help="difference that counts as none, in per cent (default: 3)",
-    )
+    add_margin(parser, "difference that counts as none")
     parser.add_argument(
         "--corpus",
         action="append",

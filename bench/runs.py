@@ -7,14 +7,14 @@ before it is shown.
 from __future__ import annotations
 
 import math
-import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench.record import LEDGER_NAME, Record, read_ledger
+from bench import record as records
+from bench.record import LEDGER_NAME, Record, read_ledger, visible
 
 MACHINE = ("cpu", "cores", "usable_cpus", "accelerators", "threads")
 FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_tile", "amx_bf16", "asimd", "sve", "bf16")
@@ -57,11 +57,6 @@ class Run:
     def fact(self, *path: str) -> Any:
         """Return one fact of the newest environment, None where it is missing."""
         return look_up(self.environment, *path)
-
-    def matching(self, substring: str) -> Run:
-        """Return the run with only those cases that have `substring` in their id."""
-        chosen = {name: record for name, record in self.cases.items() if substring in name}
-        return Run(self.label, self.folder, chosen, self.environments, self.warnings)
 
 
 def moment(text: str) -> datetime:
@@ -186,20 +181,9 @@ def _corpora(run: Run) -> dict[str, str]:
     return {str(c.get("name")): str(c.get("sha256")) for c in corpora}
 
 
-def visible(text: str) -> str:
-    r"""Return one line in which characters that steer a terminal or hide stand as \x1b, \u202e."""
-    return "".join(
-        char.encode("unicode_escape").decode()
-        if unicodedata.category(char)[0] == "C" or unicodedata.category(char) in {"Zl", "Zp"}
-        else char
-        for char in text
-    )
-
-
 def shorten(text: str, width: int = 60) -> str:
     """Return one visible line of at most `width` characters."""
-    line = visible(" ".join(text.split()))
-    return line if len(line) <= width else f"{line[: width - 1]}…"
+    return records.shorten(text, width)
 
 
 def per_cent(log_ratio: float) -> str:
@@ -207,11 +191,11 @@ def per_cent(log_ratio: float) -> str:
     return f"{100 * math.expm1(log_ratio):+.1f} %"
 
 
-def seconds(value: float | None) -> str:
-    """Return a time with three digits and its unit."""
+def duration(value: float | None, digits: int = 3) -> str:
+    """Return a time with so many digits and its unit."""
     if value is None:
         return "-"
     for scale, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")):
         if value >= scale:
-            return f"{value / scale:.3g} {unit}"
-    return f"{value / 1e-9:.3g} ns"
+            return f"{value / scale:.{digits}g} {unit}"
+    return f"{value / 1e-9:.{digits}g} ns"

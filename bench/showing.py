@@ -11,7 +11,8 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bench.runs import PINNED, Run, conditions, seconds, shorten, visible
+from bench.record import visible
+from bench.runs import PINNED, Run, conditions, duration, shorten
 
 if TYPE_CHECKING:
     from bench.compare import Comparison, Row
@@ -110,8 +111,8 @@ def _fields(row: Row) -> tuple[str, ...]:
         change(row.ratio),
         interval(row.interval_95),
         p_value(row.p_adjusted),
-        seconds(row.base_s),
-        seconds(row.new_s),
+        duration(row.base_s),
+        duration(row.new_s),
     )
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-import unicodedata
 from typing import TYPE_CHECKING, Any
 
+import bench.record as records
 from bench.record import METRICS
 
 if TYPE_CHECKING:
@@ -54,27 +54,13 @@ SMALL_PREFIXES = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
 
 
 def visible(text: str) -> str:
-    r"""Return `text` with the escapes (\x1b, \u202e) of characters that hide or reorder others.
-
-    These are control characters, direction marks, lone surrogates and unassigned code points. Line
-    feed and tab stay.
-    """
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(
-        char.encode("unicode_escape").decode() if _is_hidden(char) else char for char in text
-    )
-
-
-def _is_hidden(char: str) -> bool:
-    category = unicodedata.category(char)
-    return (category[0] == "C" and char not in "\n\t") or category in {"Zl", "Zp"}
+    """Return `text` as `bench.record.visible` does; line feed and tab stay."""
+    return records.visible(text, keep="\n\t")
 
 
 def shorten(text: str, width: int = 40) -> str:
     """Return one visible line of at most `width` characters; what is cut is marked by "…"."""
-    line = visible(re.sub(r"\s+", " ", text.strip(), flags=re.ASCII))
-    return line if len(line) <= width else f"{line[: width - 1]}…"
+    return records.shorten(text, width)
 
 
 def is_missing(value: Any) -> bool:
