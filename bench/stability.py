@@ -102,7 +102,7 @@ def stability(
     busy = _busy(load_before, load_after, cores)
     signs = [
         *_spread(times, busy),
-        *_order(times, busy, len(warmup_s) if warmup_s else 0),
+        *_order(times, len(warmup_s) if warmup_s else 0),
     ]
     if process_time_s is not None:
         medians = _checked(process_time_s, "process")
@@ -218,7 +218,7 @@ def _spread(times: Floats, busy: str) -> list[_Sign]:
     return signs
 
 
-def _order(times: Floats, busy: str, warmup_rounds: int) -> list[_Sign]:
+def _order(times: Floats, warmup_rounds: int) -> list[_Sign]:
     """Return a trend or a change of level, whichever describes the rounds better."""
     if times.size < FEWEST_ROUNDS:
         return []
@@ -232,7 +232,8 @@ def _order(times: Floats, busy: str, warmup_rounds: int) -> list[_Sign]:
     if direction == "rises":
         remedy = "let the machine cool, or fix the CPU governor to performance"
         return [_Sign("drifting", reason, remedy)]
-    return [_Sign("drifting", reason, f"{busy}; something began or ended in between")]
+    remedy = "something began or ended in between: see what, and measure again"
+    return [_Sign("drifting", reason, remedy)]
 
 
 def _trend(times: Floats) -> tuple[float, str, str] | None:
