@@ -89,7 +89,9 @@ def choose_devices(names: str | None) -> dict[str, tuple[str, ...]]:
     wanted = available_devices() if names is None else [n.strip() for n in names.split(",")]
     devices = [resolve_device(name) for name in wanted]
     return {
-        "cpu" if device.type == "cpu" else str(device): tuple(supported_precisions(device))
+        "cpu" if device.type == "cpu" else str(device): tuple(
+            p for p in supported_precisions(device) if p in environment.DTYPES
+        )
         for device in devices
     }
 
