@@ -9,7 +9,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from gptcore.devices import autocast
 from gptcore.model import GPT, KVCache, check_int
 
 
@@ -22,7 +21,6 @@ def generate(
     top_k: int | None = None,
     top_p: float | None = None,
     seed: int = 0,
-    precision: str = "fp32",
     device: torch.device,
     on_token: Callable[[int, int], None] | None = None,
 ) -> Tensor:
@@ -43,7 +41,6 @@ def generate(
         top_p: of these, draw among the fewest most likely ones whose probabilities add up to at
             least `top_p`, in (0, 1]; None: among all.
         seed: of the draws.
-        precision: one of `devices.PRECISIONS`.
         device: of the model.
         on_token: called after each new token with the tokens done and `new_tokens`.
 
@@ -63,9 +60,8 @@ def generate(
     was_training = model.training
     model.eval()
     try:
-        with torch.inference_mode(), autocast(device, precision):
-            dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-            cache = KVCache(model, rows, dtype=dtype)
+        with torch.inference_mode():
+            cache = KVCache(model, rows)
             for end in range(length, length + new_tokens):
                 logits = _next_logits(model, ids[:, :end], cache, device)
                 for row, generator in enumerate(generators):

@@ -285,18 +285,15 @@ class KVCache:
     that nothing kept would still hold. Begin a new cache with the last tokens instead.
 
     Args:
-        model: whose device it lies on.
+        model: whose device and type it takes.
         batch_size: B, rows that are read together.
-        dtype: of keys and values; that of autocast where it is used.
     """
 
-    def __init__(
-        self, model: GPT, batch_size: int = 1, *, dtype: torch.dtype = torch.float32
-    ) -> None:
+    def __init__(self, model: GPT, batch_size: int = 1) -> None:
         config, weight = model.config, model.lm_head.weight
         head = (config.n_head, config.block_size, config.n_embd // config.n_head)
         shape = (config.n_layer, 2, batch_size, *head)  # each layer's: (2, B, H, block_size, D)
-        self.memory = torch.empty(shape, dtype=dtype, device=weight.device)
+        self.memory = torch.empty(shape, dtype=weight.dtype, device=weight.device)
         self.length = 0
 
     def of_layer(self, layer: int) -> LayerCache:

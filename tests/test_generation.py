@@ -92,13 +92,6 @@ def test_a_tiny_top_p_is_greedy(model):
     assert torch.equal(generate(model, PROMPT, 20, top_p=1e-9, device=CPU), greedy)
 
 
-def test_bf16_text_has_the_tokens_of_bf16_logits(model):
-    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
-        expected = model.eval()(PROMPT[None])[0, -1].argmax()
-    ids = generate(model, PROMPT, 5, temperature=0, precision="bf16", device=CPU)
-    assert ids[3] == expected
-
-
 def test_text_begins_with_the_prompt_and_has_the_length_asked_for(model):
     ids = generate(model, PROMPT, 7, device=CPU)
     assert torch.equal(ids[:3], PROMPT)
@@ -184,7 +177,6 @@ def test_dropout_is_off_and_the_mode_of_the_model_kept(model, training):
         ({"top_p": 0}, "top_p is 0"),
         ({"top_p": 1.5}, r"top_p is 1.5.*\(0, 1\]"),
         ({"top_p": math.nan}, "top_p is nan"),
-        ({"precision": "fp8"}, "precision is 'fp8'"),
         ({"seed": -1}, "seed is -1"),
     ],
 )
