@@ -264,8 +264,9 @@ class MLP(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, T, C) to (B, T, C)."""
         x = self.c_fc(x)
-        # GELU's output is as large as its input and quick to make: backward makes it again.
-        if x.requires_grad:
+        # GELU's output is as large as its input and quick to make: backward makes it again. Not
+        # under autocast, which would cast the weight again, too.
+        if x.requires_grad and x.dtype == self.c_fc.weight.dtype:
             x = checkpoint(self._project, x, use_reentrant=False, preserve_rng_state=False)
         else:
             x = self._project(x)
