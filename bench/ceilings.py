@@ -18,12 +18,11 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from gptcore.devices import device_label, synchronize
+from gptcore.devices import device_label, matmul_precision, synchronize
 
 # Rows x inner x columns of the products in a GPT-2 small block, for 1,024 tokens (B=4, T=256).
 GEMM_SHAPES = ((1024, 768, 2304), (1024, 768, 768), (1024, 768, 3072), (1024, 3072, 768))
 COPY_BYTES = 256 * 2**20
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 CPU = torch.device("cpu")
 # Milliseconds on either: 0.3 GFLOP on a CPU, 17 GFLOP where a launch alone takes microseconds.
@@ -85,19 +84,21 @@ def _best_time_s(call: Callable[[], object], device: torch.device, budget_s: flo
 def gemm_flops_per_s(precision: str, device: torch.device, budget_s: float) -> float:
     """Return the best FLOP/s of a matrix product over the model's shapes, 2 a multiply-add."""
     generator = torch.Generator().manual_seed(0)
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     best = 0.0
     for rows, inner, columns in GEMM_SHAPES:
 
         def operand(*shape: int) -> Tensor:
-            return torch.randn(*shape, generator=generator).to(device, DTYPES[precision])
+            return torch.randn(*shape, generator=generator).to(device, dtype)
 
         a, b = operand(rows, inner), operand(columns, inner)
-        out = torch.empty(rows, columns, device=device, dtype=DTYPES[precision])
-        time_s = _best_time_s(
-            lambda a=a, b=b, out=out: torch.mm(a, b.T, out=out),  # type: ignore[misc]
-            device,
-            budget_s / len(GEMM_SHAPES),
-        )
+        out = torch.empty(rows, columns, device=device, dtype=dtype)
+        with matmul_precision(precision):
+            time_s = _best_time_s(
+                lambda a=a, b=b, out=out: torch.mm(a, b.T, out=out),  # type: ignore[misc]
+                device,
+                budget_s / len(GEMM_SHAPES),
+            )
         best = max(best, 2 * rows * inner * columns / time_s)
     return best
 

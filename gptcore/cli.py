@@ -137,7 +137,17 @@ def _train_options(parser: argparse.ArgumentParser) -> None:
     for name in ("n-layer", "n-head", "n-embd"):
         parser.add_argument(f"--{name}", type=whole, metavar="N", help="instead of the preset's")
     parser.add_argument("--learning-rate", type=number, default=6e-4, help="default: 6e-4")
-    parser.add_argument("--precision", default="fp32", help="fp32 (default) or bf16")
+    _add_precision_option(parser)
+    parser.add_argument(
+        "--compile",
+        nargs="?",
+        const="inductor",
+        metavar="BACKEND",
+        help="use torch.compile; its time is reported apart (needs a C++ compiler)",
+    )
+    parser.add_argument(
+        "--recompute", action="store_true", help="less memory, a third more time: no activations"
+    )
     parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint")
     parser.add_argument(
         "--checkpoint-every", type=whole, metavar="N", help="steps (default: 50, or 60 s)"
@@ -145,6 +155,14 @@ def _train_options(parser: argparse.ArgumentParser) -> None:
     _add_device_option(parser)
     _add_corpus_options(parser)
     _add_sampling_options(parser)
+
+
+def _add_precision_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--precision",
+        default="fp32",
+        help="fp32 (default), bf16, or medium: float32 with rounded products",
+    )
 
 
 def _add_device_option(parser: argparse.ArgumentParser) -> None:
@@ -157,6 +175,9 @@ def _generate_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--new-tokens", type=whole, default=100, help="default: 100")
     parser.add_argument("--temperature", type=number, default=1.0, help="default: 1; 0 is greedy")
     parser.add_argument("--top-k", type=whole, metavar="K", help="sample from the K likeliest")
+    parser.add_argument(
+        "--top-p", type=number, metavar="P", help="sample from the likeliest that add up to P"
+    )
     parser.add_argument("--seed", type=whole, default=0, help="default: 0")
     _add_device_option(parser)
 

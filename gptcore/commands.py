@@ -329,7 +329,8 @@ def train(args: argparse.Namespace) -> Json:
     from gptcore.batches import batch
     from gptcore.devices import resolve_device, supported_precisions
     from gptcore.model import GPT
-    from gptcore.training import TrainConfig, run_training
+    from gptcore.runs import run_training
+    from gptcore.training import TrainConfig
 
     device = resolve_device(args.device)
     if args.precision not in supported_precisions(device):
@@ -354,6 +355,8 @@ def train(args: argparse.Namespace) -> Json:
         learning_rate=args.learning_rate,
         warmup_steps=steps // 20,
         precision=args.precision,
+        compile_backend=args.compile,
+        recompute=args.recompute,
         seed=args.seed,
     )
     ids = torch.from_numpy(data.stream.ids)
@@ -404,6 +407,7 @@ def generate(args: argparse.Namespace) -> Json:
         args.new_tokens,
         temperature=args.temperature,
         top_k=args.top_k,
+        top_p=args.top_p,
         seed=args.seed,
         device=device,
         on_token=Progress("token"),

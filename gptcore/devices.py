@@ -1,12 +1,19 @@
-"""The devices of this machine, one way to wait for them, and the precisions they offer."""
+"""The devices of this machine, how to feed and wait for them, and the precisions they offer."""
 
 import platform
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
-PRECISIONS = ("fp32", "bf16")  # bf16: bfloat16 matrix products, float32 weights and optimizer
+PRECISIONS = ("fp32", "bf16", "medium")
+"""How to compute; weights, their gradients and the optimizer are float32 in all of them.
+
+fp32: float32 products, exactly. bf16: bfloat16 products and activations. medium: activations stay
+float32, and products may round their inputs to bfloat16 or TF32.
+"""
 
 
 def available_devices() -> list[str]:
@@ -38,26 +45,72 @@ def synchronize(device: torch.device) -> None:
         torch.accelerator.synchronize(device)
 
 
+def to_device(ids: Tensor, device: torch.device) -> Tensor:
+    """Return `ids` on `device`; from page-locked memory, without waiting, where it can copy so."""
+    if ids.device.type == "cpu" and device.type in ("cuda", "xpu"):
+        return ids.pin_memory().to(device, non_blocking=True)
+    return ids.to(device)
+
+
 def supported_precisions(device: torch.device) -> list[str]:
-    """Return those of PRECISIONS that `device` computes in; CUDA's emulated bf16 is left out."""
+    """Return those of PRECISIONS that `device` gains from; CUDA's emulated bf16 is left out.
+
+    "medium" is left out where float32 products would not be any faster.
+    """
     if device.type == "cuda":
         has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
+        has_medium = has_bf16  # the same generation brought TF32
     else:
         has_bf16 = torch.amp.is_autocast_available(device.type)
-    return list(PRECISIONS) if has_bf16 else ["fp32"]
+        has_medium = device.type == "cpu" and _cpu_has_bf16_products()
+    offered = {"fp32": True, "bf16": has_bf16, "medium": has_medium}
+    return [name for name in PRECISIONS if offered[name]]
 
 
-def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
+def _cpu_has_bf16_products() -> bool:
+    has_onednn = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return has_onednn and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def check_precision(precision: str) -> None:
+    """Raise ValueError unless `precision` is in PRECISIONS."""
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision is {precision!r}; choose one of {', '.join(PRECISIONS)}")
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[None]:
     """Return a context in which forward passes on `device` compute in `precision`.
 
-    Weights, gradients and optimizer state stay float32; run backward outside the context.
+    Weights, gradients and optimizer state stay float32; run backward outside the context, but
+    inside `matmul_precision`.
 
     Raises:
         ValueError: `precision` is not in PRECISIONS.
     """
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision is {precision!r}; choose one of {', '.join(PRECISIONS)}")
-    return nullcontext() if precision == "fp32" else torch.autocast(device.type, torch.bfloat16)
+    check_precision(precision)
+    return _autocast(device, precision)
+
+
+@contextmanager
+def _autocast(device: torch.device, precision: str) -> Iterator[None]:
+    is_bf16 = precision == "bf16"
+    low = torch.autocast(device.type, torch.bfloat16, enabled=is_bf16)
+    with matmul_precision(precision), low:
+        yield
+
+
+@contextmanager
+def matmul_precision(precision: str) -> Iterator[None]:
+    """Compute float32 products as `precision` says, whatever is set globally; then set that again.
+
+    The setting is the process's: threads that train at the same time share it.
+    """
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium" if precision == "medium" else "highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def device_label(device: torch.device) -> str:

@@ -1,6 +1,6 @@
 """Text from a model: one token after another.
 
-Shapes: T tokens so far, V ids in the vocabulary.
+Shapes: B rows of text, T tokens so far, V ids in the vocabulary.
 """
 
 import math
@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from gptcore.model import GPT, check_int
+from gptcore.model import GPT, KVCache, check_int
 
 
 def generate(
@@ -19,53 +19,77 @@ def generate(
     *,
     temperature: float = 1.0,
     top_k: int | None = None,
+    top_p: float | None = None,
     seed: int = 0,
     device: torch.device,
     on_token: Callable[[int, int], None] | None = None,
 ) -> Tensor:
     """Return the prompt and `new_tokens` tokens after it.
 
-    Tokens are drawn on the CPU from a generator of their own, so the same seed gives the same text
-    on every device, up to rounding of the logits. Where the text is longer than the model's
-    block_size, its last block_size tokens are the context.
+    Tokens are drawn on the CPU, each row's from a generator of its own with the seeds seed,
+    seed + 1, …: the same seed gives the same text on every device and in every batch, up to
+    rounding of the logits. Where the text is longer than the model's block_size, its last
+    block_size tokens are the context; every token then has a new position in it and is read
+    again, which takes block_size times the work.
 
     Args:
         model: on `device`; its training or evaluation mode is kept.
-        prompt_ids: (T,), int64, not empty.
-        new_tokens: how many, at least 0.
+        prompt_ids: (T,) or, for several texts at once, (B, T), int64, not empty.
+        new_tokens: how many for each row, at least 0.
         temperature: logits are divided by it; 0 takes the most likely token.
         top_k: draw among that many most likely tokens, in [1, V]; None: among all.
+        top_p: of these, draw among the fewest most likely ones whose probabilities add up to at
+            least `top_p`, in (0, 1]; None: among all.
         seed: of the draws.
         device: of the model.
         on_token: called after each new token with the tokens done and `new_tokens`.
 
     Returns:
-        (T + new_tokens,), int64, on the CPU.
+        (T + new_tokens,) or (B, T + new_tokens), int64, on the CPU.
 
     Raises:
         ValueError: an argument is outside its range.
     """
-    _check_request(model, prompt_ids, new_tokens, temperature, top_k)
+    _check_prompt(model, prompt_ids)
+    _check_draws(model.config.vocab_size, new_tokens, temperature, top_k, top_p)
     check_int("seed", seed, minimum=0)
-    generator = torch.Generator("cpu").manual_seed(seed)
-    length = len(prompt_ids)
-    ids = torch.cat([prompt_ids.cpu(), torch.empty(new_tokens, dtype=torch.int64)])
+    prompts = prompt_ids.cpu().view(-1, prompt_ids.shape[-1])
+    rows, length = prompts.shape
+    generators = [torch.Generator("cpu").manual_seed(seed + row) for row in range(rows)]
+    ids = torch.cat([prompts, torch.empty(rows, new_tokens, dtype=torch.int64)], dim=1)
     was_training = model.training
     model.eval()
     try:
         with torch.inference_mode():
+            cache = KVCache(model, rows)
             for end in range(length, length + new_tokens):
-                context = ids[max(0, end - model.config.block_size) : end].to(device)
-                logits = model.lm_head(model.hidden(context[None])[0, -1])  # (V,)
-                ids[end] = _draw(logits.cpu(), temperature, top_k, generator)
+                logits = _next_logits(model, ids[:, :end], cache, device)
+                for row, generator in enumerate(generators):
+                    ids[row, end] = _draw(logits[row], temperature, top_k, top_p, generator)
                 if on_token:
                     on_token(end - length + 1, new_tokens)
     finally:
         model.train(was_training)
-    return ids
+    return ids.view(*prompt_ids.shape[:-1], -1)
 
 
-def _draw(logits: Tensor, temperature: float, top_k: int | None, generator: torch.Generator) -> int:
+def _next_logits(model: GPT, ids: Tensor, cache: KVCache, device: torch.device) -> Tensor:
+    """Return logits (B, V) of the token after `ids` (B, T), on the CPU."""
+    block_size = model.config.block_size
+    if ids.shape[1] <= block_size:
+        logits = model.next_logits(ids[:, cache.length :].to(device), cache)
+    else:
+        logits = model.next_logits(ids[:, -block_size:].to(device))
+    return logits.float().cpu()
+
+
+def _draw(
+    logits: Tensor,
+    temperature: float,
+    top_k: int | None,
+    top_p: float | None,
+    generator: torch.Generator,
+) -> int:
     """Return one token id by `logits` (V,)."""
     if not logits.isfinite().all():
         raise ValueError("the model's logits are not finite: it diverged; use another checkpoint")
@@ -76,17 +100,20 @@ def _draw(logits: Tensor, temperature: float, top_k: int | None, generator: torc
         logits, candidates = logits.topk(top_k)
     logits = logits.double()
     weights = ((logits - logits.max()) / temperature).exp()  # the greatest is 1: no overflow
+    if top_p is not None:
+        weights, order = weights.sort(descending=True, stable=True)
+        likelier = weights.cumsum(0) - weights  # what the tokens before each add up to
+        weights = weights[likelier < top_p * weights.sum()]
+        candidates = candidates[order]
     return int(candidates[torch.multinomial(weights, 1, generator=generator)])
 
 
-def _check_request(
-    model: GPT, prompt_ids: Tensor, new_tokens: int, temperature: float, top_k: int | None
-) -> None:
+def _check_prompt(model: GPT, prompt_ids: Tensor) -> None:
     vocab_size = model.config.vocab_size
-    if prompt_ids.dim() != 1 or prompt_ids.dtype != torch.int64 or len(prompt_ids) == 0:
+    if prompt_ids.dim() not in (1, 2) or prompt_ids.dtype != torch.int64 or not prompt_ids.numel():
         raise ValueError(
             f"prompt_ids are {prompt_ids.dtype} of shape {tuple(prompt_ids.shape)}; they must be "
-            "one row of at least one int64 id: encode a text that is not empty"
+            "rows of at least one int64 id, all of one length: encode a text that is not empty"
         )
     low, high = (int(end) for end in prompt_ids.aminmax())
     if low < 0 or high >= vocab_size:
@@ -94,6 +121,11 @@ def _check_request(
             f"prompt_ids span [{low}, {high}]; they must be in [0, {vocab_size}): encode the "
             "prompt with the vocabulary that the model was trained on"
         )
+
+
+def _check_draws(
+    vocab_size: int, new_tokens: int, temperature: float, top_k: int | None, top_p: float | None
+) -> None:
     check_int("new_tokens", new_tokens, minimum=0)
     if type(temperature) not in (int, float) or not 0 <= temperature < math.inf:
         raise ValueError(f"temperature is {temperature!r}; it must be a finite number >= 0")
@@ -101,3 +133,5 @@ def _check_request(
         check_int("top_k", top_k, minimum=1)
         if top_k > vocab_size:
             raise ValueError(f"top_k is {top_k}; it must be at most vocab_size = {vocab_size}")
+    if top_p is not None and (type(top_p) not in (int, float) or not 0 < top_p <= 1):
+        raise ValueError(f"top_p is {top_p!r}; it must be a number in (0, 1]")

@@ -11,13 +11,17 @@ Parameters carry the names of GPT-2 in `transformers` (`transformer.h.0.attn.c_a
 Source: Radford et al., "Language Models are Unsupervised Multitask Learners" (2019).
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 
 def check_int(name: str, value: object, minimum: int) -> None:
@@ -114,13 +118,22 @@ class GPT(nn.Module):
         logits: Tensor = self.lm_head(self.hidden(idx))
         return logits
 
-    def hidden(self, idx: Tensor) -> Tensor:
+    def next_logits(self, idx: Tensor, cache: KVCache | None = None) -> Tensor:
+        """Return logits (B, V) of the token after `idx` (B, T) alone; arguments as `hidden`."""
+        logits: Tensor = self.lm_head(self.hidden(idx, cache)[:, -1])
+        return logits
+
+    def hidden(self, idx: Tensor, cache: KVCache | None = None) -> Tensor:
         """Return the channels (B, T, C) that the head turns into logits, for `idx` (B, T), int64.
 
+        Args:
+            idx: the tokens; with a cache, those after the tokens that it has.
+            cache: what earlier calls read; it takes in `idx`. Without gradients only.
+
         Raises:
-            ValueError: T is greater than `config.block_size`.
+            ValueError: T, the cached tokens included, is greater than `config.block_size`.
         """
-        hidden: Tensor = self.transformer(idx)
+        hidden: Tensor = self.transformer(idx, cache)
         return hidden
 
     @property
@@ -147,11 +160,16 @@ class GPT(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Token embeddings plus position embeddings, the blocks, a last norm."""
+    """Token embeddings plus position embeddings, the blocks, a last norm.
+
+    With `recompute` set, training keeps only what goes into each block and computes its inside
+    again in backward: far less memory for a third more time.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
+        self.recompute = False
         self.wte = nn.Embedding(config.vocab_size, config.n_embd)
         if config.positions:
             self.wpe = nn.Embedding(config.block_size, config.n_embd)
@@ -159,20 +177,28 @@ class Transformer(nn.Module):
         self.h = nn.ModuleList(Block(config) for _ in range(config.n_layer))
         self.ln_f = nn.LayerNorm(config.n_embd)
 
-    def forward(self, idx: Tensor) -> Tensor:
+    def forward(self, idx: Tensor, cache: KVCache | None = None) -> Tensor:
         """Map ids (B, T) to channels (B, T, C)."""
-        length = idx.shape[1]
-        if length > self.config.block_size:
+        past = cache.length if cache is not None else 0
+        end = past + idx.shape[1]
+        if end > self.config.block_size:
             raise ValueError(
-                f"the sequence has {length} tokens; this model reads at most block_size = "
+                f"the sequence has {end} tokens; this model reads at most block_size = "
                 f"{self.config.block_size}: shorten it or build a model with a larger block_size"
             )
-        x: Tensor = self.wte(idx)  # (B, T, C)
+        # Few rows get a gradient: as a sparse one, autograd adds it into that of the tied head.
+        is_sparse = idx.device.type in ("cpu", "cuda") and not torch.compiler.is_compiling()
+        x = F.embedding(idx, self.wte.weight, sparse=is_sparse)  # (B, T, C)
         if self.config.positions:
-            x = x + self.wpe(torch.arange(length, device=idx.device))
+            x = x + self.wpe(torch.arange(past, end, device=idx.device))
         x = self.drop(x)
-        for block in self.h:
-            x = block(x)
+        for layer, block in enumerate(self.h):
+            if self.recompute and self.training:
+                x = checkpoint(block, x, use_reentrant=False)
+            else:
+                x = block(x, cache.of_layer(layer) if cache is not None else None)
+        if cache is not None:
+            cache.length = end
         normalised: Tensor = self.ln_f(x)
         return normalised
 
@@ -189,9 +215,9 @@ class Block(nn.Module):
             self.ln_2 = nn.LayerNorm(config.n_embd)
             self.mlp = MLP(config)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, cache: LayerCache | None = None) -> Tensor:
         """Add what both have to say to the residual stream (B, T, C)."""
-        x = x + self.attn(self.ln_1(x))
+        x = x + self.attn(self.ln_1(x), cache)
         if self.has_mlp:
             x = x + self.mlp(self.ln_2(x))
         return x
@@ -208,12 +234,20 @@ class Attention(nn.Module):
         self.c_proj = nn.Linear(config.n_embd, config.n_embd)
         self.resid_dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, T, C) to (B, T, C)."""
+    def forward(self, x: Tensor, cache: LayerCache | None = None) -> Tensor:
+        """Map (B, T, C) to (B, T, C); with a cache, its tokens are looked at as well."""
         heads = self.c_attn(x).unflatten(-1, (3, self.n_head, -1))  # (B, T, 3, H, D)
-        q, k, v = heads.transpose(1, 3).unbind(2)  # each (B, H, T, D)
+        q, k, v = (part.transpose(1, 2) for part in heads.unbind(2))  # each (B, H, T, D)
+        if cache is not None:
+            k, v = cache.extend(k, v)
+        new, past = q.shape[2], k.shape[2] - q.shape[2]
+        mask = None
+        if past and new > 1:  # a new token looks at all that are past, and at new ones up to itself
+            mask = torch.ones(new, past + new, dtype=torch.bool, device=x.device).tril(past)
         dropout = self.dropout if self.training else 0.0
-        y = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=True)
+        y = F.scaled_dot_product_attention(
+            q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=not past
+        )
         out: Tensor = self.resid_dropout(self.c_proj(y.transpose(1, 2).flatten(2)))  # (B, T, C)
         return out
 
@@ -229,9 +263,58 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, T, C) to (B, T, C)."""
-        x = F.gelu(self.c_fc(x), approximate="tanh")
-        out: Tensor = self.dropout(self.c_proj(x))
+        x = self.c_fc(x)
+        # GELU's output is as large as its input and quick to make: backward makes it again. Not
+        # under autocast, which would cast the weight again, too.
+        if x.requires_grad and x.dtype == self.c_fc.weight.dtype:
+            x = checkpoint(self._project, x, use_reentrant=False, preserve_rng_state=False)
+        else:
+            x = self._project(x)
+        out: Tensor = self.dropout(x)
         return out
+
+    def _project(self, x: Tensor) -> Tensor:
+        out: Tensor = self.c_proj(F.gelu(x, approximate="tanh"))
+        return out
+
+
+class KVCache:
+    """Keys and values of the tokens read so far: the next token then costs one token's work.
+
+    Memory is set aside once, for block_size tokens. A full cache takes no further token: learned
+    positions end there, and to drop the first token would move all others to new positions, so
+    that nothing kept would still hold. Begin a new cache with the last tokens instead.
+
+    Args:
+        model: whose device and type it takes.
+        batch_size: B, rows that are read together.
+    """
+
+    def __init__(self, model: GPT, batch_size: int = 1) -> None:
+        config, weight = model.config, model.lm_head.weight
+        head = (config.n_head, config.block_size, config.n_embd // config.n_head)
+        shape = (config.n_layer, 2, batch_size, *head)  # each layer's: (2, B, H, block_size, D)
+        self.memory = torch.empty(shape, dtype=weight.dtype, device=weight.device)
+        self.length = 0
+
+    def of_layer(self, layer: int) -> LayerCache:
+        """Return the part of one layer."""
+        return LayerCache(self.memory[layer], self.length)
+
+
+class LayerCache(NamedTuple):
+    """One layer's keys and values (2, B, H, block_size, D), of which `length` tokens are set."""
+
+    memory: Tensor
+    length: int
+
+    def extend(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Add the keys and values of new tokens (B, H, T, D); return those of all tokens."""
+        end = self.length + k.shape[2]
+        for kept, new in zip(self.memory, (k, v), strict=True):
+            kept[:, :, self.length : end] = new
+        keys, values = self.memory[:, :, :, :end]
+        return keys, values
 
 
 # Stored input-first, (in, out), by GPT-2's files and `transformers`; `nn.Linear` holds (out, in).

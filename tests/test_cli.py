@@ -98,15 +98,18 @@ def test_corpora_lists_the_default_with_its_checksum(gptcore):
 
 def test_train_generate_evaluate_follow_each_other(gptcore, book, tmp_path):
     out = tmp_path / "run"
-    options = ("train", "--out", out, "--corpus", book, "--steps", 3, *TINY)
+    options = ("train", "--out", out, "--corpus", book, "--steps", 3, "--recompute", *TINY)
     code, summary, _ = gptcore(*options, "--json")
     assert code == 0
+    assert summary["compile_time_s"] is None
     assert summary["finished"]
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2, 3]
     assert json.loads((out / "summary.json").read_text())["resumed_from"] == []
 
-    request = ("generate", "--checkpoint", out, "--prompt", "The sheep", "--new-tokens", 5)
+    request = (
+        "generate", "--checkpoint", out, "--prompt", "The sheep", "--new-tokens", 5, "--top-p", 0.9
+    )  # fmt: skip
     first, second = (gptcore(*request, "--json")[1] for _ in range(2))
     assert first == second
     assert first["text"].startswith("The sheep")
@@ -170,6 +173,7 @@ def test_resume_with_other_settings_is_refused_by_name(gptcore, book, tmp_path):
         (("train", "--out", "{tmp}/run", "--n-head", "5"), "n_head = 5"),
         (("train", "--out", "{tmp}/run", "--device", "abacus"), "abacus"),
         (("train", "--out", "{tmp}/run", "--precision", "fp8"), "fp8"),
+        (("train", "--out", "{tmp}/run", "--compile", "gcc"), "inductor"),
         (("train", "--out", "{tmp}/run", "--learning-rate", "-1"), "learning_rate is -1"),
         (("train", "--out", "{tmp}/words.txt", "--steps", "1"), "words.txt"),
         (("generate", "--checkpoint", "{tmp}", "--prompt", "x"), "no checkpoint"),

@@ -6,9 +6,11 @@ from gptcore.devices import (
     autocast,
     available_devices,
     device_label,
+    matmul_precision,
     resolve_device,
     supported_precisions,
     synchronize,
+    to_device,
 )
 
 CPU = torch.device("cpu")
@@ -74,8 +76,74 @@ def test_the_cpu_is_not_waited_for(accelerator):
     assert accelerator.waits == []
 
 
-def test_the_cpu_computes_in_both_precisions():
-    assert supported_precisions(CPU) == ["fp32", "bf16"]
+@pytest.mark.parametrize("has_units", [True, False])
+def test_the_cpu_offers_medium_where_it_has_units_for_bf16(monkeypatch, has_units):
+    monkeypatch.setattr(devices, "_cpu_has_bf16_products", lambda: has_units)
+    assert supported_precisions(CPU) == ["fp32", "bf16", "medium"][: 2 + has_units]
+
+
+def test_medium_rounds_products_and_nothing_else_on_a_cpu_that_gains_from_it():
+    if "medium" not in supported_precisions(CPU):
+        pytest.skip("this processor has no bfloat16 products")
+    a, b = torch.randn(2, 64, 64, generator=torch.Generator().manual_seed(0))
+    exact = a.double() @ b.double()
+    for precision, worst in {"fp32": 1e-4, "medium": 0.2}.items():
+        with matmul_precision(precision):
+            error = (a @ b - exact).abs().max()
+        # Sums of 64 products of size 1: bfloat16 keeps 8 bits of each factor.
+        assert error < worst
+        assert (error > 1e-3) == (precision == "medium")
+
+
+@pytest.mark.parametrize("outside", ["highest", "high", "medium"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "medium"])
+def test_the_precision_of_products_is_put_back(outside, precision):
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(outside)
+    try:
+        for context in (matmul_precision(precision), autocast(CPU, precision)):
+            with context:
+                inside = torch.get_float32_matmul_precision()
+            assert inside == ("medium" if precision == "medium" else "highest")
+            assert torch.get_float32_matmul_precision() == outside
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+class FakeIds:
+    """A tensor on `device` that notes what is asked of it."""
+
+    def __init__(self, device: str, calls: list) -> None:
+        self.device, self.calls = torch.device(device), calls
+
+    def pin_memory(self) -> "FakeIds":
+        self.calls.append("pin")
+        return self
+
+    def to(self, device: torch.device, non_blocking: bool = False) -> "FakeIds":
+        self.calls.append((str(device), non_blocking))
+        return self
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "calls"),
+    [
+        ("cpu", "cuda:0", ["pin", ("cuda:0", True)]),
+        ("cpu", "xpu:1", ["pin", ("xpu:1", True)]),
+        ("cuda:0", "cuda:1", [("cuda:1", False)]),  # no memory of the host's to lock
+        ("cpu", "mps:0", [("mps:0", False)]),  # shares the host's memory
+        ("cpu", "cpu", [("cpu", False)]),
+    ],
+)
+def test_batches_are_copied_without_waiting_where_that_is_safe(source, target, calls):
+    seen: list = []
+    to_device(FakeIds(source, seen), torch.device(target))
+    assert seen == calls
+
+
+def test_on_the_cpu_a_batch_stays_where_it_is():
+    ids = torch.arange(3)
+    assert to_device(ids, CPU) is ids
 
 
 def test_cuda_without_bf16_units_offers_fp32_only(monkeypatch):
@@ -99,7 +167,7 @@ def test_autocast_decides_the_precision_of_products_not_of_weights(precision, dt
 
 
 def test_an_unknown_precision_is_refused_with_the_list():
-    with pytest.raises(ValueError, match=r"'fp16'; choose one of fp32, bf16"):
+    with pytest.raises(ValueError, match=r"'fp16'; choose one of fp32, bf16, medium"):
         autocast(CPU, "fp16")
 
 

@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
+from transformers.generation import TopPLogitsWarper
 
 from gptcore.generation import generate
 from gptcore.model import GPT, ModelConfig, load_gpt2_state_dict
@@ -23,7 +24,9 @@ def model() -> GPT:
 def test_greedy_text_equals_that_of_transformers():
     shape = {"n_layer": 2, "n_head": 2, "n_embd": 16}
     config = GPT2Config(vocab_size=31, n_positions=32, bos_token_id=0, eos_token_id=None, **shape)
-    theirs = GPT2LMHeadModel(config).eval()
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        theirs = GPT2LMHeadModel(config).eval()
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in theirs.parameters():
@@ -35,6 +38,58 @@ def test_greedy_text_equals_that_of_transformers():
     )
     assert torch.equal(generate(ours, PROMPT, 20, temperature=0, device=CPU), expected[0])
     assert len(set(expected[0].tolist())) > 5  # not one token over and over
+
+
+@pytest.mark.parametrize("length", [1, 3, 31, 32, 33, 40])
+def test_text_with_the_cache_equals_that_without(model, length):
+    prompt = torch.arange(length) * 7 % 31
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.eval().parameters():
+            parameter.add_(torch.empty_like(parameter).normal_(0, 0.5, generator=generator))
+    ids = prompt
+    for _ in range(35):  # from within the block to beyond its end
+        with torch.no_grad():
+            ids = torch.cat([ids, model(ids[None, -32:])[0, -1:].argmax(-1)])
+    assert torch.equal(generate(model, prompt, 35, temperature=0, device=CPU), ids)
+    assert len(set(ids[length:].tolist())) > 2  # not one token over and over
+
+
+def test_within_the_block_each_token_is_read_once(model, monkeypatch):
+    read = []
+    real = model.next_logits
+
+    def spy(idx, *cache):
+        read.append(idx.shape[1])
+        return real(idx, *cache)
+
+    monkeypatch.setattr(model, "next_logits", spy)
+    generate(model, PROMPT, 32, device=CPU)
+    assert read == [3] + [1] * 29 + [32, 32]  # 32 positions are full; then all move
+
+
+def test_rows_of_a_batch_are_the_texts_of_single_prompts(model):
+    prompts = torch.stack([PROMPT, PROMPT + 5, PROMPT])
+    options = {"temperature": 0.8, "top_k": 20, "top_p": 0.9, "device": CPU}
+    together = generate(model, prompts, 35, seed=4, **options)
+    alone = [generate(model, row, 35, seed=4 + i, **options) for i, row in enumerate(prompts)]
+    assert torch.equal(together, torch.stack(alone))
+
+
+def test_top_p_draws_among_the_tokens_that_transformers_keeps(model):
+    logits = model.eval()(PROMPT[None])[0, -1:].detach()
+    kept = TopPLogitsWarper(0.6)(None, logits / 2.0)[0].isfinite().nonzero().flatten()
+    drawn = {
+        int(generate(model, PROMPT, 1, temperature=2.0, top_p=0.6, seed=s, device=CPU)[-1])
+        for s in range(300)
+    }
+    assert drawn == set(kept.tolist())
+    assert 3 < len(drawn) < 31
+
+
+def test_a_tiny_top_p_is_greedy(model):
+    greedy = generate(model, PROMPT, 20, temperature=0, device=CPU)
+    assert torch.equal(generate(model, PROMPT, 20, top_p=1e-9, device=CPU), greedy)
 
 
 def test_text_begins_with_the_prompt_and_has_the_length_asked_for(model):
@@ -108,7 +163,7 @@ def test_dropout_is_off_and_the_mode_of_the_model_kept(model, training):
     ("arguments", "message"),
     [
         ({"prompt_ids": PROMPT[:0]}, r"shape \(0,\).*not empty"),
-        ({"prompt_ids": PROMPT[None]}, r"shape \(1, 3\)"),
+        ({"prompt_ids": PROMPT[None, None]}, r"shape \(1, 1, 3\)"),
         ({"prompt_ids": PROMPT.float()}, "torch.float32"),
         ({"prompt_ids": torch.tensor([31])}, r"\[31, 31\].*\[0, 31\)"),
         ({"prompt_ids": torch.tensor([-1])}, r"\[-1, -1\]"),
@@ -119,6 +174,9 @@ def test_dropout_is_off_and_the_mode_of_the_model_kept(model, training):
         ({"temperature": True}, "temperature is True"),
         ({"top_k": 0}, "top_k is 0"),
         ({"top_k": 32}, "top_k is 32.*vocab_size = 31"),
+        ({"top_p": 0}, "top_p is 0"),
+        ({"top_p": 1.5}, r"top_p is 1.5.*\(0, 1\]"),
+        ({"top_p": math.nan}, "top_p is nan"),
         ({"seed": -1}, "seed is -1"),
     ],
 )

@@ -2,8 +2,11 @@ import math
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
-from gptcore.loss import cross_entropy, next_token_loss, token_losses
+from gptcore import loss as loss_module
+from gptcore.loss import IGNORED, cross_entropy, linear_cross_entropy, next_token_loss, token_losses
 from gptcore.model import GPT, ModelConfig
 
 CONFIG = ModelConfig(vocab_size=11, block_size=5, n_layer=1, n_head=1, n_embd=8)
@@ -36,3 +39,174 @@ def test_mean_of_token_losses_is_the_loss():
 def test_targets_of_another_shape_are_refused():
     with pytest.raises(ValueError, match=r"targets are \(2, 2\) and logits \(2, 3, 7\)"):
         cross_entropy(torch.zeros(2, 3, 7), torch.zeros(2, 2, dtype=torch.int64))
+
+
+# --- the head and the cross-entropy at once
+
+
+@pytest.fixture
+def small_chunks(monkeypatch):
+    """Two tokens to a chunk of float32 logits over 13 ids, one to a block."""
+    monkeypatch.setattr(loss_module, "CHUNK_BYTES", 2 * 13 * 4)
+    monkeypatch.setattr(loss_module, "BLOCK_BYTES", 13 * 4)
+
+
+def case(dtype: torch.dtype = torch.float32) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return hidden (3, 5, 8), weight (13, 8) and targets (3, 5), two of them ignored."""
+    generator = torch.Generator().manual_seed(0)
+    hidden = torch.randn(3, 5, 8, generator=generator, dtype=dtype).requires_grad_()
+    weight = torch.randn(13, 8, generator=generator, dtype=dtype).requires_grad_()
+    targets = torch.randint(13, (3, 5), generator=generator)
+    targets[0, 2] = targets[2, 4] = IGNORED
+    return hidden, weight, targets
+
+
+def plain(hidden, weight, targets):
+    return cross_entropy(hidden @ weight.t(), targets)
+
+
+def results(function, hidden, weight, targets, upstream=1.0):
+    loss = function(hidden, weight, targets)
+    return loss.detach(), *torch.autograd.grad(loss * upstream, (hidden, weight))
+
+
+@pytest.mark.parametrize("upstream", [1.0, -2.5])
+@pytest.mark.parametrize("chunked", [True, False])
+def test_fused_loss_and_gradients_equal_the_plain_ones(request, chunked, upstream):
+    if chunked:
+        request.getfixturevalue("small_chunks")
+    fused = results(linear_cross_entropy, *case(), upstream)
+    for ours, expected in zip(fused, results(plain, *case(), upstream), strict=True):
+        # float32 sums of numbers near 1, in another order.
+        torch.testing.assert_close(ours, expected, atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_fused_gradients_pass_gradcheck():
+    hidden, weight, targets = case(torch.float64)
+    assert torch.autograd.gradcheck(
+        lambda h, w: linear_cross_entropy(h, w, targets), (hidden, weight)
+    )
+
+
+@pytest.mark.parametrize("wanted", [(True, False), (False, True)])
+def test_fused_loss_makes_only_the_gradients_asked_for(wanted):
+    hidden, weight, targets = case()
+    _, by_hidden, by_weight = results(plain, hidden, weight, targets)
+    hidden, weight = (
+        t.detach().requires_grad_(w) for t, w in zip((hidden, weight), wanted, strict=True)
+    )
+    linear_cross_entropy(hidden, weight, targets).backward()
+    for tensor, expected, is_wanted in zip(
+        (hidden, weight), (by_hidden, by_weight), wanted, strict=True
+    ):
+        if is_wanted:
+            torch.testing.assert_close(tensor.grad, expected, atol=1e-6, rtol=1e-6)
+        else:
+            assert tensor.grad is None
+
+
+def test_fused_gradients_accumulate_over_backward_passes():
+    hidden, weight, targets = case()
+    _, *once = results(linear_cross_entropy, hidden, weight, targets)
+    loss = linear_cross_entropy(hidden, weight, targets)
+    loss.backward(retain_graph=True)
+    loss.backward(retain_graph=True)
+    linear_cross_entropy(hidden, weight, targets).backward()
+    for tensor, grad in zip((hidden, weight), once, strict=True):
+        torch.testing.assert_close(tensor.grad, 3 * grad)
+
+
+def test_a_weight_that_is_embedding_and_head_gets_both_gradients():
+    _, weight, targets = case()
+    ids = targets.clamp(min=0)
+    found = []
+    for function in (linear_cross_entropy, plain):
+        loss = function(torch.tanh(weight[ids]), weight, targets)
+        found.append(torch.autograd.grad(loss, weight)[0])
+    torch.testing.assert_close(*found, atol=1e-6, rtol=1e-6)  # float32, another order of sums
+
+
+def test_without_gradients_the_fused_loss_is_the_same_number():
+    hidden, weight, targets = case()
+    with torch.no_grad():
+        loss = linear_cross_entropy(hidden, weight, targets)
+    assert not loss.requires_grad
+    assert torch.equal(loss, linear_cross_entropy(hidden, weight, targets).detach())
+
+
+def test_ignored_targets_change_no_gradient():
+    hidden, weight, targets = case()
+    _, by_hidden, _ = results(linear_cross_entropy, hidden, weight, targets)
+    assert not by_hidden[targets == IGNORED].any()
+    assert by_hidden[targets != IGNORED].any(-1).all()
+
+
+def test_the_loss_of_an_ignored_token_is_zero():
+    model, idx = GPT(CONFIG), torch.arange(5)[None]
+    losses = token_losses(model, idx, torch.tensor([[1, IGNORED, 3, 4, 5]]))
+    assert (losses == 0).tolist() == [[False, True, False, False, False]]
+
+
+@pytest.mark.parametrize("chunked", [True, False])
+def test_under_autocast_the_products_are_bf16_and_the_results_float32(request, chunked):
+    if chunked:
+        request.getfixturevalue("small_chunks")
+    hidden, weight, targets = case()
+    exact = results(plain, hidden, weight, targets)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = linear_cross_entropy(hidden, weight, targets)
+        logits = hidden @ weight.t()
+    loss.backward()
+    found = (loss.detach(), hidden.grad, weight.grad)
+    assert {t.dtype for t in found} == {torch.float32}
+    # The same bfloat16 logits, scored in float32.
+    assert logits.dtype == torch.bfloat16
+    assert loss.item() == pytest.approx(cross_entropy(logits, targets).item(), abs=1e-6)
+    for ours, expected in zip(found, exact, strict=True):
+        # bfloat16 keeps 8 bits; logits reach 8, so probabilities are off by some per cent.
+        assert 0 < (ours - expected).norm() < 0.03 * expected.norm()
+
+
+def test_a_second_derivative_is_refused():
+    hidden, weight, targets = case()
+    loss = linear_cross_entropy(hidden, weight, targets)
+    with pytest.raises(ValueError, match=r"no second derivative.*cross_entropy\(model\(inputs\)"):
+        torch.autograd.grad(loss, hidden, create_graph=True)
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_no_tensor_holds_all_logits():
+    hidden, weight, targets = case()
+    with TensorSizes() as sizes:
+        linear_cross_entropy(hidden, weight, targets).backward()
+    assert max(sizes.largest) <= max(2 * 13, 3 * 5 * 8)  # a chunk of logits, or the hidden state
+    with TensorSizes() as sizes:
+        plain(hidden, weight, targets).backward()
+    assert max(sizes.largest) == 3 * 5 * 13
+
+
+class TensorSizes(TorchDispatchMode):
+    """Notes the number of elements of everything that an operator returns."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.largest: list[int] = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        self.largest += [t.numel() for t in tree_leaves(out) if isinstance(t, torch.Tensor)]
+        return out
+
+
+def test_fused_loss_refuses_targets_of_another_shape():
+    hidden, weight, targets = case()
+    with pytest.raises(ValueError, match=r"targets are \(2, 5\).*output \(3, 5, 8\)"):
+        linear_cross_entropy(hidden, weight, targets[:2])
+
+
+def test_a_target_outside_the_vocabulary_is_refused():
+    hidden, weight, targets = case()
+    targets[1, 1] = 13
+    with pytest.raises(IndexError, match="13"):
+        linear_cross_entropy(hidden, weight, targets)

@@ -1,5 +1,6 @@
 import math
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from gptcore.loss import next_token_loss
-from gptcore.model import GPT, PRESETS, ModelConfig, load_gpt2_state_dict
+from gptcore.model import GPT, PRESETS, KVCache, ModelConfig, load_gpt2_state_dict
 
 TINY = ModelConfig(vocab_size=61, block_size=12, n_layer=2, n_head=3, n_embd=24)
 
@@ -51,9 +52,10 @@ def pair() -> tuple[GPT, GPT2LMHeadModel]:
     return ours, theirs
 
 
-def test_logits_equal_those_of_transformers(pair):
+@pytest.mark.parametrize("length", [1, 5, 12])
+def test_logits_equal_those_of_transformers(pair, length):
     ours, theirs = pair
-    idx = random_ids(3, 12)
+    idx = random_ids(3, length)
     # Same float32 operations in another order: logits of size 10 differ by about 1e-5.
     torch.testing.assert_close(ours(idx), theirs(idx).logits, atol=1e-4, rtol=0)
 
@@ -116,6 +118,61 @@ def test_the_future_does_not_change_the_past(cut, seed):
     # Same shapes, so the same kernels: only rounding inside a kernel's tiles may differ.
     torch.testing.assert_close(before[:, :cut], after[:, :cut], atol=1e-6, rtol=0)
     assert not torch.allclose(before[:, cut:], after[:, cut:], atol=1e-4, rtol=0)
+
+
+@settings(max_examples=30, deadline=None)
+@given(cuts=st.sets(st.integers(1, 11)), rows=st.integers(1, 3), seed=st.integers(0, 1000))
+def test_a_cache_gives_the_same_channels_however_the_tokens_arrive(cuts, rows, seed):
+    model = GPT(TINY, seed=seed).eval()
+    idx = random_ids(rows, 12, seed=seed)
+    edges = [0, *sorted(cuts), 12]
+    with torch.no_grad():
+        cache = KVCache(model, rows)
+        pieces = [model.hidden(idx[:, a:b], cache) for a, b in pairwise(edges)]
+        # The same float32 sums in other shapes; channels are of size 1.
+        torch.testing.assert_close(torch.cat(pieces, 1), model.hidden(idx), atol=1e-5, rtol=0)
+    assert cache.length == 12
+
+
+def test_a_full_cache_takes_no_further_token():
+    model = GPT(TINY).eval()
+    with torch.no_grad():
+        cache = KVCache(model)
+        model.hidden(random_ids(1, 12), cache)
+        with pytest.raises(ValueError, match=r"13 tokens.*block_size = 12"):
+            model.hidden(random_ids(1, 1), cache)
+
+
+def test_next_logits_are_the_last_of_all():
+    model, idx = GPT(TINY).eval(), random_ids(2, 7)
+    # One row of a product in place of seven.
+    torch.testing.assert_close(model.next_logits(idx), model(idx)[:, -1], atol=1e-6, rtol=0)
+
+
+def test_recomputing_changes_neither_loss_nor_gradients():
+    config = replace(TINY, dropout=0.2)
+    idx, found = random_ids(3, 12), []
+    for recompute in (False, True):
+        model = GPT(config)
+        model.transformer.recompute = recompute
+        torch.manual_seed(5)
+        loss = next_token_loss(model, idx[:, :-1], idx[:, 1:])
+        loss.backward()
+        found.append([loss, *(p.grad for p in model.parameters())])
+    assert all(torch.equal(first, second) for first, second in zip(*found, strict=True))
+
+
+def test_recomputing_keeps_one_tensor_a_block():
+    kept = []
+    for recompute in (False, True):
+        model = GPT(replace(TINY, n_layer=6))
+        model.transformer.recompute = recompute
+        sizes = []
+        pack = lambda tensor, sizes=sizes: sizes.append(tensor.numel()) or tensor  # noqa: E731
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            model.hidden(random_ids(2, 12))
+        kept.append(sum(sizes))
+    assert kept[1] < kept[0] / 4
 
 
 def test_positions_matter():

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from gptcore import training
+from gptcore import runs, training
 from gptcore.checkpoints import latest_checkpoint
 from gptcore.model import GPT, ModelConfig
-from gptcore.training import TrainConfig, make_optimizer, run_training, train
+from gptcore.runs import run_training
+from gptcore.training import TrainConfig, make_optimizer, train
 
 CPU = torch.device("cpu")
 MODEL = ModelConfig(vocab_size=17, block_size=8, n_layer=1, n_head=2, n_embd=16, dropout=0.1)
@@ -265,11 +266,9 @@ def test_an_interrupt_raised_by_the_callback_leaves_a_checkpoint(tmp_path):
 @pytest.mark.parametrize(("seconds", "expected"), [(60.0, [4, 8, 10]), (0.0, [*range(1, 11)])])
 def test_checkpoints_are_due_by_steps_or_by_time(tmp_path, monkeypatch, seconds, expected):
     saved: list[int] = []
-    monkeypatch.setattr(training, "CHECKPOINT_STEPS", 4)
-    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", seconds)
-    monkeypatch.setattr(
-        training.checkpoints, "save_checkpoint", lambda *args: saved.append(args[1])
-    )
+    monkeypatch.setattr(runs, "CHECKPOINT_STEPS", 4)
+    monkeypatch.setattr(runs, "CHECKPOINT_SECONDS", seconds)
+    monkeypatch.setattr(runs.checkpoints, "save_checkpoint", lambda *args: saved.append(args[1]))
     run(tmp_path)
     assert saved == expected
 
@@ -362,3 +361,10 @@ def test_summary_values_are_plain_json(unbroken):
     assert (summary["device"], summary["precision"]) == ("cpu", asdict(CONFIG)["precision"])
     total = math.fsum(line["step_time_s"] for line in log_of(unbroken))
     assert summary["train_time_s"] == total
+
+
+def test_the_time_to_compile_is_in_the_summary(tmp_path):
+    assert run(tmp_path / "eager")["compile_time_s"] is None
+    summary = run(tmp_path / "compiled", replace(CONFIG, compile_backend="aot_eager"))
+    assert summary["compile_time_s"] > 0
+    assert summary["finished"]

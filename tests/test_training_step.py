@@ -4,9 +4,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from gptcore.loss import next_token_loss
+from gptcore.devices import supported_precisions
+from gptcore.loss import cross_entropy, next_token_loss
 from gptcore.model import GPT, ModelConfig
-from gptcore.training import TrainConfig, make_optimizer, train_step
+from gptcore.training import TrainConfig, make_optimizer, prepare, train_step
 
 MODEL = ModelConfig(vocab_size=17, block_size=8, n_layer=1, n_head=2, n_embd=16, dropout=0.1)
 CONFIG = TrainConfig(steps=10, batch_size=4, block_size=8, learning_rate=1e-2, warmup_steps=2)
@@ -39,6 +40,8 @@ def batch_at(step: int) -> tuple[torch.Tensor, torch.Tensor]:
         ("grad_clip", 0),
         ("grad_clip", True),
         ("precision", "fp16"),
+        ("compile_backend", "gcc"),
+        ("recompute", 1),
         ("seed", -1),
     ],
 )
@@ -144,3 +147,86 @@ def test_bf16_keeps_weights_gradients_and_optimizer_in_float32():
     assert {t.dtype for t in [loss, *model.parameters(), *grads, *state]} == {torch.float32}
     # Logits are near 0.1 and bfloat16 keeps 8 bits of them.
     assert 0 < abs(loss.item() - exact) < 0.01
+
+
+CPU = torch.device("cpu")
+
+
+def steps_of(config: TrainConfig, steps: int = 4) -> tuple[list[float], float | None]:
+    """Return the losses of some steps on a fresh model, and the seconds spent compiling it."""
+    model = GPT(MODEL)
+    compile_time_s = prepare(model, config, CPU)
+    optimizer, losses = make_optimizer(model, config), []
+    for step in range(steps):
+        torch.manual_seed(step)  # of dropout
+        losses.append(train_step(model, optimizer, *batch_at(step))[0].item())
+    return losses, compile_time_s
+
+
+def test_the_losses_are_those_of_the_plain_form():
+    model, losses = GPT(MODEL), []
+    optimizer = make_optimizer(model, CONFIG)
+    for step in range(4):
+        torch.manual_seed(step)
+        inputs, targets = batch_at(step)
+        optimizer.zero_grad()
+        loss = cross_entropy(model(inputs), targets)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        losses.append(loss.item())
+    # float32 sums in another order.
+    assert steps_of(CONFIG)[0] == pytest.approx(losses, abs=1e-6)
+
+
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+def test_compiling_is_timed_and_changes_no_loss(backend):
+    plain, nothing = steps_of(replace(CONFIG, compile_backend=None))
+    compiled, compile_time_s = steps_of(replace(CONFIG, compile_backend=backend))
+    assert nothing is None
+    assert compile_time_s > 0
+    # float32; the compiler may order sums otherwise.
+    assert compiled == pytest.approx(plain, abs=1e-6)
+
+
+def test_after_preparing_no_step_compiles():
+    torch.compiler.reset()  # nothing is left over from other tests
+    model = GPT(MODEL)
+    prepare(model, replace(CONFIG, compile_backend="eager"), CPU)
+    assert all(p.grad is None for p in model.parameters())
+    with torch.compiler.set_stance("fail_on_recompile"):
+        train_step(model, make_optimizer(model, CONFIG), *batch_at(0))
+
+
+def test_a_compiler_that_fails_is_reported_in_one_line(monkeypatch):
+    def fail(*_):
+        raise torch._dynamo.exc.TorchDynamoException("no compiler\nand a long trace")
+
+    model = GPT(MODEL)
+    monkeypatch.setattr(model, "hidden", fail)
+    with pytest.raises(ValueError, match=r"^torch.compile with eager failed \(no compiler\);.*$"):
+        prepare(model, replace(CONFIG, compile_backend="eager"), CPU)
+
+
+def test_recomputing_changes_no_loss():
+    assert steps_of(replace(CONFIG, recompute=True)) == steps_of(CONFIG)
+
+
+def test_medium_rounds_the_products_of_backward_too(monkeypatch):
+    seen = []
+    model = GPT(MODEL)
+    for parameter in model.parameters():
+        parameter.register_hook(lambda _: seen.append(torch.get_float32_matmul_precision()))
+    before = torch.get_float32_matmul_precision()
+    train_step(model, make_optimizer(model, CONFIG), *batch_at(0), precision="medium")
+    assert set(seen) == {"medium"}
+    assert torch.get_float32_matmul_precision() == before
+
+
+@pytest.mark.parametrize("precision", supported_precisions(CPU))
+def test_in_every_precision_the_model_learns(precision):
+    model = GPT(replace(MODEL, dropout=0.0))
+    optimizer = make_optimizer(model, CONFIG)
+    for step in range(50):
+        loss, _ = train_step(model, optimizer, *batch_at(step), precision=precision)
+    assert loss.item() < 1.0
