@@ -28,22 +28,39 @@ from gptcore.flops import forward_bytes, forward_flops, training_bytes, training
 from gptcore.loss import next_token_loss
 from gptcore.model import GPT, PRESETS
 from gptcore.samplers import make_sampler
-from gptcore.training import TrainConfig, make_optimizer, train_step
+from gptcore.training import TrainConfig, make_optimizer, prepare, train_step
 
 BatchAt = Callable[[int], tuple[Tensor, Tensor]]
 
 
-def _build(case: ModelCase, run: Inputs) -> tuple[GPT, torch.device, BatchAt]:
-    """Return the fresh model, its device, and step → batch of real tokens on the CPU."""
+def _build(
+    case: ModelCase, run: Inputs, result: Result
+) -> tuple[GPT, torch.device, BatchAt, TrainConfig]:
+    """Return the fresh model, its device, step → batch of real tokens on the CPU, and the recipe.
+
+    A compiled model is compiled here, apart from the timing.
+    """
     device = resolve_device(case.device)
     config = replace(PRESETS[case.model], block_size=case.block_size)
     model = GPT(config, seed=case.seed).to(device)
+    recipe = TrainConfig(
+        1,
+        case.batch_size,
+        case.block_size,
+        precision=case.precision,
+        compile=case.compile or None,
+    )
+    try:
+        result.metrics["compile_s"] = prepare(model, recipe, device)
+    except ValueError as error:
+        pytest.skip(str(error))
+    result.metrics["n_params"] = model.n_params
     ids = torch.from_numpy(run.stream(case.corpus).ids)
     sampler = make_sampler(
         "random_replacement", n_tokens=len(ids), block_size=case.block_size, seed=case.seed
     )
 
-    return model, device, lambda step: batch(ids, sampler, step, case.batch_size)
+    return model, device, lambda step: batch(ids, sampler, step, case.batch_size), recipe
 
 
 def _count_flops(case: ModelCase) -> int:
@@ -54,9 +71,11 @@ def _count_flops(case: ModelCase) -> int:
     with torch.device("meta"):
         model = GPT(replace(PRESETS[case.model], block_size=case.block_size))
         ids = torch.zeros(case.batch_size, case.block_size, dtype=torch.int64)
-    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+    trains = case.work == "step"
+    counter = FlopCounterMode(display=False)
+    with counter, sdpa_kernel(SDPBackend.MATH), torch.set_grad_enabled(trains):
         loss = next_token_loss(model, ids, ids)
-        if case.work == "step":
+        if trains:
             loss.backward()  # type: ignore[no-untyped-call]
     return int(counter.get_total_flops())
 
@@ -75,7 +94,7 @@ def _measure_inference(
     case: ModelCase,
     work: Callable[[GPT, Tensor, Tensor], Tensor],
 ) -> None:
-    model, device, batch_at = _build(case, run)
+    model, device, batch_at, _ = _build(case, run, result)
     model.eval()
     inputs, targets = (ids.to(device) for ids in batch_at(0))
     _check_fresh(model, inputs, targets)
@@ -84,7 +103,6 @@ def _measure_inference(
         with torch.no_grad(), autocast(device, case.precision):
             work(model, inputs, targets)
 
-    result.metrics["n_params"] = model.n_params
     measure(
         Work(
             call,
@@ -114,10 +132,10 @@ def test_forward_loss(measure: Measure, result: Result, run: Inputs, case: Model
 @pytest.mark.benchmark(group="model")
 @pytest.mark.usefixtures("benchmark")
 def test_step(measure: Measure, result: Result, run: Inputs, case: ModelCase) -> None:
-    model, device, batch_at = _build(case, run)
+    model, device, batch_at, recipe = _build(case, run, result)
     _check_fresh(model, *(ids.to(device) for ids in batch_at(0)))
     model.train()
-    optimizer = make_optimizer(model, TrainConfig(1, case.batch_size, case.block_size))
+    optimizer = make_optimizer(model, recipe)
     start = {name: value.to("cpu", copy=True) for name, value in model.state_dict().items()}
     steps = iter(range(10**9))
 
@@ -137,7 +155,6 @@ def test_step(measure: Measure, result: Result, run: Inputs, case: ModelCase) ->
             for value in state.values():
                 value.zero_()
 
-    result.metrics["n_params"] = model.n_params
     measure(
         Work(
             step,

@@ -16,13 +16,24 @@ from typing import Any
 UNIFORM = "uniform-ids"
 """Name of the control text: ids drawn evenly from the vocabulary (bench/inputs.py)."""
 
+GROWTH: dict[str, tuple[int, ...]] = {
+    "batch_size": (1, 2, 4, 8, 16),
+    "block_size": (32, 64, 128, 256, 512),
+    "n_embd": (64, 128, 256, 512),
+    "n_layer": (1, 2, 4, 8, 16),
+}
+"""Sizes of each dimension along which the cost of a training step is followed."""
+
 REFERENCE_TOKENS_PER_S = 16_000
 """What the probe (bench/run.py) measures on the reference machine when it is quiet."""
 
 
 @dataclass(frozen=True)
 class ModelCase:
-    """Time one kind of work of one model: "forward" (no gradient), "forward_loss" or "step"."""
+    """Time one kind of work of one model: "forward" (no gradient), "forward_loss" or "step".
+
+    `compile` is one of `training.COMPILERS`, or "" for a model that is not compiled.
+    """
 
     corpus: str
     model: str
@@ -31,14 +42,16 @@ class ModelCase:
     batch_size: int
     block_size: int
     work: str
+    compile: str = ""
     seed: int = 0
     cost_s: float = field(default=5.0, compare=False)
 
     @property
     def id(self) -> str:
         """Every parameter but the work, which is the name of the test."""
+        compiled = f"-{self.compile}" if self.compile else ""
         return (
-            f"{self.corpus}-{self.model}-{self.device}-{self.precision}"
+            f"{self.corpus}-{self.model}-{self.device}-{self.precision}{compiled}"
             f"-B{self.batch_size}-T{self.block_size}-seed{self.seed}"
         )
 
@@ -196,6 +209,47 @@ class PairCase:
         return f"{self.base.work}-{self.base.id}-vs-{change}-trials{self.trials}-{self.seconds:g}s"
 
 
+@dataclass(frozen=True)
+class GrowthCase:
+    """Time a training step at growing sizes of one dimension: "batch_size" or one of ModelConfig's.
+
+    Attributes:
+        dimension: what grows, all else as `bench_cost` has it.
+        sizes: in which steps, as many times larger each.
+        seconds: timed, warm-up apart.
+    """
+
+    dimension: str
+    device: str
+    precision: str
+    sizes: tuple[int, ...]
+    seconds: float
+    cost_s: float = field(default=10.0, compare=False)
+
+    @property
+    def id(self) -> str:
+        """Every parameter."""
+        sizes = "-".join(map(str, self.sizes))
+        return f"{self.dimension}-{sizes}-{self.device}-{self.precision}-{self.seconds:g}s"
+
+
+@dataclass(frozen=True)
+class ConditionsCase:
+    """Time a forward pass under one condition after the other, in turns."""
+
+    model: str
+    device: str
+    batch_size: int
+    block_size: int
+    seconds: float
+    cost_s: float = field(default=20.0, compare=False)
+
+    @property
+    def id(self) -> str:
+        """Every parameter."""
+        return f"{self.model}-{self.device}-B{self.batch_size}-T{self.block_size}-{self.seconds:g}s"
+
+
 Case = (
     ModelCase
     | CoverageCase
@@ -205,6 +259,8 @@ Case = (
     | TrainCase
     | CompareCase
     | PairCase
+    | GrowthCase
+    | ConditionsCase
 )
 
 
@@ -216,6 +272,7 @@ class ModelShape:
     batch_size: int
     block_size: int
     cost_s: dict[str, float]
+    compile: str = ""
 
 
 @dataclass(frozen=True)
@@ -250,6 +307,11 @@ class Suite:
         pairs: what is timed interleaved; the first is something against itself.
         processes: new processes in which each model case is timed again.
         workers: whether a DataLoader with worker processes is timed, too.
+        precisions: of the model cases, where a device has them.
+        growth: sizes of each dimension along which the cost of a step is timed.
+        growth_s: timed seconds for each.
+        conditions: model, batch and context size of the forward pass timed under each condition.
+        conditions_s: timed seconds for all conditions.
     """
 
     models: tuple[ModelShape, ...]
@@ -266,6 +328,11 @@ class Suite:
     ceiling_s: float = 1.0
     folds: int = 5
     ledgers: tuple[tuple[int, int], ...] = ((10**9, 10**6),)
+    precisions: tuple[str, ...] = ("fp32", "bf16")
+    growth: dict[str, tuple[int, ...]] = field(default_factory=lambda: GROWTH)
+    growth_s: float = 3.0
+    conditions: tuple[str, int, int] = ("model5", 1, 256)
+    conditions_s: float = 15.0
 
 
 COVERAGE = (
@@ -285,7 +352,7 @@ SCARCE = (0.1, 0.01)
 """Shares of the text on which the budget of tokens is spent again."""
 
 BF16_COST = 0.7
-"""Cost of a bf16 case over the same one in fp32."""
+"""Cost of a case in bf16 or medium precision over the same one in fp32."""
 
 MODELS = (
     ModelShape("model5", 4, 256, {"step": 77.0, "forward": 31.0}),
@@ -298,6 +365,13 @@ PAIRS = (
     PairShape("model4", 4, 256, "forward_loss", f"corpus={UNIFORM}", 1, 12.0),
 )
 """One thing against itself; what bf16 gains; and whether the time depends on what the text says."""
+
+STUDY_PAIRS = (
+    PairShape("model5", 4, 256, "step", "precision=bf16", 1, 120.0),
+    PairShape("model5", 4, 256, "step", "precision=medium", 1, 120.0),
+    PairShape("model5", 4, 256, "step", "compile=inductor", 1, 120.0),
+)
+"""What a step gains from lower precision and from torch.compile."""
 
 SUITES: dict[str, Suite] = {
     "smoke": Suite(
@@ -323,6 +397,10 @@ SUITES: dict[str, Suite] = {
         ceiling_s=0.2,
         folds=2,
         ledgers=((10**9, 10**4),),
+        growth={"n_layer": (1, 2)},
+        growth_s=0.2,
+        conditions=("model3", 2, 64),
+        conditions_s=0.2,
     ),
     "standard": Suite(
         models=MODELS,
@@ -339,10 +417,15 @@ SUITES: dict[str, Suite] = {
             *MODELS,
             ModelShape("model5", 4, 256, {"forward_loss": 60.0}),
             ModelShape("model5", 1, 256, {"step": 60.0, "forward": 30.0}),
+            ModelShape("model5", 4, 256, {"step": 150.0, "forward": 90.0}, compile="inductor"),
             ModelShape("gpt2", 1, 1024, {"step": 150.0, "forward": 60.0}),
             ModelShape("model5", 16, 256, {"step": 700.0, "forward": 150.0}),
         ),
-        pairs=PAIRS,
+        pairs=(*PAIRS, *STUDY_PAIRS),
+        precisions=("fp32", "bf16", "medium"),
+        growth_s=20.0,
+        conditions=("model5", 16, 256),
+        conditions_s=300.0,
         processes=4,
         model_budget_s=3_600,
         round_budget_s=20.0,
@@ -373,6 +456,9 @@ SUITES: dict[str, Suite] = {
         budget_s=5 * 3_600,
         samplers=("random_replacement",),
         folds=0,
+        growth={},
+        conditions=("model5", 16, 256),
+        conditions_s=300.0,
     ),
 }
 
@@ -409,12 +495,14 @@ class Plan:
                 shape.batch_size,
                 shape.block_size,
                 work,
-                cost_s=cost_s * (BF16_COST if precision == "bf16" else 1.0),
+                shape.compile,
+                cost_s=cost_s * (1.0 if precision == "fp32" else BF16_COST),
             )
             for shape in SUITES[self.suite].models
             for device, precisions in self.devices.items()
             for work, cost_s in shape.cost_s.items()
             for precision in precisions
+            if precision in SUITES[self.suite].precisions
         ]
 
     def models(self) -> list[ModelCase]:
@@ -486,6 +574,24 @@ class Plan:
             cases.append(PairCase(base, shape.change, shape.trials, shape.seconds, cost_s))
         return cases
 
+    def growth_cases(self) -> list[GrowthCase]:
+        """Return each dimension on each device, in fp32."""
+        suite = SUITES[self.suite]
+        return [
+            GrowthCase(dimension, device, "fp32", sizes, suite.growth_s, 2 + 2 * suite.growth_s)
+            for device in self.devices
+            for dimension, sizes in suite.growth.items()
+        ]
+
+    def conditions_cases(self) -> list[ConditionsCase]:
+        """Return the conditions of a forward pass on each device."""
+        suite = SUITES[self.suite]
+        seconds = suite.conditions_s
+        return [
+            ConditionsCase(suite.conditions[0], device, *suite.conditions[1:], seconds, 2 + seconds)
+            for device in self.devices
+        ]
+
     def loading_cases(self) -> list[LoadingCase]:
         """Return the ways to assemble a batch from the first text."""
         ways = [("memory", "gather"), ("mapped", "gather"), ("memory", "dataloader")]
@@ -546,6 +652,8 @@ CASES: dict[str, Callable[[Plan], Iterable[Case]]] = {
     "bench_model::test_forward_loss": lambda plan: plan.model_cases("forward_loss"),
     "bench_model::test_step": lambda plan: plan.model_cases("step"),
     "bench_pair::test_pair": Plan.pair_cases,
+    "bench_cost::test_growth": Plan.growth_cases,
+    "bench_cost::test_conditions": Plan.conditions_cases,
     "bench_loading::test_load": Plan.loading_cases,
     "bench_coverage::test_coverage": Plan.coverage_cases,
     "bench_coverage::test_ledger": Plan.ledger_cases,

@@ -130,9 +130,15 @@ METRICS: dict[str, Key] = {
     "a_time_s": _seconds("time of a, median over pairs"),
     "b_time_s": _seconds("time of b, median over pairs"),
     "missed_cover": _count("of the trials, intervals that leave out 1"),
+    # how the cost grows
+    "exponent": Key("power", "slope of log time over log size, mean over rounds", low=-INF),
+    "exponent_low": Key("power", "lower end of its 95 % t interval over rounds", low=-INF),
+    "exponent_high": Key("power", "upper end of that interval", low=-INF),
+    "flops_exponent": Key("power", "the same slope of the FLOPs, by formula", low=-INF),
     # the machine's ceilings (environment)
     "gemm_fp32_flops_per_s": Key("FLOP/s", "best fp32 matrix product at the model's shapes"),
     "gemm_bf16_flops_per_s": Key("FLOP/s", "best bf16 matrix product at the model's shapes"),
+    "gemm_medium_flops_per_s": Key("FLOP/s", "best fp32 product that may round to bf16 or TF32"),
     "copy_bytes_per_s": Key("B/s", "copy of 256 MiB into reused memory, bytes copied"),
     "reference_speed": Key("ratio", "measured speed over the reference machine's"),
     # coverage
@@ -215,6 +221,8 @@ SERIES: dict[str, tuple[str, ...]] = {
     "coverage_curve": ("step", "epochs", "covered", "expected"),
     "top_operators": ("operator", "calls", "self_time_s", "share"),
     "trials": ("trial", "ratio", "ratio_low", "ratio_high"),
+    "cost_curve": ("size", "time_s", "flops"),
+    "conditions": ("condition", "time_s", "ratio", "ratio_low", "ratio_high"),
 }  # fmt: skip
 
 # Every key of a record with the types allowed for its value.

@@ -142,8 +142,9 @@ def _train_options(parser: argparse.ArgumentParser) -> None:
         "--compile",
         nargs="?",
         const="inductor",
-        metavar="BACKEND",
-        help="use torch.compile; its time is reported apart (needs a C++ compiler)",
+        metavar="HOW",
+        help="use torch.compile: inductor (default), reduce-overhead (CUDA graphs), max-autotune; "
+        "its time is reported apart (needs a C++ compiler)",
     )
     parser.add_argument(
         "--recompute", action="store_true", help="less memory, a third more time: no activations"

@@ -355,7 +355,7 @@ def train(args: argparse.Namespace) -> Json:
         learning_rate=args.learning_rate,
         warmup_steps=steps // 20,
         precision=args.precision,
-        compile_backend=args.compile,
+        compile=args.compile,
         recompute=args.recompute,
         seed=args.seed,
     )

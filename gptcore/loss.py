@@ -132,7 +132,9 @@ def _chunked(
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """Return losses (N,) and, if wanted, gradients of their mean by `hidden` and `weight`."""
     device, rows, ids = hidden.device, hidden.flatten(0, -2), targets.flatten()
-    has_autocast = torch.is_autocast_enabled(device.type)
+    has_autocast = torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(
+        device.type
+    )
     dtype = torch.get_autocast_dtype(device.type) if has_autocast else hidden.dtype
     matrix = weight.to(dtype)
     scored = ids != IGNORED

@@ -80,18 +80,33 @@ def compare_pairs(
         raise ValueError("a difference is not finite: leave out runs that diverged, and say so")
     if not 0 < margin < math.inf:
         raise ValueError(f"margin is {margin}: give a positive number")
-    mean, sd, n = float(values.mean()), float(values.std(ddof=1)), values.size
+    sd, n = float(values.std(ddof=1)), values.size
     error = sd / math.sqrt(n)
-    half = float(stats.t.ppf((1 + confidence) / 2, n - 1)) * error
+    mean, low, high = t_interval(values, confidence=confidence)
     return PairedComparison(
         n=n,
         mean=mean,
         sd=sd,
-        low=mean - half,
-        high=mean + half,
+        low=low,
+        high=high,
         p_value=sign_flip_p(values),
         p_equivalence=_tost_p(mean, error, n - 1, margin),
     )
+
+
+def t_interval(
+    values: npt.NDArray[np.float64], *, confidence: float = 0.95
+) -> tuple[float, float, float]:
+    """Return the mean of independent `values` (n,) and the ends of Student's interval of it.
+
+    Raises:
+        ValueError: fewer than 2 values, or one is not finite.
+    """
+    if values.ndim != 1 or values.size < 2 or not np.isfinite(values).all():
+        raise ValueError(f"values of shape {values.shape}: give a row of at least 2, all finite")
+    mean, error = float(values.mean()), float(values.std(ddof=1)) / math.sqrt(values.size)
+    half = float(stats.t.ppf((1 + confidence) / 2, values.size - 1)) * error
+    return mean, mean - half, mean + half
 
 
 def _tost_p(mean: float, error: float, degrees: int, margin: float) -> float:

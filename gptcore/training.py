@@ -29,8 +29,15 @@ from gptcore.model import GPT, check_int
 
 BatchAt = Callable[[int], tuple[Tensor, Tensor]]
 
-COMPILE_BACKENDS = ("inductor", "aot_eager", "eager")
-"""Of torch.compile; only the first makes kernels, the others run its stages before that."""
+COMPILERS: dict[str, dict[str, Any]] = {
+    "inductor": {},
+    "reduce-overhead": {"mode": "reduce-overhead"},
+    "max-autotune": {"mode": "max-autotune"},
+    "aot_eager": {"backend": "aot_eager"},
+    "eager": {"backend": "eager"},
+}
+"""Ways of torch.compile. The first three make kernels: as they come; replayed as CUDA graphs where
+there are any; and chosen by trying many. The others run the stages before that."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +55,7 @@ class TrainConfig:
         beta1, beta2: AdamW's decays of the mean gradient and of its mean square.
         grad_clip: greatest norm of the whole gradient; `math.inf` for none.
         precision: one of `devices.PRECISIONS`.
-        compile_backend: one of COMPILE_BACKENDS; None does not compile.
+        compile: one of COMPILERS; None does not compile.
         recompute: keep only what goes into each block, and compute the rest again in backward.
         seed: of everything random during training, that is dropout.
 
@@ -67,7 +74,7 @@ class TrainConfig:
     beta2: float = 0.95
     grad_clip: float = 1.0
     precision: str = "fp32"
-    compile_backend: str | None = None
+    compile: str | None = None
     recompute: bool = False
     seed: int = 0
 
@@ -93,10 +100,9 @@ class TrainConfig:
             if type(value) not in (int, float) or not is_allowed(value):
                 raise ValueError(f"{name} is {value!r}; it must be a number {allowed}")
         check_precision(self.precision)
-        if self.compile_backend not in (None, *COMPILE_BACKENDS):
+        if self.compile not in (None, *COMPILERS):
             raise ValueError(
-                f"compile_backend is {self.compile_backend!r}; choose None or one of "
-                f"{', '.join(COMPILE_BACKENDS)}"
+                f"compile is {self.compile!r}; choose None or one of {', '.join(COMPILERS)}"
             )
         if type(self.recompute) is not bool:
             raise ValueError(f"recompute is {self.recompute!r}; it must be True or False")
@@ -169,10 +175,10 @@ def prepare(model: GPT, config: TrainConfig, device: torch.device) -> float | No
         ValueError: the model cannot be compiled here.
     """
     model.transformer.recompute = config.recompute
-    if config.compile_backend is None:
+    if config.compile is None:
         return None
     started_ns = time.perf_counter_ns()
-    model.transformer.compile(backend=config.compile_backend, dynamic=False)
+    model.transformer.compile(dynamic=False, **COMPILERS[config.compile])
     inputs = torch.zeros(config.batch_size, config.block_size, dtype=torch.int64, device=device)
     try:
         with matmul_precision(config.precision):
@@ -182,8 +188,8 @@ def prepare(model: GPT, config: TrainConfig, device: torch.device) -> float | No
     except (torch._dynamo.exc.TorchDynamoException, torch._inductor.exc.InductorError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ValueError(
-            f"torch.compile with {config.compile_backend} failed ({reason}); train without "
-            "compile_backend, or install what it needs, such as a C++ compiler"
+            f"torch.compile with {config.compile} failed ({reason}); train without "
+            "compile, or install what it needs, such as a C++ compiler"
         ) from error
     model.zero_grad(set_to_none=True)
     synchronize(device)

@@ -22,17 +22,17 @@ from reports import words
 PARAMS = (
     "corpus", "model", "n_layer", "n_head", "n_embd", "vocab_size", "device", "precision",
     "batch_size", "block_size", "work", "sampler", "drop_last", "target_epochs", "learning_rate",
-    "a", "b", "text_share", "raw", "source", "way", "split",
+    "a", "b", "text_share", "raw", "source", "way", "split", "compile", "dimension", "sizes",
 )  # fmt: skip
 NUMBERS = ("target_epochs", "text_share")
 IDENTITY = ("case", "group", "status", "reason", "seed", "duration_s", "started_at")
 STATE = ("stability", "process_low_s", "process_high_s", "verdict")
 """What a frame has of a case's facts and samples; the times are of its processes' medians."""
-TEXT_COLUMNS = {"when", "prompt", "text", "operator"}
+TEXT_COLUMNS = {"when", "prompt", "text", "operator", "condition"}
 # Params that a chart compares; the others are the conditions, and must be equal inside one chart.
 COMPARED = {
     "sampler", "drop_last", "target_epochs", "work", "device", "precision", "model", "experiment",
-    "text_share", "raw", "source", "way", "split",
+    "text_share", "raw", "source", "way", "split", "compile", "dimension", "sizes", "seconds",
 }  # fmt: skip
 
 

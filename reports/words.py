@@ -47,6 +47,20 @@ WORK_NOUNS = {
     "forward_loss": "a forward pass with its loss",
     "step": "a training step",
 }
+DIMENSIONS = {
+    "batch_size": "sequences (B)",
+    "block_size": "tokens in a sequence (T)",
+    "n_embd": "width (C)",
+    "n_layer": "depth (L)",
+}
+CONDITIONS = {
+    "fp32": "in fp32, nothing kept for gradients",
+    "bf16": "in bf16",
+    "medium": "in medium precision",
+    "gradients": "keeping what gradients need",
+    "last_logits": "logits of the last token alone",
+    "one_thread": "on one thread",
+}
 CHANGES = {"precision": "in", "corpus": "on", "device": "on"}
 WORK_LABELS = {"forward": "forward", "forward_loss": "forward + loss", "step": "training step"}
 PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
@@ -217,6 +231,16 @@ def work(name: Any) -> str:
     return "not recorded" if is_missing(name) else WORK_LABELS.get(str(name), shorten(str(name)))
 
 
+def dimension(name: Any) -> str:
+    """Return the words for what a model or batch has more or less of."""
+    return "not recorded" if is_missing(name) else DIMENSIONS.get(str(name), shorten(str(name)))
+
+
+def condition(name: Any) -> str:
+    """Return the words for the condition under which a forward pass was timed."""
+    return "not recorded" if is_missing(name) else CONDITIONS.get(str(name), shorten(str(name)))
+
+
 def steadiness(verdict: Any) -> str:
     """Return the word for how steady a case ran: stable, noisy or drifting."""
     return MISSING if is_missing(verdict) else shorten(str(verdict))
@@ -253,7 +277,7 @@ def base_conditions(base: Any) -> str:
     """Return the conditions of the case that a pair starts from, "" where they are not known."""
     if not isinstance(base, dict):
         return ""
-    names = ("model", "device", "precision", "batch_size", "block_size")
+    names = ("model", "device", "precision", "batch_size", "block_size", "compile")
     return conditions({n: math.nan if base.get(n) is None else base[n] for n in names})
 
 
@@ -295,7 +319,9 @@ def text_share(share: float) -> str:
 def conditions(case: pd.Series[Any] | dict[str, Any], equals: str = f"{NBSP}={NBSP}") -> str:
     """Return the conditions of a timing, as far as they are known: "Model 5, cpu, fp32, B = 4"."""
     sizes = {"B": case["batch_size"], "T": case["block_size"]}
-    parts = [model(case["model"]), case["device"], case["precision"]]
+    compiled = case.get("compile")
+    compiled = f"compiled ({compiled})" if isinstance(compiled, str) and compiled else None
+    parts = [model(case["model"]), case["device"], case["precision"], compiled]
     parts += [f"{name}{equals}{number(size)}" for name, size in sizes.items() if size == size]
     return ", ".join(shorten(str(part)) for part in parts if not is_missing(part))
 

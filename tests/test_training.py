@@ -365,6 +365,6 @@ def test_summary_values_are_plain_json(unbroken):
 
 def test_the_time_to_compile_is_in_the_summary(tmp_path):
     assert run(tmp_path / "eager")["compile_time_s"] is None
-    summary = run(tmp_path / "compiled", replace(CONFIG, compile_backend="aot_eager"))
+    summary = run(tmp_path / "compiled", replace(CONFIG, compile="aot_eager"))
     assert summary["compile_time_s"] > 0
     assert summary["finished"]

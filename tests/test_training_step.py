@@ -40,7 +40,7 @@ def batch_at(step: int) -> tuple[torch.Tensor, torch.Tensor]:
         ("grad_clip", 0),
         ("grad_clip", True),
         ("precision", "fp16"),
-        ("compile_backend", "gcc"),
+        ("compile", "gcc"),
         ("recompute", 1),
         ("seed", -1),
     ],
@@ -181,8 +181,8 @@ def test_the_losses_are_those_of_the_plain_form():
 
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])
 def test_compiling_is_timed_and_changes_no_loss(backend):
-    plain, nothing = steps_of(replace(CONFIG, compile_backend=None))
-    compiled, compile_time_s = steps_of(replace(CONFIG, compile_backend=backend))
+    plain, nothing = steps_of(replace(CONFIG, compile=None))
+    compiled, compile_time_s = steps_of(replace(CONFIG, compile=backend))
     assert nothing is None
     assert compile_time_s > 0
     # float32; the compiler may order sums otherwise.
@@ -192,7 +192,7 @@ def test_compiling_is_timed_and_changes_no_loss(backend):
 def test_after_preparing_no_step_compiles():
     torch.compiler.reset()  # nothing is left over from other tests
     model = GPT(MODEL)
-    prepare(model, replace(CONFIG, compile_backend="eager"), CPU)
+    prepare(model, replace(CONFIG, compile="eager"), CPU)
     assert all(p.grad is None for p in model.parameters())
     with torch.compiler.set_stance("fail_on_recompile"):
         train_step(model, make_optimizer(model, CONFIG), *batch_at(0))
@@ -205,7 +205,7 @@ def test_a_compiler_that_fails_is_reported_in_one_line(monkeypatch):
     model = GPT(MODEL)
     monkeypatch.setattr(model, "hidden", fail)
     with pytest.raises(ValueError, match=r"^torch.compile with eager failed \(no compiler\);.*$"):
-        prepare(model, replace(CONFIG, compile_backend="eager"), CPU)
+        prepare(model, replace(CONFIG, compile="eager"), CPU)
 
 
 def test_recomputing_changes_no_loss():

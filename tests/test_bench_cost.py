@@ -1,0 +1,127 @@
+"""What the cost benchmarks are made of: turns, exponents, conditions, compiled cases."""
+
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from bench import bench_cost, bench_model
+from bench.bench_cost import exponents, time_in_turns
+from bench.experiments import ConditionsCase, GrowthCase, ModelCase, Plan
+from bench.inputs import Inputs
+from bench.measure import Result
+from bench.record import METRICS, SERIES
+from bench.works import change, work_of
+from gptcore.flops import forward_flops, training_flops
+from gptcore.model import PRESETS
+
+CPU = torch.device("cpu")
+CASE = ModelCase("python-docs", "model3", "cpu", "fp32", 2, 16, "step")
+
+
+class Pedantic:
+    """Stands in for pytest-benchmark."""
+
+    def pedantic(self, function, args, rounds):
+        assert rounds == 1
+        return function(*args)
+
+
+def test_every_round_holds_all_calls_and_begins_with_another():
+    order = []
+    calls = {name: lambda name=name: order.append(name) for name in "abc"}
+    times = time_in_turns(calls, CPU, budget_s=1e-9)
+    assert times.shape == (4, 3)
+    assert "".join(order) == "abc" + "abc" + "bca" + "cab" + "abc"
+
+
+def test_times_stand_in_the_column_of_their_call():
+    """A call is told by its length: 20 ms against nothing, however the rounds begin."""
+
+    def slow():
+        time.sleep(0.02)
+
+    times = time_in_turns({"fast": lambda: None, "slow": slow}, CPU, budget_s=1e-9)
+    assert (times[:, 1] >= 0.02).all()
+    assert (times[:, 0] < 0.02).all()
+
+
+def test_exponent_of_a_power_law_is_its_power_in_each_round():
+    sizes = (1, 2, 4, 8)
+    times = np.array([[3.0 * n**1.5 for n in sizes], [0.1 * n**0.5 for n in sizes]])
+    assert exponents(sizes, times) == pytest.approx([1.5, 0.5])
+
+
+@pytest.mark.parametrize("dimension", ["batch_size", "block_size", "n_embd", "n_layer"])
+def test_growth_is_stored_with_interval_and_flops(dimension, monkeypatch):
+    monkeypatch.setattr(bench_cost, "BASE", replace(bench_cost.BASE, vocab_size=64, block_size=16))
+    result = Result()
+    case = GrowthCase(dimension, "cpu", "fp32", (4, 8), 1e-3)
+    bench_cost.test_growth(Pedantic(), result, case)
+    found = result.metrics
+    assert found["exponent_low"] <= found["exponent"] <= found["exponent_high"]
+    assert 0.5 < found["flops_exponent"] <= 2
+    assert [tuple(row) for row in result.series["cost_curve"]] == 2 * [SERIES["cost_curve"]]
+    assert found.keys() <= METRICS.keys()
+
+
+def test_flops_double_with_the_batch():
+    result = Result()
+    bench_cost.test_growth(
+        Pedantic(), result, GrowthCase("batch_size", "cpu", "fp32", (1, 2), 1e-3)
+    )
+    assert result.metrics["flops_exponent"] == pytest.approx(1)
+
+
+def test_conditions_are_ratios_to_the_first_of_their_round():
+    result, threads = Result(), torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        bench_cost.test_conditions(Pedantic(), result, ConditionsCase("model3", "cpu", 1, 16, 1e-3))
+        assert torch.get_num_threads() == 2, "one_thread is put back"
+    finally:
+        torch.set_num_threads(threads)
+    rows = {row["condition"]: row for row in result.series["conditions"]}
+    assert rows["fp32"]["ratio"] == rows["fp32"]["ratio_low"] == rows["fp32"]["ratio_high"] == 1
+    assert {"bf16", "gradients", "last_logits", "one_thread"} <= rows.keys()
+    assert all(row["ratio_low"] <= row["ratio"] <= row["ratio_high"] for row in rows.values())
+    assert result.metrics["flops"] == forward_flops(
+        replace(PRESETS["model3"], block_size=16), 1, 16
+    )
+
+
+@pytest.mark.parametrize(
+    ("work", "formula"), [("step", training_flops), ("forward", forward_flops)]
+)
+def test_counted_flops_are_those_of_the_formula(work, formula):
+    config = replace(PRESETS["model3"], block_size=16)
+    counted = bench_model._count_flops(replace(CASE, work=work))
+    assert counted == formula(config, CASE.batch_size, CASE.block_size)
+
+
+def test_compiled_case_names_it_and_runs_compiled():
+    case = replace(CASE, compile="aot_eager")
+    assert "-fp32-aot_eager-B2" in case.id
+    assert CASE.id.replace("fp32", "fp32-aot_eager") == case.id
+    before = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    work = work_of("bench_model::test_step", case, Inputs(["python-docs"]))
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > before
+    compiled = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    work.call(lambda _phase: None)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == compiled, "nothing is left"
+
+
+def test_case_that_cannot_be_compiled_is_skipped_with_the_reason():
+    with pytest.raises(ValueError, match="compile is 'magic'; choose"):
+        work_of("bench_model::test_step", change(CASE, "compile=magic"), Inputs(["python-docs"]))
+
+
+def test_study_times_medium_precision_and_compiled_models():
+    plan = Plan("study", {"cpu": ("fp32", "bf16", "medium")}, ("python-docs",))
+    cases = plan.all_models()
+    assert {case.precision for case in cases} == {"fp32", "bf16", "medium"}
+    assert {case.compile for case in cases} == {"", "inductor"}
+    standard = Plan("standard", {"cpu": ("fp32", "bf16", "medium")}, ("python-docs",))
+    assert {case.precision for case in standard.all_models()} == {"fp32", "bf16"}
