@@ -23,7 +23,7 @@ from bench.experiments import ModelCase
 from bench.inputs import Inputs
 from bench.measure import Mark, Measure, Result, Work
 from gptcore.batches import batch
-from gptcore.devices import autocast, resolve_device
+from gptcore.devices import autocast, resolve_device, to_device
 from gptcore.flops import forward_bytes, forward_flops, training_bytes, training_flops
 from gptcore.loss import next_token_loss
 from gptcore.model import GPT, PRESETS
@@ -143,7 +143,7 @@ def test_step(measure: Measure, result: Result, run: Inputs, case: ModelCase) ->
         inputs, targets = batch_at(next(steps))
         mark("data")
         if device.type != "cpu":
-            inputs, targets = inputs.to(device), targets.to(device)
+            inputs, targets = to_device(inputs, device), to_device(targets, device)
             mark("transfer")
         train_step(model, optimizer, inputs, targets, precision=case.precision, mark=mark)
 

@@ -28,6 +28,7 @@ def start(tmp_path):
         process = subprocess.Popen(
             [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *options],
             cwd=ROOT,
+            env={n: v for n, v in os.environ.items() if not n.startswith("PYTEST_XDIST")},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
