@@ -20,8 +20,11 @@ TOLD_TOKENS = 16 * 256
 """Tokens of its training batch; whether its forward pass had as many it does not say."""
 
 
-def cost_section(run: Run, plot: Plotter) -> Section:
-    """Return how the cost of a step grows, and what a forward pass takes under which condition."""
+def cost_section(run: Run, plot: Plotter) -> list[Section]:
+    """Return how the cost of a step grows, and what a forward pass takes under which condition.
+
+    Nothing where neither was tried.
+    """
     growth, passes = run.cases("growth"), run.cases("conditions")
     curves = relative(run.series("growth", "cost_curve"), growth)
     conditions = run.series("conditions", "conditions").merge(
@@ -29,7 +32,9 @@ def cost_section(run: Run, plot: Plotter) -> Section:
     )
     conditions = conditions.dropna(subset=["time_s", "ratio"])
     lost = growth.empty and passes.empty
-    return Section(
+    if lost and not any(r["group"] in ("growth", "conditions") for r in run.unfinished):
+        return []
+    section = Section(
         "cost",
         "Cost",
         "What makes it take longer?",
@@ -55,6 +60,7 @@ def cost_section(run: Run, plot: Plotter) -> Section:
         ],
         missing=missing(run, "growth", "timing of growing sizes") if lost else "",
     )  # fmt: skip
+    return [section]
 
 
 def relative(curves: pd.DataFrame, growth: pd.DataFrame) -> pd.DataFrame:

@@ -16,7 +16,7 @@ def sections_of(run: Run, plot: Plotter) -> list[Section]:
     """Return all sections of a run, in the order of the page."""
     return [
         speed_section(run, plot),
-        cost.cost_section(run, plot),
+        *cost.cost_section(run, plot),
         *trust.memory_section(run, plot),
         *trust.trust_section(run, plot),
         throughput_section(run),

@@ -69,7 +69,8 @@ def conditions_case(device="cpu", time_s=0.5, ratios=(1.0, 0.6, 1.1, 1.8), model
 
 def section(tmp_path: Path, *cases):
     folder = write_ledger(tmp_path / "run", [environment(), *cases])
-    return cost.cost_section(load_runs([folder])[0], Plotter("x", enabled=True))
+    (made,) = cost.cost_section(load_runs([folder])[0], Plotter("x", enabled=True))
+    return made
 
 
 def test_growth_is_drawn_against_the_arithmetic_and_tabled_with_its_interval(tmp_path):
@@ -113,10 +114,16 @@ def test_other_models_are_not_set_beside_the_text(tmp_path):
     assert not any("The text" in row[0] for row in table.rows)
 
 
-def test_run_without_such_cases_says_so(tmp_path):
-    made = section(tmp_path)
+def test_run_that_did_not_try_has_no_such_section(tmp_path):
+    folder = write_ledger(tmp_path / "run", [environment()])
+    assert cost.cost_section(load_runs([folder])[0], Plotter("x", enabled=True)) == []
+
+
+def test_run_in_which_it_failed_says_so(tmp_path):
+    failed = growth_case("n_layer") | {"status": "failed", "reason": "MemoryError", "metrics": {}}
+    made = section(tmp_path, failed)
     assert made.tables == made.plots == []
-    assert "This ledger holds no timing of growing sizes" in made.missing
+    assert "No timing of growing sizes finished" in made.missing
 
 
 def test_first_condition_is_not_drawn_against_itself(tmp_path):
