@@ -13,7 +13,7 @@ from bench.experiments import ConditionsCase, GrowthCase, ModelCase, Plan
 from bench.inputs import Inputs
 from bench.measure import Result
 from bench.record import METRICS, SERIES
-from bench.works import change, work_of
+from bench.works import work_of
 from gptcore.flops import forward_flops, training_flops
 from gptcore.model import PRESETS
 
@@ -125,7 +125,7 @@ def test_case_that_cannot_be_compiled_is_skipped_with_the_reason(monkeypatch):
         raise ValueError("torch.compile failed (no compiler); install one")
 
     monkeypatch.setattr(bench_model, "prepare", fail)
-    with pytest.raises(ValueError, match="does not run here: torch.compile failed"):
+    with pytest.raises(ValueError, match=r"does not run here: torch\.compile failed"):
         work_of("bench_model::test_step", CASE, Inputs(["python-docs"]))
 
 
