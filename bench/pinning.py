@@ -16,6 +16,8 @@ from typing import Any
 import psutil
 import torch
 
+from gptcore.devices import keep_freed_memory
+
 CPUS = Path("/sys/devices/system/cpu")
 CGROUPS = Path("/sys/fs/cgroup")
 VARIABLE = "OMP_NUM_THREADS"
@@ -24,6 +26,9 @@ SDPA = ("cudnn", "flash", "math", "mem_efficient")
 
 _before: dict[str, Any] = {}
 """CPUs allowed and OMP_NUM_THREADS, as they were before `pin` changed them."""
+
+_lasting = {"keeps_freed_memory": False}
+"""What `pin` set for as long as the process lives; the system does not tell."""
 
 
 def read_text(path: Path | str) -> str | None:
@@ -144,7 +149,8 @@ def pin() -> dict[str, Any]:
 
     Threads as `set_threads`; on Linux, where there are fewer than CPUs, the process keeps to one
     CPU of each physical core, as many as threads, within those that it was given. fp32 products
-    are exact fp32 (no TF32), deterministic algorithms are not forced.
+    are exact fp32 (no TF32), deterministic algorithms are not forced. Freed memory is kept where
+    malloc can, for good.
 
     Returns:
         What holds now, as `pinned`.
@@ -163,6 +169,7 @@ def pin() -> dict[str, Any]:
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
     torch.use_deterministic_algorithms(False)
+    _lasting["keeps_freed_memory"] = keep_freed_memory()
     return pinned()
 
 
@@ -190,4 +197,5 @@ def pinned() -> dict[str, Any]:
         "inter_op_threads": torch.get_num_interop_threads(),
         "omp_num_threads": int(omp) if omp.isdecimal() else None,
         "affinity": _affinity(),
+        **_lasting,
     }
