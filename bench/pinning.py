@@ -144,13 +144,16 @@ def _set_affinity(cpus: Iterable[int]) -> None:
             continue
 
 
-def pin() -> dict[str, Any]:
+def pin(*, keep_memory: bool = True) -> dict[str, Any]:
     """Set this process up for measuring; child processes inherit threads and CPUs.
 
     Threads as `set_threads`; on Linux, where there are fewer than CPUs, the process keeps to one
     CPU of each physical core, as many as threads, within those that it was given. fp32 products
-    are exact fp32 (no TF32), deterministic algorithms are not forced. Freed memory is kept where
-    malloc can, for good.
+    are exact fp32 (no TF32), deterministic algorithms are not forced.
+
+    Args:
+        keep_memory: freed memory is kept for the next blocks where malloc can, for as long as the
+            process lives; without it peaks are lower.
 
     Returns:
         What holds now, as `pinned`.
@@ -169,7 +172,8 @@ def pin() -> dict[str, Any]:
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
     torch.use_deterministic_algorithms(False)
-    _lasting["keeps_freed_memory"] = keep_freed_memory()
+    if keep_memory:
+        _lasting["keeps_freed_memory"] = keep_freed_memory()
     return pinned()
 
 

@@ -191,6 +191,7 @@ def test_pinning_sets_exact_products_and_says_so(monkeypatch):
 def test_pinning_says_whether_freed_memory_is_kept(monkeypatch, kept):
     monkeypatch.setattr(pinning, "_lasting", {})
     monkeypatch.setattr(pinning, "keep_freed_memory", lambda: kept)
+    assert pinning.pin(keep_memory=False).get("keeps_freed_memory") is None
     assert pinning.pin()["keeps_freed_memory"] is kept
 
 
