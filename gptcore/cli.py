@@ -148,7 +148,7 @@ def _train_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--recompute",
         action="store_true",
-        help="less memory for a fifth more time: activations are made again in backward, and freed "
+        help="less memory, more time: activations are made again in backward, and freed "
         "memory goes back to the system",
     )
     parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint")

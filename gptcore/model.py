@@ -163,7 +163,7 @@ class Transformer(nn.Module):
     """Token embeddings plus position embeddings, the blocks, a last norm.
 
     With `recompute` set, training keeps only what goes into each block and computes its inside
-    again in backward: a fifth of the activations for a fifth more time.
+    again in backward: a fifth of the memory there, for one more forward pass of the blocks.
     """
 
     def __init__(self, config: ModelConfig) -> None:
