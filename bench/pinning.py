@@ -16,6 +16,8 @@ from typing import Any
 import psutil
 import torch
 
+from gptcore.devices import keep_freed_memory
+
 CPUS = Path("/sys/devices/system/cpu")
 CGROUPS = Path("/sys/fs/cgroup")
 VARIABLE = "OMP_NUM_THREADS"
@@ -24,6 +26,9 @@ SDPA = ("cudnn", "flash", "math", "mem_efficient")
 
 _before: dict[str, Any] = {}
 """CPUs allowed and OMP_NUM_THREADS, as they were before `pin` changed them."""
+
+_lasting = {"keeps_freed_memory": False}
+"""What `pin` set for as long as the process lives; the system does not tell."""
 
 
 def read_text(path: Path | str) -> str | None:
@@ -139,12 +144,16 @@ def _set_affinity(cpus: Iterable[int]) -> None:
             continue
 
 
-def pin() -> dict[str, Any]:
+def pin(*, keep_memory: bool = True) -> dict[str, Any]:
     """Set this process up for measuring; child processes inherit threads and CPUs.
 
     Threads as `set_threads`; on Linux, where there are fewer than CPUs, the process keeps to one
     CPU of each physical core, as many as threads, within those that it was given. fp32 products
     are exact fp32 (no TF32), deterministic algorithms are not forced.
+
+    Args:
+        keep_memory: freed memory is kept for the next blocks where malloc can, for as long as the
+            process lives; without it peaks are lower.
 
     Returns:
         What holds now, as `pinned`.
@@ -163,6 +172,8 @@ def pin() -> dict[str, Any]:
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
     torch.use_deterministic_algorithms(False)
+    if keep_memory:
+        _lasting["keeps_freed_memory"] = keep_freed_memory()
     return pinned()
 
 
@@ -190,4 +201,5 @@ def pinned() -> dict[str, Any]:
         "inter_op_threads": torch.get_num_interop_threads(),
         "omp_num_threads": int(omp) if omp.isdecimal() else None,
         "affinity": _affinity(),
+        **_lasting,
     }

@@ -22,7 +22,14 @@ FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_tile", "amx_bf16", "asimd", "sve
 VERSIONS = {"python": 2, "torch": 3, "numpy": 2}
 """Packages whose version changes times, and how many of its numbers count."""
 EARLIEST = datetime.min.replace(tzinfo=UTC)
-PINNED = ("matmul_precision", "sdpa", "deterministic", "intra_op_threads", "inter_op_threads")
+PINNED = (
+    "matmul_precision",
+    "sdpa",
+    "deterministic",
+    "intra_op_threads",
+    "inter_op_threads",
+    "keeps_freed_memory",
+)
 
 
 @dataclass(frozen=True)

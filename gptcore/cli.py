@@ -147,7 +147,10 @@ def _train_options(parser: argparse.ArgumentParser) -> None:
         "its time is reported apart (needs a C++ compiler)",
     )
     parser.add_argument(
-        "--recompute", action="store_true", help="less memory, a third more time: no activations"
+        "--recompute",
+        action="store_true",
+        help="less memory, more time: activations are made again in backward, and freed "
+        "memory goes back to the system",
     )
     parser.add_argument("--resume", action="store_true", help="go on from the newest checkpoint")
     parser.add_argument(

@@ -326,17 +326,17 @@ def train(args: argparse.Namespace) -> Json:
     """Train a model on the train part, keeping a log, checkpoints and a summary."""
     import torch
 
+    from gptcore import devices
     from gptcore.batches import batch
-    from gptcore.devices import resolve_device, supported_precisions
     from gptcore.model import GPT
     from gptcore.runs import run_training
     from gptcore.training import TrainConfig
 
-    device = resolve_device(args.device)
-    if args.precision not in supported_precisions(device):
+    device = devices.resolve_device(args.device)
+    if args.precision not in devices.supported_precisions(device):
         raise ValueError(
             f"precision {args.precision!r} is not for {device}: choose one of "
-            f"{', '.join(supported_precisions(device))}"
+            f"{', '.join(devices.supported_precisions(device))}"
         )
     config = _model_config(args)
     data = load_data(args, args.block_size)
@@ -361,6 +361,7 @@ def train(args: argparse.Namespace) -> Json:
     )
     ids = torch.from_numpy(data.stream.ids)
     progress = Progress("step")
+    (devices.return_freed_memory if args.recompute else devices.keep_freed_memory)()
     targets = data.train_tokens - len(data.split.train)
     summary = run_training(
         args.out,

@@ -1,6 +1,8 @@
 """The devices of this machine, how to feed and wait for them, and the precisions they offer."""
 
+import ctypes
 import platform
+import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -14,6 +16,35 @@ PRECISIONS = ("fp32", "bf16", "medium")
 fp32: float32 products, exactly. bf16: bfloat16 products and activations. medium: activations stay
 float32, and products may round their inputs to bfloat16 or TF32.
 """
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4  # of glibc's malloc.h
+_LARGE_BYTES = 2**18  # blocks that are worth a call of the system each
+
+
+def keep_freed_memory() -> bool:
+    """Have malloc keep freed blocks of any size for the next ones; return whether it will.
+
+    Otherwise glibc hands large ones back to the system, and takes new, zeroed pages for those of
+    the next step. For the whole process, until `return_freed_memory`. Other C libraries are left
+    as they are.
+    """
+    return _mallopt({_M_MMAP_MAX: 0, _M_TRIM_THRESHOLD: 2**31 - 1})
+
+
+def return_freed_memory() -> bool:
+    """Have malloc hand every large block back to the system once it is freed: the opposite.
+
+    The process then holds what is in use, without the holes between; new pages cost time.
+    """
+    return _mallopt(
+        {_M_MMAP_MAX: 2**16, _M_MMAP_THRESHOLD: _LARGE_BYTES, _M_TRIM_THRESHOLD: _LARGE_BYTES}
+    )
+
+
+def _mallopt(settings: dict[int, int]) -> bool:
+    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+    mallopt = getattr(libc, "mallopt", None)  # musl has none
+    return mallopt is not None and all(mallopt(name, value) for name, value in settings.items())
 
 
 def available_devices() -> list[str]:

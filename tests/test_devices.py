@@ -1,3 +1,7 @@
+import subprocess
+import sys
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -194,3 +198,42 @@ def test_the_label_of_an_accelerator_is_its_product_name(monkeypatch):
 def test_the_label_of_a_nameless_accelerator_is_its_torch_name(monkeypatch):
     monkeypatch.setattr(torch, "get_device_module", lambda _: object())
     assert device_label(torch.device("mps", 0)) == "mps:0"
+
+
+@pytest.mark.parametrize("setting", ["keep", "return"])
+def test_setting_malloc_says_whether_it_took_everything(monkeypatch, setting):
+    refused, monkey = set(), SimpleNamespace(mallopt=lambda name, _: int(name not in refused))
+    monkeypatch.setattr(devices.sys, "platform", "linux")
+    monkeypatch.setattr(devices.ctypes, "CDLL", lambda _: monkey)
+    function = getattr(devices, f"{setting}_freed_memory")
+    assert function() is True
+    refused.add(-4)  # M_MMAP_MAX
+    assert function() is False
+
+
+@pytest.mark.parametrize("platform", ["linux", "win32"])
+def test_without_mallopt_nothing_is_set(monkeypatch, platform):
+    monkeypatch.setattr(devices.sys, "platform", platform)
+    monkeypatch.setattr(devices.ctypes, "CDLL", lambda _: SimpleNamespace())
+    assert devices.keep_freed_memory() is devices.return_freed_memory() is False
+
+
+HOLES = """
+import psutil, torch
+from gptcore import devices
+if not devices.{first}_freed_memory(): raise SystemExit(77)
+devices.{then}_freed_memory()
+blocks = [torch.ones(2**18) for _ in range(200)]
+rss, blocks[::2] = psutil.Process().memory_info().rss, [None] * 100
+print(rss - psutil.Process().memory_info().rss)
+"""
+
+
+@pytest.mark.parametrize(("first", "then"), [("return", "keep"), ("keep", "return")])
+def test_freed_memory_stays_or_goes_as_was_last_set(first, then):
+    code = HOLES.format(first=first, then=then)
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    if child.returncode == 77:
+        pytest.skip("this C library has no mallopt; run on Linux with glibc")
+    returned = int(child.stdout) / 2**20  # of 100 MiB, every second of 200
+    assert returned < 2 if then == "keep" else returned > 95

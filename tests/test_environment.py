@@ -187,6 +187,14 @@ def test_pinning_sets_exact_products_and_says_so(monkeypatch):
     assert {"flash", "math"} <= set(facts["sdpa"])
 
 
+@pytest.mark.parametrize("kept", [True, False])
+def test_pinning_says_whether_freed_memory_is_kept(monkeypatch, kept):
+    monkeypatch.setattr(pinning, "_lasting", {})
+    monkeypatch.setattr(pinning, "keep_freed_memory", lambda: kept)
+    assert pinning.pin(keep_memory=False).get("keeps_freed_memory") is None
+    assert pinning.pin()["keeps_freed_memory"] is kept
+
+
 def test_the_record_holds_what_torch_does_not_what_was_asked():
     torch.backends.cuda.enable_flash_sdp(False)
     try:

@@ -1,0 +1,124 @@
+"""Does training in bf16 or medium give another loss curve than fp32? Paired seeds tell.
+
+python docs/results/precision.py [SEEDS, default 8] [TOKENS, default 131072] trains 2 layers x 128
+on the first TOKENS of python-docs in its compact vocabulary, one epoch-equivalent of random
+windows, in every precision that this CPU gains from. Runs of one seed have the same first weights
+and the same batches. Test losses are computed in fp32, so only training differs. Prints the table.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+
+import numpy as np
+import torch
+
+from gptcore.batches import batch
+from gptcore.corpora import load_corpus
+from gptcore.devices import device_label, supported_precisions
+from gptcore.evaluation import evaluate
+from gptcore.model import GPT, ModelConfig
+from gptcore.samplers import make_sampler
+from gptcore.splits import make_split
+from gptcore.stats import compare_pairs
+from gptcore.tokens import TokenStream
+from gptcore.training import TrainConfig, make_optimizer, train
+
+BLOCK_SIZE, BATCH_SIZE, LEARNING_RATE = 64, 8, 5e-3  # those of the suite's convergence runs
+POINTS = 10  # of the test curve
+CPU = torch.device("cpu")
+
+
+class Text:
+    """The text, its test part at the end, and what the runs share."""
+
+    def __init__(self, n_tokens: int) -> None:
+        ids = TokenStream.from_text(load_corpus("python-docs").text).ids[:n_tokens]
+        self.stream, _ = TokenStream(ids, 50257).compact()
+        self.split = make_split("tail", len(ids), embargo=BLOCK_SIZE, block_size=BLOCK_SIZE)
+        (test,) = self.split.test
+        self.ids = torch.from_numpy(self.stream.ids)
+        self.test_ids = self.ids[test.start : test.stop]
+        targets = sum(map(len, self.split.train)) - len(self.split.train)
+        self.epochs_per_step = BATCH_SIZE * BLOCK_SIZE / targets
+        self.steps = round(1 / self.epochs_per_step)
+
+
+def curve(text: Text, precision: str, seed: int) -> list[float]:
+    """Return the test losses of one run at POINTS evenly spaced steps, the last among them."""
+    vocab_size, steps = text.stream.vocab_size, text.steps
+    shape = ModelConfig(vocab_size, BLOCK_SIZE, n_layer=2, n_head=4, n_embd=128)
+    config = TrainConfig(
+        steps=steps,
+        batch_size=BATCH_SIZE,
+        block_size=BLOCK_SIZE,
+        learning_rate=LEARNING_RATE,
+        warmup_steps=steps // 10,
+        precision=precision,
+        seed=seed,
+    )
+    sampler = make_sampler(
+        "random_replacement",
+        segments=text.split.train,
+        block_size=BLOCK_SIZE,
+        seed=seed,
+        batch_size=BATCH_SIZE,
+    )
+    model, losses = GPT(shape, seed=seed), []
+    batch_at = partial(batch, text.ids, sampler, batch_size=BATCH_SIZE)
+    points = {round(steps * (i + 1) / POINTS) for i in range(POINTS)}
+    for metrics in train(
+        model,
+        make_optimizer(model, config),
+        batch_at,
+        config,
+        device=CPU,
+        epochs_per_step=text.epochs_per_step,
+    ):
+        if metrics.step in points:
+            scored = evaluate(model, text.test_ids, block_size=BLOCK_SIZE, device=CPU, n_bytes=None)
+            losses.append(scored.loss_nats_per_token)
+    return losses
+
+
+def row(precision: str, curves: np.ndarray, reference: np.ndarray) -> str:
+    """Return a line of the table; `curves` and `reference` (fp32) are (seeds, POINTS)."""
+    final, sd = curves[:, -1], reference.std(axis=0, ddof=1)
+    mean = f"| {precision} | {final.mean():.4f} | {final.std(ddof=1):.4f} |"
+    if curves is reference:
+        return f"{mean} | | | |"
+    differences = curves - reference
+    found = compare_pairs(differences[:, -1], margin=float(sd[-1]))
+    means = np.abs(differences.mean(axis=0))
+    farthest = int(np.argmax(means / sd))
+    return (
+        f"{mean} {found.mean:+.4f} [{found.low:+.4f}, {found.high:+.4f}] | {found.p_value:.2f} | "
+        f"{found.p_equivalence:.1e} | {means[farthest]:.4f} = {means[farthest] / sd[farthest]:.2f} "
+        f"sd, at {(farthest + 1) / POINTS:.0%} |"
+    )
+
+
+def main(seeds: int = 8, n_tokens: int = 131_072) -> None:
+    """Train, and print the table."""
+    text, precisions = Text(n_tokens), supported_precisions(CPU)
+    curves: dict[str, list[list[float]]] = {name: [] for name in precisions}
+    for seed in range(seeds):
+        for precision in precisions:
+            curves[precision].append(curve(text, precision, seed))
+            print(seed, precision, curves[precision][-1], file=sys.stderr, flush=True)
+    print(
+        f"{device_label(CPU)}, torch {torch.__version__}, {torch.get_num_threads()} threads; "
+        f"{seeds} seeds, {text.steps} steps of {BATCH_SIZE} x {BLOCK_SIZE} tokens, vocabulary "
+        f"{text.stream.vocab_size}, {len(text.test_ids) - 1} test targets.\n\n"
+        "| precision | final test loss | sd over seeds | difference to fp32, 95 % | sign-flip p | "
+        "equivalence p, margin = fp32's sd | test curve: largest mean difference |\n"
+        "|---|---|---|---|---|---|---|"
+    )
+    arrays = {name: np.array(found) for name, found in curves.items()}
+    for name in precisions:
+        print(row(name, arrays[name], arrays["fp32"]))
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))
