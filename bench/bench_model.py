@@ -2,16 +2,18 @@
 
 Work unit: one batch of batch_size x block_size real tokens. "forward" is inference (no gradient);
 "forward_loss" adds the cross-entropy, as an evaluation does; "step" is one training step with its
-phases (data, transfer to an accelerator, forward, loss, backward, optimizer) timed inside it. Each
-case is repeated in fresh processes, where its peak memory is read. Not measured: building the
-model, reading the corpus, warm-up (its cost is in the record).
+phases (data, transfer to an accelerator, forward, loss, backward, optimizer) timed inside it;
+"forward_backward" is a step without its optimizer; "decode" reads the first half of a window and
+writes as many tokens after it, greedily. Who does it is the case's variant, checked to be the same
+model (bench/variants.py). Each case is repeated in fresh processes, where its peak memory is read.
+Not measured: building the model, reading the corpus, warm-up (its cost is in the record).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -19,29 +21,53 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from bench import variants
 from bench.experiments import ModelCase
 from bench.inputs import Inputs
 from bench.measure import Mark, Measure, Result, Work
 from gptcore.batches import batch
-from gptcore.devices import autocast, resolve_device, to_device
+from gptcore.devices import autocast, matmul_precision, resolve_device, to_device
 from gptcore.flops import forward_bytes, forward_flops, training_bytes, training_flops
 from gptcore.loss import next_token_loss
-from gptcore.model import GPT, PRESETS
+from gptcore.model import GPT, PRESETS, ModelConfig
 from gptcore.samplers import make_sampler
-from gptcore.training import TrainConfig, make_optimizer, prepare, train_step
+from gptcore.training import TrainConfig, prepare
+
+CHECKED_TOKENS = 32
+"""Of the first window: enough to tell another model, and soon done."""
 
 BatchAt = Callable[[int], tuple[Tensor, Tensor]]
 
 
-def _build(
-    case: ModelCase, run: Inputs, result: Result
-) -> tuple[GPT, torch.device, BatchAt, TrainConfig]:
-    """Return the fresh model, its device, step → batch of real tokens on the CPU, and the recipe.
+@dataclass(frozen=True)
+class _Built:
+    """What a case works on; `batch_at` maps a step to a batch of real tokens on the CPU."""
+
+    variant: variants.Variant
+    config: ModelConfig
+    recipe: TrainConfig
+    device: torch.device
+    batch_at: BatchAt
+
+
+def _build(case: ModelCase, run: Inputs, result: Result) -> _Built:
+    """Return the fresh model as the case's variant, checked to know nothing yet.
 
     A compiled model is compiled here, apart from the timing.
     """
+    if case.compile and case.variant != "gptcore":
+        raise ValueError(f"{case.variant} is timed as it is: compile gptcore alone, or nothing")
     device = resolve_device(case.device)
     config = replace(PRESETS[case.model], block_size=case.block_size)
+    ids = torch.from_numpy(run.stream(case.corpus).ids)
+    sampler = make_sampler(
+        "random_replacement", n_tokens=len(ids), block_size=case.block_size, seed=case.seed
+    )
+
+    def batch_at(step: int) -> tuple[Tensor, Tensor]:
+        return batch(ids, sampler, step, case.batch_size)
+
+    inputs, targets = (part[:1].to(device) for part in batch_at(0))
     model = GPT(config, seed=case.seed).to(device)
     recipe = TrainConfig(
         1,
@@ -55,12 +81,9 @@ def _build(
     except ValueError as error:
         pytest.skip(str(error))
     result.metrics["n_params"] = model.n_params
-    ids = torch.from_numpy(run.stream(case.corpus).ids)
-    sampler = make_sampler(
-        "random_replacement", n_tokens=len(ids), block_size=case.block_size, seed=case.seed
-    )
-
-    return model, device, lambda step: batch(ids, sampler, step, case.batch_size), recipe
+    variant = variants.build(case.variant, model, inputs[:, :CHECKED_TOKENS])
+    _check_fresh(variant, config, inputs, targets)
+    return _Built(variant, config, recipe, device, batch_at)
 
 
 def _count_flops(case: ModelCase) -> int:
@@ -71,7 +94,7 @@ def _count_flops(case: ModelCase) -> int:
     with torch.device("meta"):
         model = GPT(replace(PRESETS[case.model], block_size=case.block_size))
         ids = torch.zeros(case.batch_size, case.block_size, dtype=torch.int64)
-    trains = case.work == "step"
+    trains = case.work in ("step", "forward_backward")
     counter = FlopCounterMode(display=False)
     with counter, sdpa_kernel(SDPBackend.MATH), torch.set_grad_enabled(trains):
         loss = next_token_loss(model, ids, ids)
@@ -80,11 +103,21 @@ def _count_flops(case: ModelCase) -> int:
     return int(counter.get_total_flops())
 
 
-def _check_fresh(model: GPT, inputs: Tensor, targets: Tensor) -> None:
+def _check_fresh(
+    variant: variants.Variant, config: ModelConfig, inputs: Tensor, targets: Tensor
+) -> None:
     """A fresh model knows nothing: its loss is close to ln V, or the model is wrong."""
     with torch.no_grad():
-        loss = next_token_loss(model, inputs[:1], targets[:1]).item()
-    assert abs(loss - math.log(model.config.vocab_size)) < 0.5, f"loss of a fresh model is {loss}"
+        loss = variant.loss(inputs, targets).item()
+    assert abs(loss - math.log(config.vocab_size)) < 0.5, f"loss of a fresh model is {loss}"
+
+
+def _check_text(built: _Built, case: ModelCase, prompt: Tensor, new_tokens: int) -> None:
+    """The same weights write the same text, or decoding is compared with something else."""
+    own = variants.Variant(GPT(built.config, seed=case.seed).to(built.device))
+    assert torch.equal(built.variant.decode(prompt, new_tokens), own.decode(prompt, new_tokens)), (
+        f"{case.variant} writes another text than gptcore from the same weights"
+    )
 
 
 def _measure_inference(
@@ -92,26 +125,25 @@ def _measure_inference(
     result: Result,
     run: Inputs,
     case: ModelCase,
-    work: Callable[[GPT, Tensor, Tensor], Tensor],
+    work: Callable[[variants.Variant, Tensor, Tensor], Tensor],
 ) -> None:
-    model, device, batch_at, _ = _build(case, run, result)
-    model.eval()
-    inputs, targets = (ids.to(device) for ids in batch_at(0))
-    _check_fresh(model, inputs, targets)
+    built = _build(case, run, result)
+    built.variant.model.eval()
+    inputs, targets = (ids.to(built.device) for ids in built.batch_at(0))
 
     def call(_mark: Mark) -> None:
-        with torch.no_grad(), autocast(device, case.precision):
-            work(model, inputs, targets)
+        with torch.no_grad(), autocast(built.device, case.precision):
+            work(built.variant, inputs, targets)
 
     measure(
         Work(
             call,
-            device,
+            built.device,
             tokens=inputs.numel(),
             precision=case.precision,
-            flops=forward_flops(model.config, case.batch_size, case.block_size),
+            flops=forward_flops(built.config, case.batch_size, case.block_size),
             count_flops=lambda: _count_flops(case),
-            bytes_moved=forward_bytes(model.config),
+            bytes_moved=forward_bytes(built.config),
             fresh=True,
         )
     )
@@ -120,37 +152,37 @@ def _measure_inference(
 @pytest.mark.benchmark(group="model")
 @pytest.mark.usefixtures("benchmark")
 def test_forward(measure: Measure, result: Result, run: Inputs, case: ModelCase) -> None:
-    _measure_inference(measure, result, run, case, lambda model, inputs, _: model(inputs))
+    _measure_inference(measure, result, run, case, lambda who, inputs, _: who.logits(inputs))
 
 
 @pytest.mark.benchmark(group="model")
 @pytest.mark.usefixtures("benchmark")
 def test_forward_loss(measure: Measure, result: Result, run: Inputs, case: ModelCase) -> None:
-    _measure_inference(measure, result, run, case, next_token_loss)
+    _measure_inference(measure, result, run, case, lambda who, *batch: who.loss(*batch))
 
 
 @pytest.mark.benchmark(group="model")
 @pytest.mark.usefixtures("benchmark")
 def test_step(measure: Measure, result: Result, run: Inputs, case: ModelCase) -> None:
-    model, device, batch_at, recipe = _build(case, run, result)
-    _check_fresh(model, *(ids.to(device) for ids in batch_at(0)))
-    model.train()
-    optimizer = make_optimizer(model, recipe)
-    start = {name: value.to("cpu", copy=True) for name, value in model.state_dict().items()}
+    built = _build(case, run, result)
+    variant, device = built.variant, built.device
+    variant.model.train()
+    optimizer = variant.make_optimizer(built.recipe)
+    start = {name: v.to("cpu", copy=True) for name, v in variant.model.state_dict().items()}
     steps = iter(range(10**9))
 
     def step(mark: Mark) -> None:
-        inputs, targets = batch_at(next(steps))
+        inputs, targets = built.batch_at(next(steps))
         mark("data")
         if device.type != "cpu":
             inputs, targets = to_device(inputs, device), to_device(targets, device)
             mark("transfer")
-        train_step(model, optimizer, inputs, targets, precision=case.precision, mark=mark)
+        variant.step(optimizer, inputs, targets, precision=case.precision, mark=mark)
 
     def restore() -> None:
         nonlocal steps
         steps = iter(range(10**9))
-        model.load_state_dict(start)
+        variant.model.load_state_dict(start)
         for state in optimizer.state.values():
             for value in state.values():
                 value.zero_()
@@ -162,9 +194,61 @@ def test_step(measure: Measure, result: Result, run: Inputs, case: ModelCase) ->
             tokens=case.batch_size * case.block_size,
             restore=restore,
             precision=case.precision,
-            flops=training_flops(model.config, case.batch_size, case.block_size),
+            flops=training_flops(built.config, case.batch_size, case.block_size),
             count_flops=lambda: _count_flops(case),
-            bytes_moved=training_bytes(model.config),
+            bytes_moved=training_bytes(built.config),
+            fresh=True,
+        )
+    )
+
+
+@pytest.mark.benchmark(group="model")
+@pytest.mark.usefixtures("benchmark")
+def test_forward_backward(measure: Measure, result: Result, run: Inputs, case: ModelCase) -> None:
+    built = _build(case, run, result)
+    variant, device = built.variant, built.device
+    variant.model.train()
+    inputs, targets = (ids.to(device) for ids in built.batch_at(0))
+
+    def call(mark: Mark) -> None:
+        variant.model.zero_grad(set_to_none=True)
+        with matmul_precision(case.precision):
+            with autocast(device, case.precision):
+                loss = variant.loss(inputs, targets)
+            mark("forward")
+            loss.backward()  # type: ignore[no-untyped-call]
+        mark("backward")
+
+    measure(
+        Work(
+            call,
+            device,
+            tokens=inputs.numel(),
+            precision=case.precision,
+            flops=training_flops(built.config, case.batch_size, case.block_size),
+            count_flops=lambda: _count_flops(case),
+            fresh=True,
+        )
+    )
+
+
+@pytest.mark.benchmark(group="model")
+@pytest.mark.usefixtures("benchmark")
+def test_decode(measure: Measure, result: Result, run: Inputs, case: ModelCase) -> None:
+    if case.precision != "fp32":
+        pytest.skip("text is written in float32: give the case precision fp32")
+    if case.variant not in variants.DECODERS:
+        pytest.skip(f"{case.variant} does not write text: choose {', '.join(variants.DECODERS)}")
+    built = _build(case, run, result)
+    built.variant.model.eval()
+    inputs, _ = built.batch_at(0)
+    prompt, new_tokens = inputs[:, : case.block_size // 2], case.block_size // 2
+    _check_text(built, case, prompt, new_tokens)
+    measure(
+        Work(
+            lambda _mark: built.variant.decode(prompt, new_tokens),
+            built.device,
+            tokens=case.batch_size * new_tokens,
             fresh=True,
         )
     )

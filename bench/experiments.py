@@ -9,6 +9,7 @@ get shorter and the last model cases are left out; what was left out is reported
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -30,8 +31,10 @@ REFERENCE_TOKENS_PER_S = 16_000
 
 @dataclass(frozen=True)
 class ModelCase:
-    """Time one kind of work of one model: "forward" (no gradient), "forward_loss" or "step".
+    """Time one kind of work of one model: "forward" (no gradient), "forward_loss", "step" and more.
 
+    Each work is a function of bench_model.py. `variant` is who does it, and how: a name of
+    `bench.variants.VARIANTS`; the default is ours, and stands neither in the id nor in the record.
     `compile` is one of `training.COMPILERS`, or "" for a model that is not compiled.
     """
 
@@ -44,15 +47,17 @@ class ModelCase:
     work: str
     compile: str = ""
     seed: int = 0
+    variant: str = "gptcore"
     cost_s: float = field(default=5.0, compare=False)
 
     @property
     def id(self) -> str:
-        """Every parameter but the work, which is the name of the test."""
+        """Every parameter but the work, which is the name of the test, and our own variant."""
         compiled = f"-{self.compile}" if self.compile else ""
         return (
             f"{self.corpus}-{self.model}-{self.device}-{self.precision}{compiled}"
             f"-B{self.batch_size}-T{self.block_size}-seed{self.seed}"
+            f"{'' if self.variant == 'gptcore' else f'-{self.variant}'}"
         )
 
 
@@ -191,7 +196,7 @@ class PairCase:
 
     Attributes:
         base: what is changed.
-        change: name=value of one parameter, as in "precision=bf16".
+        change: name=value, as in "precision=bf16"; several are joined by commas.
         trials: comparisons made; each has an interval of its own.
         seconds: timed in each.
     """
@@ -205,7 +210,7 @@ class PairCase:
     @property
     def id(self) -> str:
         """Every parameter."""
-        change = self.change.replace("=", "-") or "itself"
+        change = self.change.replace("=", "-").replace(",", "-") or "itself"
         return f"{self.base.work}-{self.base.id}-vs-{change}-trials{self.trials}-{self.seconds:g}s"
 
 
@@ -277,7 +282,10 @@ class ModelShape:
 
 @dataclass(frozen=True)
 class PairShape:
-    """A pair: what is timed on each device, what is changed, how often and for how long."""
+    """A pair: what is timed on each device, what is changed, how often and for how long.
+
+    `setup_s` is what building both costs, the packages of a peer included.
+    """
 
     model: str
     batch_size: int
@@ -286,6 +294,8 @@ class PairShape:
     change: str
     trials: int
     seconds: float
+    precision: str = "fp32"
+    setup_s: float = 4.0
 
 
 @dataclass(frozen=True)
@@ -305,6 +315,9 @@ class Suite:
         ledgers: (tokens, draws) on which counting visits is timed.
         samplers: of the convergence experiment.
         pairs: what is timed interleaved; the first is something against itself.
+        peers: pairs of ours and other implementations.
+        ablation: pairs of ours and ours without one optimisation.
+        peaks: (model, B, T, seconds each, variants) whose peak memory is read.
         processes: new processes in which each model case is timed again.
         workers: whether a DataLoader with worker processes is timed, too.
         precisions: of the model cases, where a device has them.
@@ -323,6 +336,9 @@ class Suite:
     budget_s: float
     samplers: tuple[str, ...] = ("random_replacement", "sequential", "shuffled_blocks")
     pairs: tuple[PairShape, ...] = ()
+    peers: tuple[PairShape, ...] = ()
+    ablation: tuple[PairShape, ...] = ()
+    peaks: tuple[tuple[str, int, int, float, tuple[str, ...]], ...] = ()
     processes: int = 1
     workers: bool = True
     ceiling_s: float = 1.0
@@ -366,6 +382,54 @@ PAIRS = (
 )
 """One thing against itself; what bf16 gains; and whether the time depends on what the text says."""
 
+ABLATION = (
+    "without-chunked-loss",
+    "without-gelu-again",
+    "without-sparse-gradient",
+    "without-fused-adamw",
+    "without-sdpa",
+    "without-fused-qkv",
+    "nanogpt-style",
+    "plain",
+)
+"""Ours without one piece each, without several, without all (bench/variants.py)."""
+
+
+def _against(
+    names: Iterable[str],
+    model: str,
+    batch_size: int,
+    block_size: int,
+    seconds: float,
+    setup_s: float,
+) -> tuple[PairShape, ...]:
+    """Return a training step of ours in fp32 against that of each variant."""
+    return tuple(
+        PairShape(
+            model,
+            batch_size,
+            block_size,
+            "step",
+            f"variant={name}",
+            1,
+            seconds,
+            setup_s=setup_s,
+        )
+        for name in names
+    )
+
+
+STUDY_PEERS = (
+    *_against(("transformers", "nanogpt-style", "litgpt"), "model5", 4, 256, 120.0, 10.0),
+    PairShape("model5", 4, 256, "step", "variant=transformers", 1, 40.0, "bf16"),
+    PairShape("model5", 4, 256, "step", "variant=transformers,precision=fp32", 1, 70.0, "bf16"),
+    PairShape("model5", 4, 256, "step", "variant=nanogpt-style,precision=fp32", 1, 70.0, "bf16"),
+    PairShape("model5", 4, 256, "forward", "variant=transformers", 1, 40.0),
+    PairShape("gpt2", 1, 512, "decode", "variant=transformers", 1, 120.0),
+    PairShape("model5", 1, 128, "decode", "variant=plain", 1, 40.0),
+)
+"""At the size of Model 5: fp32, bf16, bf16 against their fp32, inference, and written text."""
+
 STUDY_PAIRS = (
     PairShape("model5", 4, 256, "step", "precision=bf16", 1, 120.0),
     PairShape("model5", 4, 256, "step", "precision=medium", 1, 120.0),
@@ -393,6 +457,7 @@ SUITES: dict[str, Suite] = {
             PairShape("model3", 2, 64, "forward", "", 2, 0.3),
             PairShape("model3", 2, 64, "step", "precision=bf16", 1, 0.6),
         ),
+        ablation=_against(("plain",), "model3", 2, 64, 0.3, 0.8),
         workers=False,
         ceiling_s=0.2,
         folds=2,
@@ -405,6 +470,8 @@ SUITES: dict[str, Suite] = {
     "standard": Suite(
         models=MODELS,
         pairs=PAIRS,
+        peers=_against(("transformers",), "model5", 1, 256, 15.0, 7.5),
+        ablation=_against(ABLATION, "model4", 2, 256, 2.0, 0.8),
         model_budget_s=260,
         round_budget_s=6.0,
         epochs=(0.5, 1, 2, 4, 14.4),
@@ -426,6 +493,9 @@ SUITES: dict[str, Suite] = {
         growth_s=20.0,
         conditions=("model5", 16, 256),
         conditions_s=300.0,
+        peers=STUDY_PEERS,
+        ablation=_against(ABLATION, "model5", 4, 256, 100.0, 5.0),
+        peaks=(("model5", 4, 256, 30.0, ("gptcore", "transformers", "litgpt", *ABLATION)),),
         processes=4,
         model_budget_s=3_600,
         round_budget_s=20.0,
@@ -554,25 +624,53 @@ class Plan:
 
     def pair_cases(self) -> list[PairCase]:
         """Return each pair on each device that can do it."""
+        return self._pairs(SUITES[self.suite].pairs)
+
+    def peer_cases(self) -> list[PairCase]:
+        """Return ours against each other implementation, on each device that can do it."""
+        return self._pairs(SUITES[self.suite].peers)
+
+    def ablation_cases(self) -> list[PairCase]:
+        """Return ours against ours without each piece, on each device."""
+        return self._pairs(SUITES[self.suite].ablation)
+
+    def _pairs(self, shapes: Iterable[PairShape]) -> list[PairCase]:
         cases = []
-        for shape, (device, precisions) in itertools.product(
-            SUITES[self.suite].pairs, self.devices.items()
-        ):
-            name, _, value = shape.change.partition("=")
-            if name == "precision" and value not in precisions:
+        for shape, (device, precisions) in itertools.product(shapes, self.devices.items()):
+            needed = {shape.precision, *re.findall(r"precision=(\w+)", shape.change)}
+            if not needed <= set(precisions):
                 continue
             base = ModelCase(
                 self.corpora[0],
                 shape.model,
                 device,
-                "fp32",
+                shape.precision,
                 shape.batch_size,
                 shape.block_size,
                 shape.work,
             )
-            cost_s = 4 + shape.trials * (1.2 * shape.seconds + 0.3)
+            cost_s = shape.setup_s + shape.trials * (1.2 * shape.seconds + 0.3)
             cases.append(PairCase(base, shape.change, shape.trials, shape.seconds, cost_s))
         return cases
+
+    def peak_cases(self) -> list[ModelCase]:
+        """Return whose peak memory of a forward and backward pass is read, on each device."""
+        return [
+            ModelCase(
+                self.corpora[0],
+                model,
+                device,
+                "fp32",
+                batch_size,
+                block_size,
+                "forward_backward",
+                variant=variant,
+                cost_s=cost_s,
+            )
+            for model, batch_size, block_size, cost_s, names in SUITES[self.suite].peaks
+            for device in self.devices
+            for variant in names
+        ]
 
     def growth_cases(self) -> list[GrowthCase]:
         """Return each dimension on each device, in fp32."""
@@ -651,7 +749,12 @@ CASES: dict[str, Callable[[Plan], Iterable[Case]]] = {
     "bench_model::test_forward": lambda plan: plan.model_cases("forward"),
     "bench_model::test_forward_loss": lambda plan: plan.model_cases("forward_loss"),
     "bench_model::test_step": lambda plan: plan.model_cases("step"),
+    "bench_model::test_forward_backward": lambda plan: plan.model_cases("forward_backward"),
+    "bench_model::test_decode": lambda plan: plan.model_cases("decode"),
     "bench_pair::test_pair": Plan.pair_cases,
+    "bench_peers::test_peer": Plan.peer_cases,
+    "bench_peers::test_ablation": Plan.ablation_cases,
+    "bench_peers::test_peak": Plan.peak_cases,
     "bench_cost::test_growth": Plan.growth_cases,
     "bench_cost::test_conditions": Plan.conditions_cases,
     "bench_loading::test_load": Plan.loading_cases,
@@ -668,6 +771,8 @@ CASES: dict[str, Callable[[Plan], Iterable[Case]]] = {
 def params(case: Case) -> dict[str, object]:
     """Return the parameters of a case as they stand in its record."""
     named = {k: v for k, v in asdict(case).items() if k not in ("cost_s", "seed")}
+    if named.get("variant") == "gptcore":
+        del named["variant"]
     if isinstance(case, PairCase):
         named["base"] = params(case.base) | {"seed": case.base.seed}
     return named | ({"experiment": case.experiment} if isinstance(case, TrainCase) else {})

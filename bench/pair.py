@@ -336,7 +336,7 @@ def add_parser(subparsers: Any) -> None:
     )
     kinds = "a case, module:function or file.py:function (called without arguments)"
     parser.add_argument("a", metavar="A", help=kinds)
-    parser.add_argument("b", metavar="B", help="the same, or name=value: A with one change")
+    parser.add_argument("b", metavar="B", help="the same, or name=value: A with that changed")
     parser.add_argument(
         "--seconds", type=number, default=30.0, metavar="S", help="of timing (default: 30)"
     )

@@ -72,7 +72,7 @@ def build(a: str, b: str, corpora: Sequence[str]) -> tuple[Work, Work]:
 
     Args:
         a: a case id, module:function or file.py:function.
-        b: the same, or name=value: a with one parameter changed.
+        b: the same, or name=value: a with that changed; more follow after commas.
         corpora: texts that cases are made of.
 
     Raises:
@@ -98,7 +98,7 @@ def _build_case(name: str, setting: str, inputs: Inputs) -> Work:
     if "::" not in name:
         return work_from(load_call(name), default_device())
     test, case = find_case(name, tuple(inputs.corpora))
-    if setting.startswith("work="):
+    if re.search(r"\bwork=", setting):
         raise ValueError("what is done is the benchmark itself: give the other case's id as B")
     if setting:
         case = change(case, setting)

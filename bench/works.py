@@ -91,13 +91,19 @@ def find_case(case_id: str, corpora: tuple[str, ...]) -> tuple[str, Case]:
     return cases[case_id]
 
 
-def change(case: Case, setting: str) -> Case:
-    """Return `case` with one parameter changed, as in "precision=bf16".
+def change(case: Case, settings: str) -> Case:
+    """Return `case` with parameters changed, as in "precision=bf16" or "variant=plain,seed=1".
 
     Raises:
-        ValueError: `setting` is not name=value, or the case has no such parameter, or the value is
+        ValueError: a setting is not name=value, or the case has no such parameter, or the value is
             not of its type.
     """
+    for setting in settings.split(","):
+        case = _change_one(case, setting)
+    return case
+
+
+def _change_one(case: Case, setting: str) -> Case:
     name, equals, value = setting.partition("=")
     types = typing.get_type_hints(type(case))
     # `work` is the name of the benchmark itself: changed here it would change nothing.

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from reports import findings_sampling, findings_trust, words
+from reports import findings_peers, findings_sampling, findings_trust, words
 from reports.finding import Finding
 from reports.load import Run
 
@@ -39,6 +39,7 @@ def find(run: Run) -> list[Finding]:
         *sampler_differences(comparisons),
         *baseline(training),
         *findings_trust.find(run),
+        *findings_peers.find(run),
         *accelerators(run),
     ]
     found = findings_trust.with_cautions(run, found)

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from bench.record import Record
-from reports import cost, coverage, figures, findings, tables, tables_trust, trust, words
+from reports import cost, coverage, figures, findings, peers, tables, tables_trust, trust, words
 from reports.load import Run
 from reports.section import Plot, Plotter, Section, Text, by_setting, dicts, missing, titled
 
@@ -17,6 +17,7 @@ def sections_of(run: Run, plot: Plotter) -> list[Section]:
     return [
         speed_section(run, plot),
         *cost.cost_section(run, plot),
+        *peers.peers_section(run, plot),
         *trust.memory_section(run, plot),
         *trust.trust_section(run, plot),
         throughput_section(run),

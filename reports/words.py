@@ -46,6 +46,8 @@ WORK_NOUNS = {
     "forward": "a forward pass",
     "forward_loss": "a forward pass with its loss",
     "step": "a training step",
+    "forward_backward": "a forward and backward pass",
+    "decode": "text generation",
 }
 DIMENSIONS = {
     "batch_size": "sequences (B)",
@@ -62,7 +64,13 @@ CONDITIONS = {
     "one_thread": "on one thread",
 }
 CHANGES = {"precision": "in", "corpus": "on", "device": "on"}
-WORK_LABELS = {"forward": "forward", "forward_loss": "forward + loss", "step": "training step"}
+WORK_LABELS = {
+    "forward": "forward",
+    "forward_loss": "forward + loss",
+    "step": "training step",
+    "forward_backward": "forward + backward",
+    "decode": "writing text",
+}
 PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
 SMALL_PREFIXES = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
 

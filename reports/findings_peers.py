@@ -1,0 +1,193 @@
+"""Records → what they say on other implementations, and on what each optimisation gains."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+
+from bench.record import Record
+from reports import words
+from reports.finding import Finding
+from reports.load import Run
+
+NAMES = {
+    "gptcore": "gptcore",
+    "nanogpt-style": "a nanoGPT-style model",
+    "plain": "the plain model, with no optimisation",
+    "without-chunked-loss": "without the chunked loss",
+    "without-gelu-again": "with GELU's output kept",
+    "without-sparse-gradient": "with a dense gradient of the embedding",
+    "without-fused-adamw": "with AdamW as a loop",
+    "without-sdpa": "with attention written out",
+    "without-fused-qkv": "with separate queries, keys and values",
+}
+"""Variants as a reader knows them; packages are called what they are called."""
+
+PACKAGES = ("gptcore", "transformers", "litgpt")
+PAIRS, PEAKS = ("peers", "ablation"), "peaks"
+MODULE = "bench_peers::"
+
+
+def name(variant: Any) -> str:
+    """Return the words for a variant."""
+    return NAMES.get(str(variant), words.shorten(str(variant)))
+
+
+def label(text: Any) -> str:
+    """Return words that begin a line: with a capital, but for packages, which are called so."""
+    line = str(text)
+    return line if line.startswith(PACKAGES) else words.sentence(line).removesuffix(".")
+
+
+def settings(change: Any) -> dict[str, str]:
+    """Return what a pair changes: "variant=plain,precision=fp32" as an object."""
+    parts = (part.partition("=") for part in str(change).split(",") if change)
+    return {key: value for key, _, value in parts}
+
+
+def compared(run: Run, group: str) -> pd.DataFrame:
+    """Return the pairs of a group with a ratio, the largest first in each work.
+
+    Columns beside the case's own: `base` (params of ours), `variant` (the other), `other` (its
+    words, with what else is different), `what` (the work in words).
+    """
+    frame = run.cases(group)
+    params = {r["case"]: r["params"] for r in run.finished if r["group"] == group}
+    bases = [params[case].get("base") for case in frame["case"]]
+    changes = [settings(params[case].get("change")) for case in frame["case"]]
+    frame = frame.assign(
+        base=pd.Series(bases, frame.index, dtype=object),
+        variant=pd.Series([c.get("variant", "") for c in changes], frame.index, dtype=object),
+        other=pd.Series(map(_other, changes), frame.index, dtype=object),
+        what=pd.Series(map(words.subject, bases), frame.index, dtype=object),
+    )
+    frame = frame[frame["ratio"].gt(0)]
+    order = frame["what"].map({what: i for i, what in enumerate(dict.fromkeys(frame["what"]))})
+    frame = frame.assign(order=order).sort_values(["order", "ratio"], ascending=[True, False])
+    return frame.drop(columns="order")
+
+
+def _other(change: dict[str, str]) -> str:
+    rest = [words.change(f"{key}={value}") for key, value in change.items() if key != "variant"]
+    return " ".join([name(change.get("variant", "not recorded")), *rest])
+
+
+def peaks(run: Run) -> pd.DataFrame:
+    """Return the peaks of variants, with `variant` and `times_ours` (NaN where ours is missing)."""
+    frame = run.cases(PEAKS)
+    params = {r["case"]: r["params"] for r in run.finished if r["group"] == PEAKS}
+    variants = [str(params[case].get("variant", "gptcore")) for case in frame["case"]]
+    frame = frame.assign(variant=pd.Series(variants, frame.index, dtype=object))
+    frame = frame[frame["peak_bytes"].gt(0)]
+    keys = ["corpus", "model", "device", "precision", "batch_size", "block_size"]
+    ours = frame[frame["variant"] == "gptcore"].drop_duplicates(keys)
+    ours = ours[[*keys, "peak_bytes"]].rename(columns={"peak_bytes": "ours_bytes"})
+    frame = frame.merge(ours, on=keys, how="left")
+    return frame.assign(times_ours=frame["peak_bytes"] / frame["ours_bytes"])
+
+
+def lost(run: Run) -> list[Record]:
+    """Return the comparisons that did not run."""
+    return [r for r in run.unfinished if str(r["case"]).startswith(MODULE)]
+
+
+def outcome(verdict: Any) -> str:
+    """Return what a pair found, as said of ours: the verdict itself is about the other."""
+    turned = {"slower": "ours is faster", "faster": "ours is slower"}
+    return turned.get(str(verdict)) or words.verdict(verdict)
+
+
+def find(run: Run) -> list[Finding]:
+    """Return all findings on peers and on single optimisations."""
+    peers, pieces = (compared(run, group) for group in PAIRS)
+    return [*against_peers(peers), *gains(pieces), *memory_against(peaks(run))]
+
+
+def against_peers(frame: pd.DataFrame) -> Iterator[Finding]:
+    """Say of each peer whether ours is faster; one that is faster than ours comes first."""
+    for _, case in frame.iterrows():
+        beaten = case["verdict"] == "faster"
+        yield Finding(
+            83 if beaten else 56,
+            "peers",
+            _claim(case) if beaten else "",
+            words.sentence(_claim(case)).removesuffix("."),
+            _evidence(case),
+            (case["case"],),
+        )
+
+
+def _claim(case: pd.Series) -> str:
+    factor = words.number(max(case["ratio"], 1 / case["ratio"]))
+    return {
+        "slower": f"{case['what']} is {factor} times faster here than in {case['other']}",
+        "faster": f"{case['what']} is {factor} times slower here than in {case['other']}",
+        "same": f"{case['what']} takes as long as in {case['other']}, within the margin",
+    }.get(
+        str(case["verdict"]),
+        f"{case['what']} against {case['other']}: neither a difference nor equality is shown",
+    )
+
+
+def _evidence(case: pd.Series) -> str:
+    ends = f"{words.ratio(case['ratio_low'])} to {words.ratio(case['ratio_high'])}"
+    count = "" if pd.isna(case["pairs"]) else f" of {words.count(int(case['pairs']), 'pair')}"
+    return (
+        f"Their time over ours {words.ratio(case['ratio'])}, 95 % interval {ends}: "
+        f"{words.si(case['b_time_s'], 's')} against {words.si(case['a_time_s'], 's')}, medians"
+        f"{count} timed in turns, from the same weights on the same batches. Conditions of ours: "
+        f"{words.base_conditions(case['base']) or 'not recorded'}."
+    )
+
+
+def gains(frame: pd.DataFrame) -> Iterator[Finding]:
+    """Say which optimisation gains most, and of each that costs time that it does."""
+    alone = frame[frame["variant"].str.startswith("without-")]
+    for case in [row for _, row in alone.iterrows() if row["verdict"] == "faster"]:
+        factor = words.number(1 / case["ratio"])
+        yield Finding(
+            57,
+            "speed",
+            "",
+            f"An optimisation costs time: {case['what']} is {factor} times faster {case['other']}",
+            _evidence(case),
+            (case["case"],),
+        )
+    known = alone[alone["verdict"].eq("slower")]
+    if known.empty:
+        return
+    most = known.sort_values("ratio").iloc[-1]
+    yield Finding(
+        44,
+        "speed",
+        "",
+        f"Of the optimisations one gains most: {most['what']} is {words.number(most['ratio'])} "
+        f"times slower {most['other']}",
+        _evidence(most),
+        (most["case"],),
+    )
+
+
+def memory_against(frame: pd.DataFrame) -> Iterator[Finding]:
+    """Say how the peak memory compares with that of the peer that takes least."""
+    theirs = frame[~frame["variant"].str.startswith(("gptcore", "without-"))]
+    theirs = theirs.dropna(subset=["times_ours"])
+    if theirs.empty:
+        return
+    least = theirs.sort_values("times_ours").iloc[0]
+    each = "; ".join(
+        f"{name(row['variant'])} {words.size(row['peak_bytes'])}" for _, row in theirs.iterrows()
+    )
+    share = words.number(1 / least["times_ours"])
+    yield Finding(
+        83 if least["times_ours"] < 1 / 1.03 else 55,
+        "peers",
+        "",
+        f"A forward and backward pass of {words.model(least['model'])} peaks at {share} of the "
+        f"memory of {name(least['variant'])}",
+        f"{words.size(least['ours_bytes'])} over what was held before; {each}. Each in a fresh "
+        f"process. Conditions: {words.conditions(least)}.",
+        tuple(theirs["case"].head(3)),
+    )

@@ -1,0 +1,186 @@
+"""One run → the section that sets ours beside others, and beside itself with less."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from bench.record import Record
+from reports import drawing, findings_peers, words
+from reports.load import Run
+from reports.section import Plotter, Section, dicts
+from reports.tables import Table, table
+
+MAX_DRAWN = 14
+"""Pairs in one figure; tables hold them all."""
+
+
+def peers_section(run: Run, plot: Plotter) -> list[Section]:
+    """Return how ours compares with others and without its pieces; nothing where neither ran."""
+    peers, pieces = (findings_peers.compared(run, group) for group in findings_peers.PAIRS)
+    peaks, lost = findings_peers.peaks(run), findings_peers.lost(run)
+    if peers.empty and pieces.empty and peaks.empty and not lost:
+        return []
+    plots = [
+        *plot(
+            ratios_figure, peers.head(MAX_DRAWN), "Other implementations",
+            f"Time of the other over ours: right of 1, ours is faster. {MARKS}",
+            "Ratios of the other's time to ours. " + " ".join(map(_alt, dicts(peers))),
+        ),
+        *plot(
+            ratios_figure, pieces.head(MAX_DRAWN), "What each optimisation gains",
+            "Time without it over time with all: right of 1, it gains. One is taken away at a "
+            f"time; the nanoGPT-style and the plain model lack several. {MARKS}",
+            "Ratios of the time without an optimisation to ours. "
+            + " ".join(map(_alt, dicts(pieces))),
+        ),
+    ]  # fmt: skip
+    memory = dict(zip(peaks["variant"], peaks["times_ours"], strict=True))
+    tables = [
+        *([pairs_table(peers)] if not peers.empty else []),
+        *([ablation_table(pieces, memory)] if not pieces.empty else []),
+        *([peaks_table(peaks)] if not peaks.empty else []),
+        *([lost_table(lost)] if lost else []),
+    ]
+    return [
+        Section(
+            "peers",
+            "Peers",
+            "How does it compare with other implementations?",
+            "All start from the same weights and work on the same batches, with the same clipping "
+            "and AdamW; logits and the losses after updates were compared before timing. Each is "
+            "timed in turns with ours, and ratios are of their time to ours: above 1, ours is "
+            "faster.",
+            plots,
+            tables,
+            missing="" if plots or tables else "Nothing was compared in this run.",
+        )
+    ]
+
+
+MARKS = "Diamonds: ratio; lines: 95 % interval. Shade: differences too small to matter."
+
+
+def _alt(case: dict[object, object]) -> str:
+    ends = f"{words.ratio(case['ratio_low'])} to {words.ratio(case['ratio_high'])}"
+    return f"{case['other']}: {words.ratio(case['ratio'])} ({ends})."
+
+
+def ratios_figure(frame: pd.DataFrame) -> Figure:
+    """Draw the ratio of each pair with its interval, beside the margin.
+
+    Args:
+        frame: pairs as `findings_peers.compared` returns them.
+    """
+    figure, axes = drawing.rows_of_bars(len(frame), top_in=0.1)
+    margin = frame["margin_ratio"].iloc[0]
+    if pd.notna(margin):
+        axes.axvspan(1 / (1 + margin), 1 + margin, color=drawing.COLOURS[2], alpha=0.2, linewidth=0)
+    axes.axvline(1, color=drawing.INK, linewidth=1.2)
+    several = len({_ours(case) for _, case in frame.iterrows()}) > 1
+    for row, (_, case) in enumerate(frame.iterrows()):
+        ends = [case["ratio_low"], case["ratio_high"]]
+        axes.plot(ends, [row, row], color=drawing.COLOURS[0], linewidth=2.2)
+        axes.plot(case["ratio"], row, "D", color=drawing.COLOURS[0], markersize=7)
+        label = f"{case['other']}; ours: {_short(case)}" if several else case["other"]
+        drawing.row_text(axes, row, drawing.as_label(findings_peers.label(label), 60))
+    furthest = float(frame[["ratio", "ratio_low", "ratio_high"]].max().max())
+    axes.set_xlim(0, 1.1 * max(1.1, furthest))
+    subject = "" if several else f", {frame['what'].iloc[0]}"
+    axes.set_xlabel(drawing.as_label(f"time of the other over ours{subject}", 60))
+    drawing.number_axis(axes.xaxis)
+    return figure
+
+
+def _short(case: pd.Series) -> str:
+    base = case["base"] if isinstance(case["base"], dict) else {}
+    return f"{words.work(base.get('work'))}, {words.shorten(str(base.get('precision')))}"
+
+
+def _cells(case: pd.Series) -> tuple[str, ...]:
+    known = pd.notna(case["ratio_low"]) and pd.notna(case["ratio_high"])
+    ends = f"{words.ratio(case['ratio_low'])} to {words.ratio(case['ratio_high'])}"
+    return (words.ratio(case["ratio"]), ends if known else words.MISSING)
+
+
+def _ours(case: pd.Series) -> str:
+    """Return what ours did: "training step, Model 5, cpu, fp32, B = 1, T = 256"."""
+    base = case["base"] if isinstance(case["base"], dict) else {}
+    of = words.base_conditions(case["base"])
+    return f"{words.work(base.get('work'))}, {of}" if of else words.work(base.get("work"))
+
+
+def pairs_table(frame: pd.DataFrame) -> Table:
+    """Return every peer with its ratio, interval and what that says of ours."""
+    rows = [
+        (
+            findings_peers.label(case["other"]),
+            words.sentence(_ours(case)).removesuffix("."),
+            *_cells(case),
+            findings_peers.outcome(case["verdict"]),
+            words.si(case["b_time_s"], "s"),
+            words.si(case["a_time_s"], "s"),
+            words.number(case["pairs"]),
+        )
+        for _, case in frame.iterrows()
+    ]
+    columns = (
+        "Other", "Ours", "Ratio#", "95 % interval#", "Verdict", "Their time#", "Our time#",
+        "Pairs#",
+    )  # fmt: skip
+    return table("Other implementations: their time over ours.", columns, rows)
+
+
+def ablation_table(frame: pd.DataFrame, memory: dict[str, float]) -> Table:
+    """Return what a step takes without each optimisation.
+
+    Args:
+        frame: pairs of ours and ours without something.
+        memory: variant → its peak memory over ours, where it was read.
+    """
+    rows = [
+        (
+            findings_peers.label(case["other"]),
+            *_cells(case),
+            findings_peers.outcome(case["verdict"]),
+            words.number(case["pairs"]),
+            *([words.ratio(memory.get(str(case["variant"])))] if memory else []),
+        )
+        for _, case in frame.iterrows()
+    ]
+    peak = ("Peak memory over ours#",) if memory else ()
+    columns = ("Variant", "Time over ours#", "95 % interval#", "Verdict", "Pairs#", *peak)
+    subjects = dict.fromkeys(_ours(case) for _, case in frame.iterrows())
+    caption = f"What each optimisation gains. {words.sentence('; '.join(subjects))}"
+    return table(caption, columns, rows)
+
+
+def peaks_table(frame: pd.DataFrame) -> Table:
+    """Return the peak memory of a forward and backward pass of each variant."""
+    rows = [
+        (
+            findings_peers.label(findings_peers.name(case["variant"])),
+            words.conditions(case),
+            words.size(case["base_bytes"]),
+            words.size(case["peak_bytes"]),
+            words.ratio(case["times_ours"]),
+        )
+        for _, case in frame.iterrows()
+    ]
+    columns = ("Whose", "Conditions", "Held before#", "Peak above it#", "Times ours#")
+    caption = "Peak memory of a forward and backward pass, each in a fresh process."
+    return table(caption, columns, rows)
+
+
+def lost_table(records: Iterable[Record]) -> Table:
+    """Return what was not compared, and why."""
+    rows = [
+        (
+            words.shorten(str(r["case"]).removeprefix(findings_peers.MODULE), 90),
+            words.shorten(str(r["reason"]), 300),
+        )
+        for r in records
+    ]
+    return table("Not compared in this run.", ("Case", "Why"), rows)
