@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from bench import ladder
+
 UNIFORM = "uniform-ids"
 """Name of the control text: ids drawn evenly from the vocabulary (bench/inputs.py)."""
 
@@ -264,6 +266,10 @@ Case = (
     | TrainCase
     | CompareCase
     | PairCase
+    | ladder.RungCase
+    | ladder.LadderCase
+    | ladder.FitCase
+    | ladder.InferenceCase
     | GrowthCase
     | ConditionsCase
 )
@@ -764,6 +770,16 @@ CASES: dict[str, Callable[[Plan], Iterable[Case]]] = {
     "bench_position::test_fold": Plan.fold_cases,
     "bench_convergence::test_train": Plan.train_cases,
     "bench_convergence::test_compare": Plan.compare_cases,
+    # The order matters: the prediction is on disk before its target is trained.
+    "bench_scaling::test_rung": ladder.rung_cases,
+    "bench_scaling::test_predict": ladder.predict_cases,
+    "bench_scaling::test_target": ladder.target_cases,
+    "bench_scaling::test_scaling": ladder.scaling_cases,
+    "bench_scaling::test_recommendation": ladder.advice_cases,
+    "bench_scaling::test_repeated": ladder.repeated_cases,
+    "bench_scaling::test_repeat": ladder.repeat_cases,
+    "bench_scaling::test_fit_time": ladder.fit_cases,
+    "bench_inference::test_inference": ladder.inference_cases,
 }
 """Which cases each benchmark runs: a new benchmark is one function and one line here."""
 
@@ -775,4 +791,6 @@ def params(case: Case) -> dict[str, object]:
         del named["variant"]
     if isinstance(case, PairCase):
         named["base"] = params(case.base) | {"seed": case.base.seed}
+    if isinstance(case, ladder.InferenceCase):
+        named["model"] = params(case.model) | {"seed": case.model.seed}
     return named | ({"experiment": case.experiment} if isinstance(case, TrainCase) else {})

@@ -202,11 +202,37 @@ METRICS: dict[str, Key] = {
     "p_adjusted": _share("the same, adjusted for all comparisons of the corpus (Holm)"),
     "margin": Key("nats/token", "difference below which two samplers count as equal"),
     "p_equivalence": _share("two one-sided t tests against the margin"),
+    # scaling: the ladder's law, its prediction, and how that came out; a token is a byte here
+    "law_E": Key("nats/token", "E of the fitted law"),
+    **{f"law_{n}": Key("1", f"{n} of the fitted law") for n in ("A", "B", "alpha", "beta")},
+    "law_points": _count("losses that a law was fitted to"),
+    "predicted_loss": Key("nats/token", "loss that the law states for the target"),
+    "predicted_low": Key("nats/token", "lower end of the 80 % interval stated with it"),
+    "predicted_high": Key("nats/token", "upper end of that interval"),
+    "target_loss": Key("nats/token", "final loss of the target, mean over its seeds"),
+    "are_last30": Key("%", "absolute relative error over the last 30 % of the target's tokens"),
+    "signed_final": Key("%", "predicted over final loss, less 1; above 0: too high", low=-INF),
+    "interval_holds": _count("of the targets' seeds, those inside the 80 % interval"),
+    "gain": Key("nats/token", "loss of the largest rung less that of the target", low=-INF),
+    "seed_sd": Key("%", "standard deviation of the final loss over seeds, pooled over sizes"),
+    "R_D": Key("epochs", "repetitions after which a repeated token is worth 1/e of a new one"),
+    "grid_starts": _count("starts of its whole grid"),
+    "starts_at_optimum": _count("of the starts, those that reach the optimum"),
+    **{
+        f"{axis}_{name}": Key(unit or of, f"{meaning} at inference, by {axis}", low=-INF)
+        for axis, of in (("context", "nats/token"), ("samples", "fraction"))
+        for name, unit, meaning in (
+            ("beta", "1", "exponent of a power law of all but the largest"),
+            ("predicted", "", "what that law predicts at the largest"),
+            ("are", "%", "absolute relative error of that"),
+        )
+    },
 }
 
 SAMPLES = {
     "time_s", "data_s", "transfer_s", "forward_s", "loss_s", "backward_s", "optimizer_s",
     "device_time_s", "process_time_s", "reference_s", "a_time_s", "b_time_s", "difference",
+    "are_last30",
 }  # fmt: skip
 
 SERIES: dict[str, tuple[str, ...]] = {
@@ -221,6 +247,9 @@ SERIES: dict[str, tuple[str, ...]] = {
     "coverage_curve": ("step", "epochs", "covered", "expected"),
     "top_operators": ("operator", "calls", "self_time_s", "share"),
     "trials": ("trial", "ratio", "ratio_low", "ratio_high"),
+    "law_curve": ("params", "tokens", "loss", "low", "high"),
+    "repetition": ("share", "epochs", "loss", "predicted", "all_new"),
+    **dict.fromkeys(("by_context", "by_samples"), ("x", "value", "low", "high", "law")),
     "cost_curve": ("size", "time_s", "flops"),
     "conditions": ("condition", "time_s", "ratio", "ratio_low", "ratio_high"),
 }  # fmt: skip

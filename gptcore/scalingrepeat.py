@@ -35,7 +35,8 @@ class RepeatedLaw:
     Attributes:
         law: fitted to the runs of one pass.
         R_D: repetitions after which a repeated token is worth 1 / e of a new one.
-        R_N: the same for parameters beyond the best size for the unique tokens.
+        R_N: the same for parameters beyond the best size for the unique tokens; infinite, so that
+            all parameters count, where the repeated runs have one size.
         objective: of the second stage.
         n_repeated: runs of the second stage.
         warnings: what is doubtful.
@@ -60,7 +61,7 @@ class RepeatedLaw:
         """Return what the second stage adds, as JSON has it."""
         return {
             "R_D": self.R_D,
-            "R_N": self.R_N,
+            "R_N": None if np.isinf(self.R_N) else self.R_N,
             "repeated_objective": self.objective,
             "n_repeated": self.n_repeated,
         }
@@ -76,6 +77,9 @@ def effective(
 ) -> tuple[Floats, Floats]:
     """Return the parameters and tokens that count, N' and D'."""
     unique = np.minimum(unique_tokens, tokens)
+    fresh = np.asarray(unique * (1 + repeats_d * -np.expm1(-(tokens / unique - 1) / repeats_d)))
+    if np.isinf(repeats_n):
+        return np.asarray(params, dtype=np.float64), fresh
     _, a, b, alpha, beta = law.theta
     best = (
         law.pivot_params
@@ -83,10 +87,8 @@ def effective(
         * (unique / law.pivot_tokens) ** (beta / alpha)
     )  # size at which N and D matter alike for `unique` tokens
     useful = np.minimum(params, best)
-    return (
-        useful * (1 + repeats_n * -np.expm1(-(params / useful - 1) / repeats_n)),
-        unique * (1 + repeats_d * -np.expm1(-(tokens / unique - 1) / repeats_d)),
-    )
+    size = useful * (1 + repeats_n * -np.expm1(-(params / useful - 1) / repeats_n))
+    return size, fresh
 
 
 def fit_repeated(
@@ -127,16 +129,26 @@ def fit_repeated(
         for name in ("params", "tokens_seen", "unique_tokens", "loss")
     )
     ones = np.ones(len(y))
+    one_size = len(set(again["params"])) == 1
+
+    def repeats(logs: Floats) -> tuple[float, float]:
+        found = np.exp(np.clip(logs, -5, 12))
+        return float(found[0]), np.inf if one_size else float(found[1])
 
     def objective(logs: Floats) -> float:
-        seen = effective(law, n, d, u, *np.exp(np.clip(logs, -5, 12)))
+        seen = effective(law, n, d, u, *repeats(logs))
         return float(scalingfit.huber_sum(np.log(y) - np.log(law.loss(*seen)), ones, delta))
 
     tried = [np.log(pair) for pair in itertools.product(GRID[::2], repeat=2)]
     start = min(tried, key=objective)
     found = minimize(objective, start, method="Nelder-Mead", options={"xatol": 1e-6})
-    repeats_d, repeats_n = map(float, np.exp(np.clip(found.x, -5, 12)))
+    repeats_d, repeats_n = repeats(found.x)
     warnings = [n for n in (*notes, *law.warnings) if "--repetition" not in n]
+    if one_size:
+        warnings.append(
+            "the repeated runs have one size: R_N cannot be told, and all parameters are taken to "
+            "count; repeat text at several sizes"
+        )
     if repeats_d > GRID[-1]:
         warnings.append(
             f"R_D is {repeats_d:.3g}: repeated tokens look as good as new ones; add runs of more "

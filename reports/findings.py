@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from reports import findings_peers, findings_sampling, findings_trust, words
+from reports import findings_peers, findings_sampling, findings_scaling, findings_trust, words
 from reports.finding import Finding
 from reports.load import Run
 
@@ -38,6 +38,7 @@ def find(run: Run) -> list[Finding]:
         *findings_sampling.find(run),
         *sampler_differences(comparisons),
         *baseline(training),
+        *findings_scaling.find(run),
         *findings_trust.find(run),
         *findings_peers.find(run),
         *accelerators(run),

@@ -7,7 +7,18 @@ from typing import Any
 import pandas as pd
 
 from bench.record import Record
-from reports import cost, coverage, figures, findings, peers, tables, tables_trust, trust, words
+from reports import (
+    cost,
+    coverage,
+    figures,
+    findings,
+    peers,
+    scaling,
+    tables,
+    tables_trust,
+    trust,
+    words,
+)
 from reports.load import Run
 from reports.section import Plot, Plotter, Section, Text, by_setting, dicts, missing, titled
 
@@ -24,6 +35,7 @@ def sections_of(run: Run, plot: Plotter) -> list[Section]:
         sampling_section(run, plot),
         position_section(run, plot),
         convergence_section(run, plot),
+        *scaling.scaling_section(run, plot),
         text_section(run),
         not_run_section(run),
     ]

@@ -423,6 +423,19 @@ def test_the_two_stages_find_the_worth_of_repeated_tokens():
     assert found.loss(1e8, 2e10, 1e9) > found.loss(1e8, 2e10, 2e10)
 
 
+def test_repeats_of_one_size_tell_nothing_of_excess_parameters():
+    rows = [(f"{n:g}-{d:g}", n, d, d) for n in (1e7, 3e7, 1e8) for d in (1e8, 4e8, 1.6e9)]
+    again = [(f"again{u:g}", 1e8, 1.6e9, u) for u in (1e8, 2e8, 4e8, 8e8)]
+    columns = ["model", "params", "tokens_seen", "unique_tokens"]
+    table = pd.DataFrame([*rows, *again], columns=columns)
+    seen = effective(LAW, *(table[c].to_numpy() for c in table.columns[1:]), 3.0, np.inf)
+    found = fit_repeated(table.assign(loss=LAW.loss(*seen)))
+    assert pytest.approx(3, rel=1e-3) == found.R_D  # no noise: the optimiser's tolerance
+    assert np.isinf(found.R_N)
+    assert found.as_dict()["R_N"] is None
+    assert any("R_N cannot be told" in warning for warning in found.warnings)
+
+
 def test_one_pass_leaves_the_law_as_it_is():
     assert effective(LAW, 1e6, 1e9, 2e9, 15.0, 5.0) == pytest.approx((1e6, 1e9))
 

@@ -1,0 +1,177 @@
+"""What a fixed model gains from more compute at inference: longer contexts, more samples.
+
+Text B names it as the next question after training: the same machinery asked of another axis. Two
+axes are measured on text that the model has not seen: the loss of the next tokens against the
+number of tokens read before them, and the share of tokens that the likeliest of k sampled
+continuations has right (verbatim accuracy) against k. Each is fitted by y = E + B / x^beta.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.special import comb
+from torch import Tensor
+
+from gptcore import scalingfit
+from gptcore.generation import generate
+from gptcore.loss import token_losses
+from gptcore.model import GPT, check_int
+from gptcore.scalingfit import Data, Floats
+
+FREE = np.array([True, False, True, False, True])  # E, B and beta; there is no second axis
+FEWEST_POINTS = 4  # one more than the law has parameters
+
+
+@dataclass(frozen=True)
+class PowerLaw:
+    """y = E + B / x^beta, fitted to n_points."""
+
+    E: float
+    B: float
+    beta: float
+    n_points: int
+
+    def __call__(self, x: float) -> float:
+        """Return y at `x`."""
+        return float(self.E + self.B * x**-self.beta)
+
+
+def fit_power(x: Sequence[float], y: Sequence[float]) -> PowerLaw:
+    """Fit y = E + B / x^beta by `scalingfit.solve`, the optimiser of the laws of training.
+
+    Raises:
+        ValueError: fewer than 4 points, or one that is not positive and finite.
+    """
+    xs, ys = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    if len(xs) != len(ys) or len(xs) < FEWEST_POINTS:
+        raise ValueError(
+            f"{len(xs)} x and {len(ys)} y: a power law with a floor needs at least "
+            f"{FEWEST_POINTS} of each"
+        )
+    if not (np.isfinite([xs, ys]).all() and (xs > 0).all() and (ys > 0).all()):
+        raise ValueError(f"x is {list(x)} and y is {list(y)}: give positive finite numbers")
+    pivot = float(np.exp(np.log(xs).mean()))
+    data = Data(np.zeros(len(xs)), np.log(xs / pivot), np.log(ys))
+    held = np.array([0.0, 0.0, 0.0, 1.0, 1.0])
+    theta, _ = scalingfit.solve(data, delta=scalingfit.DELTA, free=FREE, held=held)
+    beta = float(theta[4])
+    return PowerLaw(float(theta[0]), float(theta[2]) * pivot**beta, beta, len(xs))
+
+
+def loss_by_context(
+    model: GPT,
+    ids: Tensor,
+    starts: Sequence[int],
+    contexts: Sequence[int],
+    *,
+    horizon: int,
+    device: torch.device,
+) -> Floats:
+    """Return the mean loss of the `horizon` tokens from each start, read after c tokens each.
+
+    Every target is predicted from exactly c tokens before it, and the targets are the same for
+    every c.
+
+    Args:
+        model: on `device`; its training or evaluation mode is kept.
+        ids: (N,), int64.
+        starts: places of first targets, each at least the longest context.
+        contexts: numbers of tokens c, each in [1, block_size].
+        horizon: targets from each start.
+        device: of the model.
+
+    Returns:
+        (len(starts), len(contexts)), nats per token.
+
+    Raises:
+        ValueError: an argument is outside its range.
+    """
+    check_int("horizon", horizon, minimum=1)
+    longest = model.config.block_size
+    if not contexts or not all(1 <= c <= longest for c in contexts):
+        raise ValueError(f"contexts are {list(contexts)}: give some in [1, {longest}]")
+    if not starts or min(starts) < max(contexts) or max(starts) + horizon > len(ids):
+        raise ValueError(
+            f"{len(starts)} starts: give some from {max(contexts)} to {len(ids) - horizon}, so "
+            "that context and targets are in the text"
+        )
+    targets = (torch.tensor(starts)[:, None] + torch.arange(horizon)).flatten()
+    columns = []
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            for context in contexts:
+                places = targets[:, None] + torch.arange(-context, 0)
+                logits = model.next_logits(ids[places].to(device)).float().cpu()
+                losses = torch.nn.functional.cross_entropy(logits, ids[targets], reduction="none")
+                columns.append(losses.view(len(starts), horizon).double().mean(dim=1).numpy())
+    finally:
+        model.train(was_training)
+    return np.stack(columns, axis=1)
+
+
+def sample_continuations(
+    model: GPT, prompts: Tensor, truth: Tensor, *, samples: int, seed: int, device: torch.device
+) -> tuple[Floats, Floats]:
+    """Draw continuations at temperature 1; return how right and how likely each is.
+
+    Args:
+        model: on `device`.
+        prompts: (P, T), int64.
+        truth: (P, n), int64, what follows each prompt; T + n at most block_size + 1.
+        samples: K continuations of each prompt.
+        seed: of the draws.
+        device: of the model.
+
+    Returns:
+        Share of the n tokens equal to the truth and log-likelihood in nats, each (P, K).
+
+    Raises:
+        ValueError: an argument is outside its range.
+    """
+    check_int("samples", samples, minimum=1)
+    new, length = truth.shape[1], prompts.shape[1]
+    if len(prompts) != len(truth) or length + new > model.config.block_size + 1:
+        raise ValueError(
+            f"prompts are {tuple(prompts.shape)} and truth {tuple(truth.shape)}: give as many of "
+            f"both, together at most {model.config.block_size + 1} tokens long"
+        )
+    rows = prompts.repeat_interleave(samples, dim=0)
+    drawn = generate(model, rows, new, seed=seed, device=device)
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            losses = token_losses(model, drawn[:, :-1].to(device), drawn[:, 1:].to(device)).cpu()
+    finally:
+        model.train(was_training)
+    right = (drawn[:, length:] == truth.repeat_interleave(samples, dim=0)).double().mean(dim=1)
+    likely = -losses[:, length - 1 :].double().sum(dim=1)
+    shape = (len(prompts), samples)
+    return right.view(shape).numpy(), likely.view(shape).numpy()
+
+
+def best_of(right: Floats, likely: Floats, k: int) -> Floats:
+    """Return how right the likeliest of k samples is: (P,), the mean over all choices of k of K.
+
+    Of K samples sorted by likelihood the j-th (from 0) is the best of C(K - 1 - j, k - 1) choices.
+
+    Args:
+        right: (P, K).
+        likely: (P, K).
+        k: in [1, K].
+
+    Raises:
+        ValueError: `k` is outside that range.
+    """
+    total = right.shape[1]
+    if not 1 <= k <= total:
+        raise ValueError(f"k is {k}: give a number in [1, {total}], the samples drawn")
+    order = np.argsort(-likely, axis=1, kind="stable")
+    weights = comb(total - 1 - np.arange(total), k - 1) / comb(total, k)
+    return np.asarray(np.take_along_axis(right, order, axis=1) @ weights)

@@ -1,0 +1,281 @@
+"""One run → the section on scaling: the ladder, its law and its target; advice; inference."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+
+from reports import figures_scaling, words
+from reports.findings_scaling import grade, held, interval, off, percent
+from reports.load import Run
+from reports.section import Plot, Plotter, Section, dicts, missing
+from reports.tables import Table, table
+
+GROUPS = ("rung", "prediction", "target", "scaling", "recommendation", "repetition", "fit")
+SHOWN = 0.15
+"""Share of a run before which its checkpoints are not drawn: they would squeeze the others."""
+LAW_KEY = (
+    "Lines: the law, fitted to the last 70 % of all runs but the target's. Dashed line and shade: "
+    "what it stated for the target, with the 80 % interval for one run. Diamonds: the target. "
+)
+FITTED = 0.3
+"""Share of a run before which the law is not fitted, so not drawn."""
+LABELS = {
+    "default": "as above: last 70 % of each run",
+    "final_only": "final losses only",
+    "no_burn_in": "all checkpoints, no burn-in",
+    "half_burn_in": "last half of each run",
+    "three_models": "the 3 smallest sizes",
+    "four_models": "the 4 smallest sizes",
+    "target_30pct": "and 30 % of the target",
+    "target_30pct_alone": "30 % of the target alone",
+    "borrowed": "the smallest size, the rest borrowed from another seed",
+    "reverse": "the smallest from the larger ones",
+}
+
+
+def scaling_section(run: Run, plot: Plotter) -> list[Section]:
+    """Return what a bigger model would give; nothing where no ladder was asked for."""
+    cases = {group: run.cases(group) for group in (*GROUPS, "inference")}
+    asked = [r for r in run.unfinished if str(r["case"]).startswith("bench_scaling::")]
+    if all(frame.empty for frame in cases.values()) and not asked:
+        return []
+    plots: list[Plot] = []
+    shown: list[Table] = []
+    lines: list[str] = []
+    for corpus in dict.fromkeys(cases["rung"]["corpus"].map(str)):
+        part = {name: f[f["corpus"].map(str) == corpus] for name, f in cases.items()}
+        text = f"Corpus: {words.corpus(corpus)}"
+        plots += _ladder(run, plot, part, text) + _inference(run, plot, part["inference"], text)
+        shown.append(_rungs(pd.concat([part["rung"], part["target"]]), text))
+        if not part["recommendation"].empty:
+            shown.append(_advice(part["recommendation"], text))
+        if not part["repetition"].empty:
+            shown.append(_repetition(run, part["repetition"], text))
+        lines += [_outcome(case) for _, case in part["scaling"].iterrows()]
+    if not cases["fit"].empty:
+        shown.append(_fit_time(cases["fit"]))
+    return [
+        Section(
+            "scaling",
+            "Scaling",
+            "What would a bigger model give?",
+            "Small models of several sizes are trained on the same bytes. A law L = E + "
+            "A/N^\u03b1 + B/D^\u03b2 of parameters N and training bytes D is fitted to their "
+            "losses and states what the next size will reach, before that size is trained. Tokens "
+            "are single bytes here, so losses do not compare with those of other sections. "
+            f"{' '.join(lines)}".strip(),
+            plots,
+            shown,
+            missing=missing(run, "rung", "ladder of models") if cases["rung"].empty else "",
+        )
+    ]
+
+
+def _outcome(case: pd.Series) -> str:
+    if pd.isna(case["are_last30"]):
+        return ""
+    are = case["are_last30"]
+    return (
+        f"On {words.corpus(case['corpus'])} the law was {off(case['signed_final'])} at the end of "
+        f"the target's run and {percent(are)} off over its last 30 %, {grade(are)}; 80 % interval "
+        f"({interval(case)}): {held(case)}."
+    )
+
+
+def _parameters(n_params: float) -> str:
+    return f"{words.number(n_params)} parameters"
+
+
+def _conditions(case: pd.Series, text: str) -> str:
+    """Return what all runs of a ladder share."""
+    b, t = (words.number(case[name]) for name in ("batch_size", "block_size"))
+    return (
+        f"{text}, {words.number(case['n_tokens'])} bytes, one pass over the training part; "
+        f"{words.number(case['n_layer'])} layers, B{words.NBSP}={words.NBSP}{b}, "
+        f"T{words.NBSP}={words.NBSP}{t}, constant learning rate after the warm-up"
+    )
+
+
+def _ladder(run: Run, plot: Plotter, part: dict[str, pd.DataFrame], text: str) -> list[Plot]:
+    """Return the figure of the ladder with its law and its target."""
+    cases = pd.concat([part["rung"], part["target"]])
+    curves = pd.concat([run.series(group, "test_curve") for group in ("rung", "target")])
+    curves = curves.merge(cases[["case", "n_params"]], on="case")
+    means = curves.groupby(["n_params", "tokens"])["loss"].mean().reset_index().astype(float)
+    law = run.series("prediction", "law_curve").rename(
+        columns={"loss": "law", "params": "n_params"}
+    )
+    law = law.loc[
+        law["case"].isin(part["prediction"]["case"]), ["n_params", "tokens", "law", "low", "high"]
+    ]
+    points = means.merge(law.astype(float), on=["n_params", "tokens"], how="outer")
+    points = points.sort_values(["n_params", "tokens"])
+    share = points["tokens"] / points["tokens"].max()
+    stated = ["law", "low", "high"]
+    points[stated] = points[stated].where(share >= FITTED)
+    points = points[share >= SHOWN]
+    target = part["prediction"]["n_params"].max()
+    points = points.assign(
+        compute=6 * points["n_params"] * points["tokens"],
+        variant=[
+            f"{_parameters(n)}{' (target)' if n == target else ''}" for n in points["n_params"]
+        ],
+        is_target=points["n_params"] == target,
+    )
+    seeds = cases["seed"].nunique()
+    has_law = points["law"].notna().any()
+    ends = points.drop_duplicates("n_params", keep="last")
+    numbers = " ".join(
+        f"{r['variant']}: {words.loss(r['loss'])}, law {words.loss(r['law'])}." for r in dicts(ends)
+    )
+    return plot(
+        figures_scaling.ladder, points.dropna(subset=["compute"]), "The ladder and the next size",
+        "Dots: test loss along each run"
+        f"{f', mean of {seeds} seeds' if seeds > 1 else ''}. {LAW_KEY if has_law else ''}"
+        f"{_conditions(cases.iloc[0], text)}.",
+        f"Loss in nats/byte against training compute, both logarithmic. At the end: {numbers}",
+    )  # fmt: skip
+
+
+def _rungs(cases: pd.DataFrame, text: str) -> Table:
+    """Return every size of the ladder with its runs."""
+    rows = []
+    for n_params in sorted(cases["n_params"].dropna().unique().tolist()):
+        runs = cases[cases["n_params"] == n_params]
+        losses = runs["final_test_loss"]
+        spread = f"{words.loss(losses.min())} to {words.loss(losses.max())}"
+        first = runs.iloc[0]
+        rows.append(
+            (
+                _parameters(n_params) + (" (target)" if "target" in set(runs["group"]) else ""),
+                f"{words.number(first['n_layer'])} \u00d7 {words.number(first['n_embd'])}",
+                words.number(first["learning_rate"]),
+                words.number(first["epochs"] * (first["train_tokens"] - 1) / n_params),
+                words.number(len(runs)),
+                words.loss(losses.mean()),
+                spread if len(runs) > 1 else words.MISSING,
+                words.number(runs["train_tokens_per_s"].median()),
+            )
+        )
+    columns = (
+        "Size", "Layers \u00d7 width#", "Learning rate#", "Bytes/parameter#", "Seeds#",
+        "Final loss#", "Over seeds#", "Bytes/s#",
+    )  # fmt: skip
+    note = "Losses in nats/byte on the same pieces of the test part; speed without evaluation."
+    caption = f"The ladder. {_conditions(cases.iloc[0], text)}."
+    return replace(table(caption, columns, rows), note=note)
+
+
+def _advice(cases: pd.DataFrame, text: str) -> Table:
+    """Return what each of text B's recommendations does to our own prediction."""
+    rows = []
+    for _, case in cases.iterrows():
+        name = str(case.get("question"))
+        n = f"{words.number(case['interval_holds'])} of {words.number(case['n_seeds'])}"
+        rows.append(
+            (
+                LABELS.get(name, words.shorten(name)),
+                percent(case["are_last30"]),
+                f"{case['signed_final']:+.2f}{words.NBSP}%".replace("-", words.MINUS),
+                words.MISSING if pd.isna(case["interval_holds"]) else n,
+            )
+        )
+    columns = ("Fitted on", "ARE, last 30 %#", "At the end, signed#", "80 % interval holds#")
+    note = (
+        "Each seed's ladder predicts its own target; means over seeds. Differences below the noise "
+        "of seeds mean nothing."
+    )
+    caption = f"What text B's advice does here. {text}."
+    return replace(table(caption, columns, rows), note=note)
+
+
+def _repetition(run: Run, cases: pd.DataFrame, text: str) -> Table:
+    """Return what repeated text is worth, share by share."""
+    series = run.series("repetition", "repetition")
+    cases = cases.reindex(columns=["case", "question", "R_D"]).merge(series, on="case")
+    rows = [
+        (
+            f"{words.sampler(row['question'])}, {words.text_share(row['share'])}",
+            words.number(row["epochs"]),
+            words.loss(row["loss"]),
+            words.loss(row["predicted"]),
+            words.loss(row["all_new"]),
+            words.number(row["R_D"]),
+        )
+        for row in dicts(cases)
+    ]
+    columns = (
+        "Sampler, share of the text", "Epochs#", "Final loss#", "Repeat law#",
+        "Law, were all bytes new#", "R_D#",
+    )  # fmt: skip
+    note = "R_D: repetitions after which a repeated byte is worth 1/e of a new one."
+    caption = f"The same number of training bytes from less text, one size. {text}."
+    return replace(table(caption, columns, rows), note=note)
+
+
+def _fit_time(cases: pd.DataFrame) -> Table:
+    """Return what a fit costs, beside a naive grid of starts."""
+    rows = []
+    for _, case in cases.iterrows():
+        is_grid, starts = str(case["way"]) == "grid", case.get("starts", float("nan"))
+        whole = case["time_s"] * case["grid_starts"] / starts if is_grid else case["time_s"]
+        reached = "converged"
+        if is_grid:
+            at = f"{words.number(case['starts_at_optimum'])} of {words.number(starts)}"
+            reached = f"{at} starts reach the optimum"
+        label = f"L-BFGS from each of {words.number(starts)} starts"
+        rows.append(
+            (
+                label if is_grid else "variable projection and Newton (gptcore.scalingfit)",
+                words.si(case["time_s"], "s"),
+                words.si(whole, "s"),
+                reached,
+            )
+        )
+    columns = ("Fit", "Time#", "For a whole fit#", "Result")
+    n = words.number(cases["law_points"].iloc[0])
+    note = (
+        "The whole naive grid has 4,500 starts; its time is scaled up from those timed. Both "
+        "minimise the same objective; intervals are not included."
+    )
+    return replace(table(f"What one fit of {n} losses costs.", columns, rows), note=note)
+
+
+def _inference(run: Run, plot: Plotter, cases: pd.DataFrame, text: str) -> list[Plot]:
+    """Return what the target gains from longer contexts and from more samples."""
+    plots: list[Plot] = []
+    for _, case in cases.iterrows():
+        places = words.number(case.get("prompts"))
+        where = f"{text}, {_parameters(case['n_params'])}, {places} places of the test part"
+        context, samples = (
+            frame[frame["case"] == case["case"]]
+            for frame in (run.series("inference", n) for n in ("by_context", "by_samples"))
+        )
+        plots += plot(
+            figures_scaling.by_context, context, "A longer context",
+            f"Loss of the next 32 bytes, each from that many bytes before it; bars: "
+            f"95 % over places.{_law(case['context_are'])} {where}.",
+            "Loss by context length. " + _values(context, words.loss),
+        )  # fmt: skip
+        plots += plot(
+            figures_scaling.by_samples, samples, "More samples, the likeliest taken",
+            f"Share of bytes that are verbatim the true text; bars: 95 % over places."
+            f"{_law(case['samples_are'])} {where}.",
+            "Verbatim accuracy by number of samples. " + _values(samples, words.percent),
+        )  # fmt: skip
+    return plots
+
+
+def _law(are: float) -> str:
+    """Return what the dashed line is, "" where there is none."""
+    if words.is_missing(are):
+        return ""
+    return f" Dashed: power law of all but the last; ring: its prediction, off by {percent(are)}."
+
+
+def _values(rows: pd.DataFrame, shown: Callable[[Any], str]) -> str:
+    return " ".join(f"{words.number(r['x'])}: {shown(r['value'])}." for r in dicts(rows))
