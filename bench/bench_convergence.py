@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench.experiments import CompareCase, TrainCase
+from bench.cases import CompareCase, TrainCase
 from bench.measure import Result
 from bench.record import Record
 from bench.run import Run

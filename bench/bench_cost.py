@@ -22,8 +22,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from bench.cases import ConditionsCase, GrowthCase
 from bench.environment import load
-from bench.experiments import ConditionsCase, GrowthCase
 from bench.measure import Result, quiet_gc
 from gptcore.devices import autocast, resolve_device, supported_precisions, synchronize
 from gptcore.flops import forward_flops, training_flops

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 
-from bench.experiments import CoverageCase, LedgerCase
+from bench.cases import CoverageCase, LedgerCase
 from bench.inputs import Inputs
 from bench.measure import Mark, Measure, Result, Work
 from gptcore.coverage import (

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from bench.experiments import LoadingCase
+from bench.cases import LoadingCase
 from bench.inputs import Inputs
 from bench.measure import Mark, Measure, Result, Work
 from gptcore.batches import Stream, batch

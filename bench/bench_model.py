@@ -22,7 +22,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench import variants
-from bench.experiments import ModelCase
+from bench.cases import ModelCase
 from bench.inputs import Inputs
 from bench.measure import Mark, Measure, Result, Work
 from gptcore.batches import batch

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 from scipy.stats import binomtest
 
+from bench.cases import PairCase
 from bench.compare import MARGIN
 from bench.environment import load
-from bench.experiments import PairCase
 from bench.inputs import Inputs
 from bench.measure import Result
 from bench.pair import PairResult, interleave

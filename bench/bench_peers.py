@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from bench.bench_pair import time_pair
-from bench.experiments import ModelCase, PairCase
+from bench.cases import ModelCase, PairCase
 from bench.fresh import measure_fresh
 from bench.inputs import Inputs
 from bench.measure import Result

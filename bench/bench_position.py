@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from bench.bench_convergence import train_and_score
-from bench.experiments import PositionCase, TrainCase
+from bench.cases import PositionCase, TrainCase
 from bench.measure import Result
 from bench.run import Run
 from gptcore.bias import measure_bias

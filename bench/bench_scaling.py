@@ -22,9 +22,9 @@ import pytest
 import torch
 
 from bench import naivegrid
-from bench.experiments import CASES
 from bench.ladder import FitCase, LadderCase, RungCase
 from bench.measure import Mark, Measure, Result, Work
+from bench.plan import CASES
 from bench.record import Record
 from bench.run import Run, utc_now
 from bench.rungs import Rung, model_path, save_model

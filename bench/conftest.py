@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from bench import trace
-from bench.experiments import CASES, SUITES, Case, Plan, params
+from bench.cases import Case, params
+from bench.experiments import SUITES
 from bench.fresh import measure_fresh
 from bench.measure import Measure, Result, Work
+from bench.plan import CASES, Plan
 from bench.run import Run, utc_now
 from conftest import RUN
 

@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 ROOT = Path(__file__).resolve().parent.parent
 TIME_LIMIT_S = 1_800
@@ -38,7 +38,7 @@ def measure_fresh(
 
     Args:
         test: its benchmark, as in "bench_model::test_step".
-        case: a case dataclass of `bench.experiments`.
+        case: one of `bench.cases`.
         specs: the texts, as the command line names them.
         processes: how many, at least 1.
         budget_s: timed seconds in each; at least one call is timed.
@@ -97,14 +97,16 @@ def _end_with_parent() -> None:
 
 
 def _answer(task: dict[str, Any]) -> dict[str, Any]:
-    from bench import experiments, pinning
+    from bench import pinning
+    from bench.cases import Case
     from bench.inputs import Inputs
     from bench.measure import PhaseClock, prepare, quiet_gc
     from bench.memory import FULL_CALLS, read_peaks
     from bench.works import work_of
 
     pinning.pin(keep_memory=False)  # peaks are those of malloc as it comes
-    case = getattr(experiments, task["kind"])(**task["case"])
+    kinds = {kind.__name__: kind for kind in get_args(Case)}
+    case = kinds[task["kind"]](**task["case"])
     work = work_of(task["test"], case, Inputs(task["specs"]))
     start = time.perf_counter_ns()
     peaks = read_peaks(work)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bench.experiments import UNIFORM
+from bench.cases import UNIFORM
 from gptcore.corpora import Corpus, load_corpus
 from gptcore.tokenizer import VOCAB_SIZE
 from gptcore.tokens import TokenStream

@@ -1,6 +1,6 @@
 """The ladder of small models: which sizes each suite trains, and what is asked of them.
 
-`experiments` says what a case is; these are the cases of `bench_scaling`. Models read single
+`bench.cases` says what a case is; these are the cases of `bench_scaling`. Models read single
 bytes: of the default text's 139,015 GPT-2 tokens one pass hardly tells sizes apart, while the same
 text is 466,195 bytes, and no model is mostly vocabulary (docs/decisions/0015-ladder-of-bytes.md).
 """
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bench.experiments import Plan
+    from bench.plan import Plan
 
 ONE_PASS = "shuffled_blocks"
 """Sampler of the ladder: within a pass no token comes twice."""

@@ -13,11 +13,13 @@ from typing import Any
 import torch
 
 from bench import environment, pinning
+from bench.cases import Case, params
 from bench.ceilings import ceilings
-from bench.experiments import REFERENCE_TOKENS_PER_S, SUITES, Case, Plan, params
+from bench.experiments import REFERENCE_TOKENS_PER_S, SUITES
 from bench.inputs import Inputs
 from bench.ledger import Ledger, point_latest
 from bench.measure import Result
+from bench.plan import Plan
 from bench.record import SCHEMA_VERSION, Record
 from gptcore.devices import available_devices, resolve_device, supported_precisions
 from gptcore.model import GPT, ModelConfig

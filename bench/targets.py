@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from bench.experiments import UNIFORM
+from bench.cases import UNIFORM
 from bench.inputs import Inputs
 from bench.measure import Work
 from bench.works import change, find_case, work_of

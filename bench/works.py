@@ -17,9 +17,11 @@ from typing import Any
 
 import pytest
 
-from bench.experiments import CASES, SUITES, Case, Plan
+from bench.cases import Case
+from bench.experiments import SUITES
 from bench.inputs import Inputs
 from bench.measure import Result, Work
+from bench.plan import CASES, Plan
 from bench.run import choose_devices
 
 

@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from ledgers import record
 
-from bench.experiments import CASES, Plan, params
+from bench.cases import params
 from bench.ladder import LadderCase, RungCase
 from bench.measure import Result
+from bench.plan import CASES, Plan
 from bench.record import Record
 from bench.rungs import Rung
 from gptcore.scaling import law_from

@@ -9,9 +9,10 @@ import torch
 
 from bench import bench_cost, bench_model
 from bench.bench_cost import exponents, time_in_turns
-from bench.experiments import ConditionsCase, GrowthCase, ModelCase, Plan
+from bench.cases import ConditionsCase, GrowthCase, ModelCase
 from bench.inputs import Inputs
 from bench.measure import Result
+from bench.plan import Plan
 from bench.record import METRICS, SERIES
 from bench.works import work_of
 from gptcore.flops import forward_flops, training_flops

@@ -2,7 +2,9 @@ from dataclasses import fields, replace
 
 import pytest
 
-from bench.experiments import CASES, SUITES, Plan, TrainCase, params
+from bench.cases import TrainCase, params
+from bench.experiments import SUITES
+from bench.plan import CASES, Plan
 
 CPU = {"cpu": ("fp32", "bf16")}
 

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from bench import fresh
-from bench.experiments import ModelCase
+from bench.cases import ModelCase
 from bench.fresh import measure_fresh
 
 CORPUS = "python-docs"
@@ -44,7 +44,7 @@ def test_process_that_takes_too_long_is_ended(monkeypatch):
 
 
 PARENT = """
-from bench.experiments import ModelCase
+from bench.cases import ModelCase
 from bench.fresh import measure_fresh
 case = ModelCase("python-docs", "model3", "cpu", "fp32", 2, 64, "step")
 measure_fresh("bench_model::test_step", case, ["python-docs"], 1, budget_s=600)

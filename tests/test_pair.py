@@ -12,7 +12,7 @@ from torch.utils.benchmark import Timer
 
 from bench import bench_pair, measure, pair
 from bench.bench_pair import test_pair as run_pair_case
-from bench.experiments import ModelCase, PairCase, params
+from bench.cases import ModelCase, PairCase, params
 from bench.measure import Result, Work
 from bench.pair import compare_calls, count_pairs, interleave
 from bench.record import FIELDS, SCHEMA_VERSION, validate

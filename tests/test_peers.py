@@ -8,10 +8,12 @@ import torch
 from bench import bench_peers, variants
 from bench.bench_peers import test_peak as run_peak_case
 from bench.bench_peers import test_peer as run_peer_case
-from bench.experiments import SUITES, ModelCase, PairCase, Plan, params
+from bench.cases import ModelCase, PairCase, params
+from bench.experiments import SUITES
 from bench.fresh import Fresh
 from bench.inputs import Inputs
 from bench.measure import Result
+from bench.plan import Plan
 from bench.record import METRICS
 from bench.works import change, work_of
 

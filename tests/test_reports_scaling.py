@@ -5,8 +5,9 @@ from ledgers import environment, record, skip, standard_ledger, write_ledger
 from scaling_ledgers import asked, cases, ladder_records, plan
 
 from bench import bench_scaling
-from bench.experiments import CASES, params
+from bench.cases import params
 from bench.ladder import RECOMMENDATIONS
+from bench.plan import CASES
 from reports import findings, load, page, scaling, words
 from reports.section import Plotter
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.experiments import CASES, Plan
+from bench.plan import CASES, Plan
 
 ROOT = Path(__file__).parent.parent
 COVERAGE = ("--suite=smoke", "-k", "bench_coverage or bench_convergence")

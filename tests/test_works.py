@@ -3,8 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.experiments import CASES, CoverageCase, ModelCase, PairCase, Plan
+from bench.cases import CoverageCase, ModelCase, PairCase
 from bench.inputs import Inputs
+from bench.plan import CASES, Plan
 from bench.targets import EXAMPLE
 from bench.works import change, find_case, work_of
 
@@ -80,7 +81,7 @@ def test_setting_that_means_nothing_is_refused(setting):
 
 
 def test_params_of_a_pair_hold_those_of_its_base():
-    from bench.experiments import params
+    from bench.cases import params
 
     pair = PairCase(SMALL, "precision=bf16", 1, 2.0)
     assert params(pair)["base"]["model"] == "model3"
