@@ -31,7 +31,7 @@ from gptcore.model import GPT, PRESETS, ModelConfig
 from gptcore.stats import t_interval
 from gptcore.training import TrainConfig, make_optimizer, train_step
 
-FEWEST_ROUNDS = 4
+FEWEST_ROUNDS = 5
 BASE = ModelConfig(vocab_size=4096, block_size=128, n_layer=4, n_head=4, n_embd=256)
 """What `test_growth` starts from: its head is a quarter of its weights, near Model 5's third."""
 BASE_BATCH = 2

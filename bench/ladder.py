@@ -150,7 +150,7 @@ class Ladder:
     n_bytes: int | None = None
     block_size: int = 64
     seeds: int = 1
-    starts: int = 20
+    starts: int = 5
     prompts: int = 32
     samples: int = 16
     new_tokens: int = 16

@@ -67,7 +67,7 @@ class Plan:
             for device, precisions in self.devices.items()
             for work, cost_s in shape.cost_s.items()
             for precision in precisions
-            if precision in SUITES[self.suite].precisions
+            if precision in shape.precisions
         ]
 
     def models(self) -> list[ModelCase]:
