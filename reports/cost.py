@@ -193,7 +193,10 @@ def _told(seconds: float, flops: float) -> tuple[str, str]:
 
 
 def made_of(conditions: pd.DataFrame) -> str:
-    """Return in words what the difference to the text's CPU time is made of, as far as measured."""
+    """Return in words what the difference to the text's CPU time is made of, as far as measured.
+
+    A factor counts where its interval lies above 1.
+    """
     here = {str(row["condition"]): row for row in dicts(conditions) if row["device"] == "cpu"}
     accelerators = [
         row for row in dicts(conditions) if row["device"] != "cpu" and row["condition"] == "fp32"
@@ -214,7 +217,7 @@ def _of_cpu(here: dict[str, dict[Any, Any]]) -> str:
     factor = rest = TOLD["cpu"] / seconds
     known = []
     for name in ("one_thread", "gradients"):
-        if name in here:
+        if name in here and here[name]["ratio_low"] > 1:
             ratio = here[name]["ratio"]
             rest /= ratio
             known.append(f"{words.number(ratio)} {words.condition(name)}")

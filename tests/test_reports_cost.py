@@ -102,6 +102,12 @@ def test_the_texts_seconds_are_taken_apart_into_what_was_measured(tmp_path):
     assert "No accelerator was timed" in table.note
 
 
+def test_a_factor_that_may_be_none_is_not_taken_out(tmp_path):
+    """1.01 with an interval from 0.99: only the threads' 1.8 is, of 5.62, and leaves 3.12."""
+    note = section(tmp_path, conditions_case(ratios=(1.0, 0.6, 1.01, 1.8))).tables[0].note
+    assert "Of that, this machine shows 1.80 on one thread; a factor of 3.12 is left" in note
+
+
 def test_an_accelerator_is_set_beside_the_texts_second(tmp_path):
     made = section(tmp_path, conditions_case(), conditions_case("cuda:0", 0.001))
     assert "cuda:0 takes 16.0\u00a0ms where the text says about 1.00\u00a0s" in made.tables[0].note
