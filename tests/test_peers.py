@@ -146,7 +146,10 @@ def test_cases_name_variants_that_exist(suite):
 
 def test_standard_suite_compares_with_transformers_and_takes_each_piece_away():
     plan = Plan("standard", CPU, (CORPUS,))
-    assert [c.change for c in plan.peer_cases()] == ["variant=transformers"]
+    assert [(c.base.work, c.change) for c in plan.peer_cases()] == [
+        ("step", "variant=transformers"),
+        ("decode", "variant=transformers"),
+    ]
     gone = {c.change.removeprefix("variant=without-") for c in plan.ablation_cases()}
     assert gone >= variants.PIECES.keys()
 
