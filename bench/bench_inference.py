@@ -21,7 +21,7 @@ import torch
 from bench.ladder import InferenceCase
 from bench.measure import Result
 from bench.run import Run
-from bench.rungs import Rung, load_model, model_path
+from bench.rungs import Rung, ladder_device, load_model, model_path
 from gptcore.inferencescaling import best_of, fit_power, loss_by_context, sample_continuations
 from gptcore.model import GPT
 
@@ -31,9 +31,11 @@ HORIZON = 32
 @pytest.mark.benchmark(group="inference")
 def test_inference(benchmark: Any, result: Result, run: Run, case: InferenceCase) -> None:
     path = model_path(run.ledger.folder, case.model)
-    if not run.ledger.finished(f"bench_scaling::test_target[{case.model.id}]") or not path.exists():
-        pytest.skip("the target is not trained, or its weights are gone: run test_target again")
-    rung = Rung(case.model, run, torch.device(next(reversed(run.devices))))
+    if not run.ledger.finished(f"bench_scaling::test_target[{case.model.id}]"):
+        pytest.skip("the target is not trained: the same command with the same --results trains it")
+    if not path.exists():
+        pytest.skip(f"the target's weights ({path.name}) are gone: measure in a new folder")
+    rung = Rung(case.model, run, ladder_device(run))
     model = load_model(rung, path)
     result.metrics["n_params"] = rung.n_params
     benchmark.pedantic(lambda: _note_inference(result, rung, model, case), rounds=1)

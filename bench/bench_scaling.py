@@ -27,7 +27,7 @@ from bench.measure import Mark, Measure, Result, Work
 from bench.plan import CASES
 from bench.record import Record
 from bench.run import Run, utc_now
-from bench.rungs import Rung, model_path, save_model
+from bench.rungs import Rung, ladder_device, model_path, save_model
 from gptcore import scalingfit
 from gptcore.model import GPT
 from gptcore.scaling import borrow, fit
@@ -44,13 +44,11 @@ FEWEST_SEEDS = 3  # for a standard deviation over seeds
 SETTLED = 0.3  # share of a one-pass run after which its checkpoints count as runs of their own
 
 
-def _device(run: Run) -> torch.device:
-    return torch.device(next(reversed(run.devices)))  # an accelerator, where there is one
-
-
 def _train(benchmark: Any, result: Result, run: Run, case: RungCase) -> GPT:
     """Train one run and note it in `result`; return the model."""
-    rung = Rung(case, run, _device(run))
+    device = ladder_device(run)
+    result.facts["device"] = str(device)
+    rung = Rung(case, run, device)
     trained: tuple[GPT, list[dict[str, float]], float] = benchmark.pedantic(rung.run, rounds=1)
     model, curve, spent_s = trained
     result.metrics |= {

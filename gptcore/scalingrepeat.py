@@ -9,6 +9,7 @@ one book repeat it: this is where sampling meets scaling.
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 ONE_PASS = 1.001  # epochs; token counts of sources are rounded
 GRID = np.geomspace(0.5, 200, 60)
+LEAST_LOG = -5  # of R_D and R_N
 FEWEST_REPEATED = 3
 
 
@@ -132,7 +134,7 @@ def fit_repeated(
     one_size = len(set(again["params"])) == 1
 
     def repeats(logs: Floats) -> tuple[float, float]:
-        found = np.exp(np.clip(logs, -5, 12))
+        found = np.exp(np.clip(logs, LEAST_LOG, 12))
         return float(found[0]), np.inf if one_size else float(found[1])
 
     def objective(logs: Floats) -> float:
@@ -148,6 +150,11 @@ def fit_repeated(
         warnings.append(
             "the repeated runs have one size: R_N cannot be told, and all parameters are taken to "
             "count; repeat text at several sizes"
+        )
+    if repeats_d < 1.01 * math.exp(LEAST_LOG):
+        warnings.append(
+            f"R_D is at its least, {repeats_d:.2g}: the form does not describe these runs, in "
+            "which repeating is worse than not to go on; fit larger texts or fewer passes"
         )
     if repeats_d > GRID[-1]:
         warnings.append(

@@ -28,6 +28,8 @@ NAMES = {
 PACKAGES = ("gptcore", "transformers", "litgpt")
 PAIRS, PEAKS = ("peers", "ablation"), "peaks"
 MODULE = "bench_peers::"
+KEYS = ["corpus", "model", "device", "precision", "batch_size", "block_size"]
+"""What must be equal for two peaks to be compared."""
 
 
 def name(variant: Any) -> str:
@@ -61,12 +63,21 @@ def compared(run: Run, group: str) -> pd.DataFrame:
         base=pd.Series(bases, frame.index, dtype=object),
         variant=pd.Series([c.get("variant", "") for c in changes], frame.index, dtype=object),
         other=pd.Series(map(_other, changes), frame.index, dtype=object),
-        what=pd.Series(map(words.subject, bases), frame.index, dtype=object),
+        what=pd.Series(map(_what, bases, changes), frame.index, dtype=object),
     )
     frame = frame[frame["ratio"].gt(0)]
     order = frame["what"].map({what: i for i, what in enumerate(dict.fromkeys(frame["what"]))})
     frame = frame.assign(order=order).sort_values(["order", "ratio"], ascending=[True, False])
     return frame.drop(columns="order")
+
+
+def _what(base: Any, change: dict[str, str]) -> str:
+    """Return what ours did, with its precision and device where they do not go without saying."""
+    known = base if isinstance(base, dict) else {}
+    precision, device = str(known.get("precision", "fp32")), str(known.get("device", "cpu"))
+    how = f" in {words.shorten(precision)}" if precision != "fp32" or "precision" in change else ""
+    where = "" if device == "cpu" else f" on {words.shorten(device)}"
+    return f"{words.subject(base)}{how}{where}"
 
 
 def _other(change: dict[str, str]) -> str:
@@ -81,10 +92,9 @@ def peaks(run: Run) -> pd.DataFrame:
     variants = [str(params[case].get("variant", "gptcore")) for case in frame["case"]]
     frame = frame.assign(variant=pd.Series(variants, frame.index, dtype=object))
     frame = frame[frame["peak_bytes"].gt(0)]
-    keys = ["corpus", "model", "device", "precision", "batch_size", "block_size"]
-    ours = frame[frame["variant"] == "gptcore"].drop_duplicates(keys)
-    ours = ours[[*keys, "peak_bytes"]].rename(columns={"peak_bytes": "ours_bytes"})
-    frame = frame.merge(ours, on=keys, how="left")
+    ours = frame[frame["variant"] == "gptcore"].drop_duplicates(KEYS)
+    ours = ours[[*KEYS, "peak_bytes"]].rename(columns={"peak_bytes": "ours_bytes"})
+    frame = frame.merge(ours, on=KEYS, how="left")
     return frame.assign(times_ours=frame["peak_bytes"] / frame["ours_bytes"])
 
 
@@ -138,7 +148,16 @@ def _evidence(case: pd.Series) -> str:
         f"Their time over ours {words.ratio(case['ratio'])}, 95 % interval {ends}: "
         f"{words.si(case['b_time_s'], 's')} against {words.si(case['a_time_s'], 's')}, medians"
         f"{count} timed in turns, from the same weights on the same batches. Conditions of ours: "
-        f"{words.base_conditions(case['base']) or 'not recorded'}."
+        f"{words.base_conditions(case['base']) or 'not recorded'}.{_caveat(case['base'])}"
+    )
+
+
+def _caveat(base: Any) -> str:
+    if not isinstance(base, dict) or base.get("work") != "decode":
+        return ""
+    return (
+        " The weights are fresh, and their likeliest text soon repeats itself, which is what ours "
+        "gains from most: text that does not repeat itself gains little."
     )
 
 
@@ -177,6 +196,7 @@ def memory_against(frame: pd.DataFrame) -> Iterator[Finding]:
     if theirs.empty:
         return
     least = theirs.sort_values("times_ours").iloc[0]
+    theirs = theirs[(theirs[KEYS] == least[KEYS]).all(axis=1)]
     each = "; ".join(
         f"{name(row['variant'])} {words.size(row['peak_bytes'])}" for _, row in theirs.iterrows()
     )
@@ -189,5 +209,5 @@ def memory_against(frame: pd.DataFrame) -> Iterator[Finding]:
         f"memory of {name(least['variant'])}",
         f"{words.size(least['ours_bytes'])} over what was held before; {each}. Each in a fresh "
         f"process. Conditions: {words.conditions(least)}.",
-        tuple(theirs["case"].head(3)),
+        (least["case"], *theirs["case"].drop(least.name).head(2)),
     )

@@ -70,7 +70,7 @@ def find(run: Run) -> Iterator[Finding]:
             f"interval {interval(case)}; it reached {words.loss(case['target_loss'])}, "
             f"{words.loss(case['gain'])} below the largest size of the ladder, so the law "
             f"was {off(case['signed_final'])} at the end and {held(case)}. The error over the last "
-            f"30 % of the run is {grade(case['are_last30'])}.{noise} A few thousand parameters: "
+            f"30 % of the run is {grade(case['are_last30'])}.{noise} Models so small: "
             "the method is what carries over, not the law.",
             (case["case"],),
         )

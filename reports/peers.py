@@ -37,7 +37,8 @@ def peers_section(run: Run, plot: Plotter) -> list[Section]:
             + " ".join(map(_alt, dicts(pieces))),
         ),
     ]  # fmt: skip
-    memory = dict(zip(peaks["variant"], peaks["times_ours"], strict=True))
+    names = zip(peaks["device"], peaks["variant"], strict=True)
+    memory = dict(zip(names, peaks["times_ours"], strict=True))
     tables = [
         *([pairs_table(peers)] if not peers.empty else []),
         *([ablation_table(pieces, memory)] if not pieces.empty else []),
@@ -96,7 +97,8 @@ def ratios_figure(frame: pd.DataFrame) -> Figure:
 
 def _short(case: pd.Series) -> str:
     base = case["base"] if isinstance(case["base"], dict) else {}
-    return f"{words.work(base.get('work'))}, {words.shorten(str(base.get('precision')))}"
+    device = "" if base.get("device") == "cpu" else f", {words.shorten(str(base.get('device')))}"
+    return f"{words.work(base.get('work'))}, {words.shorten(str(base.get('precision')))}{device}"
 
 
 def _cells(case: pd.Series) -> tuple[str, ...]:
@@ -133,28 +135,36 @@ def pairs_table(frame: pd.DataFrame) -> Table:
     return table("Other implementations: their time over ours.", columns, rows)
 
 
-def ablation_table(frame: pd.DataFrame, memory: dict[str, float]) -> Table:
+def ablation_table(frame: pd.DataFrame, memory: dict[tuple[str, str], float]) -> Table:
     """Return what a step takes without each optimisation.
 
     Args:
         frame: pairs of ours and ours without something.
-        memory: variant → its peak memory over ours, where it was read.
+        memory: device, variant → its peak memory over ours, where it was read.
     """
+    subjects = dict.fromkeys(_ours(case) for _, case in frame.iterrows())
+    several = len(subjects) > 1
     rows = [
         (
             findings_peers.label(case["other"]),
+            *([words.sentence(_ours(case)).removesuffix(".")] if several else []),
             *_cells(case),
             findings_peers.outcome(case["verdict"]),
             words.number(case["pairs"]),
-            *([words.ratio(memory.get(str(case["variant"])))] if memory else []),
+            *([words.ratio(memory.get(_place(case)))] if memory else []),
         )
         for _, case in frame.iterrows()
     ]
     peak = ("Peak memory over ours#",) if memory else ()
-    columns = ("Variant", "Time over ours#", "95 % interval#", "Verdict", "Pairs#", *peak)
-    subjects = dict.fromkeys(_ours(case) for _, case in frame.iterrows())
+    ours = ("Ours",) if several else ()
+    columns = ("Variant", *ours, "Time over ours#", "95 % interval#", "Verdict", "Pairs#", *peak)
     caption = f"What each optimisation gains. {words.sentence('; '.join(subjects))}"
     return table(caption, columns, rows)
+
+
+def _place(case: pd.Series) -> tuple[str, str]:
+    base = case["base"] if isinstance(case["base"], dict) else {}
+    return str(base.get("device")), str(case["variant"])
 
 
 def peaks_table(frame: pd.DataFrame) -> Table:

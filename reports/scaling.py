@@ -37,6 +37,9 @@ LABELS = {
 }
 
 
+MAX_WARNINGS = 6
+
+
 def scaling_section(run: Run, plot: Plotter) -> list[Section]:
     """Return what a bigger model would give; nothing where no ladder was asked for."""
     cases = {group: run.cases(group) for group in (*GROUPS, "inference")}
@@ -50,11 +53,13 @@ def scaling_section(run: Run, plot: Plotter) -> list[Section]:
         part = {name: f[f["corpus"].map(str) == corpus] for name, f in cases.items()}
         text = f"Corpus: {words.corpus(corpus)}"
         plots += _ladder(run, plot, part, text) + _inference(run, plot, part["inference"], text)
-        shown.append(_rungs(pd.concat([part["rung"], part["target"]]), text))
+        rungs = _rungs(pd.concat([part["rung"], part["target"]]), text)
+        shown.append(_with_facts(rungs, run, part["prediction"], part["target"]))
         if not part["recommendation"].empty:
             shown.append(_advice(part["recommendation"], text))
         if not part["repetition"].empty:
-            shown.append(_repetition(run, part["repetition"], text))
+            repetition = _repetition(run, part["repetition"], text)
+            shown.append(_with_facts(repetition, run, part["repetition"]))
         lines += [_outcome(case) for _, case in part["scaling"].iterrows()]
     if not cases["fit"].empty:
         shown.append(_fit_time(cases["fit"]))
@@ -98,6 +103,20 @@ def _conditions(case: pd.Series, text: str) -> str:
         f"{words.number(case['n_layer'])} layers, B{words.NBSP}={words.NBSP}{b}, "
         f"T{words.NBSP}={words.NBSP}{t}, constant learning rate after the warm-up"
     )
+
+
+def _with_facts(made: Table, run: Run, *frames: pd.DataFrame) -> Table:
+    """Return the table with the warnings of the fits and the device of the trainings below it."""
+    cases = {case for frame in frames for case in frame["case"]}
+    facts = [r["facts"] for r in run.finished if r["case"] in cases]
+    warnings = [w for f in facts if isinstance(f.get("warnings"), list) for w in f["warnings"]]
+    devices = {words.shorten(str(f["device"])) for f in facts if f.get("device")}
+    said = [f"Trained on {', '.join(sorted(devices))}."] if devices else []
+    said += [
+        words.sentence(f"warning of the fit: {words.shorten(str(w), 300)}")
+        for w in list(dict.fromkeys(map(str, warnings)))[:MAX_WARNINGS]
+    ]
+    return replace(made, note=" ".join([made.note, *said]))
 
 
 def _ladder(run: Run, plot: Plotter, part: dict[str, pd.DataFrame], text: str) -> list[Plot]:

@@ -127,7 +127,16 @@ def test_case_that_cannot_be_compiled_is_skipped_with_the_reason(monkeypatch):
 
     monkeypatch.setattr(bench_model, "prepare", fail)
     with pytest.raises(ValueError, match=r"does not run here: torch\.compile failed"):
-        work_of("bench_model::test_step", CASE, Inputs(["python-docs"]))
+        work_of("bench_model::test_step", replace(CASE, compile="eager"), Inputs(["python-docs"]))
+
+
+def test_compiled_inference_is_left_to_the_warm_up():
+    before = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    case = replace(CASE, compile="eager", work="forward")
+    work = work_of("bench_model::test_forward", case, Inputs(["python-docs"]))
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == before
+    work.call(lambda _phase: None)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == before + 1
 
 
 def test_study_times_medium_precision_and_compiled_models():

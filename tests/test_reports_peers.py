@@ -87,13 +87,48 @@ def test_run_without_comparisons_has_no_such_section(run_of):
 
 
 def test_peer_that_takes_longer_means_that_ours_is_faster(run_of):
-    first, second = rows(section(run_of(*RECORDS)).tables[0])
+    second, first = rows(section(run_of(*RECORDS)).tables[0])
     assert first["Other"] == "A nanoGPT-style model in fp32"
     assert (second["Other"], second["Ratio"]) == ("transformers", "1.300")
     assert second["95 % interval"] == "1.261 to 1.339"
     assert second["Verdict"] == "ours is faster"
     assert (second["Their time"], second["Our time"]) == ("1.95 s", "1.50 s")
     assert second["Ours"] == "Training step, Model 5, cpu, fp32, B = 1, T = 256"
+
+
+def on_cuda(made):
+    moved = copy.deepcopy(made)
+    moved["case"] = moved["case"].replace("]", "-cuda]")
+    params = moved["params"].get("base", moved["params"])
+    params["device"] = "cuda:0"
+    return moved
+
+
+def test_two_devices_stand_apart_each_with_its_own_peak(run_of):
+    slow = pair("variant=without-sdpa", 1.5, "slower", "ablation")
+    there = [on_cuda(peak("gptcore", 100)), on_cuda(peak("without-sdpa", 500)), on_cuda(slow)]
+    _, table, _ = section(
+        run_of(pair("variant=transformers", 1.3, "slower"), slow, *MEMORY, *there)
+    ).tables
+    here, moved = rows(table)
+    assert "cpu" in here["Ours"]
+    assert "cuda:0" in moved["Ours"]
+    assert (here["Peak memory over ours"], moved["Peak memory over ours"]) == ("1.500", "5.000")
+
+
+def test_precision_of_ours_is_in_the_headline_where_it_is_not_fp32(run_of):
+    made = pair("variant=transformers,precision=fp32", 1.8, "slower")
+    made["params"]["base"]["precision"] = "bf16"
+    assert any(
+        "in bf16 is 1.80 times faster here than in transformers in fp32" in h
+        for h in headlines(run_of(made))
+    )
+
+
+def test_written_text_comes_with_its_caveat(run_of):
+    made = pair("variant=transformers", 5.4, "slower", base=OURS | {"work": "decode"})
+    (found,) = headlines(run_of(made)).values()
+    assert "text that does not repeat itself gains little" in found.detail
 
 
 def test_ablation_names_each_piece_and_what_it_does_to_the_peak(run_of):

@@ -1,5 +1,7 @@
 """The report on the ladder: what it says, what it shows, and what it does without."""
 
+import copy
+
 import pytest
 from ledgers import environment, record, skip, standard_ledger, write_ledger
 from scaling_ledgers import asked, cases, ladder_records, plan
@@ -95,6 +97,17 @@ def test_every_recommendation_has_words_and_a_way_to_be_tried(tmp_path, whole):
 def test_naive_grid_is_scaled_up_to_all_its_starts(tmp_path, whole):
     rows = table_of(section_of(tmp_path, whole), "112 losses")
     assert rows[1][1:] == ["500 ms", "450 s", "1 of 5 starts reach the optimum"]
+
+
+def test_warnings_of_the_fit_and_the_device_stand_below_the_rungs(tmp_path, whole):
+    made = copy.deepcopy(whole)
+    for case in made:
+        if case["group"] == "prediction":
+            case["facts"]["warnings"] = ["beta is flat: train longer"]
+        if case["group"] == "target":
+            case["facts"]["device"] = "cuda:0"
+    note = section_of(tmp_path, made).tables[0].note
+    assert note.endswith("Trained on cuda:0. Warning of the fit: beta is flat: train longer.")
 
 
 def test_repeated_text_has_a_row_for_each_share_and_sampler(tmp_path, whole):
