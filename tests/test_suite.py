@@ -57,7 +57,7 @@ def run(start):
 
 
 def cases(folder, record="case"):
-    lines = (folder / "records.jsonl").read_text().splitlines()
+    *lines, _unfinished = (folder / "records.jsonl").read_bytes().split(b"\n")  # it may be growing
     return [r["case"] for r in map(json.loads, lines) if r["record"] == record]
 
 
