@@ -1,6 +1,7 @@
 """The ladder of the suite: what is trained, in which order it is asked, and what is refused."""
 
 from dataclasses import fields, replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -232,3 +233,9 @@ def test_naive_grid_minimises_the_objective_of_our_fit():
 
 def test_whole_grid_has_the_published_number_of_starts():
     assert len(set(naivegrid.GRID)) == 4_500
+
+
+@pytest.mark.parametrize("names", [("cpu", "cuda:0"), ("cuda:0", "cpu")])
+def test_ladder_trains_on_the_accelerator_in_whatever_order_devices_come(names):
+    assert str(rungs.ladder_device(SimpleNamespace(devices=dict.fromkeys(names)))) == "cuda:0"
+    assert str(rungs.ladder_device(SimpleNamespace(devices={"cpu": ()}))) == "cpu"

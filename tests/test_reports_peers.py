@@ -116,6 +116,18 @@ def test_two_devices_stand_apart_each_with_its_own_peak(run_of):
     assert (here["Peak memory over ours"], moved["Peak memory over ours"]) == ("1.500", "5.000")
 
 
+def test_devices_other_than_the_cpu_are_in_the_headline(run_of):
+    (headline,) = headlines(run_of(on_cuda(RECORDS[0])))
+    assert "A training step of Model 5 on cuda:0 is 1.30 times faster" in headline
+
+
+def test_memory_of_one_device_is_compared_on_that_device_alone(run_of):
+    there = [on_cuda(peak("gptcore", 100)), on_cuda(peak("transformers", 110))]
+    (found,) = headlines(run_of(*MEMORY, *there)).values()
+    assert "110 B" in plain(found.detail)
+    assert "1.46 KiB" not in plain(found.detail)
+
+
 def test_precision_of_ours_is_in_the_headline_where_it_is_not_fp32(run_of):
     made = pair("variant=transformers,precision=fp32", 1.8, "slower", base=OURS | BF16)
     (headline,) = headlines(run_of(made))

@@ -436,6 +436,16 @@ def test_repeats_of_one_size_tell_nothing_of_excess_parameters():
     assert any("R_N cannot be told" in warning for warning in found.warnings)
 
 
+def test_worth_of_repeats_at_its_bound_says_so():
+    """Repeated runs end 5 % above what their first pass alone would have given."""
+    rows = [(f"{n:g}-{d:g}", n, d, d, 1.0) for n in (1e7, 3e7, 1e8) for d in (1e8, 4e8, 1.6e9)]
+    rows += [(f"again{u:g}", 1e8, 1.6e9, u, 1.05) for u in (1e8, 2e8, 4e8, 8e8)]
+    table = pd.DataFrame(rows, columns=["model", "params", "tokens_seen", "unique_tokens", "loss"])
+    first_pass = LAW.loss(table["params"].to_numpy(), table["unique_tokens"].to_numpy())
+    found = fit_repeated(table.assign(loss=table["loss"] * first_pass))
+    assert any("R_D is at its least" in warning for warning in found.warnings)
+
+
 def test_one_pass_leaves_the_law_as_it_is():
     assert effective(LAW, 1e6, 1e9, 2e9, 15.0, 5.0) == pytest.approx((1e6, 1e9))
 
