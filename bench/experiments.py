@@ -149,7 +149,10 @@ ABLATION = (
     "nanogpt-style",
     "plain",
 )
-"""Ours without one piece each, without several, without all (bench/variants.py)."""
+"""Ours without one piece each, without several, without all (bench/variants.py), in fp32."""
+
+ABLATION_BF16 = ("without-bf16-products",)
+"""The same in bf16, where alone this piece does anything."""
 
 
 def _against(
@@ -159,8 +162,9 @@ def _against(
     block_size: int,
     seconds: float,
     setup_s: float,
+    precision: str = "fp32",
 ) -> tuple[PairShape, ...]:
-    """Return a training step of ours in fp32 against that of each variant."""
+    """Return a training step of ours against that of each variant."""
     return tuple(
         PairShape(
             model,
@@ -170,7 +174,8 @@ def _against(
             f"variant={name}",
             1,
             seconds,
-            setup_s=setup_s,
+            precision,
+            setup_s,
         )
         for name in names
     )
@@ -231,7 +236,10 @@ SUITES: dict[str, Suite] = {
             *_against(("transformers",), "model5", 1, 256, 30.0, 18.0),
             PairShape("model4", 1, 256, "decode", "variant=transformers", 1, 6.0),
         ),
-        ablation=_against(ABLATION, "model4", 2, 128, 2.0, 2.6),
+        ablation=(
+            *_against(ABLATION, "model4", 2, 128, 2.0, 2.6),
+            *_against(ABLATION_BF16, "model4", 4, 256, 2.0, 2.6, "bf16"),
+        ),
         model_budget_s=260,
         round_budget_s=6.0,
         epochs=(0.5, 1, 2, 4, 14.4),
@@ -257,7 +265,10 @@ SUITES: dict[str, Suite] = {
         conditions=("model5", 16, 256),
         conditions_s=300.0,
         peers=STUDY_PEERS,
-        ablation=_against(ABLATION, "model5", 4, 256, 100.0, 5.0),
+        ablation=(
+            *_against(ABLATION, "model5", 4, 256, 100.0, 5.0),
+            *_against(ABLATION_BF16, "model5", 4, 256, 100.0, 5.0, "bf16"),
+        ),
         peaks=(("model5", 4, 256, 30.0, ("gptcore", "transformers", "litgpt", *ABLATION)),),
         processes=4,
         model_budget_s=3_600,

@@ -27,6 +27,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from gptcore import bfloat16
 from gptcore.devices import autocast, matmul_precision
 from gptcore.generation import generate
 from gptcore.loss import cross_entropy, next_token_loss
@@ -42,10 +43,11 @@ PIECES = {
     "fused-adamw": "AdamW as one kernel, not a loop over operations",
     "sdpa": "attention in one kernel, no table of all pairs of tokens",
     "fused-qkv": "queries, keys and values in one product",
+    "bf16-products": "in bf16 on a CPU, linear layers and attention whose products use all threads",
 }
 """What ours does, each of which can be taken away."""
 
-USUAL = ("chunked-loss", "gelu-again", "sparse-gradient")
+USUAL = ("chunked-loss", "gelu-again", "sparse-gradient", "bf16-products")
 """What the usual short GPT does not do."""
 
 PACKAGES = {"transformers": "transformers", "litgpt": "litgpt"}
@@ -206,6 +208,14 @@ class _Attention(Attention):
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Return what each token gathers, (B, H, T, D), from one kernel."""
         dropout = self.dropout if self.training else 0.0
+        return bfloat16.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=True)
+
+
+class _TorchAttention(_Attention):
+    """Attention by torch's kernel alone."""
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        dropout = self.dropout if self.training else 0.0
         return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=True)
 
 
@@ -214,7 +224,7 @@ class _SeparateProducts(_Attention):
 
     def project(self, x: Tensor) -> tuple[Tensor, ...]:
         weights, biases = self.c_attn.weight.chunk(3), self.c_attn.bias.chunk(3)
-        return tuple(F.linear(x, w, b) for w, b in zip(weights, biases, strict=True))
+        return tuple(bfloat16.linear(x, w, b) for w, b in zip(weights, biases, strict=True))
 
 
 class _WrittenOutAttention(_Attention):
@@ -228,20 +238,30 @@ class _WrittenOutAttention(_Attention):
         return shares @ v
 
 
-class _PlainAttention(_SeparateProducts, _WrittenOutAttention):
-    """Attention without either piece."""
+class _PlainAttention(_WrittenOutAttention):
+    """Attention without any piece."""
+
+    def project(self, x: Tensor) -> tuple[Tensor, ...]:
+        weights, biases = self.c_attn.weight.chunk(3), self.c_attn.bias.chunk(3)
+        return tuple(F.linear(x, w, b) for w, b in zip(weights, biases, strict=True))
+
+
+ATTENTION: dict[frozenset[str], type[Attention]] = {
+    frozenset({"sdpa"}): _WrittenOutAttention,
+    frozenset({"fused-qkv"}): _SeparateProducts,
+    frozenset({"bf16-products"}): _TorchAttention,
+    frozenset({"sdpa", "fused-qkv", "bf16-products"}): _PlainAttention,
+}
+"""Pieces of attention taken away → what is left."""
 
 
 def without(model: GPT, pieces: Iterable[str]) -> Variant:
     """Return ours without `pieces` of PIECES; `model` keeps its weights and changes its classes."""
     gone = frozenset(pieces)
-    attention = {
-        frozenset({"sdpa", "fused-qkv"}): _PlainAttention,
-        frozenset({"sdpa"}): _WrittenOutAttention,
-        frozenset({"fused-qkv"}): _SeparateProducts,
-    }.get(gone & {"sdpa", "fused-qkv"}, Attention)
+    attention = gone & {"sdpa", "fused-qkv", "bf16-products"}
     swaps: dict[type[nn.Module], type[nn.Module]] = {
-        Attention: attention,
+        Attention: ATTENTION[attention] if attention else Attention,
+        bfloat16.Linear: nn.Linear if "bf16-products" in gone else bfloat16.Linear,
         MLP: _KeptMLP if "gelu-again" in gone else MLP,
         Transformer: _DenseTransformer if "sparse-gradient" in gone else Transformer,
     }

@@ -14,13 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gptcore.bfloat16 import matmul
 from gptcore.model import GPT
 
 IGNORED = -100
 """A target that is not scored, as in torch."""
 
-CHUNK_LOGITS = 2**25
-"""Logits made at a time, 128 MiB in float32: fewer took longer (docs/decisions/0016)."""
+CHUNK_BYTES = 2**27
+"""Bytes of logits made at a time: fewer took longer (docs/decisions/0016)."""
 
 BLOCK_BYTES = 2**22
 """Logits that the softmax works on at a time, in float32: they stay in the processor's cache."""
@@ -139,15 +140,15 @@ def _chunked(
     matrix = weight.to(dtype)
     scored = ids != IGNORED
     share = (scored / scored.sum()).to(hidden.dtype)[:, None]  # of each token in the mean
-    n_chunks = max(1, math.ceil(len(ids) * len(weight) / CHUNK_LOGITS))
+    n_chunks = max(1, math.ceil(len(ids) * len(weight) * dtype.itemsize / CHUNK_BYTES))
     chunks = [part.tensor_split(n_chunks) for part in (rows, ids, share)]
     buffer = torch.empty(len(chunks[1][0]), len(weight), dtype=dtype, device=device)
     losses, hidden_grads, weight_grad = [], [], None
     for x, target, weighting in zip(*chunks, strict=True):
-        logits = torch.mm(x.to(dtype), matrix.t(), out=buffer[: len(x)])
+        logits = matmul(x.to(dtype), matrix.t(), out=buffer[: len(x)])
         losses.append(_score(logits, target, make_gradient=make_hidden or make_weight))
         if make_hidden:
-            hidden_grads.append((logits @ matrix).to(hidden.dtype).mul_(weighting))
+            hidden_grads.append(matmul(logits, matrix).to(hidden.dtype).mul_(weighting))
         if make_weight:
             weight_grad = _add_product(weight_grad, logits.t(), (x * weighting).to(dtype), weight)
     hidden_grad = torch.cat(hidden_grads).view_as(hidden) if make_hidden else None

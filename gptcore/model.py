@@ -23,6 +23,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from gptcore.bfloat16 import Linear, scaled_dot_product_attention
+
 
 def check_int(name: str, value: object, minimum: int) -> None:
     """Raise ValueError unless `value` is an int (no bool) in [minimum, 2^63), as torch has them."""
@@ -230,8 +232,8 @@ class Attention(nn.Module):
         super().__init__()
         self.n_head = config.n_head
         self.dropout = config.dropout
-        self.c_attn = nn.Linear(config.n_embd, 3 * config.n_embd)  # queries, keys, values at once
-        self.c_proj = nn.Linear(config.n_embd, config.n_embd)
+        self.c_attn = Linear(config.n_embd, 3 * config.n_embd)  # queries, keys, values at once
+        self.c_proj = Linear(config.n_embd, config.n_embd)
         self.resid_dropout = nn.Dropout(config.dropout)
 
     def forward(self, x: Tensor, cache: LayerCache | None = None) -> Tensor:
@@ -245,7 +247,7 @@ class Attention(nn.Module):
         if past and new > 1:  # a new token looks at all that are past, and at new ones up to itself
             mask = torch.ones(new, past + new, dtype=torch.bool, device=x.device).tril(past)
         dropout = self.dropout if self.training else 0.0
-        y = F.scaled_dot_product_attention(
+        y = scaled_dot_product_attention(
             q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=not past
         )
         out: Tensor = self.resid_dropout(self.c_proj(y.transpose(1, 2).flatten(2)))  # (B, T, C)
@@ -257,8 +259,8 @@ class MLP(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.c_fc = nn.Linear(config.n_embd, 4 * config.n_embd)
-        self.c_proj = nn.Linear(4 * config.n_embd, config.n_embd)
+        self.c_fc = Linear(config.n_embd, 4 * config.n_embd)
+        self.c_proj = Linear(4 * config.n_embd, config.n_embd)
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x: Tensor) -> Tensor:

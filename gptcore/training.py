@@ -234,10 +234,25 @@ def train_step(
         mark("loss")
         loss.backward()  # type: ignore[no-untyped-call]
     mark("backward")
-    grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), grad_clip)
+    grad_norm = _clip_gradient(model, grad_clip)
     optimizer.step()
     mark("optimizer")
     return loss.detach(), grad_norm.detach()
+
+
+def _clip_gradient(model: GPT, greatest: float) -> Tensor:
+    """Return the norm of the whole gradient, and bring that to `greatest` where it is above.
+
+    On a CPU in half the time of torch's `clip_grad_norm_` or less (docs/decisions/0017).
+    """
+    parameters = [p for p in model.parameters() if p.grad is not None]
+    grads = [p.grad.flatten() for p in parameters if p.grad is not None]
+    if grads[0].device.type != "cpu":
+        return torch.nn.utils.clip_grad_norm_(parameters, greatest)
+    norm = torch.stack([grad.dot(grad) for grad in grads]).sum().sqrt()
+    if not norm <= greatest:
+        torch.nn.utils.clip_grads_with_norm_(parameters, greatest, norm)
+    return norm
 
 
 def train(

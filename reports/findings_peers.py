@@ -22,6 +22,7 @@ NAMES = {
     "without-fused-adamw": "with AdamW as a loop",
     "without-sdpa": "with attention written out",
     "without-fused-qkv": "with separate queries, keys and values",
+    "without-bf16-products": "with torch's own bf16 products",
 }
 """Variants as a reader knows them; packages are called what they are called."""
 

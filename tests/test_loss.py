@@ -47,7 +47,7 @@ def test_targets_of_another_shape_are_refused():
 @pytest.fixture
 def small_chunks(monkeypatch):
     """Two tokens to a chunk of float32 logits over 13 ids, one to a block."""
-    monkeypatch.setattr(loss_module, "CHUNK_LOGITS", 2 * 13)
+    monkeypatch.setattr(loss_module, "CHUNK_BYTES", 2 * 13 * 4)
     monkeypatch.setattr(loss_module, "BLOCK_BYTES", 13 * 4)
 
 

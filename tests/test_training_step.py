@@ -179,6 +179,30 @@ def test_the_losses_are_those_of_the_plain_form():
     assert steps_of(CONFIG)[0] == pytest.approx(losses, abs=1e-6)
 
 
+@pytest.mark.parametrize("share", [0.5, 1, 2, math.inf])
+def test_the_gradient_is_clipped_as_torch_does(share):
+    """`share` of its norm is the greatest that is allowed."""
+    model = GPT(replace(MODEL, dropout=0.0))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0)
+    inputs, targets = batch_at(0)
+    _, norm = train_step(model, optimizer, inputs, targets, grad_clip=math.inf)
+    whole = {name: p.grad.clone() for name, p in model.named_parameters()}
+    _, again = train_step(model, optimizer, inputs, targets, grad_clip=share * norm.item())
+    expected = torch.linalg.vector_norm(torch.cat([g.flatten() for g in whole.values()]))
+    torch.testing.assert_close(norm, expected)
+    assert again == norm
+    for name, weight in model.named_parameters():
+        torch.testing.assert_close(weight.grad, min(share, 1) * whole[name])
+
+
+def test_a_gradient_that_is_not_finite_is_said_to_be_so():
+    model = GPT(MODEL)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0)
+    with torch.no_grad():
+        model.transformer.h[0].ln_1.weight[0] = math.nan
+    assert train_step(model, optimizer, *batch_at(0))[1].isnan()
+
+
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])
 def test_compiling_is_timed_and_changes_no_loss(backend):
     plain, nothing = steps_of(replace(CONFIG, compile=None))

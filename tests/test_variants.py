@@ -13,13 +13,15 @@ import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
 from bench import peers, variants
-from bench.experiments import ABLATION
+from bench.experiments import ABLATION, ABLATION_BF16
+from gptcore import bfloat16
+from gptcore.devices import autocast
 from gptcore.model import GPT, ModelConfig
 from gptcore.training import TrainConfig
 
 WIDE = ModelConfig(vocab_size=301, block_size=12, n_layer=2, n_head=2, n_embd=8)
 INSTALLED = [name for name in variants.VARIANTS if name != "litgpt"]
-OWN = ["gptcore", *ABLATION]
+OWN = ["gptcore", *ABLATION, *ABLATION_BF16]
 CONFIG = TrainConfig(1)
 
 
@@ -149,7 +151,11 @@ def test_variant_that_updates_otherwise_is_refused_before_timing(monkeypatch):
 
 
 def test_every_ablation_of_the_suites_is_a_variant():
-    assert set(ABLATION) == set(variants.VARIANTS) - {"gptcore", "transformers", "litgpt"}
+    assert {*ABLATION, *ABLATION_BF16} == set(variants.VARIANTS) - {
+        "gptcore",
+        "transformers",
+        "litgpt",
+    }
 
 
 def largest_logits(monkeypatch, name):
@@ -208,6 +214,19 @@ def test_adamw_is_a_loop_only_without_the_fused_one(name):
     loops = name in {"without-fused-adamw", "plain"}
     assert all(g["fused"] is not loops and g["foreach"] is not True for g in groups)
     assert [g["weight_decay"] for g in groups] == [0.1, 0.0]
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_bf16_products_are_torchs_only_without_ours(monkeypatch, name):
+    linear = calls_of(monkeypatch, bfloat16._Linear, "apply")
+    attention = calls_of(monkeypatch, bfloat16._CausalAttention, "apply")
+    made = variants.VARIANTS[name](wild())
+    with autocast(torch.device("cpu"), "bf16"):
+        made.loss(*batch())
+    gone = name in {"without-bf16-products", "nanogpt-style", "plain"}
+    of_a_layer = 6 if name == "without-fused-qkv" else 4
+    assert len(linear) == (0 if gone else of_a_layer * WIDE.n_layer)
+    assert len(attention) == (0 if gone or name == "without-sdpa" else WIDE.n_layer)
 
 
 # --- what is not installed
