@@ -9,6 +9,7 @@ gradients at once, while it is there, instead of keeping it for the backward pas
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -67,7 +68,7 @@ def linear_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor) -> Ten
     if torch.is_grad_enabled() and (hidden.requires_grad or weight.requires_grad):
         loss: Tensor = _LinearCrossEntropy.apply(hidden, weight, targets)  # type: ignore[no-untyped-call]
         return loss
-    losses, _, _ = _chunked(hidden, weight, targets, make_hidden=False, make_weight=False)
+    losses, _, _ = _chunked(hidden, weight, targets, _product_dtype(hidden))
     return losses.sum() / (targets != IGNORED).sum()
 
 
@@ -90,8 +91,7 @@ def token_losses(model: GPT, inputs: Tensor, targets: Tensor) -> Tensor:
     """
     hidden = model.hidden(inputs)
     _check_shape(hidden, targets)
-    weight = model.lm_head.weight
-    losses, _, _ = _chunked(hidden, weight, targets, make_hidden=False, make_weight=False)
+    losses, _, _ = _chunked(hidden, model.lm_head.weight, targets, _product_dtype(hidden))
     return losses.view(targets.shape)
 
 
@@ -104,15 +104,19 @@ def _check_shape(hidden: Tensor, targets: Tensor) -> None:
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
-    """Forward makes the mean loss and its gradients; backward scales them."""
+    """Forward makes the mean loss and its gradients; backward scales them and hands them on.
+
+    They are handed on to be written to, so a second backward makes them again.
+    """
 
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
-        make_hidden, make_weight, _ = ctx.needs_input_grad
-        losses, *gradients = _chunked(
-            hidden, weight, targets, make_hidden=make_hidden, make_weight=make_weight
-        )
-        ctx.save_for_backward(*gradients)
+        ctx.save_for_backward(hidden, weight, targets)
+        waiting = getattr(hidden, "waiting", None)
+        is_tied = waiting is not None and waiting.weight is weight and hidden.requires_grad
+        ctx.waiting = waiting if is_tied else None
+        ctx.dtype = _product_dtype(hidden)
+        losses, *ctx.gradients = _chunked(hidden, weight, targets, ctx.dtype, ctx.needs_input_grad)
         return losses.sum() / (targets != IGNORED).sum()
 
     @staticmethod
@@ -122,27 +126,46 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 "linear_cross_entropy has no second derivative; for one, take "
                 "cross_entropy(model(inputs), targets)"
             )
+        gradients, ctx.gradients = ctx.gradients, None
+        if gradients is None:
+            hidden, weight, targets = ctx.saved_tensors
+            _, *gradients = _chunked(hidden, weight, targets, ctx.dtype, ctx.needs_input_grad)
         # Reading a number from an accelerator would wait for it; there, multiplying is cheap.
-        is_one = scale.device.type == "cpu" and scale.item() == 1
-        gradients = (g if is_one or g is None else g * scale for g in ctx.saved_tensors)
-        return (*gradients, None)
+        if scale.device.type != "cpu" or scale.item() != 1:
+            gradients = [None if g is None else g.mul_(scale) for g in gradients]
+        hidden_grad, weight_grad = gradients
+        if ctx.waiting is not None and weight_grad is not None:
+            ctx.waiting.put(weight_grad)
+            weight_grad = None
+        return hidden_grad, weight_grad, None
+
+
+def _product_dtype(hidden: Tensor) -> torch.dtype:
+    """Return what the products of `hidden` are made in."""
+    kind = hidden.device.type
+    if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
+        return torch.get_autocast_dtype(kind)
+    return hidden.dtype
 
 
 def _chunked(
-    hidden: Tensor, weight: Tensor, targets: Tensor, *, make_hidden: bool, make_weight: bool
+    hidden: Tensor,
+    weight: Tensor,
+    targets: Tensor,
+    dtype: torch.dtype,
+    makes_gradients: Sequence[bool] = (False, False),
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """Return losses (N,) and, if wanted, gradients of their mean by `hidden` and `weight`."""
-    device, rows, ids = hidden.device, hidden.flatten(0, -2), targets.flatten()
-    has_autocast = torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(
-        device.type
-    )
-    dtype = torch.get_autocast_dtype(device.type) if has_autocast else hidden.dtype
-    matrix = weight.to(dtype)
+    """Return losses (N,) and, if wanted, gradients of their mean by `hidden` and `weight`.
+
+    Products are made in `dtype`.
+    """
+    rows, ids, matrix = hidden.flatten(0, -2), targets.flatten(), weight.to(dtype)
+    make_hidden, make_weight, *_ = makes_gradients
     scored = ids != IGNORED
-    share = (scored / scored.sum()).to(hidden.dtype)[:, None]  # of each token in the mean
+    share = (scored.to(hidden.dtype) / scored.sum())[:, None]  # of each token in the mean
     n_chunks = max(1, math.ceil(len(ids) * len(weight) * dtype.itemsize / CHUNK_BYTES))
     chunks = [part.tensor_split(n_chunks) for part in (rows, ids, share)]
-    buffer = torch.empty(len(chunks[1][0]), len(weight), dtype=dtype, device=device)
+    buffer = rows.new_empty(len(chunks[1][0]), len(weight), dtype=dtype)
     losses, hidden_grads, weight_grad = [], [], None
     for x, target, weighting in zip(*chunks, strict=True):
         logits = matmul(x.to(dtype), matrix.t(), out=buffer[: len(x)])

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from gptcore.bfloat16 import Linear, scaled_dot_product_attention
+from gptcore.tied import embed
 
 
 def check_int(name: str, value: object, minimum: int) -> None:
@@ -188,9 +189,11 @@ class Transformer(nn.Module):
                 f"the sequence has {end} tokens; this model reads at most block_size = "
                 f"{self.config.block_size}: shorten it or build a model with a larger block_size"
             )
-        # Few rows get a gradient: as a sparse one, autograd adds it into that of the tied head.
-        is_sparse = idx.device.type in ("cpu", "cuda") and not torch.compiler.is_compiling()
-        x = F.embedding(idx, self.wte.weight, sparse=is_sparse)  # (B, T, C)
+        waiting = None
+        if idx.device.type in ("cpu", "cuda") and not torch.compiler.is_compiling():
+            x, waiting = embed(idx, self.wte.weight)  # (B, T, C)
+        else:
+            x = self.wte(idx)
         if self.config.positions:
             x = x + self.wpe(torch.arange(past, end, device=idx.device))
         x = self.drop(x)
@@ -202,6 +205,8 @@ class Transformer(nn.Module):
         if cache is not None:
             cache.length = end
         normalised: Tensor = self.ln_f(x)
+        if waiting is not None:
+            normalised.waiting = waiting  # type: ignore[attr-defined]  # for the head's gradient
         return normalised
 
 
