@@ -51,6 +51,21 @@ def small_chunks(monkeypatch):
     monkeypatch.setattr(loss_module, "BLOCK_BYTES", 13 * 4)
 
 
+@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.parametrize(("is_bf16", "rows"), [(False, [2] * 7 + [1]), (True, [4] * 3 + [3])])
+def test_chunks_have_so_many_bytes_in_any_precision(monkeypatch, is_bf16, rows):
+    seen, original = [], loss_module._score
+
+    def spy(logits, *args, **options):
+        seen.append(len(logits))
+        return original(logits, *args, **options)
+
+    monkeypatch.setattr(loss_module, "_score", spy)
+    with torch.autocast("cpu", torch.bfloat16, enabled=is_bf16):
+        linear_cross_entropy(*case())
+    assert seen == rows
+
+
 def case(dtype: torch.dtype = torch.float32) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return hidden (3, 5, 8), weight (13, 8) and targets (3, 5), two of them ignored."""
     generator = torch.Generator().manual_seed(0)

@@ -152,6 +152,9 @@ def test_standard_suite_compares_with_transformers_and_takes_each_piece_away():
     ]
     gone = {c.change.removeprefix("variant=without-") for c in plan.ablation_cases()}
     assert gone >= variants.PIECES.keys()
+    # What concerns bf16 alone is taken away there, and all else in fp32.
+    in_bf16 = {c.change for c in plan.ablation_cases() if c.base.precision == "bf16"}
+    assert in_bf16 == {"variant=without-bf16-products"}
 
 
 def test_pair_in_a_precision_that_a_device_lacks_is_left_out():
