@@ -189,7 +189,7 @@ class Transformer(nn.Module):
                 f"the sequence has {end} tokens; this model reads at most block_size = "
                 f"{self.config.block_size}: shorten it or build a model with a larger block_size"
             )
-        waiting = None
+        waiting = None  # or where the tied head's gradient is to wait for that of the embedding
         if idx.device.type in ("cpu", "cuda") and not torch.compiler.is_compiling():
             x, waiting = embed(idx, self.wte.weight)  # (B, T, C)
         else:
@@ -206,7 +206,7 @@ class Transformer(nn.Module):
             cache.length = end
         normalised: Tensor = self.ln_f(x)
         if waiting is not None:
-            normalised.waiting = waiting  # type: ignore[attr-defined]  # for the head's gradient
+            normalised.waiting = waiting  # type: ignore[attr-defined]
         return normalised
 
 
