@@ -224,7 +224,11 @@ class _SeparateProducts(_Attention):
 
     def project(self, x: Tensor) -> tuple[Tensor, ...]:
         weights, biases = self.c_attn.weight.chunk(3), self.c_attn.bias.chunk(3)
-        return tuple(bfloat16.linear(x, w, b) for w, b in zip(weights, biases, strict=True))
+        return tuple(self.linear(x, w, b) for w, b in zip(weights, biases, strict=True))
+
+    def linear(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """Return one of the three products."""
+        return bfloat16.linear(x, weight, bias)
 
 
 class _WrittenOutAttention(_Attention):
@@ -238,12 +242,11 @@ class _WrittenOutAttention(_Attention):
         return shares @ v
 
 
-class _PlainAttention(_WrittenOutAttention):
+class _PlainAttention(_SeparateProducts, _WrittenOutAttention):
     """Attention without any piece."""
 
-    def project(self, x: Tensor) -> tuple[Tensor, ...]:
-        weights, biases = self.c_attn.weight.chunk(3), self.c_attn.bias.chunk(3)
-        return tuple(F.linear(x, w, b) for w, b in zip(weights, biases, strict=True))
+    def linear(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        return F.linear(x, weight, bias)
 
 
 ATTENTION: dict[frozenset[str], type[Attention]] = {
