@@ -26,7 +26,7 @@ def write(tmp_path, content, name="log.csv"):
         "start,length,epoch\n0.0,4.0,0\n4,4.0,1\n",
         '{"start": 0, "length": 4, "epoch": 0}\n\n{"epoch": 1, "length": 4, "start": 4, "x": []}\n',
         '{"Start": 0, "length ": 4.0, "epoch": 0}\n{"start": 4, "length": 4, "epoch": 1}',
-        gzip.compress(b"start,length,epoch\n0,4,0\n4,4,1\n"),
+        gzip.compress(b"start,length,epoch\n0,4,0\n4,4,1\n", mtime=0),
     ],
 )
 def test_log_is_read_as_people_write_it(tmp_path, content):
