@@ -39,6 +39,7 @@ Mark = Callable[[str], None]
 PIECES = {
     "chunked-loss": "head and cross-entropy in chunks, gradients made at once",
     "gelu-again": "GELU's output made again in backward instead of kept",
+    "onednn-gelu": "on a CPU, GELU as the epilogue of a product",
     "sparse-gradient": "gradient of the embedding as the few rows that it has",
     "fused-adamw": "AdamW as one kernel, not a loop over operations",
     "sdpa": "attention in one kernel, no table of all pairs of tokens",
@@ -47,7 +48,7 @@ PIECES = {
 }
 """What ours does, each of which can be taken away."""
 
-USUAL = ("chunked-loss", "gelu-again", "sparse-gradient", "bf16-products")
+USUAL = ("chunked-loss", "gelu-again", "onednn-gelu", "sparse-gradient", "bf16-products")
 """What the usual short GPT does not do."""
 
 PACKAGES = {"transformers": "transformers", "litgpt": "litgpt"}
@@ -170,8 +171,29 @@ class _KeptMLP(MLP):
     """The MLP with the output of its GELU kept for backward."""
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.dropout(self.c_proj(F.gelu(self.c_fc(x), approximate="tanh")))
+        out: Tensor = self.dropout(self._project(self.c_fc(x)))
         return out
+
+
+class _TorchMLP(MLP):
+    """The MLP with torch's own GELU."""
+
+    def _project(self, x: Tensor) -> Tensor:
+        out: Tensor = self.c_proj(F.gelu(x, approximate="tanh"))
+        return out
+
+
+class _UsualMLP(_KeptMLP, _TorchMLP):
+    """The MLP without either piece."""
+
+
+MLPS: dict[frozenset[str], type[MLP]] = {
+    frozenset(): MLP,
+    frozenset({"gelu-again"}): _KeptMLP,
+    frozenset({"onednn-gelu"}): _TorchMLP,
+    frozenset({"gelu-again", "onednn-gelu"}): _UsualMLP,
+}
+"""Pieces of the MLP taken away → what is left."""
 
 
 class _DenseTransformer(Transformer):
@@ -250,6 +272,7 @@ class _PlainAttention(_SeparateProducts, _WrittenOutAttention):
 
 
 ATTENTION: dict[frozenset[str], type[Attention]] = {
+    frozenset(): Attention,
     frozenset({"sdpa"}): _WrittenOutAttention,
     frozenset({"fused-qkv"}): _SeparateProducts,
     frozenset({"bf16-products"}): _TorchAttention,
@@ -261,11 +284,10 @@ ATTENTION: dict[frozenset[str], type[Attention]] = {
 def without(model: GPT, pieces: Iterable[str]) -> Variant:
     """Return ours without `pieces` of PIECES; `model` keeps its weights and changes its classes."""
     gone = frozenset(pieces)
-    attention = gone & {"sdpa", "fused-qkv", "bf16-products"}
     swaps: dict[type[nn.Module], type[nn.Module]] = {
-        Attention: ATTENTION[attention] if attention else Attention,
+        Attention: ATTENTION[gone & {"sdpa", "fused-qkv", "bf16-products"}],
         bfloat16.Linear: nn.Linear if "bf16-products" in gone else bfloat16.Linear,
-        MLP: _KeptMLP if "gelu-again" in gone else MLP,
+        MLP: MLPS[gone & {"gelu-again", "onednn-gelu"}],
         Transformer: _DenseTransformer if "sparse-gradient" in gone else Transformer,
     }
     for module in model.modules():

@@ -21,7 +21,7 @@ from gptcore.model import GPT
 IGNORED = -100
 """A target that is not scored, as in torch."""
 
-CHUNK_BYTES = 2**27
+CHUNK_BYTES = 2**28
 """Bytes of logits made at a time: fewer took longer (docs/decisions/0016)."""
 
 BLOCK_BYTES = 2**22
@@ -181,19 +181,21 @@ def _chunked(
 def _score(logits: Tensor, targets: Tensor, *, make_gradient: bool) -> Tensor:
     """Return losses (N,); overwrite `logits` (N, V) by the gradient of each, if wanted."""
     wide = torch.float64 if logits.dtype == torch.float64 else torch.float32
+    in_place = logits.dtype == wide and logits.device.type == "cpu"  # it reads rows, then writes
     n_blocks = max(1, math.ceil(logits.numel() * wide.itemsize / BLOCK_BYTES))
     losses = []
     for block, ids in zip(
         logits.tensor_split(n_blocks), targets.tensor_split(n_blocks), strict=True
     ):
-        log_p = torch.nn.functional.log_softmax(block, dim=-1, dtype=wide)
+        log_p = torch.log_softmax(block, -1, out=block) if in_place else block.log_softmax(-1, wide)
         losses.append(
             torch.nn.functional.nll_loss(log_p, ids, ignore_index=IGNORED, reduction="none")
         )
         if make_gradient:  # the probabilities, less 1 at the target
             minus_one = torch.full_like(log_p[:, :1], -1)
             p = log_p.exp_().scatter_add_(1, ids.clamp(min=0)[:, None], minus_one)
-            block.copy_(p)
+            if not in_place:
+                block.copy_(p)
     return torch.cat(losses)
 
 

@@ -19,11 +19,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from gptcore.bfloat16 import Linear, scaled_dot_product_attention
+from gptcore.gelu import gelu
 from gptcore.tied import embed
 
 
@@ -281,7 +281,7 @@ class MLP(nn.Module):
         return out
 
     def _project(self, x: Tensor) -> Tensor:
-        out: Tensor = self.c_proj(F.gelu(x, approximate="tanh"))
+        out: Tensor = self.c_proj(gelu(x))
         return out
 
 

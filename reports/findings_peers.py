@@ -18,6 +18,7 @@ NAMES = {
     "plain": "the plain model, with no optimisation",
     "without-chunked-loss": "without the chunked loss",
     "without-gelu-again": "with GELU's output kept",
+    "without-onednn-gelu": "with torch's own GELU",
     "without-sparse-gradient": "with a dense gradient of the embedding",
     "without-fused-adamw": "with AdamW as a loop",
     "without-sdpa": "with attention written out",

@@ -5,6 +5,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from gptcore import loss
 from gptcore.flops import flops_per_token, forward_flops, n_params, training_flops
 from gptcore.loss import cross_entropy
 from gptcore.model import GPT, PRESETS, ModelConfig
@@ -49,6 +50,14 @@ def test_forward_flops_equal_torchs_count(config, counter):
 def test_training_flops_equal_torchs_count(config, counter):
     idx = torch.zeros(2, 16, dtype=torch.int64)
     cross_entropy(GPT(config)(idx), idx).backward()
+    assert training_flops(config, batch_size=2, block_size=16) == counter.get_total_flops()
+
+
+@pytest.mark.parametrize("chunks", [1, 3])
+def test_flops_of_the_head_in_chunks_are_all_counted(monkeypatch, counter, chunks):
+    config, idx = CONFIGS[0], torch.zeros(2, 16, dtype=torch.int64)
+    monkeypatch.setattr(loss, "CHUNK_BYTES", -(-2 * 16 * config.vocab_size * 4 // chunks))
+    loss.next_token_loss(GPT(config), idx, idx).backward()
     assert training_flops(config, batch_size=2, block_size=16) == counter.get_total_flops()
 
 

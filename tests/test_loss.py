@@ -96,6 +96,22 @@ def test_fused_loss_and_gradients_equal_the_plain_ones(request, chunked, upstrea
         torch.testing.assert_close(ours, expected, atol=1e-6, rtol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("n_ids", [5, 16, 1000, 50257])
+def test_losses_and_gradients_are_made_in_place_bit_by_bit(dtype, n_ids):
+    """torch does not promise that a softmax may overwrite its input."""
+    generator = torch.Generator().manual_seed(0)
+    logits = 3 * torch.randn(40, n_ids, generator=generator, dtype=dtype)
+    targets = torch.randint(n_ids, (40,), generator=generator)
+    log_p = logits.log_softmax(-1)
+    memory = logits.data_ptr()
+    losses = loss_module._score(logits, targets, make_gradient=True)
+    assert logits.data_ptr() == memory
+    assert torch.equal(losses, -log_p[torch.arange(40), targets])
+    log_p.exp_()[torch.arange(40), targets] -= 1
+    assert torch.equal(logits, log_p)
+
+
 @pytest.mark.usefixtures("small_chunks")
 def test_fused_gradients_pass_gradcheck():
     hidden, weight, targets = case(torch.float64)

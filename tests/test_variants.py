@@ -12,8 +12,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
+import gptcore.model
 from bench import peers, variants
-from bench.experiments import ABLATION, ABLATION_BF16
+from bench.experiments import ABLATION, ABLATION_BF16, ABLATION_LARGE
 from gptcore import bfloat16
 from gptcore.devices import autocast
 from gptcore.model import GPT, ModelConfig
@@ -21,7 +22,7 @@ from gptcore.training import TrainConfig
 
 WIDE = ModelConfig(vocab_size=301, block_size=12, n_layer=2, n_head=2, n_embd=8)
 INSTALLED = [name for name in variants.VARIANTS if name != "litgpt"]
-OWN = ["gptcore", *ABLATION, *ABLATION_BF16]
+OWN = ["gptcore", *ABLATION, *ABLATION_LARGE, *ABLATION_BF16]
 CONFIG = TrainConfig(1)
 
 
@@ -151,11 +152,8 @@ def test_variant_that_updates_otherwise_is_refused_before_timing(monkeypatch):
 
 
 def test_every_ablation_of_the_suites_is_a_variant():
-    assert {*ABLATION, *ABLATION_BF16} == set(variants.VARIANTS) - {
-        "gptcore",
-        "transformers",
-        "litgpt",
-    }
+    others = {"gptcore", "transformers", "litgpt"}
+    assert set(OWN) - others == set(variants.VARIANTS) - others
 
 
 def largest_logits(monkeypatch, name):
@@ -190,11 +188,19 @@ def test_products_are_separate_only_without_fused_qkv(monkeypatch, name):
 
 @pytest.mark.parametrize("name", OWN)
 def test_gelu_is_made_again_in_backward_unless_it_is_kept(monkeypatch, name):
-    seen = calls_of(monkeypatch, F, "gelu")
+    seen = calls_of(monkeypatch, F, "gelu")  # which ours ends in where few numbers come
     made = variants.VARIANTS[name](wild())
     made.loss(*batch()).backward()
     kept = name in {"without-gelu-again", "nanogpt-style", "plain"}
     assert len(seen) == WIDE.n_layer * (1 if kept else 2)
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_gelu_is_torchs_only_without_ours(monkeypatch, name):
+    seen = calls_of(monkeypatch, gptcore.model, "gelu")
+    variants.VARIANTS[name](wild()).logits(batch()[0])
+    gone = name in {"without-onednn-gelu", "nanogpt-style", "plain"}
+    assert len(seen) == (0 if gone else WIDE.n_layer)
 
 
 @pytest.mark.parametrize("name", OWN)
