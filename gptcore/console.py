@@ -48,21 +48,30 @@ class Progress:
     def __init__(self, unit: str) -> None:
         self._unit = unit
         self._live = sys.stderr.isatty()
-        self._told = self._started = time.monotonic()
-        self._first: int | None = None
+        self._told = self._created = time.monotonic()
+        self._first: tuple[int, float] | None = None  # call: what was done, when
 
     def __call__(self, done: int, total: int, note: str = "") -> None:
         """Note that `done` of `total` are done; say so if it is time."""
-        self._first = done - 1 if self._first is None else self._first
         now, last = time.monotonic(), done == total
+        if self._first is None:  # what came before may have prepared, or resumed: it sets no pace
+            self._first = (done, now)
+            pace = now - self._created if done == 1 else math.nan
+        else:
+            pace = (now - self._first[1]) / max(1, done - self._first[0])
         since = now - self._told
-        if now - self._started < 2 or not (last or since >= (0.2 if self._live else 10)):
+        if now - self._created < 2 or not (last or since >= (0.2 if self._live else 10)):
             return
         self._told = now
-        to_go = round((now - self._started) / (done - self._first) * (total - done))
-        text = f"{self._unit} {done}/{total}{note} · {to_go // 60}:{to_go % 60:02d} to go"
+        to_go = _clock(0 if last else pace * (total - done))
+        text = f"{self._unit} {done}/{total}{note} · {to_go} to go"
         end = "\n" if last or not self._live else ""
         print(f"\r\x1b[K{text}" if self._live else text, end=end, file=sys.stderr, flush=True)
+
+
+def _clock(seconds: float) -> str:
+    """Return "4:07", or "?" for NaN."""
+    return "?" if math.isnan(seconds) else "{}:{:02d}".format(*divmod(round(seconds), 60))
 
 
 # Columns of the tables that people see, and their headings; --json has all.

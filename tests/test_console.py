@@ -1,0 +1,67 @@
+"""What long work says while it runs: what is done, and the time to go."""
+
+import pytest
+
+from gptcore import console
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that stands still until it is set: clock[0] = seconds."""
+    now = [100.0]
+    monkeypatch.setattr(console.time, "monotonic", lambda: now[0])
+    return now
+
+
+def lines(capsys):
+    return capsys.readouterr().err.splitlines()
+
+
+def test_pace_is_that_of_the_units_done(clock, capsys):
+    progress = console.Progress("step")
+    for done in range(1, 5):
+        clock[0] += 30
+        progress(done, 4)
+    assert lines(capsys) == [
+        "step 1/4 · 1:30 to go",
+        "step 2/4 · 1:00 to go",
+        "step 3/4 · 0:30 to go",
+        "step 4/4 · 0:00 to go",
+    ]
+
+
+def test_what_was_done_before_the_first_call_sets_no_pace(clock, capsys):
+    progress = console.Progress("pair")
+    clock[0] += 500  # warming up, and two pairs to find the pace
+    for done in (3, 4, 5):
+        progress(done, 10)
+        clock[0] += 20
+    assert lines(capsys) == [
+        "pair 3/10 · ? to go",
+        "pair 4/10 · 2:00 to go",
+        "pair 5/10 · 1:40 to go",
+    ]
+
+
+def test_short_work_and_quick_units_are_not_talked_about(clock, capsys):
+    progress = console.Progress("step")
+    for done in range(1, 4):
+        clock[0] += 0.6
+        progress(done, 3)
+    assert lines(capsys) == []
+    progress = console.Progress("step")
+    for done in range(1, 31):
+        clock[0] += 1
+        progress(done, 30)
+    assert [line.partition(" ·")[0] for line in lines(capsys)] == [
+        "step 10/30",
+        "step 20/30",
+        "step 30/30",
+    ]
+
+
+def test_work_of_one_unit_ends_without_time_to_go(clock, capsys):
+    progress = console.Progress("step")
+    clock[0] += 5
+    progress(7, 7, " (resumed)")
+    assert lines(capsys) == ["step 7/7 (resumed) · 0:00 to go"]
