@@ -98,15 +98,14 @@ def test_fused_loss_and_gradients_equal_the_plain_ones(request, chunked, upstrea
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("n_ids", [5, 16, 1000, 50257])
-def test_losses_and_gradients_are_made_in_place_bit_by_bit(dtype, n_ids):
+def test_losses_and_gradients_are_made_in_place_bit_by_bit(monkeypatch, dtype, n_ids):
     """torch does not promise that a softmax may overwrite its input."""
     generator = torch.Generator().manual_seed(0)
     logits = 3 * torch.randn(40, n_ids, generator=generator, dtype=dtype)
     targets = torch.randint(n_ids, (40,), generator=generator)
     log_p = logits.log_softmax(-1)
-    memory = logits.data_ptr()
+    monkeypatch.setattr(torch.Tensor, "copy_", None)  # nothing is made elsewhere
     losses = loss_module._score(logits, targets, make_gradient=True)
-    assert logits.data_ptr() == memory
     assert torch.equal(losses, -log_p[torch.arange(40), targets])
     log_p.exp_()[torch.arange(40), targets] -= 1
     assert torch.equal(logits, log_p)
