@@ -152,7 +152,7 @@ ABLATION = (
 """Ours without one piece each, without several, without all (bench/variants.py), in fp32."""
 
 ABLATION_LARGE = ("without-onednn-gelu",)
-"""What Model 4's batches are too small for."""
+"""What the few numbers of the standard suite's ablation (B = 2, T = 128) are too small for."""
 
 ABLATION_BF16 = ("without-bf16-products",)
 """The same in bf16, where alone this piece does anything; on Model 4 too little to show."""

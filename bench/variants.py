@@ -27,7 +27,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from gptcore import bfloat16
+from gptcore import bfloat16, gelu
 from gptcore.devices import autocast, matmul_precision
 from gptcore.generation import generate
 from gptcore.loss import cross_entropy, next_token_loss
@@ -351,7 +351,7 @@ REMEDIES = {
 # --- is it the same model? --------------------------------------------------------------------
 
 CHECK = ModelConfig(vocab_size=61, block_size=16, n_layer=2, n_head=2, n_embd=16)
-"""What updates are compared on: everything that a large model has, in no time."""
+"""What updates are compared on: everything that a large model has but its size, in no time."""
 
 CHECK_STEPS = 3
 LOGIT_TOLERANCE = 1e-3
@@ -385,9 +385,16 @@ def _losses(make: Callable[[GPT], Variant]) -> list[float]:
     with torch.no_grad():
         for weight in model.parameters():
             weight.add_(0.2 * torch.randn(weight.shape, generator=draws))
+    many, gelu.MANY = gelu.MANY, 1  # its few numbers take the way of many
+    try:
+        return _train(make(model), draws)
+    finally:
+        gelu.MANY = many
+
+
+def _train(variant: Variant, draws: torch.Generator) -> list[float]:
     ids = torch.randint(CHECK.vocab_size, (2, CHECK.block_size + 1), generator=draws)
     inputs, targets = ids[:, :-1].contiguous(), ids[:, 1:].contiguous()
-    variant = make(model)
     variant.model.train()
     optimizer = variant.make_optimizer(TrainConfig(CHECK_STEPS, learning_rate=1e-2))
     losses = [float(variant.loss(inputs, targets).detach())]

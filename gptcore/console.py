@@ -54,11 +54,10 @@ class Progress:
     def __call__(self, done: int, total: int, note: str = "") -> None:
         """Note that `done` of `total` are done; say so if it is time."""
         now, last = time.monotonic(), done == total
-        if self._first is None:  # what came before may have prepared, or resumed: it sets no pace
+        if self._first is None:  # time before it may have gone into compiling: it sets no pace
             self._first = (done, now)
-            pace = now - self._created if done == 1 else math.nan
-        else:
-            pace = (now - self._first[1]) / max(1, done - self._first[0])
+        units = done - self._first[0]
+        pace = (now - self._first[1]) / units if units else math.nan
         since = now - self._told
         if now - self._created < 2 or not (last or since >= (0.2 if self._live else 10)):
             return

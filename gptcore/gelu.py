@@ -19,7 +19,10 @@ MANY = 2**18
 
 
 def gelu(x: Tensor) -> Tensor:
-    """Return x (1 + tanh(√(2/π) (x + 0.044715 x³))) / 2 of every number of `x`."""
+    """Return x (1 + tanh(√(2/π) (x + 0.044715 x³))) / 2 of every number of `x`.
+
+    One that is not finite may make those beside it NaN.
+    """
     if torch.compiler.is_compiling() or not _is_fast(x):
         return F.gelu(x, approximate="tanh")
     out: Tensor = _Gelu.apply(x)  # type: ignore[no-untyped-call]
@@ -34,10 +37,11 @@ def _is_fast(x: Tensor) -> bool:
         return False
     if torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"):
         return False
-    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+    onednn: Any = torch.backends.mkldnn
+    if not (onednn.is_available() and onednn.enabled):
         return False
     if x.dtype == torch.float32:  # products in less precision would round `x`
-        switch = getattr(torch.backends.mkldnn, "matmul", None)  # since torch 2.9
+        switch = getattr(onednn, "matmul", None)  # since torch 2.9
         return getattr(switch, "fp32_precision", None) in ("none", "ieee")
     return x.dtype == torch.bfloat16 and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
@@ -48,7 +52,7 @@ class _Gelu(torch.autograd.Function):
         ctx.save_for_backward(x)
         width = LINE_BYTES // x.itemsize
         same = torch.eye(width, dtype=x.dtype, device=x.device)
-        rows = x.detach().view(-1, width)
+        rows = x.view(-1, width)
         out: Tensor = torch.ops.mkldnn._linear_pointwise(rows, same, None, "gelu", [], "tanh")
         return out.view(x.shape)
 

@@ -179,7 +179,7 @@ def _chunked(
 
 
 def _score(logits: Tensor, targets: Tensor, *, make_gradient: bool) -> Tensor:
-    """Return losses (N,); overwrite `logits` (N, V) by the gradient of each, if wanted."""
+    """Return losses (N,); `logits` (N, V) become the gradient of each if wanted, else are lost."""
     wide = torch.float64 if logits.dtype == torch.float64 else torch.float32
     in_place = logits.dtype == wide and logits.device.type == "cpu"  # it reads rows, then writes
     n_blocks = max(1, math.ceil(logits.numel() * wide.itemsize / BLOCK_BYTES))

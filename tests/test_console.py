@@ -23,7 +23,7 @@ def test_pace_is_that_of_the_units_done(clock, capsys):
         clock[0] += 30
         progress(done, 4)
     assert lines(capsys) == [
-        "step 1/4 · 1:30 to go",
+        "step 1/4 · ? to go",
         "step 2/4 · 1:00 to go",
         "step 3/4 · 0:30 to go",
         "step 4/4 · 0:00 to go",

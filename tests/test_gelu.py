@@ -37,8 +37,9 @@ def taken(monkeypatch):
 
 fast = pytest.mark.skipif(
     torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512")
-    or not torch.backends.mkldnn.is_available(),
-    reason="this torch or this processor has no vectorised oneDNN",
+    or not torch.backends.mkldnn.is_available()
+    or not hasattr(torch.backends.mkldnn, "matmul"),
+    reason="this torch (before 2.9?) or this processor has no vectorised oneDNN",
 )
 
 
@@ -68,6 +69,15 @@ def test_every_bit_of_a_number_takes_part(taken):
     x = 1 + torch.arange(64) * 2**-20
     assert len(gelu(x).unique()) == 64
     assert taken
+
+
+@fast
+@pytest.mark.usefixtures("few")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_large_and_tiny_numbers(dtype):
+    sizes = [0, 1e-45, 1e-30, 1e-3, 1, 50, 1e4, 1e15, 1e20, 3e38, 7, 9, 11, 13, 15, 17]
+    x = torch.tensor([*sizes, *(-size for size in sizes)]).to(dtype)
+    torch.testing.assert_close(gelu(x), torchs(x))
 
 
 @fast
@@ -111,25 +121,32 @@ def test_precision_that_would_round_the_inputs_is_not_used(taken, precision):
     assert not taken
 
 
+@fast
 @pytest.mark.usefixtures("few")
-def test_precision_of_onednn_alone_counts_too(taken):
-    """Set by torch's newer switch, it makes the older one raise when read."""
-    switch = torch.backends.mkldnn.matmul
+@pytest.mark.parametrize("switch", ["matmul", "onednn", "all"])
+def test_precision_set_by_newer_switches_counts_too(taken, switch):
+    """They make the older one raise when read."""
+    onednn = torch.backends.mkldnn
+    switch = {"matmul": onednn.matmul, "onednn": onednn, "all": torch.backends}[switch]
+    own, onednn.matmul.fp32_precision = onednn.matmul.fp32_precision, "none"  # as others say
     before, switch.fp32_precision = switch.fp32_precision, "bf16"
     try:
         gelu(draw(64))
     finally:
         switch.fp32_precision = before
+        onednn.matmul.fp32_precision = own
     assert not taken
 
 
 @pytest.mark.usefixtures("few")
-@pytest.mark.parametrize("lack", ["capability", "oneDNN", "switch"])
+@pytest.mark.parametrize("lack", ["capability", "oneDNN", "enabled", "switch"])
 def test_processor_or_build_that_lacks_it_takes_torchs(monkeypatch, taken, lack):
     if lack == "capability":
         monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "DEFAULT")
     else:
-        onednn = SimpleNamespace(is_available=lambda: lack != "oneDNN")  # of before torch 2.9
+        onednn = SimpleNamespace(  # as before torch 2.9
+            is_available=lambda: lack != "oneDNN", enabled=lack != "enabled"
+        )
         monkeypatch.setattr(torch.backends, "mkldnn", onednn)
     assert torch.equal(gelu(draw(64)), torchs(draw(64)))
     assert not taken
