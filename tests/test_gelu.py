@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
+from bench import variants
 from gptcore import gelu as gelu_module
 from gptcore.gelu import gelu
 from gptcore.model import GPT, ModelConfig
@@ -172,3 +173,12 @@ def test_model_uses_it_once_forward_and_again_in_backward(taken):
     model = GPT(ModelConfig(vocab_size=11, block_size=8, n_layer=1, n_head=2, n_embd=16))
     model(torch.zeros(2, 8, dtype=torch.int64)).sum().backward()
     assert len(taken) == 2
+
+
+@fast
+def test_check_before_timing_takes_it_on_few_numbers(monkeypatch):
+    """Comparisons train a small model first; a wrong GELU of large ones must not pass there."""
+    monkeypatch.setattr(gelu_module._Gelu, "apply", lambda x: 1.02 * torchs(x))
+    with pytest.raises(ValueError, match="does not train as gptcore does"):
+        variants.check_updates.__wrapped__("without-onednn-gelu")
+    assert gelu_module.MANY > 1
