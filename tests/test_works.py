@@ -99,3 +99,12 @@ def test_case_named_in_the_documentation_exists(name):
     plan = Plan("standard", {"cpu": ("fp32", "bf16")}, (CORPUS,))
     test = name.partition("[")[0]
     assert name in {f"{test}[{case.id}]" for case in CASES[test](plan)}
+
+
+def test_tests_named_in_the_documentation_exist():
+    pages = "\n".join(page.read_text(encoding="utf-8") for page in (ROOT / "docs").rglob("*.md"))
+    named = set(re.findall(r"\b(test_\w+)(?=`|\[)", pages))
+    sources = [*(ROOT / "tests").rglob("*.py"), *(ROOT / "bench").rglob("bench_*.py")]
+    code = "\n".join(source.read_text(encoding="utf-8") for source in sources)
+    assert len(named) > 40
+    assert named - set(re.findall(r"def (test_\w+)\(", code)) == set()
