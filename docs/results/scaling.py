@@ -41,7 +41,7 @@ class Runner:
         return json.loads(out.getvalue())
 
     def row(self, check: str, bar: str, command: str, show) -> None:
-        """Print a check: its bar, what came, and the command."""
+        """Print a check: what is required, the result, and the command."""
         started = time.perf_counter()
         text, good = show(self.scale(command))
         mark = "yes" if good else "**no**"
@@ -106,7 +106,7 @@ def repeats(found: dict):
 
 def bars(run: Runner) -> None:
     """Print the table of checks."""
-    print("| check | bar | came | met | s | `gptcore scale …` |\n|---|---|---|---|---|---|")
+    print("| check | required | result | met | s | `gptcore scale …` |\n|---|---|---|---|---|---|")
     fit = f"fit {CHINCHILLA} --drop-largest 5"
     run.row("Chinchilla, delta 1e-3", "≤ 0.00101828; 1.8172, 0.3473, 0.3672; 0.0152, 0.020 ± 20 %",
             fit, published)  # fmt: skip
@@ -120,7 +120,7 @@ def bars(run: Runner) -> None:
     run.row("gpt3, 175B from 7 smaller", "≤ 0.8 %", f"{gpt3} {half}", at_most("are_last30", 0.8))
     run.row("gpt3, 5 smallest", "≤ 3.5 %", f"{gpt3} --models 5 {half}", at_most("are_last30", 3.5))
     for models, bar in ((5, 5.20), (6, 0.81), (7, 2.69)):
-        run.row(f"gpt3, text B's fit, {models} smallest", f"{bar:.2f} ± 0.05 %",
+        run.row(f"gpt3, fit of Choshen et al., {models} smallest", f"{bar:.2f} ± 0.05 %",
                 f"{gpt3} --models {models} --preset colpret", near("are_final", bar))  # fmt: skip
     run.row("opt", "≤ 1.6 %", f"{opt} {half}", at_most("are_last30", 1.6))
     run.row("opt, final losses", "warns", f"{opt} --final-only", warned(100))
@@ -135,7 +135,7 @@ def bars(run: Runner) -> None:
     run.row("same, 2.8B and a borrowed size term", "≤ 0.6 %",
             f"{data} --models 1 --borrow law.json", at_most("are_last30", 0.6))  # fmt: skip
     alone = "--models 0 --target-share 0.3"
-    run.row("30 % of the target alone, opt", "≤ 2.5 %", f"{opt} {alone}",
+    run.row("30 % of the held-out run alone, opt", "≤ 2.5 %", f"{opt} {alone}",
             at_most("are_last30", 2.5))  # fmt: skip
     run.row("same, gpt3", "≤ 7 %", f"{gpt3} {alone}", at_most("are_last30", 7))
     run.row("R_D in two stages", "10 to 25",
@@ -146,7 +146,7 @@ def bars(run: Runner) -> None:
 def families(folder: Path) -> None:
     """Print each family's error at every size that 3 or more smaller sizes predict."""
     table = read_table(folder / DEV)
-    print("| family | targets | median ARE, % | largest, % | 80 % interval holds |")
+    print("| family | held-out sizes | median ARE, % | largest, % | 80 % interval holds |")
     print("|---|---|---|---|---|")
     every, held = [], []
     for name in sorted(table["family"].unique()):
@@ -169,7 +169,7 @@ def families(folder: Path) -> None:
 
 
 def advice(folder: Path) -> None:
-    """Print what text B advises as we find it: median ARE, %, of gpt3, opt and porian targets."""
+    """Print the advice of Choshen et al. 2025, tried: median ARE, %, over gpt3, opt and porian."""
     table = read_table(folder / DEV)
     names = ("gpt3", "opt", "porian_rw_const")
     cells = []
@@ -186,7 +186,7 @@ def advice(folder: Path) -> None:
         ]  # fmt: skip
         return f"{np.median(ares):.2f} (worst {max(ares):.1f})"
 
-    print(f"{len(cells)} targets, each predicted from all smaller sizes\n")
+    print(f"{len(cells)} held-out sizes, each predicted from all smaller sizes\n")
     print("| what | ARE, % |\n|---|---|")
     for share in (1, 0.9, 0.7, 0.5, 0.3):
         print(f"| last {share:.0%} of each run | {median(Cut(share))} |", flush=True)
@@ -196,10 +196,12 @@ def advice(folder: Path) -> None:
     big = [cell for cell in cells if cell[2] >= 5]
     for count in (2, 3, 4, 5):
         few = median(chosen=big, models=count)
-        print(f"| {count} smallest sizes ({len(big)} targets) | {few} |", flush=True)
+        print(f"| {count} smallest sizes ({len(big)} held-out sizes) | {few} |", flush=True)
     for share in (0.1, 0.3, 0.5):
-        print(f"| with {share:.0%} of the target | {median(target_share=share)} |", flush=True)
-        print(f"| {share:.0%} of the target alone | {median(target_share=share, models=0)} |")
+        print(
+            f"| with {share:.0%} of the held-out run | {median(target_share=share)} |", flush=True
+        )
+        print(f"| {share:.0%} of the held-out run alone | {median(target_share=share, models=0)} |")
     whole = [(n, one_family(table, n), 0) for n in names]
     print(f"| smallest from larger (3 families) | {median(chosen=whole, reverse=True)} |")
     print(f"| largest from smaller (3 families) | {median(chosen=whole)} |")
