@@ -6,24 +6,22 @@ puts prediction and 80 % interval on disk before `test_target` trains (it refuse
 and `test_scaling` compares afterwards. All runs pass once over the same bytes, with a constant
 learning rate after the warm-up, so that a checkpoint is the end of a shorter run; they are scored
 on the same pieces of the test part. `test_recommendation` tries text B's advice on this ladder,
-`test_repeat` asks what repeated text is worth, `test_fit_time` what a fit costs beside a naive
-grid; bench_inference goes on with the target. Not measured: learning rates tuned for each size,
-other shapes of model, larger scales.
+`test_repeat` asks what repeated text is worth; bench_inference goes on with the target. Not
+measured: learning rates tuned for each size, other shapes of model, larger scales.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import torch
 
-from bench import naivegrid
-from bench.ladder import FitCase, LadderCase, RungCase
-from bench.measure import Mark, Measure, Result, Work
+from bench.ladder import LadderCase, RungCase
+from bench.measure import Result
 from bench.plan import CASES
 from bench.record import Record
 from bench.run import Run, utc_now
@@ -361,25 +359,3 @@ def _repetition(
                 }
             )
     return pd.DataFrame(rows)
-
-
-# --- what a fit costs --------------------------------------------------------------------------
-
-
-@pytest.mark.benchmark(group="fit")
-@pytest.mark.usefixtures("benchmark")
-def test_fit_time(measure: Measure, result: Result, case: FitCase) -> None:
-    data = naivegrid.table(case.sizes, case.checkpoints, case.seed)
-    best = naivegrid.objective(scalingfit.solve(data, delta=scalingfit.DELTA)[0], data)
-    starts = naivegrid.draw_starts(case.starts, case.seed)
-    call: Callable[[Mark], object] = lambda _: scalingfit.solve(data, delta=scalingfit.DELTA)  # noqa: E731
-    if case.way == "grid":
-        call = lambda _: naivegrid.search(starts, data)  # noqa: E731
-        found = naivegrid.search(starts, data)
-        reached = sum(value <= best * (1 + naivegrid.SAME) for value in found)
-        result.metrics |= {
-            "grid_starts": len(naivegrid.GRID),
-            "starts_at_optimum": reached,
-        }
-    result.metrics["law_points"] = len(data.x)
-    measure(Work(call, torch.device("cpu"), len(data.x), budget_s=1.0))

@@ -252,7 +252,6 @@ Case = (
     | PairCase
     | ladder.RungCase
     | ladder.LadderCase
-    | ladder.FitCase
     | ladder.InferenceCase
     | GrowthCase
     | ConditionsCase

@@ -88,23 +88,6 @@ class LadderCase:
 
 
 @dataclass(frozen=True)
-class FitCase:
-    """Fit one table of losses by "newton" (ours) or from `starts` random "grid" points."""
-
-    way: str
-    sizes: int = 7
-    checkpoints: int = 16
-    starts: int = 1
-    seed: int = 0
-    cost_s: float = field(default=3.0, compare=False)
-
-    @property
-    def id(self) -> str:
-        """Every parameter."""
-        return f"{self.way}-{self.sizes}x{self.checkpoints}-starts{self.starts}-seed{self.seed}"
-
-
-@dataclass(frozen=True)
 class InferenceCase:
     """Ask the trained target for more at inference: longer contexts, more samples.
 
@@ -140,7 +123,6 @@ class Ladder:
         n_bytes: of the text; None is all of it.
         block_size: T.
         seeds: of every rung, and of the target.
-        starts: of the naive grid that is timed beside the fit.
         prompts: of inference-time scaling, and `samples` continuations of each.
         advice: try each of RECOMMENDATIONS.
         repeated: samplers under which text is repeated, and the width that is trained on it.
@@ -150,11 +132,9 @@ class Ladder:
     n_bytes: int | None = None
     block_size: int = 64
     seeds: int = 1
-    starts: int = 5
     prompts: int = 32
     samples: int = 16
     new_tokens: int = 16
-    fit_s: float = 2.5
     inference_s: float = 4.0
     advice: bool = False
     repeated: tuple[str, ...] = ()
@@ -172,11 +152,9 @@ LADDERS: dict[str, Ladder] = {
         rungs={8: 0.15, 12: 0.15, 16: 0.15, 24: 0.2},
         n_bytes=FEWEST_BYTES,
         block_size=32,
-        starts=2,
         prompts=4,
         samples=4,
         new_tokens=8,
-        fit_s=0.4,
         inference_s=0.3,
     ),
     "standard": Ladder(rungs=STANDARD, n_bytes=393_216),
@@ -289,15 +267,6 @@ def advice_cases(plan: Plan) -> list[LadderCase]:
 def repeat_cases(plan: Plan) -> list[LadderCase]:
     """Return what repeated text is worth, sampler by sampler."""
     return _questions(plan, lambda ladder: ladder.repeated)
-
-
-def fit_cases(plan: Plan) -> list[FitCase]:
-    """Return our fit, and the naive grid beside it."""
-    ladder = LADDERS.get(plan.suite)
-    if ladder is None:
-        return []
-    ways = (("newton", 1), ("grid", ladder.starts))
-    return [FitCase(way, starts=starts, cost_s=ladder.fit_s) for way, starts in ways]
 
 
 def inference_cases(plan: Plan) -> list[InferenceCase]:

@@ -267,7 +267,6 @@ CASES: dict[str, Callable[[Plan], Iterable[Case]]] = {
     "bench_scaling::test_recommendation": ladder.advice_cases,
     "bench_scaling::test_repeated": ladder.repeated_cases,
     "bench_scaling::test_repeat": ladder.repeat_cases,
-    "bench_scaling::test_fit_time": ladder.fit_cases,
     "bench_inference::test_inference": ladder.inference_cases,
 }
 """Which cases each benchmark runs: a new benchmark is one function and one line here."""

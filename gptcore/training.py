@@ -33,11 +33,11 @@ COMPILERS: dict[str, dict[str, Any]] = {
     "inductor": {},
     "reduce-overhead": {"mode": "reduce-overhead"},
     "max-autotune": {"mode": "max-autotune"},
-    "aot_eager": {"backend": "aot_eager"},
-    "eager": {"backend": "eager"},
 }
-"""Ways of torch.compile. The first three make kernels: as they come; replayed as CUDA graphs where
-there are any; and chosen by trying many. The others run the stages before that."""
+"""Ways of `torch.compile` by name, with its arguments.
+
+`inductor`: defaults; `reduce-overhead`: CUDA graphs; `max-autotune`: tries several kernels.
+"""
 
 
 @dataclass(frozen=True)

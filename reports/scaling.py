@@ -14,7 +14,7 @@ from reports.load import Run
 from reports.section import Plot, Plotter, Section, dicts, missing
 from reports.tables import Table, table
 
-GROUPS = ("rung", "prediction", "target", "scaling", "recommendation", "repetition", "fit")
+GROUPS = ("rung", "prediction", "target", "scaling", "recommendation", "repetition")
 SHOWN = 0.15
 """Share of a run before which its checkpoints are not drawn: they would squeeze the others."""
 LAW_KEY = (
@@ -61,8 +61,6 @@ def scaling_section(run: Run, plot: Plotter) -> list[Section]:
             repetition = _repetition(run, part["repetition"], text)
             shown.append(_with_facts(repetition, run, part["repetition"]))
         lines += [_outcome(case) for _, case in part["scaling"].iterrows()]
-    if not cases["fit"].empty:
-        shown.append(_fit_time(cases["fit"]))
     return [
         Section(
             "scaling",
@@ -234,34 +232,6 @@ def _repetition(run: Run, cases: pd.DataFrame, text: str) -> Table:
     note = "R_D: repetitions after which a repeated byte is worth 1/e of a new one."
     caption = f"The same number of training bytes from less text, one size. {text}."
     return replace(table(caption, columns, rows), note=note)
-
-
-def _fit_time(cases: pd.DataFrame) -> Table:
-    """Return what a fit costs, beside a naive grid of starts."""
-    rows = []
-    for _, case in cases.iterrows():
-        is_grid, starts = str(case["way"]) == "grid", case.get("starts", float("nan"))
-        whole = case["time_s"] * case["grid_starts"] / starts if is_grid else case["time_s"]
-        reached = "converged"
-        if is_grid:
-            at = f"{words.number(case['starts_at_optimum'])} of {words.number(starts)}"
-            reached = f"{at} starts reach the optimum"
-        label = f"L-BFGS from each of {words.number(starts)} starts"
-        rows.append(
-            (
-                label if is_grid else "variable projection and Newton (gptcore.scalingfit)",
-                words.si(case["time_s"], "s"),
-                words.si(whole, "s"),
-                reached,
-            )
-        )
-    columns = ("Fit", "Time#", "For a whole fit#", "Result")
-    n = words.number(cases["law_points"].iloc[0])
-    note = (
-        "The whole naive grid has 4,500 starts; its time is scaled up from those timed. Both "
-        "minimise the same objective; intervals are not included."
-    )
-    return replace(table(f"What one fit of {n} losses costs.", columns, rows), note=note)
 
 
 def _inference(run: Run, plot: Plotter, cases: pd.DataFrame, text: str) -> list[Plot]:

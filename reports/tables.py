@@ -71,13 +71,11 @@ def _processes(case: pd.Series) -> str:
 def speed(models: pd.DataFrame) -> Table:
     """Return time, speed and share of peak of every timed case; columns that hold nothing go."""
     has = models.notna().any()
-    spread = has["time_low_s"] or has["stability"]
     columns: list[tuple[str, bool, Callable[[pd.Series], str]]] = [
         ("Case", True, case_label),
         ("Work", True, lambda case: words.work(case["work"])),
         ("Time#", True, lambda case: words.si(case["time_s"], "s")),
-        ("95 % interval#", spread, _time_interval),
-        ("Fastest to slowest#", not spread, _range),
+        ("95 % interval#", True, _time_interval),
         ("Rounds#", True, lambda case: words.number(case["rounds"])),
         ("Steadiness", has["stability"], lambda case: words.steadiness(case["stability"])),
         ("Processes: medians#", has["processes"], _processes),

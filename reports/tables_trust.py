@@ -38,8 +38,8 @@ def ceilings(run: Run) -> Table:
         return table("Ceilings of this machine, measured at both ends of the run.", columns, rows)
     caption = "Ceilings of this machine, measured at the start of the run."
     note = (
-        "Not measured again at the end: the run did not end properly or is from an older version, "
-        "so a change of the machine in between would not show."
+        "They were not measured again at the end, because the run did not end properly, so a "
+        "change of the machine in between would not show."
     )
     return replace(table(caption, ("Ceiling", "Best#"), rows), note=note)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.record import FIELDS, LEDGER_NAME, Record, dumps
+from bench.record import FIELDS, LEDGER_NAME, SCHEMA_VERSION, Record, dumps
 
 CORPUS = "python-docs"
 SAMPLERS = ("random_replacement", "sequential", "shuffled_blocks")
@@ -21,7 +21,7 @@ BLOCK, BATCH = 256, 16
 def record(case: str | None, **fields: Any) -> Record:
     """Return a valid record: what is not given gets a plain default."""
     base: Record = {
-        "schema_version": 1,
+        "schema_version": SCHEMA_VERSION,
         "record": "case",
         "case": case,
         "group": None,

@@ -9,12 +9,11 @@ import torch
 from ledgers import record
 from scaling_ledgers import asked, cases, ladder_records, plan, run_with
 
-from bench import bench_scaling, ladder, naivegrid, rungs
+from bench import bench_scaling, ladder, rungs
 from bench.ladder import RECOMMENDATIONS, RungCase
 from bench.measure import Result
 from bench.plan import CASES
 from bench.rungs import EVALUATIONS, Rung, load_model, save_model
-from gptcore import scalingfit
 from gptcore.scalingtable import FEWEST_UNITS
 
 CPU = torch.device("cpu")
@@ -127,6 +126,12 @@ def test_pieces_are_spread_over_the_whole_test_part():
     assert len(rungs.test_pieces(torch.arange(500))) == 1
 
 
+@pytest.mark.parametrize("names", [("cpu", "cuda:0"), ("cuda:0", "cpu")])
+def test_ladder_trains_on_the_accelerator_in_whatever_order_devices_come(names):
+    assert str(rungs.ladder_device(SimpleNamespace(devices=dict.fromkeys(names)))) == "cuda:0"
+    assert str(rungs.ladder_device(SimpleNamespace(devices={"cpu": ()}))) == "cpu"
+
+
 # --- the prediction and its outcome ------------------------------------------------------------
 
 
@@ -217,25 +222,3 @@ def test_repeated_bytes_are_found_to_be_worth_less():
     # in these records a part of the text is worth at most four times its length
     assert rows[2]["predicted"] > rows[2]["all_new"]
     assert 0 < found["metrics"]["R_D"] < 200
-
-
-# --- what a fit costs --------------------------------------------------------------------------
-
-
-def test_naive_grid_minimises_the_objective_of_our_fit():
-    data = naivegrid.table(5, 8, 0)
-    best = naivegrid.objective(scalingfit.solve(data, delta=scalingfit.DELTA)[0], data)
-    truth = (np.log(482), np.log(2085), np.log(1.8172), 0.3478, 0.3658)
-    (found,) = naivegrid.search([truth], data)
-    # L-BFGS stops at an absolute tolerance, which is coarse for so small a sum: up to half above
-    assert best * (1 - 1e-6) <= found <= 1.5 * best
-
-
-def test_whole_grid_has_the_published_number_of_starts():
-    assert len(set(naivegrid.GRID)) == 4_500
-
-
-@pytest.mark.parametrize("names", [("cpu", "cuda:0"), ("cuda:0", "cpu")])
-def test_ladder_trains_on_the_accelerator_in_whatever_order_devices_come(names):
-    assert str(rungs.ladder_device(SimpleNamespace(devices=dict.fromkeys(names)))) == "cuda:0"
-    assert str(rungs.ladder_device(SimpleNamespace(devices={"cpu": ()}))) == "cpu"

@@ -106,20 +106,13 @@ def test_last_record_of_a_case_stands(tmp_path):
     assert read_ledger(tmp_path)[0] == [RECORD]
 
 
-def test_record_of_a_newer_version_is_left_out_with_advice(tmp_path):
-    write(tmp_path, json.dumps(changed(schema_version=SCHEMA_VERSION + 1)).encode())
-    records, (warning,) = read_ledger(tmp_path)
-    assert records == []
-    assert "update" in warning
-
-
-def test_record_of_version_1_keeps_its_meaning(tmp_path):
-    old = changed(schema_version=1)
-    del old["facts"]
-    write(tmp_path, json.dumps(old).encode() + b"\n")
-    (record,), warnings = read_ledger(tmp_path)
-    assert not warnings
-    assert record == old | {"schema_version": SCHEMA_VERSION, "facts": {}}
+@pytest.mark.parametrize("version", [SCHEMA_VERSION - 1, SCHEMA_VERSION + 1])
+def test_ledger_of_another_version_is_refused_in_one_line(tmp_path, version):
+    other = {"schema_version": version, "record": "case"}  # its keys may be others
+    write(tmp_path, *[json.dumps(other).encode() + b"\n"] * 2)
+    message = rf"^\S+records\.jsonl: schema version {version} cannot be read, only 2 can: [^\n]*$"
+    with pytest.raises(ValueError, match=message):
+        read_ledger(tmp_path)
 
 
 def test_folder_without_ledger_is_refused(tmp_path):

@@ -30,22 +30,11 @@ def whole():
     records += ladder_records("study", "test_repeated")
     for case in cases("test_repeat"):
         ask("test_repeat", case)
-    return [*records, *fit_records(), inference_record()]
+    return [*records, inference_record()]
 
 
 def case_test(case):
     return "test_scaling" if case.question == "outcome" else "test_recommendation"
-
-
-def fit_records():
-    made = []
-    for case in cases("test_fit_time"):
-        metrics = {"law_points": 112, "time_s": 0.02 if case.way == "newton" else 0.5}
-        if case.way == "grid":
-            metrics |= {"grid_starts": 4_500, "starts_at_optimum": 1}
-        name = f"bench_scaling::test_fit_time[{case.id}]"
-        made.append(record(name, group="fit", params=params(case), metrics=metrics))
-    return made
 
 
 def inference_record():
@@ -94,9 +83,13 @@ def test_every_recommendation_has_words_and_a_way_to_be_tried(tmp_path, whole):
     assert [row[0] for row in rows] == [scaling.LABELS[name] for name in RECOMMENDATIONS]
 
 
-def test_naive_grid_is_scaled_up_to_all_its_starts(tmp_path, whole):
-    rows = table_of(section_of(tmp_path, whole), "112 losses")
-    assert rows[1][1:] == ["500 ms", "450 s", "1 of 5 starts reach the optimum"]
+def test_earlier_ledger_with_timed_fits_loads_and_renders(tmp_path, whole):
+    metrics = {"law_points": 112, "time_s": 0.5, "grid_starts": 4_500, "starts_at_optimum": 1}
+    case = "bench_scaling::test_fit_time[grid-7x16-starts5-seed0]"
+    fit = record(case, group="fit", params={"way": "grid", "starts": 5}, metrics=metrics)
+    run = load.load_run(write_ledger(tmp_path / "run", [*whole, fit]), "run")
+    assert not run.warnings
+    assert "test_fit_time" in page.render([run], "html")[0]
 
 
 def test_warnings_of_the_fit_and_the_device_stand_below_the_rungs(tmp_path, whole):

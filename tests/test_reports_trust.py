@@ -85,11 +85,10 @@ def test_device_time_compiling_and_datasheet_stand_beside_where_present(tmp_path
     assert row["Of datasheet"] == "31.0 %"
 
 
-def test_ledger_of_the_first_version_has_its_columns_and_no_new_section(tmp_path: Path) -> None:
+def test_what_was_not_measured_has_no_column_and_no_section(tmp_path: Path) -> None:
     run = run_of(tmp_path, standard_ledger())
     assert tables.speed(run.cases("model")).columns == (
-        "Case", "Work", "Time", "Fastest to slowest", "Rounds", "Tokens/s", "Rate",
-        "Share of peak",
+        "Case", "Work", "Time", "95 % interval", "Rounds", "Tokens/s", "Rate", "Share of peak",
     )  # fmt: skip
     shown = [part.anchor for part in sections.sections_of(run, Plotter("r", False))]
     assert shown[:2] == ["speed", "throughput"]
@@ -172,7 +171,7 @@ def test_run_without_its_end_says_so(tmp_path: Path) -> None:
     without_end = timed_environment()
     del without_end["facts"]["end"]
     table = tables_trust.ceilings(run_of(tmp_path, [without_end]))
-    assert "did not end properly or is from an older version" in table.note
+    assert "because the run did not end properly" in table.note
     assert tables_trust.ceilings(run_of(tmp_path / "b", [timed_environment()])).note == ""
 
 
@@ -274,7 +273,7 @@ def test_state_of_a_case_stands_with_its_record(tmp_path: Path) -> None:
 # --- the whole page -------------------------------------------------------------------------
 
 
-def test_page_of_the_second_version_shows_all_its_parts(tmp_path: Path) -> None:
+def test_page_of_a_measured_run_shows_all_its_parts(tmp_path: Path) -> None:
     text = text_of(tmp_path, timed_ledger())
     for part in ("Peak by phase", "Under the roof of cpu", "One thing against itself"):
         assert part in text
@@ -283,7 +282,7 @@ def test_page_of_the_second_version_shows_all_its_parts(tmp_path: Path) -> None:
     assert not re.search(r"\bnan\b|\bNone\b", re.sub(r"<[^>]*>", " ", text))
 
 
-def test_several_runs_of_both_versions_stand_in_one_report(tmp_path: Path) -> None:
+def test_runs_with_and_without_memory_stand_in_one_report(tmp_path: Path) -> None:
     folders = [
         write_ledger(tmp_path / "old", [environment(), model_case("step", "fp32", 5.0, 2.2e11)]),
         write_ledger(tmp_path / "new", [timed_environment(), traced(step()), self_case()]),

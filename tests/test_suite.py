@@ -91,7 +91,7 @@ def test_killed_run_resumes_with_no_case_lost_and_none_doubled(start, run, tmp_p
     finished = cases(folder)
     # As if the kill had come in the middle of a write.
     with (folder / "records.jsonl").open("ab") as file:
-        file.write(b'{"schema_version":1,"record":"ca')
+        file.write(b'{"schema_version":2,"record":"ca')
 
     code, output = run(*options)
     assert code == 0, output

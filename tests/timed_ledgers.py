@@ -1,4 +1,4 @@
-"""What the second version of the schema adds to the synthetic ledgers: see `ledgers`."""
+"""What measured cases hold beyond the plain synthetic ledgers: see `ledgers`."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def timed_environment(end: dict[str, Any] | None = None, **facts: Any) -> Record
 
 
 def timed(case: Record, state: dict[str, Any] = STEADY, **metrics: Any) -> Record:
-    """Return a timed model case with all that the second version knows of it."""
+    """Return a timed model case with its interval, processes, memory, roofline and stability."""
     known, step = case["metrics"], case["params"]["work"] == "step"
     peak = PEAKS[case["params"]["precision"]]
     intensity = 96.0 if step else 310.0
@@ -85,7 +85,7 @@ def timed(case: Record, state: dict[str, Any] = STEADY, **metrics: Any) -> Recor
         "reference_s": [0.0021, 0.0021],
     }
     case["facts"] = {"stability": state, "load_before": 0.4, "load_after": 1.1, "warmup": "steady"}
-    return case | {"schema_version": 2}
+    return case
 
 
 def traced(case: Record, path: str = "results/x/traces/step-1a2b.json.gz") -> Record:
@@ -141,7 +141,7 @@ def self_case(n: int = 20, alarms: int = 0, **fields: Any) -> Record:
 
 
 def timed_ledger() -> list[Record]:
-    """Return the standard ledger as the second version of the schema has it."""
+    """Return the standard ledger with everything that is measured, and pairs."""
     made: list[Record] = []
     for case in standard_ledger():
         if case["record"] == "environment":
