@@ -107,7 +107,7 @@ def loss_by_context(
         with torch.inference_mode():
             for context in contexts:
                 places = targets[:, None] + torch.arange(-context, 0)
-                logits = model.next_logits(ids[places].to(device))[:, 0].float().cpu()
+                logits = model.next_logits(ids[places].to(device)).float().cpu()
                 losses = torch.nn.functional.cross_entropy(logits, ids[targets], reduction="none")
                 columns.append(losses.view(len(starts), horizon).double().mean(dim=1).numpy())
     finally:

@@ -121,9 +121,9 @@ class GPT(nn.Module):
         logits: Tensor = self.lm_head(self.hidden(idx))
         return logits
 
-    def next_logits(self, idx: Tensor, cache: KVCache | None = None, last: int = 1) -> Tensor:
-        """Return logits (B, last, V) of the last positions of `idx` (B, T); rest as `hidden`."""
-        logits: Tensor = self.lm_head(self.hidden(idx, cache)[:, -last:])
+    def next_logits(self, idx: Tensor, cache: KVCache | None = None) -> Tensor:
+        """Return logits (B, V) of the token after `idx` (B, T) alone; arguments as `hidden`."""
+        logits: Tensor = self.lm_head(self.hidden(idx, cache)[:, -1])
         return logits
 
     def hidden(self, idx: Tensor, cache: KVCache | None = None) -> Tensor:
@@ -290,8 +290,7 @@ class KVCache:
 
     Memory is set aside once, for block_size tokens. A full cache takes no further token: learned
     positions end there, and to drop the first token would move all others to new positions, so
-    that nothing kept would still hold. Begin a new cache with the last tokens instead. Setting
-    `length` back drops the tokens after it.
+    that nothing kept would still hold. Begin a new cache with the last tokens instead.
 
     Args:
         model: whose device and type it takes.
