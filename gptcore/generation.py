@@ -1,4 +1,4 @@
-"""Text from a model: one token after another, read with a KV cache.
+"""Generate text: each token is drawn from the model's logits after the text so far.
 
 Shapes: B rows of text, T tokens so far, V ids in the vocabulary.
 """
@@ -24,25 +24,27 @@ def generate(
     device: torch.device,
     on_token: Callable[[int, int], None] | None = None,
 ) -> Tensor:
-    """Return the prompt and `new_tokens` tokens after it.
+    """Return the prompt followed by `new_tokens` generated tokens.
 
-    Tokens are drawn on the CPU, each row's from a generator of its own with the seeds seed,
-    seed + 1, …: the same seed gives the same text on every device and in every batch, up to
-    rounding of the logits. Where the text is longer than the model's block_size, its last
-    block_size tokens are the context; every token then has a new position in it and is read
-    again, which takes block_size times the work.
+    Each row has its own generator on the CPU, with the seeds seed, seed + 1, …: the same seed gives
+    the same text on every device and in every batch, up to rounding of the logits.
+
+    A KV cache keeps the keys and values of the tokens read, so each new token is read once. When
+    the text is longer than the model's block_size, the context is its last block_size tokens. Each
+    further token then shifts the position of every token in the context and invalidates the cache,
+    so the whole context is read again, at block_size times the work.
 
     Args:
-        model: on `device`; its training or evaluation mode is kept.
+        model: the model, on `device`; its training or evaluation mode is restored.
         prompt_ids: (T,) or, for several texts at once, (B, T), int64, not empty.
-        new_tokens: how many for each row, at least 0.
-        temperature: logits are divided by it; 0 takes the most likely token.
-        top_k: draw among that many most likely tokens, in [1, V]; None: among all.
-        top_p: of these, draw among the fewest most likely ones whose probabilities add up to at
-            least `top_p`, in (0, 1]; None: among all.
-        seed: of the draws.
-        device: of the model.
-        on_token: called after each new token with the tokens done and `new_tokens`.
+        new_tokens: the number of tokens to generate for each row, at least 0.
+        temperature: the logits are divided by it; 0 takes the most likely token.
+        top_k: only this many most likely tokens can be drawn, in [1, V]; None: all of them.
+        top_p: of these, only the fewest most likely tokens whose probabilities add up to at least
+            `top_p` can be drawn, in (0, 1]; None: all of them (Holtzman et al., 2020).
+        seed: the seed of the first row's generator.
+        device: where the model is.
+        on_token: called after each new token with the number generated so far and `new_tokens`.
 
     Returns:
         (T + new_tokens,) or (B, T + new_tokens), int64, on the CPU.
@@ -64,6 +66,7 @@ def generate(
             cache = KVCache(model, rows)
             for end in range(length, length + new_tokens):
                 logits = _next_logits(model, ids[:, :end], cache, device)
+                # One draw per row; the drawn tokens are what the next pass reads.
                 for row, generator in enumerate(generators):
                     ids[row, end] = _draw(logits[row], temperature, top_k, top_p, generator)
                 if on_token:
@@ -76,9 +79,9 @@ def generate(
 def _next_logits(model: GPT, ids: Tensor, cache: KVCache, device: torch.device) -> Tensor:
     """Return logits (B, V) of the token after `ids` (B, T), on the CPU."""
     block_size = model.config.block_size
-    if ids.shape[1] <= block_size:
+    if ids.shape[1] <= block_size:  # read only the tokens that are not in the cache
         logits = model.next_logits(ids[:, cache.length :].to(device), cache)
-    else:
+    else:  # all positions have shifted: the cache no longer applies
         logits = model.next_logits(ids[:, -block_size:].to(device))
     return logits.float().cpu()
 
@@ -90,7 +93,7 @@ def _draw(
     top_p: float | None,
     generator: torch.Generator,
 ) -> int:
-    """Return one token id by `logits` (V,)."""
+    """Draw one token id from the softmax of `logits` (V,), restricted by `top_k` and `top_p`."""
     if not logits.isfinite().all():
         raise ValueError("the model's logits are not finite: it diverged; use another checkpoint")
     if temperature == 0:
@@ -99,10 +102,11 @@ def _draw(
     if top_k is not None:
         logits, candidates = logits.topk(top_k)
     logits = logits.double()
-    weights = ((logits - logits.max()) / temperature).exp()  # the greatest is 1: no overflow
+    # Unnormalised probabilities; the largest is 1, so that exp cannot overflow.
+    weights = ((logits - logits.max()) / temperature).exp()
     if top_p is not None:
         weights, order = weights.sort(descending=True, stable=True)
-        likelier = weights.cumsum(0) - weights  # what the tokens before each add up to
+        likelier = weights.cumsum(0) - weights  # total weight of the more likely tokens
         weights = weights[likelier < top_p * weights.sum()]
         candidates = candidates[order]
     return int(candidates[torch.multinomial(weights, 1, generator=generator)])
