@@ -1,6 +1,7 @@
-"""Checkpoints that survive being killed: whole or absent, verified, the newest two kept.
+"""Checkpoints of a training run: written atomically, verified when read, the newest two kept.
 
-A checkpoint holds a model, its optimizer and the fingerprint of the run that they belong to.
+A checkpoint holds the states of a model and its optimizer, and the fingerprint of their run: the
+settings that must be equal when the run is resumed.
 """
 
 import json
@@ -26,17 +27,19 @@ def save_checkpoint(
     optimizer: torch.optim.Optimizer,
     fingerprint: dict[str, Any],
 ) -> Path:
-    """Write a checkpoint that is either whole or absent, and delete all but the newest two.
+    """Write a checkpoint and delete all but the newest two.
+
+    After a crash at any point the new checkpoint is either complete or absent.
 
     Args:
-        directory: made if missing.
-        step: updates done.
-        model: its weights and config are kept.
-        optimizer: its state is kept.
-        fingerprint: what must be equal on resume, as JSON would have it.
+        directory: the folder; it is created if it is missing.
+        step: the number of updates done.
+        model: the model whose weights and config are saved.
+        optimizer: the optimizer whose state is saved.
+        fingerprint: the settings that must be equal on resume; values that JSON can hold.
 
     Returns:
-        The file: `directory/step-00000050.pt`.
+        The path of the file, for example `directory/step-00000050.pt`.
     """
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / _checkpoint_name(step)
@@ -54,22 +57,22 @@ def save_checkpoint(
 
 
 def latest_checkpoint(directory: Path) -> Path | None:
-    """Return the checkpoint with the most steps, whole or damaged; None if there is none."""
+    """Return the path of the checkpoint with the most steps, even a damaged one, or None."""
     return next(iter(_checkpoints(directory)), None)
 
 
 def load_checkpoint(directory: Path) -> dict[str, Any] | None:
-    """Return the newest whole checkpoint, on the CPU, or None if there is none at all.
+    """Return the newest undamaged checkpoint, on the CPU, or None if there are no checkpoints.
 
     Returns:
-        `step` (updates done), `model_config` (arguments of ModelConfig), `model` and `optimizer`
-        (state dicts), `fingerprint`.
+        `step` (number of updates done), `model_config` (arguments of ModelConfig), `model` and
+        `optimizer` (state dicts), `fingerprint`.
 
     Warns:
-        UserWarning: a newer one is damaged.
+        UserWarning: a newer checkpoint is damaged.
 
     Raises:
-        ValueError: there are checkpoints, and all are damaged.
+        ValueError: every checkpoint there is damaged.
     """
     paths = _checkpoints(directory)
     for path in paths:
@@ -77,7 +80,7 @@ def load_checkpoint(directory: Path) -> dict[str, Any] | None:
             return _read_checkpoint(path)
         except (MemoryError, PermissionError):
             raise
-        except Exception as error:  # a damaged archive raises whatever its damaged part leads to
+        except Exception as error:  # which error a damaged file raises depends on the damage
             warnings.warn(f"{path} is damaged ({error}); trying the one before", stacklevel=2)
     if paths:
         raise ValueError(f"all checkpoints in {directory} are damaged; train again in a new folder")
@@ -90,10 +93,16 @@ def restore_checkpoint(
     optimizer: torch.optim.Optimizer,
     fingerprint: dict[str, Any],
 ) -> int:
-    """Load weights and optimizer state from `load_checkpoint`; return the updates done.
+    """Load the weights and optimizer state of a checkpoint; return the number of updates done.
+
+    Args:
+        checkpoint: as `load_checkpoint` returns it.
+        model: the model that takes the weights.
+        optimizer: the optimizer that takes the state.
+        fingerprint: the settings of this run; they must equal those of the checkpoint.
 
     Raises:
-        ValueError: the fingerprint differs.
+        ValueError: the fingerprints differ.
     """
     there = _flatten(checkpoint["fingerprint"])
     here = _flatten(_as_json(fingerprint))
@@ -113,14 +122,14 @@ def restore_checkpoint(
 
 
 def model_from_checkpoint(checkpoint: dict[str, Any]) -> GPT:
-    """Return the model of `load_checkpoint`, on the CPU."""
+    """Return the model of a checkpoint that `load_checkpoint` returned, on the CPU."""
     model = GPT(ModelConfig(**checkpoint["model_config"]))
     model.load_state_dict(checkpoint["model"])
     return model
 
 
 def remove_checkpoints_after(directory: Path, step: int) -> None:
-    """Delete the checkpoints of more than `step` updates."""
+    """Delete the checkpoints that have more than `step` updates."""
     for path in _checkpoints(directory):
         if path.name > _checkpoint_name(step):
             path.unlink()
@@ -151,7 +160,8 @@ def _checkpoints(directory: Path) -> list[Path]:
 
 
 def _read_checkpoint(path: Path) -> dict[str, Any]:
-    with zipfile.ZipFile(path) as archive:  # torch.load does not verify the checksums
+    # torch.load does not verify the checksums of the archive.
+    with zipfile.ZipFile(path) as archive:
         if damaged := archive.testzip():
             raise ValueError(f"wrong checksum of {damaged}")
     content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
@@ -159,7 +169,8 @@ def _read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def _as_json(fingerprint: dict[str, Any]) -> dict[str, Any]:
-    return dict(json.loads(json.dumps(fingerprint)))  # as read back: tuples become lists
+    # A value must compare equal after a round trip through JSON, where tuples become lists.
+    return dict(json.loads(json.dumps(fingerprint)))
 
 
 def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

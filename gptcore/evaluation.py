@@ -1,6 +1,7 @@
-"""The loss on a text, every target scored exactly once.
+"""Evaluate a model on a text: every target is scored exactly once.
 
-Shapes: N tokens in the text, T tokens in a window, B windows in a batch. Token 0 is never a target.
+Shapes: N tokens in the text, T tokens in a window, B windows in a batch. Token 0 has no context, so
+it is never a target.
 """
 
 import math
@@ -19,13 +20,14 @@ from gptcore.stats import mean_interval
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Loss of a model on a text.
+    """The loss of a model on one or several texts.
 
     Attributes:
-        loss_nats_per_token: mean over all targets.
-        bits_per_byte: the same information per byte of text; None where bytes are unknown.
-        n_targets: N - 1, over all texts.
-        interval_95: of `loss_nats_per_token`, by `mean_interval`; None for a short text.
+        loss_nats_per_token: the mean loss over all targets.
+        bits_per_byte: the total loss in bits per byte of text; None if `n_bytes` was not given.
+        n_targets: the number of targets, N - 1 for each text.
+        interval_95: the 95 % interval of `loss_nats_per_token`, from `stats.mean_interval`; None
+            if the text is too short for one.
     """
 
     loss_nats_per_token: float
@@ -49,15 +51,15 @@ def evaluate(
     """Score every target of a text once and return the loss with its interval.
 
     Args:
-        model: on `device`.
-        ids: (N,), int64, N > T; or several such texts, each scored by itself.
-        block_size: T, the longest context, at most that of the model.
-        batch_size: B; it decides the speed, not the result.
-        device: of the model.
-        n_bytes: length of the text in bytes, for `bits_per_byte`.
+        model: the model, on `device`.
+        ids: (N,), int64, N > T; or several such texts: no context crosses from one into the next.
+        block_size: T, the longest context, at most the model's block_size.
+        batch_size: B; it changes the speed and not the result.
+        device: where the model is.
+        n_bytes: the length of the text in bytes, for `bits_per_byte`; None if it is unknown.
         precision: one of `devices.PRECISIONS`.
-        seed: of the bootstrap.
-        on_batch: called after each batch with the batches done and their number.
+        seed: the seed of the bootstrap.
+        on_batch: called after each batch with the number of batches done and the number of all.
 
     Raises:
         ValueError: an argument is outside its range.
@@ -97,19 +99,19 @@ def sweep_losses(
 ) -> Tensor:
     """Return the loss of every target 1 … N - 1 in order: (N - 1,), float32, nats, on the CPU.
 
-    A window of T tokens moves by `stride`, the last one ends with the text, and each scores the
-    targets that no window before it has: beyond the first window a target is predicted from at
-    least T - stride + 1 tokens.
+    Windows of T tokens start `stride` tokens apart, and the last window ends with the text. Each
+    window scores only targets not yet scored, so after the first window every target has a context
+    of T - stride + 1 tokens or more.
 
     Args:
-        model: on `device`; its training or evaluation mode is kept.
+        model: the model, on `device`; its training or evaluation mode is restored.
         ids: (N,), int64, N > T.
-        block_size: T, at most that of the model.
+        block_size: T, at most the model's block_size.
         batch_size: B.
-        device: of the model.
+        device: where the model is.
         precision: one of `devices.PRECISIONS`.
-        stride: in [1, T]; None: T / 2, rounded up.
-        on_batch: called after each batch with the batches done and their number.
+        stride: the distance between starts, in [1, T]; None: T / 2, rounded up.
+        on_batch: called after each batch with the number of batches done and the number of all.
 
     Raises:
         ValueError: an argument is outside its range.
@@ -125,10 +127,12 @@ def sweep_losses(
             f"ids are {ids.dtype} of shape {tuple(ids.shape)}; they must be one row of more than "
             f"block_size = {block_size} int64 ids: use a longer text or a smaller block_size"
         )
-    windows = ids.unfold(0, block_size + 1, 1)  # (N - T, T + 1), a view
+    # Every possible window with the target of its last token: (N - T, T + 1), a view.
+    windows = ids.unfold(0, block_size + 1, 1)
     last = len(windows) - 1
     starts = torch.tensor([*range(0, last, stride), last])
-    scored = torch.cat([torch.tensor([0]), starts[:-1] + block_size])  # targets before each window
+    # The number of targets scored before each window, and which of its targets are new.
+    scored = torch.cat([torch.tensor([0]), starts[:-1] + block_size])
     is_new = starts[:, None] + torch.arange(block_size) >= scored[:, None]  # (windows, T)
     n_batches = math.ceil(len(starts) / batch_size)
     pieces: list[Tensor] = []

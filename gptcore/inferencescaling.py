@@ -1,9 +1,10 @@
-"""What a fixed model gains from more compute at inference: longer contexts, more samples.
+"""Measure what a fixed model gains from more compute at inference: longer contexts, more samples.
 
-Text B names it as the next question after training: the same machinery asked of another axis. Two
-axes are measured on text that the model has not seen: the loss of the next tokens against the
-number of tokens read before them, and the share of tokens that the likeliest of k sampled
-continuations has right (verbatim accuracy) against k. Each is fitted by y = E + B / x^beta.
+Choshen, Zhang & Andreas 2025 (arXiv:2410.11840) name this as the next question after training. Two
+curves are measured on text that the model has not seen. One is the loss of the next tokens against
+the length of their context. The other is verbatim accuracy against k: k continuations are sampled,
+and the likeliest of them is scored by its share of correct tokens. Each curve is fitted by
+y = E + B / x^beta.
 """
 
 from __future__ import annotations
@@ -71,18 +72,18 @@ def loss_by_context(
     horizon: int,
     device: torch.device,
 ) -> Floats:
-    """Return the mean loss of the `horizon` tokens from each start, read after c tokens each.
+    """Return the mean loss of the `horizon` targets from each start, for each context length.
 
-    Every target is predicted from exactly c tokens before it, and the targets are the same for
-    every c.
+    For context length c every target is predicted from exactly the c tokens before it. The targets
+    are the same for every c, so differences between columns are due to the context alone.
 
     Args:
-        model: on `device`; its training or evaluation mode is kept.
+        model: the model, on `device`; its training or evaluation mode is restored.
         ids: (N,), int64.
-        starts: places of first targets, each at least the longest context.
-        contexts: numbers of tokens c, each in [1, block_size].
-        horizon: targets from each start.
-        device: of the model.
+        starts: positions in `ids` of first targets, each at least the longest context.
+        contexts: context lengths c, each in [1, block_size].
+        horizon: the number of targets from each start.
+        device: where the model is.
 
     Returns:
         (len(starts), len(contexts)), nats per token.
@@ -106,8 +107,8 @@ def loss_by_context(
     try:
         with torch.inference_mode():
             for context in contexts:
-                places = targets[:, None] + torch.arange(-context, 0)
-                logits = model.next_logits(ids[places].to(device))[:, 0].float().cpu()
+                places = targets[:, None] + torch.arange(-context, 0)  # (targets, c)
+                logits = model.next_logits(ids[places].to(device)).float().cpu()
                 losses = torch.nn.functional.cross_entropy(logits, ids[targets], reduction="none")
                 columns.append(losses.view(len(starts), horizon).double().mean(dim=1).numpy())
     finally:
@@ -118,18 +119,18 @@ def loss_by_context(
 def sample_continuations(
     model: GPT, prompts: Tensor, truth: Tensor, *, samples: int, seed: int, device: torch.device
 ) -> tuple[Floats, Floats]:
-    """Draw continuations at temperature 1; return how right and how likely each is.
+    """Sample continuations at temperature 1; return the accuracy and log-likelihood of each.
 
     Args:
-        model: on `device`.
+        model: the model, on `device`.
         prompts: (P, T), int64.
-        truth: (P, n), int64, what follows each prompt; T + n at most block_size + 1.
-        samples: K continuations of each prompt.
-        seed: of the draws.
-        device: of the model.
+        truth: (P, n), int64, the tokens that follow each prompt; T + n is at most block_size + 1.
+        samples: K, the number of continuations of each prompt.
+        seed: the seed of the draws.
+        device: where the model is.
 
     Returns:
-        Share of the n tokens equal to the truth and log-likelihood in nats, each (P, K).
+        The share of the n tokens that equal the truth and the log-likelihood in nats, each (P, K).
 
     Raises:
         ValueError: an argument is outside its range.
@@ -157,14 +158,16 @@ def sample_continuations(
 
 
 def best_of(right: Floats, likely: Floats, k: int) -> Floats:
-    """Return how right the likeliest of k samples is: (P,), the mean over all choices of k of K.
+    """Return the expected accuracy of the likeliest of k samples: (P,).
 
-    Of K samples sorted by likelihood the j-th (from 0) is the best of C(K - 1 - j, k - 1) choices.
+    The expectation is exact: the mean over all C(K, k) ways to choose k of the K samples. When the
+    samples are sorted by likelihood, the j-th (from 0) is the likeliest in C(K - 1 - j, k - 1) of
+    these choices.
 
     Args:
-        right: (P, K).
-        likely: (P, K).
-        k: in [1, K].
+        right: (P, K), the accuracy of each sample.
+        likely: (P, K), the log-likelihood of each sample.
+        k: the number of samples to choose from, in [1, K].
 
     Raises:
         ValueError: `k` is outside that range.

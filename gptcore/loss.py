@@ -1,11 +1,12 @@
-"""Next-token cross-entropy, in nats: the one place where logits meet targets.
+"""Next-token cross-entropy in nats, from logits or from the channels that the head reads.
 
-Shapes: B sequences, T tokens, N = B * T of them in one row, C channels, V ids in the vocabulary.
-The softmax is taken in float32 (float64 for float64) whatever the precision of the logits.
+Shapes: B sequences, T tokens, N = B * T tokens in one row, C channels, V ids in the vocabulary.
+The softmax is computed in float32 (float64 for float64 logits), whatever the precision of the
+logits.
 
-Logits are the largest tensor of a small GPT: V numbers a token against C for anything else. So
-`linear_cross_entropy` makes them for a chunk of tokens at a time, and turns each chunk into
-gradients at once, while it is there, instead of keeping it for the backward pass.
+The logits are the largest tensor of a small GPT: V numbers per token, where other activations have
+a few times C. So `linear_cross_entropy` computes them for one chunk of tokens at a time, and turns
+each chunk into gradients immediately instead of keeping it for the backward pass.
 """
 
 import math
@@ -19,13 +20,13 @@ from gptcore.bfloat16 import matmul
 from gptcore.model import GPT
 
 IGNORED = -100
-"""A target that is not scored, as in torch."""
+"""The target id that is not scored; torch's default `ignore_index`."""
 
 CHUNK_BYTES = 2**28
-"""Bytes of logits made at a time: fewer took longer (docs/decisions/0016)."""
+"""Bytes of logits in one chunk; smaller chunks took longer (docs/decisions/0016)."""
 
 BLOCK_BYTES = 2**22
-"""Logits that the softmax works on at a time, in float32: they stay in the processor's cache."""
+"""Bytes of float32 logits in one block of the softmax; a block stays in the processor's cache."""
 
 
 def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
@@ -52,8 +53,9 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 def linear_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
     """Return `cross_entropy(hidden @ weight.T, targets)` without ever holding all logits.
 
-    With gradients on, they are made here too, so backward only scales and hands them on. Under
-    autocast the products are made in its precision; losses and gradients are as wide as the inputs.
+    If gradients are enabled, they are computed in this call as well, and the backward pass only
+    scales them. Under autocast the matrix products use autocast's precision, while losses and
+    gradients have the precision of the inputs.
 
     Args:
         hidden: (B, T, C).
@@ -85,9 +87,9 @@ def next_token_loss(model: GPT, inputs: Tensor, targets: Tensor) -> Tensor:
 
 @torch.no_grad()
 def token_losses(model: GPT, inputs: Tensor, targets: Tensor) -> Tensor:
-    """Return the loss of every target (B, T), float32, nats, for scoring: it has no gradient.
+    """Return the loss of every target (B, T), float32, nats, without gradients.
 
-    Arguments as `next_token_loss`; the loss of an IGNORED target is 0.
+    The arguments are those of `next_token_loss`; the loss of an IGNORED target is 0.
     """
     hidden = model.hidden(inputs)
     _check_shape(hidden, targets)
@@ -104,9 +106,9 @@ def _check_shape(hidden: Tensor, targets: Tensor) -> None:
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
-    """Forward makes the mean loss and its gradients; backward scales them and hands them on.
+    """Forward computes the mean loss and its gradients; backward scales and returns them.
 
-    They are handed on to be written to, so a second backward makes them again.
+    Autograd may write to the returned gradients, so a second backward computes them again.
     """
 
     @staticmethod
@@ -130,7 +132,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         if gradients is None:
             hidden, weight, targets = ctx.saved_tensors
             _, *gradients = _chunked(hidden, weight, targets, ctx.dtype, ctx.needs_input_grad)
-        # Reading a number from an accelerator would wait for it; there, multiplying is cheap.
+        # On an accelerator `item` would wait for the device, and multiplying is cheap.
         if scale.device.type != "cpu" or scale.item() != 1:
             gradients = [None if g is None else g.mul_(scale) for g in gradients]
         hidden_grad, weight_grad = gradients
@@ -141,7 +143,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
 
 def _product_dtype(hidden: Tensor) -> torch.dtype:
-    """Return what the products of `hidden` are made in."""
+    """Return the dtype of matrix products with `hidden`: autocast's, if it is enabled."""
     kind = hidden.device.type
     if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
         return torch.get_autocast_dtype(kind)
@@ -155,33 +157,47 @@ def _chunked(
     dtype: torch.dtype,
     makes_gradients: Sequence[bool] = (False, False),
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """Return losses (N,) and, if wanted, gradients of their mean by `hidden` and `weight`.
+    """Return losses (N,) and, if asked for, the gradients of their mean by `hidden` and `weight`.
 
-    Products are made in `dtype`.
+    Args:
+        hidden: (B, T, C).
+        weight: (V, C).
+        targets: (B, T).
+        dtype: the precision of matrix products.
+        makes_gradients: whether to compute the gradient by `hidden` and that by `weight`.
     """
     rows, ids, matrix = hidden.flatten(0, -2), targets.flatten(), weight.to(dtype)
     make_hidden, make_weight, *_ = makes_gradients
+    # The mean is over scored tokens, so each has the weight 1 / their number: (N, 1).
     scored = ids != IGNORED
-    share = (scored.to(hidden.dtype) / scored.sum())[:, None]  # of each token in the mean
+    share = (scored.to(hidden.dtype) / scored.sum())[:, None]
+    # Divide the tokens into chunks; all chunks share one buffer for their logits.
     n_chunks = max(1, math.ceil(len(ids) * len(weight) * dtype.itemsize / CHUNK_BYTES))
     chunks = [part.tensor_split(n_chunks) for part in (rows, ids, share)]
     buffer = rows.new_empty(len(chunks[1][0]), len(weight), dtype=dtype)
     losses, hidden_grads, weight_grad = [], [], None
-    for x, target, weighting in zip(*chunks, strict=True):
-        logits = matmul(x.to(dtype), matrix.t(), out=buffer[: len(x)])
+    for x, target, weighting in zip(*chunks, strict=True):  # n tokens of the N
+        logits = matmul(x.to(dtype), matrix.t(), out=buffer[: len(x)])  # (n, V)
+        # This overwrites `logits` with the gradient of each token's loss by its logits.
         losses.append(_score(logits, target, make_gradient=make_hidden or make_weight))
-        if make_hidden:
+        # The chain rule through logits = x @ matrix.T, with each token's weight in the mean.
+        if make_hidden:  # (n, V) @ (V, C)
             hidden_grads.append(matmul(logits, matrix).to(hidden.dtype).mul_(weighting))
-        if make_weight:
+        if make_weight:  # (V, n) @ (n, C), summed over the chunks
             weight_grad = _add_product(weight_grad, logits.t(), (x * weighting).to(dtype), weight)
     hidden_grad = torch.cat(hidden_grads).view_as(hidden) if make_hidden else None
     return torch.cat(losses), hidden_grad, weight_grad
 
 
 def _score(logits: Tensor, targets: Tensor, *, make_gradient: bool) -> Tensor:
-    """Return losses (N,); `logits` (N, V) become the gradient of each if wanted, else are lost."""
+    """Return losses (N,) and overwrite `logits` (N, V).
+
+    With `make_gradient`, `logits` then hold the gradient of each token's loss by its logits;
+    without it, their content is undefined.
+    """
     wide = torch.float64 if logits.dtype == torch.float64 else torch.float32
-    in_place = logits.dtype == wide and logits.device.type == "cpu"  # it reads rows, then writes
+    # On a CPU log_softmax reads a row before it writes that row, so it can work in place.
+    in_place = logits.dtype == wide and logits.device.type == "cpu"
     n_blocks = max(1, math.ceil(logits.numel() * wide.itemsize / BLOCK_BYTES))
     losses = []
     for block, ids in zip(
@@ -191,7 +207,7 @@ def _score(logits: Tensor, targets: Tensor, *, make_gradient: bool) -> Tensor:
         losses.append(
             torch.nn.functional.nll_loss(log_p, ids, ignore_index=IGNORED, reduction="none")
         )
-        if make_gradient:  # the probabilities, less 1 at the target
+        if make_gradient:  # softmax(logits) - onehot(target)
             minus_one = torch.full_like(log_p[:, :1], -1)
             p = log_p.exp_().scatter_add_(1, ids.clamp(min=0)[:, None], minus_one)
             if not in_place:
@@ -200,9 +216,9 @@ def _score(logits: Tensor, targets: Tensor, *, make_gradient: bool) -> Tensor:
 
 
 def _add_product(total: Tensor | None, a: Tensor, b: Tensor, like: Tensor) -> Tensor:
-    """Return total + a @ b, in place and as wide as `like`; None counts as 0."""
+    """Add a @ b to `total` in place and return it, in the dtype of `like`; None counts as 0."""
     if total is None:
         return torch.mm(a, b).to(like.dtype)
     if a.dtype == like.dtype:
-        return torch.addmm(total, a, b, out=total)  # as addmm_, which torch's FLOP counter misses
+        return torch.addmm(total, a, b, out=total)  # torch's FLOP counter misses addmm_
     return total.add_(torch.mm(a, b))

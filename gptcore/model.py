@@ -1,4 +1,4 @@
-"""GPT-2: a decoder-only transformer, top to bottom.
+"""GPT-2, a decoder-only transformer: configuration, model, layers, KV cache, loading of weights.
 
 Shapes, in this order wherever they appear:
     B  sequences in a batch
@@ -7,7 +7,7 @@ Shapes, in this order wherever they appear:
     H  attention heads, `n_head`; each has D = C / H channels
     V  ids in the vocabulary, `vocab_size`
 
-Parameters carry the names of GPT-2 in `transformers` (`transformer.h.0.attn.c_attn.weight` …).
+Parameters have the names of GPT-2 in `transformers` (`transformer.h.0.attn.c_attn.weight` …).
 Source: Radford et al., "Language Models are Unsupervised Multitask Learners" (2019).
 """
 
@@ -37,17 +37,18 @@ def check_int(name: str, value: object, minimum: int) -> None:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Shape of a GPT; the defaults are GPT-2 small.
+    """The shape of a GPT; the defaults are those of GPT-2 small.
 
     Attributes:
         vocab_size: V.
-        block_size: the longest T.
-        n_layer: number of blocks; 0 leaves a bigram model.
-        n_head: H; divides `n_embd`.
+        block_size: the largest T.
+        n_layer: the number of blocks; with 0 the model is a bigram model.
+        n_head: H; it divides `n_embd`.
         n_embd: C.
-        dropout: probability in [0, 1), after the embedding, in attention and in both projections.
-        positions: add learned position embeddings.
-        mlp: follow each block's attention by an MLP.
+        dropout: the probability of dropout, in [0, 1), after the embedding, in attention and after
+            both projections of a block.
+        positions: whether learned position embeddings are added.
+        mlp: whether an MLP follows the attention of each block.
 
     Raises:
         ValueError: a field is outside its range.
@@ -79,7 +80,8 @@ class ModelConfig:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; it must be True or False")
 
 
-# Each rung of the ladder model1 … model5 adds one idea to the rung before.
+# Each of model1 … model5 adds one idea to the one before: token embedding, attention and positions,
+# several heads and an MLP, depth, the size of GPT-2 small.
 PRESETS: dict[str, ModelConfig] = {
     "model1": ModelConfig(block_size=256, n_layer=0, n_head=1, n_embd=128, positions=False),
     "model2": ModelConfig(block_size=256, n_layer=1, n_head=1, n_embd=128, mlp=False),
@@ -96,20 +98,20 @@ PRESETS: dict[str, ModelConfig] = {
 class GPT(nn.Module):
     """Token ids (B, T) → logits (B, T, V) of the next token at every position.
 
-    Weights depend on `config` and `seed` alone: they are drawn on the CPU from a generator of
-    their own, so the global one stays untouched and every device starts from the same weights.
-    Built under `torch.device("meta")` the model has shapes but no weights.
+    The initial weights depend on `config` and `seed` alone. They are drawn on the CPU from a
+    separate generator, so that torch's global generator is unchanged and every device starts from
+    the same weights. Under `torch.device("meta")` the model is built with shapes but no weights.
 
     Args:
         config: the shape.
-        seed: of the initial weights, at least 0.
+        seed: the seed of the initial weights, at least 0.
     """
 
     def __init__(self, config: ModelConfig, *, seed: int = 0) -> None:
         super().__init__()
         check_int("seed", seed, minimum=0)
         self.config = config
-        with torch.device("meta"):  # shapes only: the layers' own random draws would be thrown away
+        with torch.device("meta"):  # only shapes: the layers' own initialisation is not used
             self.transformer = Transformer(config)
             self.lm_head = nn.Linear(config.n_embd, config.vocab_size, bias=False)
         self.to_empty(device=torch.get_default_device())
@@ -121,17 +123,18 @@ class GPT(nn.Module):
         logits: Tensor = self.lm_head(self.hidden(idx))
         return logits
 
-    def next_logits(self, idx: Tensor, cache: KVCache | None = None, last: int = 1) -> Tensor:
-        """Return logits (B, last, V) of the last positions of `idx` (B, T); rest as `hidden`."""
-        logits: Tensor = self.lm_head(self.hidden(idx, cache)[:, -last:])
+    def next_logits(self, idx: Tensor, cache: KVCache | None = None) -> Tensor:
+        """Return logits (B, V) of the token after `idx` (B, T); `hidden` lists the arguments."""
+        logits: Tensor = self.lm_head(self.hidden(idx, cache)[:, -1])
         return logits
 
     def hidden(self, idx: Tensor, cache: KVCache | None = None) -> Tensor:
         """Return the channels (B, T, C) that the head turns into logits, for `idx` (B, T), int64.
 
         Args:
-            idx: the tokens; with a cache, those after the tokens that it has.
-            cache: what earlier calls read; it takes in `idx`. Without gradients only.
+            idx: the tokens; with a cache, the tokens that follow those in the cache.
+            cache: keys and values of earlier calls; those of `idx` are added to it. It cannot be
+                used where gradients are needed.
 
         Raises:
             ValueError: T, the cached tokens included, is greater than `config.block_size`.
@@ -146,7 +149,11 @@ class GPT(nn.Module):
 
     @torch.no_grad()
     def _draw_weights(self, seed: int) -> None:
-        """Initialise as GPT-2: N(0, 0.02), residual projections / sqrt(2 n_layer), biases 0."""
+        """Initialise as GPT-2 does.
+
+        Weights are normal with mean 0 and standard deviation 0.02, which is divided by
+        sqrt(2 n_layer) for projections into the residual stream. Biases are 0, scales of norms 1.
+        """
         if self.lm_head.weight.is_meta:
             return
         generator = torch.Generator("cpu").manual_seed(seed)
@@ -163,10 +170,11 @@ class GPT(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Token embeddings plus position embeddings, the blocks, a last norm.
+    """Token embeddings plus position embeddings, then the blocks, then a last norm.
 
-    With `recompute` set, training keeps only what goes into each block and computes its inside
-    again in backward: a fifth of the memory there, for one more forward pass of the blocks.
+    If `recompute` is true, training keeps only the input of each block and computes the block's
+    activations again in the backward pass. They then take a fifth of the memory, at the cost of one
+    more forward pass of the blocks.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -194,9 +202,11 @@ class Transformer(nn.Module):
             x, waiting = embed(idx, self.wte.weight)  # (B, T, C)
         else:
             x = self.wte(idx)
+        # Positions tell attention the order of tokens; new tokens come after those in the cache.
         if self.config.positions:
-            x = x + self.wpe(torch.arange(past, end, device=idx.device))
+            x = x + self.wpe(torch.arange(past, end, device=idx.device))  # (B, T, C) + (T, C)
         x = self.drop(x)
+        # Each block adds to the residual stream x; its shape stays (B, T, C).
         for layer, block in enumerate(self.h):
             if self.recompute and self.training:
                 x = checkpoint(block, x, use_reentrant=False)
@@ -211,7 +221,7 @@ class Transformer(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention moves information between tokens, then the MLP works on each token alone."""
+    """Attention moves information between tokens; the MLP then transforms each token by itself."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -223,7 +233,7 @@ class Block(nn.Module):
             self.mlp = MLP(config)
 
     def forward(self, x: Tensor, cache: LayerCache | None = None) -> Tensor:
-        """Add what both have to say to the residual stream (B, T, C)."""
+        """Add the outputs of attention and MLP to the residual stream (B, T, C)."""
         x = x + self.attn(self.ln_1(x), cache)
         if self.has_mlp:
             x = x + self.mlp(self.ln_2(x))
@@ -231,7 +241,7 @@ class Block(nn.Module):
 
 
 class Attention(nn.Module):
-    """Causal multi-head self-attention: each token looks at itself and those before it."""
+    """Causal multi-head self-attention: each token attends to itself and the tokens before it."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -242,25 +252,30 @@ class Attention(nn.Module):
         self.resid_dropout = nn.Dropout(config.dropout)
 
     def forward(self, x: Tensor, cache: LayerCache | None = None) -> Tensor:
-        """Map (B, T, C) to (B, T, C); with a cache, its tokens are looked at as well."""
+        """Map (B, T, C) to (B, T, C); with a cache, the new tokens attend to its tokens as well."""
+        # One product makes the queries, keys and values of all heads.
         heads = self.c_attn(x).unflatten(-1, (3, self.n_head, -1))  # (B, T, 3, H, D)
         q, k, v = (part.transpose(1, 2) for part in heads.unbind(2))  # each (B, H, T, D)
+        # With a cache, k and v also hold the past tokens: (B, H, past + T, D).
         if cache is not None:
             k, v = cache.extend(k, v)
         new, past = q.shape[2], k.shape[2] - q.shape[2]
         mask = None
-        if past and new > 1:  # a new token looks at all that are past, and at new ones up to itself
+        if past and new > 1:  # each new token attends to all past tokens, and to new ones up to it
             mask = torch.ones(new, past + new, dtype=torch.bool, device=x.device).tril(past)
+        # softmax(q @ k.T / sqrt(D)) @ v in each head. Without past tokens the mask is causal; a
+        # single new token needs no mask, since it attends to all tokens.
         dropout = self.dropout if self.training else 0.0
         y = scaled_dot_product_attention(
             q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=not past
         )
-        out: Tensor = self.resid_dropout(self.c_proj(y.transpose(1, 2).flatten(2)))  # (B, T, C)
+        # Put the heads side by side, (B, H, T, D) → (B, T, C), and mix them by a projection.
+        out: Tensor = self.resid_dropout(self.c_proj(y.transpose(1, 2).flatten(2)))
         return out
 
 
 class MLP(nn.Module):
-    """Two layers with a GELU between them, four times as wide inside."""
+    """Two linear layers with a GELU between them; the hidden layer has 4 C channels."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -270,9 +285,10 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, T, C) to (B, T, C)."""
-        x = self.c_fc(x)
-        # GELU's output is as large as its input and quick to make: backward makes it again. Not
-        # under autocast, which would cast the weight again, too.
+        x = self.c_fc(x)  # (B, T, 4 C)
+        # GELU's output is as large as its input and cheap to compute, so it is not kept: the
+        # backward pass computes it again. Under autocast it is kept, since computing it again would
+        # also cast the weight again.
         if x.requires_grad and x.dtype == self.c_fc.weight.dtype:
             x = checkpoint(self._project, x, use_reentrant=False, preserve_rng_state=False)
         else:
@@ -286,16 +302,15 @@ class MLP(nn.Module):
 
 
 class KVCache:
-    """Keys and values of the tokens read so far: the next token then costs one token's work.
+    """Keys and values of the tokens read so far, so that each new token costs one token's work.
 
-    Memory is set aside once, for block_size tokens. A full cache takes no further token: learned
-    positions end there, and to drop the first token would move all others to new positions, so
-    that nothing kept would still hold. Begin a new cache with the last tokens instead. Setting
-    `length` back drops the tokens after it.
+    Memory for block_size tokens is allocated once. A full cache takes no further token, because
+    learned positions end there. Dropping the oldest token shifts every position and invalidates
+    the cache; start a new one with the last tokens.
 
     Args:
-        model: whose device and type it takes.
-        batch_size: B, rows that are read together.
+        model: the model; the cache has its shape, device and dtype.
+        batch_size: B, the number of rows that are read together.
     """
 
     def __init__(self, model: GPT, batch_size: int = 1) -> None:
@@ -306,18 +321,18 @@ class KVCache:
         self.length = 0
 
     def of_layer(self, layer: int) -> LayerCache:
-        """Return the part of one layer."""
+        """Return the keys and values of one layer."""
         return LayerCache(self.memory[layer], self.length)
 
 
 class LayerCache(NamedTuple):
-    """One layer's keys and values (2, B, H, block_size, D), of which `length` tokens are set."""
+    """The keys and values of one layer, (2, B, H, block_size, D); the first `length` are set."""
 
     memory: Tensor
     length: int
 
     def extend(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Add the keys and values of new tokens (B, H, T, D); return those of all tokens."""
+        """Store the keys and values (B, H, T, D) of new tokens; return those of all tokens."""
         end = self.length + k.shape[2]
         for kept, new in zip(self.memory, (k, v), strict=True):
             kept[:, :, self.length : end] = new
@@ -325,19 +340,19 @@ class LayerCache(NamedTuple):
         return keys, values
 
 
-# Stored input-first, (in, out), by GPT-2's files and `transformers`; `nn.Linear` holds (out, in).
+# GPT-2's files and `transformers` store these as (in, out); `nn.Linear` has (out, in).
 _INPUT_FIRST = (".c_attn.weight", ".c_proj.weight", ".c_fc.weight")
 
 
 def load_gpt2_state_dict(model: GPT, state: Mapping[str, Tensor]) -> None:
     """Copy GPT-2 weights, as published or from `GPT2LMHeadModel.state_dict()`, into `model`.
 
-    The `transformer.` prefix and `lm_head.weight` may be absent; the mask buffers of older files
-    are ignored.
+    The `transformer.` prefix and `lm_head.weight` may be absent. The attention masks that older
+    files hold are ignored.
 
     Args:
-        model: a GPT of the same shape; it is left unchanged when the weights do not fit.
-        state: parameter name → tensor.
+        model: a GPT of the same shape; it is unchanged if the weights do not fit.
+        state: the tensor of each parameter name.
 
     Raises:
         ValueError: a name or shape does not fit, or the head is not tied to the embedding.

@@ -1,4 +1,4 @@
-"""Training runs in a folder that survive being killed: a log, checkpoints, a summary."""
+"""A training run in a folder: a log, checkpoints and a summary, resumable after a crash or kill."""
 
 import json
 import math
@@ -45,34 +45,37 @@ def run_training(
     checkpoint_every: int | None = None,
     on_step: Callable[[StepMetrics], None] | None = None,
 ) -> dict[str, Any]:
-    """Train to the end, keeping a log, checkpoints and a summary in `out_dir`.
+    """Train to the last step and keep a log, checkpoints and a summary in `out_dir`.
 
-    `metrics.jsonl` has one line of StepMetrics for each step, `summary.json` the returned summary,
-    `checkpoints/` the newest two checkpoints. On resume, log lines past the checkpoint are cut.
-    Ctrl-C waits for the end of the step, writes a checkpoint and raises KeyboardInterrupt; a
-    second Ctrl-C does not wait.
+    `metrics.jsonl` has one line of StepMetrics per step, `summary.json` holds the returned summary,
+    and `checkpoints/` holds the newest two checkpoints. When a run is resumed, log lines after the
+    checkpoint are deleted, because those steps are done again. The first Ctrl-C waits for the end
+    of the step, writes a checkpoint and raises KeyboardInterrupt; a second one does not wait.
 
     Args:
-        out_dir: made if missing.
-        model: moved to `device`.
-        batch_at: as in `train`; pure, so that resuming repeats nothing and loses nothing.
-        config: of the training.
+        out_dir: the folder of the run; it is created if it is missing.
+        model: the model; it is moved to `device`.
+        batch_at: the batch of each step, as in `train`. It must be a pure function of the step, so
+            that a resumed run sees the same batches as an uninterrupted one.
+        config: the settings of the training.
         device: where to train.
-        fingerprint: what must be equal on resume besides model and config, as JSON would have it.
-        epochs_per_step: epoch-equivalents in one batch.
-        resume: continue from the newest whole checkpoint, or start afresh if there is none.
-        checkpoint_every: steps between checkpoints; None: 50 steps or 60 s, whichever is first.
-            The last step always has one.
+        fingerprint: further settings that must be equal on resume, besides those of model and
+            config; values that JSON can hold.
+        epochs_per_step: the epoch-equivalents in one batch.
+        resume: continue from the newest undamaged checkpoint, or start if there is none.
+        checkpoint_every: steps between checkpoints; None: a checkpoint after 50 steps or 60 s,
+            whichever comes first. The last step always has a checkpoint.
         on_step: called after each step is logged.
 
     Returns:
-        `finished, step` (updates done) `, steps, tokens, epochs, final_loss` (of the last batch)
-        `, train_time_s` (sum of the steps) `, compile_time_s` (before the first step of this
-        session; None without compiling) `, n_params, device, precision, resumed_from` (list).
+        `finished`, `step` (updates done), `steps`, `tokens`, `epochs`, `final_loss` (the loss of
+        the last batch), `train_time_s` (the sum over steps), `compile_time_s` (spent before the
+        first step of this session; None without compiling), `n_params`, `device`, `precision`,
+        `resumed_from` (a list of steps).
 
     Raises:
-        ValueError: `out_dir` holds a run and `resume` is false, or the run there is another one,
-            or its log or all its checkpoints are damaged, or training diverged.
+        ValueError: `out_dir` holds a run and `resume` is false; the run there has other settings;
+            its log or all its checkpoints are damaged; or training diverged.
     """
     if checkpoint_every is not None:
         check_int("checkpoint_every", checkpoint_every, minimum=1)
@@ -88,12 +91,12 @@ def run_training(
     if checkpoint := checkpoints.load_checkpoint(folder):
         first_step = checkpoints.restore_checkpoint(checkpoint, model, optimizer, fingerprint)
         resumed_from = _cut_run(out_dir, first_step)
-        checkpoints.remove_checkpoints_after(folder, first_step)  # they are damaged
+        checkpoints.remove_checkpoints_after(folder, first_step)  # newer ones are damaged
         if first_step < config.steps:
             resumed_from.append(first_step)
     else:
         checkpoints.write_atomically(log_path, lambda file: file.write(b""))
-    del checkpoint  # its tensors take as much memory as model and optimizer
+    del checkpoint  # free its tensors, which are as large as the model and the optimizer state
     summarise = partial(_write_summary, out_dir, model, config, device, resumed_from)
     summarise(None)
     compile_time_s = prepare(model, config, device)
@@ -125,7 +128,7 @@ def _record(
     checkpoint_every: int | None,
     on_step: Callable[[StepMetrics], None] | None,
 ) -> None:
-    """Log every step and save when due, at the last step and when interrupted."""
+    """Log every step; save a checkpoint when one is due, at the last step and on Ctrl-C."""
     unsaved_steps, saved_at = 0, time.monotonic()
     with log_path.open("ab") as log, _interrupt_after_step() as interrupted:
         for metrics in steps:
@@ -144,7 +147,7 @@ def _record(
                 due = unsaved_steps >= CHECKPOINT_STEPS or unsaved_s >= CHECKPOINT_SECONDS
             stop = interrupted.is_set()
             if due or stop or metrics.step == last_step:
-                os.fsync(log.fileno())  # the log reaches the disk before the checkpoint does
+                os.fsync(log.fileno())  # a checkpoint on disk implies that its log is, too
                 save(metrics.step)
                 unsaved_steps, saved_at = 0, time.monotonic()
             if stop:
@@ -153,9 +156,10 @@ def _record(
 
 @contextmanager
 def _interrupt_after_step() -> Iterator[threading.Event]:
-    """Turn the first Ctrl-C into a set event, so that no update is torn; a second one interrupts.
+    """Let the first Ctrl-C set the yielded event instead of interrupting an update half-way.
 
-    Only where Ctrl-C would raise KeyboardInterrupt: other handlers and threads are left alone.
+    A second Ctrl-C raises KeyboardInterrupt at once. Outside the main thread, or if the program has
+    its own SIGINT handler, nothing is changed.
     """
     interrupted = threading.Event()
     is_main = threading.current_thread() is threading.main_thread()
@@ -175,7 +179,10 @@ def _interrupt_after_step() -> Iterator[threading.Event]:
 
 
 def _cut_run(out_dir: Path, step: int) -> list[int]:
-    """Cut the log after `step`, so that each step stands once; return the earlier resumptions."""
+    """Delete the log lines after `step`; return the steps of earlier resumptions.
+
+    The steps after `step` are done and logged again, so each step is logged once.
+    """
     log_path, summary_path = out_dir / LOG_NAME, out_dir / SUMMARY_NAME
     for path in (log_path, summary_path):
         if not path.exists():

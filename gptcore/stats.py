@@ -1,8 +1,9 @@
 """Statistics of paired comparisons, on scipy.stats, and the interval of a mean over a text.
 
-The unit of replication is a seed: two variants run on the same seeds, and everything is computed
-on the differences of their losses. Inside one text it is a run of neighbouring tokens; of times
-taken in turns it is a stretch of neighbouring pairs.
+Three kinds of data have three units of replication. For losses of two variants it is the seed:
+both variants run on the same seeds, and the statistics are those of the differences. For losses on
+one text it is a block of neighbouring tokens. For times measured in turns it is a stretch of
+neighbouring pairs.
 """
 
 from __future__ import annotations
@@ -18,36 +19,36 @@ from scipy import stats
 from gptcore.tokens import check_whole
 
 MAX_SIGN_FLIP_PAIRS = 20
-"""2^20 sign patterns are enumerated in a blink; more pairs are refused, not sampled."""
+"""The sign-flip test is exact: all 2^n sign patterns are enumerated, so more pairs are refused."""
 
 RESAMPLES = 2000
-FEWEST_BLOCKS = 4  # below that, a resampled text is little more than the text itself
+FEWEST_BLOCKS = 4  # resamples of fewer blocks hardly differ from the text itself
 
 FEWEST_PAIRS = 6
-"""Of timings: three blocks of two pairs, and two degrees of freedom."""
+"""The fewest timed pairs with an interval: three blocks of two pairs, two degrees of freedom."""
 TRIMMED = 0.25
-"""Share of the log-ratios that is left out at each end."""
+"""The share of the log-ratios that the trimmed mean leaves out at each end."""
 MOST_STRETCHES = 8
-"""A stretch of neighbouring pairs is an eighth of all: the more pairs, the longer the dependence
-that it can hold."""
+"""Pairs are divided into at most 8 stretches. With more pairs a stretch is longer, so it preserves
+dependence over a longer time."""
 RESAMPLED_VALUES = 250_000
-"""More pairs are resampled less often (never below 200 times), so that time stays bounded."""
+"""Bounds the time of the bootstrap: more pairs get fewer resamples, but at least 200."""
 
 
 @dataclass(frozen=True)
 class PairedComparison:
-    """The differences of n pairs, summed up.
+    """A summary of the differences of n pairs.
 
     Attributes:
-        n: number of pairs.
-        mean: mean difference.
-        sd: standard deviation of the differences, divisor n - 1.
-        low: lower end of the t interval for the mean.
-        high: its upper end.
-        p_value: exact two-sided sign-flip test of "the differences are symmetric about 0"; its
-            smallest possible value is 2 / 2^n.
-        p_equivalence: two one-sided t tests (Schuirmann 1987): the larger p; small means that the
-            mean lies within the margin.
+        n: the number of pairs.
+        mean: the mean difference.
+        sd: the standard deviation of the differences, with divisor n - 1.
+        low: the lower end of the t interval of the mean.
+        high: the upper end of that interval.
+        p_value: the p-value of the exact two-sided sign-flip test, whose hypothesis is that the
+            differences are symmetric about 0; it is at least 2 / 2^n.
+        p_equivalence: the larger p-value of the two one-sided t tests (Schuirmann 1987); a small
+            one shows that the mean lies within the margin.
     """
 
     n: int
@@ -65,9 +66,9 @@ def compare_pairs(
     """Compare two variants over paired differences.
 
     Args:
-        differences: a - b for each pair, at least two.
-        margin: greatest mean difference that counts as none, in the unit of the differences.
-        confidence: of the interval.
+        differences: a - b for each pair, 2 to 20 pairs.
+        margin: the largest mean difference that counts as equal, in the unit of the differences.
+        confidence: the confidence level of the interval.
 
     Raises:
         ValueError: fewer than 2 or more than 20 pairs, a value that is not finite, or a margin
@@ -118,10 +119,11 @@ def _tost_p(mean: float, error: float, degrees: int, margin: float) -> float:
 def sign_flip_p(differences: Sequence[float] | npt.NDArray[np.float64]) -> float:
     """Return the exact two-sided p-value of the mean over all 2^n sign patterns.
 
-    A pattern as extreme as the one seen, up to rounding, counts as such.
+    The p-value is the share of patterns whose sum is at least as far from 0 as the observed sum.
+    Sums that differ only by rounding count as equal.
     """
     values = np.abs(np.asarray(differences, dtype=np.float64))
-    sums = np.zeros(1)
+    sums = np.zeros(1)  # of every sign pattern so far: each value doubles their number
     for value in values:
         sums = np.concatenate([sums + value, sums - value])
     observed = abs(float(np.sum(differences)))
@@ -140,16 +142,17 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def verdict(ratio: float, low: float, high: float, *, margin: float) -> str:
-    """Say what a ratio of times new / base with its interval means, given a margin.
+    """Return the verdict on a ratio of times new / base, given its interval and a margin.
 
     Args:
-        ratio: the estimate.
-        low: lower end of its interval.
-        high: its upper end.
-        margin: relative difference that counts as none, as in 0.03.
+        ratio: the estimated ratio.
+        low: the lower end of its interval.
+        high: the upper end of its interval.
+        margin: the relative difference that counts as equal, for example 0.03.
 
     Returns:
-        "slower", "faster", "same" (the whole interval lies within the margin) or "ambiguous".
+        "slower" or "faster" (the ratio is beyond the margin and its interval excludes 1), "same"
+        (the whole interval is within the margin) or "ambiguous" (neither).
     """
     if low > 1 and ratio > 1 + margin:
         return "slower"
@@ -163,19 +166,19 @@ def mean_interval(
 ) -> tuple[float, float] | None:
     """Return a 95 % interval of the mean of dependent values, by moving-block bootstrap.
 
-    Künsch, Ann. Statist. 17 (1989): texts are rebuilt from random runs of neighbouring values, so
-    that the dependence inside a run is kept. A run is `block_len` values, which has to be at least
-    the context length T, or n ** (1/3) where that is more. The interval is the 2.5 % and 97.5 %
-    quantiles, moved so that its resamples are centred on the mean of `losses`. It is about this
-    text, not about other texts, and with few runs it is too narrow.
+    Künsch, Ann. Statist. 17 (1989): each resample joins random blocks of neighbouring values, which
+    preserves the dependence inside a block. A block has `block_len` values, or n ** (1/3) if that
+    is more; give at least the context length T. The ends of the interval are the 2.5 % and 97.5 %
+    quantiles of the resampled means, shifted so that these are centred on the mean of `losses`.
+    The interval describes this text, not other texts. With few blocks it is too narrow.
 
     Args:
         losses: (n,), in the order of the text.
-        block_len: fewest values in a run, at least 1.
-        seed: of the resampling.
+        block_len: the smallest length of a block, at least 1.
+        seed: the seed of the resampling.
 
     Returns:
-        Lower and upper end, or None when n is less than 4 runs.
+        The lower and the upper end, or None if n is less than 4 blocks.
     """
     check_whole("block_len", block_len)
     check_whole("seed", seed, at_least=0)
@@ -183,12 +186,14 @@ def mean_interval(
     length = max(block_len, math.ceil(n ** (1 / 3)))
     if n < FEWEST_BLOCKS * length:
         return None
+    # The sum of any block is a difference of two cumulative sums.
     sums = np.concatenate([[0.0], np.cumsum(losses, dtype=np.float64)])
     n_full, rest = divmod(n, length)
     generator = np.random.default_rng(seed)
     starts = generator.integers(0, n - length + 1, size=(RESAMPLES, n_full + 1))
     lengths = np.array([length] * n_full + [rest])
     means = (sums[starts + lengths] - sums[starts]).sum(axis=1) / n
+    # Values near the ends of the text are in fewer blocks, so the resamples have another mean.
     expected_run = (sums[length:] - sums[:-length]).mean() / length
     ends = np.quantile(means - expected_run, [0.025, 0.975]) + sums[-1] / n
     return float(ends[0]), float(ends[1])
@@ -196,7 +201,7 @@ def mean_interval(
 
 @dataclass(frozen=True)
 class TimeRatio:
-    """How many times as long b takes as a, with its 95 % interval."""
+    """The ratio of the time of b to that of a, with its 95 % interval."""
 
     ratio: float
     low: float
@@ -208,24 +213,26 @@ def ratio_of_pairs(
 ) -> TimeRatio | None:
     """Return the ratio b / a of interleaved pairs with its 95 % block-bootstrap interval.
 
-    The order alternates (AB, BA, AB, …), so that what makes the second of a pair slower, and a
-    drift over the run, shift the log-ratios of one order up and of the other down by as much. The
-    estimate is the mean of the two orders' trimmed means, a quarter left out at each end: times
-    have long upper tails, and a quarter of the pairs may be disturbed. Its standard error comes
-    from a circular block bootstrap (Politis and Romano 1992) over stretches of neighbouring
-    pairs, which depend on each other; the interval takes Student's quantile for k - 1 degrees of
-    freedom and the factor sqrt(k / (k - 1)), k being the number of stretches (as Efron and
-    Tibshirani 1993 advise for small samples, chapter 12). Percentile intervals of so few
-    are too narrow. It covers the time of these two in this process, not in others.
+    The order alternates (AB, BA, AB, …). An effect of coming second, or a drift over the run, then
+    shifts the log-ratios of one order up and those of the other down by the same amount. The
+    estimate is the mean of the two orders' trimmed means, which leave out a quarter at each end:
+    times have long upper tails, and up to a quarter of the pairs may be disturbed.
+
+    The standard error comes from a circular block bootstrap (Politis and Romano 1992) over
+    stretches of neighbouring pairs, because neighbours depend on each other. Percentile intervals
+    of few stretches are too narrow. With k stretches the interval therefore uses Student's quantile
+    for k - 1 degrees of freedom and the factor sqrt(k / (k - 1)), as Efron and Tibshirani (1993,
+    chapter 12) advise for small samples. It describes the two in this process, not in others.
 
     Args:
-        a_time_s: (n,), time of a in each pair, in order.
-        b_time_s: (n,), the same of b.
+        a_time_s: (n,), the time of a in each pair, in order.
+        b_time_s: (n,), the time of b in each pair.
         a_first: (n,), whether a ran before b; the values must alternate.
-        seed: of the resampling.
+        seed: the seed of the resampling.
 
     Returns:
-        The ratio, or None below 6 pairs, which support no interval. An odd last pair is left out.
+        The ratio, or None for fewer than 6 pairs, which support no interval. If the number of
+        pairs is odd, the last pair is left out.
 
     Raises:
         ValueError: the lengths differ, a time is not positive and finite, or the order does not
@@ -243,7 +250,7 @@ def ratio_of_pairs(
     if a.size < FEWEST_PAIRS:
         return None
     n_blocks = a.size // 2
-    # (2, n_blocks): the log-ratios of either order, in time.
+    # (2, n_blocks): the log-ratios of the pairs AB and of the pairs BA, in order of time.
     ratios = np.log(b[: 2 * n_blocks] / a[: 2 * n_blocks]).reshape(n_blocks, 2).T
     centre = float(_trimmed_mean(ratios).mean())
     length = math.ceil(n_blocks / MOST_STRETCHES)
@@ -263,18 +270,18 @@ def _trimmed_mean(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def _bootstrap_error(ratios: npt.NDArray[np.float64], length: int, seed: int) -> float:
-    """Return the standard deviation of the estimate over texts of circular blocks.
+    """Return the standard deviation of the estimate over circular block resamples.
 
     Args:
-        ratios: (2, n), log-ratios of either order.
-        length: of a block.
-        seed: of the resampling.
+        ratios: (2, n), the log-ratios of the two orders.
+        length: the length of a block.
+        seed: the seed of the resampling.
     """
     n = ratios.shape[1]
     generator = np.random.default_rng(seed)
     resamples = min(max(RESAMPLED_VALUES // n, 200), RESAMPLES)
     estimates = []
-    rows = max(1, RESAMPLED_VALUES // n)  # at a time: memory stays bounded, too
+    rows = max(1, RESAMPLED_VALUES // n)  # resamples made at a time, which bounds the memory
     for done in range(0, resamples, rows):
         shape = (min(rows, resamples - done), math.ceil(n / length), 1)
         blocks = (generator.integers(0, n, shape) + np.arange(length)) % n

@@ -150,16 +150,7 @@ def _evidence(case: pd.Series) -> str:
         f"Their time over ours {words.ratio(case['ratio'])}, 95 % interval {ends}: "
         f"{words.si(case['b_time_s'], 's')} against {words.si(case['a_time_s'], 's')}, medians"
         f"{count} timed in turns, from the same weights on the same batches. Conditions of ours: "
-        f"{words.base_conditions(case['base']) or 'not recorded'}.{_caveat(case['base'])}"
-    )
-
-
-def _caveat(base: Any) -> str:
-    if not isinstance(base, dict) or base.get("work") != "decode":
-        return ""
-    return (
-        " The weights are fresh, and their likeliest text soon repeats itself, which is what ours "
-        "gains from most: text that does not repeat itself gains little."
+        f"{words.base_conditions(case['base']) or 'not recorded'}."
     )
 
 

@@ -2,12 +2,10 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from transformers import GPT2Config, GPT2LMHeadModel
 from transformers.generation import TopPLogitsWarper
 
-from gptcore.generation import Drafts, generate
+from gptcore.generation import generate
 from gptcore.model import GPT, ModelConfig, load_gpt2_state_dict
 
 CPU = torch.device("cpu")
@@ -57,9 +55,7 @@ def test_text_with_the_cache_equals_that_without(model, length):
     assert len(set(ids[length:].tolist())) > 2  # not one token over and over
 
 
-@pytest.fixture
-def read(model, monkeypatch):
-    """Return the list of the numbers of tokens that the model is given to read."""
+def test_within_the_block_each_token_is_read_once(model, monkeypatch):
     read = []
     real = model.next_logits
 
@@ -68,93 +64,14 @@ def read(model, monkeypatch):
         return real(idx, *cache)
 
     monkeypatch.setattr(model, "next_logits", spy)
-    return read
-
-
-def test_within_the_block_each_token_is_read_once(model, read):
-    generate(model, PROMPT, 32, drafts=False, device=CPU)
+    generate(model, PROMPT, 32, device=CPU)
     assert read == [3] + [1] * 29 + [32, 32]  # 32 positions are full; then all move
 
 
-def follow(model, order):
-    """Make `model` write the ids of `order`, in circles, whatever stands before."""
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.zero_()
-        model.transformer.ln_f.weight.fill_(1)
-        model.lm_head.weight.copy_(torch.eye(31, 16))
-        model.transformer.wpe.weight.zero_()
-        for here, token in enumerate(order):
-            model.transformer.wpe.weight[here :: len(order), token] = 100
-
-
-def test_a_text_in_circles_is_read_in_few_passes(model, read):
-    follow(model, [5, 9, 2, 7])
-    ids = generate(model, torch.tensor([7]), 31, temperature=0, device=CPU)
-    assert ids.tolist() == [7, *([5, 9, 2, 7] * 8)[:31]]
-    # 4 tokens until the first comes again, and one that is guessed in vain; then 3, 16, the rest.
-    assert read == [1] * 5 + [3, 16, 7]
-
-
-def test_guesses_never_go_beyond_the_text_asked_for(model, read):
-    follow(model, [5, 9, 2, 7])
-    generate(model, torch.tensor([7]), 20, temperature=0, device=CPU)
-    assert sum(read) == 20  # the last token is drawn and not read
-
-
-def test_text_without_repetition_is_read_token_by_token(model, read):
-    follow(model, list(range(16)))
-    generate(model, torch.tensor([15]), 15, temperature=0, device=CPU)
-    assert read == [1] * 15
-
-
-def test_a_wrong_guess_ends_the_drafts_until_one_would_have_been_right():
-    drafts = Drafts()
-    drafts.extend([1, 2, 3, 1])
-    lengths = []
-    for token in [2, 3, 1, 9, 1, 2, 3, 1]:
-        lengths.append(len(drafts.next(99)))
-        drafts.extend([token])
-    assert lengths == [0, 2, 2, 2, 0, 0, 0, 2]  # after 9 and 1, 9 is guessed in vain
-
-
-@settings(max_examples=20, deadline=None)
-@given(
-    length=st.integers(1, 40),
-    n_ids=st.integers(1, 31),
-    seed=st.integers(0, 10**6),
-    size=st.sampled_from([0.0, 0.1, 0.5]),
-    options=st.sampled_from(
-        [
-            {"temperature": 0},
-            {"temperature": 0.7},
-            {"temperature": 1.3, "top_k": 3},
-            {"temperature": 0.9, "top_p": 0.6},
-        ]
-    ),
-)
-def test_drafts_do_not_change_the_text(length, n_ids, seed, size, options):
-    model, generator = GPT(CONFIG), torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.empty_like(parameter).normal_(0, size, generator=generator))
-    prompt = torch.randint(n_ids, (length,), generator=generator)
-    calls = ([], [])
-    with_drafts, without = (
-        generate(
-            model,
-            prompt,
-            35,  # from within the block to beyond its end
-            drafts=drafts,
-            seed=seed,
-            device=CPU,
-            on_token=lambda *call, seen=seen: seen.append(call),
-            **options,
-        )
-        for drafts, seen in zip((True, False), calls, strict=True)
-    )
-    assert torch.equal(with_drafts, without)
-    assert calls[0] == calls[1] == [(done, 35) for done in range(1, 36)]
+def test_each_new_token_is_reported_with_the_number_asked_for(model):
+    calls = []
+    generate(model, PROMPT, 3, device=CPU, on_token=lambda *call: calls.append(call))
+    assert calls == [(1, 3), (2, 3), (3, 3)]
 
 
 def test_rows_of_a_batch_are_the_texts_of_single_prompts(model):

@@ -134,12 +134,6 @@ def test_precision_of_ours_is_in_the_headline_where_it_is_not_fp32(run_of):
     assert "in bf16 is 1.80 times faster here than in transformers in fp32" in headline
 
 
-def test_written_text_comes_with_its_caveat(run_of):
-    made = pair("variant=transformers", 5.4, "slower", base=OURS | {"work": "decode"})
-    (found,) = headlines(run_of(made)).values()
-    assert "text that does not repeat itself gains little" in found.detail
-
-
 def test_ablation_names_each_piece_and_what_it_does_to_the_peak(run_of):
     _, table, _ = section(run_of(*RECORDS, *MEMORY)).tables
     found = {row["Variant"]: row for row in rows(table)}
