@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import torch
 from torch.profiler import ProfilerActivity, profile, record_function, supported_activities
 
+from gptcore.checks import check_whole
 from gptcore.devices import synchronize
 
 Mark = Callable[[str], None]
@@ -76,8 +77,7 @@ def trace(work: Traceable, path: Path, calls: int = 1) -> list[Row]:
     """
     if not path.name.endswith((SUFFIX, ".json")):
         raise ValueError(f"trace {path.name!r} must end in {SUFFIX} or .json")
-    if calls < 1:
-        raise ValueError(f"calls is {calls}: it must be at least 1")
+    check_whole("calls", calls)
     names: list[str] = []
     work.call(names.append)
     synchronize(work.device)

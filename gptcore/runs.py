@@ -16,7 +16,8 @@ from typing import Any
 import torch
 
 from gptcore import checkpoints
-from gptcore.model import GPT, check_int
+from gptcore.checks import check_whole
+from gptcore.model import GPT
 from gptcore.training import (
     BatchAt,
     StepMetrics,
@@ -75,7 +76,7 @@ def run_training(
             or its log or all its checkpoints are damaged, or training diverged.
     """
     if checkpoint_every is not None:
-        check_int("checkpoint_every", checkpoint_every, minimum=1)
+        check_whole("checkpoint_every", checkpoint_every)
     log_path, folder = out_dir / LOG_NAME, out_dir / "checkpoints"
     if not resume and (log_path.exists() or checkpoints.latest_checkpoint(folder)):
         raise ValueError(f"{out_dir} holds a run; continue it with --resume or use another folder")
