@@ -21,7 +21,7 @@ from bench.record import (
     dumps,
     read_ledger,
 )
-from gptcore.checkpoints import write_atomically
+from gptcore.files import write_atomically
 
 try:
     import fcntl
@@ -32,7 +32,8 @@ Manifest = dict[str, Any]
 
 
 def _write(path: Path, text: str) -> None:
-    write_atomically(path, lambda file: file.write(text.encode()))
+    with write_atomically(path) as partial:
+        partial.write_text(text, encoding="utf-8", newline="\n")
 
 
 def differences(old: object, new: object, name: str = "") -> list[str]:

@@ -17,6 +17,7 @@ import torch
 
 from gptcore import checkpoints
 from gptcore.checks import check_whole
+from gptcore.files import write_atomically
 from gptcore.model import GPT
 from gptcore.training import (
     BatchAt,
@@ -93,7 +94,8 @@ def run_training(
         if first_step < config.steps:
             resumed_from.append(first_step)
     else:
-        checkpoints.write_atomically(log_path, lambda file: file.write(b""))
+        with write_atomically(log_path) as partial_log:
+            partial_log.touch()
     del checkpoint  # its tensors take as much memory as model and optimizer
     summarise = partial(_write_summary, out_dir, model, config, device, resumed_from)
     summarise(None)
@@ -187,7 +189,8 @@ def _cut_run(out_dir: Path, step: int) -> list[int]:
             f"{log_path} has {len(lines)} steps and the checkpoint {step}; put the whole log back "
             "or train in a new folder"
         )
-    checkpoints.write_atomically(log_path, lambda file: file.writelines(lines[:step]))
+    with write_atomically(log_path) as partial_log:
+        partial_log.write_bytes(b"".join(lines[:step]))
     return list(json.loads(summary_path.read_bytes())["resumed_from"])
 
 
@@ -215,6 +218,6 @@ def _write_summary(
         "precision": config.precision,
         "resumed_from": resumed_from,
     }
-    content = json.dumps(summary, indent=2).encode() + b"\n"
-    checkpoints.write_atomically(out_dir / SUMMARY_NAME, lambda file: file.write(content))
+    with write_atomically(out_dir / SUMMARY_NAME) as partial_summary:
+        partial_summary.write_text(json.dumps(summary, indent=2) + "\n", newline="\n")
     return summary
