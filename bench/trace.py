@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import torch
 from torch.profiler import ProfilerActivity, profile, record_function, supported_activities
 
+from bench.record import shorten
 from gptcore.checks import check_whole
 from gptcore.devices import synchronize
 from gptcore.files import write_atomically
@@ -175,7 +176,7 @@ def _export(profiler: profile, path: Path) -> None:
         with write_atomically(path) as partial:
             profiler.export_chrome_trace(str(partial))
     except (OSError, RuntimeError) as error:
-        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0][:150]
+        reason = getattr(error, "strerror", None) or shorten(str(error), 150)
         raise ValueError(
             f"cannot write the trace {path.name}: {reason}; give another folder"
         ) from None
