@@ -33,6 +33,7 @@ from bench.noise import (
     noise,
     timing,
 )
+from bench.record import shorten
 from bench.runs import (
     Run,
     corpus_differences,
@@ -41,7 +42,6 @@ from bench.runs import (
     machine_differences,
     minor_differences,
     per_cent,
-    shorten,
     size_differences,
 )
 from bench.showing import FORMS

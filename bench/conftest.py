@@ -15,6 +15,7 @@ from bench.experiments import SUITES
 from bench.fresh import measure_fresh
 from bench.measure import Measure, Result, Work
 from bench.plan import CASES, Plan
+from bench.record import shorten
 from bench.run import Run, utc_now
 from conftest import RUN
 
@@ -115,7 +116,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, Any, Any]
         run.skip(name, skipped.msg or "skipped")
         raise
     except Exception as error:
-        reason = f"{type(error).__name__}: {error}".splitlines()[0][:300]
+        reason = shorten(f"{type(error).__name__}: {error}".splitlines()[0], 300)
         duration_s = time.perf_counter() - start
         run.append(name, group, case, Result(), started_at, duration_s, reason)
         raise

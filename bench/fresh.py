@@ -19,6 +19,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
+from bench.record import shorten
+
 ROOT = Path(__file__).resolve().parent.parent
 TIME_LIMIT_S = 1_800
 
@@ -84,7 +86,7 @@ def _run(task: str) -> dict[str, Any]:
         errors.seek(0)
         lines = errors.read().strip().splitlines()
     if process.returncode != 0 or not output.strip():
-        why = lines[-1][:200] if lines else f"exit code {process.returncode}"
+        why = shorten(lines[-1], 200) if lines else f"exit code {process.returncode}"
         raise ValueError(f"the fresh process ended without an answer: {why}")
     answer: dict[str, Any] = json.loads(output.strip().splitlines()[-1])
     return answer

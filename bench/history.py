@@ -20,8 +20,8 @@ from scipy import stats
 
 from bench.compare import add_margin
 from bench.noise import Timing, finite_exp, is_timed, timing
-from bench.record import LEDGER_NAME, visible
-from bench.runs import Run, conditions, load_run, machine_key, minor_differences, shorten
+from bench.record import LEDGER_NAME, shorten, visible
+from bench.runs import Run, conditions, load_run, machine_key, minor_differences
 from bench.showing import as_json, cell, change, code, interval, p_value
 from bench.steps import FEWEST_RUNS, Step, Trend, find_steps
 

@@ -20,8 +20,9 @@ from bench.record import (
     Record,
     dumps,
     read_ledger,
+    shorten,
 )
-from gptcore.checkpoints import write_atomically
+from gptcore.files import write_atomically
 
 try:
     import fcntl
@@ -32,7 +33,8 @@ Manifest = dict[str, Any]
 
 
 def _write(path: Path, text: str) -> None:
-    write_atomically(path, lambda file: file.write(text.encode()))
+    with write_atomically(path) as partial:
+        partial.write_text(text, encoding="utf-8", newline="\n")
 
 
 def differences(old: object, new: object, name: str = "") -> list[str]:
@@ -44,12 +46,10 @@ def differences(old: object, new: object, name: str = "") -> list[str]:
             for key in keys
             for line in differences(old.get(key), new.get(key), f"{name}.{key}" if name else key)
         ]
-    return [] if old == new else [f"{name} was {_short(old)} and is {_short(new)}"]
-
-
-def _short(value: object) -> str:
-    text = "absent" if value is None else str(value)
-    return text if len(text) <= 40 else text[:12] + "…"
+    if old == new:
+        return []
+    was, now = ("absent" if value is None else shorten(str(value)) for value in (old, new))
+    return [f"{name} was {was} and is {now}"]
 
 
 class Ledger:

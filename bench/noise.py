@@ -25,8 +25,8 @@ from typing import Any
 import numpy as np
 from scipy import special, stats
 
-from bench.record import Record
-from bench.runs import Run, look_up, shorten
+from bench.record import Record, shorten
+from bench.runs import Run, look_up
 
 CONFIDENCE = 0.95
 ALPHA = 0.05

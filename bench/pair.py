@@ -30,6 +30,7 @@ from bench.measure import PhaseClock, Work, is_steady, prepare, quiet_gc
 from bench.pinning import pin
 from bench.runs import duration
 from bench.targets import EXAMPLE, build, default_device, one_line, work_from
+from gptcore.checks import check_number
 from gptcore.console import Progress, number
 from gptcore.devices import device_label, resolve_device
 from gptcore.stats import FEWEST_PAIRS, ratio_of_pairs, verdict
@@ -165,10 +166,8 @@ def interleave(
     Raises:
         ValueError: `budget_s` is not positive, or `margin` negative.
     """
-    if not 0 < budget_s < math.inf:
-        raise ValueError(f"{budget_s} seconds: give a positive number")
-    if not 0 <= margin < math.inf:
-        raise ValueError(f"margin is {margin}: give a share that is not negative, as in 0.03")
+    check_number("seconds", budget_s, "(0, inf)")
+    check_number("margin", margin, "[0, inf)")
     sides = {"a": _Side(a, WARMUP_SHARE * budget_s), "b": _Side(b, WARMUP_SHARE * budget_s)}
     start = time.perf_counter()
     with quiet_gc():
@@ -352,8 +351,7 @@ def add_parser(subparsers: Any) -> None:
 
 def main(options: argparse.Namespace) -> int:
     """Time the two, print what was found, and return the exit code."""
-    if not options.seconds > 0:
-        raise ValueError(f"--seconds is {options.seconds:g}: give a positive number")
+    check_number("--seconds", options.seconds, "(0, inf)")
     state = pin()
     with redirect_stdout(sys.stderr):  # what the calls print is no result
         a, b = build(options.a, options.b, options.corpus or ["python-docs"])

@@ -396,7 +396,7 @@ def _is_hidden(char: str) -> bool:
     return category[0] == "C" or category in {"Zl", "Zp"}
 
 
-def shorten(text: str, width: int) -> str:
+def shorten(text: str, width: int = 60) -> str:
     """Return one visible line of at most `width` characters; what is cut is marked by "…"."""
     line = visible(re.sub(r"\s+", " ", text.strip(), flags=re.ASCII))
     return line if len(line) <= width else f"{line[: width - 1]}…"

@@ -5,7 +5,7 @@ A token is a byte (those that occur, renumbered), so that losses are in nats per
 
 from __future__ import annotations
 
-from functools import partial
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from bench.ladder import RungCase
 from bench.run import Run
 from gptcore.batches import batch
 from gptcore.evaluation import sweep_losses
+from gptcore.files import write_atomically
 from gptcore.flops import n_params
 from gptcore.model import GPT, ModelConfig
 from gptcore.samplers import Sampler, make_sampler
@@ -108,7 +109,7 @@ class Rung:
         for metrics in train(
             model,
             make_optimizer(model, self.config),
-            partial(batch, self.ids, self.sampler, batch_size=self.case.batch_size),
+            functools.partial(batch, self.ids, self.sampler, batch_size=self.case.batch_size),
             self.config,
             device=self.device,
             epochs_per_step=self.tokens_per_step / (self.train_tokens - 1),
@@ -142,9 +143,8 @@ def model_path(folder: Path, case: RungCase) -> Path:
 def save_model(model: GPT, path: Path) -> None:
     """Write the weights; whole or not at all."""
     path.parent.mkdir(exist_ok=True)
-    part = path.with_suffix(".part")
-    torch.save(model.state_dict(), part)
-    part.replace(path)
+    with write_atomically(path) as partial, partial.open("wb") as file:
+        torch.save(model.state_dict(), file)
 
 
 def load_model(rung: Rung, path: Path) -> GPT:

@@ -13,8 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench import record as records
-from bench.record import LEDGER_NAME, Record, read_ledger, visible
+from bench.record import LEDGER_NAME, Record, read_ledger, shorten, visible
 
 MACHINE = ("cpu", "cores", "usable_cpus", "accelerators", "threads")
 FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_tile", "amx_bf16", "asimd", "sve", "bf16")
@@ -186,11 +185,6 @@ def _corpora(run: Run) -> dict[str, str]:
     listed = run.fact("corpora")
     corpora = [c for c in listed if isinstance(c, dict)] if isinstance(listed, list) else []
     return {str(c.get("name")): str(c.get("sha256")) for c in corpora}
-
-
-def shorten(text: str, width: int = 60) -> str:
-    """Return one visible line of at most `width` characters."""
-    return records.shorten(text, width)
 
 
 def per_cent(log_ratio: float) -> str:

@@ -11,8 +11,8 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bench.record import visible
-from bench.runs import PINNED, Run, conditions, duration, shorten
+from bench.record import shorten, visible
+from bench.runs import PINNED, Run, conditions, duration
 
 if TYPE_CHECKING:
     from bench.compare import Comparison, Row

@@ -20,6 +20,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from gptcore.checks import check_number
+
 Floats = npt.NDArray[np.float64]
 
 FEWEST_ROUNDS = 5
@@ -144,8 +146,7 @@ def quantile(times_s: Sequence[float], q: float) -> float | None:
     Raises:
         ValueError: q is not between 0 and 1.
     """
-    if not 0 < q < 1:
-        raise ValueError(f"q is {q}; it must lie between 0 and 1, as in 0.95")
+    check_number("q", q, "(0, 1)")
     if len(times_s) < math.log(0.05) / math.log(max(q, 1 - q)):
         return None
     return float(np.quantile(np.asarray(times_s, dtype=np.float64), q))

@@ -16,6 +16,7 @@ import torch
 from bench.cases import UNIFORM
 from bench.inputs import Inputs
 from bench.measure import Work
+from bench.record import shorten
 from bench.works import change, find_case, work_of
 
 EXAMPLE = "bench_model::test_step[python-docs-model4-cpu-fp32-B8-T256-seed0]"
@@ -114,4 +115,4 @@ def _build_case(name: str, setting: str, inputs: Inputs) -> Work:
 
 def one_line(error: BaseException) -> str:
     """Return what an exception says, in one line of 300 characters at most."""
-    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    return shorten(f"{type(error).__name__}: {error}", 300)

@@ -9,14 +9,17 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from torch.profiler import ProfilerActivity, profile, record_function, supported_activities
 
+from bench.record import shorten
+from gptcore.checks import check_whole
 from gptcore.devices import synchronize
+from gptcore.files import write_atomically
 
 Mark = Callable[[str], None]
 Row = dict[str, Any]
@@ -76,8 +79,7 @@ def trace(work: Traceable, path: Path, calls: int = 1) -> list[Row]:
     """
     if not path.name.endswith((SUFFIX, ".json")):
         raise ValueError(f"trace {path.name!r} must end in {SUFFIX} or .json")
-    if calls < 1:
-        raise ValueError(f"calls is {calls}: it must be at least 1")
+    check_whole("calls", calls)
     names: list[str] = []
     work.call(names.append)
     synchronize(work.device)
@@ -169,15 +171,12 @@ def _call_in_phases(work: Traceable, names: list[str]) -> None:
 
 
 def _export(profiler: profile, path: Path) -> None:
-    partial = path.with_name(f".partial-{path.name}"[-255:])
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        profiler.export_chrome_trace(str(partial))
-        partial.replace(path)
+        with write_atomically(path) as partial:
+            profiler.export_chrome_trace(str(partial))
     except (OSError, RuntimeError) as error:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
-        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0][:150]
+        reason = getattr(error, "strerror", None) or shorten(str(error), 150)
         raise ValueError(
             f"cannot write the trace {path.name}: {reason}; give another folder"
         ) from None

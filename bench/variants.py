@@ -27,6 +27,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from bench.record import shorten
 from gptcore import bfloat16, gelu
 from gptcore.devices import autocast, matmul_precision
 from gptcore.generation import generate
@@ -336,7 +337,7 @@ def why_not(name: str) -> str | None:
             return f"{package} cannot be imported ({error}): install what it needs"
         return f"{package} is not installed: {REMEDIES[name]}"
     except Exception as error:
-        said = " ".join(str(error).split())[:120]
+        said = shorten(str(error), 120)
         return f"{package} cannot be imported ({said}): install a version that fits this torch"
     return None
 

@@ -16,11 +16,11 @@ import numpy.typing as npt
 from gptcore import auditfindings as judge
 from gptcore import drawcounts as count
 from gptcore.auditfindings import Finding
+from gptcore.checks import check_whole
 from gptcore.drawcounts import Mask, Windows
 from gptcore.drawlog import DrawLog, Whole, read_log
 from gptcore.livebatches import TokenRows, check_length, read_batches
 from gptcore.matching import match_rows
-from gptcore.tokens import check_whole
 
 Integers = npt.NDArray[np.integer]
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from gptcore.checks import check_whole
 from gptcore.coverage import check_starts
 from gptcore.samplers import Sampler, Shard, Starts, count_epoch_blocks, count_starts
-from gptcore.tokens import check_whole
 
 Stream = Tensor | npt.NDArray[Any]
 

@@ -5,16 +5,15 @@ settings that must be equal when the run is resumed.
 """
 
 import json
-import os
 import warnings
 import zipfile
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
 
+from gptcore.files import PARTIAL, write_atomically
 from gptcore.model import GPT, ModelConfig
 
 CHECKPOINTS_KEPT = 2
@@ -50,8 +49,10 @@ def save_checkpoint(
         "optimizer": optimizer.state_dict(),
         "fingerprint": _as_json(fingerprint),
     }
-    write_atomically(path, lambda file: torch.save(content, file))
-    for old in _checkpoints(directory)[CHECKPOINTS_KEPT:]:
+    with write_atomically(path) as partial, partial.open("wb") as file:
+        torch.save(content, file)
+    # A process that was killed while it saved has left the part that it wrote.
+    for old in (*_checkpoints(directory)[CHECKPOINTS_KEPT:], *directory.glob(f"{PARTIAL}*")):
         old.unlink()
     return path
 
@@ -133,22 +134,6 @@ def remove_checkpoints_after(directory: Path, step: int) -> None:
     for path in _checkpoints(directory):
         if path.name > _checkpoint_name(step):
             path.unlink()
-
-
-def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Replace `path` in one go: after a crash or power cut it is the old file or the new one."""
-    partial_path = path.with_name(".partial")
-    with partial_path.open("wb") as file:
-        write(file)
-        file.flush()
-        os.fsync(file.fileno())
-    partial_path.replace(path)
-    if hasattr(os, "O_DIRECTORY"):  # not on Windows, where folders cannot be opened
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
 
 def _checkpoint_name(step: int) -> str:

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gptcore.checks import LARGEST, check_whole
 from gptcore.console import Progress
 from gptcore.corpora import CORPORA, Corpus, load_corpus
 from gptcore.samplers import SAMPLERS, Sampler, make_sampler
 from gptcore.splits import Split, make_split
-from gptcore.tokens import LARGEST, Ids, TokenStream, check_whole
+from gptcore.tokens import Ids, TokenStream
 
 if TYPE_CHECKING:
     from gptcore.model import GPT

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from gptcore.checks import check_whole
 from gptcore.samplers import Sampler, Starts
 from gptcore.splits import Segment
-from gptcore.theory import Expectation, check_up_to
-from gptcore.tokens import check_whole
+from gptcore.theory import Expectation
 from gptcore.windows import Lattice, check_segments
 
 Counts = npt.NDArray[np.int64]
@@ -105,7 +105,7 @@ class VisitLedger:
         self.segments = check_segments(n_tokens, segments, block_size)
         self.block_size = int(block_size)
         width = self.block_size if targets_per_window is None else targets_per_window
-        self.targets_per_window = check_up_to("targets_per_window", width, self.block_size)
+        self.targets_per_window = check_whole("targets_per_window", width, at_most=self.block_size)
         self.lattice = Lattice(self.segments, self.block_size)
         self.draws = 0
         self._ranks = np.empty(0, dtype=np.int64)

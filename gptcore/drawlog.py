@@ -20,13 +20,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gptcore.tokens import check_whole
+from gptcore.checks import LARGEST_INT64, check_whole
 
 Whole = npt.NDArray[np.int64]
 
 COLUMNS = ("start", "length", "epoch", "rank", "step")
 _KNOWN = frozenset(COLUMNS)
-_LARGEST = np.iinfo(np.int64).max
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,7 +184,7 @@ def _parse_plain(body: str, width: int) -> npt.NDArray[np.int64] | None:
     except (DeprecationWarning, ValueError):
         return None
     # A number too large for int64 is read as the largest: let the slow way name it.
-    if len(flat) != marks.size or (flat == _LARGEST).any():
+    if len(flat) != marks.size or (flat == LARGEST_INT64).any():
         return None
     return flat.reshape(-1, width)
 
@@ -246,7 +245,7 @@ def _collect(
             if name not in row:
                 raise ValueError(f"line {line} has no {name}: give it on every line, or on none")
             value = row[name]
-            column.append(value if type(value) is int and abs(value) < _LARGEST
+            column.append(value if type(value) is int and abs(value) < LARGEST_INT64
                           else _whole(value, name, line))  # fmt: skip
     return {name: _as_whole(column) for name, column in columns.items()}, _as_whole(lines)
 
@@ -262,7 +261,7 @@ def _whole(value: object, name: str, line: int) -> int:
             number = float(value)
             if number.is_integer() and abs(number) < 2**53:
                 return int(number)
-            if isinstance(value, str) and abs(whole := int(value)) < _LARGEST:
+            if isinstance(value, str) and abs(whole := int(value)) < LARGEST_INT64:
                 return whole
     except ValueError:
         pass

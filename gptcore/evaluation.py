@@ -12,9 +12,10 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from gptcore.checks import check_whole
 from gptcore.devices import autocast
 from gptcore.loss import token_losses
-from gptcore.model import GPT, check_int
+from gptcore.model import GPT
 from gptcore.stats import mean_interval
 
 
@@ -65,7 +66,7 @@ def evaluate(
         ValueError: an argument is outside its range.
     """
     if n_bytes is not None:
-        check_int("n_bytes", n_bytes, minimum=1)
+        check_whole("n_bytes", n_bytes)
     sweep = partial(
         sweep_losses,
         model,
@@ -116,10 +117,10 @@ def sweep_losses(
     Raises:
         ValueError: an argument is outside its range.
     """
-    check_int("block_size", block_size, minimum=1)
-    check_int("batch_size", batch_size, minimum=1)
+    check_whole("block_size", block_size)
+    check_whole("batch_size", batch_size)
     stride = (block_size + 1) // 2 if stride is None else stride
-    check_int("stride", stride, minimum=1)
+    check_whole("stride", stride)
     if stride > block_size:
         raise ValueError(f"stride is {stride}; it must be at most block_size = {block_size}")
     if ids.dim() != 1 or ids.dtype != torch.int64 or len(ids) <= block_size:

@@ -8,10 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from gptcore.checks import check_whole
 from gptcore.coverage import as_starts, count_shown
 from gptcore.samplers import Sampler, Starts
-from gptcore.theory import check_up_to
-from gptcore.tokens import check_whole
 from gptcore.windows import Lattice
 
 
@@ -26,7 +25,7 @@ def pair_coverage(starts: Starts | Sequence[int], sampler: Sampler, lag: int) ->
     Raises:
         ValueError: h is out of range, or a start is none of a window.
     """
-    width = sampler.block_size + 1 - check_up_to("lag", lag, sampler.block_size)
+    width = sampler.block_size + 1 - check_whole("lag", lag, at_most=sampler.block_size)
     return count_shown(_distinct(starts, sampler), width) / (
         sampler.n_tokens - lag * len(sampler.segments)
     )
@@ -44,7 +43,7 @@ def context_coverage(starts: Starts | Sequence[int], sampler: Sampler, context: 
         ValueError: m is out of range, or a start is none of a window.
     """
     most = sampler.targets_per_window
-    width = most - check_up_to("context", context, most) + 1
+    width = most - check_whole("context", context, at_most=most) + 1
     return count_shown(_distinct(starts, sampler), width) / (
         sampler.n_tokens - len(sampler.segments)
     )

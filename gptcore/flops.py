@@ -5,7 +5,8 @@ are left out. Attention counts all T × T scores, as `torch.utils.flop_counter` 
 causal mask hides half of them and fused kernels skip part of that half.
 """
 
-from gptcore.model import ModelConfig, check_int
+from gptcore.checks import check_whole
+from gptcore.model import ModelConfig
 
 
 def n_params(config: ModelConfig) -> int:
@@ -47,7 +48,7 @@ def flops_per_token(config: ModelConfig, context_len: int) -> int:
 
 def training_flops(config: ModelConfig, batch_size: int, block_size: int) -> int:
     """Return the FLOPs of forward and backward over one batch; arguments as `forward_flops`."""
-    check_int("batch_size", batch_size, minimum=1)
+    check_whole("batch_size", batch_size)
     _check_length("block_size", block_size, config)
     return batch_size * block_size * flops_per_token(config, block_size)
 
@@ -85,7 +86,7 @@ def training_bytes(config: ModelConfig) -> int:
 
 
 def _check_length(name: str, value: int, config: ModelConfig) -> None:
-    check_int(name, value, minimum=1)
+    check_whole(name, value)
     if value > config.block_size:
         raise ValueError(
             f"{name} is {value}; this model reads at most block_size = {config.block_size}: "

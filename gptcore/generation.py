@@ -3,13 +3,13 @@
 Shapes: B rows of text, T tokens so far, V ids in the vocabulary.
 """
 
-import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from gptcore.model import GPT, KVCache, check_int
+from gptcore.checks import LARGEST_INT64, check_number, check_whole
+from gptcore.model import GPT, KVCache
 
 
 def generate(
@@ -54,7 +54,7 @@ def generate(
     """
     _check_prompt(model, prompt_ids)
     _check_draws(model.config.vocab_size, new_tokens, temperature, top_k, top_p)
-    check_int("seed", seed, minimum=0)
+    check_whole("seed", seed, at_least=0, at_most=LARGEST_INT64)
     prompts = prompt_ids.cpu().view(-1, prompt_ids.shape[-1])
     rows, length = prompts.shape
     generators = [torch.Generator("cpu").manual_seed(seed + row) for row in range(rows)]
@@ -130,12 +130,11 @@ def _check_prompt(model: GPT, prompt_ids: Tensor) -> None:
 def _check_draws(
     vocab_size: int, new_tokens: int, temperature: float, top_k: int | None, top_p: float | None
 ) -> None:
-    check_int("new_tokens", new_tokens, minimum=0)
-    if type(temperature) not in (int, float) or not 0 <= temperature < math.inf:
-        raise ValueError(f"temperature is {temperature!r}; it must be a finite number >= 0")
+    check_whole("new_tokens", new_tokens, at_least=0)
+    check_number("temperature", temperature, "[0, inf)")
     if top_k is not None:
-        check_int("top_k", top_k, minimum=1)
+        check_whole("top_k", top_k)
         if top_k > vocab_size:
             raise ValueError(f"top_k is {top_k}; it must be at most vocab_size = {vocab_size}")
-    if top_p is not None and (type(top_p) not in (int, float) or not 0 < top_p <= 1):
-        raise ValueError(f"top_p is {top_p!r}; it must be a number in (0, 1]")
+    if top_p is not None:
+        check_number("top_p", top_p, "(0, 1]")

@@ -18,9 +18,10 @@ from scipy.special import comb
 from torch import Tensor
 
 from gptcore import scalingfit
+from gptcore.checks import check_whole
 from gptcore.generation import generate
 from gptcore.loss import token_losses
-from gptcore.model import GPT, check_int
+from gptcore.model import GPT
 from gptcore.scalingfit import Data, Floats
 
 FREE = np.array([True, False, True, False, True])  # E, B and beta; there is no second axis
@@ -91,7 +92,7 @@ def loss_by_context(
     Raises:
         ValueError: an argument is outside its range.
     """
-    check_int("horizon", horizon, minimum=1)
+    check_whole("horizon", horizon)
     longest = model.config.block_size
     if not contexts or not all(1 <= c <= longest for c in contexts):
         raise ValueError(f"contexts are {list(contexts)}: give some in [1, {longest}]")
@@ -135,7 +136,7 @@ def sample_continuations(
     Raises:
         ValueError: an argument is outside its range.
     """
-    check_int("samples", samples, minimum=1)
+    check_whole("samples", samples)
     new, length = truth.shape[1], prompts.shape[1]
     if len(prompts) != len(truth) or length + new > model.config.block_size + 1:
         raise ValueError(
@@ -173,8 +174,7 @@ def best_of(right: Floats, likely: Floats, k: int) -> Floats:
         ValueError: `k` is outside that range.
     """
     total = right.shape[1]
-    if not 1 <= k <= total:
-        raise ValueError(f"k is {k}: give a number in [1, {total}], the samples drawn")
+    k = check_whole("k", k, at_most=total)
     order = np.argsort(-likely, axis=1, kind="stable")
     weights = comb(total - 1 - np.arange(total), k - 1) / comb(total, k)
     return np.asarray(np.take_along_axis(right, order, axis=1) @ weights)

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from gptcore.checks import check_whole
 from gptcore.splits import Segment, Split, WindowSplit
-from gptcore.tokens import Ids, check_ids, check_whole
+from gptcore.tokens import Ids, check_ids
 
 Mask = npt.NDArray[np.bool_]
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gptcore.tokens import check_whole
+from gptcore.checks import check_whole
 
 IGNORED = -100  # the label that torch's cross-entropy leaves out
 

@@ -11,8 +11,8 @@ from torch.utils.data import Dataset, IterableDataset, get_worker_info
 from torch.utils.data import Sampler as TorchSampler
 
 from gptcore.batches import gather
+from gptcore.checks import check_whole
 from gptcore.sampler import CHUNK_DRAWS, Sampler, Shard
-from gptcore.tokens import check_whole
 
 
 class StartSampler(TorchSampler[int]):

@@ -23,16 +23,9 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from gptcore.bfloat16 import Linear, scaled_dot_product_attention
+from gptcore.checks import LARGEST_INT64, check_number, check_whole
 from gptcore.gelu import gelu
 from gptcore.tied import embed
-
-
-def check_int(name: str, value: object, minimum: int) -> None:
-    """Raise ValueError unless `value` is an int (no bool) in [minimum, 2^63), as torch has them."""
-    if type(value) is not int or value < minimum:
-        raise ValueError(f"{name} is {value!r}; it must be an integer of at least {minimum}")
-    if value >= 2**63:
-        raise ValueError(f"{name} is {value}; it must be less than 2^63")
 
 
 @dataclass(frozen=True)
@@ -64,20 +57,20 @@ class ModelConfig:
     mlp: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("vocab_size", "block_size", "n_head", "n_embd"):
-            check_int(name, getattr(self, name), minimum=1)
-        check_int("n_layer", self.n_layer, minimum=0)
+        sizes = {"vocab_size": 1, "block_size": 1, "n_layer": 0, "n_head": 1, "n_embd": 1}
+        for name, least in sizes.items():
+            size = check_whole(name, getattr(self, name), at_least=least, at_most=LARGEST_INT64)
+            object.__setattr__(self, name, size)
         if self.n_embd % self.n_head:
             nearest = max(1, round(self.n_embd / self.n_head)) * self.n_head
             raise ValueError(
                 f"n_embd is {self.n_embd}; it must be a multiple of n_head = {self.n_head}, "
                 f"for instance {nearest}"
             )
-        if type(self.dropout) not in (int, float) or not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout is {self.dropout!r}; it must be a number in [0, 1)")
+        object.__setattr__(self, "dropout", check_number("dropout", self.dropout, "[0, 1)"))
         for name in ("positions", "mlp"):
             if type(getattr(self, name)) is not bool:
-                raise ValueError(f"{name} is {getattr(self, name)!r}; it must be True or False")
+                raise ValueError(f"{name} is {getattr(self, name)!r}: give True or False")
 
 
 # Each of model1 … model5 adds one idea to the one before: token embedding, attention and positions,
@@ -109,7 +102,7 @@ class GPT(nn.Module):
 
     def __init__(self, config: ModelConfig, *, seed: int = 0) -> None:
         super().__init__()
-        check_int("seed", seed, minimum=0)
+        check_whole("seed", seed, at_least=0, at_most=LARGEST_INT64)
         self.config = config
         with torch.device("meta"):  # only shapes: the layers' own initialisation is not used
             self.transformer = Transformer(config)

@@ -16,7 +16,9 @@ from typing import Any
 import torch
 
 from gptcore import checkpoints
-from gptcore.model import GPT, check_int
+from gptcore.checks import check_whole
+from gptcore.files import write_atomically
+from gptcore.model import GPT
 from gptcore.training import (
     BatchAt,
     StepMetrics,
@@ -78,7 +80,7 @@ def run_training(
             its log or all its checkpoints are damaged; or training diverged.
     """
     if checkpoint_every is not None:
-        check_int("checkpoint_every", checkpoint_every, minimum=1)
+        check_whole("checkpoint_every", checkpoint_every)
     log_path, folder = out_dir / LOG_NAME, out_dir / "checkpoints"
     if not resume and (log_path.exists() or checkpoints.latest_checkpoint(folder)):
         raise ValueError(f"{out_dir} holds a run; continue it with --resume or use another folder")
@@ -95,7 +97,8 @@ def run_training(
         if first_step < config.steps:
             resumed_from.append(first_step)
     else:
-        checkpoints.write_atomically(log_path, lambda file: file.write(b""))
+        with write_atomically(log_path) as partial_log:
+            partial_log.touch()
     del checkpoint  # free its tensors, which are as large as the model and the optimizer state
     summarise = partial(_write_summary, out_dir, model, config, device, resumed_from)
     summarise(None)
@@ -193,7 +196,8 @@ def _cut_run(out_dir: Path, step: int) -> list[int]:
             f"{log_path} has {len(lines)} steps and the checkpoint {step}; put the whole log back "
             "or train in a new folder"
         )
-    checkpoints.write_atomically(log_path, lambda file: file.writelines(lines[:step]))
+    with write_atomically(log_path) as partial_log:
+        partial_log.write_bytes(b"".join(lines[:step]))
     return list(json.loads(summary_path.read_bytes())["resumed_from"])
 
 
@@ -221,6 +225,6 @@ def _write_summary(
         "precision": config.precision,
         "resumed_from": resumed_from,
     }
-    content = json.dumps(summary, indent=2).encode() + b"\n"
-    checkpoints.write_atomically(out_dir / SUMMARY_NAME, lambda file: file.write(content))
+    with write_atomically(out_dir / SUMMARY_NAME) as partial_summary:
+        partial_summary.write_text(json.dumps(summary, indent=2) + "\n", newline="\n")
     return summary

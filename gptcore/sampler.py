@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from gptcore.checks import check_whole
 from gptcore.splits import Segment
-from gptcore.tokens import check_whole
 from gptcore.windows import Lattice, Starts, check_segments
 
 # Part of the definition of the samplers without epochs: another size is another stream.
@@ -97,9 +97,8 @@ class Sampler(ABC):
             ValueError: `world` is not positive, or `rank` is outside [0, world).
         """
         world = check_whole("world", world)
-        if check_whole("rank", rank, at_least=0) >= world:
-            raise ValueError(f"rank is {rank} of {world}: give a rank in [0, {world})")
-        return self if world == 1 else Shard(self, int(rank), world)
+        rank = check_whole("rank", rank, at_least=0, at_most=world - 1)
+        return self if world == 1 else Shard(self, rank, world)
 
     @property
     def targets_per_window(self) -> int:

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gptcore.checks import check_whole
 from gptcore.sampler import CHUNK_DRAWS, ChunkedSampler, Sampler, Shard, whole_batches
 from gptcore.splits import Segment
-from gptcore.tokens import check_whole
 from gptcore.windows import Starts, count_starts
 
 __all__ = [

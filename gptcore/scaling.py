@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gptcore import scalingfit
+from gptcore.checks import check_number
 from gptcore.scalingfit import DELTA, NAMES, Data, Floats, Mask
 from gptcore.scalinglaw import SAME_TOKENS, Prediction, ScalingLaw, law_from, natural
 from gptcore.scalingstats import bootstrap, intervals, leave_out, noise_sd, profile
@@ -95,8 +96,7 @@ def fit_points(
     Where three or four sizes do not tell alpha, it is taken as typical: a free exponent predicts
     worse (docs/scaling.md).
     """
-    if not 0 < delta <= 1:
-        raise ValueError(f"delta is {delta}: give a number in (0, 1]")
+    check_number("delta", delta, "(0, 1]")
     borrowed = dict(borrowed or {})
     law = _fit(points, delta, bootstraps, borrowed, notes)
     few = 3 <= len(points.sizes) <= FEW_SIZES and len(points.loss) > len(NAMES)

@@ -14,6 +14,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from gptcore import scalingfit
+from gptcore.checks import check_number
 from gptcore.scalingfit import DELTA, NAMES, Floats
 
 SAME_TOKENS = 1.5  # token counts within this factor do not identify the data term
@@ -108,10 +109,9 @@ class ScalingLaw:
         Raises:
             ValueError: a number is not positive, or the confidence no probability.
         """
-        if not (0 < params < math.inf and 0 < tokens < math.inf):
-            raise ValueError(f"params is {params:g}, tokens {tokens:g}: give positive numbers")
-        if not 0 < confidence < 1:
-            raise ValueError(f"confidence is {confidence}: give a number in (0, 1)")
+        check_number("params", params, "(0, inf)")
+        check_number("tokens", tokens, "(0, inf)")
+        check_number("confidence", confidence, "(0, 1)")
         if self.beyond(params, tokens):
             return Prediction(None, None, None)
         loss, sd = float(self.loss(params, tokens)), self.sd_log(params, tokens)

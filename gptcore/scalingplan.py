@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gptcore.checks import check_number
 from gptcore.scalingfit import Floats
 from gptcore.scalinglaw import ScalingLaw, law_from
 
@@ -59,8 +60,7 @@ def allocate(law: ScalingLaw, flops: float) -> Allocation:
     Raises:
         ValueError: `flops` is not positive, or the law does not say how size and tokens trade.
     """
-    if not 0 < flops < math.inf:
-        raise ValueError(f"flops is {flops:g}: give a positive number")
+    check_number("flops", flops, "(0, inf)")
     if {"alpha", "beta"} & {*law.unidentified}:
         which = " and ".join(n for n in ("alpha", "beta") if n in law.unidentified)
         raise ValueError(f"the law does not identify {which}: no allocation follows from it")
@@ -166,8 +166,7 @@ def plan_ladder(
         "noise": noise,
     }
     for name, value in numbers.items():
-        if not 0 < value < math.inf:
-            raise ValueError(f"{name} is {value:g}: give a positive number")
+        check_number(name, value, "(0, inf)")
     cost = FLOPS_PER_PARAM_TOKEN * target_params * target_tokens
     if budget >= cost:
         raise ValueError(

@@ -6,13 +6,14 @@ any `family`, `seed`, `unique_tokens` U, `loss_kind`. Rows of one model and seed
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+
+from gptcore.checks import check_number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -198,10 +199,8 @@ class Cut:
     final_only: bool = False
 
     def __post_init__(self) -> None:
-        if not 0 < self.last_share <= 1:
-            raise ValueError(f"last share is {self.last_share}: give a number in (0, 1]")
-        if not 0 <= self.burn_in_tokens < math.inf:
-            raise ValueError(f"burn-in is {self.burn_in_tokens} tokens: give 0 or more")
+        check_number("last_share", self.last_share, "(0, 1]")
+        check_number("burn_in_tokens", self.burn_in_tokens, "[0, inf)")
 
     def __call__(self, table: pd.DataFrame) -> pd.DataFrame:
         """Return the rows that stay."""

@@ -6,12 +6,12 @@
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from itertools import chain
 
 import numpy as np
 
-from gptcore.tokens import Ids, check_whole
+from gptcore.checks import check_fraction, check_whole
+from gptcore.tokens import Ids
 
 
 @dataclass(frozen=True)
@@ -123,8 +123,7 @@ def block_split(
     """
     n_tokens = check_whole("n_tokens", n_tokens)
     n_blocks = check_whole("number of blocks", n_blocks, at_least=2)
-    if check_whole("block", k) > n_blocks:
-        raise ValueError(f"block is {k} of {n_blocks}: give a whole number in [1, {n_blocks}]")
+    k = check_whole("block", k, at_most=n_blocks)
     block = ((k - 1) * n_tokens // n_blocks, k * n_tokens // n_blocks)
     return _hold_out(n_tokens, [block], embargo, block_size)
 
@@ -192,17 +191,6 @@ def random_windows(
     generator = np.random.default_rng(check_whole("seed", seed, at_least=0))
     order = generator.permutation(starts)
     return WindowSplit(np.sort(order[:n_train]), np.sort(order[n_train:]))
-
-
-def check_fraction(name: str, value: float) -> Fraction:
-    """Return the decimal number that `value` is written as, exactly.
-
-    Raises:
-        ValueError: it is not a number strictly between 0 and 1.
-    """
-    if not isinstance(value, float) or not 0 < value < 1:
-        raise ValueError(f"{name} is {value!r}: give a number strictly between 0 and 1")
-    return Fraction(repr(float(value)))
 
 
 def _boundary(n_tokens: int, train_fraction: float) -> int:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from gptcore.tokens import check_whole
+from gptcore.checks import check_number, check_whole
 
 MAX_SIGN_FLIP_PAIRS = 20
 """The sign-flip test is exact: all 2^n sign patterns are enumerated, so more pairs are refused."""
@@ -79,8 +79,7 @@ def compare_pairs(
         raise ValueError(f"{values.size} pairs: give 2 to {MAX_SIGN_FLIP_PAIRS} differences")
     if not np.isfinite(values).all():
         raise ValueError("a difference is not finite: leave out runs that diverged, and say so")
-    if not 0 < margin < math.inf:
-        raise ValueError(f"margin is {margin}: give a positive number")
+    check_number("margin", margin, "(0, inf)")
     sd, n = float(values.std(ddof=1)), values.size
     error = sd / math.sqrt(n)
     mean, low, high = t_interval(values, confidence=confidence)

@@ -19,11 +19,11 @@ from gptcore.avoidance import (
     golden_gaps,
     van_der_corput_gaps,
 )
+from gptcore.checks import check_fraction, check_whole
 from gptcore.samplers import Sampler, make_sampler
-from gptcore.splits import Segment, check_fraction
+from gptcore.splits import Segment
 from gptcore.theory_epochs import BufferTheory, InOrderTheory, PhaseTheory, StratifiedTheory
 from gptcore.theory_lattice import LatticeTheory, Missed, Visits
-from gptcore.tokens import check_whole
 
 
 @dataclass(frozen=True)
@@ -203,7 +203,7 @@ def expected_pair_coverage(sampler: Sampler, lag: int, draws: int) -> float:
     Raises:
         ValueError: h or K is out of range.
     """
-    lag = check_up_to("lag", lag, sampler.block_size)
+    lag = check_whole("lag", lag, at_most=sampler.block_size)
     draws = check_whole("draws", draws)
     pairs = sampler.n_tokens - lag * len(sampler.segments)
     missed = THEORIES[sampler.name](sampler).missed(draws, sampler.block_size + 1 - lag)
@@ -224,7 +224,7 @@ def expected_context_coverage(sampler: Sampler, context: int, draws: int) -> flo
     Raises:
         ValueError: m or K is out of range.
     """
-    context = check_up_to("context", context, sampler.targets_per_window)
+    context = check_whole("context", context, at_most=sampler.targets_per_window)
     draws = check_whole("draws", draws)
     width = sampler.targets_per_window - context + 1
     items = sampler.n_starts + (width - 1) * len(sampler.segments)
@@ -330,15 +330,3 @@ def lower_bound_of_expected_full_cover(sampler: Sampler) -> float | None:
         return None
     ends = sum(min(2, starts) for starts in sampler.lattice.counts)
     return sampler.lattice.total * math.fsum(1 / k for k in range(1, ends + 1))
-
-
-def check_up_to(name: str, value: int, most: int) -> int:
-    """Return a whole number from 1 to `most`.
-
-    Raises:
-        ValueError: it is not.
-    """
-    value = check_whole(name, value)
-    if value > most:
-        raise ValueError(f"{name} is {value}: a window allows 1 to {most}")
-    return value

@@ -1,38 +1,18 @@
-"""The token stream, and the checks on whole numbers and ids that the data side shares."""
+"""The token stream, and the check of its ids."""
 
-import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, SupportsIndex
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from gptcore import tokenizer
+from gptcore.checks import LARGEST_INT64, check_whole
 
 Ids = npt.NDArray[np.int64]
 CHECKED_AT_ONCE = 2**24
-LARGEST = 2**53  # whole numbers up to here are exact as floats, which formulas turn them into
-
-
-def check_whole(
-    name: str, value: SupportsIndex, *, at_least: int = 1, at_most: int = LARGEST
-) -> int:
-    """Return `value` as an int.
-
-    Raises:
-        ValueError: it is not a whole number (booleans are not), or outside [at_least, at_most].
-    """
-    try:
-        whole = None if isinstance(value, bool) else operator.index(value)
-    except TypeError:
-        whole = None
-    if whole is None or whole < at_least:
-        raise ValueError(f"{name} is {value!r}: give a whole number of at least {at_least}")
-    if whole > at_most:
-        raise ValueError(f"{name} is {value!r}: give a whole number of at most {at_most}")
-    return whole
 
 
 def check_ids(ids: Sequence[int] | npt.NDArray[Any], vocab_size: int) -> Ids:
@@ -41,7 +21,7 @@ def check_ids(ids: Sequence[int] | npt.NDArray[Any], vocab_size: int) -> Ids:
     Raises:
         ValueError: they are not flat, empty, not integers, or outside [0, vocab_size).
     """
-    vocab_size = check_whole("vocab_size", vocab_size, at_most=2**63 - 1)
+    vocab_size = check_whole("vocab_size", vocab_size, at_most=LARGEST_INT64)
     array = np.asarray(ids)
     if array.ndim != 1 or array.size == 0:
         raise ValueError(f"token ids have shape {array.shape}: give a flat sequence, not empty")

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gptcore.checks import LARGEST_INT64, check_number, check_whole
 from gptcore.devices import (
     autocast,
     check_precision,
@@ -25,7 +26,7 @@ from gptcore.devices import (
     to_device,
 )
 from gptcore.loss import linear_cross_entropy
-from gptcore.model import GPT, check_int
+from gptcore.model import GPT
 
 BatchAt = Callable[[int], tuple[Tensor, Tensor]]
 
@@ -38,6 +39,19 @@ COMPILERS: dict[str, dict[str, Any]] = {
 
 `inductor`: defaults; `reduce-overhead`: CUDA graphs; `max-autotune`: tries several kernels.
 """
+
+WHOLE_NUMBERS = {"steps": 1, "batch_size": 1, "block_size": 1, "warmup_steps": 0, "seed": 0}
+"""Field of TrainConfig → the least value allowed."""
+
+NUMBERS = {
+    "learning_rate": "(0, inf)",
+    "min_learning_rate_ratio": "[0, 1]",
+    "weight_decay": "[0, inf)",
+    "beta1": "[0, 1)",
+    "beta2": "[0, 1)",
+    "grad_clip": "(0, inf]",
+}
+"""Field of TrainConfig → the interval that it must lie in."""
 
 
 @dataclass(frozen=True)
@@ -79,33 +93,22 @@ class TrainConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "block_size"):
-            check_int(name, getattr(self, name), minimum=1)
-        for name in ("warmup_steps", "seed"):
-            check_int(name, getattr(self, name), minimum=0)
+        for name, least in WHOLE_NUMBERS.items():
+            whole = check_whole(name, getattr(self, name), at_least=least, at_most=LARGEST_INT64)
+            object.__setattr__(self, name, whole)
+        for name, interval in NUMBERS.items():
+            object.__setattr__(self, name, check_number(name, getattr(self, name), interval))
         if self.warmup_steps > self.steps:
             raise ValueError(
                 f"warmup_steps is {self.warmup_steps}; it must be at most steps = {self.steps}"
             )
-        ranges: dict[str, tuple[Callable[[float], bool], str]] = {
-            "learning_rate": (lambda x: 0 < x < math.inf, "greater than 0 and finite"),
-            "min_learning_rate_ratio": (lambda x: 0 <= x <= 1, "in [0, 1]"),
-            "weight_decay": (lambda x: 0 <= x < math.inf, "at least 0 and finite"),
-            "beta1": (lambda x: 0 <= x < 1, "in [0, 1)"),
-            "beta2": (lambda x: 0 <= x < 1, "in [0, 1)"),
-            "grad_clip": (lambda x: x > 0, "greater than 0"),
-        }
-        for name, (is_allowed, allowed) in ranges.items():
-            value = getattr(self, name)
-            if type(value) not in (int, float) or not is_allowed(value):
-                raise ValueError(f"{name} is {value!r}; it must be a number {allowed}")
         check_precision(self.precision)
         if self.compile not in (None, *COMPILERS):
             raise ValueError(
                 f"compile is {self.compile!r}; choose None or one of {', '.join(COMPILERS)}"
             )
         if type(self.recompute) is not bool:
-            raise ValueError(f"recompute is {self.recompute!r}; it must be True or False")
+            raise ValueError(f"recompute is {self.recompute!r}: give True or False")
 
     def learning_rate_at(self, step: int) -> float:
         """Return the learning rate of `step` in [1, steps]: linear warm-up, then cosine.

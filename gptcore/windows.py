@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from gptcore.checks import check_whole
 from gptcore.splits import Segment
-from gptcore.tokens import check_whole
 
 Starts = npt.NDArray[np.int64]
 

@@ -7,9 +7,10 @@ import gc
 import io
 import os
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+
+from gptcore.files import write_atomically
 
 DEFAULT_OUTPUT = Path("reports/html/index.html")
 EXAMPLES = """\
@@ -48,33 +49,19 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def write_atomic(path: Path, text: str) -> None:
+def write(path: Path, text: str) -> None:
     """Write `text` so that a reader sees the old file or the new one, never a part.
 
     Raises:
-        ValueError: `path` is a folder or cannot be written.
+        ValueError: `path` cannot be written.
     """
-    if path.is_dir():
-        raise ValueError(f"cannot write {path}: it is a folder; name a file with -o")
-    part = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, part = tempfile.mkstemp(dir=path.parent, prefix=".report-", suffix=".part")
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-        os.chmod(part, 0o666 & ~_umask())
-        os.replace(part, path)
+        with write_atomically(path) as partial:
+            partial.write_text(text, encoding="utf-8", newline="\n")
     except OSError as error:
-        if part is not None:
-            Path(part).unlink(missing_ok=True)
         reason = error.strerror or type(error).__name__
         raise ValueError(f"cannot write {path}: {reason}; name another file with -o") from None
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def report(folders: Sequence[Path], output: Path, form: str) -> None:
@@ -93,7 +80,7 @@ def report(folders: Sequence[Path], output: Path, form: str) -> None:
         for warning in run.warnings:
             print(f"warning: {run.folder}: {words.shorten(warning, 300)}", file=sys.stderr)
     text, found = page.render(runs, form)
-    write_atomic(output, text)
+    write(output, text)
     print(f"Report: {output.absolute()}")
     for finding in found[:N_PRINTED]:
         print(f"- {words.visible(words.sentence(finding.headline))}")

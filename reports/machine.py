@@ -7,7 +7,7 @@ from typing import Any
 
 from reports import words
 from reports.load import Run
-from reports.tables import Table, table
+from reports.tables import Table, first_rows, table
 
 ORDER = ("machine", "conditions", "pinned", "libraries", "software", "run", "end")
 CAPTIONS = {
@@ -20,7 +20,7 @@ CAPTIONS = {
     "end": "The end of the run.",
 }
 ELSEWHERE = {"corpora", "ceilings"}
-MAX_ROWS, MAX_ITEMS, MAX_TEXT = 60, 24, 240
+MAX_ITEMS, MAX_TEXT = 24, 240
 
 
 def text(value: Any, name: str = "") -> str:
@@ -67,15 +67,8 @@ def _facts(facts: dict[Any, Any], above: str = "") -> Iterator[tuple[str, str]]:
             yield name, text(value, str(key))
 
 
-def _shortened(rows: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    if len(rows) <= MAX_ROWS:
-        return rows
-    blank = ("",) * (len(rows[0]) - 2)
-    return [*rows[:MAX_ROWS], ("…", f"{len(rows) - MAX_ROWS:,} more in the ledger", *blank)]
-
-
 def _of_facts(facts: dict[Any, Any], caption: str, folded: str) -> Table:
-    return table(caption, ("Fact", "Value"), _shortened(list(_facts(facts))), folded)
+    return table(caption, ("Fact", "Value"), first_rows(list(_facts(facts))), folded)
 
 
 def _start_and_end(start: dict[Any, Any], end: dict[Any, Any], caption: str, fold: str) -> Table:
@@ -84,7 +77,7 @@ def _start_and_end(start: dict[Any, Any], end: dict[Any, Any], caption: str, fol
         (name, before.get(name, words.MISSING), after.get(name, words.MISSING))
         for name in dict.fromkeys([*before, *after])
     ]
-    return table(caption, ("Fact", "At the start", "At the end"), _shortened(list(rows)), fold)
+    return table(caption, ("Fact", "At the start", "At the end"), first_rows(list(rows)), fold)
 
 
 def environment(run: Run) -> list[Table]:

@@ -13,6 +13,8 @@ from reports import findings, words
 from reports.coverage import missed_share
 from reports.findings_sampling import rates, ratio_of_rates, tail_z
 
+MAX_ROWS = 60
+
 
 @dataclass(frozen=True)
 class Table:
@@ -42,6 +44,14 @@ def table(
         numeric=frozenset(i for i, name in enumerate(columns) if name.endswith("#")),
         folded=folded,
     )
+
+
+def first_rows(rows: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """Return the first MAX_ROWS rows; a row below them says how many more there are."""
+    if len(rows) <= MAX_ROWS:
+        return rows
+    blank = ("",) * (len(rows[0]) - 2)
+    return [*rows[:MAX_ROWS], ("…", f"{len(rows) - MAX_ROWS:,} more in the ledger", *blank)]
 
 
 def case_label(case: pd.Series) -> str:

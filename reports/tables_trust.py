@@ -12,9 +12,9 @@ from bench.record import Record
 from reports import findings_trust, machine, words
 from reports.findings_trust import MEMORY, UNSTEADY
 from reports.load import Run, stability
-from reports.tables import Table, case_label, table
+from reports.tables import Table, case_label, first_rows, table
 
-MAX_OPERATORS, MAX_REASONS, MAX_UNSTEADY = 15, 6, 60
+MAX_OPERATORS, MAX_REASONS = 15, 6
 OPEN_TRACE = "Open it at ui.perfetto.dev (it stays on your machine) or in chrome://tracing."
 
 
@@ -96,7 +96,7 @@ def memory(models: pd.DataFrame) -> Table:
 
 def unsteady(records: Iterable[Record]) -> Table:
     """Return the noisy and drifting cases, with the reasons and the remedies."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for record in records:
         found = stability(record)
         if found.get("verdict") not in UNSTEADY:
@@ -109,11 +109,8 @@ def unsteady(records: Iterable[Record]) -> Table:
                 _sentences(found.get("remedies")),
             )
         )
-    rest = len(rows) - MAX_UNSTEADY
-    if rest > 0:
-        rows = [*rows[:MAX_UNSTEADY], ("…", f"{rest:,} more in the ledger", "", "")]
     columns = ("Case", "Steadiness", "Reason", "Remedy")
-    return table("What to do about unsteady cases.", columns, rows)
+    return table("What to do about unsteady cases.", columns, first_rows(rows))
 
 
 def _sentences(values: Any) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import bench.record as records
 from bench.record import METRICS
+from bench.record import shorten as shorten
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,11 +79,6 @@ SMALL_PREFIXES = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
 def visible(text: str) -> str:
     """Return `text` as `bench.record.visible` does; line feed and tab stay."""
     return records.visible(text, keep="\n\t")
-
-
-def shorten(text: str, width: int = 40) -> str:
-    """Return one visible line of at most `width` characters; what is cut is marked by "…"."""
-    return records.shorten(text, width)
 
 
 def is_missing(value: Any) -> bool:

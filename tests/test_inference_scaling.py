@@ -112,5 +112,5 @@ def test_best_of_k_is_the_mean_over_every_choice_of_k_samples(k):
 
 @pytest.mark.parametrize("k", [0, 6])
 def test_best_of_more_samples_than_drawn_is_refused(k):
-    with pytest.raises(ValueError, match=r"give a number in \[1, 5\]"):
+    with pytest.raises(ValueError, match=r"k is .*: give a whole number of at"):
         best_of(np.ones((2, 5)), np.ones((2, 5)), k)

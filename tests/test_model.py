@@ -266,7 +266,7 @@ def test_a_sequence_longer_than_block_size_is_refused():
     ],
 )
 def test_config_refuses_in_one_line_a_wrong(field, value):
-    with pytest.raises(ValueError, match=rf"^{field} is {value!r}; it must be .*$"):
+    with pytest.raises(ValueError, match=rf"^{field} is {value!r}: give .*$"):
         ModelConfig(**{field: value})
 
 

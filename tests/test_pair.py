@@ -247,7 +247,11 @@ def test_warm_up_that_does_not_settle_is_said():
 
 @pytest.mark.parametrize(
     ("seconds", "margin", "message"),
-    [(0.0, 0.03, "0.0 seconds"), (math.nan, 0.03, "nan seconds"), (1.0, -0.1, "margin is -0.1")],
+    [
+        (0.0, 0.03, "seconds is 0.0"),
+        (math.nan, 0.03, "seconds is nan"),
+        (1.0, -0.1, "margin is -0.1"),
+    ],
 )
 def test_numbers_out_of_range_are_refused(seconds, margin, message):
     with pytest.raises(ValueError, match=message):

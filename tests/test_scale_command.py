@@ -141,7 +141,7 @@ def test_repetition_and_isoflop_answer(scale, tmp_path):
         (("fit", "none.csv"), "no such file"),
         (("fit", "LOSSES"), "2 families"),
         (("fit", "LOSSES", "--family", "one", "--delta", "0"), "delta is 0"),
-        (("fit", "LOSSES", "--family", "one", "--last-share", "2"), "last share"),
+        (("fit", "LOSSES", "--family", "one", "--last-share", "2"), "last_share"),
         (("evaluate", "LOSSES", "--family", "one", "--models", "7"), "there are 4"),
         (("predict", "--law", "LOSSES", "--params", "1e9", "--tokens", "1e9"), "not a law"),
         (("plan", "--budget", "1e30", "--target-params", "1e9"), "buys the target"),

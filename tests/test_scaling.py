@@ -246,7 +246,7 @@ def test_what_is_not_a_law_is_refused(found):
 
 @pytest.mark.parametrize("params", [0, -1, float("nan"), float("inf")])
 def test_predictions_of_impossible_sizes_are_refused(params):
-    with pytest.raises(ValueError, match="give positive numbers"):
+    with pytest.raises(ValueError, match=r"params is .* in \(0, inf\)"):
         LAW.predict(params, 1e9)
 
 
@@ -399,7 +399,7 @@ def test_the_expected_error_is_what_simulated_ladders_show():
     assert said == pytest.approx(np.mean(errors), rel=0.5)
 
 
-@pytest.mark.parametrize(("budget", "message"), [(0, "positive"), (1e21, "buys the target")])
+@pytest.mark.parametrize(("budget", "message"), [(0, "budget is 0"), (1e21, "buys the target")])
 def test_budgets_that_make_no_sense_are_refused(budget, message):
     with pytest.raises(ValueError, match=message):
         plan_ladder(budget, 1e9, 2e10)

@@ -4,7 +4,7 @@ import sys
 import numpy as np
 import pytest
 
-from gptcore.tokens import TokenStream, check_ids, check_whole
+from gptcore.tokens import TokenStream, check_ids
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, np.int64, np.uint64])
@@ -37,17 +37,6 @@ def test_bad_ids_are_refused(ids, complaint):
     with pytest.raises(ValueError, match=complaint) as error:
         check_ids(ids, 10)
     assert "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize("value", [0, -3, True, np.True_, 2.0, "2", None])
-def test_only_whole_positive_numbers_count(value):
-    with pytest.raises(ValueError, match=r"steps is .* at least 1"):
-        check_whole("steps", value)
-
-
-def test_a_numpy_integer_is_whole():
-    assert check_whole("steps", np.int32(7)) == 7
-    assert type(check_whole("steps", np.int32(7))) is int
 
 
 def test_a_text_becomes_its_gpt2_tokens():

@@ -172,12 +172,14 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
         trace(product(), tmp_path / "file" / "t.json")
 
 
-@pytest.mark.parametrize(("name", "calls"), [("t.txt", 1), ("t.json", 0)])
-def test_wrong_arguments_are_refused_before_the_work_runs(tmp_path, name, calls):
+@pytest.mark.parametrize(
+    ("name", "calls", "message"), [("t.txt", 1, "must end in"), ("t.json", 0, "calls is 0")]
+)
+def test_wrong_arguments_are_refused_before_the_work_runs(tmp_path, name, calls, message):
     def call(mark):
         raise AssertionError("the work ran")
 
-    with pytest.raises(ValueError, match="must"):
+    with pytest.raises(ValueError, match=message):
         trace(Work(call), tmp_path / name, calls=calls)
 
 
