@@ -454,7 +454,7 @@ def shorten(text: str, width: int = 60) -> str:
     return line if len(line) <= width else f"{line[: width - 1]}…"
 
 
-def read_ledger(folder: Path) -> tuple[list[Record], list[str]]:
+def read_ledger(folder: Path) -> tuple[dict[str, Record], list[str]]:
     """Read the records of one run.
 
     A line that cannot be read (cut in the middle, say) costs that record alone and one warning. Of
@@ -464,7 +464,7 @@ def read_ledger(folder: Path) -> tuple[list[Record], list[str]]:
         folder: a results folder.
 
     Returns:
-        The records in the order of the file, and the warnings.
+        Case or environment → its record, in the order of the file; and the warnings.
 
     Raises:
         ValueError: there is no ledger in `folder`.
@@ -490,4 +490,4 @@ def read_ledger(folder: Path) -> tuple[list[Record], list[str]]:
         name = record["case"] or record["environment"]
         records.pop(name, None)
         records[name] = record
-    return list(records.values()), warnings
+    return records, warnings

@@ -64,7 +64,7 @@ def inference_record():
 
 
 def section_of(folder, records, figures=False):
-    run = load.load_run(write_ledger(folder / "run", records), "run")
+    run = load.Run.read(write_ledger(folder / "run", records), "run")
     found = scaling.scaling_section(run, Plotter("r", figures))
     return found[0] if found else None
 
@@ -127,7 +127,7 @@ def test_figures_say_in_words_what_they_show(tmp_path, whole):
 
 
 def test_finding_names_the_interval_and_the_noise_of_seeds(tmp_path, whole):
-    run = load.load_run(write_ledger(tmp_path / "run", whole), "run")
+    run = load.Run.read(write_ledger(tmp_path / "run", whole), "run")
     (found,) = [f for f in findings.find(run) if f.topic == "scaling"]
     assert "was stated before the target trained" in found.detail
     assert "Seeds of one size differ by" in found.detail
@@ -165,7 +165,7 @@ def test_records_without_parameters_or_numbers_do_not_stop_the_report(tmp_path, 
     bare = [r | {"params": {}} if r["record"] == "case" else r for r in whole]
     empty = [r | {"metrics": {}, "series": {}} if r["record"] == "case" else r for r in whole]
     for name, records in (("bare", bare), ("empty", empty)):
-        run = load.load_run(write_ledger(tmp_path / name, records), name)
+        run = load.Run.read(write_ledger(tmp_path / name, records), name)
         assert "Scaling" in page.render([run], "html")[0]
 
 
@@ -174,6 +174,6 @@ def test_ledger_without_a_ladder_has_no_section(tmp_path):
 
 
 def test_page_shows_the_section_in_both_forms(tmp_path, whole):
-    run = load.load_run(write_ledger(tmp_path / "run", whole), "run")
+    run = load.Run.read(write_ledger(tmp_path / "run", whole), "run")
     for form in ("html", "md"):
         assert "What would a bigger model give?" in page.render([run], form)[0]
