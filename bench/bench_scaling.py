@@ -5,9 +5,10 @@ target. The order of the cases is part of the method: `test_predict` fits the la
 puts prediction and 80 % interval on disk before `test_target` trains (it refuses to train without),
 and `test_scaling` compares afterwards. All runs pass once over the same bytes, with a constant
 learning rate after the warm-up, so that a checkpoint is the end of a shorter run; they are scored
-on the same pieces of the test part. `test_recommendation` tries text B's advice on this ladder,
-`test_repeat` asks what repeated text is worth; bench_inference goes on with the target. Not
-measured: learning rates tuned for each size, other shapes of model, larger scales.
+on the same pieces of the test part. `test_recommendation` tries the recommendations of Choshen et
+al. 2025 on this ladder, `test_repeat` asks what repeated text is worth; bench_inference goes on
+with the target. Not measured: learning rates tuned for each size, other shapes of model, larger
+scales.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import torch
 from bench.ladder import LadderCase, RungCase
 from bench.measure import Result
 from bench.plan import CASES
-from bench.record import Record
+from bench.record import RECOMMENDATIONS, Record
 from bench.run import Run, utc_now
 from bench.rungs import Rung, ladder_device, model_path, save_model
 from gptcore import scalingfit
@@ -237,21 +238,9 @@ def _seed_sd(runs: list[tuple[RungCase, Record]]) -> float | None:
     return 100 * math.sqrt(np.mean([np.var(np.log(losses), ddof=1) for losses in groups]))
 
 
-# --- text B's advice ---------------------------------------------------------------------------
+# --- recommendations of Choshen et al. 2025 ----------------------------------------------------
 
 Borrowed = Mapping[str, float]
-ADVICE: dict[str, tuple[Split, Cut]] = {
-    "default": (Split(), Cut()),
-    "final_only": (Split(), Cut(final_only=True)),
-    "no_burn_in": (Split(), Cut(last_share=1)),
-    "half_burn_in": (Split(), Cut(last_share=0.5)),
-    "three_models": (Split(models=3), Cut()),
-    "four_models": (Split(models=4), Cut()),
-    "target_30pct": (Split(target_share=0.3), Cut()),
-    "target_30pct_alone": (Split(models=0, target_share=0.3), Cut(last_share=1)),
-    "borrowed": (Split(models=1), Cut()),
-    "reverse": (Split(reverse=True), Cut()),
-}
 
 
 @pytest.mark.benchmark(group="recommendation")
@@ -273,15 +262,16 @@ def test_recommendation(benchmark: Any, result: Result, run: Run, case: LadderCa
     result.facts["warnings"] = list(dict.fromkeys(w for one in found for w in one.warnings))
 
 
-def _advised(table: pd.DataFrame, advice: str, seed: int, case: LadderCase) -> Evaluation:
-    """Return how one seed's ladder predicts its own target when `advice` is taken.
+def _advised(table: pd.DataFrame, name: str, seed: int, case: LadderCase) -> Evaluation:
+    """Return how one seed's ladder predicts its own target when a recommendation is followed.
 
     "borrowed" fits the smallest size alone and takes how size acts from the ladder of the next
     seed: the same shapes on the same text, so the kindest case.
     """
-    split, cut = ADVICE[advice]
+    recommendation = RECOMMENDATIONS[name]
+    split, cut = Split(**recommendation.split), Cut(**recommendation.cut)
     borrowed: Borrowed | None = None
-    if advice == "borrowed":
+    if name == "borrowed":
         other = table[table["seed"] == (seed + 1) % case.seeds]
         law = fit(other[other["params"] < other["params"].max()], bootstraps=0)
         if {"A", "alpha"} & {*law.unidentified}:

@@ -35,14 +35,14 @@ from bench.noise import (
 )
 from bench.record import shorten
 from bench.runs import (
-    Run,
+    RunFolder,
     corpus_differences,
-    load_run,
     look_up,
     machine_differences,
     minor_differences,
     per_cent,
     size_differences,
+    unread_lines,
 )
 from bench.showing import FORMS
 from gptcore.stats import holm, verdict
@@ -89,8 +89,8 @@ class Comparison:
         not_comparable: why nothing was compared; empty if it was.
     """
 
-    base: Run
-    new: Run
+    base: RunFolder
+    new: RunFolder
     margin: float
     normalised: bool
     rows: list[Row]
@@ -114,7 +114,12 @@ class Comparison:
 
 
 def compare(
-    base: Run, new: Run, *, margin: float = MARGIN, normalise: bool = False, only: str = ""
+    base: RunFolder,
+    new: RunFolder,
+    *,
+    margin: float = MARGIN,
+    normalise: bool = False,
+    only: str = "",
 ) -> Comparison:
     """Compare two runs, case by case.
 
@@ -128,12 +133,12 @@ def compare(
     Raises:
         ValueError: no case has `only` in its id.
     """
-    warnings = [*base.warnings, *new.warnings]
-    chosen = [name for name in {**base.cases, **new.cases} if only in name]
+    warnings = unread_lines([base, new])
+    chosen = [name for name in {**base.records, **new.records} if only in name]
     if only and not chosen:
         raise ValueError(f"no case of either run has {shorten(only)!r} in its id: see the ledgers")
     present = [name for name in chosen if _is_ok(base, name) and _is_ok(new, name)]
-    timed = [name for name in present if is_timed(base.cases[name])]
+    timed = [name for name in present if is_timed(base.records[name])]
     refused = _refusals(base, new, present, timed)
     if refused and not (normalise and present):
         return Comparison(base, new, margin, normalise, [], 0, warnings, refused)
@@ -153,16 +158,16 @@ def compare(
     return Comparison(base, new, margin, normalise, rows, untimed, warnings, [])
 
 
-def _is_ok(run: Run, name: str) -> bool:
-    return name in run.cases and run.cases[name]["status"] == "ok"
+def _is_ok(run: RunFolder, name: str) -> bool:
+    return name in run.records and run.records[name]["status"] == "ok"
 
 
-def _timings(run: Run) -> dict[str, Timing]:
-    found = {name: timing(record) for name, record in run.cases.items() if is_timed(record)}
+def _timings(run: RunFolder) -> dict[str, Timing]:
+    found = {name: timing(record) for name, record in run.records.items() if is_timed(record)}
     return {name: value for name, value in found.items() if value}
 
 
-def _refusals(base: Run, new: Run, present: list[str], timed: list[str]) -> list[str]:
+def _refusals(base: RunFolder, new: RunFolder, present: list[str], timed: list[str]) -> list[str]:
     """Return why the runs cannot be compared; empty if they can."""
     if not present:
         return ["no case ended well in both: compare runs of one suite"]
@@ -173,9 +178,9 @@ def _refusals(base: Run, new: Run, present: list[str], timed: list[str]) -> list
     return machine_differences(base, new) + corpus_differences(base, new, timed)
 
 
-def _presence(base: Run, new: Run, name: str) -> Row | None:
+def _presence(base: RunFolder, new: RunFolder, name: str) -> Row | None:
     """Return the row of a case that is in one run only, or lost its times; None for others."""
-    old, now = base.cases.get(name), new.cases.get(name)
+    old, now = base.records.get(name), new.records.get(name)
     was, is_ = _is_ok(base, name), _is_ok(new, name)
     if was and not is_:
         reason = f"{now['status']} in NEW: {shorten(now['reason'], 200)}" if now else "not in NEW"
@@ -213,8 +218,8 @@ def reference_warnings(base: dict[str, Timing], new: dict[str, Timing]) -> list[
 class _Judge:
     """Turns times into rows."""
 
-    base: Run
-    new: Run
+    base: RunFolder
+    new: RunFolder
     margin: float
     noise: Noise
     ceilings: Ceilings | None
@@ -224,7 +229,7 @@ class _Judge:
         found: dict[str, Difference] = {}
         rows: list[Row] = []
         for name in names:
-            if not is_timed(self.new.cases[name]):
+            if not is_timed(self.new.records[name]):
                 continue
             a, b = old.get(name), now.get(name)
             if a is None or b is None:
@@ -254,7 +259,7 @@ class _Judge:
 
     def _difference(self, name: str, a: Timing, b: Timing) -> Difference | dict[str, Any]:
         """Return the difference of one case, or the fields of a row that has none."""
-        if self.base.cases[name] == self.new.cases[name]:
+        if self.base.records[name] == self.new.records[name]:
             return Difference(0.0, 0.0, 0.0, 1.0, 0.0)
         ceiling = self.ceilings.change(name) if self.ceilings else None
         if isinstance(ceiling, str):
@@ -307,11 +312,11 @@ class _Judge:
                 f"ceilings were measured once a run: ±{100 * CEILING_FLOOR:.2g} % is assumed"
             )
         for run, side in ((self.base, "BASE"), (self.new, "NEW")):
-            states = [look_up(run.cases[row.case], "stability", "verdict") for row in rows]
+            states = [look_up(run.records[row.case], "stability", "verdict") for row in rows]
             shaky = sum(state in ("noisy", "drifting") for state in states)
             if shaky:
                 lines.append(f"{shaky} of {len(rows)} cases are noisy or drifting in {side}")
-        if rows and all(self.base.cases[r.case] == self.new.cases[r.case] for r in rows):
+        if rows and all(self.base.records[r.case] == self.new.records[r.case] for r in rows):
             lines.append("both runs hold the same measurements: nothing was compared")
         return lines
 
@@ -379,8 +384,8 @@ def add_parser(subparsers: Any) -> None:
 def main(options: argparse.Namespace) -> int:
     """Compare, print, and return the exit code."""
     found = compare(
-        load_run(options.base),
-        load_run(options.new),
+        RunFolder.read(options.base),
+        RunFolder.read(options.new),
         margin=options.margin,
         normalise=options.normalise,
         only=options.k,

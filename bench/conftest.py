@@ -18,6 +18,7 @@ from bench.plan import CASES, Plan
 from bench.record import shorten
 from bench.run import Run, utc_now
 from conftest import RUN
+from gptcore.console import Progress, clock
 
 RESULT: pytest.StashKey[Result] = pytest.StashKey()
 
@@ -125,15 +126,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, Any, Any]
     return outcome
 
 
-def clock(seconds: float) -> str:
-    """Return minutes and seconds, or hours and minutes, as 4:05 or 2 h 10 min."""
-    seconds = round(seconds)
-    if seconds >= 3_600:
-        return f"{seconds // 3_600} h {seconds % 3_600 // 60} min"
-    return f"{seconds // 60}:{seconds % 60:02d}"
-
-
-class Progress:
+class CaseLines:
     """One line per case: what runs, how much is left, the time to go."""
 
     def __init__(self, run: Run, reporter: Any, items: list[pytest.Item]) -> None:
@@ -146,10 +139,14 @@ class Progress:
             if (case := case_of(item)) and not run.ledger.finished(case_id(item))
         }
         self._total = len(self._costs_s)
-        self._to_go_s = sum(self._costs_s.values())
-        self._spent_s = self._planned_s = 0.0
+        self._planned_s = sum(self._costs_s.values())
+        self._progress = Progress("planned second", pace_s=1.0, few=10)
         self._started = time.perf_counter()
         reporter.showfspath = False
+
+    def _to_go(self) -> str:
+        left_s = sum(self._costs_s.values())
+        return clock(self._progress.to_go_s(self._planned_s - left_s, self._planned_s))
 
     def announce(self) -> None:
         """Say what is about to run."""
@@ -158,7 +155,7 @@ class Progress:
         line(
             f"{verb} suite {run.plan.suite} on {', '.join(run.devices)}, "
             f"corpus {', '.join(run.corpora)}, {run.threads} threads: {self._total} cases, "
-            f"about {clock(self._to_go_s)}",
+            f"about {self._to_go()}",
             bold=True,
         )
         line(f"results: {run.ledger.folder} (Ctrl-C and --results={run.ledger.folder} resume it)")
@@ -177,11 +174,10 @@ class Progress:
         if nodeid not in self._costs_s:
             return
         done = self._total - len(self._costs_s) + 1
-        rate = self._spent_s / self._planned_s if self._planned_s > 10 else 1.0
         self._reporter.write_line(
             f"[{done:>{len(str(self._total))}}/{self._total}] "
             f"{clock(time.perf_counter() - self._started):>5} gone, "
-            f"{clock(self._to_go_s * rate):>5} to go · {nodeid.rpartition('/')[2]}"
+            f"{self._to_go():>5} to go · {nodeid.rpartition('/')[2]}"
         )
         self._reporter.flush()  # at once through a pipe, too: this line is news
 
@@ -191,12 +187,8 @@ class Progress:
             crash = getattr(report.longrepr, "reprcrash", None)
             reason = crash.message.partition("\n")[0] if crash else report.when
             self._reporter.write_line(f"failed: {reason}", red=True)
-        if report.when != "teardown" or report.nodeid not in self._costs_s:
-            return
-        cost_s = self._costs_s.pop(report.nodeid)
-        self._to_go_s -= cost_s
-        self._planned_s += cost_s
-        self._spent_s = time.perf_counter() - self._started
+        if report.when == "teardown":
+            self._costs_s.pop(report.nodeid, None)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
@@ -214,6 +206,6 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if run is None:
         return
     manager = session.config.pluginmanager
-    progress = Progress(run, manager.getplugin("terminalreporter"), session.items)
-    manager.register(progress, "gptcore-progress")
-    progress.announce()
+    lines = CaseLines(run, manager.getplugin("terminalreporter"), session.items)
+    manager.register(lines, "gptcore-progress")
+    lines.announce()

@@ -21,7 +21,7 @@ from scipy import stats
 from bench.compare import add_margin
 from bench.noise import Timing, finite_exp, is_timed, timing
 from bench.record import LEDGER_NAME, shorten, visible
-from bench.runs import Run, conditions, load_run, machine_key, minor_differences
+from bench.runs import RunFolder, conditions, machine_key, minor_differences, unread_lines
 from bench.showing import as_json, cell, change, code, interval, p_value
 from bench.steps import FEWEST_RUNS, Step, Trend, find_steps
 
@@ -41,13 +41,13 @@ class History:
         warnings: what a reader has to know.
     """
 
-    runs: list[Run]
+    runs: list[RunFolder]
     trends: list[Trend]
     margin: float
     warnings: list[str]
 
 
-def find_runs(paths: Sequence[Path]) -> tuple[list[Run], list[str]]:
+def find_runs(paths: Sequence[Path]) -> tuple[list[RunFolder], list[str]]:
     """Read runs and folders of runs, oldest run first.
 
     Returns:
@@ -64,9 +64,8 @@ def find_runs(paths: Sequence[Path]) -> tuple[list[Run], list[str]]:
         if not inside:
             raise ValueError(f"{path} holds no runs: name results folders, or a folder of them")
         folders |= {folder.resolve(): folder for folder in inside}
-    runs = [load_run(folder) for folder in folders.values()]
-    warnings = [line for run in runs for line in run.warnings]
-    warnings += [
+    runs = [RunFolder.read(folder) for folder in folders.values()]
+    warnings = unread_lines(runs) + [
         f"{shorten(run.label)} holds no environment record and is left out: its machine is unknown"
         for run in runs
         if run.environment is None
@@ -74,11 +73,11 @@ def find_runs(paths: Sequence[Path]) -> tuple[list[Run], list[str]]:
     return sorted((r for r in runs if r.environment), key=lambda r: r.started_at), warnings
 
 
-def trends(runs: Sequence[Run], only: str = "") -> list[Trend]:
+def trends(runs: Sequence[RunFolder], only: str = "") -> list[Trend]:
     """Return the series of every timed case with `only` in its id."""
     found: dict[str, Trend] = {}
     for run in runs:
-        for name, record in run.cases.items():
+        for name, record in run.records.items():
             if only in name and is_timed(record) and (times := timing(record)):
                 trend = found.setdefault(name, Trend(name, [], []))
                 trend.runs.append(run)
@@ -123,7 +122,7 @@ def study(paths: Sequence[Path], margin: float, only: str = "") -> History:
         ValueError: a path holds no run, or no timed case has `only` in its id.
     """
     runs, warnings = find_runs(paths)
-    groups: dict[tuple[str, ...], list[Run]] = {}
+    groups: dict[tuple[str, ...], list[RunFolder]] = {}
     for run in runs:
         groups.setdefault(machine_key(run), []).append(run)
     found = []
@@ -147,18 +146,18 @@ def study(paths: Sequence[Path], margin: float, only: str = "") -> History:
     return History(runs, found, margin, warnings)
 
 
-def _run_object(run: Run) -> dict[str, Any]:
+def _run_object(run: RunFolder) -> dict[str, Any]:
     return {
         "run": run.label,
         "started_at": run.started_at.isoformat(),
         "commit": _commit(run),
         "dirty": run.fact("run", "dirty"),
         "machine": ", ".join(machine_key(run)),
-        "n_cases": len(run.cases),
+        "n_cases": len(run.records),
     }
 
 
-def _commit(run: Run) -> str | None:
+def _commit(run: RunFolder) -> str | None:
     commit: str | None = run.environment["commit"] if run.environment else None
     return commit
 
@@ -178,7 +177,7 @@ def _step_object(trend: Trend, step: Step) -> dict[str, Any]:
     }
 
 
-def _time_object(run: Run, times: Timing) -> dict[str, Any]:
+def _time_object(run: RunFolder, times: Timing) -> dict[str, Any]:
     low = high = None
     if times.within is not None:
         half = float(stats.t.ppf(0.975, times.within_df)) * math.sqrt(times.within)

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from bench.record import RECOMMENDATIONS
+
 if TYPE_CHECKING:
     from bench.plan import Plan
 
@@ -19,12 +21,6 @@ ONE_PASS = "shuffled_blocks"
 
 FEWEST_BYTES = 16_384
 """A slower machine gets less of the text, but never less than this."""
-
-RECOMMENDATIONS = (
-    "default", "final_only", "no_burn_in", "half_burn_in", "three_models", "four_models",
-    "target_30pct", "target_30pct_alone", "borrowed", "reverse",
-)  # fmt: skip
-"""What text B advises on, tried on our own ladder; `bench_scaling` says what each changes."""
 
 
 @dataclass(frozen=True)
@@ -260,7 +256,7 @@ def scaling_cases(plan: Plan) -> list[LadderCase]:
 
 
 def advice_cases(plan: Plan) -> list[LadderCase]:
-    """Return each of text B's recommendations, where the suite tries them."""
+    """Return each recommendation of Choshen et al. 2025, where the suite tries them."""
     return _questions(plan, lambda ladder: RECOMMENDATIONS if ladder.advice else ())
 
 

@@ -73,12 +73,11 @@ class Ledger:
             self.manifest = self._open_manifest(fingerprint)
             self._cut_torn_line()
             self._file = self.path.open("ab")
-            records, warnings = read_ledger(folder)
+            self.records, warnings = read_ledger(folder)
         except BaseException:
             self._lock.close()
             raise
         self.warnings += warnings
-        self.records = {r["case"] or r["environment"]: r for r in records}
 
     def _acquire_folder(self) -> None:
         folder = self.folder

@@ -26,7 +26,7 @@ import numpy as np
 from scipy import special, stats
 
 from bench.record import Record, shorten
-from bench.runs import Run, look_up
+from bench.runs import RunFolder, look_up
 
 CONFIDENCE = 0.95
 ALPHA = 0.05
@@ -382,7 +382,7 @@ def student(d: float, rounds: Sequence[Part], others: Sequence[Part]) -> Differe
 class Ceilings:
     """What each machine can do at most, and how surely that is known."""
 
-    def __init__(self, base: Run, new: Run) -> None:
+    def __init__(self, base: RunFolder, new: RunFolder) -> None:
         self._runs = (base, new)
         squares = [
             (math.log(ends[0]) - math.log(ends[1])) ** 2 / 2
@@ -401,7 +401,7 @@ class Ceilings:
         """Return log(ceiling of NEW / ceiling of BASE) and its variance, or what is missing."""
         logs, variance = [], 0.0
         for run, side in zip(self._runs, ("BASE", "NEW"), strict=True):
-            record = run.cases[case]
+            record = run.records[case]
             device, name = ceiling_name(record)
             ends = _ceiling(run.environments.get(record["environment"]), device, name)
             if not ends:

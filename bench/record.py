@@ -11,7 +11,7 @@ import json
 import math
 import re
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,19 @@ LATEST_NAME = "latest"
 
 Record = dict[str, Any]
 INF = math.inf
-PHASES = ("data", "transfer", "forward", "loss", "backward", "optimizer")
-"""The phases of a training step, in order; "transfer" to the device exists on accelerators."""
+PHASES = {
+    "data": "assembling the batch",
+    "transfer": "copying the batch to the device",
+    "forward": "forward pass inside one real step",
+    "loss": "cross-entropy inside one real step",
+    "backward": "backward pass inside one real step",
+    "optimizer": "clipping and update inside one real step",
+}
+"""Phase of a training step, in order → what it is; only accelerators have a "transfer"."""
+
+PHASE_TIMES = {f"{phase}_s": phase for phase in PHASES}
+PHASE_PEAKS = {f"{phase}_peak_bytes": phase for phase in PHASES}
+"""Name of a metric → the phase that it is of."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +49,42 @@ class Key:
     low: float = 0.0
     high: float = INF
     whole: bool = False
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """One way to fit a scaling law that Choshen et al. 2025 (arXiv:2410.11840) compare.
+
+    Attributes:
+        words: the losses that the law is fitted to.
+        split: arguments of `gptcore.scalingevaluate.Split` that choose them.
+        cut: arguments of `gptcore.scalingtable.Cut` that choose them.
+    """
+
+    words: str
+    split: dict[str, Any] = field(default_factory=dict)
+    cut: dict[str, Any] = field(default_factory=dict)
+
+
+RECOMMENDATIONS = {
+    "default": Recommendation("as above: last 70 % of each run"),
+    "final_only": Recommendation("final losses only", cut={"final_only": True}),
+    "no_burn_in": Recommendation("all checkpoints, no burn-in", cut={"last_share": 1}),
+    "half_burn_in": Recommendation("last half of each run", cut={"last_share": 0.5}),
+    "three_models": Recommendation("the 3 smallest sizes", split={"models": 3}),
+    "four_models": Recommendation("the 4 smallest sizes", split={"models": 4}),
+    "target_30pct": Recommendation("and 30 % of the target", split={"target_share": 0.3}),
+    "target_30pct_alone": Recommendation(
+        "30 % of the target alone",
+        split={"models": 0, "target_share": 0.3},
+        cut={"last_share": 1},
+    ),
+    "borrowed": Recommendation(
+        "the smallest size, the rest borrowed from another seed", split={"models": 1}
+    ),
+    "reverse": Recommendation("the smallest from the larger ones", split={"reverse": True}),
+}
+"""The param `question` of a recommendation → what is tried on our own ladder of models."""
 
 
 def _count(meaning: str) -> Key:
@@ -82,12 +129,10 @@ METRICS: dict[str, Key] = {
     "rounds": _count("timed calls"),
     "warmup_rounds": _count("calls made before timing, until the time was steady"),
     "warmup_s": _seconds("time spent on them"),
-    "data_s": _seconds("assembling the batch, median over rounds"),
-    "transfer_s": _seconds("copying the batch to the device, median over rounds"),
-    "forward_s": _seconds("forward pass inside one real step, median over rounds"),
-    "loss_s": _seconds("cross-entropy inside one real step, median over rounds"),
-    "backward_s": _seconds("backward pass inside one real step, median over rounds"),
-    "optimizer_s": _seconds("clipping and update inside one real step, median over rounds"),
+    **{
+        name: _seconds(f"{PHASES[phase]}, median over rounds")
+        for name, phase in PHASE_TIMES.items()
+    },
     "time_low_s": _seconds("lower end of the 95 % interval of time_s; null below 6 rounds"),
     "time_high_s": _seconds("upper end of that interval"),
     "time_p95_s": _seconds("95 % quantile over rounds; null below 59 rounds"),
@@ -110,8 +155,8 @@ METRICS: dict[str, Key] = {
     "base_bytes": Key("B", "held before the call: model, optimizer, program", whole=True),
     "peak_bytes": Key("B", "peak of one call over base_bytes", whole=True),
     **{
-        f"{phase}_peak_bytes": Key("B", f"peak over base_bytes during {phase}", whole=True)
-        for phase in PHASES
+        name: Key("B", f"peak over base_bytes during {phase}", whole=True)
+        for name, phase in PHASE_PEAKS.items()
     },
     # interleaved pairs
     "pairs": _count("interleaved pairs timed"),
@@ -227,9 +272,8 @@ METRICS: dict[str, Key] = {
 }
 
 SAMPLES = {
-    "time_s", "data_s", "transfer_s", "forward_s", "loss_s", "backward_s", "optimizer_s",
-    "device_time_s", "process_time_s", "reference_s", "a_time_s", "b_time_s", "difference",
-    "are_last30",
+    "time_s", *PHASE_TIMES, "device_time_s", "process_time_s", "reference_s", "a_time_s",
+    "b_time_s", "difference", "are_last30",
 }  # fmt: skip
 
 SERIES: dict[str, tuple[str, ...]] = {
@@ -402,7 +446,7 @@ def shorten(text: str, width: int = 60) -> str:
     return line if len(line) <= width else f"{line[: width - 1]}…"
 
 
-def read_ledger(folder: Path) -> tuple[list[Record], list[str]]:
+def read_ledger(folder: Path) -> tuple[dict[str, Record], list[str]]:
     """Read the records of one run.
 
     A line that cannot be read (cut in the middle, say) costs that record alone and one warning. Of
@@ -412,7 +456,7 @@ def read_ledger(folder: Path) -> tuple[list[Record], list[str]]:
         folder: a results folder.
 
     Returns:
-        The records in the order of the file, and the warnings.
+        Case or environment → its record, in the order of the file; and the warnings.
 
     Raises:
         ValueError: there is no ledger in `folder`, or one of another schema version.
@@ -440,4 +484,4 @@ def read_ledger(folder: Path) -> tuple[list[Record], list[str]]:
         name = record["case"] or record["environment"]
         records.pop(name, None)
         records[name] = record
-    return list(records.values()), warnings
+    return records, warnings

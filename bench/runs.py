@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from bench.record import LEDGER_NAME, Record, read_ledger, shorten, visible
 
@@ -32,22 +32,44 @@ PINNED = (
 
 
 @dataclass(frozen=True)
-class Run:
+class RunFolder:
     """What one results folder holds.
 
     Attributes:
         label: how it is called in tables.
         folder: where it lies.
-        cases: case id → its record, a skip included.
-        environments: environment id → its record, oldest first.
+        records: case id → its record, a skip included, in the order of the ledger.
+        environments: environment id → its record, one for each session, oldest first.
         warnings: one for each line that could not be read.
     """
 
     label: str
     folder: Path
-    cases: dict[str, Record]
+    records: dict[str, Record]
     environments: dict[str, Record]
     warnings: list[str]
+
+    @classmethod
+    def read(cls, path: Path, label: str | None = None) -> Self:
+        """Read a results folder, or the `records.jsonl` in one.
+
+        Args:
+            path: the folder, or the file.
+            label: by default, the name of the folder.
+
+        Raises:
+            ValueError: there is no ledger.
+        """
+        folder = path.parent if path.name == LEDGER_NAME else path
+        records, warnings = read_ledger(folder)
+        sessions = [(n, r) for n, r in records.items() if r["record"] == "environment"]
+        return cls(
+            label=label or folder.resolve().name or str(folder),
+            folder=folder,
+            records={n: r for n, r in records.items() if r["record"] != "environment"},
+            environments=dict(sorted(sessions, key=lambda pair: moment(pair[1]["started_at"]))),
+            warnings=warnings,
+        )
 
     @property
     def environment(self) -> Record | None:
@@ -57,12 +79,13 @@ class Run:
     @property
     def started_at(self) -> datetime:
         """Return when the first session began; without one, the first case."""
-        records = self.environments or self.cases
+        records = self.environments or self.records
         return min((moment(r["started_at"]) for r in records.values()), default=EARLIEST)
 
-    def fact(self, *path: str) -> Any:
-        """Return one fact of the newest environment, None where it is missing."""
-        return look_up(self.environment, *path)
+    def fact(self, *path: str, default: Any = None) -> Any:
+        """Return one fact of the newest environment, or `default` where it is missing."""
+        found = look_up(self.environment, *path)
+        return default if found is None else found
 
 
 def moment(text: str) -> datetime:
@@ -79,26 +102,12 @@ def look_up(record: Record | None, *path: str) -> Any:
     return value
 
 
-def load_run(path: Path) -> Run:
-    """Read a results folder, or the `records.jsonl` in one.
-
-    Raises:
-        ValueError: there is no ledger.
-    """
-    folder = path.parent if path.name == LEDGER_NAME else path
-    records, warnings = read_ledger(folder)
-    sessions = [r for r in records if r["record"] == "environment"]
-    sessions.sort(key=lambda r: moment(r["started_at"]))
-    return Run(
-        label=folder.resolve().name or str(folder),
-        folder=folder,
-        cases={r["case"]: r for r in records if r["record"] != "environment"},
-        environments={r["environment"]: r for r in sessions},
-        warnings=[f"{visible(folder.resolve().name)}: {visible(w)}" for w in warnings],
-    )
+def unread_lines(runs: Iterable[RunFolder]) -> list[str]:
+    """Return the warnings of several runs, each with the name of its run."""
+    return [f"{visible(run.label)}: {visible(line)}" for run in runs for line in run.warnings]
 
 
-def machine_differences(base: Run, new: Run) -> list[str]:
+def machine_differences(base: RunFolder, new: RunFolder) -> list[str]:
     """Return in what machine, threads and versions two runs differ, one line each.
 
     What only one of them recorded is no difference.
@@ -111,13 +120,13 @@ def machine_differences(base: Run, new: Run) -> list[str]:
     ]
 
 
-def machine_key(run: Run) -> tuple[str, ...]:
+def machine_key(run: RunFolder) -> tuple[str, ...]:
     """Return what is equal for runs on one machine with the same threads."""
     found = conditions(run)
     return tuple(str(found[name]) for name in MACHINE)
 
 
-def conditions(run: Run) -> dict[str, Any]:
+def conditions(run: RunFolder) -> dict[str, Any]:
     """Return name → value of what must be equal for times to be compared; None is unknown."""
     found = {name: run.fact("machine", name) for name in MACHINE[:-1]}
     found["threads"] = run.fact("run", "threads")
@@ -142,7 +151,7 @@ def main_version(version: Any, numbers: int) -> str:
     return ".".join(public.split(".")[:numbers]) + build
 
 
-def minor_differences(base: Run, new: Run) -> list[str]:
+def minor_differences(base: RunFolder, new: RunFolder) -> list[str]:
     """Return one line on versions that differ and are not held to change times; else nothing."""
     old, now = _software(base), _software(new)
     lines = [
@@ -153,7 +162,7 @@ def minor_differences(base: Run, new: Run) -> list[str]:
     return [f"versions differ: {', '.join(lines)}"] if lines else []
 
 
-def size_differences(base: Run, new: Run) -> list[str]:
+def size_differences(base: RunFolder, new: RunFolder) -> list[str]:
     """Return one line on what made the runs plan different cases; else nothing."""
     lines = []
     for name in ("suite", "devices", "scale"):
@@ -163,17 +172,17 @@ def size_differences(base: Run, new: Run) -> list[str]:
     return [f"the runs planned different cases: {', '.join(lines)}"] if lines else []
 
 
-def _software(run: Run) -> dict[str, Any]:
+def _software(run: RunFolder) -> dict[str, Any]:
     platform = run.fact("machine", "platform")
     software = run.fact("software")
     known = software if isinstance(software, dict) else {}
     return known | ({"platform": platform} if platform else {})
 
 
-def corpus_differences(base: Run, new: Run, cases: Iterable[str]) -> list[str]:
+def corpus_differences(base: RunFolder, new: RunFolder, cases: Iterable[str]) -> list[str]:
     """Return the texts that differ in content and that one of `cases` uses, one line each."""
     old, now = _corpora(base), _corpora(new)
-    used = {str(base.cases[name]["params"].get("corpus")) for name in cases}
+    used = {str(base.records[name]["params"].get("corpus")) for name in cases}
     return [
         f"corpus {shorten(name)} sha256 {shorten(old[name], 12)} → {shorten(now[name], 12)}"
         for name in sorted(old.keys() & now.keys() & used)
@@ -181,7 +190,7 @@ def corpus_differences(base: Run, new: Run, cases: Iterable[str]) -> list[str]:
     ]
 
 
-def _corpora(run: Run) -> dict[str, str]:
+def _corpora(run: RunFolder) -> dict[str, str]:
     listed = run.fact("corpora")
     corpora = [c for c in listed if isinstance(c, dict)] if isinstance(listed, list) else []
     return {str(c.get("name")): str(c.get("sha256")) for c in corpora}

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench.record import shorten, visible
-from bench.runs import PINNED, Run, conditions, duration
+from bench.runs import PINNED, RunFolder, conditions, duration
 
 if TYPE_CHECKING:
     from bench.compare import Comparison, Row
@@ -56,10 +56,10 @@ def p_value(value: float | None) -> str:
     return "-" if value is None else "<0.001" if value < 0.001 else f"{value:.2g}"
 
 
-def facts(run: Run) -> dict[str, Any]:
+def facts(run: RunFolder) -> dict[str, Any]:
     """Return the conditions of a run, for those who read its numbers; None is unknown."""
     environment = run.environment
-    last = next(reversed(run.cases.values()), None)
+    last = next(reversed(run.records.values()), None)
     record = environment or last
     return {
         "label": run.label,
@@ -73,7 +73,7 @@ def facts(run: Run) -> dict[str, Any]:
     }
 
 
-def describe(run: Run) -> str:
+def describe(run: RunFolder) -> str:
     """Return one line on a run: its name, time, commit and load."""
     known = facts(run)
     dirty = " with changes" if known["dirty"] else ""
@@ -87,7 +87,7 @@ def describe(run: Run) -> str:
     return ", ".join([*parts, f"load {load}"] if load else parts)
 
 
-def _machine(run: Run) -> str:
+def _machine(run: RunFolder) -> str:
     skipped = {"cpu_flags", "memory_bytes", *PINNED}
     known = conditions(run).items()
     return ", ".join(

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from scipy import stats
 
 from bench.noise import ALPHA, LEAST, Timing
-from bench.runs import Run
+from bench.runs import RunFolder
 
 Values = npt.NDArray[np.float64]
 
@@ -63,7 +63,7 @@ class Trend:
     """
 
     case: str
-    runs: list[Run]
+    runs: list[RunFolder]
     timings: list[Timing]
     steps: list[Step] = field(default_factory=list)
 
@@ -146,7 +146,7 @@ def scan(values: Values, sigma: float) -> tuple[Values, npt.NDArray[np.int64]]:
     return best, place
 
 
-def find_steps(runs: Sequence[Run], found: list[Trend], n_groups: int = 1) -> None:
+def find_steps(runs: Sequence[RunFolder], found: list[Trend], n_groups: int = 1) -> None:
     """Fill in the steps of all trends of one machine.
 
     Args:

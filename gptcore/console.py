@@ -39,38 +39,56 @@ def number(text: str) -> float:
     return value
 
 
+QUIET_S = 2.0
+"""Work that is over within that time is not talked about."""
+
+
 class Progress:
     """Tells standard error what is done and to go: a line that rewrites itself, or one every 10 s.
 
-    Work that is over within two seconds is not talked about.
+    Args:
+        unit: what is counted, as in "step 3/8".
+        pace_s: seconds that a unit should take, for as long as only `few` units are done.
+        few: so many units do not tell the pace.
     """
 
-    def __init__(self, unit: str) -> None:
-        self._unit = unit
+    def __init__(self, unit: str, *, pace_s: float = math.nan, few: float = 0) -> None:
+        self._unit, self._pace_s, self._few = unit, pace_s, few
         self._live = sys.stderr.isatty()
         self._told = self._created = time.monotonic()
-        self._first: tuple[int, float] | None = None  # call: what was done, when
+        self._first: tuple[float, float] | None = None  # call: what was done, when
 
-    def __call__(self, done: int, total: int, note: str = "") -> None:
-        """Note that `done` of `total` are done; say so if it is time."""
+    def __call__(self, done: float, total: float | None, note: str = "") -> None:
+        """Note that `done` of `total` (None: unknown) are done; say so if it is time."""
+        to_go_s = math.nan if total is None else self.to_go_s(done, total)
         now, last = time.monotonic(), done == total
-        if self._first is None:  # time before it may have gone into compiling: it sets no pace
-            self._first = (done, now)
-        units = done - self._first[0]
-        pace = (now - self._first[1]) / units if units else math.nan
         since = now - self._told
-        if now - self._created < 2 or not (last or since >= (0.2 if self._live else 10)):
+        if now - self._created < QUIET_S or not (last or since >= (0.2 if self._live else 10)):
             return
         self._told = now
-        to_go = _clock(0 if last else pace * (total - done))
-        text = f"{self._unit} {done}/{total}{note} · {to_go} to go"
+        of_total = "" if total is None else f"/{total:,.0f}"
+        text = f"{self._unit} {done:,.0f}{of_total}{note} · {clock(to_go_s)} to go"
         end = "\n" if last or not self._live else ""
         print(f"\r\x1b[K{text}" if self._live else text, end=end, file=sys.stderr, flush=True)
 
+    def to_go_s(self, done: float, total: float) -> float:
+        """Return the seconds that the rest should take at the pace so far; NaN: not known yet."""
+        if done == total:
+            return 0.0
+        now = time.monotonic()
+        if self._first is None:  # time before it may have gone into compiling: it sets no pace
+            self._first = (done, now)
+        units = done - self._first[0]
+        pace_s = (now - self._first[1]) / units if units > self._few else self._pace_s
+        return pace_s * (total - done)
 
-def _clock(seconds: float) -> str:
-    """Return "4:07", or "?" for NaN."""
-    return "?" if math.isnan(seconds) else "{}:{:02d}".format(*divmod(round(seconds), 60))
+
+def clock(seconds: float) -> str:
+    """Return minutes and seconds, or hours and minutes, as 4:05 or 2 h 10 min; "?" for NaN."""
+    if math.isnan(seconds):
+        return "?"
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes}:{seconds:02d}"
 
 
 # Columns of the tables that people see, and their headings; --json has all.

@@ -5,8 +5,6 @@ import hashlib
 import os
 import platform
 import re
-import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +22,6 @@ KNOWN_SHA256 = {829: "695e3237c3072d0d21a792aa1832f8494e734476a916d1a7fe3d5d6c6e
 """Book number → SHA-256 of the file that is expected; other books are taken as they come."""
 
 TIMEOUT_S = (10.0, 20.0)  # to connect, and between two pieces of an answer
-QUIET_S = 2.0  # a download is silent that long, then says so often how far it is
 
 # A line of its own, after any of the three line ends or a byte-order mark.
 _MARKER = re.compile(
@@ -248,7 +245,7 @@ def _download_text(sha256: str | None, url: str, path: str, _pooch: object) -> N
     from pooch import HTTPDownloader
 
     download = HTTPDownloader(
-        progressbar=_Progress(url), timeout=TIMEOUT_S, headers={"User-Agent": "gptcore"}
+        progressbar=_Bar(url), timeout=TIMEOUT_S, headers={"User-Agent": "gptcore"}
     )
     try:
         download(url, path, None)
@@ -275,21 +272,21 @@ def _reason(error: OSError) -> str:
     return error.strerror or kinds.get(name, name)
 
 
-class _Progress:
-    """What pooch says about a download, on standard error where it takes long."""
+class _Bar:
+    """The progress bar that pooch wants: it counts bytes and tells of thousands of them."""
 
     total = 0  # set by pooch, bytes; 0 where it is unknown
 
     def __init__(self, url: str) -> None:
-        self._url, self._done, self._next = url, 0, time.monotonic() + QUIET_S
+        from gptcore.console import Progress
+
+        self._tell, self._done = Progress(url), 0
 
     def update(self, n_bytes: int) -> None:
-        """Count bytes that came."""
+        """Count bytes that came; of a compressed text they may be more than was said."""
         self._done += n_bytes
-        if time.monotonic() > self._next:
-            self._next = time.monotonic() + QUIET_S
-            of_total = f" of {self.total // 1000:,}" if self.total else ""
-            print(f"{self._url}: {self._done // 1000:,}{of_total} kB", file=sys.stderr)
+        total = self.total / 1000 if self.total >= self._done > 0 else None
+        self._tell(self._done / 1000, total, " kB")
 
     def reset(self) -> None:
         """Start counting again: pooch does at the end, to count all at once."""

@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
+from bench.record import PHASE_TIMES
 from reports import drawing, words
-from reports.findings import PHASES
 
 # seaborn does without scipy, which it loads for kernel densities alone: that takes 1.5 s, and this
 # module draws none. See docs/decisions/0003-report-without-scipy.md.
@@ -33,7 +33,7 @@ def phases(steps: pd.DataFrame) -> Figure:
     Args:
         steps: cases with a column `label` and the phases.
     """
-    present = {name: phase for name, phase in PHASES.items() if steps[name].notna().any()}
+    present = {name: phase for name, phase in PHASE_TIMES.items() if steps[name].notna().any()}
     top_in = 0.4 if len(present) <= LEGEND_COLUMNS else 0.65
     figure, axes = drawing.rows_of_bars(len(steps), top_in=top_in)
     left = pd.Series(0.0, index=steps.index)

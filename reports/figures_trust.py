@@ -8,8 +8,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from bench.record import PHASE_PEAKS
 from reports import drawing, words
-from reports.findings_trust import MEMORY
 
 GIB = 2**30
 LINE_PT = 15.0
@@ -27,7 +27,7 @@ def memory(models: pd.DataFrame) -> Figure:
     row = 0.0
     for _, case in models.iterrows():
         heads.append((row, case["label"]))
-        known = {MEMORY[name]: case[name] for name in MEMORY if pd.notna(case[name])}
+        known = {PHASE_PEAKS[name]: case[name] for name in PHASE_PEAKS if pd.notna(case[name])}
         for phase, peak in (known or {"whole call": case["peak_bytes"]}).items():
             row += 1
             bars.append((row, phase, peak / GIB, colour_of(phase)))
@@ -56,7 +56,7 @@ def memory(models: pd.DataFrame) -> Figure:
 
 def colour_of(phase: str) -> str:
     """Return the colour of a phase; its name stands beside it."""
-    names = [name for name in MEMORY.values() if name != "transfer"]  # as in figures.phases
+    names = [name for name in PHASE_PEAKS.values() if name != "transfer"]  # as in figures.phases
     return drawing.COLOURS[names.index(phase) if phase in names else 6]
 
 

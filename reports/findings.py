@@ -10,19 +10,12 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from bench.record import PHASE_TIMES
 from reports import findings_peers, findings_sampling, findings_scaling, findings_trust, words
 from reports.finding import Finding
 from reports.load import Run
 
 ALPHA = 0.05
-PHASES = {
-    "data_s": "data",
-    "transfer_s": "transfer",
-    "forward_s": "forward",
-    "loss_s": "loss",
-    "backward_s": "backward",
-    "optimizer_s": "optimizer",
-}
 
 
 def find(run: Run) -> list[Finding]:
@@ -204,12 +197,12 @@ def precision_ratios(models: pd.DataFrame) -> Iterator[Finding]:
 def phase_shares(models: pd.DataFrame) -> Iterator[Finding]:
     """Say which phase is most of a training step."""
     for _, case in _timed(models, "step").head(1).iterrows():
-        phases = case[list(PHASES)].dropna().astype(float)
+        phases = case[list(PHASE_TIMES)].dropna().astype(float)
         if phases.sum() <= 0:
             continue
         shares = (phases / phases.sum()).sort_values(ascending=False)
-        listed = ", ".join(f"{PHASES[str(k)]} {words.percent(v)}" for k, v in shares.items())
-        top, share = PHASES[str(shares.index[0])], words.percent(shares.iloc[0])
+        listed = ", ".join(f"{PHASE_TIMES[str(k)]} {words.percent(v)}" for k, v in shares.items())
+        top, share = PHASE_TIMES[str(shares.index[0])], words.percent(shares.iloc[0])
         yield Finding(
             40,
             "speed",

@@ -9,14 +9,11 @@ from typing import Any
 
 import pandas as pd
 
+from bench.record import PHASE_PEAKS
 from reports import words
 from reports.finding import Finding
 from reports.load import Run, stability
 
-MEMORY = {
-    f"{phase}_peak_bytes": phase
-    for phase in ("data", "transfer", "forward", "loss", "backward", "optimizer")
-}
 UNSTEADY = {"noisy", "drifting"}
 CEILING_CHANGE = 0.05
 FLOPS_APART = 0.02
@@ -75,10 +72,12 @@ def _largest(models: pd.DataFrame, work: str, column: str) -> pd.DataFrame:
 def memory_peak(models: pd.DataFrame) -> Iterator[Finding]:
     """Say how much memory a step of the largest model takes, and in which phase."""
     for _, case in _largest(models, "step", "peak_bytes").iterrows():
-        phases = case[list(MEMORY)].dropna().astype(float)
-        highest = [MEMORY[str(name)] for name in phases[phases >= 0.99 * case["peak_bytes"]].index]
+        phases = case[list(PHASE_PEAKS)].dropna().astype(float)
+        highest = [
+            PHASE_PEAKS[str(name)] for name in phases[phases >= 0.99 * case["peak_bytes"]].index
+        ]
         where = f", in {' and '.join(highest)}" if highest else ""
-        each = "; ".join(f"{MEMORY[str(k)]} {words.size(v)}" for k, v in phases.items())
+        each = "; ".join(f"{PHASE_PEAKS[str(k)]} {words.size(v)}" for k, v in phases.items())
         tokens = case["batch_size"] * case["block_size"] if _sized(case) else math.nan
         yield Finding(
             66,

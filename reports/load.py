@@ -16,7 +16,8 @@ from typing import Any
 
 import pandas as pd
 
-from bench.record import LATEST_NAME, METRICS, SERIES, Record, read_ledger
+from bench.record import LATEST_NAME, METRICS, SERIES, Record
+from bench.runs import RunFolder
 from reports import words
 
 PARAMS = (
@@ -37,31 +38,10 @@ COMPARED = {
 
 
 @dataclass(frozen=True)
-class Run:
-    """One results folder."""
+class Run(RunFolder):
+    """One results folder, and its cases as frames."""
 
-    label: str
-    folder: Path
-    records: list[Record]
-    """Cases and skips, in the order of the ledger."""
-    environments: list[Record]
-    """One per session, oldest first."""
-    warnings: list[str]
     _frames: dict[str, pd.DataFrame] = field(default_factory=dict, repr=False, compare=False)
-
-    @property
-    def environment(self) -> Record | None:
-        """Return the newest environment, None if none was recorded."""
-        return self.environments[-1] if self.environments else None
-
-    def fact(self, *path: str, default: Any = None) -> Any:
-        """Return one fact of the newest environment, or `default` where it is missing."""
-        value: Any = self.environment["facts"] if self.environment else {}
-        for key in path:
-            if not isinstance(value, dict) or value.get(key) is None:
-                return default
-            value = value[key]
-        return value
 
     def cases(self, group: str) -> pd.DataFrame:
         """Return the finished cases of a group, one a row; change no column of it in place."""
@@ -74,14 +54,20 @@ class Run:
         return series_frame((r for r in self.finished if r["group"] == group), name)
 
     @property
+    def everything(self) -> list[Record]:
+        """Return the environments, then the cases and skips."""
+        return [*self.environments.values(), *self.records.values()]
+
+    @property
     def finished(self) -> list[Record]:
         """Return the cases that ran to their end."""
-        return [r for r in self.records if r["status"] == "ok"]
+        return [r for r in self.records.values() if r["status"] == "ok"]
 
     @property
     def unfinished(self) -> list[Record]:
         """Return what failed, then what was skipped."""
-        return sorted((r for r in self.records if r["status"] != "ok"), key=lambda r: r["status"])
+        left_out = [r for r in self.records.values() if r["status"] != "ok"]
+        return sorted(left_out, key=lambda r: r["status"])
 
 
 def latest_folder(base: Path = Path("results")) -> Path:
@@ -112,28 +98,9 @@ def load_runs(folders: Sequence[Path]) -> list[Run]:
             raise ValueError(f"{folder} is given twice: name each results folder once")
     names = [path.name for path in resolved]
     return [
-        load_run(folder, path.name if names.count(path.name) == 1 else str(path))
+        Run.read(folder, None if names.count(path.name) == 1 else str(path))
         for folder, path in zip(folders, resolved, strict=True)
     ]
-
-
-def load_run(folder: Path, label: str) -> Run:
-    """Read one results folder.
-
-    Raises:
-        ValueError: it is missing or holds no ledger.
-    """
-    if not folder.is_dir():
-        raise ValueError(f"{folder} is not a folder: name the results folder of a run")
-    records, warnings = read_ledger(folder)
-    sessions = [r for r in records if r["record"] == "environment"]
-    return Run(
-        label=label,
-        folder=folder,
-        records=[r for r in records if r["record"] != "environment"],
-        environments=sorted(sessions, key=lambda r: r["started_at"]),
-        warnings=warnings,
-    )
 
 
 def _plain(value: Any) -> Any:

@@ -59,7 +59,7 @@ def render(runs: list[Run], form: str) -> tuple[str, list[Finding]]:
     environment.filters["cell"] = _markdown_cell
     page = environment.get_template(f"report.{form}").render(
         pages=pages,
-        glossary=tables.glossary([r for run in runs for r in [*run.records, *run.environments]]),
+        glossary=tables.glossary([record for run in runs for record in run.everything]),
         metric=words.metric,
         case_facts=tables_trust.case_facts,
     )
@@ -87,7 +87,6 @@ def run_page(run: Run, anchor: str, with_figures: bool) -> RunPage:
     """Return all that is said about one run."""
     plot = Plotter(anchor, with_figures)
     found = findings.find(run)
-    everything = [*run.environments, *run.records]
     return RunPage(
         anchor=anchor,
         run=run,
@@ -96,14 +95,14 @@ def run_page(run: Run, anchor: str, with_figures: bool) -> RunPage:
         sections=sections_of(run, plot),
         summary=_summary(run),
         environment=machine.environment(run),
-        origins=list(dict.fromkeys((r["command"], r["commit"]) for r in everything)),
-        anchors={r["case"]: f"{anchor}-case{i}" for i, r in enumerate(run.records, start=1)},
+        origins=list(dict.fromkeys((r["command"], r["commit"]) for r in run.everything)),
+        anchors={case: f"{anchor}-case{i}" for i, case in enumerate(run.records, start=1)},
     )
 
 
 def _summary(run: Run) -> list[str]:
     """Return where, with what and when the run was measured, as far as it is known."""
-    records = [*run.environments, *run.records]
+    records = run.everything
     torch, suite = run.fact("software", "torch"), run.fact("run", "suite")
     threads = run.fact("run", "threads")
     parts = [

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from bench.record import RECOMMENDATIONS
 from reports import figures_scaling, words
 from reports.findings_scaling import grade, held, interval, off, percent
 from reports.load import Run
@@ -23,20 +24,6 @@ LAW_KEY = (
 )
 FITTED = 0.3
 """Share of a run before which the law is not fitted, so not drawn."""
-LABELS = {
-    "default": "as above: last 70 % of each run",
-    "final_only": "final losses only",
-    "no_burn_in": "all checkpoints, no burn-in",
-    "half_burn_in": "last half of each run",
-    "three_models": "the 3 smallest sizes",
-    "four_models": "the 4 smallest sizes",
-    "target_30pct": "and 30 % of the target",
-    "target_30pct_alone": "30 % of the target alone",
-    "borrowed": "the smallest size, the rest borrowed from another seed",
-    "reverse": "the smallest from the larger ones",
-}
-
-
 MAX_WARNINGS = 6
 
 
@@ -188,14 +175,15 @@ def _rungs(cases: pd.DataFrame, text: str) -> Table:
 
 
 def _advice(cases: pd.DataFrame, text: str) -> Table:
-    """Return what each of text B's recommendations does to our own prediction."""
+    """Return what each recommendation of Choshen et al. 2025 does to our own prediction."""
     rows = []
     for _, case in cases.iterrows():
         name = str(case.get("question"))
+        known = RECOMMENDATIONS.get(name)
         n = f"{words.number(case['interval_holds'])} of {words.number(case['n_seeds'])}"
         rows.append(
             (
-                LABELS.get(name, words.shorten(name)),
+                known.words if known else words.shorten(name),
                 percent(case["are_last30"]),
                 f"{case['signed_final']:+.2f}{words.NBSP}%".replace("-", words.MINUS),
                 words.MISSING if pd.isna(case["interval_holds"]) else n,
@@ -206,7 +194,7 @@ def _advice(cases: pd.DataFrame, text: str) -> Table:
         "Each seed's ladder predicts its own target; means over seeds. Differences below the noise "
         "of seeds mean nothing."
     )
-    caption = f"What text B's advice does here. {text}."
+    caption = f"What the advice of Choshen et al. 2025 does here. {text}."
     return replace(table(caption, columns, rows), note=note)
 
 

@@ -6,12 +6,11 @@ from typing import Any
 
 import pandas as pd
 
-from bench.record import Record
+from bench.record import PHASE_TIMES, Record
 from reports import (
     cost,
     coverage,
     figures,
-    findings,
     peers,
     scaling,
     tables,
@@ -50,7 +49,7 @@ def speed_section(run: Run, plot: Plotter) -> Section:
         labels = models.apply(tables.case_label, axis=1)
         work = models["work"].map(words.work)
         steps = models.assign(label=labels)
-        steps = steps[steps[list(findings.PHASES)].sum(axis=1) > 0]
+        steps = steps[steps[list(PHASE_TIMES)].sum(axis=1) > 0]
         shares = models.assign(label=work + ": " + labels).dropna(subset=["mfu"])
         plots += plot(
             figures.phases, steps, "Where the time of a step goes",
@@ -85,7 +84,7 @@ def speed_section(run: Run, plot: Plotter) -> Section:
 
 
 def _phases_alt(case: dict[Any, Any]) -> str:
-    known = {phase: case[key] for key, phase in findings.PHASES.items() if case[key] == case[key]}
+    known = {phase: case[key] for key, phase in PHASE_TIMES.items() if case[key] == case[key]}
     parts = [f"{phase} {words.si(time_s, 's')}" for phase, time_s in known.items()]
     return f"{case['label']}: {', '.join(parts)}."
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from bench.record import Record
+from bench.record import PHASE_PEAKS, Record
 from reports import findings_trust, machine, words
-from reports.findings_trust import MEMORY, UNSTEADY
+from reports.findings_trust import UNSTEADY
 from reports.load import Run, stability
 from reports.tables import Table, case_label, first_rows, table
 
@@ -74,7 +74,7 @@ def _agree(gap: pd.Series[float]) -> str:
 
 def memory(models: pd.DataFrame) -> Table:
     """Return held and peak memory, case by case and phase by phase."""
-    phases = {name: phase for name, phase in MEMORY.items() if models[name].notna().any()}
+    phases = {name: phase for name, phase in PHASE_PEAKS.items() if models[name].notna().any()}
     rows = []
     for _, case in models.iterrows():
         sizes = pd.to_numeric(case[["batch_size", "block_size"]], errors="coerce")

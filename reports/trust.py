@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
+from bench.record import PHASE_PEAKS
 from reports import figures_trust, findings_trust, tables, tables_trust, words
-from reports.findings_trust import MEMORY, UNSTEADY
+from reports.findings_trust import UNSTEADY
 from reports.load import Run, stability
 from reports.section import Plot, Plotter, Section, dicts, missing
 
@@ -90,7 +91,7 @@ def memory_section(run: Run, plot: Plotter) -> list[Section]:
 
 
 def _peaks(case: dict[str, object]) -> str:
-    known = {phase: case[name] for name, phase in MEMORY.items() if case[name] == case[name]}
+    known = {phase: case[name] for name, phase in PHASE_PEAKS.items() if case[name] == case[name]}
     parts = [f"{phase} {words.size(peak)}" for phase, peak in known.items()]
     return f"{case['label']}: {', '.join(parts) or words.size(case['peak_bytes'])}."
 

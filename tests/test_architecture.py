@@ -9,7 +9,7 @@ ROOT = Path(__file__).parent.parent
 ALLOWED = {
     "gptcore": {"gptcore"},
     "bench": {"gptcore", "bench", "conftest"},
-    "reports": {"reports", "bench.record", "gptcore.files"},
+    "reports": {"reports", "bench.record", "bench.runs", "gptcore.files"},
 }
 
 
@@ -36,6 +36,7 @@ def test_arrows_between_packages_go_one_way(package):
     ("module", "absent"),
     [
         ("bench.record", ("torch", "numpy", "gptcore")),
+        ("bench.runs", ("torch", "numpy", "gptcore")),
         ("bench.ledger", ("torch", "numpy")),
         ("gptcore.files", ("torch", "numpy")),
         ("reports.page", ("torch", "gptcore")),

@@ -10,9 +10,10 @@ from ledgers import record
 from scaling_ledgers import asked, cases, ladder_records, plan, run_with
 
 from bench import bench_scaling, ladder, rungs
-from bench.ladder import RECOMMENDATIONS, RungCase
+from bench.ladder import RungCase
 from bench.measure import Result
 from bench.plan import CASES
+from bench.record import RECOMMENDATIONS
 from bench.rungs import EVALUATIONS, Rung, load_model, save_model
 from gptcore.scalingtable import FEWEST_UNITS
 

@@ -9,7 +9,7 @@ import pytest
 from bench.__main__ import main
 from bench.compare import compare
 from bench.record import LEDGER_NAME, dumps
-from bench.runs import Run, load_run
+from bench.runs import RunFolder
 from tests import ledgers
 
 ROOT = Path(__file__).parent.parent
@@ -99,7 +99,7 @@ def test_ten_per_cent_shows_in_twenty_rounds_of_one_process(tmp_path):
     def run(name, seed, factor):
         records = [case(f"c{i}", rounds(seed + i, 0.1)) for i in range(4)]
         slow = case("slow", rounds(seed + 9, 0.1 * factor))
-        return load_run(write(tmp_path / name, [environment(), slow, *records]))
+        return RunFolder.read(write(tmp_path / name, [environment(), slow, *records]))
 
     found = compare(run("base", 0, 1.0), run("new", 50, 1.1))
     assert found.rows[0].case == "bench_model::test_step[slow]"
@@ -435,6 +435,6 @@ def test_compare_needs_no_torch(base):
 
 
 def test_labels_come_from_the_folder_even_for_a_ledger_file(base):
-    run = load_run(base / LEDGER_NAME)
-    assert isinstance(run, Run)
+    run = RunFolder.read(base / LEDGER_NAME)
+    assert isinstance(run, RunFolder)
     assert run.label == "base"

@@ -65,3 +65,23 @@ def test_work_of_one_unit_ends_without_time_to_go(clock, capsys):
     clock[0] += 5
     progress(7, 7, " (resumed)")
     assert lines(capsys) == ["step 7/7 (resumed) · 0:00 to go"]
+
+
+def test_long_work_is_told_in_hours_and_an_unknown_total_has_no_end(clock, capsys):
+    progress = console.Progress("step")
+    progress(0, 10)
+    clock[0] += 1_000
+    progress(1, 10)
+    clock[0] += 10
+    progress(2_000, None, " kB")
+    assert lines(capsys) == ["step 1/10 · 2 h 30 min to go", "step 2,000 kB · ? to go"]
+
+
+def test_a_pace_can_be_said_before_it_is_known(clock):
+    progress = console.Progress("planned second", pace_s=1.0, few=10)
+    assert progress.to_go_s(0, 100) == 100
+    clock[0] += 20
+    assert progress.to_go_s(10, 100) == 90
+    assert progress.to_go_s(20, 100) == 80
+    clock[0] += 20
+    assert progress.to_go_s(20, 100) == 160

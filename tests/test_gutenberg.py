@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pooch
 import pytest
 
-from gptcore import corpora
+from gptcore import console, corpora
 from gptcore.corpora import load_corpus
 
 BOOK = (
@@ -200,11 +200,12 @@ def test_a_quick_download_says_nothing_and_a_slow_one_how_far_it_is(library, mon
     library.answers |= {"/a/12": body(BOOK), "/a/13": body(BOOK * 20)}
     load_corpus("gutenberg:12")
     assert capfd.readouterr() == ("", "")
-    monkeypatch.setattr(corpora, "QUIET_S", 0.0)
+    monkeypatch.setattr(console, "QUIET_S", 0.0)
     load_corpus("gutenberg:13")
     out, err = capfd.readouterr()
     assert out == ""
-    assert f"{library.url}/a/13: 1 of {len(BOOK) * 20 // 1000} kB" in err
+    size = round(len(BOOK) * 20 / 1000)
+    assert err == f"{library.url}/a/13 {size}/{size} kB · 0:00 to go\n"
 
 
 def test_pooch_is_quiet_and_as_talkative_as_before_afterwards(library, monkeypatch, caplog):

@@ -8,7 +8,7 @@ from bench.__main__ import main
 from bench.history import changes, study
 from bench.noise import Timing
 from bench.record import LEDGER_NAME, dumps
-from bench.runs import Run
+from bench.runs import RunFolder
 from bench.steps import Trend, find_steps, stretches
 from tests import ledgers
 
@@ -153,7 +153,7 @@ def test_reference_product_that_stepped_too_blames_the_machine(tmp_path):
 
 def simulated(rng, n_cases, n_runs, jumps=(), sd=0.02, outliers=()):
     """Trends with independent noise; `jumps` are (run, log factor) of the first case."""
-    runs = [Run(str(i), None, {}, {}, []) for i in range(n_runs)]
+    runs = [RunFolder(str(i), None, {}, {}, []) for i in range(n_runs)]
     found = []
     for name in range(n_cases):
         logs = rng.normal(-3, sd, n_runs)

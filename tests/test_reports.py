@@ -55,7 +55,7 @@ class Document(HTMLParser):
 
 
 def run_of(tmp_path: Path, records: list[Record]) -> load.Run:
-    return load.load_run(write_ledger(tmp_path / "run", records), "run")
+    return load.Run.read(write_ledger(tmp_path / "run", records), "run")
 
 
 def html_of(tmp_path: Path, records: list[Record]) -> str:
@@ -338,8 +338,8 @@ def bad_arguments(tmp_path: Path) -> dict[str, list[str]]:
     (tmp_path / "file").write_text("", encoding="utf-8")
     out = ["-o", str(tmp_path / "r.html")]
     return {
-        "is not a folder": [str(tmp_path / "nowhere"), *out],
-        "is not a results folder": [str(tmp_path / "empty"), *out],
+        "nowhere is not a results folder": [str(tmp_path / "nowhere"), *out],
+        "empty is not a results folder": [str(tmp_path / "empty"), *out],
         "given twice": [good, f"{good}/", *out],
         "it is a folder": [good, "-o", str(tmp_path / "empty")],
         "cannot write": [good, "-o", str(tmp_path / "file" / "r.html")],
@@ -350,8 +350,8 @@ def bad_arguments(tmp_path: Path) -> dict[str, list[str]]:
 @pytest.mark.parametrize(
     "message",
     [
-        "is not a folder",
-        "is not a results folder",
+        "nowhere is not a results folder",
+        "empty is not a results folder",
         "given twice",
         "it is a folder",
         "cannot write",

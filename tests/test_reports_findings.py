@@ -21,7 +21,7 @@ from reports import findings, load, words
 
 
 def run_of(tmp_path: Path, records: list[Record]) -> load.Run:
-    return load.load_run(write_ledger(tmp_path / "run", records), "run")
+    return load.Run.read(write_ledger(tmp_path / "run", records), "run")
 
 
 def headlines(tmp_path: Path, records: list[Record]) -> str:

@@ -24,7 +24,7 @@ CORE = tuple(coverage.CORE)
 
 
 def run_of(tmp_path: Path, records: list[Record]) -> load.Run:
-    return load.load_run(write_ledger(tmp_path / "run", records), "run")
+    return load.Run.read(write_ledger(tmp_path / "run", records), "run")
 
 
 def finding_of(tmp_path: Path, records: list[Record], part: str) -> Finding:

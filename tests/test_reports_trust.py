@@ -29,7 +29,7 @@ HOSTILE = "<script>alert(1)</script> _x $y$ \u202e" + "w" * 3000
 
 
 def run_of(tmp_path: Path, records: list[Record]) -> load.Run:
-    return load.load_run(write_ledger(tmp_path / "run", records), "run")
+    return load.Run.read(write_ledger(tmp_path / "run", records), "run")
 
 
 def found_in(tmp_path: Path, records: list[Record], part: str) -> list[Finding]:
