@@ -200,7 +200,7 @@ MLPS: dict[frozenset[str], type[MLP]] = {
 class _DenseTransformer(Transformer):
     """The transformer with a gradient of the embedding as large as the embedding; no cache."""
 
-    def forward(self, idx: Tensor, cache: object = None) -> Tensor:
+    def forward(self, idx: Tensor, cache: object = None) -> tuple[Tensor, None]:
         assert cache is None, "variants decode without a cache"
         x = self.wte(idx)  # (B, T, C)
         if self.config.positions:
@@ -208,8 +208,7 @@ class _DenseTransformer(Transformer):
         x = self.drop(x)
         for block in self.h:
             x = block(x)
-        normalised: Tensor = self.ln_f(x)
-        return normalised
+        return self.ln_f(x), None
 
 
 class _Attention(Attention):
@@ -283,20 +282,37 @@ ATTENTION: dict[frozenset[str], type[Attention]] = {
 
 
 def without(model: GPT, pieces: Iterable[str]) -> Variant:
-    """Return ours without `pieces` of PIECES; `model` keeps its weights and changes its classes."""
+    """Return ours without `pieces` of PIECES, built anew around the weights of `model`."""
     gone = frozenset(pieces)
-    swaps: dict[type[nn.Module], type[nn.Module]] = {
-        Attention: ATTENTION[gone & {"sdpa", "fused-qkv", "bf16-products"}],
-        bfloat16.Linear: nn.Linear if "bf16-products" in gone else bfloat16.Linear,
-        MLP: MLPS[gone & {"gelu-again", "onednn-gelu"}],
-        Transformer: _DenseTransformer if "sparse-gradient" in gone else Transformer,
-    }
-    for module in model.modules():
-        if type(module) in swaps:
-            module.__class__ = swaps[type(module)]
+    bare = _built_without(gone, model.config)
+    bare.load_state_dict(model.state_dict(), assign=True)
+    bare.lm_head.weight = bare.transformer.wte.weight  # tied, as it was
     if "fused-adamw" in gone:
-        return (_FullLogitsLoop if "chunked-loss" in gone else _OwnLoop)(model)
-    return (FullLogits if "chunked-loss" in gone else Variant)(model)
+        return (_FullLogitsLoop if "chunked-loss" in gone else _OwnLoop)(bare)
+    return (FullLogits if "chunked-loss" in gone else Variant)(bare)
+
+
+def _built_without(gone: frozenset[str], config: ModelConfig) -> GPT:
+    """Return the model without pieces, still without weights."""
+    with torch.device("meta"):
+        model = GPT(config)
+        if "sparse-gradient" in gone:
+            model.transformer = _DenseTransformer(config)
+        for block in model.transformer.h:
+            block.attn = ATTENTION[gone & {"sdpa", "fused-qkv", "bf16-products"}](config)
+            if config.mlp:
+                block.mlp = MLPS[gone & {"gelu-again", "onednn-gelu"}](config)
+            if "bf16-products" in gone:
+                for part in block.children():
+                    _take_torchs_linear(part)
+    return model
+
+
+def _take_torchs_linear(part: nn.Module) -> None:
+    """Put torch's own linear layers in the place of those of `part`."""
+    for name, layer in part.named_children():
+        if isinstance(layer, nn.Linear):
+            setattr(part, name, nn.Linear(layer.in_features, layer.out_features))
 
 
 def _peer(name: str, model: GPT) -> Variant:
@@ -355,6 +371,10 @@ CHECK = ModelConfig(vocab_size=61, block_size=16, n_layer=2, n_head=2, n_embd=16
 """What updates are compared on: everything that a large model has but its size, in no time."""
 
 CHECK_STEPS = 3
+CHECK_REPEATS = gelu.MANY // (2 * CHECK.block_size * 4 * CHECK.n_embd)
+"""How often two windows are repeated in a batch: the MLP then has as many numbers between its
+layers as our GELU needs before it uses oneDNN. Means over the batch are those of two windows."""
+
 LOGIT_TOLERANCE = 1e-3
 """Between logits of size 1 to 10: orders of the same float32 sums differ by 1e-5 and less a layer;
 a mask, a position or a GELU of the other kind that is wrong moves some by 1e-2 and more."""
@@ -386,15 +406,12 @@ def _losses(make: Callable[[GPT], Variant]) -> list[float]:
     with torch.no_grad():
         for weight in model.parameters():
             weight.add_(0.2 * torch.randn(weight.shape, generator=draws))
-    many, gelu.MANY = gelu.MANY, 1  # its few numbers take the way of many
-    try:
-        return _train(make(model), draws)
-    finally:
-        gelu.MANY = many
+    return _train(make(model), draws)
 
 
 def _train(variant: Variant, draws: torch.Generator) -> list[float]:
     ids = torch.randint(CHECK.vocab_size, (2, CHECK.block_size + 1), generator=draws)
+    ids = ids.repeat(CHECK_REPEATS, 1)
     inputs, targets = ids[:, :-1].contiguous(), ids[:, 1:].contiguous()
     variant.model.train()
     optimizer = variant.make_optimizer(TrainConfig(CHECK_STEPS, learning_rate=1e-2))
