@@ -86,7 +86,7 @@ def test_earlier_ledger_with_timed_fits_loads_and_renders(tmp_path, whole):
     metrics = {"law_points": 112, "time_s": 0.5, "grid_starts": 4_500, "starts_at_optimum": 1}
     case = "bench_scaling::test_fit_time[grid-7x16-starts5-seed0]"
     fit = record(case, group="fit", params={"way": "grid", "starts": 5}, metrics=metrics)
-    run = load.read_run(write_ledger(tmp_path / "run", [*whole, fit]), "run")
+    (run,) = load.load_runs([write_ledger(tmp_path / "run", [*whole, fit])])
     assert not run.warnings
     assert "test_fit_time" in page.render([run], "html")[0]
 
