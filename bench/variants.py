@@ -199,7 +199,7 @@ MLPS: dict[frozenset[str], type[MLP]] = {
 class _DenseTransformer(Transformer):
     """The transformer with a gradient of the embedding as large as the embedding; no cache."""
 
-    def forward(self, idx: Tensor, cache: object = None) -> Tensor:
+    def forward(self, idx: Tensor, cache: object = None) -> tuple[Tensor, None]:
         assert cache is None, "variants decode without a cache"
         x = self.wte(idx)  # (B, T, C)
         if self.config.positions:
@@ -207,8 +207,7 @@ class _DenseTransformer(Transformer):
         x = self.drop(x)
         for block in self.h:
             x = block(x)
-        normalised: Tensor = self.ln_f(x)
-        return normalised
+        return self.ln_f(x), None
 
 
 class _Attention(Attention):

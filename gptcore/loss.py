@@ -17,6 +17,7 @@ from torch import Tensor
 
 from gptcore.bfloat16 import matmul
 from gptcore.model import GPT
+from gptcore.tied import Waiting
 
 IGNORED = -100
 """A target that is not scored, as in torch."""
@@ -49,7 +50,9 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     )
 
 
-def linear_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+def linear_cross_entropy(
+    hidden: Tensor, weight: Tensor, targets: Tensor, waiting: Waiting | None = None
+) -> Tensor:
     """Return `cross_entropy(hidden @ weight.T, targets)` without ever holding all logits.
 
     With gradients on, they are made here too, so backward only scales and hands them on. Under
@@ -59,6 +62,8 @@ def linear_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor) -> Ten
         hidden: (B, T, C).
         weight: (V, C).
         targets: (B, T), int64 ids in [0, V), or IGNORED.
+        waiting: as it came with `hidden`, where `weight` is the embedding as well: the gradient of
+            `weight` is then added to the embedding's in place. Without it torch adds the two.
 
     Raises:
         ValueError: `targets` is not shaped as `hidden` without its last dimension; or, in backward,
@@ -66,7 +71,10 @@ def linear_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor) -> Ten
     """
     _check_shape(hidden, targets)
     if torch.is_grad_enabled() and (hidden.requires_grad or weight.requires_grad):
-        loss: Tensor = _LinearCrossEntropy.apply(hidden, weight, targets)  # type: ignore[no-untyped-call]
+        is_tied = waiting is not None and waiting.weight is weight and hidden.requires_grad
+        loss: Tensor = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
+            hidden, weight, targets, waiting if is_tied else None
+        )
         return loss
     losses, _, _ = _chunked(hidden, weight, targets, _product_dtype(hidden))
     return losses.sum() / (targets != IGNORED).sum()
@@ -80,7 +88,8 @@ def next_token_loss(model: GPT, inputs: Tensor, targets: Tensor) -> Tensor:
         inputs: (B, T), int64.
         targets: (B, T), int64: for every input the token after it, or IGNORED.
     """
-    return linear_cross_entropy(model.hidden(inputs), model.lm_head.weight, targets)
+    hidden, waiting = model.transformer(inputs)
+    return linear_cross_entropy(hidden, model.lm_head.weight, targets, waiting)
 
 
 @torch.no_grad()
@@ -110,11 +119,11 @@ class _LinearCrossEntropy(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, waiting: Waiting | None
+    ) -> Tensor:
         ctx.save_for_backward(hidden, weight, targets)
-        waiting = getattr(hidden, "waiting", None)
-        is_tied = waiting is not None and waiting.weight is weight and hidden.requires_grad
-        ctx.waiting = waiting if is_tied else None
+        ctx.waiting = waiting
         ctx.dtype = _product_dtype(hidden)
         losses, *ctx.gradients = _chunked(hidden, weight, targets, ctx.dtype, ctx.needs_input_grad)
         return losses.sum() / (targets != IGNORED).sum()
@@ -135,9 +144,9 @@ class _LinearCrossEntropy(torch.autograd.Function):
             gradients = [None if g is None else g.mul_(scale) for g in gradients]
         hidden_grad, weight_grad = gradients
         if ctx.waiting is not None and weight_grad is not None:
-            ctx.waiting.put(weight_grad)
+            ctx.waiting.store(weight_grad)
             weight_grad = None
-        return hidden_grad, weight_grad, None
+        return hidden_grad, weight_grad, None, None
 
 
 def _product_dtype(hidden: Tensor) -> torch.dtype:

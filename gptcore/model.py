@@ -24,7 +24,7 @@ from torch.utils.checkpoint import checkpoint
 
 from gptcore.bfloat16 import Linear, scaled_dot_product_attention
 from gptcore.gelu import gelu
-from gptcore.tied import embed
+from gptcore.tied import Waiting, embed
 
 
 def check_int(name: str, value: object, minimum: int) -> None:
@@ -136,7 +136,8 @@ class GPT(nn.Module):
         Raises:
             ValueError: T, the cached tokens included, is greater than `config.block_size`.
         """
-        hidden: Tensor = self.transformer(idx, cache)
+        hidden: Tensor
+        hidden, _ = self.transformer(idx, cache)
         return hidden
 
     @property
@@ -180,8 +181,12 @@ class Transformer(nn.Module):
         self.h = nn.ModuleList(Block(config) for _ in range(config.n_layer))
         self.ln_f = nn.LayerNorm(config.n_embd)
 
-    def forward(self, idx: Tensor, cache: KVCache | None = None) -> Tensor:
-        """Map ids (B, T) to channels (B, T, C)."""
+    def forward(self, idx: Tensor, cache: KVCache | None = None) -> tuple[Tensor, Waiting | None]:
+        """Map ids (B, T) to channels (B, T, C).
+
+        Beside them comes the place where the tied head's gradient can wait for that of the
+        embedding, to be passed to `loss.linear_cross_entropy`; None leaves adding them to torch.
+        """
         past = cache.length if cache is not None else 0
         end = past + idx.shape[1]
         if end > self.config.block_size:
@@ -189,7 +194,7 @@ class Transformer(nn.Module):
                 f"the sequence has {end} tokens; this model reads at most block_size = "
                 f"{self.config.block_size}: shorten it or build a model with a larger block_size"
             )
-        waiting = None  # or where the tied head's gradient is to wait for that of the embedding
+        waiting = None
         if idx.device.type in ("cpu", "cuda") and not torch.compiler.is_compiling():
             x, waiting = embed(idx, self.wte.weight)  # (B, T, C)
         else:
@@ -204,10 +209,7 @@ class Transformer(nn.Module):
                 x = block(x, cache.of_layer(layer) if cache is not None else None)
         if cache is not None:
             cache.length = end
-        normalised: Tensor = self.ln_f(x)
-        if waiting is not None:
-            normalised.waiting = waiting  # type: ignore[attr-defined]
-        return normalised
+        return self.ln_f(x), waiting
 
 
 class Block(nn.Module):

@@ -2,7 +2,8 @@
 
 The head's gradient is as large as the matrix, the embedding's is a few rows. Autograd adds the two
 into a third tensor, again as large (154 MB for GPT-2 small). So the head's waits here for the
-embedding, which is differentiated last, and which adds its rows and returns the sum.
+embedding, which is differentiated last, and which adds its rows and returns the sum. The embedding
+hands out the place to wait, `Waiting`, and whoever takes the loss passes it on to the head.
 """
 
 from typing import Any
@@ -24,14 +25,14 @@ class Waiting:
         self._gradient: Tensor | None = None
         self._in_pass = -1
 
-    def put(self, gradient: Tensor) -> None:
-        """Leave `gradient` for the embedding; it may be written to."""
-        if (earlier := self.take()) is not None:  # of another loss of the same tokens
+    def store(self, gradient: Tensor) -> None:
+        """Keep `gradient` for the embedding; it may be written to."""
+        if (earlier := self.collect()) is not None:  # of another loss of the same tokens
             gradient.add_(earlier)
         self._gradient, self._in_pass = gradient, torch._C._current_graph_task_id()
 
-    def take(self) -> Tensor | None:
-        """Return what was left in this backward pass; what was left in another is dropped."""
+    def collect(self) -> Tensor | None:
+        """Return what this backward pass stored; what another pass stored is dropped."""
         is_now = self._in_pass == torch._C._current_graph_task_id()
         gradient, self._gradient, self._in_pass = self._gradient, None, -1
         return gradient if is_now else None
@@ -54,7 +55,7 @@ class _Embedding(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor, None]:
         ids, rows = ctx.saved_tensors[0].flatten(), grad.flatten(0, -2)
-        whole = ctx.waiting.take()
+        whole = ctx.waiting.collect()
         if whole is None:
             few = torch.sparse_coo_tensor(ids[None], rows, ctx.shape, check_invariants=False)
             return None, few, None

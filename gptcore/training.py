@@ -227,10 +227,11 @@ def train_step(
     optimizer.zero_grad(set_to_none=True)
     with matmul_precision(precision):
         with autocast(inputs.device, precision):
-            hidden = model.hidden(inputs.contiguous())  # one layout: compiled once, for every batch
+            # One layout of inputs: compiled once, for every batch.
+            hidden, waiting = model.transformer(inputs.contiguous())
         mark("forward")
         with autocast(inputs.device, precision):
-            loss = linear_cross_entropy(hidden, model.lm_head.weight, targets)
+            loss = linear_cross_entropy(hidden, model.lm_head.weight, targets, waiting)
         mark("loss")
         loss.backward()  # type: ignore[no-untyped-call]
     mark("backward")

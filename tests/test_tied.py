@@ -67,8 +67,8 @@ def test_losses_of_two_batches_at_once():
 
 def test_two_losses_of_the_same_tokens():
     model, (inputs, targets) = wild(), batch()
-    hidden, weight = model.hidden(inputs), model.lm_head.weight
-    losses = [linear_cross_entropy(hidden, weight, t) for t in (targets, targets)]
+    (hidden, waiting), weight = model.transformer(inputs), model.lm_head.weight
+    losses = [linear_cross_entropy(hidden, weight, t, waiting) for t in (targets, targets)]
     (losses[0] + losses[1]).backward()
     check(model, expected(0, 0))
 
@@ -84,8 +84,8 @@ def test_second_backward_of_the_same_graph():
 @pytest.mark.parametrize("reaches_the_head", [True, False])
 def test_what_another_pass_left_is_not_added(reaches_the_head):
     model, (inputs, targets) = wild(), batch()
-    hidden = model.hidden(inputs)
-    loss = linear_cross_entropy(hidden, model.lm_head.weight, targets)
+    hidden, waiting = model.transformer(inputs)
+    loss = linear_cross_entropy(hidden, model.lm_head.weight, targets, waiting)
     torch.autograd.grad(loss, hidden, retain_graph=True)  # does not reach the embedding
     if reaches_the_head:
         loss.backward()
@@ -108,8 +108,8 @@ def test_gradients_of_some_parameters_alone(names):
 
 def test_channels_cut_from_their_graph_leave_the_head_its_gradient():
     model, (inputs, targets) = wild(), batch()
-    hidden = model.hidden(inputs).detach_()
-    linear_cross_entropy(hidden, model.lm_head.weight, targets).backward()
+    hidden, waiting = model.transformer(inputs)
+    linear_cross_entropy(hidden.detach_(), model.lm_head.weight, targets, waiting).backward()
     weight = model.lm_head.weight.detach().requires_grad_()
     cross_entropy(F.linear(hidden, weight), targets).backward()
     check(model, weight.grad)
@@ -118,9 +118,16 @@ def test_channels_cut_from_their_graph_leave_the_head_its_gradient():
 def test_matrix_that_is_not_the_embedding_gets_its_own_gradient():
     model, (inputs, targets) = wild(), batch()
     head = model.lm_head.weight.detach().clone().requires_grad_()
-    linear_cross_entropy(model.hidden(inputs), head, targets).backward()
+    hidden, waiting = model.transformer(inputs)
+    linear_cross_entropy(hidden, head, targets, waiting).backward()
     own = model.transformer.wte.weight.grad.to_dense()
     torch.testing.assert_close(own + head.grad, expected(0), atol=1e-12, rtol=1e-9)
+
+
+def test_without_the_place_to_wait_torch_adds_the_gradients():
+    model, (inputs, targets) = wild(), batch()
+    linear_cross_entropy(model.hidden(inputs), model.lm_head.weight, targets).backward()
+    check(model, expected(0))
 
 
 def test_gradient_is_the_heads_own_memory(monkeypatch):
