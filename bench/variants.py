@@ -281,20 +281,37 @@ ATTENTION: dict[frozenset[str], type[Attention]] = {
 
 
 def without(model: GPT, pieces: Iterable[str]) -> Variant:
-    """Return ours without `pieces` of PIECES; `model` keeps its weights and changes its classes."""
+    """Return ours without `pieces` of PIECES, built anew around the weights of `model`."""
     gone = frozenset(pieces)
-    swaps: dict[type[nn.Module], type[nn.Module]] = {
-        Attention: ATTENTION[gone & {"sdpa", "fused-qkv", "bf16-products"}],
-        bfloat16.Linear: nn.Linear if "bf16-products" in gone else bfloat16.Linear,
-        MLP: MLPS[gone & {"gelu-again", "onednn-gelu"}],
-        Transformer: _DenseTransformer if "sparse-gradient" in gone else Transformer,
-    }
-    for module in model.modules():
-        if type(module) in swaps:
-            module.__class__ = swaps[type(module)]
+    bare = _built_without(gone, model.config)
+    bare.load_state_dict(model.state_dict(), assign=True)
+    bare.lm_head.weight = bare.transformer.wte.weight  # tied, as it was
     if "fused-adamw" in gone:
-        return (_FullLogitsLoop if "chunked-loss" in gone else _OwnLoop)(model)
-    return (FullLogits if "chunked-loss" in gone else Variant)(model)
+        return (_FullLogitsLoop if "chunked-loss" in gone else _OwnLoop)(bare)
+    return (FullLogits if "chunked-loss" in gone else Variant)(bare)
+
+
+def _built_without(gone: frozenset[str], config: ModelConfig) -> GPT:
+    """Return the model without pieces, still without weights."""
+    with torch.device("meta"):
+        model = GPT(config)
+        if "sparse-gradient" in gone:
+            model.transformer = _DenseTransformer(config)
+        for block in model.transformer.h:
+            block.attn = ATTENTION[gone & {"sdpa", "fused-qkv", "bf16-products"}](config)
+            if config.mlp:
+                block.mlp = MLPS[gone & {"gelu-again", "onednn-gelu"}](config)
+            if "bf16-products" in gone:
+                for part in block.children():
+                    _take_torchs_linear(part)
+    return model
+
+
+def _take_torchs_linear(part: nn.Module) -> None:
+    """Put torch's own linear layers in the place of those of `part`."""
+    for name, layer in part.named_children():
+        if isinstance(layer, nn.Linear):
+            setattr(part, name, nn.Linear(layer.in_features, layer.out_features))
 
 
 def _peer(name: str, model: GPT) -> Variant:

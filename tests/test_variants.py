@@ -148,6 +148,17 @@ def test_variant_that_updates_otherwise_is_refused_before_timing(monkeypatch):
         variants.build("plain", wild(), batch()[0])
 
 
+@pytest.mark.parametrize("name", [name for name in OWN if name != "gptcore"])
+def test_variant_shares_the_weights_and_leaves_the_model_what_it_is(name):
+    model = wild()
+    kinds = [type(part) for part in model.modules()]
+    other = variants.VARIANTS[name](model).model
+    assert [type(part) for part in model.modules()] == kinds
+    own = {key: weight.data_ptr() for key, weight in model.named_parameters()}
+    assert {key: weight.data_ptr() for key, weight in other.named_parameters()} == own
+    assert other.lm_head.weight is other.transformer.wte.weight
+
+
 # --- each piece is gone
 
 
