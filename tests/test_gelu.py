@@ -176,9 +176,8 @@ def test_model_uses_it_once_forward_and_again_in_backward(taken):
 
 
 @fast
-def test_check_before_timing_takes_it_on_few_numbers(monkeypatch):
+def test_check_before_timing_takes_it(monkeypatch):
     """Comparisons train a small model first; a wrong GELU of large ones must not pass there."""
     monkeypatch.setattr(gelu_module._Gelu, "apply", lambda x: 1.02 * torchs(x))
     with pytest.raises(ValueError, match="does not train as gptcore does"):
         variants.check_updates.__wrapped__("without-onednn-gelu")
-    assert gelu_module.MANY > 1
