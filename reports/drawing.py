@@ -142,17 +142,33 @@ def with_labels(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(variant=frame["variant"].map(labels))
 
 
-def looks(frame: pd.DataFrame) -> dict[str, Any]:
-    """Return seaborn's settings for one line per sampler: colour and dash both tell it."""
+def lines(
+    axes: Axes, frame: pd.DataFrame, x: str, y: str, *, mark_points: bool = False, **style: Any
+) -> None:
+    """Draw one line for each sampler; colour and dashes both tell which.
+
+    Args:
+        axes: where to draw.
+        frame: points with columns `variant`, `x` and `y`.
+        x: name of the column for the horizontal axis.
+        y: name of the column for the vertical axis.
+        mark_points: set a marker at each point; its shape tells the sampler, too.
+        style: passed on to Matplotlib.
+    """
+    # seaborn loads scipy where that is installed, and both take time that only these figures need
+    # (docs/decisions/0003).
+    import seaborn as sns
+
     names = list(dict.fromkeys(frame["variant"]))
-    return {
-        "hue": "variant",
-        "style": "variant",
-        "hue_order": names,
-        "style_order": names,
-        "palette": [COLOURS[i % N_COLOURS] for i in range(len(names))],
-        "dashes": [DASHES[i % len(DASHES)] for i in range(len(names))],
-    }
+    first = range(len(names))
+    sns.lineplot(
+        frame, x=x, y=y, errorbar=None, ax=axes, hue="variant", style="variant",
+        hue_order=names, style_order=names,
+        palette=[COLOURS[i % N_COLOURS] for i in first],
+        dashes=[DASHES[i % len(DASHES)] for i in first],
+        markers=[MARKERS[i % len(MARKERS)] for i in first] if mark_points else None,
+        **style,
+    )  # fmt: skip
 
 
 def line_figure(frame: pd.DataFrame, title: str) -> tuple[Figure, Axes]:

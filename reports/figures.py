@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -11,16 +9,6 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from reports import drawing, words
 from reports.findings import PHASES
-
-# seaborn does without scipy, which it loads for kernel densities alone: that takes 1.5 s, and this
-# module draws none. See docs/decisions/0003-report-without-scipy.md.
-if "scipy" in sys.modules:
-    import seaborn as sns
-else:
-    sys.modules["scipy"] = None  # type: ignore[assignment]
-    import seaborn as sns
-
-    del sys.modules["scipy"]
 
 LEGEND_COLUMNS = 5
 
@@ -90,7 +78,7 @@ def covered(curves: pd.DataFrame) -> Figure:
     """Draw the covered share against epochs: lines observed, dots theory."""
     frame = drawing.with_labels(curves)
     figure, axes = drawing.line_figure(frame, "targets shown at least once")
-    sns.lineplot(frame, x="epochs", y="covered", errorbar=None, ax=axes, **drawing.looks(frame))
+    drawing.lines(axes, frame, x="epochs", y="covered")
     for colour, (_, rows) in zip(
         drawing.colours(), frame.groupby("variant", sort=False), strict=False
     ):
@@ -116,7 +104,7 @@ def missed(curves: pd.DataFrame) -> Figure:
     """
     frame = drawing.with_labels(curves).assign(missed=1 - curves["covered"])
     figure, axes = drawing.line_figure(frame, "targets not shown yet (logarithmic)")
-    sns.lineplot(frame, x="epochs", y="missed", errorbar=None, ax=axes, **drawing.looks(frame))
+    drawing.lines(axes, frame, x="epochs", y="missed")
     drawing.legend(figure, axes, frame)
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(10, numticks=8))
@@ -209,11 +197,6 @@ def tail_profile(profile: pd.DataFrame) -> Figure:
 def _losses(curves: pd.DataFrame, title: str, marker: bool) -> tuple[Figure, Axes]:
     frame = drawing.with_labels(curves)
     figure, axes = drawing.line_figure(frame, title)
-    looks = drawing.looks(frame)
-    if marker:
-        looks["markers"] = [
-            drawing.MARKERS[i % len(drawing.MARKERS)] for i in range(len(looks["hue_order"]))
-        ]
     # Aggregated here: seaborn's own bands take several times as long as the drawing.
     groups = frame.groupby(["variant", "tokens"], sort=False)["loss"]
     bands = groups.agg(["mean", "min", "max"]).reset_index()
@@ -223,9 +206,9 @@ def _losses(curves: pd.DataFrame, title: str, marker: bool) -> tuple[Figure, Axe
         axes.fill_between(
             rows["tokens"], rows["min"], rows["max"], color=colour, alpha=0.2, linewidth=0
         )
-    sns.lineplot(
-        bands, x="tokens", y="mean", errorbar=None, ax=axes, markeredgecolor=drawing.SURFACE,
-        linewidth=1.8, **looks,
+    drawing.lines(
+        axes, bands, x="tokens", y="mean", mark_points=marker, markeredgecolor=drawing.SURFACE,
+        linewidth=1.8,
     )  # fmt: skip
     drawing.legend(figure, axes, frame)
     axes.set(xlabel="training tokens seen", ylabel="")

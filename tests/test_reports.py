@@ -373,15 +373,28 @@ def test_bad_input_is_one_line_and_exit_code_2(
     assert not (tmp_path / "r.html").exists()
 
 
-def test_report_needs_neither_torch_nor_the_library() -> None:
+def test_report_needs_neither_torch_nor_scipy_nor_the_library() -> None:
     code = (
         "import sys, reports.page, reports.load; "
-        "print(sorted({'torch', 'gptcore'} & {n.split('.')[0] for n in sys.modules}))"
+        "print(sorted({'torch', 'gptcore', 'scipy'} & {n.split('.')[0] for n in sys.modules}))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_curves_are_drawn_where_scipy_is_missing() -> None:
+    code = (
+        "import sys; sys.modules['scipy'] = None; import pandas; from reports import drawing; "
+        "frame = pandas.DataFrame({'variant': ['a', 'a'], 'x': [0, 1], 'y': [0, 1]}); "
+        "figure, axes = drawing.line_figure(frame, 'title'); drawing.lines(axes, frame, 'x', 'y'); "
+        "print(len(axes.lines))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) >= 1
 
 
 def test_help_shows_examples(capsys: pytest.CaptureFixture[str]) -> None:
