@@ -11,7 +11,8 @@ import json
 import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -263,11 +264,26 @@ def make_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     args = make_parser().parse_args(argv)
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:
+        stdout = sys.stdout or nowhere  # a caller may have closed it
+        with redirect_stdout(stdout), _warnings_in_one_line():
+            return _run(args)
+
+
+@contextmanager
+def _warnings_in_one_line() -> Iterator[None]:
+    """Print warnings to standard error without the place in the code that they come from."""
+    before = warnings.showwarning
     warnings.showwarning = lambda message, *_rest, **_more: print(
         f"gptcore: warning: {message}", file=sys.stderr
     )
-    if sys.stdout is None:  # closed by the caller
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+    try:
+        yield
+    finally:
+        warnings.showwarning = before
+
+
+def _run(args: argparse.Namespace) -> int:
     try:
         found = COMMANDS[args.command].run(args)
         if args.json:

@@ -204,17 +204,16 @@ def coverage(args: argparse.Namespace) -> Json:
         targets_per_window=sampler.targets_per_window,
     )
     seen, theory = _exposure(sampler, draws)
-    never = vars(expected).pop("never_targets")
     return {
         **observed.as_dict(),
         **seen,
-        "never_targets": never,
+        "never_targets": expected.never_targets,
         **data.provenance(),
         "sampler": args.sampler,
         **_sampling(args),
         "seed": args.seed,
         "steps": steps,
-        "expected": vars(expected) | theory,
+        "expected": {k: v for k, v in vars(expected).items() if k != "never_targets"} | theory,
         "z": z_scores(observed, expected),
     }
 

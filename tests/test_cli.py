@@ -1,6 +1,8 @@
 import json
 import subprocess
 import sys
+import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -209,6 +211,26 @@ def test_text_output_shows_numbers_and_expectations(gptcore, book):
     _, out, _ = gptcore("coverage", "--corpus", book, "--block-size", 32)
     assert "missed_targets" in out
     assert "expected" in out
+
+
+@pytest.mark.filterwarnings("always")
+def test_warning_is_one_line_and_their_printing_is_put_back(gptcore, monkeypatch):
+    def warn(_args):
+        warnings.warn("the newest checkpoint is damaged", stacklevel=1)
+        return {"done": True}
+
+    monkeypatch.setitem(COMMANDS, "plan", replace(COMMANDS["plan"], run=warn))
+    before = warnings.showwarning
+    assert gptcore("plan", "--tokens", 300, "--json") == (
+        0, {"done": True}, "gptcore: warning: the newest checkpoint is damaged\n",
+    )  # fmt: skip
+    assert warnings.showwarning is before
+
+
+def test_closed_standard_output_is_no_error(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    assert main(["plan", "--tokens", "300", "--block-size", "4"]) == 0
+    assert sys.stdout is None
 
 
 def test_closed_pipe_is_no_error():
