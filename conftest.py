@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from bench.run import Run
+    from bench.run import Session
 
-RUN: pytest.StashKey[Run] = pytest.StashKey()
+SESSION: pytest.StashKey[Session] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -56,17 +56,17 @@ def _measures(config: pytest.Config) -> bool:
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Open the run, or stop with exit code 2 and one line that says why not."""
+    """Open the session, or stop with exit code 2 and one line that says why not."""
     config = session.config
     if not _measures(config):
         return
     reporter = config.pluginmanager.getplugin("terminalreporter")
     reporter.write_line("reading the texts, measuring what this machine can do: a few seconds")
     reporter.flush()
-    from bench.run import Run  # torch and the corpora are loaded only to measure
+    from bench.run import Session  # torch and the corpora are loaded only to measure
 
     try:
-        config.stash[RUN] = Run(
+        config.stash[SESSION] = Session(
             config.option.suite,
             config.option.corpus or ("python-docs",),
             config.option.devices,
@@ -78,10 +78,10 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Close the run; each finished case is on disk already."""
-    run = session.config.stash.get(RUN, None)
-    if run:
-        run.close(whole=exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED))
+    """Close the session; each finished case is on disk already."""
+    measuring = session.config.stash.get(SESSION, None)
+    if measuring:
+        measuring.close(whole=exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED))
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -18,7 +18,7 @@ import torch
 from bench.cases import CompareCase, TrainCase
 from bench.measure import Result
 from bench.record import Record
-from bench.run import Run
+from bench.run import Session
 from gptcore.batches import batch
 from gptcore.coverage import measure_coverage
 from gptcore.evaluation import Evaluation, evaluate
@@ -41,9 +41,9 @@ PROMPT_TOKENS, NEW_TOKENS = 8, 80
 class Experiment:
     """One training run: the data, the model and the schedule of a case."""
 
-    def __init__(self, case: TrainCase, run: Run, device: torch.device) -> None:
-        ids = run.stream(case.corpus).ids[: case.n_tokens]
-        self.stream = TokenStream(ids, run.stream(case.corpus).vocab_size)
+    def __init__(self, case: TrainCase, session: Session, device: torch.device) -> None:
+        ids = session.stream(case.corpus).ids[: case.n_tokens]
+        self.stream = TokenStream(ids, session.stream(case.corpus).vocab_size)
         self.vocabulary = None
         if case.compact:
             self.stream, self.vocabulary = self.stream.compact()
@@ -145,10 +145,10 @@ def _unigram_loss(train_ids: Ids, test_ids: Ids, vocab_size: int) -> float:
     return float(-np.log(counts / counts.sum())[test_ids[1:]].mean())
 
 
-def train_and_score(benchmark: Any, result: Result, run: Run, case: TrainCase) -> None:
+def train_and_score(benchmark: Any, result: Result, session: Session, case: TrainCase) -> None:
     """Train one model, score it on its whole test part, and note everything in `result`."""
-    device = torch.device(next(reversed(run.devices)))  # an accelerator, where there is one
-    experiment = Experiment(case, run, device)
+    device = torch.device(next(reversed(session.devices)))  # an accelerator, where there is one
+    experiment = Experiment(case, session, device)
     generated = [experiment.generate("before")] if case.seed == 0 else []
     log, curve = benchmark.pedantic(experiment.run, rounds=1)
     final = experiment.evaluate()
@@ -202,8 +202,8 @@ def train_and_score(benchmark: Any, result: Result, run: Run, case: TrainCase) -
 
 
 @pytest.mark.benchmark(group="convergence")
-def test_train(benchmark: Any, result: Result, run: Run, case: TrainCase) -> None:
-    train_and_score(benchmark, result, run, case)
+def test_train(benchmark: Any, result: Result, session: Session, case: TrainCase) -> None:
+    train_and_score(benchmark, result, session, case)
 
 
 def _losses(records: list[Record], case: CompareCase, sampler: str) -> dict[int, float]:
@@ -217,9 +217,9 @@ def _losses(records: list[Record], case: CompareCase, sampler: str) -> dict[int,
 
 
 @pytest.mark.benchmark(group="comparison")
-def test_compare(benchmark: Any, result: Result, run: Run, case: CompareCase) -> None:
-    records = run.ledger.cases("convergence")
-    pairs = [(c.a, c.b) for c in run.plan.compare_cases() if c.experiment == case.experiment]
+def test_compare(benchmark: Any, result: Result, session: Session, case: CompareCase) -> None:
+    records = session.ledger.cases("convergence")
+    pairs = [(c.a, c.b) for c in session.plan.compare_cases() if c.experiment == case.experiment]
     losses = {s: _losses(records, case, s) for pair in pairs for s in pair}
     incomplete = [s for s, found in losses.items() if len(found) < case.seeds]
     if incomplete:

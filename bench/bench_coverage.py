@@ -70,8 +70,8 @@ def _curve(sampler: Sampler, draws: int) -> list[dict[str, float | None]]:
 
 
 @pytest.mark.benchmark(group="coverage")
-def test_coverage(benchmark: Any, result: Result, run: Inputs, case: CoverageCase) -> None:
-    n_tokens = len(run.stream(case.corpus))
+def test_coverage(benchmark: Any, result: Result, session: Inputs, case: CoverageCase) -> None:
+    n_tokens = len(session.stream(case.corpus))
     split = tail_split(n_tokens, block_size=case.block_size)
     (train,), (test,) = split.train, split.test
     blocks = (len(train) - 1) // case.block_size

@@ -20,7 +20,7 @@ import torch
 
 from bench.ladder import InferenceCase
 from bench.measure import Result
-from bench.run import Run
+from bench.run import Session
 from bench.rungs import Rung, ladder_device, load_model, model_path
 from gptcore.inferencescaling import best_of, fit_power, loss_by_context, sample_continuations
 from gptcore.model import GPT
@@ -29,13 +29,13 @@ HORIZON = 32
 
 
 @pytest.mark.benchmark(group="inference")
-def test_inference(benchmark: Any, result: Result, run: Run, case: InferenceCase) -> None:
-    path = model_path(run.ledger.folder, case.model)
-    if not run.ledger.finished(f"bench_scaling::test_target[{case.model.id}]"):
+def test_inference(benchmark: Any, result: Result, session: Session, case: InferenceCase) -> None:
+    path = model_path(session.ledger.folder, case.model)
+    if not session.ledger.finished(f"bench_scaling::test_target[{case.model.id}]"):
         pytest.skip("the target is not trained: the same command with the same --results trains it")
     if not path.exists():
         pytest.skip(f"the target's weights ({path.name}) are gone: measure in a new folder")
-    rung = Rung(case.model, run, ladder_device(run))
+    rung = Rung(case.model, session, ladder_device(session))
     model = load_model(rung, path)
     result.metrics["n_params"] = rung.n_params
     benchmark.pedantic(lambda: _note_inference(result, rung, model, case), rounds=1)

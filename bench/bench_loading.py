@@ -37,9 +37,9 @@ WORKERS = 2
 @pytest.mark.benchmark(group="throughput")
 @pytest.mark.usefixtures("benchmark")
 def test_load(
-    measure: Measure, result: Result, run: Inputs, case: LoadingCase, tmp_path: Path
+    measure: Measure, result: Result, session: Inputs, case: LoadingCase, tmp_path: Path
 ) -> None:
-    stream = run.stream(case.corpus)
+    stream = session.stream(case.corpus)
     if case.source == "mapped":
         stream.save(tmp_path / "ids.npy")
         stream = TokenStream.open(tmp_path / "ids.npy", stream.vocab_size)

@@ -50,7 +50,7 @@ class _Built:
     batch_at: BatchAt
 
 
-def _build(case: ModelCase, run: Inputs, result: Result) -> _Built:
+def _build(case: ModelCase, session: Inputs, result: Result) -> _Built:
     """Return the fresh model as the case's variant, checked to know nothing yet.
 
     A compiled model is compiled here, apart from the timing.
@@ -59,7 +59,7 @@ def _build(case: ModelCase, run: Inputs, result: Result) -> _Built:
         raise ValueError(f"{case.variant} is timed as it is: compile gptcore alone, or nothing")
     device = resolve_device(case.device)
     config = replace(PRESETS[case.model], block_size=case.block_size)
-    ids = torch.from_numpy(run.stream(case.corpus).ids)
+    ids = torch.from_numpy(session.stream(case.corpus).ids)
     sampler = make_sampler(
         "random_replacement", n_tokens=len(ids), block_size=case.block_size, seed=case.seed
     )
@@ -126,11 +126,11 @@ def _check_text(built: _Built, case: ModelCase, prompt: Tensor, new_tokens: int)
 def _measure_inference(
     measure: Measure,
     result: Result,
-    run: Inputs,
+    session: Inputs,
     case: ModelCase,
     work: Callable[[variants.Variant, Tensor, Tensor], Tensor],
 ) -> None:
-    built = _build(case, run, result)
+    built = _build(case, session, result)
     built.variant.model.eval()
     inputs, targets = (ids.to(built.device) for ids in built.batch_at(0))
 
@@ -154,20 +154,20 @@ def _measure_inference(
 
 @pytest.mark.benchmark(group="model")
 @pytest.mark.usefixtures("benchmark")
-def test_forward(measure: Measure, result: Result, run: Inputs, case: ModelCase) -> None:
-    _measure_inference(measure, result, run, case, lambda who, inputs, _: who.logits(inputs))
+def test_forward(measure: Measure, result: Result, session: Inputs, case: ModelCase) -> None:
+    _measure_inference(measure, result, session, case, lambda who, inputs, _: who.logits(inputs))
 
 
 @pytest.mark.benchmark(group="model")
 @pytest.mark.usefixtures("benchmark")
-def test_forward_loss(measure: Measure, result: Result, run: Inputs, case: ModelCase) -> None:
-    _measure_inference(measure, result, run, case, lambda who, *batch: who.loss(*batch))
+def test_forward_loss(measure: Measure, result: Result, session: Inputs, case: ModelCase) -> None:
+    _measure_inference(measure, result, session, case, lambda who, *batch: who.loss(*batch))
 
 
 @pytest.mark.benchmark(group="model")
 @pytest.mark.usefixtures("benchmark")
-def test_step(measure: Measure, result: Result, run: Inputs, case: ModelCase) -> None:
-    built = _build(case, run, result)
+def test_step(measure: Measure, result: Result, session: Inputs, case: ModelCase) -> None:
+    built = _build(case, session, result)
     variant, device = built.variant, built.device
     variant.model.train()
     optimizer = variant.make_optimizer(built.recipe)
@@ -207,8 +207,10 @@ def test_step(measure: Measure, result: Result, run: Inputs, case: ModelCase) ->
 
 @pytest.mark.benchmark(group="model")
 @pytest.mark.usefixtures("benchmark")
-def test_forward_backward(measure: Measure, result: Result, run: Inputs, case: ModelCase) -> None:
-    built = _build(case, run, result)
+def test_forward_backward(
+    measure: Measure, result: Result, session: Inputs, case: ModelCase
+) -> None:
+    built = _build(case, session, result)
     variant, device = built.variant, built.device
     variant.model.train()
     inputs, targets = (ids.to(device) for ids in built.batch_at(0))
@@ -237,12 +239,12 @@ def test_forward_backward(measure: Measure, result: Result, run: Inputs, case: M
 
 @pytest.mark.benchmark(group="model")
 @pytest.mark.usefixtures("benchmark")
-def test_decode(measure: Measure, result: Result, run: Inputs, case: ModelCase) -> None:
+def test_decode(measure: Measure, result: Result, session: Inputs, case: ModelCase) -> None:
     if case.precision != "fp32":
         pytest.skip("text is written in float32: give the case precision fp32")
     if case.variant not in variants.DECODERS:
         pytest.skip(f"{case.variant} does not write text: choose {', '.join(variants.DECODERS)}")
-    built = _build(case, run, result)
+    built = _build(case, session, result)
     built.variant.model.eval()
     inputs, _ = built.batch_at(0)
     prompt, new_tokens = inputs[:, : case.block_size // 2], case.block_size // 2

@@ -25,12 +25,12 @@ from bench.works import change, work_of
 from gptcore.stats import ratio_of_pairs, verdict
 
 
-def _compare(case: PairCase, run: Inputs) -> list[PairResult]:
+def _compare(case: PairCase, session: Inputs) -> list[PairResult]:
     """Return the comparisons; b is built anew in each, so that it lies elsewhere in memory."""
     test = f"bench_model::test_{case.base.work}"
     other = change(case.base, case.change) if case.change else case.base
-    a = work_of(test, case.base, run)
-    return [interleave(a, work_of(test, other, run), case.seconds) for _ in range(case.trials)]
+    a = work_of(test, case.base, session)
+    return [interleave(a, work_of(test, other, session), case.seconds) for _ in range(case.trials)]
 
 
 def _note_trials(result: Result, trials: list[PairResult]) -> None:
@@ -48,10 +48,10 @@ def _note_trials(result: Result, trials: list[PairResult]) -> None:
     ]
 
 
-def time_pair(benchmark: Any, result: Result, run: Inputs, case: PairCase) -> None:
+def time_pair(benchmark: Any, result: Result, session: Inputs, case: PairCase) -> None:
     """Time the pair and note what came out in `result`."""
     load_before = load()
-    trials = benchmark.pedantic(_compare, args=(case, run), rounds=1)
+    trials = benchmark.pedantic(_compare, args=(case, session), rounds=1)
     a_time_s = list(chain.from_iterable(trial.a_time_s for trial in trials))
     b_time_s = list(chain.from_iterable(trial.b_time_s for trial in trials))
     # Each comparison is an even number of pairs that begins with a: the order goes on alternating.
@@ -80,5 +80,5 @@ def time_pair(benchmark: Any, result: Result, run: Inputs, case: PairCase) -> No
 
 
 @pytest.mark.benchmark(group="pair")
-def test_pair(benchmark: Any, result: Result, run: Inputs, case: PairCase) -> None:
-    time_pair(benchmark, result, run, case)
+def test_pair(benchmark: Any, result: Result, session: Inputs, case: PairCase) -> None:
+    time_pair(benchmark, result, session, case)

@@ -25,27 +25,27 @@ ONE_CALL_S = 1e-9
 """So few timed seconds that a fresh process makes one call beyond those that it reads peaks in."""
 
 
-def _time_against(benchmark: Any, result: Result, run: Inputs, case: PairCase) -> None:
+def _time_against(benchmark: Any, result: Result, session: Inputs, case: PairCase) -> None:
     other = change(case.base, case.change)
     assert isinstance(other, ModelCase)
     if reason := why_not(other.variant):
         pytest.skip(reason)
-    time_pair(benchmark, result, run, case)
+    time_pair(benchmark, result, session, case)
 
 
 @pytest.mark.benchmark(group="peers")
-def test_peer(benchmark: Any, result: Result, run: Inputs, case: PairCase) -> None:
-    _time_against(benchmark, result, run, case)
+def test_peer(benchmark: Any, result: Result, session: Inputs, case: PairCase) -> None:
+    _time_against(benchmark, result, session, case)
 
 
 @pytest.mark.benchmark(group="ablation")
-def test_ablation(benchmark: Any, result: Result, run: Inputs, case: PairCase) -> None:
-    _time_against(benchmark, result, run, case)
+def test_ablation(benchmark: Any, result: Result, session: Inputs, case: PairCase) -> None:
+    _time_against(benchmark, result, session, case)
 
 
 @pytest.mark.benchmark(group="peaks")
-def test_peak(benchmark: Any, result: Result, run: Inputs, case: ModelCase) -> None:
+def test_peak(benchmark: Any, result: Result, session: Inputs, case: ModelCase) -> None:
     if reason := why_not(case.variant):
         pytest.skip(reason)
-    task = (f"bench_model::test_{case.work}", case, list(run.specs.values()), 1, ONE_CALL_S)
+    task = (f"bench_model::test_{case.work}", case, list(session.specs.values()), 1, ONE_CALL_S)
     result.metrics |= benchmark.pedantic(measure_fresh, args=task, rounds=1).peaks

@@ -16,16 +16,16 @@ import pytest
 from bench.bench_convergence import train_and_score
 from bench.cases import PositionCase, TrainCase
 from bench.measure import Result
-from bench.run import Run
+from bench.run import Session
 from gptcore.bias import measure_bias
 
 TAIL = ("unigram", "bigram", "js", "unseen")
 
 
 @pytest.mark.benchmark(group="position")
-def test_position(benchmark: Any, result: Result, run: Run, case: PositionCase) -> None:
-    corpus = run.raw(case.corpus) if case.raw else run.corpora[case.corpus]
-    if case.raw and not run.corpora[case.corpus].cleaning:
+def test_position(benchmark: Any, result: Result, session: Session, case: PositionCase) -> None:
+    corpus = session.raw(case.corpus) if case.raw else session.corpora[case.corpus]
+    if case.raw and not session.corpora[case.corpus].cleaning:
         pytest.skip("cleaning changes nothing in this text, so raw is the same")
     found = benchmark.pedantic(measure_bias, args=(corpus,), rounds=1)
     tail = vars(found.tail)
@@ -46,5 +46,5 @@ def test_position(benchmark: Any, result: Result, run: Run, case: PositionCase) 
 
 
 @pytest.mark.benchmark(group="fold")
-def test_fold(benchmark: Any, result: Result, run: Run, case: TrainCase) -> None:
-    train_and_score(benchmark, result, run, case)
+def test_fold(benchmark: Any, result: Result, session: Session, case: TrainCase) -> None:
+    train_and_score(benchmark, result, session, case)

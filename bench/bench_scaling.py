@@ -26,7 +26,7 @@ from bench.ladder import FitCase, LadderCase, RungCase
 from bench.measure import Mark, Measure, Result, Work
 from bench.plan import CASES
 from bench.record import RECOMMENDATIONS, Record
-from bench.run import Run, utc_now
+from bench.run import Session, utc_now
 from bench.rungs import Rung, ladder_device, model_path, save_model
 from gptcore import scalingfit
 from gptcore.model import GPT
@@ -44,11 +44,11 @@ FEWEST_SEEDS = 3  # for a standard deviation over seeds
 SETTLED = 0.3  # share of a one-pass run after which its checkpoints count as runs of their own
 
 
-def _train(benchmark: Any, result: Result, run: Run, case: RungCase) -> GPT:
+def _train(benchmark: Any, result: Result, session: Session, case: RungCase) -> GPT:
     """Train one run and note it in `result`; return the model."""
-    device = ladder_device(run)
+    device = ladder_device(session)
     result.facts["device"] = str(device)
-    rung = Rung(case, run, device)
+    rung = Rung(case, session, device)
     trained: tuple[GPT, list[dict[str, float]], float] = benchmark.pedantic(rung.run, rounds=1)
     model, curve, spent_s = trained
     result.metrics |= {
@@ -70,25 +70,25 @@ def _id(test: str, case: RungCase | LadderCase) -> str:
     return f"bench_scaling::{test}[{case.id}]"
 
 
-def _finished(run: Run, corpus: str, *tests: str) -> list[tuple[RungCase, Record]]:
+def _finished(session: Session, corpus: str, *tests: str) -> list[tuple[RungCase, Record]]:
     """Return the runs of `tests` on one text; skip with the names of those that are missing."""
     wanted = [
         (test, rung)
         for test in tests
-        for rung in CASES[f"bench_scaling::{test}"](run.plan)
+        for rung in CASES[f"bench_scaling::{test}"](session.plan)
         if isinstance(rung, RungCase) and rung.corpus == corpus
     ]
     missing = [
         f"width {rung.n_embd} seed {rung.seed}"
         for test, rung in wanted
-        if not run.ledger.finished(_id(test, rung))
+        if not session.ledger.finished(_id(test, rung))
     ]
     if missing:
         pytest.skip(
             f"runs not finished: {', '.join(missing)}; the same command with the same --results "
             "runs them again"
         )
-    return [(rung, run.ledger.records[_id(test, rung)]) for test, rung in wanted]
+    return [(rung, session.ledger.records[_id(test, rung)]) for test, rung in wanted]
 
 
 def _table(runs: list[tuple[RungCase, Record]]) -> pd.DataFrame:
@@ -112,14 +112,15 @@ def _table(runs: list[tuple[RungCase, Record]]) -> pd.DataFrame:
 
 
 @pytest.mark.benchmark(group="rung")
-def test_rung(benchmark: Any, result: Result, run: Run, case: RungCase) -> None:
-    _train(benchmark, result, run, case)
+def test_rung(benchmark: Any, result: Result, session: Session, case: RungCase) -> None:
+    _train(benchmark, result, session, case)
 
 
 @pytest.mark.benchmark(group="prediction")
-def test_predict(benchmark: Any, result: Result, run: Run, case: LadderCase) -> None:
-    table = _table(_finished(run, case.corpus, "test_rung"))
-    target = Rung(_targets(run, case)[0], run, torch.device("cpu"))  # its size; it is not trained
+def test_predict(benchmark: Any, result: Result, session: Session, case: LadderCase) -> None:
+    table = _table(_finished(session, case.corpus, "test_rung"))
+    # The target gives its size; it is not trained.
+    target = Rung(_targets(session, case)[0], session, torch.device("cpu"))
     stated = benchmark.pedantic(
         predict_next,
         args=(table, target.n_params, target.tokens),
@@ -139,8 +140,8 @@ def test_predict(benchmark: Any, result: Result, run: Run, case: LadderCase) -> 
     result.facts |= {"stated_at": utc_now(), "warnings": stated["warnings"]}
 
 
-def _targets(run: Run, case: LadderCase) -> list[RungCase]:
-    cases = CASES["bench_scaling::test_target"](run.plan)
+def _targets(session: Session, case: LadderCase) -> list[RungCase]:
+    cases = CASES["bench_scaling::test_target"](session.plan)
     return [c for c in cases if isinstance(c, RungCase) and c.corpus == case.corpus]
 
 
@@ -156,13 +157,13 @@ def _law_curve(law: ScalingLaw, table: pd.DataFrame, target: int) -> list[dict[s
     return rows
 
 
-def _stated(run: Run, corpus: str) -> Record:
+def _stated(session: Session, corpus: str) -> Record:
     """Return the prediction on disk; skip if there is none."""
-    for case in CASES["bench_scaling::test_predict"](run.plan):
+    for case in CASES["bench_scaling::test_predict"](session.plan):
         assert isinstance(case, LadderCase)
         name = _id("test_predict", case)
-        if case.corpus == corpus and run.ledger.finished(name):
-            return run.ledger.records[name]
+        if case.corpus == corpus and session.ledger.finished(name):
+            return session.ledger.records[name]
     pytest.skip(
         "no prediction is on disk yet, and it has to be stated before its target is trained: run "
         "the whole suite, or test_rung and test_predict first"
@@ -170,16 +171,16 @@ def _stated(run: Run, corpus: str) -> Record:
 
 
 @pytest.mark.benchmark(group="target")
-def test_target(benchmark: Any, result: Result, run: Run, case: RungCase) -> None:
-    _stated(run, case.corpus)
-    model = _train(benchmark, result, run, case)
-    save_model(model, model_path(run.ledger.folder, case))
+def test_target(benchmark: Any, result: Result, session: Session, case: RungCase) -> None:
+    _stated(session, case.corpus)
+    model = _train(benchmark, result, session, case)
+    save_model(model, model_path(session.ledger.folder, case))
 
 
 @pytest.mark.benchmark(group="scaling")
-def test_scaling(benchmark: Any, result: Result, run: Run, case: LadderCase) -> None:
-    runs = _finished(run, case.corpus, "test_rung", "test_target")
-    stated = _stated(run, case.corpus)["metrics"]
+def test_scaling(benchmark: Any, result: Result, session: Session, case: LadderCase) -> None:
+    runs = _finished(session, case.corpus, "test_rung", "test_target")
+    stated = _stated(session, case.corpus)["metrics"]
     # Fits the sizes below the largest, so the law that was stated; that is checked.
     found = benchmark.pedantic(evaluate, args=(_table(runs),), rounds=1)
     if stated["predicted_loss"] is None:
@@ -245,8 +246,8 @@ Borrowed = Mapping[str, float]
 
 
 @pytest.mark.benchmark(group="recommendation")
-def test_recommendation(benchmark: Any, result: Result, run: Run, case: LadderCase) -> None:
-    table = _table(_finished(run, case.corpus, "test_rung", "test_target"))
+def test_recommendation(benchmark: Any, result: Result, session: Session, case: LadderCase) -> None:
+    table = _table(_finished(session, case.corpus, "test_rung", "test_target"))
     if case.question == "borrowed" and case.seeds < 2:
         pytest.skip("borrowing takes the law of another seed: needs a suite with 2 seeds or more")
     found = benchmark.pedantic(
@@ -291,14 +292,14 @@ def _held(found: list[Evaluation]) -> int | None:
 
 
 @pytest.mark.benchmark(group="repeated")
-def test_repeated(benchmark: Any, result: Result, run: Run, case: RungCase) -> None:
-    _train(benchmark, result, run, case)
+def test_repeated(benchmark: Any, result: Result, session: Session, case: RungCase) -> None:
+    _train(benchmark, result, session, case)
 
 
 @pytest.mark.benchmark(group="repetition")
-def test_repeat(benchmark: Any, result: Result, run: Run, case: LadderCase) -> None:
-    once = _finished(run, case.corpus, "test_rung", "test_target")
-    again = _finished(run, case.corpus, "test_repeated")
+def test_repeat(benchmark: Any, result: Result, session: Session, case: LadderCase) -> None:
+    once = _finished(session, case.corpus, "test_rung", "test_target")
+    again = _finished(session, case.corpus, "test_repeated")
     again = [pair for pair in again if pair[0].sampler == case.question]
     law = benchmark.pedantic(lambda: fit_repeated(_repetition(once, again)), rounds=1)
     rows = []

@@ -16,8 +16,8 @@ from bench.fresh import measure_fresh
 from bench.measure import Measure, Result, Work
 from bench.plan import CASES, Plan
 from bench.record import shorten
-from bench.run import Run, utc_now
-from conftest import RUN
+from bench.run import Session, utc_now
+from conftest import SESSION
 from gptcore.console import Progress, clock
 
 RESULT: pytest.StashKey[Result] = pytest.StashKey()
@@ -38,22 +38,22 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Give each benchmark its cases from the plan (a nominal one when nothing is measured)."""
     if "case" not in metafunc.fixturenames:
         return
-    run = metafunc.config.stash.get(RUN, None)
+    session = metafunc.config.stash.get(SESSION, None)
     suite = metafunc.config.option.suite
-    if run is None and suite not in SUITES:
+    if session is None and suite not in SUITES:
         pytest.exit(f"suite {suite!r} is unknown: choose one of {', '.join(SUITES)}", 2)
-    plan = run.plan if run else Plan(suite, {"cpu": ("fp32", "bf16")}, ("python-docs",))
+    plan = session.plan if session else Plan(suite, {"cpu": ("fp32", "bf16")}, ("python-docs",))
     name = f"{metafunc.module.__name__.rpartition('.')[2]}::{metafunc.function.__name__}"
     metafunc.parametrize("case", list(CASES[name](plan)), ids=lambda case: case.id)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Run in the order of CASES; leave out (as skips) what an earlier session finished."""
-    run = config.stash.get(RUN, None)
+    session = config.stash.get(SESSION, None)
     order = list(CASES)
     items.sort(key=lambda item: _rank(case_id(item), order))
     for item in items:
-        if run and run.ledger.finished(case_id(item)):
+        if session and session.ledger.finished(case_id(item)):
             item.add_marker(pytest.mark.skip(reason="finished in an earlier session"))
 
 
@@ -63,11 +63,11 @@ def _rank(name: str, order: list[str]) -> int:
 
 
 @pytest.fixture(scope="session")
-def run(request: pytest.FixtureRequest) -> Run:
-    """Return the open run."""
-    if RUN not in request.config.stash:
+def session(request: pytest.FixtureRequest) -> Session:
+    """Return the open session."""
+    if SESSION not in request.config.stash:
         pytest.skip("benchmarks need --benchmark-only")
-    return request.config.stash[RUN]
+    return request.config.stash[SESSION]
 
 
 @pytest.fixture
@@ -79,33 +79,35 @@ def result(request: pytest.FixtureRequest) -> Result:
 
 
 @pytest.fixture
-def measure(request: pytest.FixtureRequest, benchmark: Any, result: Result, run: Run) -> Measure:
+def measure(
+    request: pytest.FixtureRequest, benchmark: Any, result: Result, session: Session
+) -> Measure:
     """Return the timer of this case."""
-    suite = SUITES[run.plan.suite]
+    suite = SUITES[session.plan.suite]
     name, case = case_id(request.node), case_of(request.node)
     test = name.partition("[")[0]
-    specs, processes, budget_s = run.specs.values(), suite.processes, suite.round_budget_s / 4
+    specs, processes, budget_s = session.specs.values(), suite.processes, suite.round_budget_s / 4
 
     def traced(work: Work) -> tuple[list[dict[str, Any]], Path]:
-        path = run.ledger.folder / "traces" / trace.trace_name(name)
+        path = session.ledger.folder / "traces" / trace.trace_name(name)
         return trace.trace(work, path), path
 
     return Measure(
         benchmark,
         result,
         suite.round_budget_s,
-        ceilings=run.ceilings_of,
+        ceilings=session.ceilings_of,
         fresh=lambda: measure_fresh(test, case, list(specs), processes, budget_s),
-        trace=traced if run.trace else None,
+        trace=traced if session.trace else None,
     )
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, Any, Any]:
     """Put the case on disk the moment it ends, whether it passed or not."""
-    run = pyfuncitem.config.stash.get(RUN, None)
+    session = pyfuncitem.config.stash.get(SESSION, None)
     case = case_of(pyfuncitem)
-    if run is None or case is None:
+    if session is None or case is None:
         return (yield)
     benchmark: Any = pyfuncitem.funcargs["benchmark"]
     benchmark.extra_info |= params(case)
@@ -114,29 +116,29 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, Any, Any]
     try:
         outcome = yield
     except pytest.skip.Exception as skipped:
-        run.skip(name, skipped.msg or "skipped")
+        session.skip(name, skipped.msg or "skipped")
         raise
     except Exception as error:
         reason = shorten(f"{type(error).__name__}: {error}".splitlines()[0], 300)
         duration_s = time.perf_counter() - start
-        run.append(name, group, case, Result(), started_at, duration_s, reason)
+        session.append(name, group, case, Result(), started_at, duration_s, reason)
         raise
     duration_s = time.perf_counter() - start
-    run.append(name, group, case, pyfuncitem.stash[RESULT], started_at, duration_s)
+    session.append(name, group, case, pyfuncitem.stash[RESULT], started_at, duration_s)
     return outcome
 
 
 class CaseLines:
     """One line per case: what runs, how much is left, the time to go."""
 
-    def __init__(self, run: Run, reporter: Any, items: list[pytest.Item]) -> None:
-        self._run = run
+    def __init__(self, session: Session, reporter: Any, items: list[pytest.Item]) -> None:
+        self._session = session
         self._reporter = reporter
-        slowdown = 1 / min(1.0, run.plan.speed)
+        slowdown = 1 / min(1.0, session.plan.speed)
         self._costs_s = {
             item.nodeid: case.cost_s * slowdown
             for item in items
-            if (case := case_of(item)) and not run.ledger.finished(case_id(item))
+            if (case := case_of(item)) and not session.ledger.finished(case_id(item))
         }
         self._total = len(self._costs_s)
         self._planned_s = sum(self._costs_s.values())
@@ -150,22 +152,23 @@ class CaseLines:
 
     def announce(self) -> None:
         """Say what is about to run."""
-        run, line = self._run, self._reporter.write_line
-        verb = "resuming" if run.ledger.resumed else "running"
+        session, line = self._session, self._reporter.write_line
+        verb = "resuming" if session.ledger.resumed else "running"
         line(
-            f"{verb} suite {run.plan.suite} on {', '.join(run.devices)}, "
-            f"corpus {', '.join(run.corpora)}, {run.threads} threads: {self._total} cases, "
+            f"{verb} suite {session.plan.suite} on {', '.join(session.devices)}, "
+            f"corpus {', '.join(session.corpora)}, {session.threads} threads: {self._total} cases, "
             f"about {self._to_go()}",
             bold=True,
         )
-        line(f"results: {run.ledger.folder} (Ctrl-C and --results={run.ledger.folder} resume it)")
-        if run.plan.scale < 1:
+        folder = session.ledger.folder
+        line(f"results: {folder} (Ctrl-C and --results={folder} resume it)")
+        if session.plan.scale < 1:
             line(
-                f"this machine trains at {run.plan.speed:.2f} of the reference speed: "
-                f"convergence runs see {run.plan.scale:g} of the tokens",
+                f"this machine trains at {session.plan.speed:.2f} of the reference speed: "
+                f"convergence runs see {session.plan.scale:g} of the tokens",
                 yellow=True,
             )
-        for warning in run.ledger.warnings:
+        for warning in session.ledger.warnings:
             line(f"warning: {warning}", yellow=True)
         self._reporter.flush()
 
@@ -202,10 +205,10 @@ class CaseLines:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Start the progress lines."""
-    run = session.config.stash.get(RUN, None)
-    if run is None:
+    measuring = session.config.stash.get(SESSION, None)
+    if measuring is None:
         return
     manager = session.config.pluginmanager
-    lines = CaseLines(run, manager.getplugin("terminalreporter"), session.items)
+    lines = CaseLines(measuring, manager.getplugin("terminalreporter"), session.items)
     manager.register(lines, "gptcore-progress")
     lines.announce()

@@ -1,4 +1,4 @@
-"""The run of one pytest session: its options, corpora, devices, plan and ledger."""
+"""One pytest session of the suite: its options, corpora, devices, plan and ledger."""
 
 from __future__ import annotations
 
@@ -68,8 +68,10 @@ def choose_devices(names: str | None) -> dict[str, tuple[str, ...]]:
     }
 
 
-class Run(Inputs):
-    """An open run: its texts, plan and ledger. `folder` None means results/<UTC time>-<commit>.
+class Session(Inputs):
+    """One session of a run: its texts, plan and ledger.
+
+    The default of `folder` is results/<UTC time>-<commit>.
 
     Raises:
         ValueError: an option is wrong, or the folder holds another run.

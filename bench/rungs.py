@@ -14,7 +14,7 @@ from torch import Tensor
 
 from bench.inputs import Inputs
 from bench.ladder import RungCase
-from bench.run import Run
+from bench.run import Session
 from gptcore.batches import batch
 from gptcore.evaluation import sweep_losses
 from gptcore.files import write_atomically
@@ -129,10 +129,10 @@ def test_pieces(ids: Tensor) -> list[Tensor]:
     return [ids[start : start + PIECE + 1] for start in starts]
 
 
-def ladder_device(run: Run) -> torch.device:
-    """Return where the ladder trains: on the first accelerator of the run, else on its device."""
-    accelerators = [name for name in run.devices if name != "cpu"]
-    return torch.device(next(iter(accelerators or run.devices)))
+def ladder_device(session: Session) -> torch.device:
+    """Return where the ladder trains: on the session's first accelerator, else on its device."""
+    accelerators = [name for name in session.devices if name != "cpu"]
+    return torch.device(next(iter(accelerators or session.devices)))
 
 
 def model_path(folder: Path, case: RungCase) -> Path:

@@ -47,7 +47,7 @@ def work_of(test: str, case: Case, inputs: Inputs) -> Work:
         "measure": keep,
         "benchmark": None,
         "result": Result(),
-        "run": inputs,
+        "session": inputs,
         "case": case,
     }
     names = inspect.signature(function).parameters
