@@ -69,7 +69,9 @@ def choose_devices(names: str | None) -> dict[str, tuple[str, ...]]:
 
 
 class Session(Inputs):
-    """One session of a run: its texts, plan and ledger. `folder` None means results/<UTC time>-<commit>.
+    """One session of a run: its texts, plan and ledger.
+
+    The default of `folder` is results/<UTC time>-<commit>.
 
     Raises:
         ValueError: an option is wrong, or the folder holds another run.

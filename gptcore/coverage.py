@@ -7,16 +7,15 @@ several segments this holds in each, and the targets of all stand in one row.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 import numpy as np
 import numpy.typing as npt
 
 from gptcore.checks import check_whole
 from gptcore.samplers import Sampler, Starts
-from gptcore.splits import Segment
 from gptcore.theory import Expectation
-from gptcore.windows import Lattice, check_segments
+from gptcore.windows import Lattice, WindowOptions, check_segments
 
 Counts = npt.NDArray[np.int64]
 
@@ -95,15 +94,10 @@ class VisitLedger:
     """
 
     def __init__(
-        self,
-        *,
-        n_tokens: int | None = None,
-        segments: Sequence[Segment] | None = None,
-        block_size: int,
-        targets_per_window: int | None = None,
+        self, *, targets_per_window: int | None = None, **windows: Unpack[WindowOptions]
     ) -> None:
-        self.segments = check_segments(n_tokens, segments, block_size)
-        self.block_size = int(block_size)
+        self.segments = check_segments(**windows)
+        self.block_size = int(windows["block_size"])
         width = self.block_size if targets_per_window is None else targets_per_window
         self.targets_per_window = check_whole("targets_per_window", width, at_most=self.block_size)
         self.lattice = Lattice(self.segments, self.block_size)
@@ -221,30 +215,21 @@ class VisitLedger:
 def measure_coverage(
     starts: Starts | Sequence[int] | Iterator[Starts],
     *,
-    n_tokens: int | None = None,
-    segments: Sequence[Segment] | None = None,
-    block_size: int,
     targets_per_window: int | None = None,
+    **windows: Unpack[WindowOptions],
 ) -> Coverage:
     """Return the coverage of windows with the given starts.
 
     Args:
         starts: integers of shape (K,), each the start of a window; or an iterator of such pieces.
-        n_tokens: N; or
-        segments: the parts of the stream that windows lie in.
-        block_size: T.
         targets_per_window: targets s + 1, … that count; T unless given, T - 1 where labels are
             shifted inside the block (a sampler's own `targets_per_window`).
+        **windows: `block_size`, and `n_tokens` or `segments`, as in `WindowOptions`.
 
     Raises:
         ValueError: an argument is out of range, or `starts` are empty, not flat or not integers.
     """
-    ledger = VisitLedger(
-        n_tokens=n_tokens,
-        segments=segments,
-        block_size=block_size,
-        targets_per_window=targets_per_window,
-    )
+    ledger = VisitLedger(targets_per_window=targets_per_window, **windows)
     for piece in starts if isinstance(starts, Iterator) else [starts]:
         ledger.add(piece)
     return ledger.result()

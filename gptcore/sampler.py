@@ -12,7 +12,7 @@ import numpy as np
 
 from gptcore.checks import check_whole
 from gptcore.splits import Segment
-from gptcore.windows import Lattice, Starts, check_segments
+from gptcore.windows import Lattice, Starts, WindowOptions, check_segments
 
 # Part of the definition of the samplers without epochs: another size is another stream.
 CHUNK_DRAWS = 4096
@@ -36,6 +36,26 @@ def whole_batches(n_blocks: int, batch_size: int, drop_last: bool) -> int:
             "use a smaller batch_size or a longer text"
         )
     return n_blocks - n_blocks % batch_size
+
+
+class SamplerOptions(WindowOptions, total=False):
+    """What a sampler can be given, besides where its windows lie.
+
+    Attributes:
+        seed: a whole number, 0 or more (default 0).
+        batch_size: B (default 1); it matters only with `drop_last`.
+        drop_last: an epoch is cut to whole batches (default False).
+        corpus_sha256: the text's checksum, for the fingerprint.
+        stride: S of `overlapping_stride`, less than T (default T // 2).
+        buffer: blocks that the buffer of `block_buffer_shuffle` holds (default 1024).
+    """
+
+    seed: int
+    batch_size: int
+    drop_last: bool
+    corpus_sha256: str | None
+    stride: int | None
+    buffer: int | None
 
 
 class Sampler(ABC):
@@ -68,7 +88,7 @@ class Sampler(ABC):
         drop_last: bool = False,
         corpus_sha256: str | None = None,
     ) -> None:
-        self.segments = check_segments(n_tokens, segments, block_size)
+        self.segments = check_segments(n_tokens=n_tokens, segments=segments, block_size=block_size)
         self.stream_tokens = None if n_tokens is None else int(n_tokens)
         self.block_size = int(block_size)
         self.n_tokens = sum(map(len, self.segments))

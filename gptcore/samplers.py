@@ -3,21 +3,28 @@
 Those with a permutation keep one epoch in memory, 8 bytes a draw; the others keep nothing.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Unpack
 
 import numpy as np
 import numpy.typing as npt
 
 from gptcore.checks import check_whole
-from gptcore.sampler import CHUNK_DRAWS, ChunkedSampler, Sampler, Shard, whole_batches
-from gptcore.splits import Segment
+from gptcore.sampler import (
+    CHUNK_DRAWS,
+    ChunkedSampler,
+    Sampler,
+    SamplerOptions,
+    Shard,
+    whole_batches,
+)
 from gptcore.windows import Starts, count_starts
 
 __all__ = [
     "CHUNK_DRAWS",
     "SAMPLERS",
     "Sampler",
+    "SamplerOptions",
     "Shard",
     "Starts",
     "count_blocks",
@@ -316,32 +323,17 @@ SAMPLERS: dict[str, Callable[..., Sampler]] = {
 }
 
 
-def make_sampler(
-    name: str,
-    *,
-    n_tokens: int | None = None,
-    segments: Sequence[Segment] | None = None,
-    block_size: int,
-    seed: int = 0,
-    batch_size: int = 1,
-    drop_last: bool = False,
-    corpus_sha256: str | None = None,
-    stride: int | None = None,
-    buffer: int | None = None,
-) -> Sampler:
+OWNERS = {"stride": OverlappingStride.name, "buffer": BlockBufferShuffle.name}
+"""Option → the one sampler that has it."""
+
+
+def make_sampler(name: str, **options: Unpack[SamplerOptions]) -> Sampler:
     """Return the sampler called `name`.
 
     Args:
         name: a key of `SAMPLERS`.
-        n_tokens: N, tokens in the stream; or
-        segments: the parts of a stream to draw from, in order and disjoint.
-        block_size: T.
-        seed: a whole number, 0 or more.
-        batch_size: B; it matters only with `drop_last`.
-        drop_last: an epoch is cut to whole batches.
-        corpus_sha256: the text's checksum, for the fingerprint.
-        stride: S of `overlapping_stride`, less than T (default T // 2).
-        buffer: blocks that the buffer of `block_buffer_shuffle` holds (default 1024).
+        **options: those of `SamplerOptions`; `block_size`, and `n_tokens` or `segments`, must be
+            given.
 
     Raises:
         ValueError: no such sampler, an argument out of range or not of this sampler, or no window
@@ -349,24 +341,13 @@ def make_sampler(
     """
     if name not in SAMPLERS:
         raise ValueError(f"no sampler is called {name!r}: choose one of {', '.join(SAMPLERS)}")
-    extras = {}
-    for option, value, owner in (
-        ("stride", stride, OverlappingStride.name),
-        ("buffer", buffer, BlockBufferShuffle.name),
-    ):
+    given = dict(options)
+    for option, owner in OWNERS.items():
+        value = given.pop(option, None)
         if value is not None and name != owner:
             raise ValueError(
                 f"{option} is {value} and {name} has none: leave it out, or use {owner}"
             )
         if value is not None:
-            extras[option] = value
-    return SAMPLERS[name](
-        n_tokens=n_tokens,
-        segments=segments,
-        block_size=block_size,
-        seed=seed,
-        batch_size=batch_size,
-        drop_last=drop_last,
-        corpus_sha256=corpus_sha256,
-        **extras,
-    )
+            given[option] = value
+    return SAMPLERS[name](**given)

@@ -8,9 +8,9 @@ min(j, N_i - j) < T; the others are interior. What has no exact value here is No
 
 import bisect
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, Unpack
 
 from gptcore.avoidance import (
     EvenlySpread,
@@ -20,8 +20,7 @@ from gptcore.avoidance import (
     van_der_corput_gaps,
 )
 from gptcore.checks import check_fraction, check_whole
-from gptcore.samplers import Sampler, make_sampler
-from gptcore.splits import Segment
+from gptcore.samplers import Sampler, SamplerOptions, make_sampler
 from gptcore.theory_epochs import BufferTheory, InOrderTheory, PhaseTheory, StratifiedTheory
 from gptcore.theory_lattice import LatticeTheory, Missed, Visits
 
@@ -110,45 +109,18 @@ THEORIES: dict[str, Callable[[Any], Theory]] = {
 }
 
 
-def expect(
-    name: str,
-    *,
-    n_tokens: int | None = None,
-    segments: Sequence[Segment] | None = None,
-    block_size: int,
-    draws: int,
-    batch_size: int = 1,
-    drop_last: bool = False,
-    stride: int | None = None,
-    buffer: int | None = None,
-) -> Expectation:
+def expect(name: str, *, draws: int, **options: Unpack[SamplerOptions]) -> Expectation:
     """Return the exact expectations for `draws` draws of the sampler called `name`.
 
     Args:
         name: a key of `THEORIES`.
-        n_tokens: N; or
-        segments: the parts of a stream that windows lie in.
-        block_size: T.
         draws: K.
-        batch_size: B; it matters only with `drop_last`.
-        drop_last: an epoch is cut to whole batches.
-        stride: S of `overlapping_stride`.
-        buffer: blocks in the buffer of `block_buffer_shuffle`.
+        **options: those of `make_sampler`.
 
     Raises:
         ValueError: no theory for that sampler, or an argument out of range.
     """
-    sampler = make_sampler(
-        name,
-        n_tokens=n_tokens,
-        segments=segments,
-        block_size=block_size,
-        batch_size=batch_size,
-        drop_last=drop_last,
-        stride=stride,
-        buffer=buffer,
-    )
-    return expect_of(sampler, draws)
+    return expect_of(make_sampler(name, **options), draws)
 
 
 def expect_of(sampler: Sampler, draws: int) -> Expectation:
@@ -252,32 +224,17 @@ def expected_batch_overlap(sampler: Sampler, batch_size: int) -> float | None:
 def steps_for_coverage(
     name: str,
     *,
-    n_tokens: int | None = None,
-    segments: Sequence[Segment] | None = None,
-    block_size: int,
-    batch_size: int,
-    drop_last: bool = False,
-    stride: int | None = None,
-    buffer: int | None = None,
     fractions: Iterable[float] = (0.5, 0.9, 0.99, 0.999),
+    **options: Unpack[SamplerOptions],
 ) -> dict[float, int | None]:
     """Return, for each fraction, the fewest steps expected to show that share of the targets.
 
-    None stands for never. The arguments are those of `expect`; a step is `batch_size` draws.
+    None stands for never. The options are those of `make_sampler`; a step is `batch_size` draws.
 
     Raises:
         ValueError: as `expect`, or a fraction outside (0, 1).
     """
-    sampler = make_sampler(
-        name,
-        n_tokens=n_tokens,
-        segments=segments,
-        block_size=block_size,
-        batch_size=batch_size,
-        drop_last=drop_last,
-        stride=stride,
-        buffer=buffer,
-    )
+    sampler = make_sampler(name, **options)
     theory = THEORIES[name](sampler)
     targets = sampler.n_tokens - len(sampler.segments)
     # By 800·M draws whatever can be shown is missed with less than the rounding of a double.

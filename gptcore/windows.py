@@ -6,6 +6,7 @@ starts; M = Σ M_i. A start is an index into the whole stream, and no window cro
 
 import itertools
 from collections.abc import Sequence
+from typing import Required, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,20 @@ from gptcore.splits import Segment
 Starts = npt.NDArray[np.int64]
 
 LONGEST_WINDOW = 2**24  # theory takes arrays of this length
+
+
+class WindowOptions(TypedDict, total=False):
+    """The text that windows lie in, and how long they are: give `n_tokens` or `segments`.
+
+    Attributes:
+        n_tokens: N, tokens in the stream.
+        segments: the parts of a stream that windows lie in, in order and disjoint.
+        block_size: T.
+    """
+
+    n_tokens: int | None
+    segments: Sequence[Segment] | None
+    block_size: Required[int]
 
 
 def count_starts(n_tokens: int, block_size: int) -> int:
@@ -35,9 +50,9 @@ def count_starts(n_tokens: int, block_size: int) -> int:
 
 
 def check_segments(
-    n_tokens: int | None, segments: Sequence[Segment] | None, block_size: int
+    *, n_tokens: int | None = None, segments: Sequence[Segment] | None = None, block_size: int
 ) -> tuple[Segment, ...]:
-    """Return the segments meant: those given, or the whole stream of `n_tokens`.
+    """Return the segments that `WindowOptions` mean: those given, or the whole stream.
 
     Raises:
         ValueError: both or neither are given, the segments overlap or are not in order, or one
