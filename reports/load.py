@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from bench.record import LATEST_NAME, METRICS, SERIES, Record
@@ -170,10 +171,13 @@ def case_frame(records: Iterable[Record]) -> pd.DataFrame:
     names |= dict.fromkeys(name for row in rows for name in row)
     columns: dict[str, Any] = {}
     for name in names:
-        values = pd.Series([row.get(name, math.nan) for row in rows])
+        values = [row.get(name, math.nan) for row in rows]
         if name in METRICS and name not in PARAMS:
-            values = values.astype(float)
-        columns[name] = pd.to_numeric(values, errors="coerce") if name in NUMBERS else values
+            columns[name] = np.array(values, dtype=float)
+        elif name in NUMBERS:
+            columns[name] = pd.to_numeric(pd.Series(values), errors="coerce")
+        else:
+            columns[name] = pd.Series(values)
     columns["variant"] = variants(pd.DataFrame({n: columns[n] for n in ("sampler", "drop_last")}))
     return pd.DataFrame(columns)  # at once: added one by one, so many columns would be slow
 
