@@ -25,7 +25,8 @@ from gptcore.evaluation import Evaluation, evaluate
 from gptcore.generation import generate
 from gptcore.leakage import certificate
 from gptcore.model import GPT, ModelConfig
-from gptcore.samplers import Sampler, make_sampler
+from gptcore.sampler import Sampler
+from gptcore.samplers import make_sampler
 from gptcore.splits import make_split
 from gptcore.stats import compare_pairs, holm
 from gptcore.tokenizer import decode

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 
-from bench.cases import CoverageCase, LedgerCase
+from bench.cases import CountingCase, CoverageCase
 from bench.inputs import Inputs
 from bench.measure import Mark, Measure, Result, Work
 from gptcore.coverage import (
@@ -113,7 +113,7 @@ def test_coverage(benchmark: Any, result: Result, session: Inputs, case: Coverag
 
 @pytest.mark.benchmark(group="throughput")
 @pytest.mark.usefixtures("benchmark")
-def test_ledger(measure: Measure, result: Result, case: LedgerCase) -> None:
+def test_ledger(measure: Measure, result: Result, case: CountingCase) -> None:
     sampler = make_sampler("random_replacement", n_tokens=case.n_tokens, block_size=case.block_size)
 
     def pieces() -> Iterator[Any]:

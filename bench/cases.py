@@ -72,7 +72,7 @@ class CoverageCase:
 
 
 @dataclass(frozen=True)
-class LedgerCase:
+class CountingCase:
     """Count the visits of `draws` random windows over `n_tokens` tokens."""
 
     n_tokens: int
@@ -244,7 +244,7 @@ class ConditionsCase:
 Case = (
     ModelCase
     | CoverageCase
-    | LedgerCase
+    | CountingCase
     | PositionCase
     | LoadingCase
     | TrainCase

@@ -16,9 +16,9 @@ from bench.cases import (
     Case,
     CompareCase,
     ConditionsCase,
+    CountingCase,
     CoverageCase,
     GrowthCase,
-    LedgerCase,
     LoadingCase,
     ModelCase,
     PairCase,
@@ -193,9 +193,9 @@ class Plan:
             cases.append(LoadingCase(self.corpora[0], "memory", "workers", cost_s=10.0))
         return cases
 
-    def ledger_cases(self) -> list[LedgerCase]:
+    def ledger_cases(self) -> list[CountingCase]:
         """Return what the visit ledger is timed on."""
-        return [LedgerCase(*size) for size in SUITES[self.suite].ledgers]
+        return [CountingCase(*size) for size in SUITES[self.suite].ledgers]
 
     def train_cases(self) -> list[TrainCase]:
         """Return the convergence runs, seed by seed, so that an early stop leaves whole pairs."""

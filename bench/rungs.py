@@ -20,7 +20,8 @@ from gptcore.evaluation import sweep_losses
 from gptcore.files import write_atomically
 from gptcore.flops import n_params
 from gptcore.model import GPT, ModelConfig
-from gptcore.samplers import Sampler, make_sampler
+from gptcore.sampler import Sampler
+from gptcore.samplers import make_sampler
 from gptcore.scalingtable import FEWEST_UNITS
 from gptcore.splits import Segment, make_split
 from gptcore.tokens import TokenStream

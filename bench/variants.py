@@ -371,7 +371,7 @@ CHECK = ModelConfig(vocab_size=61, block_size=16, n_layer=2, n_head=2, n_embd=16
 """What updates are compared on: everything that a large model has but its size, in no time."""
 
 CHECK_STEPS = 3
-CHECK_REPEATS = gelu.MANY // (2 * CHECK.block_size * 4 * CHECK.n_embd)
+CHECK_REPEATS = gelu.MIN_NUMEL // (2 * CHECK.block_size * 4 * CHECK.n_embd)
 """How often two windows are repeated in a batch: the MLP then has as many numbers between its
 layers as our GELU needs before it uses oneDNN. Means over the batch are those of two windows."""
 

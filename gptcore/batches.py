@@ -11,7 +11,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from gptcore.checks import check_whole
 from gptcore.coverage import check_starts
-from gptcore.samplers import Sampler, Shard, Starts, count_epoch_blocks, count_starts
+from gptcore.sampler import Sampler, Shard
+from gptcore.samplers import count_epoch_blocks
+from gptcore.windows import Starts, count_starts
 
 Stream = Tensor | npt.NDArray[Any]
 

@@ -21,7 +21,7 @@ MANY_ROWS = 640
 COLUMNS_A_THREAD = 128
 """Columns that a thread takes of a product of more rows."""
 
-QUERIES = 256
+QUERY_BLOCK = 256
 """Tokens whose attention is differentiated at a time: memory grows with T, not T²."""
 
 
@@ -127,8 +127,8 @@ class _CausalAttention(torch.autograd.Function):
         q, k = _join(q, log_sum / -scale), _join(k, ones, ones)
         grad, v = _join(grad, -(grad.float() * out).sum(-1)), _join(v, ones, ones)
         dq, dk, dv = (x.new_empty(*x.shape[:-1], d) for x in (q, k, v))
-        for start in reversed(range(0, n_tokens, QUERIES)):  # the last ones look at all
-            new, end = slice(start, start + QUERIES), min(start + QUERIES, n_tokens)
+        for start in reversed(range(0, n_tokens, QUERY_BLOCK)):  # the last ones look at all
+            new, end = slice(start, start + QUERY_BLOCK), min(start + QUERY_BLOCK, n_tokens)
             p = _scaled_product(q[:, new], k[:, :end].mT, scale).exp_().tril_(start)
             ds = torch.bmm(grad[:, new], v[:, :end].mT).mul_(p)
             kept = float(end < n_tokens)

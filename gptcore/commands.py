@@ -17,12 +17,14 @@ import numpy as np
 from gptcore.checks import LARGEST, check_whole
 from gptcore.console import Progress
 from gptcore.corpora import CORPORA, Corpus, load_corpus
-from gptcore.samplers import SAMPLERS, Sampler, make_sampler
+from gptcore.sampler import Sampler
+from gptcore.samplers import SAMPLERS, make_sampler
 from gptcore.splits import Split, make_split
 from gptcore.tokens import Ids, TokenStream
 
 if TYPE_CHECKING:
     from gptcore.model import GPT
+
 
 Json = dict[str, Any]
 DRAWS_AT_ONCE = 2**20

@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from gptcore.checks import check_whole
-from gptcore.samplers import Sampler, Starts
+from gptcore.sampler import Sampler
 from gptcore.theory import Expectation
-from gptcore.windows import Lattice, WindowOptions, check_segments
+from gptcore.windows import StartGrid, Starts, WindowOptions, check_segments
 
 Counts = npt.NDArray[np.int64]
 
@@ -87,7 +87,7 @@ class Coverage:
         return {name: value for name, value in vars(self).items() if name != "runs"}
 
 
-class VisitLedger:
+class VisitCounter:
     """Counts draws that come in pieces; it keeps the distinct starts, never an array of N.
 
     Memory is O(distinct starts): 1e7 draws from 1e9 tokens take about 1 GB in all.
@@ -100,7 +100,7 @@ class VisitLedger:
         self.block_size = int(windows["block_size"])
         width = self.block_size if targets_per_window is None else targets_per_window
         self.targets_per_window = check_whole("targets_per_window", width, at_most=self.block_size)
-        self.lattice = Lattice(self.segments, self.block_size)
+        self.lattice = StartGrid(self.segments, self.block_size)
         self.draws = 0
         self._ranks = np.empty(0, dtype=np.int64)
         self._times = np.empty(0, dtype=np.int64)
@@ -229,7 +229,7 @@ def measure_coverage(
     Raises:
         ValueError: an argument is out of range, or `starts` are empty, not flat or not integers.
     """
-    ledger = VisitLedger(targets_per_window=targets_per_window, **windows)
+    ledger = VisitCounter(targets_per_window=targets_per_window, **windows)
     for piece in starts if isinstance(starts, Iterator) else [starts]:
         ledger.add(piece)
     return ledger.result()

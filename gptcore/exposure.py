@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from gptcore.checks import check_whole
 from gptcore.coverage import as_starts, count_shown
-from gptcore.samplers import Sampler, Starts
-from gptcore.windows import Lattice
+from gptcore.sampler import Sampler
+from gptcore.windows import StartGrid, Starts
 
 
 def pair_coverage(starts: Starts | Sequence[int], sampler: Sampler, lag: int) -> float:
@@ -110,7 +110,7 @@ def batch_overlap(starts: Starts | Sequence[int], sampler: Sampler, *, batch_siz
 
 
 def _ranks(starts: Starts | Sequence[int], sampler: Sampler) -> Starts:
-    return Lattice(sampler.segments, sampler.block_size).rank(as_starts(starts))
+    return StartGrid(sampler.segments, sampler.block_size).rank(as_starts(starts))
 
 
 def _distinct(starts: Starts | Sequence[int], sampler: Sampler) -> Starts:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from gptcore.checks import check_whole
 
-IGNORED = -100  # the label that torch's cross-entropy leaves out
+IGNORE_INDEX = -100  # the label that torch's cross-entropy leaves out
 
 Rows = npt.NDArray[np.int64]
 
@@ -63,7 +63,7 @@ class Batches:
                 f"batch {number} has inputs of shape {inputs.shape} and targets of shape "
                 f"{targets.shape}: give one target for each input"
             )
-        masked = targets == IGNORED
+        masked = targets == IGNORE_INDEX
         self.masked_targets += int(masked.sum())
         shifted = ((targets[:, :-1] == inputs[:, 1:]) | masked[:, :-1]).all(axis=1)
         equal = ((targets == inputs) | masked).all(axis=1)

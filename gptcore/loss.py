@@ -20,7 +20,7 @@ from gptcore.bfloat16 import matmul
 from gptcore.model import GPT
 from gptcore.tied import Waiting
 
-IGNORED = -100
+IGNORE_INDEX = -100
 """The target id that is not scored; torch's default `ignore_index`."""
 
 CHUNK_BYTES = 2**28
@@ -47,7 +47,7 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
         )
     logits = logits if logits.dtype == torch.float64 else logits.float()
     return torch.nn.functional.cross_entropy(
-        logits.flatten(0, -2), targets.flatten(), ignore_index=IGNORED
+        logits.flatten(0, -2), targets.flatten(), ignore_index=IGNORE_INDEX
     )
 
 
@@ -79,7 +79,7 @@ def linear_cross_entropy(
         )
         return loss
     losses, _, _ = _chunked(hidden, weight, targets, _product_dtype(hidden))
-    return losses.sum() / (targets != IGNORED).sum()
+    return losses.sum() / (targets != IGNORE_INDEX).sum()
 
 
 def next_token_loss(model: GPT, inputs: Tensor, targets: Tensor) -> Tensor:
@@ -128,7 +128,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         ctx.waiting = waiting
         ctx.dtype = _product_dtype(hidden)
         losses, *ctx.gradients = _chunked(hidden, weight, targets, ctx.dtype, ctx.needs_input_grad)
-        return losses.sum() / (targets != IGNORED).sum()
+        return losses.sum() / (targets != IGNORE_INDEX).sum()
 
     @staticmethod
     def backward(ctx: Any, scale: Tensor) -> tuple[Tensor | None, ...]:
@@ -178,7 +178,7 @@ def _chunked(
     rows, ids, matrix = hidden.flatten(0, -2), targets.flatten(), weight.to(dtype)
     make_hidden, make_weight, *_ = makes_gradients
     # The mean is over scored tokens, so each has the weight 1 / their number: (N, 1).
-    scored = ids != IGNORED
+    scored = ids != IGNORE_INDEX
     share = (scored.to(hidden.dtype) / scored.sum())[:, None]
     # Divide the tokens into chunks; all chunks share one buffer for their logits.
     n_chunks = max(1, math.ceil(len(ids) * len(weight) * dtype.itemsize / CHUNK_BYTES))
@@ -214,7 +214,7 @@ def _score(logits: Tensor, targets: Tensor, *, make_gradient: bool) -> Tensor:
     ):
         log_p = torch.log_softmax(block, -1, out=block) if in_place else block.log_softmax(-1, wide)
         losses.append(
-            torch.nn.functional.nll_loss(log_p, ids, ignore_index=IGNORED, reduction="none")
+            torch.nn.functional.nll_loss(log_p, ids, ignore_index=IGNORE_INDEX, reduction="none")
         )
         if make_gradient:  # softmax(logits) - onehot(target)
             minus_one = torch.full_like(log_p[:, :1], -1)

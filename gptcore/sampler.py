@@ -12,7 +12,7 @@ import numpy as np
 
 from gptcore.checks import check_whole
 from gptcore.splits import Segment
-from gptcore.windows import Lattice, Starts, WindowOptions, check_segments
+from gptcore.windows import StartGrid, Starts, WindowOptions, check_segments
 
 # Part of the definition of the samplers without epochs: another size is another stream.
 CHUNK_DRAWS = 4096
@@ -97,7 +97,7 @@ class Sampler(ABC):
         self.batch_size = check_whole("batch_size", batch_size)
         self.drop_last = bool(drop_last)
         self.corpus_sha256 = corpus_sha256
-        self.lattice = Lattice(self.segments, self.block_size, self._stride())
+        self.lattice = StartGrid(self.segments, self.block_size, self._stride())
         self.draws_per_epoch = self._count_epoch()
 
     def starts(self, first: int, count: int) -> Starts:

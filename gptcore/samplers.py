@@ -15,23 +15,9 @@ from gptcore.sampler import (
     ChunkedSampler,
     Sampler,
     SamplerOptions,
-    Shard,
     whole_batches,
 )
 from gptcore.windows import Starts, count_starts
-
-__all__ = [
-    "CHUNK_DRAWS",
-    "SAMPLERS",
-    "Sampler",
-    "SamplerOptions",
-    "Shard",
-    "Starts",
-    "count_blocks",
-    "count_epoch_blocks",
-    "count_starts",
-    "make_sampler",
-]
 
 GOLDEN_STEP = 0x9E3779B97F4A7C15
 """2⁶⁴/φ, φ the golden ratio, rounded to an odd number."""

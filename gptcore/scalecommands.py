@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gptcore.scalinglaw import ScalingLaw
     from gptcore.scalingtable import Cut
 
+
 Json = dict[str, Any]
 
 EXAMPLES = {

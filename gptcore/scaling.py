@@ -19,14 +19,12 @@ import numpy as np
 from gptcore import scalingfit
 from gptcore.checks import check_number
 from gptcore.scalingfit import DELTA, NAMES, Data, Floats, Mask
-from gptcore.scalinglaw import SAME_TOKENS, Prediction, ScalingLaw, law_from, natural
+from gptcore.scalinglaw import SAME_TOKENS, ScalingLaw, natural
 from gptcore.scalingstats import bootstrap, intervals, leave_out, noise_sd, profile
 from gptcore.scalingtable import Cut, Points, check_table, make_points
 
 if TYPE_CHECKING:
     import pandas as pd
-
-__all__ = ["Prediction", "ScalingLaw", "borrow", "fit", "fit_points", "law_from"]
 
 TYPICAL_EXPONENT = 0.35  # alpha 0.34-0.35, beta 0.35-0.37 in the published fits on web text
 ASSUMED_WITHIN = 1.6  # one standard deviation: what is assumed or borrowed, times or divided

@@ -12,15 +12,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol, Unpack
 
-from gptcore.avoidance import (
-    EvenlySpread,
-    Independent,
-    Permuted,
-    golden_gaps,
-    van_der_corput_gaps,
-)
+from gptcore.avoidance import EvenlySpread, Independent, Permuted, golden_gaps, van_der_corput_gaps
 from gptcore.checks import check_fraction, check_whole
-from gptcore.samplers import Sampler, SamplerOptions, make_sampler
+from gptcore.sampler import Sampler, SamplerOptions
+from gptcore.samplers import make_sampler
 from gptcore.theory_epochs import BufferTheory, InOrderTheory, PhaseTheory, StratifiedTheory
 from gptcore.theory_lattice import LatticeTheory, Missed, Visits
 

@@ -81,7 +81,7 @@ def check_segments(
     return found
 
 
-class Lattice:
+class StartGrid:
     """The starts at 0, S, 2S, … from the beginning of each segment, numbered in reading order.
 
     With S = 1 these are all M starts, and a start's number is its **rank**.

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from bench import record
 from bench.record import Record
 from reports import words
 from reports.finding import Finding
@@ -36,7 +37,7 @@ KEYS = ["corpus", "model", "device", "precision", "batch_size", "block_size"]
 
 def name(variant: Any) -> str:
     """Return the words for a variant."""
-    return NAMES.get(str(variant), words.shorten(str(variant)))
+    return NAMES.get(str(variant), record.shorten(str(variant)))
 
 
 def label(text: Any) -> str:
@@ -77,8 +78,8 @@ def _what(base: Any, change: dict[str, str]) -> str:
     """Return what ours did, with its precision and device where they do not go without saying."""
     known = base if isinstance(base, dict) else {}
     precision, device = str(known.get("precision", "fp32")), str(known.get("device", "cpu"))
-    how = f" in {words.shorten(precision)}" if precision != "fp32" or "precision" in change else ""
-    where = "" if device == "cpu" else f" on {words.shorten(device)}"
+    how = f" in {record.shorten(precision)}" if precision != "fp32" or "precision" in change else ""
+    where = "" if device == "cpu" else f" on {record.shorten(device)}"
     return f"{words.subject(base)}{how}{where}"
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from bench import record
 from bench.record import PHASE_PEAKS
 from reports import words
 from reports.finding import Finding
@@ -41,7 +42,7 @@ def with_cautions(run: Run, found: list[Finding]) -> list[Finding]:
         if verdict in UNSTEADY:
             first = ""
             if isinstance(reasons, list) and reasons:
-                first = f": {words.shorten(str(reasons[0]), 200)}"
+                first = f": {record.shorten(str(reasons[0]), 200)}"
             cautions[record["case"]] = f"was {verdict}{first}"
     return [
         replace(finding, detail=f"{finding.detail} Caution: {'; '.join(warned)}.")
@@ -193,7 +194,7 @@ def ceilings_changed(run: Run) -> Iterator[Finding]:
         "",
         f"The machine's ceilings changed by up to {words.percent(abs(changed[worst]))} during the "
         "run",
-        f"From start to end: {words.shorten(each, 400)}. Shares of peak, taken of those at the "
+        f"From start to end: {record.shorten(each, 400)}. Shares of peak, taken of those at the "
         "start, are uncertain by that much; other load or a falling clock is the usual reason.",
     )
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from bench import record
 from reports import findings, machine, tables, tables_trust, words
 from reports.finding import Finding
 from reports.load import Run
@@ -112,4 +113,4 @@ def _summary(run: Run) -> list[str]:
         f"suite {suite}" if suite else None,
         min(r["started_at"] for r in records)[:10] if records else None,
     ]
-    return [words.shorten(str(part), 60) for part in parts if part]
+    return [record.shorten(str(part), 60) for part in parts if part]

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import pandas as pd
 from matplotlib.figure import Figure
 
+from bench import record
 from bench.record import Record
 from reports import drawing, findings_peers, words
 from reports.load import Run
@@ -97,8 +98,8 @@ def ratios_figure(frame: pd.DataFrame) -> Figure:
 
 def _short(case: pd.Series) -> str:
     base = case["base"] if isinstance(case["base"], dict) else {}
-    device = "" if base.get("device") == "cpu" else f", {words.shorten(str(base.get('device')))}"
-    return f"{words.work(base.get('work'))}, {words.shorten(str(base.get('precision')))}{device}"
+    device = "" if base.get("device") == "cpu" else f", {record.shorten(str(base.get('device')))}"
+    return f"{words.work(base.get('work'))}, {record.shorten(str(base.get('precision')))}{device}"
 
 
 def _cells(case: pd.Series) -> tuple[str, ...]:
@@ -188,8 +189,8 @@ def lost_table(records: Iterable[Record]) -> Table:
     """Return what was not compared, and why."""
     rows = [
         (
-            words.shorten(str(r["case"]).removeprefix(findings_peers.MODULE), 90),
-            words.shorten(str(r["reason"]), 300),
+            record.shorten(str(r["case"]).removeprefix(findings_peers.MODULE), 90),
+            record.shorten(str(r["reason"]), 300),
         )
         for r in records
     ]

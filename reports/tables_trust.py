@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from bench import record
 from bench.record import PHASE_PEAKS, Record
 from reports import findings_trust, machine, words
 from reports.findings_trust import UNSTEADY
@@ -116,7 +117,7 @@ def unsteady(records: Iterable[Record]) -> Table:
 def _sentences(values: Any) -> str:
     if not isinstance(values, list) or not values:
         return words.MISSING
-    shown = [words.sentence(words.shorten(str(value), 300)) for value in values[:MAX_REASONS]]
+    shown = [words.sentence(record.shorten(str(value), 300)) for value in values[:MAX_REASONS]]
     more = [f"{len(values) - MAX_REASONS:,} more."] if len(values) > MAX_REASONS else []
     return " ".join(shown + more)
 
@@ -158,7 +159,7 @@ def operators(run: Run) -> list[Table]:
             continue
         rows = [
             (
-                words.shorten(str(row["operator"]), 60),
+                record.shorten(str(row["operator"]), 60),
                 words.number(row["calls"]),
                 words.si(_number(row["self_time_s"]), "s"),
                 words.percent(_number(row["share"])),
@@ -167,11 +168,11 @@ def operators(run: Run) -> list[Table]:
         ]
         where = ""
         if isinstance(trace, str):
-            where = f"Trace: {words.shorten(trace, 400)}. {OPEN_TRACE}"
+            where = f"Trace: {record.shorten(trace, 400)}. {OPEN_TRACE}"
         columns = ("Operator", "Calls#", "Self time#", "Share#")
         shown = f"the {len(rows)} first of {len(found):,}" if len(found) > len(rows) else "all"
         caption = f"Operators by their own time, {shown}; profiled apart from the timing."
-        fold = f"Top operators: {words.shorten(record['case'], 160)}"
+        fold = f"Top operators: {record.shorten(record['case'], 160)}"
         made.append(replace(table(caption, columns, rows, fold), note=where))
     return made
 
@@ -184,6 +185,6 @@ def _number(value: Any) -> Any:
 def case_facts(record: Record) -> list[tuple[str, str]]:
     """Return the facts of a case as names and texts, for the list of all cases."""
     return [
-        (words.shorten(str(name), 80), machine.text(value, str(name)))
+        (record.shorten(str(name), 80), machine.text(value, str(name)))
         for name, value in list(record["facts"].items())[: machine.MAX_ITEMS]
     ]

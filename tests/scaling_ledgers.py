@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from ledgers import record
 
 from bench.cases import params
 from bench.ladder import LadderCase, RungCase
@@ -16,7 +15,8 @@ from bench.measure import Result
 from bench.plan import CASES, Plan
 from bench.record import Record
 from bench.rungs import Rung
-from gptcore.scaling import law_from
+from gptcore.scalinglaw import law_from
+from tests.ledgers import record
 
 TEXT = "The quick brown fox jumps over the lazy dog; 0123456789.\n" * 8_000
 POINTS = 16

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import repeatable, shapes
 
 from gptcore.audit import audit_draws, audit_log
 from gptcore.drawcounts import find_replays
 from gptcore.drawlog import DrawLog
 from gptcore.samplers import SAMPLERS, make_sampler
+from tests.strategies import repeatable, shapes
 
 COUNTS = (
     "draws",

@@ -3,10 +3,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import repeatable, shapes
 
 from gptcore.batches import WindowDataset, batch, dataloader, gather
 from gptcore.samplers import SAMPLERS, make_sampler
+from tests.strategies import repeatable, shapes
 
 # Each token is its own position, so that a window shows where it came from.
 STREAM = torch.arange(103)

@@ -6,8 +6,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from ledgers import record
-from scaling_ledgers import asked, cases, ladder_records, plan, run_with
 
 from bench import bench_scaling, ladder, rungs
 from bench.ladder import RungCase
@@ -16,6 +14,8 @@ from bench.plan import CASES
 from bench.record import RECOMMENDATIONS
 from bench.rungs import EVALUATIONS, Rung, load_model, save_model
 from gptcore.scalingtable import FEWEST_UNITS
+from tests.ledgers import record
+from tests.scaling_ledgers import asked, cases, ladder_records, plan, run_with
 
 CPU = torch.device("cpu")
 SMALL = RungCase("python-docs", 8, 0, 0.01, n_bytes=16_384, block_size=16, batch_size=8)

@@ -152,7 +152,7 @@ def attention_gradients(function, q, k, v, grad):
 @pytest.mark.parametrize("width", [4, 5])
 def test_attention_is_about_as_exact_as_torchs(monkeypatch, n_tokens, scale, width):
     """At scale 8 scores reach 200, where bfloat16 numbers lie 1 apart."""
-    monkeypatch.setattr(bfloat16, "QUERIES", 4)
+    monkeypatch.setattr(bfloat16, "QUERY_BLOCK", 4)
     shape = (2, n_tokens, 3, width)  # as the model has them: heads beside each other
     q, k, v, grad = (
         draw(*shape, scale=s, seed=i).bfloat16().transpose(1, 2)
@@ -173,7 +173,7 @@ def test_attention_is_about_as_exact_as_torchs(monkeypatch, n_tokens, scale, wid
 
 
 def test_rows_of_attention_come_a_few_at_a_time(monkeypatch):
-    monkeypatch.setattr(bfloat16, "QUERIES", 4)
+    monkeypatch.setattr(bfloat16, "QUERY_BLOCK", 4)
     sizes, original = [], torch.Tensor.exp_
     monkeypatch.setattr(
         torch.Tensor, "exp_", lambda x: (sizes.append(tuple(x.shape)), original(x))[1]

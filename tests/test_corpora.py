@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import repeatable
 
 from gptcore.corpora import CORPORA, authored_spans, clean_text, load_corpus
+from tests.strategies import repeatable
 
 BOOK = (
     "\ufeffProject Gutenberg's header\r\n\r\n"

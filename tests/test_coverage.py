@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import repeatable, shapes
 
 from gptcore.coverage import (
-    VisitLedger,
+    VisitCounter,
     coverage_curve,
     measure_coverage,
     visits_by_position,
@@ -19,6 +18,7 @@ from gptcore.coverage import (
 from gptcore.samplers import SAMPLERS, make_sampler
 from gptcore.splits import Segment
 from gptcore.theory import expect
+from tests.strategies import repeatable, shapes
 
 
 def count_by_hand(starts, n_tokens, block_size):
@@ -252,7 +252,7 @@ def test_draws_may_come_in_pieces(sizes, monkeypatch):
 
 def test_a_billion_tokens_need_no_array_of_them():
     tracemalloc.start()
-    ledger = VisitLedger(n_tokens=10**9, block_size=2_048)
+    ledger = VisitCounter(n_tokens=10**9, block_size=2_048)
     sampler = make_sampler("golden", n_tokens=10**9, block_size=2_048)
     for first in range(0, 200_000, 50_000):
         ledger.add(sampler.starts(first, 50_000))
@@ -267,7 +267,7 @@ def test_a_billion_tokens_need_no_array_of_them():
 
 def test_a_ledger_without_draws_has_no_result():
     with pytest.raises(ValueError, match="add starts first"):
-        VisitLedger(n_tokens=13, block_size=4).result()
+        VisitCounter(n_tokens=13, block_size=4).result()
 
 
 @pytest.mark.parametrize("start", [1, 37, 25, 85])

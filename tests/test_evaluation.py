@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from gptcore.evaluation import evaluate, mean_interval, sweep_losses
+from gptcore.evaluation import evaluate, sweep_losses
 from gptcore.loss import token_losses
 from gptcore.model import GPT, ModelConfig
+from gptcore.stats import mean_interval
 
 CPU = torch.device("cpu")
 CONFIG = ModelConfig(vocab_size=31, block_size=8, n_layer=1, n_head=2, n_embd=16, dropout=0.3)

@@ -25,7 +25,7 @@ def draw(*shape, dtype=torch.float32, scale=3.0):
 @pytest.fixture
 def few(monkeypatch):
     """A tensor of any size is large."""
-    monkeypatch.setattr(gelu_module, "MANY", 1)
+    monkeypatch.setattr(gelu_module, "MIN_NUMEL", 1)
 
 
 @pytest.fixture

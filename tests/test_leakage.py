@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import repeatable
 
 from gptcore.leakage import certificate
 from gptcore.splits import Segment, Split, WindowSplit, make_split, random_windows
+from tests.strategies import repeatable
 
 
 def brute_force(ids, split, block_size, ngram):

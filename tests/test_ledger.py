@@ -1,9 +1,9 @@
 import json
 
 import pytest
-from test_record import RECORD, changed
 
 from bench.ledger import Ledger, differences
+from tests.test_record import RECORD, changed
 
 PRINT = {"suite": "smoke", "source_sha256": "a" * 64, "devices": ["cpu"], "machine": {"cores": 2}}
 

@@ -6,7 +6,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from gptcore import loss as loss_module
-from gptcore.loss import IGNORED, cross_entropy, linear_cross_entropy, next_token_loss, token_losses
+from gptcore.loss import (
+    IGNORE_INDEX,
+    cross_entropy,
+    linear_cross_entropy,
+    next_token_loss,
+    token_losses,
+)
 from gptcore.model import GPT, ModelConfig
 
 CONFIG = ModelConfig(vocab_size=11, block_size=5, n_layer=1, n_head=1, n_embd=8)
@@ -72,7 +78,7 @@ def case(dtype: torch.dtype = torch.float32) -> tuple[torch.Tensor, torch.Tensor
     hidden = torch.randn(3, 5, 8, generator=generator, dtype=dtype).requires_grad_()
     weight = torch.randn(13, 8, generator=generator, dtype=dtype).requires_grad_()
     targets = torch.randint(13, (3, 5), generator=generator)
-    targets[0, 2] = targets[2, 4] = IGNORED
+    targets[0, 2] = targets[2, 4] = IGNORE_INDEX
     return hidden, weight, targets
 
 
@@ -168,13 +174,13 @@ def test_without_gradients_the_fused_loss_is_the_same_number():
 def test_ignored_targets_change_no_gradient():
     hidden, weight, targets = case()
     _, by_hidden, _ = results(linear_cross_entropy, hidden, weight, targets)
-    assert not by_hidden[targets == IGNORED].any()
-    assert by_hidden[targets != IGNORED].any(-1).all()
+    assert not by_hidden[targets == IGNORE_INDEX].any()
+    assert by_hidden[targets != IGNORE_INDEX].any(-1).all()
 
 
 def test_the_loss_of_an_ignored_token_is_zero():
     model, idx = GPT(CONFIG), torch.arange(5)[None]
-    losses = token_losses(model, idx, torch.tensor([[1, IGNORED, 3, 4, 5]]))
+    losses = token_losses(model, idx, torch.tensor([[1, IGNORE_INDEX, 3, 4, 5]]))
     assert (losses == 0).tolist() == [[False, True, False, False, False]]
 
 

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import repeatable
 
 from gptcore.matching import match_rows
+from tests.strategies import repeatable
 
 
 @repeatable

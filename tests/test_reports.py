@@ -12,7 +12,11 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from ledgers import (
+
+from bench.record import LEDGER_NAME, METRICS, Record
+from reports import drawing, figures, load, page
+from reports.__main__ import main
+from tests.ledgers import (
     comparison_case,
     coverage_case,
     environment,
@@ -26,10 +30,6 @@ from ledgers import (
     training_case,
     write_ledger,
 )
-
-from bench.record import LEDGER_NAME, METRICS, Record
-from reports import drawing, figures, load, page
-from reports.__main__ import main
 
 ROOT = Path(__file__).resolve().parent.parent
 HOSTILE = "<script>alert(1)</script> $x_1$ _lead \u202eevil\u202c مرحبا \ud800 \x00" + "w" * 500

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
-from ledgers import environment, record, write_ledger
 
 from reports import cost, drawing
 from reports.load import load_runs
 from reports.section import Plotter
+from tests.ledgers import environment, record, write_ledger
 
 SIZES = {"batch_size": (1, 2, 4), "n_layer": (1, 2, 4)}
 

@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ledgers import (
+
+from bench.record import Record
+from reports import findings, load, words
+from tests.ledgers import (
     comparison_case,
     coverage_case,
     environment,
@@ -15,9 +18,6 @@ from ledgers import (
     training_case,
     write_ledger,
 )
-
-from bench.record import Record
-from reports import findings, load, words
 
 
 def run_of(tmp_path: Path, records: list[Record]) -> load.Run:

@@ -3,12 +3,12 @@
 import copy
 
 import pytest
-from ledgers import environment, record, skip, write_ledger
-from timed_ledgers import BASE
 
 from reports import findings, findings_peers, page, peers, words
 from reports.load import load_runs
 from reports.section import Plotter
+from tests.ledgers import environment, record, skip, write_ledger
+from tests.timed_ledgers import BASE
 
 BF16 = {"precision": "bf16"}
 OURS = BASE | {"model": "model5", "batch_size": 1}

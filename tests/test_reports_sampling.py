@@ -6,7 +6,11 @@ import re
 from pathlib import Path
 
 import pytest
-from ledgers import (
+
+from bench.record import Record
+from reports import coverage, findings, load, page, section, sections, tables, words
+from reports.finding import Finding
+from tests.ledgers import (
     COVERAGE,
     coverage_case,
     ledger_case,
@@ -15,10 +19,6 @@ from ledgers import (
     training_case,
     write_ledger,
 )
-
-from bench.record import Record
-from reports import coverage, findings, load, page, sections, tables, words
-from reports.finding import Finding
 
 CORE = tuple(coverage.CORE)
 
@@ -116,7 +116,7 @@ def test_two_by_two_table_sets_the_grid_beside_the_free_phase(tmp_path: Path) ->
 def test_main_figures_show_the_four_cells_and_missed_shows_every_sampler(tmp_path: Path) -> None:
     run = run_of(tmp_path, [coverage_case(sampler, 2.0) for sampler in COVERAGE])
     plots = {
-        p.title: p.svg for p in sections.sampling_section(run, sections.Plotter("r", True)).plots
+        p.title: p.svg for p in sections.sampling_section(run, section.Plotter("r", True)).plots
     }
     assert "unshuffled" in plots.pop("How much was still missing")
     assert len(plots) == 3
@@ -135,7 +135,7 @@ def test_scarce_text_leaves_the_main_findings_as_they_are(tmp_path: Path) -> Non
 
 def test_scarce_text_is_in_no_main_table(tmp_path: Path) -> None:
     shown = sections.sampling_section(
-        run_of(tmp_path, scarce()), sections.Plotter("r", False)
+        run_of(tmp_path, scarce()), section.Plotter("r", False)
     ).tables
     (main,) = (t for t in shown if t.caption.startswith("Targets missed"))
     (small,) = (t for t in shown if t.caption.startswith("What scarce text changes"))
@@ -207,12 +207,12 @@ def test_blocks_without_spread_have_no_z(tmp_path: Path) -> None:
 
 def test_profile_marks_the_tail_of_each_form(tmp_path: Path) -> None:
     run = run_of(tmp_path, [position_case(raw=False), position_case(raw=True)])
-    section = sections.position_section(run, sections.Plotter("r", True))
-    (plot,) = section.plots
+    made = sections.position_section(run, section.Plotter("r", True))
+    (plot,) = made.plots
     assert plot.svg.count(">test part</text>") == 2
     assert "cleaned: unigram" in plot.svg
     assert "raw: unigram" in plot.svg
-    assert section.tables[0].rows[1][2] == "6.800 (1)"
+    assert made.tables[0].rows[1][2] == "6.800 (1)"
 
 
 # --- loading --------------------------------------------------------------------------------

@@ -3,8 +3,6 @@
 import copy
 
 import pytest
-from ledgers import environment, record, skip, standard_ledger, write_ledger
-from scaling_ledgers import asked, cases, ladder_records, plan
 
 from bench import bench_scaling
 from bench.cases import params
@@ -12,6 +10,8 @@ from bench.plan import CASES
 from bench.record import RECOMMENDATIONS
 from reports import findings, load, page, scaling, words
 from reports.section import Plotter
+from tests.ledgers import environment, record, skip, standard_ledger, write_ledger
+from tests.scaling_ledgers import asked, cases, ladder_records, plan
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ledgers import coverage_case, environment, model_case, skip, standard_ledger, write_ledger
-from timed_ledgers import (
+
+from bench.record import Record
+from reports import findings, load, machine, page, sections, tables, tables_trust, trust, words
+from reports.finding import Finding
+from reports.section import Plotter
+from tests.ledgers import (
+    coverage_case,
+    environment,
+    model_case,
+    skip,
+    standard_ledger,
+    write_ledger,
+)
+from tests.timed_ledgers import (
     END,
     NOISY,
     START,
@@ -19,11 +31,6 @@ from timed_ledgers import (
     timed_ledger,
     traced,
 )
-
-from bench.record import Record
-from reports import findings, load, machine, page, sections, tables, tables_trust, trust, words
-from reports.finding import Finding
-from reports.section import Plotter
 
 HOSTILE = "<script>alert(1)</script> _x $y$ \u202e" + "w" * 3000
 

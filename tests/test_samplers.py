@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from strategies import repeatable, shapes
 
-from gptcore.samplers import CHUNK_DRAWS, SAMPLERS, count_blocks, make_sampler
+from gptcore.sampler import CHUNK_DRAWS
+from gptcore.samplers import SAMPLERS, count_blocks, make_sampler
+from tests.strategies import repeatable, shapes
 
 GRID = ["sequential", "shuffled_blocks"]
 

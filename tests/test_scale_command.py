@@ -4,9 +4,9 @@ import json
 
 import pandas as pd
 import pytest
-from test_scaling import LAW, TRUTH, ladder, trajectories
 
 from gptcore.cli import main
+from tests.test_scaling import LAW, TRUTH, ladder, trajectories
 
 
 @pytest.fixture

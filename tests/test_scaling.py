@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gptcore import scaling, scalingfit
-from gptcore.scaling import ScalingLaw, borrow, fit, law_from
+from gptcore.scaling import borrow, fit
 from gptcore.scalingcolpret import fit_colpret
 from gptcore.scalingevaluate import Split, evaluate, predict_next
 from gptcore.scalingfit import Data
+from gptcore.scalinglaw import ScalingLaw, law_from
 from gptcore.scalingplan import PUBLISHED, allocate, expected_are, isoflop, plan_ladder
 from gptcore.scalingrepeat import effective, fit_repeated
 from gptcore.scalingtable import Cut, check_table, make_points

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import repeatable
 
 from gptcore.splits import (
     SPLITS,
@@ -17,6 +16,7 @@ from gptcore.splits import (
     random_windows,
     tail_split,
 )
+from tests.strategies import repeatable
 
 SPECS = [*SPLITS, "block:1/7", "block:4/7", "block:7/7", "interleaved:1", "interleaved:5"]
 

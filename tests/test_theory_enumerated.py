@@ -5,7 +5,6 @@ import math
 
 import numpy as np
 import pytest
-from test_theory import assert_equal, average
 
 from gptcore.exposure import batch_overlap, context_coverage, pair_coverage
 from gptcore.samplers import SAMPLERS, VanDerCorput, make_sampler
@@ -20,6 +19,7 @@ from gptcore.theory import (
     lower_bound_of_expected_full_cover,
 )
 from gptcore.theory_epochs import Targets
+from tests.test_theory import assert_equal, average
 
 HOLES = [Segment(2, 9), Segment(9, 12), Segment(15, 21)]
 SHORT = [Segment(0, 3), Segment(5, 8)]

@@ -6,10 +6,10 @@ import pytest
 import tiktoken_ext.openai_public
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import repeatable
 
 from gptcore import tokenizer
 from gptcore.tokenizer import VOCAB_SIZE, CompactVocabulary, decode, encode, gpt2_encoding
+from tests.strategies import repeatable
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
 SPACES = " \t\n\r\x0b\x0c\x85\xa0\u1680\u2003\u2028\u2029\u202f\u205f\u3000"

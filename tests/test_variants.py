@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
-import gptcore.model
 from bench import peers, variants
 from bench.experiments import ABLATION, ABLATION_BF16, ABLATION_LARGE
 from gptcore import bfloat16
+from gptcore import model as model_module
 from gptcore.devices import autocast
 from gptcore.model import GPT, ModelConfig
 from gptcore.training import TrainConfig
@@ -208,7 +208,7 @@ def test_gelu_is_made_again_in_backward_unless_it_is_kept(monkeypatch, name):
 
 @pytest.mark.parametrize("name", OWN)
 def test_gelu_is_torchs_only_without_ours(monkeypatch, name):
-    seen = calls_of(monkeypatch, gptcore.model, "gelu")
+    seen = calls_of(monkeypatch, model_module, "gelu")
     variants.VARIANTS[name](wild()).logits(batch()[0])
     gone = name in {"without-onednn-gelu", "nanogpt-style", "plain"}
     assert len(seen) == (0 if gone else WIDE.n_layer)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from ledgers import environment, record, standard_ledger
 
 from bench.record import Record
+from tests.ledgers import environment, record, standard_ledger
 
 PEAKS = {"fp32": 2.2e11, "bf16": 1.2e12}
 COPY = 1.1e10
