@@ -21,7 +21,7 @@ from bench.ledger import Ledger, point_latest
 from bench.measure import Result
 from bench.plan import Plan
 from bench.record import SCHEMA_VERSION, Record
-from gptcore.devices import available_devices, resolve_device, supported_precisions
+from gptcore.devices import available_devices, choose_devices
 from gptcore.model import GPT, ModelConfig
 from gptcore.training import TrainConfig, make_optimizer, train_step
 
@@ -52,20 +52,6 @@ def training_tokens_per_s(enough: float, budget_s: float) -> float:
         train_step(model, optimizer, inputs, targets)
         best = min(best, (time.perf_counter_ns() - start) / 1e9)
     return float(tokens / best)
-
-
-def choose_devices(names: str | None) -> dict[str, tuple[str, ...]]:
-    """Return device → precisions for a comma-separated list; by default all that are here.
-
-    Raises:
-        ValueError: a device is not here.
-    """
-    wanted = available_devices() if names is None else [n.strip() for n in names.split(",")]
-    devices = [resolve_device(name) for name in wanted]
-    return {
-        "cpu" if device.type == "cpu" else str(device): tuple(supported_precisions(device))
-        for device in devices
-    }
 
 
 class Session(Inputs):

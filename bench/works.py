@@ -22,7 +22,7 @@ from bench.experiments import SUITES
 from bench.inputs import Inputs
 from bench.measure import Result, Work
 from bench.plan import CASES, Plan
-from bench.run import choose_devices
+from gptcore.devices import choose_devices
 
 
 class _Keep:

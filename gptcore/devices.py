@@ -1,5 +1,7 @@
 """The devices of this machine, how to feed and wait for them, and the precisions they offer."""
 
+from __future__ import annotations
+
 import ctypes
 import platform
 import sys
@@ -161,3 +163,17 @@ def _cpu_name() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine() or "cpu"
+
+
+def choose_devices(names: str | None) -> dict[str, tuple[str, ...]]:
+    """Return device → precisions for a comma-separated list; by default all that are here.
+
+    Raises:
+        ValueError: a device is not here.
+    """
+    wanted = available_devices() if names is None else [n.strip() for n in names.split(",")]
+    devices = [resolve_device(name) for name in wanted]
+    return {
+        "cpu" if device.type == "cpu" else str(device): tuple(supported_precisions(device))
+        for device in devices
+    }

@@ -19,14 +19,7 @@ from gptcore import checkpoints
 from gptcore.checks import check_whole
 from gptcore.files import write_atomically
 from gptcore.model import GPT
-from gptcore.training import (
-    BatchAt,
-    StepMetrics,
-    TrainConfig,
-    make_optimizer,
-    prepare,
-    train,
-)
+from gptcore.training import BatchAt, StepMetrics, TrainConfig, make_optimizer, prepare, train
 
 LOG_NAME = "metrics.jsonl"
 SUMMARY_NAME = "summary.json"
