@@ -28,11 +28,12 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from bench.record import shorten
-from gptcore import bfloat16, gelu
 from gptcore.devices import autocast, matmul_precision
 from gptcore.generation import generate
-from gptcore.loss import cross_entropy, next_token_loss
+from gptcore.loss import next_token_loss
 from gptcore.model import GPT, MLP, Attention, ModelConfig, Transformer
+from gptcore.ops import bfloat16, gelu
+from gptcore.ops.cross_entropy import cross_entropy
 from gptcore.training import TrainConfig, make_optimizer, train_step
 
 Mark = Callable[[str], None]

@@ -22,10 +22,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from gptcore.bfloat16 import Linear, scaled_dot_product_attention
 from gptcore.checks import LARGEST_INT64, check_number, check_whole
-from gptcore.gelu import gelu
-from gptcore.tied import Waiting, embed
+from gptcore.ops.bfloat16 import Linear, scaled_dot_product_attention
+from gptcore.ops.gelu import gelu
+from gptcore.ops.tied_embedding import Waiting, embed
 
 
 @dataclass(frozen=True)

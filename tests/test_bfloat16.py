@@ -6,9 +6,9 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from gptcore import bfloat16
-from gptcore.bfloat16 import Linear, linear, matmul, scaled_dot_product_attention
 from gptcore.model import GPT, ModelConfig
+from gptcore.ops import bfloat16
+from gptcore.ops.bfloat16 import Linear, linear, matmul, scaled_dot_product_attention
 
 SMALL = ModelConfig(vocab_size=97, block_size=16, n_layer=2, n_head=2, n_embd=16)
 

@@ -7,8 +7,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from gptcore import loss
 from gptcore.flops import flops_per_token, forward_flops, n_params, training_flops
-from gptcore.loss import cross_entropy
 from gptcore.model import GPT, PRESETS, ModelConfig
+from gptcore.ops import cross_entropy as cross_entropy_ops
+from gptcore.ops.cross_entropy import cross_entropy
 
 CONFIGS = [
     ModelConfig(vocab_size=61, block_size=32, n_layer=2, n_head=3, n_embd=24),
@@ -56,7 +57,9 @@ def test_training_flops_equal_torchs_count(config, counter):
 @pytest.mark.parametrize("chunks", [1, 3])
 def test_flops_of_the_head_in_chunks_are_all_counted(monkeypatch, counter, chunks):
     config, idx = CONFIGS[0], torch.zeros(2, 16, dtype=torch.int64)
-    monkeypatch.setattr(loss, "CHUNK_BYTES", -(-2 * 16 * config.vocab_size * 4 // chunks))
+    monkeypatch.setattr(
+        cross_entropy_ops, "CHUNK_BYTES", -(-2 * 16 * config.vocab_size * 4 // chunks)
+    )
     loss.next_token_loss(GPT(config), idx, idx).backward()
     assert training_flops(config, batch_size=2, block_size=16) == counter.get_total_flops()
 

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 
 from bench import variants
-from gptcore import gelu as gelu_module
-from gptcore.gelu import gelu
 from gptcore.model import GPT, ModelConfig
+from gptcore.ops import gelu as gelu_module
+from gptcore.ops.gelu import gelu
 
 
 def torchs(x):

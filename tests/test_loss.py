@@ -5,15 +5,10 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from gptcore import loss as loss_module
-from gptcore.loss import (
-    IGNORE_INDEX,
-    cross_entropy,
-    linear_cross_entropy,
-    next_token_loss,
-    token_losses,
-)
+from gptcore.loss import next_token_loss, token_losses
 from gptcore.model import GPT, ModelConfig
+from gptcore.ops import cross_entropy as cross_entropy_ops
+from gptcore.ops.cross_entropy import IGNORE_INDEX, cross_entropy, linear_cross_entropy
 
 CONFIG = ModelConfig(vocab_size=11, block_size=5, n_layer=1, n_head=1, n_embd=8)
 
@@ -53,20 +48,20 @@ def test_targets_of_another_shape_are_refused():
 @pytest.fixture
 def small_chunks(monkeypatch):
     """Two tokens to a chunk of float32 logits over 13 ids, one to a block."""
-    monkeypatch.setattr(loss_module, "CHUNK_BYTES", 2 * 13 * 4)
-    monkeypatch.setattr(loss_module, "BLOCK_BYTES", 13 * 4)
+    monkeypatch.setattr(cross_entropy_ops, "CHUNK_BYTES", 2 * 13 * 4)
+    monkeypatch.setattr(cross_entropy_ops, "BLOCK_BYTES", 13 * 4)
 
 
 @pytest.mark.usefixtures("small_chunks")
 @pytest.mark.parametrize(("is_bf16", "rows"), [(False, [2] * 7 + [1]), (True, [4] * 3 + [3])])
 def test_chunks_have_so_many_bytes_in_any_precision(monkeypatch, is_bf16, rows):
-    seen, original = [], loss_module._score
+    seen, original = [], cross_entropy_ops._score
 
     def spy(logits, *args, **options):
         seen.append(len(logits))
         return original(logits, *args, **options)
 
-    monkeypatch.setattr(loss_module, "_score", spy)
+    monkeypatch.setattr(cross_entropy_ops, "_score", spy)
     with torch.autocast("cpu", torch.bfloat16, enabled=is_bf16):
         linear_cross_entropy(*case())
     assert seen == rows
@@ -111,7 +106,7 @@ def test_losses_and_gradients_are_made_in_place_bit_by_bit(monkeypatch, dtype, n
     targets = torch.randint(n_ids, (40,), generator=generator)
     log_p = logits.log_softmax(-1)
     monkeypatch.setattr(torch.Tensor, "copy_", None)  # nothing is made elsewhere
-    losses = loss_module._score(logits, targets, make_gradient=True)
+    losses = cross_entropy_ops._score(logits, targets, make_gradient=True)
     assert torch.equal(losses, -log_p[torch.arange(40), targets])
     log_p.exp_()[torch.arange(40), targets] -= 1
     assert torch.equal(logits, log_p)

@@ -4,9 +4,10 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from gptcore import loss as loss_module
-from gptcore.loss import cross_entropy, linear_cross_entropy, next_token_loss
+from gptcore.loss import next_token_loss
 from gptcore.model import GPT, ModelConfig
+from gptcore.ops import cross_entropy as cross_entropy_ops
+from gptcore.ops.cross_entropy import cross_entropy, linear_cross_entropy
 
 CONFIG = ModelConfig(vocab_size=31, block_size=8, n_layer=1, n_head=2, n_embd=8)
 
@@ -131,14 +132,14 @@ def test_without_the_place_to_wait_torch_adds_the_gradients():
 
 
 def test_gradient_is_the_heads_own_memory(monkeypatch):
-    made, original = [], loss_module._chunked
+    made, original = [], cross_entropy_ops.chunked_losses
 
     def spy(*args):
         result = original(*args)
         made.append(result[2].data_ptr())
         return result
 
-    monkeypatch.setattr(loss_module, "_chunked", spy)
+    monkeypatch.setattr(cross_entropy_ops, "chunked_losses", spy)
     model = wild()
     next_token_loss(model, *batch()).backward()
     assert made == [model.lm_head.weight.grad.data_ptr()]

@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from gptcore.devices import supported_precisions
-from gptcore.loss import cross_entropy, next_token_loss
+from gptcore.loss import next_token_loss
 from gptcore.model import GPT, ModelConfig
+from gptcore.ops.cross_entropy import cross_entropy
 from gptcore.training import COMPILERS, TrainConfig, make_optimizer, prepare, train_step
 
 MODEL = ModelConfig(vocab_size=17, block_size=8, n_layer=1, n_head=2, n_embd=16, dropout=0.1)

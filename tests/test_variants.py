@@ -14,10 +14,10 @@ from torch import nn
 
 from bench import peers, variants
 from bench.experiments import ABLATION, ABLATION_BF16, ABLATION_LARGE
-from gptcore import bfloat16
 from gptcore import model as model_module
 from gptcore.devices import autocast
 from gptcore.model import GPT, ModelConfig
+from gptcore.ops import bfloat16
 from gptcore.training import TrainConfig
 
 WIDE = ModelConfig(vocab_size=301, block_size=12, n_layer=2, n_head=2, n_embd=8)
