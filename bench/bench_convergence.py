@@ -21,16 +21,16 @@ from bench.record import Record
 from bench.run import Session
 from gptcore.batches import batch
 from gptcore.coverage import measure_coverage
+from gptcore.data.leakage import certificate
+from gptcore.data.splits import make_split
+from gptcore.data.tokenizer import decode
+from gptcore.data.tokens import Ids, TokenStream
 from gptcore.evaluation import Evaluation, evaluate
 from gptcore.generation import generate
-from gptcore.leakage import certificate
 from gptcore.model import GPT, ModelConfig
 from gptcore.sampler import Sampler
 from gptcore.samplers import make_sampler
-from gptcore.splits import make_split
 from gptcore.stats import compare_pairs, holm
-from gptcore.tokenizer import decode
-from gptcore.tokens import Ids, TokenStream
 from gptcore.training import StepMetrics, TrainConfig, make_optimizer, train
 
 EVALUATIONS = 6

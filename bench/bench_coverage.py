@@ -26,9 +26,9 @@ from gptcore.coverage import (
     visits_histogram,
     z_scores,
 )
+from gptcore.data.splits import Segment, tail_split
 from gptcore.sampler import Sampler
 from gptcore.samplers import make_sampler
-from gptcore.splits import Segment, tail_split
 from gptcore.theory import expect_of
 
 CURVE_POINTS = 40

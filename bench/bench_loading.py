@@ -25,10 +25,10 @@ from bench.cases import LoadingCase
 from bench.inputs import Inputs
 from bench.measure import Mark, Measure, Result, Work
 from gptcore.batches import Stream, batch
+from gptcore.data.tokens import TokenStream
 from gptcore.loaders import StartDataset, StartSampler
 from gptcore.sampler import Sampler
 from gptcore.samplers import make_sampler
-from gptcore.tokens import TokenStream
 
 BATCHES = 50
 WORKERS = 2

@@ -17,7 +17,7 @@ from bench.bench_convergence import train_and_score
 from bench.cases import PositionCase, TrainCase
 from bench.measure import Result
 from bench.run import Session
-from gptcore.bias import measure_bias
+from gptcore.data.position_bias import measure_bias
 
 TAIL = ("unigram", "bigram", "js", "unseen")
 

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from bench.cases import UNIFORM
-from gptcore.corpora import Corpus, load_corpus
-from gptcore.tokenizer import VOCAB_SIZE
-from gptcore.tokens import TokenStream
+from gptcore.data.corpora import Corpus, load_corpus
+from gptcore.data.tokenizer import VOCAB_SIZE
+from gptcore.data.tokens import TokenStream
 
 UNIFORM_TOKENS = 2**17
 

@@ -16,11 +16,11 @@ import numpy as np
 
 from gptcore.checks import LARGEST, check_whole
 from gptcore.console import Progress
-from gptcore.corpora import CORPORA, Corpus, load_corpus
+from gptcore.data.corpora import CORPORA, Corpus, load_corpus
+from gptcore.data.splits import Split, make_split
+from gptcore.data.tokens import Ids, TokenStream
 from gptcore.sampler import Sampler
 from gptcore.samplers import SAMPLERS, make_sampler
-from gptcore.splits import Split, make_split
-from gptcore.tokens import Ids, TokenStream
 
 if TYPE_CHECKING:
     from gptcore.model import GPT
@@ -51,7 +51,7 @@ class Data:
 
     def provenance(self) -> Json:
         """Return what was measured, and what train and test share."""
-        from gptcore.leakage import certificate
+        from gptcore.data.leakage import certificate
 
         leakage = certificate(self.stream.ids, self.split, block_size=self.block_size)
         return {
@@ -294,7 +294,7 @@ def audit(args: argparse.Namespace) -> Json:
 
 def bias(args: argparse.Namespace) -> Json:
     """Say whether the test part is special, by n-grams over all positions of the text."""
-    from gptcore.bias import measure_bias
+    from gptcore.data.position_bias import measure_bias
 
     corpus = load_corpus(args.corpus, raw=args.raw)
     found = measure_bias(corpus, train_fraction=args.train_fraction)
@@ -398,8 +398,8 @@ def generate(args: argparse.Namespace) -> Json:
     import torch
 
     from gptcore import generation
+    from gptcore.data.tokenizer import decode, encode
     from gptcore.devices import resolve_device
-    from gptcore.tokenizer import decode, encode
 
     if not args.prompt:
         raise ValueError("--prompt is empty: give at least one character")
@@ -423,8 +423,8 @@ def evaluate(args: argparse.Namespace) -> Json:
     import torch
 
     from gptcore import evaluation
+    from gptcore.data.tokenizer import decode
     from gptcore.devices import resolve_device
-    from gptcore.tokenizer import decode
 
     device = resolve_device(args.device)
     model = _load_model(args.checkpoint).to(device)

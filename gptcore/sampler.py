@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from gptcore.checks import check_whole
-from gptcore.splits import Segment
+from gptcore.data.splits import Segment
 from gptcore.windows import StartGrid, Starts, WindowOptions, check_segments
 
 # Part of the definition of the samplers without epochs: another size is another stream.

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gptcore.checks import check_whole
-from gptcore.splits import Segment
+from gptcore.data.splits import Segment
 
 Starts = npt.NDArray[np.int64]
 

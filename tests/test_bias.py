@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gptcore.bias import boilerplate_mask, measure_bias
-from gptcore.corpora import load_corpus
-from gptcore.tokenizer import VOCAB_SIZE, encode
+from gptcore.data.corpora import load_corpus
+from gptcore.data.position_bias import boilerplate_mask, measure_bias
+from gptcore.data.tokenizer import VOCAB_SIZE, encode
 
 CORPORA = Path(__file__).parent.parent.parent / "shared" / "corpora"
 START, END = (f"*** {side} OF THE PROJECT GUTENBERG EBOOK A ***\r\n" for side in ("START", "END"))
@@ -206,7 +206,7 @@ def test_bad_input_is_refused_in_one_line(ids, options, complaint):
 
 
 def test_the_profile_needs_no_torch():
-    code = "import sys, gptcore.bias, gptcore.leakage; sys.exit('torch' in sys.modules)"
+    code = "import sys, gptcore.data.position_bias, gptcore.data.leakage; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

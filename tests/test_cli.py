@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from gptcore.cli import COMMANDS, PRESET_NAMES, main
+from gptcore.data.tokenizer import encode
 from gptcore.model import PRESETS
 from gptcore.samplers import SAMPLERS
-from gptcore.tokenizer import encode
 
 TINY = ("--n-layer", "1", "--n-head", "2", "--n-embd", "8", "--block-size", "16",
         "--batch-size", "2")  # fmt: skip

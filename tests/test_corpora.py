@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gptcore.corpora import CORPORA, authored_spans, clean_text, load_corpus
+from gptcore.data.cleaning import authored_spans, clean_text
+from gptcore.data.corpora import CORPORA, load_corpus
 from tests.strategies import repeatable
 
 BOOK = (

@@ -15,8 +15,8 @@ from gptcore.coverage import (
     visits_histogram,
     z_scores,
 )
+from gptcore.data.splits import Segment
 from gptcore.samplers import SAMPLERS, make_sampler
-from gptcore.splits import Segment
 from gptcore.theory import expect
 from tests.strategies import repeatable, shapes
 

@@ -10,8 +10,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pooch
 import pytest
 
-from gptcore import console, corpora
-from gptcore.corpora import load_corpus
+from gptcore import console
+from gptcore.data import gutenberg
+from gptcore.data.corpora import load_corpus
 
 BOOK = (
     "\ufeffheader\r\n*** START OF THE PROJECT GUTENBERG EBOOK A ***\r\n\r\n"
@@ -80,7 +81,7 @@ def library(tmp_path, monkeypatch):
         "GPTCORE_GUTENBERG", f"{library.url}/a/{{number}} {library.url}/b/{{number}}"
     )
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setattr(corpora, "TIMEOUT_S", (1.0, 0.2))
+    monkeypatch.setattr(gutenberg, "TIMEOUT_S", (1.0, 0.2))
     yield library
     library.close()
 
@@ -178,7 +179,7 @@ def test_without_a_network_the_error_says_what_to_do(library, monkeypatch):
 
 
 def test_a_book_of_known_sum_must_have_it(library, tmp_path, monkeypatch):
-    monkeypatch.setitem(corpora.KNOWN_SHA256, 12, hashlib.sha256(BOOK).hexdigest())
+    monkeypatch.setitem(gutenberg.KNOWN_SHA256, 12, hashlib.sha256(BOOK).hexdigest())
     library.answers["/a/12"] = body(BOOK + b"!")
     with pytest.raises(ValueError, match=r"/a/12 \(its SHA-256 is not the known one"):
         load_corpus("gutenberg:12")
@@ -188,7 +189,7 @@ def test_a_book_of_known_sum_must_have_it(library, tmp_path, monkeypatch):
 
 
 def test_a_damaged_cache_is_replaced(library, tmp_path, monkeypatch):
-    monkeypatch.setitem(corpora.KNOWN_SHA256, 12, hashlib.sha256(BOOK).hexdigest())
+    monkeypatch.setitem(gutenberg.KNOWN_SHA256, 12, hashlib.sha256(BOOK).hexdigest())
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / "pg12.txt").write_bytes(BOOK[:50])
     library.answers["/a/12"] = body(BOOK)
@@ -244,5 +245,5 @@ def test_a_mirror_that_is_no_address_is_refused(library, monkeypatch, mirror):
 
 def test_the_built_in_mirrors_are_encrypted_and_take_the_number(monkeypatch):
     monkeypatch.delenv("GPTCORE_GUTENBERG", raising=False)
-    assert corpora._mirrors() == corpora.GUTENBERG_MIRRORS
-    assert all(mirror.startswith("https://") for mirror in corpora.GUTENBERG_MIRRORS)
+    assert gutenberg._mirrors() == gutenberg.GUTENBERG_MIRRORS
+    assert all(mirror.startswith("https://") for mirror in gutenberg.GUTENBERG_MIRRORS)

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gptcore.leakage import certificate
-from gptcore.splits import Segment, Split, WindowSplit, make_split, random_windows
+from gptcore.data.leakage import certificate
+from gptcore.data.splits import Segment, Split, WindowSplit, make_split, random_windows
 from tests.strategies import repeatable
 
 

@@ -3,9 +3,9 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from gptcore.data.splits import Segment
 from gptcore.loaders import StartDataset, StartSampler, WindowStream
 from gptcore.samplers import SAMPLERS, make_sampler
-from gptcore.splits import Segment
 
 # Each token is its own position, so that a window shows where it came from.
 STREAM = torch.arange(103)

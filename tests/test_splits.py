@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gptcore.splits import (
+from gptcore.data.splits import (
     SPLITS,
     Segment,
     block_split,

@@ -6,9 +6,9 @@ import math
 import numpy as np
 import pytest
 
+from gptcore.data.splits import Segment
 from gptcore.exposure import batch_overlap, context_coverage, pair_coverage
 from gptcore.samplers import SAMPLERS, VanDerCorput, make_sampler
-from gptcore.splits import Segment
 from gptcore.theory import (
     THEORIES,
     draws_for_full_cover,

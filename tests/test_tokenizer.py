@@ -7,8 +7,8 @@ import tiktoken_ext.openai_public
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gptcore import tokenizer
-from gptcore.tokenizer import VOCAB_SIZE, CompactVocabulary, decode, encode, gpt2_encoding
+from gptcore.data import tokenizer
+from gptcore.data.tokenizer import VOCAB_SIZE, CompactVocabulary, decode, encode, gpt2_encoding
 from tests.strategies import repeatable
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))

@@ -4,7 +4,7 @@ import sys
 import numpy as np
 import pytest
 
-from gptcore.tokens import TokenStream, check_ids
+from gptcore.data.tokens import TokenStream, check_ids
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, np.int64, np.uint64])

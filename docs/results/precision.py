@@ -15,14 +15,14 @@ import numpy as np
 import torch
 
 from gptcore.batches import batch
-from gptcore.corpora import load_corpus
+from gptcore.data.corpora import load_corpus
+from gptcore.data.splits import make_split
+from gptcore.data.tokens import TokenStream
 from gptcore.devices import device_label, supported_precisions
 from gptcore.evaluation import evaluate
 from gptcore.model import GPT, ModelConfig
 from gptcore.samplers import make_sampler
-from gptcore.splits import make_split
 from gptcore.stats import compare_pairs
-from gptcore.tokens import TokenStream
 from gptcore.training import TrainConfig, make_optimizer, train
 
 BLOCK_SIZE, BATCH_SIZE, LEARNING_RATE = 64, 8, 5e-3  # those of the suite's convergence runs

@@ -12,11 +12,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import entr
 
-from gptcore.corpora import Corpus, authored_spans
-from gptcore.splits import tail_split
+from gptcore.data.cleaning import authored_spans
+from gptcore.data.corpora import Corpus
+from gptcore.data.splits import tail_split
+from gptcore.data.tokenizer import VOCAB_SIZE, encode, gpt2_encoding
+from gptcore.data.tokens import Ids, check_ids
 from gptcore.stats import mean_interval
-from gptcore.tokenizer import VOCAB_SIZE, encode, gpt2_encoding
-from gptcore.tokens import Ids, check_ids
 
 N_BLOCKS = 60
 ADDED = 0.1  # to each of the VOCAB_SIZE unigram counts

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gptcore import tokenizer
 from gptcore.checks import LARGEST_INT64, check_whole
+from gptcore.data import tokenizer
 
 Ids = npt.NDArray[np.int64]
 CHECKED_AT_ONCE = 2**24

@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gptcore.checks import check_whole
-from gptcore.splits import Segment, Split, WindowSplit
-from gptcore.tokens import Ids, check_ids
+from gptcore.data.splits import Segment, Split, WindowSplit
+from gptcore.data.tokens import Ids, check_ids
 
 Mask = npt.NDArray[np.bool_]
 

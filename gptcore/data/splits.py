@@ -11,7 +11,7 @@ from itertools import chain
 import numpy as np
 
 from gptcore.checks import check_fraction, check_whole
-from gptcore.tokens import Ids
+from gptcore.data.tokens import Ids
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,76 @@
+"""Bytes of a text file → the text that its author wrote, with a record of what was removed.
+
+Line ends become LF, a byte-order mark goes, and so do Project Gutenberg's header and licence.
+"""
+
+import re
+
+BYTE_ORDER_MARK = "\ufeff"
+
+# A line of its own, after any of the three line ends or a byte-order mark.
+_MARKER = re.compile(
+    r"(?<![^\r\n\ufeff])\*\*\* ?(START|END) OF (?:THE|THIS) PROJECT GUTENBERG EBOOK[^*]{0,400}"
+    r"\*\*\*[^\r\n]*(?:\r\n?|\n)?",
+    re.IGNORECASE,
+)
+
+
+def clean_text(text: str) -> tuple[str, tuple[str, ...]]:
+    """Return the text without what its author did not write, and the steps that changed it.
+
+    A leading byte-order mark goes, CRLF and CR become LF, and only the `authored_spans` stay,
+    without the blank lines next to a cut and with one between two of them.
+    """
+    steps = []
+    if text.startswith(BYTE_ORDER_MARK):
+        text = text.removeprefix(BYTE_ORDER_MARK)
+        steps.append("byte-order mark dropped")
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+        steps.append("newlines normalised")
+    sides = {match[1].upper() for match in _MARKER.finditer(text)}
+    if not sides:
+        return text, tuple(steps)
+    pieces = []
+    for start, stop in authored_spans(text):
+        piece = text[start:stop].lstrip("\n") if start else text[start:stop]
+        pieces.append(piece.rstrip("\n") + "\n" if stop < len(text) else piece)
+    names = [name for side, name in (("START", "header"), ("END", "licence")) if side in sides]
+    steps.append(f"Project Gutenberg {' and '.join(names)} removed")
+    return "\n".join(piece for piece in pieces if piece.strip("\n")), tuple(steps)
+
+
+def authored_spans(text: str) -> list[tuple[int, int]]:
+    r"""Return the (start, stop) characters that lie outside Project Gutenberg's boilerplate.
+
+    Markers are lines like "\*\*\* START OF THE PROJECT GUTENBERG EBOOK …"; line ends may be any.
+    Two neighbours among them and the ends of the text enclose authored text if the left one is a
+    START or the beginning and the right one an END or the end, but never from the beginning to a
+    START. So everything stays where there is no marker; where one is missing only the other side
+    is cut; a doubled header or licence goes whole; and of several books in one file each stays.
+    """
+    spans, start = [], 0
+    opened = True  # nothing, or a START, stands before `start`
+    for match in _MARKER.finditer(text):
+        is_start = match[1].upper() == "START"
+        if opened and not is_start:
+            spans.append((start, match.start()))
+        start, opened = match.end(), is_start
+    if opened:
+        spans.append((start, len(text)))
+    return [span for span in spans if span[0] < span[1]]
+
+
+def decode_text(content: bytes, spec: str) -> str:
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"corpus {spec!r} is not UTF-8 at byte {error.start}: convert the file to UTF-8"
+        ) from error
+    if "\0" in text:
+        raise ValueError(
+            f"corpus {spec!r} has a NUL byte at byte {content.index(0)}, so it is binary: "
+            "give a plain text file in UTF-8"
+        )
+    return text

@@ -1,0 +1,130 @@
+"""Named texts, loaded and cleaned, each with what is needed to recognise it again."""
+
+import hashlib
+import platform
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from gptcore.data.cleaning import clean_text, decode_text
+from gptcore.data.gutenberg import fetch_book
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A text and its provenance.
+
+    Attributes:
+        text: what is measured.
+        name: name in `CORPORA`, or the stem of the file.
+        source: where the text comes from, in words.
+        licence: SPDX identifier, or "unknown".
+        sha256: SHA-256 of `text` in UTF-8, hexadecimal.
+        source_sha256: SHA-256 of the bytes before decoding and cleaning, hexadecimal.
+        n_bytes: length of `text` in UTF-8, in bytes.
+        cleaning: the steps that changed something, in words and in order.
+    """
+
+    text: str
+    name: str
+    source: str
+    licence: str
+    sha256: str
+    source_sha256: str
+    n_bytes: int
+    cleaning: tuple[str, ...]
+
+
+class _Document(NamedTuple):
+    """A text as found: undecoded."""
+
+    content: bytes
+    source: str
+    licence: str
+
+
+def load_corpus(spec: str, *, raw: bool = False) -> Corpus:
+    """Return the corpus called `spec`, a book by its number, or the UTF-8 text file at that path.
+
+    Args:
+        spec: a name in `CORPORA`, "gutenberg:NUMBER", or a path.
+        raw: decode only; byte-order mark, carriage returns and boilerplate stay.
+
+    Raises:
+        ValueError: no such name or file, not a readable, non-empty UTF-8 text, or a book that is
+            not in the cache and could not be downloaded.
+    """
+    if spec in CORPORA:
+        name, document = spec, CORPORA[spec]()
+    elif spec.startswith("gutenberg:"):
+        name, document = _read_book(spec)
+    else:
+        name, document = Path(spec).stem, _read_file(spec)
+    text = decode_text(document.content, spec)
+    text, steps = (text, ()) if raw else clean_text(text)
+    if not text.strip():
+        raise ValueError(f"corpus {spec!r} is empty or all white space: give a file that has text")
+    encoded = text.encode()
+    return Corpus(
+        text=text,
+        name=name,
+        source=document.source,
+        licence=document.licence,
+        sha256=hashlib.sha256(encoded).hexdigest(),
+        source_sha256=hashlib.sha256(document.content).hexdigest(),
+        n_bytes=len(encoded),
+        cleaning=steps,
+    )
+
+
+def _read_file(spec: str) -> _Document:
+    path = Path(spec)
+    if not spec or not path.exists():
+        raise ValueError(
+            f"no corpus and no file is called {spec!r}: the names are {', '.join(CORPORA)} and "
+            "gutenberg:NUMBER; otherwise give a path to a UTF-8 text"
+        )
+    if not path.is_file():
+        kind = "a directory" if path.is_dir() else "not a regular file"
+        raise ValueError(f"corpus {spec!r} is {kind}: give the path of one text file")
+    try:
+        return _Document(path.read_bytes(), f"local file {path.name}", "unknown")
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise ValueError(
+            f"corpus {spec!r} cannot be read ({reason}): check the permissions of the file"
+        ) from error
+
+
+def _read_book(spec: str) -> tuple[str, _Document]:
+    """Return the name and the file of the Project Gutenberg book "gutenberg:NUMBER"."""
+    digits = spec.removeprefix("gutenberg:")
+    if not re.fullmatch("[1-9][0-9]{0,6}", digits):
+        raise ValueError(f"corpus is {spec!r}: give the number of a book, as in gutenberg:829")
+    path = fetch_book(int(digits))
+    source = f"Project Gutenberg, book {digits}"
+    return path.stem, _read_file(str(path))._replace(
+        source=source, licence="LicenseRef-Project-Gutenberg"
+    )
+
+
+def _python_docs() -> _Document:
+    """Return the English reference texts that Python's help() shows, in the order of their keys."""
+    try:
+        from pydoc_data.topics import topics
+    except ImportError as error:
+        raise ValueError(
+            "corpus 'python-docs' is missing from this Python, which lacks pydoc_data: "
+            "install the full standard library or give the path of a text file"
+        ) from error
+    text = "\n".join(topics[key] for key in sorted(topics))
+    source = f"pydoc_data.topics of {platform.python_implementation()} {platform.python_version()}"
+    return _Document(text.encode(), source, "PSF-2.0")
+
+
+# A corpus is one function that returns a _Document, and one line here.
+CORPORA: dict[str, Callable[[], _Document]] = {
+    "python-docs": _python_docs,
+}
