@@ -19,7 +19,6 @@ from bench.cases import CompareCase, TrainCase
 from bench.measure import Result
 from bench.record import Record
 from bench.run import Session
-from gptcore.batches import batch
 from gptcore.coverage import measure_coverage
 from gptcore.data.leakage import certificate
 from gptcore.data.splits import make_split
@@ -28,8 +27,9 @@ from gptcore.data.tokens import Ids, TokenStream
 from gptcore.evaluation import Evaluation, evaluate
 from gptcore.generation import generate
 from gptcore.model import GPT, ModelConfig
-from gptcore.sampler import Sampler
-from gptcore.samplers import make_sampler
+from gptcore.sampling.base import Sampler
+from gptcore.sampling.batches import batch
+from gptcore.sampling.samplers import make_sampler
 from gptcore.stats import compare_pairs, holm
 from gptcore.training import StepMetrics, TrainConfig, make_optimizer, train
 

@@ -27,8 +27,8 @@ from gptcore.coverage import (
     z_scores,
 )
 from gptcore.data.splits import Segment, tail_split
-from gptcore.sampler import Sampler
-from gptcore.samplers import make_sampler
+from gptcore.sampling.base import Sampler
+from gptcore.sampling.samplers import make_sampler
 from gptcore.theory import expect_of
 
 CURVE_POINTS = 40

@@ -24,11 +24,11 @@ from torch.utils.data import DataLoader
 from bench.cases import LoadingCase
 from bench.inputs import Inputs
 from bench.measure import Mark, Measure, Result, Work
-from gptcore.batches import Stream, batch
 from gptcore.data.tokens import TokenStream
-from gptcore.loaders import StartDataset, StartSampler
-from gptcore.sampler import Sampler
-from gptcore.samplers import make_sampler
+from gptcore.sampling.base import Sampler
+from gptcore.sampling.batches import Stream, batch
+from gptcore.sampling.loaders import StartDataset, StartSampler
+from gptcore.sampling.samplers import make_sampler
 
 BATCHES = 50
 WORKERS = 2

@@ -15,15 +15,15 @@ from torch import Tensor
 from bench.inputs import Inputs
 from bench.ladder import RungCase
 from bench.run import Session
-from gptcore.batches import batch
 from gptcore.data.splits import Segment, make_split
 from gptcore.data.tokens import TokenStream
 from gptcore.evaluation import sweep_losses
 from gptcore.files import write_atomically
 from gptcore.flops import n_params
 from gptcore.model import GPT, ModelConfig
-from gptcore.sampler import Sampler
-from gptcore.samplers import make_sampler
+from gptcore.sampling.base import Sampler
+from gptcore.sampling.batches import batch
+from gptcore.sampling.samplers import make_sampler
 from gptcore.scalingtable import FEWEST_UNITS
 from gptcore.training import TrainConfig, make_optimizer, train
 

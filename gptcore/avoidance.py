@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 import numpy as np
 import numpy.typing as npt
 
-from gptcore.samplers import GOLDEN_STEP
+from gptcore.sampling.low_discrepancy import GOLDEN_STEP
 
 Floats = npt.NDArray[np.float64]
 

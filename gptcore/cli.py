@@ -19,7 +19,7 @@ from pathlib import Path
 from gptcore import commands, scalecommands
 from gptcore.commands import Json
 from gptcore.console import Parser, number, show, whole
-from gptcore.samplers import SAMPLERS
+from gptcore.sampling.samplers import SAMPLERS
 
 PRESET_NAMES = (
     *(f"model{i}" for i in range(1, 6)), "gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl",

@@ -19,8 +19,8 @@ from gptcore.console import Progress
 from gptcore.data.corpora import CORPORA, Corpus, load_corpus
 from gptcore.data.splits import Split, make_split
 from gptcore.data.tokens import Ids, TokenStream
-from gptcore.sampler import Sampler
-from gptcore.samplers import SAMPLERS, make_sampler
+from gptcore.sampling.base import Sampler
+from gptcore.sampling.samplers import SAMPLERS, make_sampler
 
 if TYPE_CHECKING:
     from gptcore.model import GPT
@@ -329,9 +329,9 @@ def train(args: argparse.Namespace) -> Json:
     import torch
 
     from gptcore import devices
-    from gptcore.batches import batch
     from gptcore.model import GPT
     from gptcore.runs import run_training
+    from gptcore.sampling.batches import batch
     from gptcore.training import TrainConfig
 
     device = devices.resolve_device(args.device)

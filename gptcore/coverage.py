@@ -7,15 +7,15 @@ several segments this holds in each, and the targets of all stand in one row.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Unpack
+from typing import NamedTuple, Unpack
 
 import numpy as np
 import numpy.typing as npt
 
 from gptcore.checks import check_whole
-from gptcore.sampler import Sampler
+from gptcore.sampling.base import Sampler
+from gptcore.sampling.windows import StartGrid, Starts, WindowOptions, as_starts, check_segments
 from gptcore.theory import Expectation
-from gptcore.windows import StartGrid, Starts, WindowOptions, check_segments
 
 Counts = npt.NDArray[np.int64]
 
@@ -235,38 +235,6 @@ def measure_coverage(
     return ledger.result()
 
 
-def as_starts(starts: Starts | Sequence[int]) -> Starts:
-    """Return starts as int64 of shape (K,).
-
-    Raises:
-        ValueError: they are not flat, empty, not integers, or beyond int64.
-    """
-    array: npt.NDArray[Any] = np.asarray(starts)
-    if array.ndim != 1 or array.size == 0:
-        raise ValueError(f"starts have shape {array.shape}: give a flat sequence, not empty")
-    if array.dtype.kind not in "iu":
-        raise ValueError(f"starts are {array.dtype}: give integers")
-    if array.dtype == np.uint64 and array.max() >= 2**63:
-        raise ValueError(f"starts go up to {array.max()}: give positions in the text")
-    return array.astype(np.int64, copy=False)
-
-
-def check_starts(starts: Starts | Sequence[int], n_starts: int) -> Starts:
-    """Return starts as int64 of shape (K,).
-
-    Raises:
-        ValueError: they are not flat, empty, not integers, or outside [0, n_starts).
-    """
-    array = as_starts(starts)
-    low, high = array.min(), array.max()
-    if low < 0 or high >= n_starts:
-        raise ValueError(
-            f"starts go from {low} to {high}: they must lie in [0, {n_starts}), "
-            "so that each window and its last target are inside the text"
-        )
-    return array
-
-
 def z_scores(coverage: Coverage, expectation: Expectation) -> dict[str, float | None]:
     """Return (observed - expected) / sd of each metric with an exact sd; None where that is 0."""
     expected, sd = expectation.missed_targets, expectation.sd_missed_targets
@@ -339,11 +307,11 @@ def visits_by_position(coverage: Coverage, bins: int = 100) -> dict[str, list[fl
 
 def visits_histogram(coverage: Coverage) -> dict[str, list[int]]:
     """Return how many `targets` have each number of `visits` that occurs, as columns."""
-    visits, targets = _histogram(coverage.runs)
+    visits, targets = histogram(coverage.runs)
     return {"visits": visits.tolist(), "targets": targets.tolist()}
 
 
-def _histogram(runs: Runs) -> tuple[Counts, Counts]:
+def histogram(runs: Runs) -> tuple[Counts, Counts]:
     """Return the visits that occur, in increasing order, and how many targets have each."""
     # A count of each value is much faster than sorting them, and sorting needs no room for values.
     if runs.visits.max() < 2**24:
@@ -356,7 +324,7 @@ def _histogram(runs: Runs) -> tuple[Counts, Counts]:
 
 def _gini(runs: Runs) -> float:
     """Return Σ_i (2i - n - 1)·x_i / (n·Σ x) over the sorted visits, summed value by value."""
-    visits, targets = _histogram(runs)
+    visits, targets = histogram(runs)
     above = np.cumsum(targets)
     weights = targets.astype(np.float64) * visits
     n = int(above[-1])

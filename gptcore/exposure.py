@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from gptcore.checks import check_whole
-from gptcore.coverage import as_starts, count_shown
-from gptcore.sampler import Sampler
-from gptcore.windows import StartGrid, Starts
+from gptcore.coverage import count_shown
+from gptcore.sampling.base import Sampler
+from gptcore.sampling.windows import StartGrid, Starts, as_starts
 
 
 def pair_coverage(starts: Starts | Sequence[int], sampler: Sampler, lag: int) -> float:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gptcore.samplers import make_sampler
+from gptcore.sampling.samplers import make_sampler
 from gptcore.theory import expect_of
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from gptcore.scalinglaw import ScalingLaw
+
 
 POINTS = 60
 MOST_SIZES = 12

@@ -14,8 +14,8 @@ from typing import Any, Protocol, Unpack
 
 from gptcore.avoidance import EvenlySpread, Independent, Permuted, golden_gaps, van_der_corput_gaps
 from gptcore.checks import check_fraction, check_whole
-from gptcore.sampler import Sampler, SamplerOptions
-from gptcore.samplers import make_sampler
+from gptcore.sampling.base import Sampler, SamplerOptions
+from gptcore.sampling.samplers import make_sampler
 from gptcore.theory_epochs import BufferTheory, InOrderTheory, PhaseTheory, StratifiedTheory
 from gptcore.theory_lattice import LatticeTheory, Missed, Visits
 

@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from gptcore.avoidance import Floats
-from gptcore.sampler import Sampler
-from gptcore.samplers import BlockBufferShuffle, RandomPhaseBlocks, Stratified
+from gptcore.sampling.base import Sampler
+from gptcore.sampling.low_discrepancy import Stratified
+from gptcore.sampling.samplers import BlockBufferShuffle, RandomPhaseBlocks
 from gptcore.theory_lattice import Missed, Visits
 
 Whole = npt.NDArray[np.int64]

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gptcore.avoidance import Floats, Law
-from gptcore.sampler import Sampler
+from gptcore.sampling.base import Sampler
 
 Whole = npt.NDArray[np.int64]
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from gptcore.audit import audit_draws, audit_log
 from gptcore.drawcounts import find_replays
 from gptcore.drawlog import DrawLog
-from gptcore.samplers import SAMPLERS, make_sampler
+from gptcore.sampling.samplers import SAMPLERS, make_sampler
 from tests.strategies import repeatable, shapes
 
 COUNTS = (

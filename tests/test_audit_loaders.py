@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from gptcore.audit import audit, audit_tokens
-from gptcore.batches import dataloader
+from gptcore.sampling.batches import dataloader
 
 GUIDE = Path(__file__).parent.parent / "docs" / "auditing.md"
 IDS = np.random.default_rng(0).integers(50_257, size=1_001)

@@ -4,8 +4,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gptcore.batches import WindowDataset, batch, dataloader, gather
-from gptcore.samplers import SAMPLERS, make_sampler
+from gptcore.sampling.batches import WindowDataset, batch, dataloader, gather
+from gptcore.sampling.samplers import SAMPLERS, make_sampler
 from tests.strategies import repeatable, shapes
 
 # Each token is its own position, so that a window shows where it came from.

@@ -11,7 +11,7 @@ import pytest
 from gptcore.cli import COMMANDS, PRESET_NAMES, main
 from gptcore.data.tokenizer import encode
 from gptcore.model import PRESETS
-from gptcore.samplers import SAMPLERS
+from gptcore.sampling.samplers import SAMPLERS
 
 TINY = ("--n-layer", "1", "--n-head", "2", "--n-embd", "8", "--block-size", "16",
         "--batch-size", "2")  # fmt: skip

@@ -16,7 +16,7 @@ from gptcore.coverage import (
     z_scores,
 )
 from gptcore.data.splits import Segment
-from gptcore.samplers import SAMPLERS, make_sampler
+from gptcore.sampling.samplers import SAMPLERS, make_sampler
 from gptcore.theory import expect
 from tests.strategies import repeatable, shapes
 

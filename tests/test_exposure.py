@@ -5,7 +5,7 @@ import pytest
 
 from gptcore.data.splits import Segment
 from gptcore.exposure import batch_overlap, context_coverage, pair_coverage, star_discrepancy
-from gptcore.samplers import make_sampler
+from gptcore.sampling.samplers import make_sampler
 
 HOLES = [Segment(2, 12), Segment(12, 19), Segment(25, 40)]
 

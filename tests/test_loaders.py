@@ -4,8 +4,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from gptcore.data.splits import Segment
-from gptcore.loaders import StartDataset, StartSampler, WindowStream
-from gptcore.samplers import SAMPLERS, make_sampler
+from gptcore.sampling.loaders import StartDataset, StartSampler, WindowStream
+from gptcore.sampling.samplers import SAMPLERS, make_sampler
 
 # Each token is its own position, so that a window shows where it came from.
 STREAM = torch.arange(103)

@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from gptcore.data.splits import Segment
-from gptcore.samplers import SAMPLERS, make_sampler
+from gptcore.sampling.samplers import SAMPLERS, make_sampler
 
 repeatable = settings(derandomize=True, deadline=None, max_examples=30)
 

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from gptcore.sampler import CHUNK_DRAWS
-from gptcore.samplers import SAMPLERS, count_blocks, make_sampler
+from gptcore.sampling.base import CHUNK_DRAWS
+from gptcore.sampling.samplers import SAMPLERS, count_blocks, make_sampler
 from tests.strategies import repeatable, shapes
 
 GRID = ["sequential", "shuffled_blocks"]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gptcore.coverage import measure_coverage
-from gptcore.samplers import make_sampler
+from gptcore.sampling.samplers import make_sampler
 from gptcore.theory import THEORIES, Expectation, expect, steps_for_coverage
 
 EXACT = 1e-9  # sums of some thousand doubles: far above rounding, far below any wrong formula

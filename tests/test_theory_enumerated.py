@@ -8,7 +8,8 @@ import pytest
 
 from gptcore.data.splits import Segment
 from gptcore.exposure import batch_overlap, context_coverage, pair_coverage
-from gptcore.samplers import SAMPLERS, VanDerCorput, make_sampler
+from gptcore.sampling.low_discrepancy import VanDerCorput
+from gptcore.sampling.samplers import SAMPLERS, make_sampler
 from gptcore.theory import (
     THEORIES,
     draws_for_full_cover,

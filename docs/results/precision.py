@@ -14,14 +14,14 @@ from functools import partial
 import numpy as np
 import torch
 
-from gptcore.batches import batch
 from gptcore.data.corpora import load_corpus
 from gptcore.data.splits import make_split
 from gptcore.data.tokens import TokenStream
 from gptcore.devices import device_label, supported_precisions
 from gptcore.evaluation import evaluate
 from gptcore.model import GPT, ModelConfig
-from gptcore.samplers import make_sampler
+from gptcore.sampling.batches import batch
+from gptcore.sampling.samplers import make_sampler
 from gptcore.stats import compare_pairs
 from gptcore.training import TrainConfig, make_optimizer, train
 

@@ -10,10 +10,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from gptcore.checks import check_whole
-from gptcore.coverage import check_starts
-from gptcore.sampler import Sampler, Shard
-from gptcore.samplers import count_epoch_blocks
-from gptcore.windows import Starts, count_starts
+from gptcore.sampling.base import Sampler, Shard
+from gptcore.sampling.samplers import count_epoch_blocks
+from gptcore.sampling.windows import Starts, check_starts, count_starts
 
 Stream = Tensor | npt.NDArray[Any]
 

@@ -7,22 +7,17 @@ from collections.abc import Callable
 from typing import Any, Unpack
 
 import numpy as np
-import numpy.typing as npt
 
 from gptcore.checks import check_whole
-from gptcore.sampler import (
+from gptcore.sampling.base import (
     CHUNK_DRAWS,
     ChunkedSampler,
     Sampler,
     SamplerOptions,
     whole_batches,
 )
-from gptcore.windows import Starts, count_starts
-
-GOLDEN_STEP = 0x9E3779B97F4A7C15
-"""2⁶⁴/φ, φ the golden ratio, rounded to an odd number."""
-
-Words = npt.NDArray[np.uint64]
+from gptcore.sampling.low_discrepancy import Golden, Stratified, VanDerCorput
+from gptcore.sampling.windows import Starts, count_starts
 
 
 def count_blocks(n_tokens: int, block_size: int) -> int:
@@ -222,70 +217,6 @@ class RandomPhaseBlocks(ChunkedSampler):
         order = rng.permutation(self.short_blocks + long).astype(np.int64)
         length = self._begin(number + 1) - self._begin(number)
         return np.asarray(phase + period * order[:length])
-
-
-class Stratified(ChunkedSampler):
-    """One uniform start in each of n = ⌈M / T⌉ strata, in a fresh order each epoch.
-
-    The strata are runs of starts, equal to within one: the first M mod n have one more.
-    """
-
-    name = "stratified"
-
-    def _count_epoch(self) -> int:
-        self.n_strata = -(-self.n_starts // self.block_size)
-        return whole_batches(self.n_strata, self.batch_size, self.drop_last)
-
-    def _make_chunk(self, number: int, rng: np.random.Generator) -> Starts:  # noqa: ARG002
-        size, longer = divmod(self.n_starts, self.n_strata)
-        order = rng.permutation(self.n_strata)[: self.draws_per_epoch].astype(np.int64)
-        first = order * size + np.minimum(order, longer)
-        return np.asarray(first + rng.integers(size + (order < longer), dtype=np.int64))
-
-
-class Golden(Sampler):
-    """Low discrepancy: start ⌊M·frac(u + i/φ)⌋, φ the golden ratio, u uniform from the seed.
-
-    In 64-bit fixed point, so exact for any i and N.
-    """
-
-    name = "golden"
-
-    def _count_epoch(self) -> None:
-        self._shift = self._rng_once().integers(2**64, dtype=np.uint64)
-
-    def _draw(self, first: int, count: int) -> Starts:
-        index = np.arange(first, first + count, dtype=np.uint64)
-        points = self._points(index) + self._shift
-        return self.lattice.place(_scale(points, self.n_starts))
-
-    def _points(self, index: Words) -> Words:
-        return index * np.uint64(GOLDEN_STEP)
-
-
-class VanDerCorput(Golden):
-    """Low discrepancy: start ⌊M·frac(u + v_i)⌋, v_i the bits of i mirrored at the binary point."""
-
-    name = "van_der_corput"
-
-    def _points(self, index: Words) -> Words:
-        for width, mask in (
-            (1, 0x5555555555555555), (2, 0x3333333333333333), (4, 0x0F0F0F0F0F0F0F0F),
-        ):  # fmt: skip
-            low = np.uint64(mask)
-            index = ((index >> np.uint64(width)) & low) | ((index & low) << np.uint64(width))
-        return np.asarray(index.byteswap())
-
-
-def _scale(points: Words, size: int) -> Starts:
-    """Return ⌊points·size / 2⁶⁴⌋: the high half of a 128-bit product, from 32-bit halves."""
-    low, half = np.uint64(2**32 - 1), np.uint64(32)
-    size_high, size_low = np.uint64(size >> 32), np.uint64(size & (2**32 - 1))
-    high, rest = points >> half, points & low
-    middle = high * size_low + ((rest * size_low) >> half)
-    other = rest * size_high + (middle & low)
-    scaled: Starts = (high * size_high + (middle >> half) + (other >> half)).astype(np.int64)
-    return scaled
 
 
 # A sampler is one class, and one line here.

@@ -12,7 +12,7 @@ import numpy as np
 
 from gptcore.checks import check_whole
 from gptcore.data.splits import Segment
-from gptcore.windows import StartGrid, Starts, WindowOptions, check_segments
+from gptcore.sampling.windows import StartGrid, Starts, WindowOptions, check_segments
 
 # Part of the definition of the samplers without epochs: another size is another stream.
 CHUNK_DRAWS = 4096

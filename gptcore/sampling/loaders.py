@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 from torch.utils.data import Sampler as TorchSampler
 
-from gptcore.batches import gather
 from gptcore.checks import check_whole
-from gptcore.sampler import CHUNK_DRAWS, Sampler, Shard
+from gptcore.sampling.base import CHUNK_DRAWS, Sampler, Shard
+from gptcore.sampling.batches import gather
 
 
 class StartSampler(TorchSampler[int]):

@@ -6,7 +6,7 @@ starts; M = Σ M_i. A start is an index into the whole stream, and no window cro
 
 import itertools
 from collections.abc import Sequence
-from typing import Required, TypedDict
+from typing import Any, Required, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -130,3 +130,35 @@ class StartGrid:
                 f"must lie in {allowed}, so that each window and its last target are inside"
             )
         return np.asarray(ranks)
+
+
+def as_starts(starts: Starts | Sequence[int]) -> Starts:
+    """Return starts as int64 of shape (K,).
+
+    Raises:
+        ValueError: they are not flat, empty, not integers, or beyond int64.
+    """
+    array: npt.NDArray[Any] = np.asarray(starts)
+    if array.ndim != 1 or array.size == 0:
+        raise ValueError(f"starts have shape {array.shape}: give a flat sequence, not empty")
+    if array.dtype.kind not in "iu":
+        raise ValueError(f"starts are {array.dtype}: give integers")
+    if array.dtype == np.uint64 and array.max() >= 2**63:
+        raise ValueError(f"starts go up to {array.max()}: give positions in the text")
+    return array.astype(np.int64, copy=False)
+
+
+def check_starts(starts: Starts | Sequence[int], n_starts: int) -> Starts:
+    """Return starts as int64 of shape (K,).
+
+    Raises:
+        ValueError: they are not flat, empty, not integers, or outside [0, n_starts).
+    """
+    array = as_starts(starts)
+    low, high = array.min(), array.max()
+    if low < 0 or high >= n_starts:
+        raise ValueError(
+            f"starts go from {low} to {high}: they must lie in [0, {n_starts}), "
+            "so that each window and its last target are inside the text"
+        )
+    return array
