@@ -29,7 +29,7 @@ from gptcore.coverage import (
 from gptcore.data.splits import Segment, tail_split
 from gptcore.sampling.base import Sampler
 from gptcore.sampling.samplers import make_sampler
-from gptcore.theory import expect_of
+from gptcore.theory.expectations import expect_of
 
 CURVE_POINTS = 40
 PIECE = 2**20

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from gptcore.drawcounts import Mask, Shown, Windows, ascend, count_grid, expect_repeats
 from gptcore.drawlog import DrawLog, Whole
-from gptcore.theory import expect
+from gptcore.theory.expectations import expect
 
 # Standard deviations above its expectation at which a count is beyond chance. Misses come in runs,
 # so their number is skewed: at six, independent draws are flagged less than once in 1,000 logs.

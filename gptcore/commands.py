@@ -155,7 +155,7 @@ def _feasible(args: argparse.Namespace) -> Iterator[str]:
 
 
 def _plan(args: argparse.Namespace, name: str) -> Json:
-    from gptcore.theory import draws_for_full_cover, expect_of, steps_for_coverage
+    from gptcore.theory.expectations import draws_for_full_cover, expect_of, steps_for_coverage
 
     setting = {"n_tokens": args.tokens, **_sampling(args)}
     sampler = make_sampler(name, seed=args.seed, **setting)
@@ -191,7 +191,7 @@ def _plan(args: argparse.Namespace, name: str) -> Json:
 def coverage(args: argparse.Namespace) -> Json:
     """Count what one seeded run shows the model, beside what theory expects."""
     from gptcore.coverage import measure_coverage, z_scores
-    from gptcore.theory import expect_of
+    from gptcore.theory.expectations import expect_of
 
     data = load_data(args, args.block_size)
     sampler = make_sampler(
@@ -226,7 +226,7 @@ def _exposure(sampler: Sampler, draws: int) -> tuple[Json, Json]:
     They look at all draws at once; beyond DRAWS_AT_ONCE they are null.
     """
     from gptcore.exposure import batch_overlap, context_coverage, pair_coverage, star_discrepancy
-    from gptcore.theory import (
+    from gptcore.theory.expectations import (
         expected_batch_overlap,
         expected_context_coverage,
         expected_pair_coverage,

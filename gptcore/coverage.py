@@ -15,7 +15,7 @@ import numpy.typing as npt
 from gptcore.checks import check_whole
 from gptcore.sampling.base import Sampler
 from gptcore.sampling.windows import StartGrid, Starts, WindowOptions, as_starts, check_segments
-from gptcore.theory import Expectation
+from gptcore.theory.expectations import Expectation
 
 Counts = npt.NDArray[np.int64]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gptcore.sampling.samplers import make_sampler
-from gptcore.theory import expect_of
+from gptcore.theory.expectations import expect_of
 
 if TYPE_CHECKING:
     import pandas as pd

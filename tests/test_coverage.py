@@ -17,7 +17,7 @@ from gptcore.coverage import (
 )
 from gptcore.data.splits import Segment
 from gptcore.sampling.samplers import SAMPLERS, make_sampler
-from gptcore.theory import expect
+from gptcore.theory.expectations import expect
 from tests.strategies import repeatable, shapes
 
 

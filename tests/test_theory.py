@@ -8,7 +8,7 @@ import pytest
 
 from gptcore.coverage import measure_coverage
 from gptcore.sampling.samplers import make_sampler
-from gptcore.theory import THEORIES, Expectation, expect, steps_for_coverage
+from gptcore.theory.expectations import THEORIES, Expectation, expect, steps_for_coverage
 
 EXACT = 1e-9  # sums of some thousand doubles: far above rounding, far below any wrong formula
 BOOK = {"n_tokens": 142_515, "block_size": 256}  # the training part of Gulliver's Travels

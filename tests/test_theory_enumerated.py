@@ -10,7 +10,8 @@ from gptcore.data.splits import Segment
 from gptcore.exposure import batch_overlap, context_coverage, pair_coverage
 from gptcore.sampling.low_discrepancy import VanDerCorput
 from gptcore.sampling.samplers import SAMPLERS, make_sampler
-from gptcore.theory import (
+from gptcore.theory.by_rank import Targets
+from gptcore.theory.expectations import (
     THEORIES,
     draws_for_full_cover,
     expect_of,
@@ -19,7 +20,6 @@ from gptcore.theory import (
     expected_pair_coverage,
     lower_bound_of_expected_full_cover,
 )
-from gptcore.theory_epochs import Targets
 from tests.test_theory import assert_equal, average
 
 HOLES = [Segment(2, 9), Segment(9, 12), Segment(15, 21)]

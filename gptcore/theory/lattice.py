@@ -14,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from gptcore.avoidance import Floats, Law
 from gptcore.sampling.base import Sampler
+from gptcore.theory.avoidance import Floats, Law
 
 Whole = npt.NDArray[np.int64]
 

@@ -12,12 +12,19 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol, Unpack
 
-from gptcore.avoidance import EvenlySpread, Independent, Permuted, golden_gaps, van_der_corput_gaps
 from gptcore.checks import check_fraction, check_whole
 from gptcore.sampling.base import Sampler, SamplerOptions
 from gptcore.sampling.samplers import make_sampler
-from gptcore.theory_epochs import BufferTheory, InOrderTheory, PhaseTheory, StratifiedTheory
-from gptcore.theory_lattice import LatticeTheory, Missed, Visits
+from gptcore.theory.avoidance import (
+    EvenlySpread,
+    Independent,
+    Permuted,
+    golden_gaps,
+    van_der_corput_gaps,
+)
+from gptcore.theory.by_rank import PhaseTheory, StratifiedTheory
+from gptcore.theory.in_order import BufferTheory, InOrderTheory
+from gptcore.theory.lattice import LatticeTheory, Missed, Visits
 
 
 @dataclass(frozen=True)
