@@ -19,7 +19,7 @@ from bench.cases import CompareCase, TrainCase
 from bench.measure import Result
 from bench.record import Record
 from bench.run import Session
-from gptcore.coverage import measure_coverage
+from gptcore.coverage.visits import measure_coverage
 from gptcore.data.leakage import certificate
 from gptcore.data.splits import make_split
 from gptcore.data.tokenizer import decode

@@ -18,14 +18,13 @@ import torch
 from bench.cases import CountingCase, CoverageCase
 from bench.inputs import Inputs
 from bench.measure import Mark, Measure, Result, Work
-from gptcore.coverage import (
-    Coverage,
+from gptcore.coverage.summaries import (
     coverage_curve,
-    measure_coverage,
     visits_by_position,
     visits_histogram,
     z_scores,
 )
+from gptcore.coverage.visits import Coverage, measure_coverage
 from gptcore.data.splits import Segment, tail_split
 from gptcore.sampling.base import Sampler
 from gptcore.sampling.samplers import make_sampler

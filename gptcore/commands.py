@@ -190,7 +190,8 @@ def _plan(args: argparse.Namespace, name: str) -> Json:
 
 def coverage(args: argparse.Namespace) -> Json:
     """Count what one seeded run shows the model, beside what theory expects."""
-    from gptcore.coverage import measure_coverage, z_scores
+    from gptcore.coverage.summaries import z_scores
+    from gptcore.coverage.visits import measure_coverage
     from gptcore.theory.expectations import expect_of
 
     data = load_data(args, args.block_size)
@@ -225,7 +226,12 @@ def _exposure(sampler: Sampler, draws: int) -> tuple[Json, Json]:
 
     They look at all draws at once; beyond DRAWS_AT_ONCE they are null.
     """
-    from gptcore.exposure import batch_overlap, context_coverage, pair_coverage, star_discrepancy
+    from gptcore.coverage.exposure import (
+        batch_overlap,
+        context_coverage,
+        pair_coverage,
+        star_discrepancy,
+    )
     from gptcore.theory.expectations import (
         expected_batch_overlap,
         expected_context_coverage,

@@ -41,7 +41,7 @@ def test_arrows_between_packages_go_one_way(package):
         ("gptcore.files", ("torch", "numpy")),
         ("reports.page", ("torch", "gptcore")),
         ("reports.__main__", ("torch",)),
-        ("gptcore.coverage", ("torch",)),
+        ("gptcore.coverage.visits", ("torch",)),
         ("gptcore.cli", ("torch", "pandas")),
     ],
 )

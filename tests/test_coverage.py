@@ -7,14 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gptcore.coverage import (
-    VisitCounter,
+from gptcore.coverage.summaries import (
     coverage_curve,
-    measure_coverage,
     visits_by_position,
     visits_histogram,
     z_scores,
 )
+from gptcore.coverage.visits import VisitCounter, measure_coverage
 from gptcore.data.splits import Segment
 from gptcore.sampling.samplers import SAMPLERS, make_sampler
 from gptcore.theory.expectations import expect
@@ -240,7 +239,7 @@ def test_segments_are_counted_by_hand(width, seed, draws):
 
 @pytest.mark.parametrize("sizes", [[1] * 30, [30], [7, 13, 10]])
 def test_draws_may_come_in_pieces(sizes, monkeypatch):
-    monkeypatch.setattr("gptcore.coverage.PENDING_DRAWS", 4)
+    monkeypatch.setattr("gptcore.coverage.visits.PENDING_DRAWS", 4)
     sampler = make_sampler("random_replacement", n_tokens=40, block_size=5, seed=3)
     whole = measure_coverage(sampler.starts(0, 30), n_tokens=40, block_size=5)
     firsts = np.cumsum([0, *sizes[:-1]]).tolist()

@@ -3,8 +3,13 @@ import itertools
 import numpy as np
 import pytest
 
+from gptcore.coverage.exposure import (
+    batch_overlap,
+    context_coverage,
+    pair_coverage,
+    star_discrepancy,
+)
 from gptcore.data.splits import Segment
-from gptcore.exposure import batch_overlap, context_coverage, pair_coverage, star_discrepancy
 from gptcore.sampling.samplers import make_sampler
 
 HOLES = [Segment(2, 12), Segment(12, 19), Segment(25, 40)]

@@ -6,7 +6,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from gptcore.coverage import measure_coverage
+from gptcore.coverage.visits import measure_coverage
 from gptcore.sampling.samplers import make_sampler
 from gptcore.theory.expectations import THEORIES, Expectation, expect, steps_for_coverage
 

@@ -6,8 +6,8 @@ import math
 import numpy as np
 import pytest
 
+from gptcore.coverage.exposure import batch_overlap, context_coverage, pair_coverage
 from gptcore.data.splits import Segment
-from gptcore.exposure import batch_overlap, context_coverage, pair_coverage
 from gptcore.sampling.low_discrepancy import VanDerCorput
 from gptcore.sampling.samplers import SAMPLERS, make_sampler
 from gptcore.theory.by_rank import Targets

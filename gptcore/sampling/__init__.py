@@ -5,7 +5,7 @@
     >>> starts = sampler.starts(0, 16)  # the window starts of the first batch, shape (16,)
 
 A sampler shards over ranks and workers, saves its state, and resumes exactly. Its expectations are
-in `gptcore.theory.expectations`, what a run of it showed in `gptcore.coverage`. Nothing here loads torch;
+in `gptcore.theory.expectations`, what a run of it showed in `gptcore.coverage.visits`. Nothing here loads torch;
 `gptcore.sampling.batches` makes tensors of tokens, `gptcore.sampling.loaders` puts a sampler behind
 a DataLoader: import these two by their own names.
 """

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gptcore.checks import check_whole
-from gptcore.coverage import count_shown
+from gptcore.coverage.summaries import count_shown
 from gptcore.sampling.base import Sampler
 from gptcore.sampling.windows import StartGrid, Starts, as_starts
 

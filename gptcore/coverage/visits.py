@@ -13,9 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gptcore.checks import check_whole
-from gptcore.sampling.base import Sampler
 from gptcore.sampling.windows import StartGrid, Starts, WindowOptions, as_starts, check_segments
-from gptcore.theory.expectations import Expectation
 
 Counts = npt.NDArray[np.int64]
 
@@ -233,82 +231,6 @@ def measure_coverage(
     for piece in starts if isinstance(starts, Iterator) else [starts]:
         ledger.add(piece)
     return ledger.result()
-
-
-def z_scores(coverage: Coverage, expectation: Expectation) -> dict[str, float | None]:
-    """Return (observed - expected) / sd of each metric with an exact sd; None where that is 0."""
-    expected, sd = expectation.missed_targets, expectation.sd_missed_targets
-    if expected is None or not sd:
-        return {"missed_targets": None}
-    return {"missed_targets": (coverage.missed_targets - expected) / sd}
-
-
-def coverage_curve(
-    sampler: Sampler, *, steps: Sequence[int], batch_size: int
-) -> npt.NDArray[np.float64]:
-    """Return the share of targets shown by the end of each of `steps`, float64 of shape (n,).
-
-    Each draw is made once.
-
-    Args:
-        sampler: where the windows come from.
-        steps: numbers of steps, 1 or more and strictly increasing.
-        batch_size: B, draws per step.
-
-    Raises:
-        ValueError: steps are empty or do not increase, or a count is not positive.
-    """
-    batch_size = check_whole("batch_size", batch_size)
-    ends = [check_whole("steps", step) * batch_size for step in steps]
-    begins = [0, *ends[:-1]]
-    if not ends or any(end <= begin for begin, end in zip(begins, ends, strict=True)):
-        raise ValueError(f"steps are {list(steps)}: give at least one, in increasing order")
-    targets = sampler.n_tokens - len(sampler.segments)
-    seen = np.empty(0, dtype=np.int64)
-    shares = []
-    for begin, end in zip(begins, ends, strict=True):
-        seen = np.unique(np.concatenate([seen, sampler.starts(begin, end - begin)]))
-        shares.append(count_shown(seen, sampler.targets_per_window) / targets)
-    return np.array(shares)
-
-
-def count_shown(distinct: Starts, width: int) -> int:
-    """Return the items in the union of [s, s + width) over sorted, distinct starts.
-
-    Windows of different segments are further apart than that, so segments do not matter.
-    """
-    return int(np.minimum(np.diff(distinct), width).sum()) + width
-
-
-def visits_by_position(coverage: Coverage, bins: int = 100) -> dict[str, list[float]]:
-    """Return the visits along the text, in bins of nearly equal width, as columns.
-
-    Targets bin_start, …, bin_stop - 1 have visits_mean, visits_min and visits_max; `missed` of
-    them have none. With several segments, positions count the targets of all in a row, from 1.
-
-    Raises:
-        ValueError: `bins` is not a whole number from 1 to N - 1.
-    """
-    visits = coverage.visits
-    bins = check_whole("bins", bins)
-    if bins > len(visits):
-        raise ValueError(f"bins is {bins} and there are {len(visits)} targets: use fewer bins")
-    edges = np.array([i * len(visits) // bins for i in range(bins + 1)])
-    first = edges[:-1]
-    return {
-        "bin_start": (first + 1).tolist(),
-        "bin_stop": (edges[1:] + 1).tolist(),
-        "visits_mean": (np.add.reduceat(visits, first) / np.diff(edges)).tolist(),
-        "visits_min": np.minimum.reduceat(visits, first).tolist(),
-        "visits_max": np.maximum.reduceat(visits, first).tolist(),
-        "missed": np.add.reduceat(visits == 0, first, dtype=np.int64).tolist(),
-    }
-
-
-def visits_histogram(coverage: Coverage) -> dict[str, list[int]]:
-    """Return how many `targets` have each number of `visits` that occurs, as columns."""
-    visits, targets = histogram(coverage.runs)
-    return {"visits": visits.tolist(), "targets": targets.tolist()}
 
 
 def histogram(runs: Runs) -> tuple[Counts, Counts]:
