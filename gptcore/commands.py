@@ -273,7 +273,7 @@ def _pieces(sampler: Sampler, draws: int) -> Iterator[Any]:
 
 def audit(args: argparse.Namespace) -> Json:
     """Say what a foreign loader showed, from a log of its windows or its token batches."""
-    from gptcore.audit import audit_log, audit_tokens
+    from gptcore.audit.audits import audit_log, audit_tokens
 
     if args.log.suffix != ".npy":
         if args.tokens is None:

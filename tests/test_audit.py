@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gptcore.audit import audit_draws, audit_log
-from gptcore.drawcounts import find_replays
-from gptcore.drawlog import DrawLog
+from gptcore.audit.audits import audit_draws, audit_log
+from gptcore.audit.counts import find_replays
+from gptcore.audit.log import DrawLog
 from gptcore.sampling.samplers import SAMPLERS, make_sampler
 from tests.strategies import repeatable, shapes
 

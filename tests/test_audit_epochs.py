@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from gptcore.audit import audit_draws
-from gptcore.drawlog import DrawLog
+from gptcore.audit.audits import audit_draws
+from gptcore.audit.log import DrawLog
 
 
 def look(starts, length, n_tokens, **columns):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from gptcore.audit import audit, audit_tokens
+from gptcore.audit.audits import audit, audit_tokens
 from gptcore.sampling.batches import dataloader
 
 GUIDE = Path(__file__).parent.parent / "docs" / "auditing.md"

@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from gptcore.drawlog import read_log
+from gptcore.audit.log import read_log
 
 
 def write(tmp_path, content, name="log.csv"):

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gptcore.matching import match_rows
+from gptcore.audit.matching import match_rows
 from tests.strategies import repeatable
 
 

@@ -10,8 +10,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from gptcore.drawcounts import Mask, Shown, Windows, ascend, count_grid, expect_repeats
-from gptcore.drawlog import DrawLog, Whole
+from gptcore.audit.counts import Mask, Shown, Windows, expect_repeats
+from gptcore.audit.log import DrawLog, Whole
+from gptcore.audit.passes import ascend, count_grid
 from gptcore.theory.expectations import expect
 
 # Standard deviations above its expectation at which a count is beyond chance. Misses come in runs,

@@ -13,14 +13,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gptcore import auditfindings as judge
-from gptcore import drawcounts as count
-from gptcore.auditfindings import Finding
+from gptcore.audit import counts as count
+from gptcore.audit import findings as judge
+from gptcore.audit import passes as pass_order
+from gptcore.audit.counts import Mask, Windows
+from gptcore.audit.findings import Finding
+from gptcore.audit.live import TokenRows, check_length, read_batches
+from gptcore.audit.log import DrawLog, Whole, read_log
+from gptcore.audit.matching import match_rows
 from gptcore.checks import check_whole
-from gptcore.drawcounts import Mask, Windows
-from gptcore.drawlog import DrawLog, Whole, read_log
-from gptcore.livebatches import TokenRows, check_length, read_batches
-from gptcore.matching import match_rows
 
 Integers = npt.NDArray[np.integer]
 
@@ -187,13 +188,13 @@ def audit_draws(
     )
     identical = count.find_identical_epochs(window, epoch, rank)
     new = ~replayed & ~np.isin(epoch, [later for later, _ in identical])
-    passes = count.are_passes(
+    passes = pass_order.are_passes(
         log.start[new], window[new], _dense(stream[new], 0), n_starts, block_size
     )
     shown = count.count_missed(windows, log.n_tokens)
     overlap, shared = count.find_rank_overlap(window, epoch, rank)
     twice = count.count_shown_twice(log, epoch)
-    fixed = count.are_fixed(windows, n_starts)
+    fixed = pass_order.are_fixed(windows, n_starts)
     once = new & ~shared
     expected = None if passes and fixed else judge.expect_independent(log, windows, int(once.sum()))
     found = [
@@ -251,14 +252,14 @@ def _find_epochs(
         for draws in ranks:
             epoch[draws] = np.arange(len(draws)) // each
         return epoch, "epoch_draws"
-    ordered = [count.cut_ordered(window[draws]) for draws in ranks]
+    ordered = [pass_order.cut_ordered(window[draws]) for draws in ranks]
     cuts = [cut for cut in ordered if cut is not None]
     if len(cuts) == len(ranks):
         epoch[np.concatenate(ranks)] = np.concatenate(cuts)
         return epoch, "passes"
     found = []
     for streams in (ranks, [np.arange(len(log))]):
-        sizes = [count.find_pass(window[draws]) for draws in streams]
+        sizes = [pass_order.find_pass(window[draws]) for draws in streams]
         mixed = len(streams) > 1 or len(np.unique(rank[: sizes[0]])) == len(ranks)
         if all(sizes) and mixed:
             epoch = np.zeros(len(log), dtype=np.int64)
@@ -281,7 +282,7 @@ def _is_first_pass(log: DrawLog, rank: Whole, first: Mask) -> bool:
     """
     windows, block_size = count.find_windows(log), int(log.length.max())
     n_starts = log.n_tokens - block_size
-    return count.are_blocks(windows, n_starts) or count.are_passes(
+    return pass_order.are_blocks(windows, n_starts) or pass_order.are_passes(
         log.start[first], windows.of_draw[first], _dense(rank[first], 0), n_starts, block_size
     )
 
@@ -296,11 +297,11 @@ def _find_replays(
     """
     window, block_size = windows.of_draw, int(log.length.max())
     n_starts = log.n_tokens - block_size
-    if is_epoch and count.count_grid(windows, n_starts)[1] > 1:
+    if is_epoch and pass_order.count_grid(windows, n_starts)[1] > 1:
         found = count.find_replays(window, group, 2)
         new = ~found[0]
         rest = log.start[new], window[new], _dense(stream[new], 0)
-        if found[1] is None or count.are_passes(*rest, n_starts, block_size):
+        if found[1] is None or pass_order.are_passes(*rest, n_starts, block_size):
             return found
     return count.find_replays(window, group, count.chance_run(len(window), len(windows)))
 
