@@ -25,8 +25,9 @@ from gptcore.data.splits import make_split
 from gptcore.data.tokenizer import decode
 from gptcore.data.tokens import Ids, TokenStream
 from gptcore.evaluation import Evaluation, evaluate
-from gptcore.generation import generate
-from gptcore.model import GPT, ModelConfig
+from gptcore.model.config import ModelConfig
+from gptcore.model.generation import generate
+from gptcore.model.gpt import GPT
 from gptcore.sampling.base import Sampler
 from gptcore.sampling.batches import batch
 from gptcore.sampling.samplers import make_sampler

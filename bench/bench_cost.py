@@ -26,8 +26,9 @@ from bench.cases import ConditionsCase, GrowthCase
 from bench.environment import load
 from bench.measure import Result, quiet_gc
 from gptcore.devices import autocast, resolve_device, supported_precisions, synchronize
-from gptcore.flops import forward_flops, training_flops
-from gptcore.model import GPT, PRESETS, ModelConfig
+from gptcore.model.config import PRESETS, ModelConfig
+from gptcore.model.flops import forward_flops, training_flops
+from gptcore.model.gpt import GPT
 from gptcore.stats import t_interval
 from gptcore.training import TrainConfig, make_optimizer, train_step
 

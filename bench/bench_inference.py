@@ -23,7 +23,7 @@ from bench.measure import Result
 from bench.run import Session
 from bench.rungs import Rung, ladder_device, load_model, model_path
 from gptcore.inferencescaling import best_of, fit_power, loss_by_context, sample_continuations
-from gptcore.model import GPT
+from gptcore.model.gpt import GPT
 
 HORIZON = 32
 

@@ -26,9 +26,10 @@ from bench.cases import ModelCase
 from bench.inputs import Inputs
 from bench.measure import Mark, Measure, Result, Work
 from gptcore.devices import autocast, matmul_precision, resolve_device, to_device
-from gptcore.flops import forward_bytes, forward_flops, training_bytes, training_flops
-from gptcore.loss import next_token_loss
-from gptcore.model import GPT, PRESETS, ModelConfig
+from gptcore.model.config import PRESETS, ModelConfig
+from gptcore.model.flops import forward_bytes, forward_flops, training_bytes, training_flops
+from gptcore.model.gpt import GPT
+from gptcore.model.loss import next_token_loss
 from gptcore.sampling.batches import batch
 from gptcore.sampling.samplers import make_sampler
 from gptcore.training import COMPILERS, TrainConfig, prepare

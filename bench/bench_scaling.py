@@ -28,7 +28,7 @@ from bench.record import RECOMMENDATIONS, Record
 from bench.run import Session, utc_now
 from bench.rungs import Rung, ladder_device, model_path, save_model
 from gptcore import scalingfit
-from gptcore.model import GPT
+from gptcore.model.gpt import GPT
 from gptcore.scaling import borrow, fit
 from gptcore.scalingevaluate import Evaluation, Split, evaluate, predict_next
 from gptcore.scalinglaw import ScalingLaw
@@ -37,6 +37,7 @@ from gptcore.scalingtable import Cut
 
 if TYPE_CHECKING:
     import pandas as pd
+
 
 CONFIDENCE = 0.8
 FEWEST_SEEDS = 3  # for a standard deviation over seeds

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from bench.variants import FullLogits
-from gptcore.model import GPT, ModelConfig
+from gptcore.model.config import ModelConfig
+from gptcore.model.gpt import GPT
 
 INPUT_FIRST = (".c_attn.weight", ".c_proj.weight", ".c_fc.weight")
 """`transformers` stores these (in, out); `nn.Linear` holds (out, in)."""

@@ -19,8 +19,9 @@ from gptcore.data.splits import Segment, make_split
 from gptcore.data.tokens import TokenStream
 from gptcore.evaluation import sweep_losses
 from gptcore.files import write_atomically
-from gptcore.flops import n_params
-from gptcore.model import GPT, ModelConfig
+from gptcore.model.config import ModelConfig
+from gptcore.model.flops import n_params
+from gptcore.model.gpt import GPT
 from gptcore.sampling.base import Sampler
 from gptcore.sampling.batches import batch
 from gptcore.sampling.samplers import make_sampler

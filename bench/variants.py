@@ -29,9 +29,10 @@ from torch import Tensor, nn
 
 from bench.record import shorten
 from gptcore.devices import autocast, matmul_precision
-from gptcore.generation import generate
-from gptcore.loss import next_token_loss
-from gptcore.model import GPT, MLP, Attention, ModelConfig, Transformer
+from gptcore.model.config import ModelConfig
+from gptcore.model.generation import generate
+from gptcore.model.gpt import GPT, MLP, Attention, Transformer
+from gptcore.model.loss import next_token_loss
 from gptcore.ops import bfloat16, gelu
 from gptcore.ops.cross_entropy import cross_entropy
 from gptcore.training import TrainConfig, make_optimizer, train_step

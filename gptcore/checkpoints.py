@@ -14,7 +14,8 @@ from typing import Any
 import torch
 
 from gptcore.files import PARTIAL, write_atomically
-from gptcore.model import GPT, ModelConfig
+from gptcore.model.config import ModelConfig
+from gptcore.model.gpt import GPT
 
 CHECKPOINTS_KEPT = 2
 

@@ -23,7 +23,7 @@ from gptcore.sampling.base import Sampler
 from gptcore.sampling.samplers import SAMPLERS, make_sampler
 
 if TYPE_CHECKING:
-    from gptcore.model import GPT
+    from gptcore.model.gpt import GPT
 
 
 Json = dict[str, Any]
@@ -320,7 +320,7 @@ def leakage(args: argparse.Namespace) -> Json:
 
 
 def _model_config(args: argparse.Namespace) -> Any:
-    from gptcore.model import PRESETS
+    from gptcore.model.config import PRESETS
 
     given = {
         name: value
@@ -335,7 +335,7 @@ def train(args: argparse.Namespace) -> Json:
     import torch
 
     from gptcore import devices
-    from gptcore.model import GPT
+    from gptcore.model.gpt import GPT
     from gptcore.runs import run_training
     from gptcore.sampling.batches import batch
     from gptcore.training import TrainConfig
@@ -403,9 +403,9 @@ def generate(args: argparse.Namespace) -> Json:
     """Continue a prompt with a trained model."""
     import torch
 
-    from gptcore import generation
     from gptcore.data.tokenizer import decode, encode
     from gptcore.devices import resolve_device
+    from gptcore.model import generation
 
     if not args.prompt:
         raise ValueError("--prompt is empty: give at least one character")

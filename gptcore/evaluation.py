@@ -14,8 +14,8 @@ from torch import Tensor
 
 from gptcore.checks import check_whole
 from gptcore.devices import autocast
-from gptcore.loss import token_losses
-from gptcore.model import GPT
+from gptcore.model.gpt import GPT
+from gptcore.model.loss import token_losses
 from gptcore.stats import mean_interval
 
 

@@ -19,9 +19,9 @@ from torch import Tensor
 
 from gptcore import scalingfit
 from gptcore.checks import check_whole
-from gptcore.generation import generate
-from gptcore.loss import token_losses
-from gptcore.model import GPT
+from gptcore.model.generation import generate
+from gptcore.model.gpt import GPT
+from gptcore.model.loss import token_losses
 from gptcore.scalingfit import Data, Floats
 
 FREE = np.array([True, False, True, False, True])  # E, B and beta; there is no second axis

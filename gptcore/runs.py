@@ -18,7 +18,7 @@ import torch
 from gptcore import checkpoints
 from gptcore.checks import check_whole
 from gptcore.files import write_atomically
-from gptcore.model import GPT
+from gptcore.model.gpt import GPT
 from gptcore.training import BatchAt, StepMetrics, TrainConfig, make_optimizer, prepare, train
 
 LOG_NAME = "metrics.jsonl"

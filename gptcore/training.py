@@ -19,7 +19,7 @@ from torch import Tensor
 
 from gptcore.checks import LARGEST_INT64, check_number, check_whole
 from gptcore.devices import autocast, check_precision, matmul_precision, synchronize, to_device
-from gptcore.model import GPT
+from gptcore.model.gpt import GPT
 from gptcore.ops.cross_entropy import linear_cross_entropy
 
 BatchAt = Callable[[int], tuple[Tensor, Tensor]]

@@ -15,8 +15,8 @@ from bench.measure import Result
 from bench.plan import Plan
 from bench.record import METRICS, SERIES
 from bench.works import work_of
-from gptcore.flops import forward_flops, training_flops
-from gptcore.model import PRESETS
+from gptcore.model.config import PRESETS
+from gptcore.model.flops import forward_flops, training_flops
 from gptcore.training import COMPILERS
 
 CPU = torch.device("cpu")

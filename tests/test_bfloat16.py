@@ -6,7 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from gptcore.model import GPT, ModelConfig
+from gptcore.model.config import ModelConfig
+from gptcore.model.gpt import GPT
 from gptcore.ops import bfloat16
 from gptcore.ops.bfloat16 import Linear, linear, matmul, scaled_dot_product_attention
 

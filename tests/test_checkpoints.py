@@ -13,8 +13,9 @@ from gptcore.checkpoints import (
     restore_checkpoint,
     save_checkpoint,
 )
-from gptcore.loss import next_token_loss
-from gptcore.model import GPT, ModelConfig
+from gptcore.model.config import ModelConfig
+from gptcore.model.gpt import GPT
+from gptcore.model.loss import next_token_loss
 
 CONFIG = ModelConfig(vocab_size=17, block_size=8, n_layer=1, n_head=2, n_embd=16)
 IDS = torch.arange(8)[None]

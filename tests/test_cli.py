@@ -10,7 +10,7 @@ import pytest
 
 from gptcore.cli import COMMANDS, PRESET_NAMES, main
 from gptcore.data.tokenizer import encode
-from gptcore.model import PRESETS
+from gptcore.model.config import PRESETS
 from gptcore.sampling.samplers import SAMPLERS
 
 TINY = ("--n-layer", "1", "--n-head", "2", "--n-embd", "8", "--block-size", "16",

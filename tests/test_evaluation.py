@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from gptcore.evaluation import evaluate, sweep_losses
-from gptcore.loss import token_losses
-from gptcore.model import GPT, ModelConfig
+from gptcore.model.config import ModelConfig
+from gptcore.model.gpt import GPT
+from gptcore.model.loss import token_losses
 from gptcore.stats import mean_interval
 
 CPU = torch.device("cpu")

@@ -5,9 +5,10 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from gptcore import loss
-from gptcore.flops import flops_per_token, forward_flops, n_params, training_flops
-from gptcore.model import GPT, PRESETS, ModelConfig
+from gptcore.model import loss
+from gptcore.model.config import PRESETS, ModelConfig
+from gptcore.model.flops import flops_per_token, forward_flops, n_params, training_flops
+from gptcore.model.gpt import GPT
 from gptcore.ops import cross_entropy as cross_entropy_ops
 from gptcore.ops.cross_entropy import cross_entropy
 

@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 
 from bench import variants
-from gptcore.model import GPT, ModelConfig
+from gptcore.model.config import ModelConfig
+from gptcore.model.gpt import GPT
 from gptcore.ops import gelu as gelu_module
 from gptcore.ops.gelu import gelu
 

@@ -5,8 +5,10 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 from transformers.generation import TopPLogitsWarper
 
-from gptcore.generation import generate
-from gptcore.model import GPT, ModelConfig, load_gpt2_state_dict
+from gptcore.model.config import ModelConfig
+from gptcore.model.generation import generate
+from gptcore.model.gpt import GPT
+from gptcore.model.pretrained import load_gpt2_state_dict
 
 CPU = torch.device("cpu")
 CONFIG = ModelConfig(vocab_size=31, block_size=32, n_layer=2, n_head=2, n_embd=16, dropout=0.3)

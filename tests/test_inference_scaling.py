@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from gptcore.generation import generate
 from gptcore.inferencescaling import best_of, fit_power, loss_by_context, sample_continuations
-from gptcore.model import GPT, ModelConfig
+from gptcore.model.config import ModelConfig
+from gptcore.model.generation import generate
+from gptcore.model.gpt import GPT
 
 CPU = torch.device("cpu")
 SHAPE = ModelConfig(vocab_size=11, block_size=8, n_layer=1, n_head=2, n_embd=8)

@@ -5,8 +5,9 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from gptcore.loss import next_token_loss, token_losses
-from gptcore.model import GPT, ModelConfig
+from gptcore.model.config import ModelConfig
+from gptcore.model.gpt import GPT
+from gptcore.model.loss import next_token_loss, token_losses
 from gptcore.ops import cross_entropy as cross_entropy_ops
 from gptcore.ops.cross_entropy import IGNORE_INDEX, cross_entropy, linear_cross_entropy
 

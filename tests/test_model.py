@@ -8,8 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from gptcore.loss import next_token_loss
-from gptcore.model import GPT, PRESETS, KVCache, ModelConfig, load_gpt2_state_dict
+from gptcore.model.config import PRESETS, ModelConfig
+from gptcore.model.gpt import GPT
+from gptcore.model.kv_cache import KVCache
+from gptcore.model.loss import next_token_loss
+from gptcore.model.pretrained import load_gpt2_state_dict
 
 TINY = ModelConfig(vocab_size=61, block_size=12, n_layer=2, n_head=3, n_embd=24)
 
@@ -127,7 +130,7 @@ def test_a_cache_gives_the_same_channels_however_the_tokens_arrive(cuts, rows, s
     idx = random_ids(rows, 12, seed=seed)
     edges = [0, *sorted(cuts), 12]
     with torch.no_grad():
-        cache = KVCache(model, rows)
+        cache = KVCache(model.config, model.lm_head.weight, rows)
         pieces = [model.hidden(idx[:, a:b], cache) for a, b in pairwise(edges)]
         # The same float32 sums in other shapes; channels are of size 1.
         torch.testing.assert_close(torch.cat(pieces, 1), model.hidden(idx), atol=1e-5, rtol=0)
@@ -137,7 +140,7 @@ def test_a_cache_gives_the_same_channels_however_the_tokens_arrive(cuts, rows, s
 def test_a_full_cache_takes_no_further_token():
     model = GPT(TINY).eval()
     with torch.no_grad():
-        cache = KVCache(model)
+        cache = KVCache(model.config, model.lm_head.weight)
         model.hidden(random_ids(1, 12), cache)
         with pytest.raises(ValueError, match=r"13 tokens.*block_size = 12"):
             model.hidden(random_ids(1, 1), cache)

@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from gptcore.devices import supported_precisions
-from gptcore.loss import token_losses
-from gptcore.model import GPT, ModelConfig
+from gptcore.model.config import ModelConfig
+from gptcore.model.gpt import GPT
+from gptcore.model.loss import token_losses
 from gptcore.training import TrainConfig, make_optimizer, train
 
 CPU = torch.device("cpu")

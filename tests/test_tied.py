@@ -4,8 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from gptcore.loss import next_token_loss
-from gptcore.model import GPT, ModelConfig
+from gptcore.model.config import ModelConfig
+from gptcore.model.gpt import GPT
+from gptcore.model.loss import next_token_loss
 from gptcore.ops import cross_entropy as cross_entropy_ops
 from gptcore.ops.cross_entropy import cross_entropy, linear_cross_entropy
 

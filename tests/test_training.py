@@ -12,7 +12,8 @@ import torch
 
 from gptcore import runs, training
 from gptcore.checkpoints import latest_checkpoint
-from gptcore.model import GPT, ModelConfig
+from gptcore.model.config import ModelConfig
+from gptcore.model.gpt import GPT
 from gptcore.runs import run_training
 from gptcore.training import COMPILERS, TrainConfig, make_optimizer, train
 

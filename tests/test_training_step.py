@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from gptcore.devices import supported_precisions
-from gptcore.loss import next_token_loss
-from gptcore.model import GPT, ModelConfig
+from gptcore.model.config import ModelConfig
+from gptcore.model.gpt import GPT
+from gptcore.model.loss import next_token_loss
 from gptcore.ops.cross_entropy import cross_entropy
 from gptcore.training import COMPILERS, TrainConfig, make_optimizer, prepare, train_step
 

@@ -14,9 +14,10 @@ from torch import nn
 
 from bench import peers, variants
 from bench.experiments import ABLATION, ABLATION_BF16, ABLATION_LARGE
-from gptcore import model as model_module
 from gptcore.devices import autocast
-from gptcore.model import GPT, ModelConfig
+from gptcore.model import gpt as model_module
+from gptcore.model.config import ModelConfig
+from gptcore.model.gpt import GPT
 from gptcore.ops import bfloat16
 from gptcore.training import TrainConfig
 

@@ -19,7 +19,8 @@ from gptcore.data.splits import make_split
 from gptcore.data.tokens import TokenStream
 from gptcore.devices import device_label, supported_precisions
 from gptcore.evaluation import evaluate
-from gptcore.model import GPT, ModelConfig
+from gptcore.model.config import ModelConfig
+from gptcore.model.gpt import GPT
 from gptcore.sampling.batches import batch
 from gptcore.sampling.samplers import make_sampler
 from gptcore.stats import compare_pairs

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from gptcore.checks import LARGEST_INT64, check_number, check_whole
-from gptcore.model import GPT, KVCache
+from gptcore.model.gpt import GPT
+from gptcore.model.kv_cache import KVCache
 
 
 def generate(
@@ -63,7 +64,7 @@ def generate(
     model.eval()
     try:
         with torch.inference_mode():
-            cache = KVCache(model, rows)
+            cache = KVCache(model.config, model.lm_head.weight, rows)
             for end in range(length, length + new_tokens):
                 logits = _next_logits(model, ids[:, :end], cache, device)
                 # One draw per row; the drawn tokens are what the next pass reads.

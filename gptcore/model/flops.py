@@ -6,7 +6,7 @@ causal mask hides half of them and fused kernels skip part of that half.
 """
 
 from gptcore.checks import check_whole
-from gptcore.model import ModelConfig
+from gptcore.model.config import ModelConfig
 
 
 def n_params(config: ModelConfig) -> int:

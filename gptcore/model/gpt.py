@@ -14,78 +14,17 @@ Source: Radford et al., "Language Models are Unsupervised Multitask Learners" (2
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from gptcore.checks import LARGEST_INT64, check_number, check_whole
+from gptcore.checks import LARGEST_INT64, check_whole
+from gptcore.model.config import ModelConfig
+from gptcore.model.kv_cache import KVCache, LayerCache
 from gptcore.ops.bfloat16 import Linear, scaled_dot_product_attention
 from gptcore.ops.gelu import gelu
 from gptcore.ops.tied_embedding import Waiting, embed
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """The shape of a GPT; the defaults are those of GPT-2 small.
-
-    Attributes:
-        vocab_size: V.
-        block_size: the largest T.
-        n_layer: the number of blocks; with 0 the model is a bigram model.
-        n_head: H; it divides `n_embd`.
-        n_embd: C.
-        dropout: the probability of dropout, in [0, 1), after the embedding, in attention and after
-            both projections of a block.
-        positions: whether learned position embeddings are added.
-        mlp: whether an MLP follows the attention of each block.
-
-    Raises:
-        ValueError: a field is outside its range.
-    """
-
-    vocab_size: int = 50257
-    block_size: int = 1024
-    n_layer: int = 12
-    n_head: int = 12
-    n_embd: int = 768
-    dropout: float = 0.0
-    positions: bool = True
-    mlp: bool = True
-
-    def __post_init__(self) -> None:
-        sizes = {"vocab_size": 1, "block_size": 1, "n_layer": 0, "n_head": 1, "n_embd": 1}
-        for name, least in sizes.items():
-            size = check_whole(name, getattr(self, name), at_least=least, at_most=LARGEST_INT64)
-            object.__setattr__(self, name, size)
-        if self.n_embd % self.n_head:
-            nearest = max(1, round(self.n_embd / self.n_head)) * self.n_head
-            raise ValueError(
-                f"n_embd is {self.n_embd}; it must be a multiple of n_head = {self.n_head}, "
-                f"for instance {nearest}"
-            )
-        object.__setattr__(self, "dropout", check_number("dropout", self.dropout, "[0, 1)"))
-        for name in ("positions", "mlp"):
-            if type(getattr(self, name)) is not bool:
-                raise ValueError(f"{name} is {getattr(self, name)!r}: give True or False")
-
-
-# Each of model1 … model5 adds one idea to the one before: token embedding, attention and positions,
-# several heads and an MLP, depth, the size of GPT-2 small.
-PRESETS: dict[str, ModelConfig] = {
-    "model1": ModelConfig(block_size=256, n_layer=0, n_head=1, n_embd=128, positions=False),
-    "model2": ModelConfig(block_size=256, n_layer=1, n_head=1, n_embd=128, mlp=False),
-    "model3": ModelConfig(block_size=256, n_layer=1, n_head=4, n_embd=128),
-    "model4": ModelConfig(block_size=256, n_layer=4, n_head=4, n_embd=128),
-    "model5": ModelConfig(block_size=256),
-    "gpt2": ModelConfig(),
-    "gpt2-medium": ModelConfig(n_layer=24, n_head=16, n_embd=1024),
-    "gpt2-large": ModelConfig(n_layer=36, n_head=20, n_embd=1280),
-    "gpt2-xl": ModelConfig(n_layer=48, n_head=25, n_embd=1600),
-}
 
 
 class GPT(nn.Module):
@@ -294,83 +233,3 @@ class MLP(nn.Module):
     def _project(self, x: Tensor) -> Tensor:
         out: Tensor = self.c_proj(gelu(x))
         return out
-
-
-class KVCache:
-    """Keys and values of the tokens read so far, so that each new token costs one token's work.
-
-    Memory for block_size tokens is allocated once. A full cache takes no further token, because
-    learned positions end there. Dropping the oldest token shifts every position and invalidates
-    the cache; start a new one with the last tokens.
-
-    Args:
-        model: the model; the cache has its shape, device and dtype.
-        batch_size: B, the number of rows that are read together.
-    """
-
-    def __init__(self, model: GPT, batch_size: int = 1) -> None:
-        config, weight = model.config, model.lm_head.weight
-        head = (config.n_head, config.block_size, config.n_embd // config.n_head)
-        shape = (config.n_layer, 2, batch_size, *head)  # each layer's: (2, B, H, block_size, D)
-        self.memory = torch.empty(shape, dtype=weight.dtype, device=weight.device)
-        self.length = 0
-
-    def of_layer(self, layer: int) -> LayerCache:
-        """Return the keys and values of one layer."""
-        return LayerCache(self.memory[layer], self.length)
-
-
-class LayerCache(NamedTuple):
-    """The keys and values of one layer, (2, B, H, block_size, D); the first `length` are set."""
-
-    memory: Tensor
-    length: int
-
-    def extend(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Store the keys and values (B, H, T, D) of new tokens; return those of all tokens."""
-        end = self.length + k.shape[2]
-        for kept, new in zip(self.memory, (k, v), strict=True):
-            kept[:, :, self.length : end] = new
-        keys, values = self.memory[:, :, :, :end]
-        return keys, values
-
-
-# GPT-2's files and `transformers` store these as (in, out); `nn.Linear` has (out, in).
-_INPUT_FIRST = (".c_attn.weight", ".c_proj.weight", ".c_fc.weight")
-
-
-def load_gpt2_state_dict(model: GPT, state: Mapping[str, Tensor]) -> None:
-    """Copy GPT-2 weights, as published or from `GPT2LMHeadModel.state_dict()`, into `model`.
-
-    The `transformer.` prefix and `lm_head.weight` may be absent. The attention masks that older
-    files hold are ignored.
-
-    Args:
-        model: a GPT of the same shape; it is unchanged if the weights do not fit.
-        state: the tensor of each parameter name.
-
-    Raises:
-        ValueError: a name or shape does not fit, or the head is not tied to the embedding.
-    """
-    source: dict[str, Tensor] = {}
-    for name, tensor in state.items():
-        if name.endswith((".attn.bias", ".attn.masked_bias")):
-            continue
-        full_name = name if name.startswith(("transformer.", "lm_head.")) else f"transformer.{name}"
-        source[full_name] = tensor.t() if name.endswith(_INPUT_FIRST) else tensor
-    if "transformer.wte.weight" in source:
-        source.setdefault("lm_head.weight", source["transformer.wte.weight"])
-    own = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    given = {name: tuple(tensor.shape) for name, tensor in source.items()}
-    for name in sorted(own.keys() | given.keys()):
-        if own.get(name) != given.get(name):
-            raise ValueError(
-                f"{name} is {given.get(name, 'absent')} in the weights and "
-                f"{own.get(name, 'absent')} in the model; build the GPT with the weights' shape"
-            )
-    if not torch.equal(source["lm_head.weight"], source["transformer.wte.weight"]):
-        raise ValueError(
-            "lm_head.weight differs from transformer.wte.weight; a GPT has one matrix for both: "
-            "use weights with a tied head"
-        )
-    model.load_state_dict(source)

@@ -12,7 +12,7 @@ each chunk into gradients immediately instead of keeping it for the backward pas
 import torch
 from torch import Tensor
 
-from gptcore.model import GPT
+from gptcore.model.gpt import GPT
 from gptcore.ops.cross_entropy import (
     check_shape,
     chunked_losses,
