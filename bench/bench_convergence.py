@@ -32,7 +32,9 @@ from gptcore.sampling.base import Sampler
 from gptcore.sampling.batches import batch
 from gptcore.sampling.samplers import make_sampler
 from gptcore.stats import compare_pairs, holm
-from gptcore.training import StepMetrics, TrainConfig, make_optimizer, train
+from gptcore.training.config import StepMetrics, TrainConfig
+from gptcore.training.loop import train
+from gptcore.training.step import make_optimizer
 
 EVALUATIONS = 6
 MARGIN_NATS = 0.05

@@ -30,7 +30,8 @@ from gptcore.model.config import PRESETS, ModelConfig
 from gptcore.model.flops import forward_flops, training_flops
 from gptcore.model.gpt import GPT
 from gptcore.stats import t_interval
-from gptcore.training import TrainConfig, make_optimizer, train_step
+from gptcore.training.config import TrainConfig
+from gptcore.training.step import make_optimizer, train_step
 
 FEWEST_ROUNDS = 5
 BASE = ModelConfig(vocab_size=4096, block_size=128, n_layer=4, n_head=4, n_embd=256)

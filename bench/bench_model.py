@@ -32,7 +32,8 @@ from gptcore.model.gpt import GPT
 from gptcore.model.loss import next_token_loss
 from gptcore.sampling.batches import batch
 from gptcore.sampling.samplers import make_sampler
-from gptcore.training import COMPILERS, TrainConfig, prepare
+from gptcore.training.compiling import prepare
+from gptcore.training.config import COMPILERS, TrainConfig
 
 CHECKED_TOKENS = 32
 """Of the first window: enough to tell another model, and soon done."""

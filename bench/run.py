@@ -24,7 +24,8 @@ from bench.record import SCHEMA_VERSION, Record
 from gptcore.devices import available_devices, choose_devices
 from gptcore.model.config import ModelConfig
 from gptcore.model.gpt import GPT
-from gptcore.training import TrainConfig, make_optimizer, train_step
+from gptcore.training.config import TrainConfig
+from gptcore.training.step import make_optimizer, train_step
 
 PROBE = ModelConfig(vocab_size=4_000, block_size=64, n_layer=2, n_head=4, n_embd=128)
 

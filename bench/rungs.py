@@ -26,7 +26,9 @@ from gptcore.sampling.base import Sampler
 from gptcore.sampling.batches import batch
 from gptcore.sampling.samplers import make_sampler
 from gptcore.scalingtable import FEWEST_UNITS
-from gptcore.training import TrainConfig, make_optimizer, train
+from gptcore.training.config import TrainConfig
+from gptcore.training.loop import train
+from gptcore.training.step import make_optimizer
 
 EVALUATIONS = 16
 TEST_PIECES, PIECE = 8, 1024

@@ -35,7 +35,8 @@ from gptcore.model.gpt import GPT, MLP, Attention, Transformer
 from gptcore.model.loss import next_token_loss
 from gptcore.ops import bfloat16, gelu
 from gptcore.ops.cross_entropy import cross_entropy
-from gptcore.training import TrainConfig, make_optimizer, train_step
+from gptcore.training.config import TrainConfig
+from gptcore.training.step import make_optimizer, train_step
 
 Mark = Callable[[str], None]
 
@@ -93,7 +94,7 @@ class Variant:
         precision: str = "fp32",
         mark: Mark = lambda _phase: None,
     ) -> None:
-        """Update the weights once; `mark` as in `gptcore.training.train_step`."""
+        """Update the weights once; `mark` as in `gptcore.training.step.train_step`."""
         train_step(self.model, optimizer, inputs, targets, precision=precision, mark=mark)
 
     def decode(self, prompt: Tensor, new_tokens: int) -> Tensor:

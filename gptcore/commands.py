@@ -336,9 +336,9 @@ def train(args: argparse.Namespace) -> Json:
 
     from gptcore import devices
     from gptcore.model.gpt import GPT
-    from gptcore.runs import run_training
     from gptcore.sampling.batches import batch
-    from gptcore.training import TrainConfig
+    from gptcore.training.config import TrainConfig
+    from gptcore.training.runs import run_training
 
     device = devices.resolve_device(args.device)
     if args.precision not in devices.supported_precisions(device):
@@ -390,7 +390,7 @@ def train(args: argparse.Namespace) -> Json:
 
 def _load_model(folder: Path) -> GPT:
     """Return the model of the newest checkpoint of a run (its folder, or its checkpoints)."""
-    from gptcore.checkpoints import load_checkpoint, model_from_checkpoint
+    from gptcore.training.checkpoints import load_checkpoint, model_from_checkpoint
 
     for place in (folder / "checkpoints", folder):
         checkpoint = load_checkpoint(place)

@@ -17,7 +17,7 @@ from bench.record import METRICS, SERIES
 from bench.works import work_of
 from gptcore.model.config import PRESETS
 from gptcore.model.flops import forward_flops, training_flops
-from gptcore.training import COMPILERS
+from gptcore.training.config import COMPILERS
 
 CPU = torch.device("cpu")
 CASE = ModelCase("python-docs", "model3", "cpu", "fp32", 2, 16, "step")

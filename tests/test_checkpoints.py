@@ -4,8 +4,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from gptcore import checkpoints
-from gptcore.checkpoints import (
+from gptcore.model.config import ModelConfig
+from gptcore.model.gpt import GPT
+from gptcore.model.loss import next_token_loss
+from gptcore.training import checkpoints
+from gptcore.training.checkpoints import (
     latest_checkpoint,
     load_checkpoint,
     model_from_checkpoint,
@@ -13,9 +16,6 @@ from gptcore.checkpoints import (
     restore_checkpoint,
     save_checkpoint,
 )
-from gptcore.model.config import ModelConfig
-from gptcore.model.gpt import GPT
-from gptcore.model.loss import next_token_loss
 
 CONFIG = ModelConfig(vocab_size=17, block_size=8, n_layer=1, n_head=2, n_embd=16)
 IDS = torch.arange(8)[None]

@@ -8,7 +8,9 @@ from gptcore.devices import supported_precisions
 from gptcore.model.config import ModelConfig
 from gptcore.model.gpt import GPT
 from gptcore.model.loss import token_losses
-from gptcore.training import TrainConfig, make_optimizer, train
+from gptcore.training.config import TrainConfig
+from gptcore.training.loop import train
+from gptcore.training.step import make_optimizer
 
 CPU = torch.device("cpu")
 CONFIG = TrainConfig(steps=25, batch_size=8, block_size=16, learning_rate=1e-2, warmup_steps=2)

@@ -10,12 +10,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from gptcore import runs, training
-from gptcore.checkpoints import latest_checkpoint
 from gptcore.model.config import ModelConfig
 from gptcore.model.gpt import GPT
-from gptcore.runs import run_training
-from gptcore.training import COMPILERS, TrainConfig, make_optimizer, train
+from gptcore.training import config, runs
+from gptcore.training import loop as training_loop
+from gptcore.training import step as training_step
+from gptcore.training.checkpoints import latest_checkpoint
+from gptcore.training.config import COMPILERS, TrainConfig
+from gptcore.training.loop import train
+from gptcore.training.runs import run_training
+from gptcore.training.step import make_optimizer
 
 CPU = torch.device("cpu")
 MODEL = ModelConfig(vocab_size=17, block_size=8, n_layer=1, n_head=2, n_embd=16, dropout=0.1)
@@ -59,7 +63,7 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def interrupt_at(step: int):
-    def on_step(metrics: training.StepMetrics) -> None:
+    def on_step(metrics: config.StepMetrics) -> None:
         if metrics.step == step:
             signal.raise_signal(signal.SIGINT)
 
@@ -134,9 +138,13 @@ def test_a_callback_that_evaluates_does_not_switch_dropout_off():
 
 def test_the_device_is_waited_for_before_the_clock_is_read(monkeypatch):
     events: list[str] = []
-    monkeypatch.setattr(training, "synchronize", lambda device: events.append(f"wait {device}"))
-    clock = training.time.perf_counter_ns
-    monkeypatch.setattr(training.time, "perf_counter_ns", lambda: events.append("clock") or clock())
+    monkeypatch.setattr(
+        training_loop, "synchronize", lambda device: events.append(f"wait {device}")
+    )
+    clock = training_loop.time.perf_counter_ns
+    monkeypatch.setattr(
+        training_step.time, "perf_counter_ns", lambda: events.append("clock") or clock()
+    )
     next(steps_of())
     assert events == ["clock", "wait cpu", "clock"]
 
@@ -156,7 +164,7 @@ def test_divergence_stops_training_and_names_the_step():
 @pytest.mark.parametrize(("loss", "grad_norm"), [(math.inf, 1.0), (1.0, math.inf)])
 def test_either_number_that_is_not_finite_stops_training(monkeypatch, loss, grad_norm):
     result = torch.tensor(loss), torch.tensor(grad_norm)
-    monkeypatch.setattr(training, "train_step", lambda *_, **__: result)
+    monkeypatch.setattr(training_loop, "train_step", lambda *_, **__: result)
     with pytest.raises(ValueError, match=f"step 1: loss {loss}, gradient norm {grad_norm}"):
         next(steps_of())
 
@@ -172,7 +180,7 @@ def test_batches_of_another_shape_are_refused():
 def test_a_run_leaves_log_summary_and_two_checkpoints(tmp_path):
     summary = run(tmp_path, checkpoint_every=3)
     log = log_of(tmp_path)
-    assert [list(line) for line in log] == [list(training.StepMetrics.__dataclass_fields__)] * 10
+    assert [list(line) for line in log] == [list(config.StepMetrics.__dataclass_fields__)] * 10
     assert summary == json.loads((tmp_path / "summary.json").read_bytes())
     assert {k: summary[k] for k in ("finished", "step", "steps", "tokens", "epochs")} == {
         "finished": True,
@@ -195,8 +203,7 @@ def test_log_and_loop_agree_to_the_last_digit(unbroken):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-sys.path[:0] = sys.argv[2:]
-import test_training as t
+from tests import test_training as t
 def on_step(metrics):
     if metrics.step == 8:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -206,10 +213,10 @@ t.run(Path(sys.argv[1]), checkpoint_every=3, on_step=on_step)
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
 def test_a_killed_and_resumed_run_repeats_the_losses_of_an_unbroken_one(tmp_path, unbroken):
-    paths = [str(Path(__file__).parent), str(Path(training.__file__).parents[1])]
+    root = str(Path(__file__).resolve().parents[1])
     threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}
     killed = subprocess.run(
-        [sys.executable, "-c", KILLED, str(tmp_path), *paths], env=os.environ | threads
+        [sys.executable, "-c", KILLED, str(tmp_path)], cwd=root, env=os.environ | threads
     )
     assert killed.returncode == -signal.SIGKILL
     assert len(log_of(tmp_path)) == 8
@@ -229,13 +236,13 @@ def test_a_run_interrupted_twice_names_both_resumptions(tmp_path, unbroken):
 
 
 def test_ctrl_c_inside_a_step_waits_for_its_end(tmp_path, monkeypatch):
-    real = training.train_step
+    real = training_step.train_step
 
     def interrupted_step(*args, **options):
         signal.raise_signal(signal.SIGINT)
         return real(*args, **options)
 
-    monkeypatch.setattr(training, "train_step", interrupted_step)
+    monkeypatch.setattr(training_loop, "train_step", interrupted_step)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path)
     summary = json.loads((tmp_path / "summary.json").read_bytes())
@@ -249,14 +256,14 @@ def test_a_second_ctrl_c_does_not_wait(tmp_path, monkeypatch):
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(training, "train_step", interrupted_step)
+    monkeypatch.setattr(training_loop, "train_step", interrupted_step)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path)
     assert log_of(tmp_path) == []
 
 
 def test_an_interrupt_raised_by_the_callback_leaves_a_checkpoint(tmp_path):
-    def on_step(metrics: training.StepMetrics) -> None:
+    def on_step(metrics: config.StepMetrics) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -336,14 +343,14 @@ def test_resuming_a_run_with_too_short_a_log_is_refused(tmp_path):
 
 
 def test_a_diverged_run_keeps_its_log_and_its_last_good_checkpoint(tmp_path, monkeypatch):
-    real = training.train_step
+    real = training_step.train_step
 
     def diverging_step(model, *args, **options):
         loss, grad_norm = real(model, *args, **options)
         is_sixth = len(log_of(tmp_path)) == 5
         return loss, grad_norm * math.inf if is_sixth else grad_norm
 
-    monkeypatch.setattr(training, "train_step", diverging_step)
+    monkeypatch.setattr(training_loop, "train_step", diverging_step)
     with pytest.raises(ValueError, match=r"diverged at step 6: loss \d.*gradient norm inf"):
         run(tmp_path, checkpoint_every=2)
     assert len(log_of(tmp_path)) == 5

@@ -9,7 +9,9 @@ from gptcore.model.config import ModelConfig
 from gptcore.model.gpt import GPT
 from gptcore.model.loss import next_token_loss
 from gptcore.ops.cross_entropy import cross_entropy
-from gptcore.training import COMPILERS, TrainConfig, make_optimizer, prepare, train_step
+from gptcore.training.compiling import prepare
+from gptcore.training.config import COMPILERS, TrainConfig
+from gptcore.training.step import make_optimizer, train_step
 
 MODEL = ModelConfig(vocab_size=17, block_size=8, n_layer=1, n_head=2, n_embd=16, dropout=0.1)
 CONFIG = TrainConfig(steps=10, batch_size=4, block_size=8, learning_rate=1e-2, warmup_steps=2)

@@ -19,7 +19,7 @@ from gptcore.model import gpt as model_module
 from gptcore.model.config import ModelConfig
 from gptcore.model.gpt import GPT
 from gptcore.ops import bfloat16
-from gptcore.training import TrainConfig
+from gptcore.training.config import TrainConfig
 
 WIDE = ModelConfig(vocab_size=301, block_size=12, n_layer=2, n_head=2, n_embd=8)
 INSTALLED = [name for name in variants.VARIANTS if name != "litgpt"]

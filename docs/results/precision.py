@@ -24,7 +24,9 @@ from gptcore.model.gpt import GPT
 from gptcore.sampling.batches import batch
 from gptcore.sampling.samplers import make_sampler
 from gptcore.stats import compare_pairs
-from gptcore.training import TrainConfig, make_optimizer, train
+from gptcore.training.config import TrainConfig
+from gptcore.training.loop import train
+from gptcore.training.step import make_optimizer
 
 BLOCK_SIZE, BATCH_SIZE, LEARNING_RATE = 64, 8, 5e-3  # those of the suite's convergence runs
 POINTS = 10  # of the test curve

@@ -15,11 +15,14 @@ from typing import Any
 
 import torch
 
-from gptcore import checkpoints
 from gptcore.checks import check_whole
 from gptcore.files import write_atomically
 from gptcore.model.gpt import GPT
-from gptcore.training import BatchAt, StepMetrics, TrainConfig, make_optimizer, prepare, train
+from gptcore.training import checkpoints
+from gptcore.training.compiling import prepare
+from gptcore.training.config import StepMetrics, TrainConfig
+from gptcore.training.loop import BatchAt, train
+from gptcore.training.step import make_optimizer
 
 LOG_NAME = "metrics.jsonl"
 SUMMARY_NAME = "summary.json"

@@ -1,0 +1,43 @@
+"""Compile a model ahead of its first step, and say how long that took."""
+
+import time
+
+import torch
+
+from gptcore.devices import autocast, matmul_precision, synchronize
+from gptcore.model.gpt import GPT
+from gptcore.training.config import COMPILERS, TrainConfig
+
+
+def prepare(model: GPT, config: TrainConfig, device: torch.device) -> float | None:
+    """Set up `model` as `config` says and compile it now, so that no step pays for that.
+
+    Dropout's random draws are not touched: `train` seeds them anew before every step.
+
+    Returns:
+        Seconds that compiling took, one forward and backward pass included; None if it was not
+        asked for.
+
+    Raises:
+        ValueError: the model cannot be compiled here.
+    """
+    model.transformer.recompute = config.recompute
+    if config.compile is None:
+        return None
+    started_ns = time.perf_counter_ns()
+    model.transformer.compile(dynamic=False, **COMPILERS[config.compile])
+    inputs = torch.zeros(config.batch_size, config.block_size, dtype=torch.int64, device=device)
+    try:
+        with matmul_precision(config.precision):
+            with autocast(device, config.precision):
+                hidden = model.train().hidden(inputs)
+            hidden.sum().backward()  # type: ignore[no-untyped-call]
+    except (torch._dynamo.exc.TorchDynamoException, torch._inductor.exc.InductorError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(
+            f"torch.compile with {config.compile} failed ({reason}); train without "
+            "compile, or install what it needs, such as a C++ compiler"
+        ) from error
+    model.zero_grad(set_to_none=True)
+    synchronize(device)
+    return (time.perf_counter_ns() - started_ns) / 1e9

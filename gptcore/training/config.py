@@ -1,0 +1,128 @@
+"""How a model is trained: the settings of a run, the compilers, what each step reports."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from gptcore.checks import LARGEST_INT64, check_number, check_whole
+from gptcore.devices import check_precision
+
+COMPILERS: dict[str, dict[str, Any]] = {
+    "inductor": {},
+    "reduce-overhead": {"mode": "reduce-overhead"},
+    "max-autotune": {"mode": "max-autotune"},
+}
+"""Ways of `torch.compile` by name, with its arguments.
+
+`inductor`: defaults; `reduce-overhead`: CUDA graphs; `max-autotune`: tries several kernels.
+"""
+
+WHOLE_NUMBERS = {"steps": 1, "batch_size": 1, "block_size": 1, "warmup_steps": 0, "seed": 0}
+"""Field of TrainConfig → the least value allowed."""
+
+NUMBERS = {
+    "learning_rate": "(0, inf)",
+    "min_learning_rate_ratio": "[0, 1]",
+    "weight_decay": "[0, inf)",
+    "beta1": "[0, 1)",
+    "beta2": "[0, 1)",
+    "grad_clip": "(0, inf]",
+}
+"""Field of TrainConfig → the interval that it must lie in."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How to train; batches are made elsewhere, `batch_size` and `block_size` say their shape.
+
+    Attributes:
+        steps: updates in the whole run.
+        batch_size: B.
+        block_size: T.
+        learning_rate: the peak.
+        min_learning_rate_ratio: last learning rate / peak, in [0, 1]; 1 turns the decay off.
+        warmup_steps: linear warm-up, at most `steps`.
+        weight_decay: on matrices only.
+        beta1, beta2: AdamW's decays of the mean gradient and of its mean square.
+        grad_clip: greatest norm of the whole gradient; `math.inf` for none.
+        precision: one of `devices.PRECISIONS`.
+        compile: one of COMPILERS; None does not compile.
+        recompute: keep only what goes into each block, and compute the rest again in backward.
+        seed: of everything random during training, that is dropout.
+
+    Raises:
+        ValueError: a field is outside its range.
+    """
+
+    steps: int
+    batch_size: int = 16
+    block_size: int = 256
+    learning_rate: float = 6e-4
+    min_learning_rate_ratio: float = 0.1
+    warmup_steps: int = 0
+    weight_decay: float = 0.1
+    beta1: float = 0.9
+    beta2: float = 0.95
+    grad_clip: float = 1.0
+    precision: str = "fp32"
+    compile: str | None = None
+    recompute: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in WHOLE_NUMBERS.items():
+            whole = check_whole(name, getattr(self, name), at_least=least, at_most=LARGEST_INT64)
+            object.__setattr__(self, name, whole)
+        for name, interval in NUMBERS.items():
+            object.__setattr__(self, name, check_number(name, getattr(self, name), interval))
+        if self.warmup_steps > self.steps:
+            raise ValueError(
+                f"warmup_steps is {self.warmup_steps}; it must be at most steps = {self.steps}"
+            )
+        check_precision(self.precision)
+        if self.compile not in (None, *COMPILERS):
+            raise ValueError(
+                f"compile is {self.compile!r}; choose None or one of {', '.join(COMPILERS)}"
+            )
+        if type(self.recompute) is not bool:
+            raise ValueError(f"recompute is {self.recompute!r}: give True or False")
+
+    def learning_rate_at(self, step: int) -> float:
+        """Return the learning rate of `step` in [1, steps]: linear warm-up, then cosine.
+
+        The peak is reached at `warmup_steps`, the minimum at the last step.
+
+        Raises:
+            ValueError: `step` is outside that range.
+        """
+        if not 1 <= step <= self.steps:
+            raise ValueError(f"step is {step}; it must be in [1, {self.steps}]")
+        if step <= self.warmup_steps:
+            return self.learning_rate * step / self.warmup_steps
+        progress = (step - self.warmup_steps) / (self.steps - self.warmup_steps)
+        cosine = (1 + math.cos(math.pi * progress)) / 2
+        lowest = self.min_learning_rate_ratio
+        return self.learning_rate * (lowest + (1 - lowest) * cosine)
+
+
+@dataclass(frozen=True)
+class StepMetrics:
+    """What one step showed.
+
+    Attributes:
+        step: updates done, this one included.
+        tokens: targets trained on so far.
+        epochs: epoch-equivalents of the training text so far.
+        loss: mean of the batch before the update, nats per token.
+        grad_norm: of the whole gradient before clipping.
+        lr: learning rate of the update.
+        step_time_s: from asking for the batch to the end of the update, device synchronised.
+    """
+
+    step: int
+    tokens: int
+    epochs: float
+    loss: float
+    grad_norm: float
+    lr: float
+    step_time_s: float
