@@ -24,7 +24,7 @@ from gptcore.data.leakage import certificate
 from gptcore.data.splits import make_split
 from gptcore.data.tokenizer import decode
 from gptcore.data.tokens import Ids, TokenStream
-from gptcore.evaluation import Evaluation, evaluate
+from gptcore.evaluation.losses import Evaluation, evaluate
 from gptcore.model.config import ModelConfig
 from gptcore.model.generation import generate
 from gptcore.model.gpt import GPT

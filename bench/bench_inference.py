@@ -22,7 +22,12 @@ from bench.ladder import InferenceCase
 from bench.measure import Result
 from bench.run import Session
 from bench.rungs import Rung, ladder_device, load_model, model_path
-from gptcore.inferencescaling import best_of, fit_power, loss_by_context, sample_continuations
+from gptcore.evaluation.inference_scaling import (
+    best_of,
+    fit_power,
+    loss_by_context,
+    sample_continuations,
+)
 from gptcore.model.gpt import GPT
 
 HORIZON = 32

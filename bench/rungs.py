@@ -17,7 +17,7 @@ from bench.ladder import RungCase
 from bench.run import Session
 from gptcore.data.splits import Segment, make_split
 from gptcore.data.tokens import TokenStream
-from gptcore.evaluation import sweep_losses
+from gptcore.evaluation.losses import sweep_losses
 from gptcore.files import write_atomically
 from gptcore.model.config import ModelConfig
 from gptcore.model.flops import n_params

@@ -428,14 +428,14 @@ def evaluate(args: argparse.Namespace) -> Json:
     """Score every token of the test part once."""
     import torch
 
-    from gptcore import evaluation
     from gptcore.data.tokenizer import decode
     from gptcore.devices import resolve_device
+    from gptcore.evaluation import losses
 
     device = resolve_device(args.device)
     model = _load_model(args.checkpoint).to(device)
     data = load_data(args, model.config.block_size)
-    found = evaluation.evaluate(
+    found = losses.evaluate(
         model,
         [torch.from_numpy(ids) for ids in data.test_parts],
         block_size=model.config.block_size,

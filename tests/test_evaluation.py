@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from gptcore.evaluation import evaluate, sweep_losses
+from gptcore.evaluation.losses import evaluate, sweep_losses
 from gptcore.model.config import ModelConfig
 from gptcore.model.gpt import GPT
 from gptcore.model.loss import token_losses

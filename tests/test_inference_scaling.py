@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from gptcore.inferencescaling import best_of, fit_power, loss_by_context, sample_continuations
+from gptcore.evaluation.inference_scaling import (
+    best_of,
+    fit_power,
+    loss_by_context,
+    sample_continuations,
+)
 from gptcore.model.config import ModelConfig
 from gptcore.model.generation import generate
 from gptcore.model.gpt import GPT

@@ -18,7 +18,7 @@ from gptcore.data.corpora import load_corpus
 from gptcore.data.splits import make_split
 from gptcore.data.tokens import TokenStream
 from gptcore.devices import device_label, supported_precisions
-from gptcore.evaluation import evaluate
+from gptcore.evaluation.losses import evaluate
 from gptcore.model.config import ModelConfig
 from gptcore.model.gpt import GPT
 from gptcore.sampling.batches import batch
