@@ -27,13 +27,13 @@ from bench.plan import CASES
 from bench.record import RECOMMENDATIONS, Record
 from bench.run import Session, utc_now
 from bench.rungs import Rung, ladder_device, model_path, save_model
-from gptcore import scalingfit
 from gptcore.model.gpt import GPT
-from gptcore.scaling import borrow, fit
-from gptcore.scalingevaluate import Evaluation, Split, evaluate, predict_next
-from gptcore.scalinglaw import ScalingLaw
-from gptcore.scalingrepeat import fit_repeated
-from gptcore.scalingtable import Cut
+from gptcore.scaling import solver
+from gptcore.scaling.extrapolation import Evaluation, Split, evaluate, predict_next
+from gptcore.scaling.fitting import borrow, fit
+from gptcore.scaling.law import ScalingLaw
+from gptcore.scaling.repetition import fit_repeated
+from gptcore.scaling.tables import Cut
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,7 +92,7 @@ def _finished(session: Session, corpus: str, *tests: str) -> list[tuple[RungCase
 
 
 def _table(runs: list[tuple[RungCase, Record]]) -> pd.DataFrame:
-    """Return the test losses of runs as `gptcore.scaling` takes them, one row a checkpoint."""
+    """Return the test losses of runs as `gptcore.scaling.fitting` takes them, one row a checkpoint."""
     import pandas as pd
 
     return pd.DataFrame(
@@ -134,7 +134,7 @@ def test_predict(benchmark: Any, result: Result, session: Session, case: LadderC
         "predicted_low": stated["low"],
         "predicted_high": stated["high"],
         "law_points": law.n_points,
-        **{f"law_{name}": stated["law"][name] for name in scalingfit.NAMES},
+        **{f"law_{name}": stated["law"][name] for name in solver.NAMES},
     }
     result.series["law_curve"] = _law_curve(law, table, target.n_params)
     result.facts |= {"stated_at": utc_now(), "warnings": stated["warnings"]}

@@ -57,8 +57,8 @@ class Recommendation:
 
     Attributes:
         words: the losses that the law is fitted to.
-        split: arguments of `gptcore.scalingevaluate.Split` that choose them.
-        cut: arguments of `gptcore.scalingtable.Cut` that choose them.
+        split: arguments of `gptcore.scaling.extrapolation.Split` that choose them.
+        cut: arguments of `gptcore.scaling.tables.Cut` that choose them.
     """
 
     words: str

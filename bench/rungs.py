@@ -25,7 +25,7 @@ from gptcore.model.gpt import GPT
 from gptcore.sampling.base import Sampler
 from gptcore.sampling.batches import batch
 from gptcore.sampling.samplers import make_sampler
-from gptcore.scalingtable import FEWEST_UNITS
+from gptcore.scaling.tables import FEWEST_UNITS
 from gptcore.training.config import TrainConfig
 from gptcore.training.loop import train
 from gptcore.training.step import make_optimizer

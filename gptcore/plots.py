@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from gptcore.scalinglaw import ScalingLaw
+    from gptcore.scaling.law import ScalingLaw
 
 
 POINTS = 60

@@ -17,8 +17,8 @@ from gptcore.console import number, whole
 if TYPE_CHECKING:
     import pandas as pd
 
-    from gptcore.scalinglaw import ScalingLaw
-    from gptcore.scalingtable import Cut
+    from gptcore.scaling.law import ScalingLaw
+    from gptcore.scaling.tables import Cut
 
 
 Json = dict[str, Any]
@@ -181,8 +181,8 @@ def read_law(path: Path) -> ScalingLaw:
     Raises:
         ValueError: it is neither.
     """
-    from gptcore.scalingfit import NAMES
-    from gptcore.scalinglaw import ScalingLaw, law_from
+    from gptcore.scaling.law import ScalingLaw, law_from
+    from gptcore.scaling.solver import NAMES
 
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -198,7 +198,7 @@ def read_law(path: Path) -> ScalingLaw:
 
 
 def _read(args: argparse.Namespace) -> pd.DataFrame:
-    from gptcore.scalingtable import keep_rows, one_family, read_table
+    from gptcore.scaling.tables import keep_rows, one_family, read_table
 
     return keep_rows(
         one_family(read_table(args.table), args.family),
@@ -210,13 +210,13 @@ def _read(args: argparse.Namespace) -> pd.DataFrame:
 
 
 def _cut(args: argparse.Namespace) -> Cut:
-    from gptcore.scalingtable import Cut
+    from gptcore.scaling.tables import Cut
 
     return Cut(args.last_share, args.burn_in_tokens, args.final_only)
 
 
 def _borrowed(args: argparse.Namespace) -> dict[str, float]:
-    from gptcore.scaling import borrow
+    from gptcore.scaling.fitting import borrow
 
     return borrow(read_law(args.borrow)) if args.borrow else {}
 
@@ -224,7 +224,7 @@ def _borrowed(args: argparse.Namespace) -> dict[str, float]:
 def _plot(args: argparse.Namespace, law: ScalingLaw, table: pd.DataFrame, found: Json) -> Json:
     if args.plot:
         from gptcore.plots import plot_law
-        from gptcore.scalingtable import check_table
+        from gptcore.scaling.tables import check_table
 
         plot_law(args.plot, law, check_table(table)[0])
         found["plot"] = str(args.plot)
@@ -233,10 +233,10 @@ def _plot(args: argparse.Namespace, law: ScalingLaw, table: pd.DataFrame, found:
 
 def fit(args: argparse.Namespace) -> Json:
     """Fit a law to a table of losses."""
-    from gptcore import scaling
-    from gptcore.scalingcolpret import fit_colpret
-    from gptcore.scalingrepeat import fit_repeated
-    from gptcore.scalingtable import check_table, drop_largest
+    from gptcore.scaling import fitting
+    from gptcore.scaling.colpret import fit_colpret
+    from gptcore.scaling.repetition import fit_repeated
+    from gptcore.scaling.tables import check_table, drop_largest
 
     table = drop_largest(_read(args), args.drop_largest)
     if args.repetition:
@@ -247,7 +247,7 @@ def fit(args: argparse.Namespace) -> Json:
         checked, notes = check_table(table)
         law = fit_colpret(checked, notes=notes)
     else:
-        law = scaling.fit(
+        law = fitting.fit(
             table,
             cut=_cut(args),
             delta=args.delta,
@@ -259,12 +259,12 @@ def fit(args: argparse.Namespace) -> Json:
 
 def evaluate(args: argparse.Namespace) -> Json:
     """Say how well a law predicts runs that are known already."""
-    from gptcore import scalingevaluate
+    from gptcore.scaling import extrapolation
 
     table = _read(args)
-    found = scalingevaluate.evaluate(
+    found = extrapolation.evaluate(
         table,
-        scalingevaluate.Split(
+        extrapolation.Split(
             args.target, args.models, args.reverse, args.target_share, args.compute_gap
         ),
         cut=_cut(args),
@@ -292,26 +292,26 @@ def predict(args: argparse.Namespace) -> Json:
 
 def allocate(args: argparse.Namespace) -> Json:
     """Say the best size and tokens for a training budget."""
-    from gptcore import scalingplan
+    from gptcore.scaling import planning
 
     law = read_law(args.law)
-    return scalingplan.allocate(law, args.flops).as_dict() | {"warnings": list(law.warnings)}
+    return planning.allocate(law, args.flops).as_dict() | {"warnings": list(law.warnings)}
 
 
 def isoflop(args: argparse.Namespace) -> Json:
     """Find the best size at each level of compute by parabolas."""
-    from gptcore import scalingplan
-    from gptcore.scalingtable import check_table
+    from gptcore.scaling import planning
+    from gptcore.scaling.tables import check_table
 
     table, notes = check_table(_read(args))
-    return scalingplan.isoflop(table) | {"warnings": notes}
+    return planning.isoflop(table) | {"warnings": notes}
 
 
 def plan(args: argparse.Namespace) -> Json:
     """Propose the small runs that predict a big one: sizes, tokens and number."""
-    from gptcore import scalingplan
+    from gptcore.scaling import planning
 
-    return scalingplan.plan_ladder(
+    return planning.plan_ladder(
         args.budget,
         args.target_params,
         20 * args.target_params if args.target_tokens is None else args.target_tokens,

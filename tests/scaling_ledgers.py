@@ -15,7 +15,7 @@ from bench.measure import Result
 from bench.plan import CASES, Plan
 from bench.record import Record
 from bench.rungs import Rung
-from gptcore.scalinglaw import law_from
+from gptcore.scaling.law import law_from
 from tests.ledgers import record
 
 TEXT = "The quick brown fox jumps over the lazy dog; 0123456789.\n" * 8_000

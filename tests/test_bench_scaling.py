@@ -13,7 +13,7 @@ from bench.measure import Result
 from bench.plan import CASES
 from bench.record import RECOMMENDATIONS
 from bench.rungs import EVALUATIONS, Rung, load_model, save_model
-from gptcore.scalingtable import FEWEST_UNITS
+from gptcore.scaling.tables import FEWEST_UNITS
 from tests.ledgers import record
 from tests.scaling_ledgers import asked, cases, ladder_records, plan, run_with
 

@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gptcore import scaling, scalingfit
-from gptcore.scaling import borrow, fit
-from gptcore.scalingcolpret import fit_colpret
-from gptcore.scalingevaluate import Split, evaluate, predict_next
-from gptcore.scalingfit import Data
-from gptcore.scalinglaw import ScalingLaw, law_from
-from gptcore.scalingplan import PUBLISHED, allocate, expected_are, isoflop, plan_ladder
-from gptcore.scalingrepeat import effective, fit_repeated
-from gptcore.scalingtable import Cut, check_table, make_points
+from gptcore.scaling import fitting, solver
+from gptcore.scaling.colpret import fit_colpret
+from gptcore.scaling.extrapolation import Split, evaluate, predict_next
+from gptcore.scaling.fitting import borrow, fit
+from gptcore.scaling.law import ScalingLaw, law_from
+from gptcore.scaling.planning import PUBLISHED, allocate, expected_are, isoflop, plan_ladder
+from gptcore.scaling.repetition import effective, fit_repeated
+from gptcore.scaling.solver import Data
+from gptcore.scaling.tables import Cut, check_table, make_points
 
 TRUTH = {"E": 1.8, "A": 480.0, "B": 2000.0, "alpha": 0.35, "beta": 0.37}
 LAW = law_from(**TRUTH)
@@ -74,7 +74,7 @@ def test_the_objective_is_a_minimum_over_many_random_starts():
     starts = np.random.default_rng(0).uniform(
         [0.5, 0.1, 0.1, 0.05, 0.05], [3, 2, 2, 1.5, 1.5], size=(300, 5)
     )
-    _, values = scalingfit.polish(starts, data, np.ones(len(points.loss)), delta=1e-3)
+    _, values = solver.polish(starts, data, np.ones(len(points.loss)), delta=1e-3)
     assert law.objective <= values.min() * (1 + 1e-9)  # rounding alone
 
 
@@ -88,7 +88,7 @@ def test_the_polish_agrees_with_scipy():
     def objective(theta):
         e, a, b, alpha, beta = theta
         fitted = e + a * (n / law.pivot_params) ** -alpha + b * (d / law.pivot_tokens) ** -beta
-        return float(scalingfit.huber_sum(np.log(y) - np.log(fitted), np.ones(len(y)), 0.01))
+        return float(solver.huber_sum(np.log(y) - np.log(fitted), np.ones(len(y)), 0.01))
 
     options = {"maxiter": 5000, "maxfev": 8000, "xatol": 1e-10, "fatol": 1e-16}
     again = minimize(objective, law.theta * 1.05, method="Nelder-Mead", options=options)
@@ -193,14 +193,14 @@ def test_one_length_is_warned_of_and_predicts_that_length_alone():
 
 def test_no_more_points_than_parameters_is_warned_of_and_gives_nothing():
     law = fit(ladder(sizes=3, lengths=(20,)))
-    assert set(law.unidentified) == set(scalingfit.NAMES)
+    assert set(law.unidentified) == set(solver.NAMES)
     assert any("no more points (3)" in text for text in law.warnings)
     assert law.predict(5e9, 1e11).low is None
 
 
 def test_one_row_gives_nothing_and_does_not_fail():
     law = fit(ladder().head(1))
-    assert all(law.as_dict()[name] is None for name in scalingfit.NAMES)
+    assert all(law.as_dict()[name] is None for name in solver.NAMES)
     assert law.predict(1e10, 2e8).loss is None
 
 
@@ -212,7 +212,7 @@ def test_a_flat_profile_gives_null():
 def test_four_sizes_that_do_not_tell_alpha_get_a_typical_one():
     law = fit(trajectories(sizes=4, step=1.2, noise=0.01))
     assert law.as_dict()["alpha"] is None
-    assert law.theta[3] == scaling.TYPICAL_EXPONENT
+    assert law.theta[3] == fitting.TYPICAL_EXPONENT
     assert "4 sizes" in law.warnings[0]
     assert fit(trajectories(sizes=4, step=4)).parameters["alpha"] == pytest.approx(0.35, abs=1e-6)
 
@@ -457,4 +457,4 @@ def test_repetition_without_unique_tokens_is_refused():
 
 
 def test_everything_public_is_there():
-    assert all(hasattr(scaling, name) for name in scaling.__all__)
+    assert all(hasattr(fitting, name) for name in fitting.__all__)

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from gptcore.scaling import borrow, fit
-from gptcore.scalingevaluate import Split, evaluate
-from gptcore.scalingplan import allocate
-from gptcore.scalingrepeat import fit_repeated
-from gptcore.scalingtable import Cut, drop_largest, one_family, read_table
+from gptcore.scaling.extrapolation import Split, evaluate
+from gptcore.scaling.fitting import borrow, fit
+from gptcore.scaling.planning import allocate
+from gptcore.scaling.repetition import fit_repeated
+from gptcore.scaling.tables import Cut, drop_largest, one_family, read_table
 
 BESIDE = Path(__file__).parent.parent.parent / "shared" / "scaling"
 TABLES = Path(os.environ.get("GPTCORE_SCALING_TABLES", BESIDE))

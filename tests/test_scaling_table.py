@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gptcore.scaling import fit
-from gptcore.scalingtable import (
+from gptcore.scaling.fitting import fit
+from gptcore.scaling.tables import (
     Cut,
     check_table,
     drop_largest,

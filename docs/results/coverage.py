@@ -1,4 +1,4 @@
-"""Do the 80 % intervals of gptcore.scaling cover the truth 80 % of the time? Known laws tell.
+"""Do the 80 % intervals of gptcore.scaling.fitting cover the truth 80 % of the time? Known laws tell.
 
 python docs/results/coverage.py [REPETITIONS, default 200] [DESIGN] prints a line for each design:
 how often an interval covers the law at the next size, a new run there, and the exponents.
@@ -11,8 +11,8 @@ import sys
 import numpy as np
 import pandas as pd
 
-from gptcore.scaling import fit
-from gptcore.scalingtable import Cut
+from gptcore.scaling.fitting import fit
+from gptcore.scaling.tables import Cut
 
 TRUTH = {"E": 1.8, "A": 480.0, "B": 2000.0, "alpha": 0.35, "beta": 0.37}
 Z80, Z95 = 1.2816, 1.96

@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from gptcore.cli import main
-from gptcore.scalingevaluate import Split, evaluate
-from gptcore.scalingtable import Cut, one_family, read_table
+from gptcore.scaling.extrapolation import Split, evaluate
+from gptcore.scaling.tables import Cut, one_family, read_table
 
 CHINCHILLA, DEV = "chinchilla_epoch.csv.gz", "scaling_dev.csv.gz"
 

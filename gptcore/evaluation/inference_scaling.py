@@ -17,12 +17,12 @@ import torch
 from scipy.special import comb
 from torch import Tensor
 
-from gptcore import scalingfit
 from gptcore.checks import check_whole
 from gptcore.model.generation import generate
 from gptcore.model.gpt import GPT
 from gptcore.model.loss import token_losses
-from gptcore.scalingfit import Data, Floats
+from gptcore.scaling import solver
+from gptcore.scaling.solver import Data, Floats
 
 FREE = np.array([True, False, True, False, True])  # E, B and beta; there is no second axis
 FEWEST_POINTS = 4  # one more than the law has parameters
@@ -59,7 +59,7 @@ def fit_power(x: Sequence[float], y: Sequence[float]) -> PowerLaw:
     pivot = float(np.exp(np.log(xs).mean()))
     data = Data(np.zeros(len(xs)), np.log(xs / pivot), np.log(ys))
     held = np.array([0.0, 0.0, 0.0, 1.0, 1.0])
-    theta, _ = scalingfit.solve(data, delta=scalingfit.DELTA, free=FREE, held=held)
+    theta, _ = solver.solve(data, delta=solver.DELTA, free=FREE, held=held)
     beta = float(theta[4])
     return PowerLaw(float(theta[0]), float(theta[2]) * pivot**beta, beta, len(xs))
 

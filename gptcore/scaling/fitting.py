@@ -16,15 +16,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gptcore import scalingfit
 from gptcore.checks import check_number
-from gptcore.scalingfit import DELTA, NAMES, Data, Floats, Mask
-from gptcore.scalinglaw import SAME_TOKENS, ScalingLaw, natural
-from gptcore.scalingstats import bootstrap, intervals, leave_out, noise_sd, profile
-from gptcore.scalingtable import Cut, Points, check_table, make_points
+from gptcore.scaling import solver
+from gptcore.scaling.law import SAME_TOKENS, ScalingLaw, natural
+from gptcore.scaling.solver import DELTA, NAMES, Data, Floats, Mask
+from gptcore.scaling.tables import Cut, Points, check_table, make_points
+from gptcore.scaling.uncertainty import bootstrap, intervals, leave_out, noise_sd, profile
 
 if TYPE_CHECKING:
     import pandas as pd
+
 
 TYPICAL_EXPONENT = 0.35  # alpha 0.34-0.35, beta 0.35-0.37 in the published fits on web text
 ASSUMED_WITHIN = 1.6  # one standard deviation: what is assumed or borrowed, times or divided
@@ -121,7 +122,7 @@ def _fit(
         np.log(points.params / pivots[0]), np.log(points.tokens / pivots[1]), np.log(points.loss)
     )
     free, held, unidentified, more = _what_is_free(points, pivots, borrowed, assume_alpha)
-    theta, objective = scalingfit.solve(data, delta=delta, free=free, held=held)
+    theta, objective = solver.solve(data, delta=delta, free=free, held=held)
     seconds = time.perf_counter() - started
     replicates = np.vstack(
         [
@@ -162,7 +163,7 @@ def _what_is_free(
     assume_alpha: bool,
 ) -> tuple[Mask, Floats, set[str], list[str]]:
     """Return which of theta move, the values of the others, what is unidentified, and why."""
-    free, held = scalingfit.ALL.copy(), np.array([0, 0, 0, TYPICAL_EXPONENT, TYPICAL_EXPONENT])
+    free, held = solver.ALL.copy(), np.array([0, 0, 0, TYPICAL_EXPONENT, TYPICAL_EXPONENT])
     unknown: set[str] = set()
     notes = []
     n_sizes, n_points = len(points.sizes), len(points.loss)
@@ -225,7 +226,7 @@ def _what_if(
     ones = np.ones(len(data.x))
 
     def refit(weight: float, start: Floats, points_seen: Data) -> None:
-        again, _ = scalingfit.polish(start[None], points_seen, ones, delta=delta, free=free)
+        again, _ = solver.polish(start[None], points_seen, ones, delta=delta, free=free)
         found.append(np.array([weight, *again[0]]))
 
     for index in np.flatnonzero(~free):
@@ -256,7 +257,7 @@ def _with_intervals(
     )
     for index, (name, partner) in {3: ("alpha", "A"), 4: ("beta", "B")}.items():
         value, spread = law.theta[index], sd[name]
-        at_end = value <= scalingfit.EXPONENTS[0] or value >= scalingfit.EXPONENTS[1]
+        at_end = value <= solver.EXPONENTS[0] or value >= solver.EXPONENTS[1]
         vague = (spread is not None and spread > FLAT * value) or law.profile_95.get(name) is None
         if free[index] and name not in unknown and (at_end or vague or law.theta[index - 2] == 0):
             unknown |= {name, partner}

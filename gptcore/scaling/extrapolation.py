@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gptcore.scaling import fit_points
-from gptcore.scalingcolpret import fit_colpret
-from gptcore.scalingfit import DELTA
-from gptcore.scalinglaw import ScalingLaw
-from gptcore.scalingtable import Cut, check_table, make_points
+from gptcore.scaling.colpret import fit_colpret
+from gptcore.scaling.fitting import fit_points
+from gptcore.scaling.law import ScalingLaw
+from gptcore.scaling.solver import DELTA
+from gptcore.scaling.tables import Cut, check_table, make_points
 
 if TYPE_CHECKING:
     import pandas as pd
+
 
 LAST = 0.3  # share of a target's tokens that is compared
 SAME_COMPUTE = 0.9  # of the largest compute counts as the largest
@@ -237,7 +238,7 @@ def predict_next(
         `loss`, `low`, `high` (nats per token; None where the ladder says nothing), `law` (as
         `ScalingLaw.as_dict`) and `warnings`.
     """
-    from gptcore.scaling import fit
+    from gptcore.scaling.fitting import fit
 
     law = fit(table, bootstraps=0)
     beyond = law.beyond(params, tokens)

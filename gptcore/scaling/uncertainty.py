@@ -10,9 +10,9 @@ import math
 import numpy as np
 from scipy import stats
 
-from gptcore import scalingfit
-from gptcore.scalingfit import ALL, NAMES, Data, Floats, Mask
-from gptcore.scalingtable import Ints, Points
+from gptcore.scaling import solver
+from gptcore.scaling.solver import ALL, NAMES, Data, Floats, Mask
+from gptcore.scaling.tables import Ints, Points
 
 MOST_GROUPS = 40
 FEWEST_RUNS = 3  # fewer are cut into pieces
@@ -53,7 +53,7 @@ def leave_out(
         return np.empty((0, 6))
     weights = (groups[None] != np.arange(count)[:, None]).astype(np.float64)
     starts = np.repeat(theta[None], count, axis=0)
-    refits, _ = scalingfit.polish(starts, data, weights, delta=delta, free=free)
+    refits, _ = solver.polish(starts, data, weights, delta=delta, free=free)
     return np.column_stack([np.full(count, (count - 1) / count), refits])
 
 
@@ -76,7 +76,7 @@ def bootstrap(
     drawn = np.random.default_rng(seed).multinomial(runs, np.full(runs, 1 / runs), size=count)
     weights = drawn[:, points.run].astype(np.float64)
     starts = np.repeat(theta[None], count, axis=0)
-    return scalingfit.polish(starts, data, weights, delta=delta, free=free)[0]
+    return solver.polish(starts, data, weights, delta=delta, free=free)[0]
 
 
 def noise_sd(data: Data, theta: Floats, n_free: int) -> float | None:
@@ -84,7 +84,7 @@ def noise_sd(data: Data, theta: Floats, n_free: int) -> float | None:
 
     Enlarged by sqrt(M / (M - p)) for the p parameters fitted; None if no point is left over.
     """
-    residuals = data.log_loss - scalingfit.log_prediction(theta[None], data.x, data.z)[0]
+    residuals = data.log_loss - solver.log_prediction(theta[None], data.x, data.z)[0]
     spare = len(residuals) - n_free
     if spare < 1:
         return None
@@ -151,9 +151,9 @@ def profile(
     starts[:, index] = values
     ones = np.ones(len(data.x))
     moving = free & (np.arange(5) != index)
-    _, held = scalingfit.polish(starts, data, ones, delta=delta, free=moving)
-    residuals = data.log_loss - scalingfit.log_prediction(theta[None], data.x, data.z)[0]
-    best = float(scalingfit.huber_sum(residuals, ones, delta))
+    _, held = solver.polish(starts, data, ones, delta=delta, free=moving)
+    residuals = data.log_loss - solver.log_prediction(theta[None], data.x, data.z)[0]
+    best = float(solver.huber_sum(residuals, ones, delta))
     near = max(1, int((np.abs(residuals) < delta).sum()))
     scale = float((np.clip(residuals, -delta, delta) ** 2).sum()) / near
     limit = best + stats.chi2.ppf(0.95, 1) / 2 * scale * len(data.x) / points.n_runs

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gptcore.scalingfit import NAMES, Floats
-from gptcore.scalinglaw import ScalingLaw, law_from
+from gptcore.scaling.law import ScalingLaw, law_from
+from gptcore.scaling.solver import NAMES, Floats
 
 if TYPE_CHECKING:
     import pandas as pd
+
 
 BURN_IN_TOKENS = 1e10
 START = {"a": 6.255414, "b": 7.3049974, "e": 0.6254804, "alpha": 0.3526596, "beta": 0.3526596}

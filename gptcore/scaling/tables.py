@@ -18,6 +18,7 @@ from gptcore.checks import check_number
 if TYPE_CHECKING:
     import pandas as pd
 
+
 REQUIRED = ("model", "params", "tokens_seen", "loss")
 NUMERIC = ("params", "tokens_seen", "loss")
 WORST_LOSS = 15.0  # nats; a uniform guess over 50,257 ids has 10.8

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtri
 
-from gptcore import scalingfit
 from gptcore.checks import check_number
-from gptcore.scalingfit import DELTA, NAMES, Floats
+from gptcore.scaling import solver
+from gptcore.scaling.solver import DELTA, NAMES, Floats
 
 SAME_TOKENS = 1.5  # token counts within this factor do not identify the data term
 
@@ -90,7 +90,7 @@ class ScalingLaw:
             return None
         x = np.array([math.log(params / self.pivot_params)])
         z = np.array([math.log(tokens / self.pivot_tokens)])
-        refits = scalingfit.log_prediction(self.replicates[:, 1:], x, z)[:, 0]
+        refits = solver.log_prediction(self.replicates[:, 1:], x, z)[:, 0]
         moved = refits - math.log(self.loss(params, tokens))
         return float(np.sqrt(self.replicates[:, 0] @ moved**2))
 

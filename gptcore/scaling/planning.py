@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gptcore.checks import check_number
-from gptcore.scalingfit import Floats
-from gptcore.scalinglaw import ScalingLaw, law_from
+from gptcore.scaling.law import ScalingLaw, law_from
+from gptcore.scaling.solver import Floats
 
 if TYPE_CHECKING:
     import pandas as pd
+
 
 FLOPS_PER_PARAM_TOKEN = 6.0
 # The fit of this module to the 240 runs of Chinchilla's figure 4 (Besiroglu et al. 2024).

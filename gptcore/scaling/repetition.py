@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gptcore import scalingfit
-from gptcore.scaling import fit_points
-from gptcore.scalingfit import DELTA, Floats
-from gptcore.scalinglaw import ScalingLaw
-from gptcore.scalingtable import check_table, make_points
+from gptcore.scaling import solver
+from gptcore.scaling.fitting import fit_points
+from gptcore.scaling.law import ScalingLaw
+from gptcore.scaling.solver import DELTA, Floats
+from gptcore.scaling.tables import check_table, make_points
 
 if TYPE_CHECKING:
     import pandas as pd
+
 
 ONE_PASS = 1.001  # epochs; token counts of sources are rounded
 GRID = np.geomspace(0.5, 200, 60)
@@ -139,7 +140,7 @@ def fit_repeated(
 
     def objective(logs: Floats) -> float:
         seen = effective(law, n, d, u, *repeats(logs))
-        return float(scalingfit.huber_sum(np.log(y) - np.log(law.loss(*seen)), ones, delta))
+        return float(solver.huber_sum(np.log(y) - np.log(law.loss(*seen)), ones, delta))
 
     tried = [np.log(pair) for pair in itertools.product(GRID[::2], repeat=2)]
     start = min(tried, key=objective)
