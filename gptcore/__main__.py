@@ -2,7 +2,7 @@
 
 import sys
 
-from gptcore.cli import main
+from gptcore.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

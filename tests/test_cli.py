@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gptcore.cli import COMMANDS, PRESET_NAMES, main
+from gptcore.cli.main import COMMANDS, main
+from gptcore.cli.options import PRESET_NAMES
 from gptcore.data.tokenizer import encode
 from gptcore.model.config import PRESETS
 from gptcore.sampling.samplers import SAMPLERS

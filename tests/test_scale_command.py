@@ -5,7 +5,7 @@ import json
 import pandas as pd
 import pytest
 
-from gptcore.cli import main
+from gptcore.cli.main import main
 from tests.test_scaling import LAW, TRUTH, ladder, trajectories
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gptcore.cli import main
+from gptcore.cli.main import main
 from gptcore.scaling.extrapolation import Split, evaluate
 from gptcore.scaling.tables import Cut, one_family, read_table
 

@@ -223,7 +223,7 @@ def _borrowed(args: argparse.Namespace) -> dict[str, float]:
 
 def _plot(args: argparse.Namespace, law: ScalingLaw, table: pd.DataFrame, found: Json) -> Json:
     if args.plot:
-        from gptcore.plots import plot_law
+        from gptcore.cli.plots import plot_law
         from gptcore.scaling.tables import check_table
 
         plot_law(args.plot, law, check_table(table)[0])
