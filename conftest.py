@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from bench.run import Session
+    from bench.session import Session
+
 
 SESSION: pytest.StashKey[Session] = pytest.StashKey()
 
@@ -63,7 +64,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     reporter = config.pluginmanager.getplugin("terminalreporter")
     reporter.write_line("reading the texts, measuring what this machine can do: a few seconds")
     reporter.flush()
-    from bench.run import Session  # torch and the corpora are loaded only to measure
+    from bench.session import Session  # torch and the corpora are loaded only to measure
 
     try:
         config.stash[SESSION] = Session(

@@ -10,12 +10,17 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from bench.record import visible
+from bench.ledger.plain_text import visible
 
 COMMANDS = {
     "compare": "what changed between two runs",
     "pair": "time two variants, interleaved in one run",
     "history": "when did times step, over many runs",
+}
+MODULES = {
+    "compare": "bench.comparing.compare_command",
+    "pair": "bench.pairing.command",
+    "history": "bench.comparing.history_command",
 }
 EXAMPLES = """\
 examples:
@@ -49,7 +54,7 @@ def parser(command: str | None) -> Parser:
     subparsers = made.add_subparsers(dest="command", metavar="COMMAND")
     for name, summary in COMMANDS.items():
         if name == command:
-            importlib.import_module(f"bench.{name}").add_parser(subparsers)
+            importlib.import_module(MODULES[name]).add_parser(subparsers)
         else:
             subparsers.add_parser(name, help=summary)
     return made
@@ -67,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             made.print_help(sys.stderr)
             return 2
         options = made.parse_args(arguments)
-        code = int(importlib.import_module(f"bench.{options.command}").main(options))
+        code = int(importlib.import_module(MODULES[options.command]).main(options))
         sys.stdout.flush()
     except ValueError as error:
         print(f"error: {visible(str(error))}", file=sys.stderr)

@@ -22,9 +22,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench.cases import ConditionsCase, GrowthCase
-from bench.environment import load
-from bench.measure import Result, quiet_gc
+from bench.measuring.clock import quiet_gc
+from bench.measuring.environment import load
+from bench.measuring.work import Result
+from bench.suite.cases import ConditionsCase, GrowthCase
 from gptcore.devices import autocast, resolve_device, supported_precisions, synchronize
 from gptcore.model.config import PRESETS, ModelConfig
 from gptcore.model.flops import forward_flops, training_flops

@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 import torch
 
-from bench.cases import CountingCase, CoverageCase
-from bench.inputs import Inputs
-from bench.measure import Mark, Measure, Result, Work
+from bench.measuring.measure import Measure
+from bench.measuring.work import Mark, Result, Work
+from bench.suite.cases import CountingCase, CoverageCase
+from bench.suite.inputs import Inputs
 from gptcore.coverage.summaries import (
     coverage_curve,
     visits_by_position,

@@ -18,10 +18,10 @@ import numpy as np
 import pytest
 import torch
 
-from bench.ladder import InferenceCase
-from bench.measure import Result
-from bench.run import Session
-from bench.rungs import Rung, ladder_device, load_model, model_path
+from bench.experiments.rungs import Rung, ladder_device, load_model, model_path
+from bench.measuring.work import Result
+from bench.session import Session
+from bench.suite.training_cases import InferenceCase
 from gptcore.evaluation.inference_scaling import (
     best_of,
     fit_power,

@@ -21,9 +21,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from bench.cases import LoadingCase
-from bench.inputs import Inputs
-from bench.measure import Mark, Measure, Result, Work
+from bench.measuring.measure import Measure
+from bench.measuring.work import Mark, Result, Work
+from bench.suite.cases import LoadingCase
+from bench.suite.inputs import Inputs
 from gptcore.data.tokens import TokenStream
 from gptcore.sampling.base import Sampler
 from gptcore.sampling.batches import Stream, batch

@@ -5,7 +5,7 @@ Work unit: one batch of batch_size x block_size real tokens. "forward" is infere
 phases (data, transfer to an accelerator, forward, loss, backward, optimizer) timed inside it;
 "forward_backward" is a step without its optimizer; "decode" reads the first half of a window and
 writes as many tokens after it, greedily. Who does it is the case's variant, checked to be the same
-model (bench/variants.py). Each case is repeated in fresh processes, where its peak memory is read.
+model (bench/variants/registry.py). Each case is repeated in fresh processes, where its peak memory is read.
 Not measured: building the model, reading the corpus, warm-up (its cost is in the record).
 """
 
@@ -21,10 +21,11 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench import variants
-from bench.cases import ModelCase
-from bench.inputs import Inputs
-from bench.measure import Mark, Measure, Result, Work
+from bench.measuring.measure import Measure
+from bench.measuring.work import Mark, Result, Work
+from bench.suite.cases import ModelCase
+from bench.suite.inputs import Inputs
+from bench.variants import base, registry
 from gptcore.devices import autocast, matmul_precision, resolve_device, to_device
 from gptcore.model.config import PRESETS, ModelConfig
 from gptcore.model.flops import forward_bytes, forward_flops, training_bytes, training_flops
@@ -45,7 +46,7 @@ BatchAt = Callable[[int], tuple[Tensor, Tensor]]
 class _Built:
     """What a case works on; `batch_at` maps a step to a batch of real tokens on the CPU."""
 
-    variant: variants.Variant
+    variant: base.Variant
     config: ModelConfig
     recipe: TrainConfig
     device: torch.device
@@ -79,7 +80,7 @@ def _build(case: ModelCase, session: Inputs, result: Result) -> _Built:
         compile=case.compile or None,
     )
     result.metrics["n_params"] = model.n_params
-    variant = variants.build(case.variant, model, inputs[:, :CHECKED_TOKENS])
+    variant = registry.build(case.variant, model, inputs[:, :CHECKED_TOKENS])
     _check_fresh(variant, config, inputs, targets)
     if case.compile and case.work in ("forward", "forward_loss"):  # the warm-up compiles it
         model.transformer.compile(dynamic=False, **COMPILERS[case.compile])
@@ -109,7 +110,7 @@ def _count_flops(case: ModelCase) -> int:
 
 
 def _check_fresh(
-    variant: variants.Variant, config: ModelConfig, inputs: Tensor, targets: Tensor
+    variant: base.Variant, config: ModelConfig, inputs: Tensor, targets: Tensor
 ) -> None:
     """A fresh model knows nothing: its loss is close to ln V, or the model is wrong."""
     with torch.no_grad():
@@ -119,7 +120,7 @@ def _check_fresh(
 
 def _check_text(built: _Built, case: ModelCase, prompt: Tensor, new_tokens: int) -> None:
     """The same weights write the same text, or decoding is compared with something else."""
-    own = variants.Variant(GPT(built.config, seed=case.seed).to(built.device))
+    own = base.Variant(GPT(built.config, seed=case.seed).to(built.device))
     assert torch.equal(built.variant.decode(prompt, new_tokens), own.decode(prompt, new_tokens)), (
         f"{case.variant} writes another text than gptcore from the same weights"
     )
@@ -130,7 +131,7 @@ def _measure_inference(
     result: Result,
     session: Inputs,
     case: ModelCase,
-    work: Callable[[variants.Variant, Tensor, Tensor], Tensor],
+    work: Callable[[base.Variant, Tensor, Tensor], Tensor],
 ) -> None:
     built = _build(case, session, result)
     built.variant.model.eval()
@@ -244,8 +245,8 @@ def test_forward_backward(
 def test_decode(measure: Measure, result: Result, session: Inputs, case: ModelCase) -> None:
     if case.precision != "fp32":
         pytest.skip("text is written in float32: give the case precision fp32")
-    if case.variant not in variants.DECODERS:
-        pytest.skip(f"{case.variant} does not write text: choose {', '.join(variants.DECODERS)}")
+    if case.variant not in registry.DECODERS:
+        pytest.skip(f"{case.variant} does not write text: choose {', '.join(registry.DECODERS)}")
     built = _build(case, session, result)
     built.variant.model.eval()
     inputs, _ = built.batch_at(0)

@@ -1,7 +1,7 @@
 """Question: is this faster than what others have, and what does each optimisation gain?
 
 Work unit: one call of a model case, ours and another variant's timed in turns: the same weights,
-batches, clipping and AdamW (bench/variants.py). A ratio above 1 says that ours is faster. Before
+batches, clipping and AdamW (bench/variants/registry.py). A ratio above 1 says that ours is faster. Before
 timing, the logits of both on real tokens and the losses of both after updates are compared. Peak
 memory is that of a forward and backward pass over what was held before it, in a process that does
 nothing else. Not measured: building, converting weights, compiling by peers that could.
@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from bench.bench_pair import time_pair
-from bench.cases import ModelCase, PairCase
-from bench.fresh import measure_fresh
-from bench.inputs import Inputs
-from bench.measure import Result
-from bench.variants import why_not
-from bench.works import change
+from bench.experiments.pairs import time_pair
+from bench.measuring.processes import measure_fresh
+from bench.measuring.work import Result
+from bench.measuring.workloads import change
+from bench.suite.cases import ModelCase, PairCase
+from bench.suite.inputs import Inputs
+from bench.variants.registry import why_not
 
 ONE_CALL_S = 1e-9
 """So few timed seconds that a fresh process makes one call beyond those that it reads peaks in."""

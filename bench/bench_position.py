@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
-from bench.bench_convergence import train_and_score
-from bench.cases import PositionCase, TrainCase
-from bench.measure import Result
-from bench.run import Session
+from bench.experiments.convergence import train_and_score
+from bench.measuring.work import Result
+from bench.session import Session
+from bench.suite.cases import PositionCase
+from bench.suite.training_cases import TrainCase
 from gptcore.data.position_bias import measure_bias
 
 TAIL = ("unigram", "bigram", "js", "unseen")

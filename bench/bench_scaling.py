@@ -21,12 +21,13 @@ import numpy as np
 import pytest
 import torch
 
-from bench.ladder import LadderCase, RungCase
-from bench.measure import Result
-from bench.plan import CASES
-from bench.record import RECOMMENDATIONS, Record
-from bench.run import Session, utc_now
-from bench.rungs import Rung, ladder_device, model_path, save_model
+from bench.experiments.rungs import Rung, ladder_device, model_path, save_model
+from bench.ledger.recommendations import RECOMMENDATIONS
+from bench.ledger.record import Record, utc_now
+from bench.measuring.work import Result
+from bench.session import Session
+from bench.suite.catalog import CASES
+from bench.suite.training_cases import LadderCase, RungCase
 from gptcore.model.gpt import GPT
 from gptcore.scaling import solver
 from gptcore.scaling.extrapolation import Evaluation, Split, evaluate, predict_next

@@ -9,14 +9,16 @@ from typing import Any
 
 import pytest
 
-from bench import trace
-from bench.cases import Case, params
-from bench.experiments import SUITES
-from bench.fresh import measure_fresh
-from bench.measure import Measure, Result, Work
-from bench.plan import CASES, Plan
-from bench.record import shorten
-from bench.run import Session, utc_now
+from bench.ledger.plain_text import shorten
+from bench.ledger.record import utc_now
+from bench.measuring import profiling
+from bench.measuring.measure import Measure
+from bench.measuring.processes import measure_fresh
+from bench.measuring.work import Result, Work
+from bench.session import Session
+from bench.suite.catalog import CASES, Case, params
+from bench.suite.plan import Plan
+from bench.suite.sizes import SUITES
 from conftest import SESSION
 from gptcore.console import Progress, clock
 
@@ -89,8 +91,8 @@ def measure(
     specs, processes, budget_s = session.specs.values(), suite.processes, suite.round_budget_s / 4
 
     def traced(work: Work) -> tuple[list[dict[str, Any]], Path]:
-        path = session.ledger.folder / "traces" / trace.trace_name(name)
-        return trace.trace(work, path), path
+        path = session.ledger.folder / "traces" / profiling.trace_name(name)
+        return profiling.trace(work, path), path
 
     return Measure(
         benchmark,

@@ -1,4 +1,4 @@
 """How results are shown: a ledger in, one self-contained page out.
 
-Of ours it imports only `bench.record` (standard library), so it renders where torch is missing.
+Of ours it imports only `bench.ledger.record` (standard library), so it renders where torch is missing.
 """

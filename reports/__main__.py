@@ -71,7 +71,7 @@ def report(folders: Sequence[Path], output: Path, form: str) -> None:
         ValueError: a folder cannot be read or the output cannot be written.
     """
     # Imported here, so that --help and a wrong option answer at once.
-    from bench import record
+    from bench.ledger import plain_text
     from reports import load, page, words
 
     if output.is_dir():
@@ -79,7 +79,7 @@ def report(folders: Sequence[Path], output: Path, form: str) -> None:
     runs = load.load_runs(folders or [load.latest_folder()])
     for run in runs:
         for warning in run.warnings:
-            print(f"warning: {run.folder}: {record.shorten(warning, 300)}", file=sys.stderr)
+            print(f"warning: {run.folder}: {plain_text.shorten(warning, 300)}", file=sys.stderr)
     text, found = page.render(runs, form)
     write(output, text)
     print(f"Report: {output.absolute()}")

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from bench import record
+from bench.ledger import plain_text
 from reports import drawing, words
 from reports.load import Run
 from reports.section import Plotter, Section, dicts, missing
@@ -71,7 +71,7 @@ def relative(curves: pd.DataFrame, growth: pd.DataFrame) -> pd.DataFrame:
     frame = frame[(frame[["size", "time_s", "flops"]] > 0).all(axis=1)]
     several = len(set(frame["device"])) > 1
     names = frame["dimension"].map(words.dimension)
-    frame["variant"] = names + ", " + frame["device"].map(record.shorten) if several else names
+    frame["variant"] = names + ", " + frame["device"].map(plain_text.shorten) if several else names
     numbers = ["size", "time_s", "flops"]
     frame[numbers] /= frame.groupby("case")[numbers].transform("first")
     return frame
@@ -122,7 +122,7 @@ def conditions_figure(conditions: pd.DataFrame) -> Figure:
 
 
 def _where(row: pd.Series) -> str:
-    place = "" if str(row["device"]) == "cpu" else f", {record.shorten(row['device'])}"
+    place = "" if str(row["device"]) == "cpu" else f", {plain_text.shorten(row['device'])}"
     return f"{words.sentence(words.condition(row['condition'])).removesuffix('.')}{place}"
 
 
@@ -146,8 +146,8 @@ def growth_table(growth: pd.DataFrame) -> Table:
         ends = f"{words.number(case['exponent_low'])} to {words.number(case['exponent_high'])}"
         rows.append(
             (
-                f"{words.dimension(case['dimension'])}, {record.shorten(case['device'])}",
-                record.shorten(str(case["sizes"]).strip("[]")),
+                f"{words.dimension(case['dimension'])}, {plain_text.shorten(case['device'])}",
+                plain_text.shorten(str(case["sizes"]).strip("[]")),
                 words.number(case["exponent"]),
                 ends if pd.notna(case["exponent_low"]) else words.MISSING,
                 words.number(case["flops_exponent"]),
@@ -171,7 +171,7 @@ def told_table(conditions: pd.DataFrame) -> Table:
     for row in dicts(conditions):
         tokens = row["batch_size"] * row["block_size"]
         scaled = "" if tokens == TOLD_TOKENS else f", scaled from {words.number(tokens)} tokens"
-        where = f"Here, {record.shorten(row['device'])}"
+        where = f"Here, {plain_text.shorten(row['device'])}"
         name = f"{where}: {words.condition(row['condition'])}{scaled}"
         time, rate = _told(_seconds(row), flops)
         less = row["condition"] == "last_logits"  # it leaves out most of the head's arithmetic
@@ -204,7 +204,7 @@ def made_of(conditions: pd.DataFrame) -> str:
     ]
     parts = [_of_cpu(here)] if "fp32" in here else []
     parts += [
-        f"{record.shorten(row['device'])} takes {words.si(_seconds(row), 's')} where the text says "
+        f"{plain_text.shorten(row['device'])} takes {words.si(_seconds(row), 's')} where the text says "
         f"about {words.si(TOLD['accelerator'], 's')}."
         for row in accelerators
     ]

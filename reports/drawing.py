@@ -19,7 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from bench import record
+from bench.ledger import plain_text
 from reports import words
 
 INK, GRID, SURFACE = "#0a0b0c", "#0d0e0f", "#0a0d0a"
@@ -130,7 +130,7 @@ def new_figure(
 
 def as_label(text: Any, width: int = 34) -> str:
     """Return a label that Matplotlib shows as it is: it hides those that begin with "_"."""
-    line = record.shorten(str(text), width)
+    line = plain_text.shorten(str(text), width)
     return f"\u2060{line}" if line.startswith("_") else line
 
 

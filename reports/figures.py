@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-from bench.record import PHASE_TIMES
+from bench.ledger.schema import PHASE_TIMES
 from reports import drawing, words
 
 LEGEND_COLUMNS = 5

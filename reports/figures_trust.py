@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from bench.record import PHASE_PEAKS
+from bench.ledger.schema import PHASE_PEAKS
 from reports import drawing, words
 
 GIB = 2**30

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from bench import record
-from bench.record import PHASE_TIMES
+from bench.ledger import plain_text
+from bench.ledger.schema import PHASE_TIMES
 from reports import findings_peers, findings_sampling, findings_scaling, findings_trust, words
 from reports.finding import Finding
 from reports.load import Run
@@ -60,7 +60,7 @@ def completeness(run: Run) -> Iterator[Finding]:
     """Say what failed, could not be read, or was measured on changed code."""
     failed = [r for r in run.unfinished if r["status"] == "failed"]
     if failed:
-        reasons = sorted({record.shorten(r["reason"], 120) for r in failed})
+        reasons = sorted({plain_text.shorten(r["reason"], 120) for r in failed})
         n = words.count(len(failed), "case")
         yield Finding(
             55,

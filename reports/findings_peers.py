@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from bench import record
-from bench.record import Record
+from bench.ledger import plain_text
+from bench.ledger.record import Record
 from reports import words
 from reports.finding import Finding
 from reports.load import Run
@@ -37,7 +37,7 @@ KEYS = ["corpus", "model", "device", "precision", "batch_size", "block_size"]
 
 def name(variant: Any) -> str:
     """Return the words for a variant."""
-    return NAMES.get(str(variant), record.shorten(str(variant)))
+    return NAMES.get(str(variant), plain_text.shorten(str(variant)))
 
 
 def label(text: Any) -> str:
@@ -78,8 +78,12 @@ def _what(base: Any, change: dict[str, str]) -> str:
     """Return what ours did, with its precision and device where they do not go without saying."""
     known = base if isinstance(base, dict) else {}
     precision, device = str(known.get("precision", "fp32")), str(known.get("device", "cpu"))
-    how = f" in {record.shorten(precision)}" if precision != "fp32" or "precision" in change else ""
-    where = "" if device == "cpu" else f" on {record.shorten(device)}"
+    how = (
+        f" in {plain_text.shorten(precision)}"
+        if precision != "fp32" or "precision" in change
+        else ""
+    )
+    where = "" if device == "cpu" else f" on {plain_text.shorten(device)}"
     return f"{words.subject(base)}{how}{where}"
 
 

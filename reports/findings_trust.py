@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from bench import record
-from bench.record import PHASE_PEAKS
+from bench.ledger import plain_text
+from bench.ledger.schema import PHASE_PEAKS
 from reports import words
 from reports.finding import Finding
 from reports.load import Run, stability
@@ -194,7 +194,7 @@ def ceilings_changed(run: Run) -> Iterator[Finding]:
         "",
         f"The machine's ceilings changed by up to {words.percent(abs(changed[worst]))} during the "
         "run",
-        f"From start to end: {record.shorten(each, 400)}. Shares of peak, taken of those at the "
+        f"From start to end: {plain_text.shorten(each, 400)}. Shares of peak, taken of those at the "
         "start, are uncertain by that much; other load or a falling clock is the usual reason.",
     )
 

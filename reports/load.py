@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench import record
-from bench.record import LATEST_NAME, METRICS, SERIES, Record
-from bench.runs import RunFolder
+from bench.ledger import plain_text
+from bench.ledger.folders import RunFolder
+from bench.ledger.record import LATEST_NAME, Record
+from bench.ledger.schema import METRICS, SERIES
 from reports import words
 
 PARAMS = (
@@ -142,7 +143,9 @@ def _row(record: Record) -> dict[str, Any]:
 def setting(params: dict[str, Any]) -> str:
     """Return the conditions that must be equal for cases to share a chart."""
     known = dict(params)
-    parts = [record.shorten(str(known.pop("corpus")))] if known.get("corpus") is not None else []
+    parts = (
+        [plain_text.shorten(str(known.pop("corpus")))] if known.get("corpus") is not None else []
+    )
     if {"n_layer", "n_embd"} <= known.keys() and "sampler" in known:
         shape = f"{known.pop('n_layer')} layers \u00d7 {known.pop('n_embd')}"
         heads = known.pop("n_head", None)
@@ -160,8 +163,8 @@ def setting(params: dict[str, Any]) -> str:
     for name, value in known.items():
         if name not in COMPARED and value is not None:
             shown = f"{value:,}" if type(value) is int else str(value)
-            label = short.get(name, record.shorten(name))
-            parts.append(f"{label}{words.NBSP}={words.NBSP}{record.shorten(shown)}")
+            label = short.get(name, plain_text.shorten(name))
+            parts.append(f"{label}{words.NBSP}={words.NBSP}{plain_text.shorten(shown)}")
     return " · ".join(parts) or "conditions not recorded"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from bench import record
+from bench.ledger import plain_text
 from reports import words
 from reports.load import Run
 from reports.tables import Table, first_rows, table
@@ -37,25 +37,25 @@ def text(value: Any, name: str = "") -> str:
         joined = ("; " if any(isinstance(item, dict) for item in value) else ", ").join(
             shown + rest
         )
-        return record.shorten(joined, 2 * MAX_TEXT) or "none"
+        return plain_text.shorten(joined, 2 * MAX_TEXT) or "none"
     if isinstance(value, dict):
         parts = [
             f"{_name(key)} {text(item, str(key))}"
             for key, item in list(value.items())[:MAX_ITEMS]
             if item is not None
         ]
-        return record.shorten(", ".join(parts), MAX_TEXT) or "none"
+        return plain_text.shorten(", ".join(parts), MAX_TEXT) or "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, (int, float)):
         if name.endswith("_bytes") and name != "n_bytes":
             return words.size(value)
         return words.si(value, "Hz") if name.endswith("_hz") else words.number(value)
-    return words.MISSING if value is None else record.shorten(str(value), MAX_TEXT)
+    return words.MISSING if value is None else plain_text.shorten(str(value), MAX_TEXT)
 
 
 def _name(key: Any) -> str:
-    return record.shorten(str(key).replace("_", " "), 80)
+    return plain_text.shorten(str(key).replace("_", " "), 80)
 
 
 def _facts(facts: dict[Any, Any], above: str = "") -> Iterator[tuple[str, str]]:
@@ -100,7 +100,7 @@ def environment(run: Run) -> list[Table]:
         if part == "end":
             shown = {k: v for k, v in found.items() if k not in {"ceilings", "conditions"}}
         if part == "machine" and isinstance(found.get("cpu"), str):
-            fold = f"The machine: {record.shorten(found['cpu'], 60)}"
+            fold = f"The machine: {plain_text.shorten(found['cpu'], 60)}"
         made.append(_of_facts(shown, caption, fold))
     corpora = run.fact("corpora", default=[])
     for corpus in (corpora if isinstance(corpora, list) else [])[:MAX_ITEMS]:

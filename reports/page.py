@@ -12,7 +12,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from bench import record
+from bench.ledger import plain_text
 from reports import findings, machine, tables, tables_trust, words
 from reports.finding import Finding
 from reports.load import Run
@@ -113,4 +113,4 @@ def _summary(run: Run) -> list[str]:
         f"suite {suite}" if suite else None,
         min(r["started_at"] for r in records)[:10] if records else None,
     ]
-    return [record.shorten(str(part), 60) for part in parts if part]
+    return [plain_text.shorten(str(part), 60) for part in parts if part]

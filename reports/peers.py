@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bench import record
-from bench.record import Record
+from bench.ledger import plain_text
+from bench.ledger.record import Record
 from reports import drawing, findings_peers, words
 from reports.load import Run
 from reports.section import Plotter, Section, dicts
@@ -98,8 +98,12 @@ def ratios_figure(frame: pd.DataFrame) -> Figure:
 
 def _short(case: pd.Series) -> str:
     base = case["base"] if isinstance(case["base"], dict) else {}
-    device = "" if base.get("device") == "cpu" else f", {record.shorten(str(base.get('device')))}"
-    return f"{words.work(base.get('work'))}, {record.shorten(str(base.get('precision')))}{device}"
+    device = (
+        "" if base.get("device") == "cpu" else f", {plain_text.shorten(str(base.get('device')))}"
+    )
+    return (
+        f"{words.work(base.get('work'))}, {plain_text.shorten(str(base.get('precision')))}{device}"
+    )
 
 
 def _cells(case: pd.Series) -> tuple[str, ...]:
@@ -189,8 +193,8 @@ def lost_table(records: Iterable[Record]) -> Table:
     """Return what was not compared, and why."""
     rows = [
         (
-            record.shorten(str(r["case"]).removeprefix(findings_peers.MODULE), 90),
-            record.shorten(str(r["reason"]), 300),
+            plain_text.shorten(str(r["case"]).removeprefix(findings_peers.MODULE), 90),
+            plain_text.shorten(str(r["reason"]), 300),
         )
         for r in records
     ]

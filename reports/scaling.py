@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from bench import record
-from bench.record import RECOMMENDATIONS
+from bench.ledger import plain_text
+from bench.ledger.recommendations import RECOMMENDATIONS
 from reports import figures_scaling, words
 from reports.findings_scaling import grade, held, interval, off, percent
 from reports.load import Run
@@ -96,10 +96,10 @@ def _with_facts(made: Table, run: Run, *frames: pd.DataFrame) -> Table:
     cases = {case for frame in frames for case in frame["case"]}
     facts = [r["facts"] for r in run.finished if r["case"] in cases]
     warnings = [w for f in facts if isinstance(f.get("warnings"), list) for w in f["warnings"]]
-    devices = {record.shorten(str(f["device"])) for f in facts if f.get("device")}
+    devices = {plain_text.shorten(str(f["device"])) for f in facts if f.get("device")}
     said = [f"Trained on {', '.join(sorted(devices))}."] if devices else []
     said += [
-        words.sentence(f"warning of the fit: {record.shorten(str(w), 300)}")
+        words.sentence(f"warning of the fit: {plain_text.shorten(str(w), 300)}")
         for w in list(dict.fromkeys(map(str, warnings)))[:MAX_WARNINGS]
     ]
     return replace(made, note=" ".join([made.note, *said]))
@@ -184,7 +184,7 @@ def _advice(cases: pd.DataFrame, text: str) -> Table:
         n = f"{words.number(case['interval_holds'])} of {words.number(case['n_seeds'])}"
         rows.append(
             (
-                known.words if known else record.shorten(name),
+                known.words if known else plain_text.shorten(name),
                 percent(case["are_last30"]),
                 f"{case['signed_final']:+.2f}{words.NBSP}%".replace("-", words.MINUS),
                 words.MISSING if pd.isna(case["interval_holds"]) else n,

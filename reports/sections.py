@@ -6,18 +6,9 @@ from typing import Any
 
 import pandas as pd
 
-from bench.record import PHASE_TIMES, Record
-from reports import (
-    cost,
-    coverage,
-    figures,
-    peers,
-    scaling,
-    tables,
-    tables_trust,
-    trust,
-    words,
-)
+from bench.ledger.record import Record
+from bench.ledger.schema import PHASE_TIMES
+from reports import cost, coverage, figures, peers, scaling, tables, tables_trust, trust, words
 from reports.load import Run
 from reports.section import Plot, Plotter, Section, Text, by_setting, dicts, missing, titled
 

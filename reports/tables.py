@@ -8,7 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from bench.record import METRICS, Record
+from bench.ledger.record import Record
+from bench.ledger.schema import METRICS
 from reports import findings, words
 from reports.coverage import missed_share
 from reports.findings_sampling import rates, ratio_of_rates, tail_z

@@ -8,8 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from bench import record
-from bench.record import PHASE_PEAKS, Record
+from bench.ledger import plain_text
+from bench.ledger.record import Record
+from bench.ledger.schema import PHASE_PEAKS
 from reports import findings_trust, machine, words
 from reports.findings_trust import UNSTEADY
 from reports.load import Run, stability
@@ -117,7 +118,7 @@ def unsteady(records: Iterable[Record]) -> Table:
 def _sentences(values: Any) -> str:
     if not isinstance(values, list) or not values:
         return words.MISSING
-    shown = [words.sentence(record.shorten(str(value), 300)) for value in values[:MAX_REASONS]]
+    shown = [words.sentence(plain_text.shorten(str(value), 300)) for value in values[:MAX_REASONS]]
     more = [f"{len(values) - MAX_REASONS:,} more."] if len(values) > MAX_REASONS else []
     return " ".join(shown + more)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from bench import record
-from bench.record import PHASE_PEAKS
+from bench.ledger import plain_text
+from bench.ledger.schema import PHASE_PEAKS
 from reports import figures_trust, findings_trust, tables, tables_trust, words
 from reports.findings_trust import UNSTEADY
 from reports.load import Run, stability
@@ -50,7 +50,7 @@ def rooflines(run: Run, plot: Plotter) -> list[Plot]:
             continue
         part, more = _first(part, MAX_DRAWN, "cases")
         plots += plot(
-            figures_trust.roofline, part, f"Under the roof of {record.shorten(device)}",
+            figures_trust.roofline, part, f"Under the roof of {plain_text.shorten(device)}",
             "Under the slope, memory traffic limits; under the flat part, arithmetic. The gap "
             f"between a point and its roof is what is left to gain.{more}",
             "Roofline, both axes logarithmic. " + " ".join(map(_place, dicts(part))),

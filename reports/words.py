@@ -6,12 +6,13 @@ import math
 import re
 from typing import TYPE_CHECKING, Any
 
-import bench.record as records
-from bench.record import METRICS
-from bench.record import shorten as shorten
+from bench.ledger import plain_text
+from bench.ledger.plain_text import shorten
+from bench.ledger.schema import METRICS
 
 if TYPE_CHECKING:
     import pandas as pd
+
 
 MISSING = "\u2013"
 MINUS = "\u2212"
@@ -77,8 +78,8 @@ SMALL_PREFIXES = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
 
 
 def visible(text: str) -> str:
-    """Return `text` as `bench.record.visible` does; line feed and tab stay."""
-    return records.visible(text, keep="\n\t")
+    """Return `text` as `bench.ledger.record.visible` does; line feed and tab stay."""
+    return plain_text.visible(text, keep="\n\t")
 
 
 def is_missing(value: Any) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.record import FIELDS, LEDGER_NAME, SCHEMA_VERSION, Record, dumps
+from bench.ledger.record import FIELDS, LEDGER_NAME, SCHEMA_VERSION, Record, dumps
 
 CORPUS = "python-docs"
 SAMPLERS = ("random_replacement", "sequential", "shuffled_blocks")

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench.cases import params
-from bench.ladder import LadderCase, RungCase
-from bench.measure import Result
-from bench.plan import CASES, Plan
-from bench.record import Record
-from bench.rungs import Rung
+from bench.experiments.rungs import Rung
+from bench.ledger.record import Record
+from bench.measuring.work import Result
+from bench.suite.catalog import CASES, params
+from bench.suite.plan import Plan
+from bench.suite.training_cases import LadderCase, RungCase
 from gptcore.scaling.law import law_from
 from tests.ledgers import record
 

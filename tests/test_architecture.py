@@ -9,7 +9,7 @@ ROOT = Path(__file__).parent.parent
 ALLOWED = {
     "gptcore": {"gptcore"},
     "bench": {"gptcore", "bench", "conftest"},
-    "reports": {"reports", "bench.record", "bench.runs", "gptcore.files"},
+    "reports": {"reports", "bench.ledger.record", "bench.ledger.folders", "gptcore.files"},
 }
 
 
@@ -35,9 +35,9 @@ def test_arrows_between_packages_go_one_way(package):
 @pytest.mark.parametrize(
     ("module", "absent"),
     [
-        ("bench.record", ("torch", "numpy", "gptcore")),
-        ("bench.runs", ("torch", "numpy", "gptcore")),
-        ("bench.ledger", ("torch", "numpy")),
+        ("bench.ledger.record", ("torch", "numpy", "gptcore")),
+        ("bench.ledger.folders", ("torch", "numpy", "gptcore")),
+        ("bench.ledger.ledger", ("torch", "numpy")),
         ("gptcore.files", ("torch", "numpy")),
         ("reports.page", ("torch", "gptcore")),
         ("reports.__main__", ("torch",)),

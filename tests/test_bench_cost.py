@@ -9,12 +9,12 @@ import torch
 
 from bench import bench_cost, bench_model
 from bench.bench_cost import exponents, time_in_turns
-from bench.cases import ConditionsCase, GrowthCase, ModelCase
-from bench.inputs import Inputs
-from bench.measure import Result
-from bench.plan import Plan
-from bench.record import METRICS, SERIES
-from bench.works import work_of
+from bench.ledger.schema import METRICS, SERIES
+from bench.measuring.work import Result
+from bench.measuring.workloads import work_of
+from bench.suite.cases import ConditionsCase, GrowthCase, ModelCase
+from bench.suite.inputs import Inputs
+from bench.suite.plan import Plan
 from gptcore.model.config import PRESETS
 from gptcore.model.flops import forward_flops, training_flops
 from gptcore.training.config import COMPILERS

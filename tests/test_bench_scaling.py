@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from bench import bench_scaling, ladder, rungs
-from bench.ladder import RungCase
-from bench.measure import Result
-from bench.plan import CASES
-from bench.record import RECOMMENDATIONS
-from bench.rungs import EVALUATIONS, Rung, load_model, save_model
+from bench import bench_scaling
+from bench.experiments import rungs
+from bench.experiments.rungs import EVALUATIONS, Rung, load_model, save_model
+from bench.ledger.recommendations import RECOMMENDATIONS
+from bench.measuring.work import Result
+from bench.suite import sizes
+from bench.suite.catalog import CASES
+from bench.suite.training_cases import RungCase
 from gptcore.scaling.tables import FEWEST_UNITS
 from tests.ledgers import record
 from tests.scaling_ledgers import asked, cases, ladder_records, plan, run_with
@@ -72,7 +74,7 @@ def test_slow_machine_uses_less_of_the_text_but_never_too_little():
     first = CASES["bench_scaling::test_rung"](plan("standard", speed=0.3))[0]
     assert first.n_bytes == 393_216 // 2
     slowest = CASES["bench_scaling::test_rung"](plan("smoke", speed=0.01))[0]
-    assert slowest.n_bytes == ladder.FEWEST_BYTES
+    assert slowest.n_bytes == sizes.FEWEST_BYTES
 
 
 # --- one run -----------------------------------------------------------------------------------

@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from bench import ceilings
+from bench.measuring import ceilings
 
 
 def named(monkeypatch, name):

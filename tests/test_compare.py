@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from bench.__main__ import main
-from bench.compare import compare
-from bench.record import LEDGER_NAME, dumps
-from bench.runs import RunFolder
+from bench.comparing.compare import compare
+from bench.ledger.folders import RunFolder
+from bench.ledger.record import LEDGER_NAME, dumps
 from tests import ledgers
 
 ROOT = Path(__file__).parent.parent

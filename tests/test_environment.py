@@ -10,7 +10,7 @@ import psutil
 import pytest
 import torch
 
-from bench import environment, pinning
+from bench.measuring import environment, pinning
 
 HAS_AFFINITY = hasattr(os, "sched_setaffinity")
 linux_only = pytest.mark.skipif(not HAS_AFFINITY, reason="affinity can be set on Linux only")

@@ -2,9 +2,10 @@ from dataclasses import fields, replace
 
 import pytest
 
-from bench.cases import TrainCase, params
-from bench.experiments import SUITES
-from bench.plan import CASES, Plan
+from bench.suite.catalog import CASES, params
+from bench.suite.plan import Plan
+from bench.suite.sizes import SUITES
+from bench.suite.training_cases import TrainCase
 
 CPU = {"cpu": ("fp32", "bf16")}
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bench import fresh
-from bench.cases import ModelCase
-from bench.fresh import measure_fresh
+from bench.measuring import processes
+from bench.measuring.processes import measure_fresh
+from bench.suite.cases import ModelCase
 
 CORPUS = "python-docs"
 STEP = "bench_model::test_step"
@@ -38,7 +38,7 @@ def test_process_that_fails_says_why():
 
 
 def test_process_that_takes_too_long_is_ended(monkeypatch):
-    monkeypatch.setattr(fresh, "TIME_LIMIT_S", 0.2)
+    monkeypatch.setattr(processes, "TIME_LIMIT_S", 0.2)
     with pytest.raises(ValueError, match="fresh process ended without an answer"):
         measure_fresh(STEP, SMALL, [CORPUS], processes=1, budget_s=0.1)
 

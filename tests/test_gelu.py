@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from bench import variants
+from bench.variants import registry
 from gptcore.model.config import ModelConfig
 from gptcore.model.gpt import GPT
 from gptcore.ops import gelu as gelu_module
@@ -181,4 +181,4 @@ def test_check_before_timing_takes_it(monkeypatch):
     """Comparisons train a small model first; a wrong GELU of large ones must not pass there."""
     monkeypatch.setattr(gelu_module._Gelu, "apply", lambda x: 1.02 * torchs(x))
     with pytest.raises(ValueError, match="does not train as gptcore does"):
-        variants.check_updates.__wrapped__("without-onednn-gelu")
+        registry.check_updates.__wrapped__("without-onednn-gelu")

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 from bench.__main__ import main
-from bench.history import changes, study
-from bench.noise import Timing
-from bench.record import LEDGER_NAME, dumps
-from bench.runs import RunFolder
-from bench.steps import Trend, find_steps, stretches
+from bench.comparing.history import changes, study
+from bench.comparing.steps import Trend, find_steps, stretches
+from bench.comparing.timing import Timing
+from bench.ledger.folders import RunFolder
+from bench.ledger.record import LEDGER_NAME, dumps
 from tests import ledgers
 
 NAMES = ("a", "b", "c")

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from bench.ledger import Ledger, differences
+from bench.ledger.ledger import Ledger, differences
 from tests.test_record import RECORD, changed
 
 PRINT = {"suite": "smoke", "source_sha256": "a" * 64, "devices": ["cpu"], "machine": {"cores": 2}}

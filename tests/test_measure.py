@@ -8,20 +8,19 @@ import pytest
 import torch
 from torch.utils.benchmark import Timer
 
-from bench import measure as module
-from bench.fresh import Fresh
-from bench.measure import (
+from bench.measuring import clock as timing_clock
+from bench.measuring import measure as module
+from bench.measuring.clock import (
     MIN_ROUNDS,
     WINDOW,
-    Measure,
     PhaseClock,
-    Result,
-    Work,
     compilations,
     is_steady,
     quiet_gc,
     warm_up,
 )
+from bench.measuring.measure import Measure
+from bench.measuring.work import Fresh, Result, Work
 
 CPU = torch.device("cpu")
 
@@ -43,7 +42,7 @@ class AsyncDevice:
 
     def __init__(self, monkeypatch):
         self.queued_s = 0.0
-        monkeypatch.setattr(module, "synchronize", self.synchronize)
+        monkeypatch.setattr(timing_clock, "synchronize", self.synchronize)
 
     def launch(self, seconds):
         self.queued_s += seconds
@@ -107,8 +106,8 @@ class FakeEvent:
 
 def test_device_time_is_recorded_beside_wall_time(monkeypatch, measure):
     monkeypatch.setattr(torch, "Event", FakeEvent)
-    monkeypatch.setattr(module, "synchronize", lambda _device: None)
-    monkeypatch.setattr(module, "kept_rng", lambda _device: quiet_gc())
+    monkeypatch.setattr(timing_clock, "synchronize", lambda _device: None)
+    monkeypatch.setattr(timing_clock, "kept_rng", lambda _device: quiet_gc())
     monkeypatch.setattr(module, "reference_time_s", lambda **_where: 1e-3)
     measure(Work(lambda _mark: time.sleep(0.01), torch.device("cuda", 0), 1))
     metrics = measure.result.metrics

@@ -6,9 +6,9 @@ import sys
 import pytest
 import torch
 
-from bench import memory
-from bench.measure import Work
-from bench.memory import HighWaterMark, SampledPeak, peak_of, read_peaks
+from bench.measuring import memory
+from bench.measuring.memory import HighWaterMark, SampledPeak, peak_of, read_peaks
+from bench.measuring.work import Work
 
 CPU = torch.device("cpu")
 MIB = 2**20

@@ -3,7 +3,8 @@ import math
 import numpy as np
 import pytest
 
-from bench.noise import difference, is_timed, median_variance, noise, timing
+from bench.comparing.noise import difference, noise
+from bench.comparing.timing import is_timed, median_variance, timing
 from gptcore.stats import holm, verdict
 from tests import ledgers
 

@@ -10,12 +10,15 @@ import pytest
 import torch
 from torch.utils.benchmark import Timer
 
-from bench import bench_pair, measure, pair
 from bench.bench_pair import test_pair as run_pair_case
-from bench.cases import ModelCase, PairCase, params
-from bench.measure import Result, Work
-from bench.pair import compare_calls, count_pairs, interleave
-from bench.record import FIELDS, SCHEMA_VERSION, validate
+from bench.experiments import pairs
+from bench.ledger.record import FIELDS, SCHEMA_VERSION, validate
+from bench.measuring import clock as timing_clock
+from bench.measuring.work import Result, Work
+from bench.pairing import pair
+from bench.pairing.pair import compare_calls, count_pairs, interleave
+from bench.suite.cases import ModelCase, PairCase
+from bench.suite.catalog import params
 from gptcore.stats import ratio_of_pairs
 
 CPU = torch.device("cpu")
@@ -62,7 +65,7 @@ def on_machine(monkeypatch):
 
     def use(machine):
         clock = SimpleNamespace(perf_counter_ns=machine.read)
-        monkeypatch.setattr(measure, "time", clock)
+        monkeypatch.setattr(timing_clock, "time", clock)
         return machine
 
     yield use
@@ -230,7 +233,7 @@ def test_work_queued_on_a_device_is_waited_for(monkeypatch):
         time.sleep(sum(queue))
         queue.clear()
 
-    monkeypatch.setattr(measure, "synchronize", synchronize)
+    monkeypatch.setattr(timing_clock, "synchronize", synchronize)
     found = interleave(work(lambda: queue.append(0.003)), work(lambda: queue.append(0.006)), 0.1)
     assert min(found.a_time_s) >= 0.003
     assert min(found.b_time_s) >= 0.006
@@ -317,7 +320,7 @@ def run_case(monkeypatch, machine, case, seconds_of):
         built.append(built_case)
         return machine.work(len(built), seconds_of(len(built)))
 
-    monkeypatch.setattr(bench_pair, "work_of", build_fake)
+    monkeypatch.setattr(pairs, "work_of", build_fake)
     result = Result()
     run_pair_case(Pedantic(), result, None, case)
     record = dict.fromkeys(FIELDS) | {

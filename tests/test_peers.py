@@ -5,17 +5,18 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from bench import bench_peers, variants
+from bench import bench_peers
 from bench.bench_peers import test_peak as run_peak_case
 from bench.bench_peers import test_peer as run_peer_case
-from bench.cases import ModelCase, PairCase, params
-from bench.experiments import SUITES
-from bench.fresh import Fresh
-from bench.inputs import Inputs
-from bench.measure import Result
-from bench.plan import Plan
-from bench.record import METRICS
-from bench.works import change, work_of
+from bench.ledger.schema import METRICS
+from bench.measuring.work import Fresh, Result
+from bench.measuring.workloads import change, work_of
+from bench.suite.cases import ModelCase, PairCase
+from bench.suite.catalog import params
+from bench.suite.inputs import Inputs
+from bench.suite.plan import Plan
+from bench.suite.sizes import SUITES
+from bench.variants import base, pieces, registry
 
 CORPUS = "python-docs"
 SMALL = ModelCase(CORPUS, "model3", "cpu", "fp32", 1, 16, "step")
@@ -74,7 +75,7 @@ def test_decoding_writes_half_a_window_after_the_other_half(inputs, variant):
 
 
 def test_text_of_another_model_is_refused_before_it_is_timed(inputs, monkeypatch):
-    monkeypatch.setattr(variants.FullLogits, "decode", lambda _self, ids, _n: ids)
+    monkeypatch.setattr(base.FullLogits, "decode", lambda _self, ids, _n: ids)
     with pytest.raises(AssertionError, match="plain writes another text than gptcore"):
         work_of("bench_model::test_decode", change(SMALL, "variant=plain"), inputs)
 
@@ -94,7 +95,7 @@ def test_decoding_that_is_not_offered_is_skipped_with_a_reason(inputs, setting, 
 def test_state_of_a_peer_is_put_back(inputs):
     work = work_of("bench_model::test_step", change(SMALL, "variant=transformers"), inputs)
     made = work.restore.__closure__
-    (variant,) = (c.cell_contents for c in made if isinstance(c.cell_contents, variants.Variant))
+    (variant,) = (c.cell_contents for c in made if isinstance(c.cell_contents, base.Variant))
     before = variant.model.lm_head.weight.clone()
     work.call(lambda _: None)
     assert not torch.equal(variant.model.lm_head.weight, before)
@@ -141,7 +142,7 @@ def test_cases_name_variants_that_exist(suite):
     plan = Plan(suite, CPU, (CORPUS,))
     named = [change(c.base, c.change).variant for c in plan.peer_cases() + plan.ablation_cases()]
     named += [c.variant for c in plan.peak_cases()]
-    assert set(named) <= variants.VARIANTS.keys()
+    assert set(named) <= registry.VARIANTS.keys()
 
 
 def test_standard_suite_compares_with_transformers_and_takes_each_piece_away():
@@ -151,13 +152,13 @@ def test_standard_suite_compares_with_transformers_and_takes_each_piece_away():
         ("decode", "variant=transformers"),
     ]
     gone = {c.change.removeprefix("variant=without-") for c in plan.ablation_cases()}
-    assert gone >= variants.PIECES.keys() - {"bf16-products", "onednn-gelu"}
+    assert gone >= pieces.PIECES.keys() - {"bf16-products", "onednn-gelu"}
 
 
 def test_study_takes_bf16_products_away_in_bf16_and_all_else_in_fp32():
     cases = Plan("study", CPU, (CORPUS,)).ablation_cases()
     gone = {c.change.removeprefix("variant=without-"): c.base.precision for c in cases}
-    assert gone.keys() >= variants.PIECES.keys()
+    assert gone.keys() >= pieces.PIECES.keys()
     assert [name for name, precision in gone.items() if precision == "bf16"] == ["bf16-products"]
 
 

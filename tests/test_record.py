@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from bench.record import FIELDS, METRICS, SCHEMA_VERSION, dumps, loads, read_ledger, validate
+from bench.ledger.record import FIELDS, SCHEMA_VERSION, dumps, loads, read_ledger, validate
+from bench.ledger.schema import METRICS
 
 RECORD = {
     "schema_version": SCHEMA_VERSION,

@@ -13,7 +13,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from bench.record import LEDGER_NAME, METRICS, Record
+from bench.ledger.record import LEDGER_NAME, Record
+from bench.ledger.schema import METRICS
 from reports import drawing, figures, load, page
 from reports.__main__ import main
 from tests.ledgers import (

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bench.record import Record
+from bench.ledger.record import Record
 from reports import findings, load, words
 from tests.ledgers import (
     comparison_case,

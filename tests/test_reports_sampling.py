@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.record import Record
+from bench.ledger.record import Record
 from reports import coverage, findings, load, page, section, sections, tables, words
 from reports.finding import Finding
 from tests.ledgers import (

@@ -5,9 +5,8 @@ import copy
 import pytest
 
 from bench import bench_scaling
-from bench.cases import params
-from bench.plan import CASES
-from bench.record import RECOMMENDATIONS
+from bench.ledger.recommendations import RECOMMENDATIONS
+from bench.suite.catalog import CASES, params
 from reports import findings, load, page, scaling, words
 from reports.section import Plotter
 from tests.ledgers import environment, record, skip, standard_ledger, write_ledger

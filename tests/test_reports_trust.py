@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bench.record import Record
+from bench.ledger.record import Record
 from reports import findings, load, machine, page, sections, tables, tables_trust, trust, words
 from reports.finding import Finding
 from reports.section import Plotter

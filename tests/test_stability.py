@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bench.stability import Stability, median_interval, quantile, stability
+from bench.measuring.stability import Stability, median_interval, quantile, stability
 
 REPEATS = 250
 

@@ -19,9 +19,10 @@ from pathlib import Path
 
 import pytest
 
-from bench import ceilings, pinning
-from bench.experiments import SUITES
-from bench.plan import CASES, Plan
+from bench.measuring import ceilings, pinning
+from bench.suite.catalog import CASES
+from bench.suite.plan import Plan
+from bench.suite.sizes import SUITES
 from reports.__main__ import main as report
 
 ROOT = Path(__file__).parent.parent

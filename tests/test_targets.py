@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench import pair
 from bench.__main__ import main
-from bench.targets import build, default_device
+from bench.pairing import command
+from bench.pairing.operands import build, default_device
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -43,7 +43,7 @@ async def later():
 
 @pytest.fixture
 def calls(tmp_path, monkeypatch):
-    monkeypatch.setattr(pair, "pin", lambda: {"intra_op_threads": torch.get_num_threads()})
+    monkeypatch.setattr(command, "pin", lambda: {"intra_op_threads": torch.get_num_threads()})
     path = tmp_path / "random.py"  # it must not stand in for the module of that name
     path.write_text(CALLS)
     return path

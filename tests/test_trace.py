@@ -6,9 +6,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from bench import trace as module
-from bench.record import SERIES
-from bench.trace import top_operators, trace, trace_name
+from bench.ledger.schema import SERIES
+from bench.measuring import profiling as module
+from bench.measuring.profiling import top_operators, trace, trace_name
 
 CPU = torch.device("cpu")
 

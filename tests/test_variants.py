@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
-from bench import peers, variants
-from bench.experiments import ABLATION, ABLATION_BF16, ABLATION_LARGE
+from bench.suite.sizes import ABLATION, ABLATION_BF16, ABLATION_LARGE
+from bench.variants import base, checks, peers, pieces, registry
 from gptcore.devices import autocast
 from gptcore.model import gpt as model_module
 from gptcore.model.config import ModelConfig
@@ -22,7 +22,7 @@ from gptcore.ops import bfloat16
 from gptcore.training.config import TrainConfig
 
 WIDE = ModelConfig(vocab_size=301, block_size=12, n_layer=2, n_head=2, n_embd=8)
-INSTALLED = [name for name in variants.VARIANTS if name != "litgpt"]
+INSTALLED = [name for name in registry.VARIANTS if name != "litgpt"]
 OWN = ["gptcore", *ABLATION, *ABLATION_LARGE, *ABLATION_BF16]
 CONFIG = TrainConfig(1)
 
@@ -70,7 +70,7 @@ def calls_of(monkeypatch, module, name):
 @pytest.mark.parametrize("name", INSTALLED)
 def test_variant_has_the_logits_and_the_loss_of_ours(name):
     inputs, targets = batch()
-    own, other = variants.Variant(wild()), variants.VARIANTS[name](wild())
+    own, other = base.Variant(wild()), registry.VARIANTS[name](wild())
     other.model.eval()
     # Same float32 operations in another order: logits of size 10 differ by about 1e-5.
     torch.testing.assert_close(other.logits(inputs), own.logits(inputs), atol=1e-4, rtol=0)
@@ -79,8 +79,8 @@ def test_variant_has_the_logits_and_the_loss_of_ours(name):
 
 @pytest.mark.parametrize("name", INSTALLED)
 def test_variant_has_the_gradients_of_ours(name):
-    own = gradients(variants.Variant(wild()))
-    other = gradients(variants.VARIANTS[name](wild()))
+    own = gradients(base.Variant(wild()))
+    other = gradients(registry.VARIANTS[name](wild()))
     assert own.keys() == other.keys()
     for key, gradient in own.items():
         # Sums of up to 300 float32 terms in another order.
@@ -89,13 +89,13 @@ def test_variant_has_the_gradients_of_ours(name):
 
 @pytest.mark.parametrize("name", INSTALLED)
 def test_variant_trains_as_ours_does(name):
-    variants.check_updates.__wrapped__(name)
+    registry.check_updates.__wrapped__(name)
 
 
 @pytest.mark.parametrize("name", ["plain", "transformers"])
 def test_variant_writes_the_text_of_ours(name):
     prompt = batch()[0][:2, :5]
-    own, other = variants.Variant(wild()), variants.VARIANTS[name](wild())
+    own, other = base.Variant(wild()), registry.VARIANTS[name](wild())
     other.model.eval()
     assert torch.equal(other.decode(prompt, 6), own.decode(prompt, 6))
 
@@ -103,7 +103,7 @@ def test_variant_writes_the_text_of_ours(name):
 def test_bf16_step_of_a_variant_is_near_its_fp32_step():
     losses = []
     for precision in ("fp32", "bf16"):
-        made = variants.VARIANTS["plain"](wild())
+        made = registry.VARIANTS["plain"](wild())
         made.step(made.make_optimizer(CONFIG), *batch(), precision=precision)
         losses.append(made.loss(*batch()).item())
     # bfloat16 keeps 8 bits: products are off by 0.4 %; but it must not be the fp32 step itself.
@@ -112,48 +112,48 @@ def test_bf16_step_of_a_variant_is_near_its_fp32_step():
 
 
 def test_model_that_is_another_one_is_refused(monkeypatch):
-    monkeypatch.setattr(variants._KeptMLP, "forward", lambda self, x: self.c_proj(self.c_fc(x)))
+    monkeypatch.setattr(pieces._KeptMLP, "forward", lambda self, x: self.c_proj(self.c_fc(x)))
     with pytest.raises(ValueError, match="plain does not train as gptcore does: losses"):
-        variants.check_updates.__wrapped__("plain")
+        registry.check_updates.__wrapped__("plain")
 
 
 def test_logits_that_differ_are_refused():
     same = torch.zeros(1, 2, 3)
-    variants.check_logits("x", same, same)
+    checks.check_logits("x", same, same)
     with pytest.raises(ValueError, match=r"logits of x differ .* by up to 0\.01"):
-        variants.check_logits("x", same, same + 0.01)
+        checks.check_logits("x", same, same + 0.01)
     with pytest.raises(ValueError, match="by up to nan"):
-        variants.check_logits("x", same, same * math.nan)
+        checks.check_logits("x", same, same * math.nan)
 
 
 def test_wrong_weights_are_noticed_before_timing(monkeypatch):
     def swapped(model):
         with torch.no_grad():
             model.transformer.h[0].attn.c_attn.bias.add_(1)
-        return variants.FullLogits(model)
+        return base.FullLogits(model)
 
-    monkeypatch.setitem(variants.VARIANTS, "plain", swapped)
-    monkeypatch.setattr(variants, "check_updates", lambda _name: None)
+    monkeypatch.setitem(registry.VARIANTS, "plain", swapped)
+    monkeypatch.setattr(registry, "check_updates", lambda _name: None)
     with pytest.raises(ValueError, match="logits of plain differ"):
-        variants.build("plain", wild(), batch()[0])
+        registry.build("plain", wild(), batch()[0])
 
 
 def test_variant_that_updates_otherwise_is_refused_before_timing(monkeypatch):
-    class NoMomentum(variants.FullLogits):
+    class NoMomentum(base.FullLogits):
         def make_optimizer(self, config):
             return torch.optim.SGD(self.model.parameters(), config.learning_rate)
 
-    monkeypatch.setitem(variants.VARIANTS, "plain", NoMomentum)
-    variants.check_updates.cache_clear()
+    monkeypatch.setitem(registry.VARIANTS, "plain", NoMomentum)
+    registry.check_updates.cache_clear()
     with pytest.raises(ValueError, match="plain does not train as gptcore does"):
-        variants.build("plain", wild(), batch()[0])
+        registry.build("plain", wild(), batch()[0])
 
 
 @pytest.mark.parametrize("name", [name for name in OWN if name != "gptcore"])
 def test_variant_shares_the_weights_and_leaves_the_model_what_it_is(name):
     model = wild()
     kinds = [type(part) for part in model.modules()]
-    other = variants.VARIANTS[name](model).model
+    other = registry.VARIANTS[name](model).model
     assert [type(part) for part in model.modules()] == kinds
     own = {key: weight.data_ptr() for key, weight in model.named_parameters()}
     assert {key: weight.data_ptr() for key, weight in other.named_parameters()} == own
@@ -165,13 +165,13 @@ def test_variant_shares_the_weights_and_leaves_the_model_what_it_is(name):
 
 def test_every_ablation_of_the_suites_is_a_variant():
     others = {"gptcore", "transformers", "litgpt"}
-    assert set(OWN) - others == set(variants.VARIANTS) - others
+    assert set(OWN) - others == set(registry.VARIANTS) - others
 
 
 def largest_logits(monkeypatch, name):
     """Return the most rows that a loss was taken of at once."""
     seen = calls_of(monkeypatch, F, "cross_entropy")
-    made = variants.VARIANTS[name](wild())
+    made = registry.VARIANTS[name](wild())
     made.step(made.make_optimizer(CONFIG), *batch())
     return max((args[0].numel() for args, _ in seen), default=0)
 
@@ -185,14 +185,14 @@ def test_all_logits_exist_at_once_only_without_the_chunked_loss(monkeypatch, nam
 @pytest.mark.parametrize("name", OWN)
 def test_attention_is_written_out_only_without_sdpa(monkeypatch, name):
     seen = calls_of(monkeypatch, F, "scaled_dot_product_attention")
-    variants.VARIANTS[name](wild()).logits(batch()[0])
+    registry.VARIANTS[name](wild()).logits(batch()[0])
     assert len(seen) == (0 if name in {"without-sdpa", "plain"} else WIDE.n_layer)
 
 
 @pytest.mark.parametrize("name", OWN)
 def test_products_are_separate_only_without_fused_qkv(monkeypatch, name):
     seen = calls_of(monkeypatch, F, "linear")
-    variants.VARIANTS[name](wild()).logits(batch()[0])
+    registry.VARIANTS[name](wild()).logits(batch()[0])
     widths = [args[1].shape[0] for args, _ in seen]
     separate = name in {"without-fused-qkv", "plain"}
     assert widths.count(3 * WIDE.n_embd) == (0 if separate else WIDE.n_layer)
@@ -201,7 +201,7 @@ def test_products_are_separate_only_without_fused_qkv(monkeypatch, name):
 @pytest.mark.parametrize("name", OWN)
 def test_gelu_is_made_again_in_backward_unless_it_is_kept(monkeypatch, name):
     seen = calls_of(monkeypatch, F, "gelu")  # which ours ends in where few numbers come
-    made = variants.VARIANTS[name](wild())
+    made = registry.VARIANTS[name](wild())
     made.loss(*batch()).backward()
     kept = name in {"without-gelu-again", "nanogpt-style", "plain"}
     assert len(seen) == WIDE.n_layer * (1 if kept else 2)
@@ -210,14 +210,14 @@ def test_gelu_is_made_again_in_backward_unless_it_is_kept(monkeypatch, name):
 @pytest.mark.parametrize("name", OWN)
 def test_gelu_is_torchs_only_without_ours(monkeypatch, name):
     seen = calls_of(monkeypatch, model_module, "gelu")
-    variants.VARIANTS[name](wild()).logits(batch()[0])
+    registry.VARIANTS[name](wild()).logits(batch()[0])
     gone = name in {"without-onednn-gelu", "nanogpt-style", "plain"}
     assert len(seen) == (0 if gone else WIDE.n_layer)
 
 
 @pytest.mark.parametrize("name", OWN)
 def test_gradient_of_the_embedding_is_dense_only_without_the_sparse_one(name):
-    model = variants.VARIANTS[name](wild()).model
+    model = registry.VARIANTS[name](wild()).model
     # Not tied: the embedding's own gradient then arrives as it was made.
     model.lm_head.weight = torch.nn.Parameter(model.lm_head.weight.detach().clone())
     model(batch()[0]).sum().backward()
@@ -227,7 +227,7 @@ def test_gradient_of_the_embedding_is_dense_only_without_the_sparse_one(name):
 
 @pytest.mark.parametrize("name", OWN)
 def test_adamw_is_a_loop_only_without_the_fused_one(name):
-    made = variants.VARIANTS[name](wild())
+    made = registry.VARIANTS[name](wild())
     groups = made.make_optimizer(CONFIG).param_groups
     loops = name in {"without-fused-adamw", "plain"}
     assert all(g["fused"] is not loops and g["foreach"] is not True for g in groups)
@@ -238,7 +238,7 @@ def test_adamw_is_a_loop_only_without_the_fused_one(name):
 def test_bf16_products_are_torchs_only_without_ours(monkeypatch, name):
     linear = calls_of(monkeypatch, bfloat16._Linear, "apply")
     attention = calls_of(monkeypatch, bfloat16._CausalAttention, "apply")
-    made = variants.VARIANTS[name](wild())
+    made = registry.VARIANTS[name](wild())
     with autocast(torch.device("cpu"), "bf16"):
         made.loss(*batch())
     gone = name in {"without-bf16-products", "nanogpt-style", "plain"}
@@ -264,7 +264,7 @@ def without_package(monkeypatch, package, error):
 @pytest.mark.parametrize("name", ["transformers", "litgpt"])
 def test_missing_package_is_a_reason_with_a_remedy(monkeypatch, name):
     without_package(monkeypatch, name, ModuleNotFoundError("no", name=name))
-    reason = variants.why_not(name)
+    reason = registry.why_not(name)
     assert reason.startswith(f"{name} is not installed: ")
     assert "pip install" in reason
     assert "\n" not in reason
@@ -272,18 +272,18 @@ def test_missing_package_is_a_reason_with_a_remedy(monkeypatch, name):
 
 def test_package_that_breaks_when_imported_is_a_reason(monkeypatch):
     without_package(monkeypatch, "litgpt", RuntimeError("two\nlines"))
-    assert "litgpt cannot be imported (two lines)" in variants.why_not("litgpt")
+    assert "litgpt cannot be imported (two lines)" in registry.why_not("litgpt")
     without_package(monkeypatch, "litgpt", ModuleNotFoundError("no x", name="x"))
-    assert "install what it needs" in variants.why_not("litgpt")
+    assert "install what it needs" in registry.why_not("litgpt")
 
 
 def test_own_variants_need_nothing():
-    assert [variants.why_not(name) for name in OWN] == [None] * len(OWN)
+    assert [registry.why_not(name) for name in OWN] == [None] * len(OWN)
 
 
 def test_unknown_variant_is_refused():
     with pytest.raises(ValueError, match="variant is 'faster': choose one of gptcore, "):
-        variants.why_not("faster")
+        registry.why_not("faster")
 
 
 class FakeLitGPT(nn.Module):
@@ -330,14 +330,14 @@ def fake_litgpt(monkeypatch):
 
 @pytest.mark.usefixtures("fake_litgpt")
 def test_weights_reach_litgpt_under_its_names_and_the_head_stays_tied():
-    made = variants.build("litgpt", wild(), batch()[0])
+    made = registry.build("litgpt", wild(), batch()[0])
     assert made.model.lm_head.weight is made.model.transformer.wte.tokens.weight
     assert sum(p.numel() for p in made.model.parameters()) == wild().n_params
 
 
 @pytest.mark.usefixtures("fake_litgpt")
 def test_litgpt_does_not_write_text_and_says_why():
-    made = variants.VARIANTS["litgpt"](wild())
+    made = registry.VARIANTS["litgpt"](wild())
     with pytest.raises(ValueError, match="its embedding is not told positions"):
         made.decode(batch()[0], 2)
 
@@ -347,4 +347,4 @@ def test_litgpt_does_not_write_text_and_says_why():
 def test_peer_without_such_a_shape_is_refused_in_words(name):
     config = ModelConfig(vocab_size=9, block_size=4, n_layer=1, n_head=1, n_embd=4, mlp=False)
     with pytest.raises(ValueError, match=f"{name} has no model without positions or MLP"):
-        variants.VARIANTS[name](GPT(config))
+        registry.VARIANTS[name](GPT(config))

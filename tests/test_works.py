@@ -3,11 +3,12 @@ from pathlib import Path
 
 import pytest
 
-from bench.cases import CoverageCase, ModelCase, PairCase
-from bench.inputs import Inputs
-from bench.plan import CASES, Plan
-from bench.targets import EXAMPLE
-from bench.works import change, find_case, work_of
+from bench.measuring.workloads import change, find_case, work_of
+from bench.pairing.operands import EXAMPLE
+from bench.suite.cases import CoverageCase, ModelCase, PairCase
+from bench.suite.catalog import CASES
+from bench.suite.inputs import Inputs
+from bench.suite.plan import Plan
 
 ROOT = Path(__file__).parent.parent
 CORPUS = "python-docs"
@@ -81,7 +82,7 @@ def test_setting_that_means_nothing_is_refused(setting):
 
 
 def test_params_of_a_pair_hold_those_of_its_base():
-    from bench.cases import params
+    from bench.suite.catalog import params
 
     pair = PairCase(SMALL, "precision=bf16", 1, 2.0)
     assert params(pair)["base"]["model"] == "model3"

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.record import Record
+from bench.ledger.record import Record
 from tests.ledgers import environment, record, standard_ledger
 
 PEAKS = {"fp32": 2.2e11, "bf16": 1.2e12}

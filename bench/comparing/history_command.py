@@ -1,0 +1,220 @@
+"""The command `python -m bench history FOLDER`."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import math
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from bench.comparing.formats import as_json, cell, change, code, interval, p_value
+from bench.comparing.history import History, changes, study
+from bench.comparing.steps import Step, Trend
+from bench.comparing.timing import Timing, finite_exp
+from bench.ledger.folders import RunFolder, machine_key
+from bench.ledger.plain_text import shorten, visible
+from bench.options import add_margin
+
+MOST_PANELS = 24
+
+
+def _run_object(run: RunFolder) -> dict[str, Any]:
+    return {
+        "run": run.label,
+        "started_at": run.started_at.isoformat(),
+        "commit": _commit(run),
+        "dirty": run.fact("run", "dirty"),
+        "machine": ", ".join(machine_key(run)),
+        "n_cases": len(run.records),
+    }
+
+
+def _commit(run: RunFolder) -> str | None:
+    commit: str | None = run.environment["commit"] if run.environment else None
+    return commit
+
+
+def _step_object(trend: Trend, step: Step) -> dict[str, Any]:
+    after = trend.runs[step.at]
+    return {
+        "at": after.started_at.isoformat(),
+        "run": after.label,
+        "previous_run": trend.runs[step.at - 1].label,
+        "commit": _commit(after),
+        "previous_commit": _commit(trend.runs[step.at - 1]),
+        "ratio": step.ratio,
+        "interval_95": list(step.interval_95),
+        "p_adjusted": step.p_adjusted,
+        "changed": changes(trend, step.at),
+    }
+
+
+def _time_object(run: RunFolder, times: Timing) -> dict[str, Any]:
+    low = high = None
+    if times.within is not None:
+        half = float(stats.t.ppf(0.975, times.within_df)) * math.sqrt(times.within)
+        low, high = (finite_exp(x) for x in (times.logs[0] - half, times.logs[0] + half))
+    return {
+        "run": run.label,
+        "started_at": run.started_at.isoformat(),
+        "time_s": math.exp(times.logs[0]),
+        "interval_95": None if low is None else [low, high],
+    }
+
+
+def as_object(found: History) -> dict[str, Any]:
+    """Return a history as JSON values."""
+    return {
+        "runs": [_run_object(run) for run in found.runs],
+        "margin": found.margin,
+        "warnings": found.warnings,
+        "cases": [
+            {
+                "case": trend.case,
+                "machine": ", ".join(machine_key(trend.runs[0])),
+                "n_runs": len(trend.runs),
+                "times": [
+                    _time_object(*pair) for pair in zip(trend.runs, trend.timings, strict=True)
+                ],
+                "steps": [_step_object(trend, step) for step in trend.steps],
+            }
+            for trend in found.trends
+        ],
+    }
+
+
+def _json(found: History) -> str:
+    return as_json(as_object(found))
+
+
+def _table(found: History) -> list[tuple[str, ...]]:
+    rows = []
+    for trend in found.trends:
+        for step in trend.steps:
+            known = _step_object(trend, step)
+            commits = (str(known[name] or "unknown")[:10] for name in ("previous_commit", "commit"))
+            rows.append(
+                (
+                    known["at"][:19],
+                    change(step.ratio),
+                    interval(step.interval_95),
+                    p_value(step.p_adjusted),
+                    " → ".join(map(visible, commits)),
+                    trend.case,
+                    "; ".join(known["changed"]),
+                )
+            )
+    return sorted(rows)
+
+
+def _summary(found: History) -> str:
+    stepped = sum(bool(trend.steps) for trend in found.trends)
+    return f"{stepped} of {len(found.trends)} cases stepped in {len(found.runs)} runs"
+
+
+def _text(found: History) -> str:
+    lines = [f"warning: {warning}" for warning in found.warnings]
+    for at, size, ends, p, commits, case, changed in _table(found):
+        lines += [f"{at}  {size}  ({ends}, p {p})  {commits}  {visible(case)}"]
+        lines += [f"                     {changed}"] if changed else []
+    first, last = (f"{run.started_at:%Y-%m-%d %H:%M}" for run in (found.runs[0], found.runs[-1]))
+    return "\n".join([*lines, f"{_summary(found)}, {first} to {last}"])
+
+
+def _markdown(found: History) -> str:
+    lines = [f"**{_summary(found)}**", ""]
+    rows = _table(found)
+    if rows:
+        lines += ["| first run | change | 95 % interval | p adj. | commit | case | changed |"]
+        lines += ["|---|--:|--:|--:|---|---|---|"]
+    for *plain, case, changed in rows:
+        fields = [*map(cell, plain), code(case), cell(changed)]
+        lines.append(f"| {' | '.join(fields)} |")
+    return "\n".join([*lines, "", *(f"- {cell(warning)}" for warning in found.warnings)])
+
+
+FORMS: dict[str, Callable[[History], str]] = {"text": _text, "md": _markdown, "json": _json}
+
+
+def plot(found: History, path: Path) -> None:
+    """Draw the trends, those with steps first, as SVG or PNG by the suffix of `path`.
+
+    Raises:
+        ValueError: another suffix, matplotlib is missing, or the file cannot be written.
+    """
+    if path.suffix not in (".svg", ".png"):
+        raise ValueError(f"cannot plot to {path}: name a file that ends in .svg or .png")
+    if importlib.util.find_spec("matplotlib") is None:
+        raise ValueError("--plot needs matplotlib: install the dependency group `report`")
+    from matplotlib.figure import Figure
+
+    shown = sorted(found.trends, key=lambda trend: not trend.steps)[:MOST_PANELS]
+    figure = Figure(figsize=(8, 1.8 * len(shown)), layout="constrained")
+    for axes, trend in zip(figure.subplots(len(shown), squeeze=False)[:, 0], shown, strict=True):
+        _draw(axes, trend)
+    left_out = len(found.trends) - len(shown)
+    if left_out:
+        figure.supxlabel(f"{left_out} cases more are not shown")
+    try:
+        figure.savefig(path)
+    except OSError as error:
+        raise ValueError(f"cannot write {path}: {error.strerror}") from None
+
+
+def _draw(axes: Any, trend: Trend) -> None:
+    times = [run.started_at for run in trend.runs]
+    axes.plot(times, np.exp(trend.logs), "o", color="0.35", markersize=4)
+    edges = [0, *(step.at for step in trend.steps), len(times)]
+    for begin, end in pairwise(edges):
+        axes.plot(times[begin:end], [trend.level(begin, end)] * (end - begin), color="tab:blue")
+    for step in trend.steps:
+        axes.axvline(times[step.at], color="tab:red", linestyle="--", linewidth=1)
+        axes.annotate(
+            f"{change(step.ratio)} {str(_commit(trend.runs[step.at]) or '')[:10]}",
+            (times[step.at], 1),
+            xycoords=("data", "axes fraction"),
+            fontsize="x-small",
+            color="tab:red",
+            va="top",
+        )
+    # Ids may hold what matplotlib takes for mathematics.
+    axes.set_title(shorten(trend.case, 100), fontsize="x-small", loc="left", parse_math=False)
+    axes.set_ylabel("s")
+    axes.tick_params(labelsize="x-small")
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the subcommand."""
+    parser = subparsers.add_parser(
+        "history",
+        help="when did times step, over many runs",
+        description="Find and date the steps in the times of many runs. Exit code: 0 done, "
+        "2 bad input.",
+    )
+    parser.add_argument(
+        "results",
+        nargs="*",
+        type=Path,
+        default=[Path("results")],
+        metavar="RESULTS",
+        help="results folders, or folders of them (default: results)",
+    )
+    parser.add_argument("-k", default="", metavar="TEXT", help="only cases with TEXT in their id")
+    parser.add_argument("--format", choices=FORMS, default="text", help="default: text")
+    add_margin(parser, "smaller steps are not told")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the trends: .svg or .png")
+
+
+def main(options: argparse.Namespace) -> int:
+    """Find the steps, print them, draw them; return the exit code."""
+    found = study(options.results, options.margin, options.k)
+    print(FORMS[options.format](found))
+    if options.plot:
+        plot(found, options.plot)
+    return 0

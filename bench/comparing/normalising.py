@@ -1,0 +1,69 @@
+"""Ceilings of the machine, to set times of different machines against each other."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from typing import Any
+
+from bench.comparing.noise import Part
+from bench.ledger.folders import RunFolder, look_up
+from bench.ledger.plain_text import shorten
+from bench.ledger.record import Record
+
+CEILING_FLOOR = 0.03
+"""Standard deviation (log) of a ceiling that was measured once only."""
+
+
+class Ceilings:
+    """What each machine can do at most, and how surely that is known."""
+
+    def __init__(self, base: RunFolder, new: RunFolder) -> None:
+        self._runs = (base, new)
+        squares = [
+            (math.log(ends[0]) - math.log(ends[1])) ** 2 / 2
+            for run in self._runs
+            for environment in run.environments.values()
+            for device, names in _objects(look_up(environment, "ceilings")).items()
+            for name in _objects(names)
+            if len(ends := _ceiling(environment, device, name)) == 2
+        ]
+        self.measured_twice = bool(squares)
+        self._one = Part(CEILING_FLOOR**2, math.inf)
+        if squares:
+            self._one = Part(statistics.fmean(squares), len(squares))
+
+    def change(self, case: str) -> tuple[float, Part] | str:
+        """Return log(ceiling of NEW / ceiling of BASE) and its variance, or what is missing."""
+        logs, variance = [], 0.0
+        for run, side in zip(self._runs, ("BASE", "NEW"), strict=True):
+            record = run.records[case]
+            device, name = ceiling_name(record)
+            ends = _ceiling(run.environments.get(record["environment"]), device, name)
+            if not ends:
+                return f"{side} has no {name} of {shorten(device)} to take a share of"
+            logs.append(statistics.fmean(map(math.log, ends)))
+            variance += self._one.variance / len(ends)
+        return logs[1] - logs[0], Part(variance, self._one.df)
+
+
+def ceiling_name(record: Record) -> tuple[str, str]:
+    """Return the device of a case and the ceiling that its time is a share of."""
+    params = record["params"]
+    device = str(params.get("device") or "cpu")
+    precision = params.get("precision")
+    return device, f"gemm_{precision}_flops_per_s" if precision else "copy_bytes_per_s"
+
+
+def _objects(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _ceiling(environment: Record | None, device: str, name: str) -> list[float]:
+    """Return a ceiling at the start and the end of a session, as far as it was measured."""
+    paths = (("ceilings", device, name), ("end", "ceilings", device, name))
+    values = [look_up(environment, *path) for path in paths]
+    if values == [None, None] and environment and device == "cpu":
+        values = [environment["metrics"].get(name)]
+    numbers = [v for v in values if isinstance(v, (int, float)) and not isinstance(v, bool)]
+    return [v for v in numbers if 0 < v < math.inf]

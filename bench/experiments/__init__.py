@@ -1,0 +1,1 @@
+"""The experiments that train models: convergence, the ladder of sizes, interleaved pairs."""

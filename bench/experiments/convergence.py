@@ -1,0 +1,196 @@
+"""One run of the convergence experiment: a model trained with one sampler and seed, then tested."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from bench.measuring.work import Result
+from bench.session import Session
+from bench.suite.training_cases import TrainCase
+from gptcore.coverage.visits import measure_coverage
+from gptcore.data.leakage import certificate
+from gptcore.data.splits import make_split
+from gptcore.data.tokenizer import decode
+from gptcore.data.tokens import Ids, TokenStream
+from gptcore.evaluation.losses import Evaluation, evaluate
+from gptcore.model.config import ModelConfig
+from gptcore.model.generation import generate
+from gptcore.model.gpt import GPT
+from gptcore.sampling.base import Sampler
+from gptcore.sampling.batches import batch
+from gptcore.sampling.samplers import make_sampler
+from gptcore.training.config import StepMetrics, TrainConfig
+from gptcore.training.loop import train
+from gptcore.training.step import make_optimizer
+
+EVALUATIONS = 6
+MARGIN_NATS = 0.05
+"""Two samplers whose losses differ by less count as equal: about 1 % of these losses."""
+PROMPT_TOKENS, NEW_TOKENS = 8, 80
+
+
+class Experiment:
+    """One training run: the data, the model and the schedule of a case."""
+
+    def __init__(self, case: TrainCase, session: Session, device: torch.device) -> None:
+        ids = session.stream(case.corpus).ids[: case.n_tokens]
+        self.stream = TokenStream(ids, session.stream(case.corpus).vocab_size)
+        self.vocabulary = None
+        if case.compact:
+            self.stream, self.vocabulary = self.stream.compact()
+        self.split = make_split(
+            case.split, len(ids), embargo=case.block_size, block_size=case.block_size
+        )
+        (test_part,) = self.split.test
+        self.ids = torch.from_numpy(self.stream.ids)
+        self.test_ids = self.ids[test_part.start : test_part.stop]
+        self.train_tokens = sum(map(len, self.split.train))
+        self.test_bytes = len(decode(ids[test_part.start + 1 : test_part.stop]).encode())
+        self.case, self.device = case, device
+        tokens_per_step = case.batch_size * case.block_size
+        self.epochs_per_step = tokens_per_step / (self.train_tokens - len(self.split.train))
+        steps = max(1, round(case.target_epochs / self.epochs_per_step))
+        self.config = TrainConfig(
+            steps=steps,
+            batch_size=case.batch_size,
+            block_size=case.block_size,
+            learning_rate=case.learning_rate,
+            warmup_steps=steps // 10,
+            seed=case.seed,
+        )
+        shape = ModelConfig(
+            vocab_size=self.stream.vocab_size,
+            block_size=case.block_size,
+            n_layer=case.n_layer,
+            n_head=case.n_head,
+            n_embd=case.n_embd,
+        )
+        self.model = GPT(shape, seed=case.seed).to(device)
+        self.sampler: Sampler = make_sampler(
+            case.sampler,
+            segments=self.split.train,
+            block_size=case.block_size,
+            seed=case.seed,
+            batch_size=case.batch_size,
+        )
+
+    def evaluate(self) -> Evaluation:
+        """Score every token of the test part once."""
+        return evaluate(
+            self.model,
+            self.test_ids,
+            block_size=self.case.block_size,
+            device=self.device,
+            n_bytes=self.test_bytes,
+        )
+
+    def generate(self, when: str) -> dict[str, str]:
+        """Return a row of text that the model writes after the first tokens of the test part."""
+        prompt = self.test_ids[:PROMPT_TOKENS]
+        ids = generate(
+            self.model,
+            prompt,
+            NEW_TOKENS,
+            temperature=0.8,
+            top_k=min(40, self.stream.vocab_size),
+            seed=self.case.seed,
+            device=self.device,
+        ).numpy()
+        if self.vocabulary is not None:
+            ids = self.vocabulary.decode(ids)
+        written = {"prompt": ids[:PROMPT_TOKENS], "text": ids[PROMPT_TOKENS:]}
+        return {"when": when} | {name: decode(part) for name, part in written.items()}
+
+    def run(self) -> tuple[list[StepMetrics], list[dict[str, float]]]:
+        """Train to the end; return the steps, and the test loss at points along the way."""
+        steps = self.config.steps
+        points = {round(steps * i / EVALUATIONS) for i in range(1, EVALUATIONS)} - {0, steps}
+        curve = [self._point(0, self.evaluate())]
+        log = []
+        optimizer = make_optimizer(self.model, self.config)
+        for metrics in train(
+            self.model,
+            optimizer,
+            partial(batch, self.ids, self.sampler, batch_size=self.case.batch_size),
+            self.config,
+            device=self.device,
+            epochs_per_step=self.epochs_per_step,
+        ):
+            log.append(metrics)
+            if metrics.step in points:
+                curve.append(self._point(metrics.step, self.evaluate()))
+        return log, curve
+
+    def _point(self, step: int, evaluation: Evaluation) -> dict[str, float]:
+        return {
+            "step": step,
+            "tokens": step * self.config.batch_size * self.config.block_size,
+            "epochs": step * self.epochs_per_step,
+            "loss": evaluation.loss_nats_per_token,
+        }
+
+
+def _unigram_loss(train_ids: Ids, test_ids: Ids, vocab_size: int) -> float:
+    """Return the loss (nats per token) of add-one frequencies: what a model must beat."""
+    counts = np.bincount(train_ids, minlength=vocab_size) + 1
+    return float(-np.log(counts / counts.sum())[test_ids[1:]].mean())
+
+
+def train_and_score(benchmark: Any, result: Result, session: Session, case: TrainCase) -> None:
+    """Train one model, score it on its whole test part, and note everything in `result`."""
+    device = torch.device(next(reversed(session.devices)))  # an accelerator, where there is one
+    experiment = Experiment(case, session, device)
+    generated = [experiment.generate("before")] if case.seed == 0 else []
+    log, curve = benchmark.pedantic(experiment.run, rounds=1)
+    final = experiment.evaluate()
+    config, sampler = experiment.config, experiment.sampler
+    curve.append(experiment._point(config.steps, final))
+    low, high = final.interval_95 or (None, None)
+    coverage = measure_coverage(
+        sampler.starts(0, config.steps * config.batch_size),
+        segments=sampler.segments,
+        block_size=case.block_size,
+        targets_per_window=sampler.targets_per_window,
+    )
+    shared = certificate(experiment.stream.ids, experiment.split, block_size=case.block_size)
+    last = log[-max(1, len(log) // 10) :]
+    train_ids = np.concatenate(
+        [experiment.stream.ids[part.start : part.stop] for part in experiment.split.train]
+    )
+    test_ids = experiment.test_ids.numpy()
+    result.metrics |= {
+        "n_params": experiment.model.n_params,
+        "vocab_size": experiment.stream.vocab_size,
+        "n_tokens": len(experiment.stream),
+        "train_tokens": len(train_ids),
+        "test_tokens": len(test_ids),
+        "steps": config.steps,
+        "draws": coverage.draws,
+        "epochs": coverage.epochs,
+        "missed_targets": coverage.missed_targets,
+        "shared_tokens": shared.shared_tokens,
+        "shared_targets": shared.shared_targets,
+        "shared_13grams": shared.shared_ngrams,
+        "fraction_of_test_targets_trained": shared.fraction_of_test_targets_trained,
+        "initial_test_loss": curve[0]["loss"],
+        "final_test_loss": final.loss_nats_per_token,
+        "final_test_loss_low": low,
+        "final_test_loss_high": high,
+        "bits_per_byte": final.bits_per_byte,
+        "unigram_test_loss": _unigram_loss(train_ids, test_ids, experiment.stream.vocab_size),
+        "final_train_loss": sum(m.loss for m in last) / len(last),
+        "train_tokens_per_s": log[-1].tokens / sum(m.step_time_s for m in log),
+    }
+    if case.seed == 0:
+        generated.append(experiment.generate("after"))
+    result.series |= {
+        "loss_curve": [
+            {"step": m.step, "tokens": m.tokens, "epochs": m.epochs, "loss": m.loss} for m in log
+        ],
+        "test_curve": curve,
+        "generated": generated,
+    }

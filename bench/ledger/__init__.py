@@ -1,0 +1,1 @@
+"""The ledger of a run, `records.jsonl`: its schema, its writer, its reader. It needs no torch."""

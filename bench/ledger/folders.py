@@ -1,0 +1,212 @@
+"""Results folders as runs to be compared: their cases, times and conditions.
+
+What is read here may come from anywhere: facts are looked up with care, and text is made harmless
+before it is shown.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+from bench.ledger.plain_text import shorten, visible
+from bench.ledger.record import LEDGER_NAME, Record, read_ledger
+
+MACHINE = ("cpu", "cores", "usable_cpus", "accelerators", "threads")
+FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_tile", "amx_bf16", "asimd", "sve", "bf16")
+"""CPU flags that change which kernels run."""
+VERSIONS = {"python": 2, "torch": 3, "numpy": 2}
+"""Packages whose version changes times, and how many of its numbers count."""
+EARLIEST = datetime.min.replace(tzinfo=UTC)
+PINNED = (
+    "matmul_precision",
+    "sdpa",
+    "deterministic",
+    "intra_op_threads",
+    "inter_op_threads",
+    "keeps_freed_memory",
+)
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """What one results folder holds.
+
+    Attributes:
+        label: how it is called in tables.
+        folder: where it lies.
+        records: case id → its record, a skip included, in the order of the ledger.
+        environments: environment id → its record, one for each session, oldest first.
+        warnings: one for each line that could not be read.
+    """
+
+    label: str
+    folder: Path
+    records: dict[str, Record]
+    environments: dict[str, Record]
+    warnings: list[str]
+
+    @classmethod
+    def read(cls, path: Path, label: str | None = None) -> Self:
+        """Read a results folder, or the `records.jsonl` in one.
+
+        Args:
+            path: the folder, or the file.
+            label: by default, the name of the folder.
+
+        Raises:
+            ValueError: there is no ledger.
+        """
+        folder = path.parent if path.name == LEDGER_NAME else path
+        records, warnings = read_ledger(folder)
+        sessions = [(n, r) for n, r in records.items() if r["record"] == "environment"]
+        return cls(
+            label=label or folder.resolve().name or str(folder),
+            folder=folder,
+            records={n: r for n, r in records.items() if r["record"] != "environment"},
+            environments=dict(sorted(sessions, key=lambda pair: moment(pair[1]["started_at"]))),
+            warnings=warnings,
+        )
+
+    @property
+    def environment(self) -> Record | None:
+        """Return the newest environment, None if none was recorded."""
+        return next(reversed(self.environments.values()), None)
+
+    @property
+    def started_at(self) -> datetime:
+        """Return when the first session began; without one, the first case."""
+        records = self.environments or self.records
+        return min((moment(r["started_at"]) for r in records.values()), default=EARLIEST)
+
+    def fact(self, *path: str, default: Any = None) -> Any:
+        """Return one fact of the newest environment, or `default` where it is missing."""
+        found = look_up(self.environment, *path)
+        return default if found is None else found
+
+
+def moment(text: str) -> datetime:
+    """Read a time of a record; one without a zone is UTC."""
+    time = datetime.fromisoformat(text)
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def look_up(record: Record | None, *path: str) -> Any:
+    """Return one fact of a record, None where it is missing."""
+    value: Any = record["facts"] if record else None
+    for key in path:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def unread_lines(runs: Iterable[RunFolder]) -> list[str]:
+    """Return the warnings of several runs, each with the name of its run."""
+    return [f"{visible(run.label)}: {visible(line)}" for run in runs for line in run.warnings]
+
+
+def machine_differences(base: RunFolder, new: RunFolder) -> list[str]:
+    """Return in what machine, threads and versions two runs differ, one line each.
+
+    What only one of them recorded is no difference.
+    """
+    old, now = conditions(base), conditions(new)
+    return [
+        f"{name} {shorten(str(old[name]))} → {shorten(str(now[name]))}"
+        for name in old
+        if None not in (old[name], now[name]) and not _alike(name, old[name], now[name])
+    ]
+
+
+def machine_key(run: RunFolder) -> tuple[str, ...]:
+    """Return what is equal for runs on one machine with the same threads."""
+    found = conditions(run)
+    return tuple(str(found[name]) for name in MACHINE)
+
+
+def conditions(run: RunFolder) -> dict[str, Any]:
+    """Return name → value of what must be equal for times to be compared; None is unknown."""
+    found = {name: run.fact("machine", name) for name in MACHINE[:-1]}
+    found["threads"] = run.fact("run", "threads")
+    found["memory_bytes"] = run.fact("machine", "memory_bytes")
+    flags = run.fact("machine", "cpu_flags")
+    found["cpu_flags"] = [f for f in FLAGS if f in flags] if isinstance(flags, list) else None
+    found |= {name: run.fact("pinned", name) for name in PINNED}
+    return found | {name: run.fact("software", name) for name in VERSIONS}
+
+
+def _alike(name: str, old: Any, new: Any) -> bool:
+    if name == "memory_bytes" and isinstance(old, int) and isinstance(new, int):
+        return 10 * abs(old - new) < max(old, new)  # what the system keeps for itself varies
+    if name in VERSIONS:
+        return main_version(old, VERSIONS[name]) == main_version(new, VERSIONS[name])
+    return bool(old == new)
+
+
+def main_version(version: Any, numbers: int) -> str:
+    """Return "3.11" of "3.11.7" for 2 numbers; a build such as "+cpu" counts."""
+    public, _, build = str(version).partition("+")
+    return ".".join(public.split(".")[:numbers]) + build
+
+
+def minor_differences(base: RunFolder, new: RunFolder) -> list[str]:
+    """Return one line on versions that differ and are not held to change times; else nothing."""
+    old, now = _software(base), _software(new)
+    lines = [
+        f"{shorten(str(name))} {shorten(str(old[name]))} → {shorten(str(now[name]))}"
+        for name in old
+        if name in now and old[name] != now[name]
+    ]
+    return [f"versions differ: {', '.join(lines)}"] if lines else []
+
+
+def size_differences(base: RunFolder, new: RunFolder) -> list[str]:
+    """Return one line on what made the runs plan different cases; else nothing."""
+    lines = []
+    for name in ("suite", "devices", "scale"):
+        old, now = base.fact("run", name), new.fact("run", name)
+        if old != now and None not in (old, now):
+            lines.append(f"{name} {shorten(str(old))} → {shorten(str(now))}")
+    return [f"the runs planned different cases: {', '.join(lines)}"] if lines else []
+
+
+def _software(run: RunFolder) -> dict[str, Any]:
+    platform = run.fact("machine", "platform")
+    software = run.fact("software")
+    known = software if isinstance(software, dict) else {}
+    return known | ({"platform": platform} if platform else {})
+
+
+def corpus_differences(base: RunFolder, new: RunFolder, cases: Iterable[str]) -> list[str]:
+    """Return the texts that differ in content and that one of `cases` uses, one line each."""
+    old, now = _corpora(base), _corpora(new)
+    used = {str(base.records[name]["params"].get("corpus")) for name in cases}
+    return [
+        f"corpus {shorten(name)} sha256 {shorten(old[name], 12)} → {shorten(now[name], 12)}"
+        for name in sorted(old.keys() & now.keys() & used)
+        if old[name] != now[name]
+    ]
+
+
+def _corpora(run: RunFolder) -> dict[str, str]:
+    listed = run.fact("corpora")
+    corpora = [c for c in listed if isinstance(c, dict)] if isinstance(listed, list) else []
+    return {str(c.get("name")): str(c.get("sha256")) for c in corpora}
+
+
+def per_cent(log_ratio: float) -> str:
+    """Return a difference of logarithms as people say it: 0.0488 → "+5.0 %"."""
+    return f"{100 * math.expm1(log_ratio):+.1f} %"
+
+
+def duration(value: float | None, digits: int = 3) -> str:
+    """Return a time with so many digits and its unit."""
+    if value is None:
+        return "-"
+    for scale, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")):
+        if value >= scale:
+            return f"{value / scale:.{digits}g} {unit}"
+    return f"{value / 1e-9:.{digits}g} ns"

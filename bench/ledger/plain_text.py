@@ -1,0 +1,31 @@
+"""Text from anywhere → text that is safe to show in one line: hidden characters made visible."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+
+def visible(text: str, keep: str = "") -> str:
+    r"""Return `text` with the escapes (\x1b, \u202e) of characters that hide or reorder others.
+
+    These are control characters, direction marks, lone surrogates and unassigned code points; a
+    ledger may come from anywhere. Those in `keep` stay.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        char.encode("unicode_escape").decode() if _is_hidden(char) and char not in keep else char
+        for char in text
+    )
+
+
+def _is_hidden(char: str) -> bool:
+    category = unicodedata.category(char)
+    return category[0] == "C" or category in {"Zl", "Zp"}
+
+
+def shorten(text: str, width: int = 60) -> str:
+    """Return one visible line of at most `width` characters; what is cut is marked by "…"."""
+    line = visible(re.sub(r"\s+", " ", text.strip(), flags=re.ASCII))
+    return line if len(line) <= width else f"{line[: width - 1]}…"

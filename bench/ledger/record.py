@@ -1,0 +1,197 @@
+"""The result format: one JSON object a line, every key with its unit and its check.
+
+Standard library only, so that a report can be rendered where torch is not installed. A record is
+one of three things, named by its key `record`: a finished "case", the "environment" it ran in, or
+a "skip" (what did not run, and why). What is unknown is null; NaN and infinity are refused.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bench.ledger.schema import INF, METRICS, SAMPLES, SERIES, Key
+
+SCHEMA_VERSION = 2
+
+LEDGER_NAME = "records.jsonl"
+RUN_NAME = "run.json"
+LATEST_NAME = "latest"
+"""Text file in `results/` that holds the path of the newest run."""
+
+Record = dict[str, Any]
+
+# Every key of a record with the types allowed for its value.
+FIELDS: dict[str, tuple[type, ...]] = {
+    "schema_version": (int,),
+    "record": (str,),
+    "case": (str, type(None)),
+    "group": (str, type(None)),
+    "params": (dict,),
+    "status": (str,),
+    "reason": (str, type(None)),
+    "metrics": (dict,),
+    "samples": (dict,),
+    "series": (dict,),
+    "environment": (str,),
+    "facts": (dict,),
+    "started_at": (str,),
+    "duration_s": (int, float, type(None)),
+    "seed": (int, type(None)),
+    "command": (str,),
+    "commit": (str, type(None)),
+}
+STATUS = {"case": {"ok", "failed"}, "environment": {"ok"}, "skip": {"skipped"}}
+CASE_ID = re.compile(r"\w+::\w+(\[[^\n]*\])?")
+
+
+class SchemaVersionError(ValueError):
+    """A record is of another schema version than the one that is read here."""
+
+
+def _check_number(name: str, value: object, key: Key) -> None:
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ValueError(f"metric {name} is {value!r}: it must be a number or null")
+    if not math.isfinite(value) or not key.low <= value <= key.high:
+        raise ValueError(f"metric {name} is {value} {key.unit}: allowed is {key.low} to {key.high}")
+    if key.whole and value != int(value):
+        raise ValueError(f"metric {name} is {value}: it must be a whole number")
+
+
+def _check_samples(name: str, values: object) -> None:
+    if name not in SAMPLES:
+        raise ValueError(f"unknown samples {name!r}: add the name to bench/ledger/record.py")
+    if not isinstance(values, list):
+        raise ValueError(f"samples {name} must be a list")
+    for value in values:
+        if value is None:
+            raise ValueError(f"samples {name} hold null: leave out what was not measured")
+        _check_number(name, value, METRICS[name])
+
+
+def _check_series(name: str, rows: object) -> None:
+    if name not in SERIES:
+        raise ValueError(f"unknown series {name!r}: add it to bench/ledger/record.py")
+    if not isinstance(rows, list):
+        raise ValueError(f"series {name} must be a list of rows")
+    for row in rows:
+        if not isinstance(row, dict) or tuple(row) != SERIES[name]:
+            raise ValueError(f"a row of series {name} must have the columns {SERIES[name]}")
+        for column, value in row.items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ValueError(f"series {name}: {column} is {value}; use null for unknown")
+
+
+def validate(record: object) -> Record:
+    """Return `record` if it keeps the format.
+
+    Raises:
+        SchemaVersionError: it is of another schema version.
+        ValueError: a key is missing, unknown, of a wrong type or outside its range.
+    """
+    if not isinstance(record, dict):
+        raise ValueError(f"a record is a JSON object, got {type(record).__name__}")
+    version = record.get("schema_version")
+    if type(version) is int and version != SCHEMA_VERSION:
+        raise SchemaVersionError(
+            f"schema version {version} cannot be read, only {SCHEMA_VERSION} can: measure again, "
+            "or use the version of the suite that wrote it"
+        )
+    if record.keys() != FIELDS.keys():
+        odd = sorted(record.keys() ^ FIELDS.keys())
+        raise ValueError(f"keys missing or unknown: {', '.join(odd)}")
+    for name, types in FIELDS.items():
+        value = record[name]
+        if not isinstance(value, types) or isinstance(value, bool):
+            allowed = " or ".join(t.__name__ for t in types)
+            raise ValueError(f"{name} is {value!r}: it must be {allowed}")
+    if record["status"] not in STATUS.get(record["record"], ()):
+        raise ValueError(f"record {record['record']!r} with status {record['status']!r}")
+    if record["record"] != "environment" and not CASE_ID.fullmatch(record["case"] or ""):
+        raise ValueError(f"case id {record['case']!r} is not module::test[params]")
+    if record["status"] != "ok" and not record["reason"]:
+        raise ValueError(f"{record['case']} is {record['status']} without a reason")
+    duration = record["duration_s"]
+    if duration is not None and not 0 <= duration < INF:
+        raise ValueError(f"duration_s is {duration}: it must be finite and not negative")
+    datetime.fromisoformat(record["started_at"])
+    for name, value in record["metrics"].items():
+        if name not in METRICS:
+            raise ValueError(f"unknown metric {name!r}: add it to bench/ledger/record.py")
+        _check_number(name, value, METRICS[name])
+    for name, values in record["samples"].items():
+        _check_samples(name, values)
+    for name, rows in record["series"].items():
+        _check_series(name, rows)
+    return record
+
+
+def dumps(record: Record) -> str:
+    """Return the one line (without its end) that stands for a valid record."""
+    return json.dumps(validate(record), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def loads(line: str) -> Record:
+    """Parse and check one line.
+
+    Raises:
+        SchemaVersionError: it is of another schema version.
+        ValueError: not JSON, or not a record.
+    """
+    return validate(json.loads(line, parse_constant=_refuse_constant))
+
+
+def read_ledger(folder: Path) -> tuple[dict[str, Record], list[str]]:
+    """Read the records of one run.
+
+    A line that cannot be read (cut in the middle, say) costs that record alone and one warning. Of
+    several records of one case, the last one stands.
+
+    Args:
+        folder: a results folder.
+
+    Returns:
+        Case or environment → its record, in the order of the file; and the warnings.
+
+    Raises:
+        ValueError: there is no ledger in `folder`, or one of another schema version.
+    """
+    path = folder / LEDGER_NAME
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise ValueError(
+            f"{folder} is not a results folder: cannot read {LEDGER_NAME} ({error.strerror})"
+        ) from None
+    records: dict[str, Record] = {}
+    warnings = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            record = loads(line.decode())
+        except SchemaVersionError as error:
+            raise ValueError(f"{path}: {error}") from None
+        except (ValueError, RecursionError, OverflowError) as error:
+            text = str(error).splitlines()[0]
+            warnings.append(f"{path.name} line {number} cannot be read and is left out: {text}")
+            continue
+        name = record["case"] or record["environment"]
+        records.pop(name, None)
+        records[name] = record
+    return records, warnings
+
+
+def utc_now() -> str:
+    """Return the time in ISO 8601, UTC."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,244 @@
+"""The keys of a record: each metric, sample and series, with its unit and its check.
+
+A new metric, sample or series is one line here.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+INF = math.inf
+PHASES = {
+    "data": "assembling the batch",
+    "transfer": "copying the batch to the device",
+    "forward": "forward pass inside one real step",
+    "loss": "cross-entropy inside one real step",
+    "backward": "backward pass inside one real step",
+    "optimizer": "clipping and update inside one real step",
+}
+"""Phase of a training step, in order → what it is; only accelerators have a "transfer"."""
+
+PHASE_TIMES = {f"{phase}_s": phase for phase in PHASES}
+PHASE_PEAKS = {f"{phase}_peak_bytes": phase for phase in PHASES}
+"""Name of a metric → the phase that it is of."""
+
+
+@dataclass(frozen=True)
+class Key:
+    """What one metric means: its unit, one line of explanation, and the values allowed."""
+
+    unit: str
+    meaning: str
+    low: float = 0.0
+    high: float = INF
+    whole: bool = False
+
+
+def _count(meaning: str) -> Key:
+    return Key("count", meaning, whole=True)
+
+
+def _seconds(meaning: str) -> Key:
+    return Key("s", meaning)
+
+
+def _share(meaning: str) -> Key:
+    return Key("fraction", meaning, high=1.0)
+
+
+# Coverage metrics stand three times: as observed, as `expected_…` and, where theory has a standard
+# deviation, as `z_…`.
+_COVERAGE = {
+    "missed_targets": Key("targets", "targets that no window showed"),
+    "missed_edge": Key("targets", "of these, within block_size of an end"),
+    "missed_interior": Key("targets", "of these, the others"),
+    "repeated_windows": Key("windows", "draws less distinct starts"),
+    "visits_mean": Key("visits", "mean number of times a target was shown"),
+    "visits_sd": Key("visits", "standard deviation over targets of that number"),
+    "missed_inputs": Key("tokens", "tokens that are an input of no window"),
+    "visits_dispersion": Key("ratio", "variance of the visits over their mean"),
+    "gaps": Key("gaps", "runs of missed targets between visited ones"),
+    "alignment_coverage": _share("distinct starts over possible starts"),
+}
+
+_POSITION = {
+    "unigram": ("nats/token", "unigram cross-entropy"),
+    "bigram": ("nats/token", "bigram cross-entropy"),
+    "js": ("nats", "Jensen-Shannon divergence of the unigrams"),
+    "unseen": ("fraction", "share of tokens that the rest does not have"),
+}
+
+METRICS: dict[str, Key] = {
+    # timing (bench_model)
+    "time_s": _seconds("wall time of one call, median over rounds"),
+    "time_min_s": _seconds("fastest round"),
+    "time_max_s": _seconds("slowest round"),
+    "rounds": _count("timed calls"),
+    "warmup_rounds": _count("calls made before timing, until the time was steady"),
+    "warmup_s": _seconds("time spent on them"),
+    **{
+        name: _seconds(f"{PHASES[phase]}, median over rounds")
+        for name, phase in PHASE_TIMES.items()
+    },
+    "time_low_s": _seconds("lower end of the 95 % interval of time_s; null below 6 rounds"),
+    "time_high_s": _seconds("upper end of that interval"),
+    "time_p95_s": _seconds("95 % quantile over rounds; null below 59 rounds"),
+    "device_time_s": _seconds("time between two events on the device, median; null on a CPU"),
+    "process_time_s": _seconds("median over processes of their median time, this one included"),
+    "processes": _count("processes that the case was timed in, this one included"),
+    "compile_s": _seconds("compiling before the first call, and what the first took longer"),
+    "reference_s": _seconds("a fixed matrix product, timed just before and after the case"),
+    "tokens_per_s": Key("tokens/s", "tokens of the batch over time_s"),
+    "flops": Key("FLOP", "matrix-multiplication FLOPs of one call, by formula"),
+    "flops_counted": Key("FLOP", "the same, counted by torch's FlopCounterMode"),
+    "flops_per_s": Key("FLOP/s", "flops over time_s"),
+    "mfu": Key("fraction", "flops_per_s over this machine's measured GEMM peak, same precision"),
+    "mfu_datasheet": Key("fraction", "flops_per_s over the datasheet's dense peak, if known"),
+    "bytes_moved": Key("B", "least memory traffic of one call, by formula"),
+    "intensity": Key("FLOP/B", "flops over bytes_moved"),
+    "attainable_flops_per_s": Key("FLOP/s", "roofline: least of GEMM peak, intensity x bandwidth"),
+    "n_params": _count("parameters of the model, tied weights once"),
+    # memory, in a fresh process on a CPU, from the allocator on an accelerator
+    "base_bytes": Key("B", "held before the call: model, optimizer, program", whole=True),
+    "peak_bytes": Key("B", "peak of one call over base_bytes", whole=True),
+    **{
+        name: Key("B", f"peak over base_bytes during {phase}", whole=True)
+        for name, phase in PHASE_PEAKS.items()
+    },
+    # interleaved pairs
+    "pairs": _count("interleaved pairs timed"),
+    "ratio": Key("ratio", "time of b over time of a"),
+    "ratio_low": Key("ratio", "lower end of its 95 % bootstrap interval"),
+    "ratio_high": Key("ratio", "upper end of that interval"),
+    "margin_ratio": Key("ratio", "relative difference below which two times count as the same"),
+    "trials": _count("comparisons of one thing with itself"),
+    "false_alarms": _count("of these, called slower or faster"),
+    "false_alarm_rate": _share("false_alarms over trials"),
+    "false_alarm_high": _share("upper end of its exact 95 % interval (Clopper-Pearson)"),
+    "a_time_s": _seconds("time of a, median over pairs"),
+    "b_time_s": _seconds("time of b, median over pairs"),
+    "missed_cover": _count("of the trials, intervals that leave out 1"),
+    # how the cost grows
+    "exponent": Key("power", "slope of log time over log size, mean over rounds", low=-INF),
+    "exponent_low": Key("power", "lower end of its 95 % t interval over rounds", low=-INF),
+    "exponent_high": Key("power", "upper end of that interval", low=-INF),
+    "flops_exponent": Key("power", "the same slope of the FLOPs, by formula", low=-INF),
+    # the machine's ceilings (environment)
+    "gemm_fp32_flops_per_s": Key("FLOP/s", "best fp32 matrix product at the model's shapes"),
+    "gemm_bf16_flops_per_s": Key("FLOP/s", "best bf16 matrix product at the model's shapes"),
+    "gemm_medium_flops_per_s": Key("FLOP/s", "best fp32 product that may round to bf16 or TF32"),
+    "copy_bytes_per_s": Key("B/s", "copy of 256 MiB into reused memory, bytes copied"),
+    "reference_speed": Key("ratio", "measured speed over the reference machine's"),
+    # coverage
+    "n_tokens": _count("tokens of the whole text"),
+    "train_tokens": _count("tokens of the train part"),
+    "test_tokens": _count("tokens of the test part"),
+    "draws": _count("windows drawn"),
+    "steps": _count("batches drawn or updates made"),
+    "epochs": Key("epoch-equivalents", "draws * block_size / (train_tokens - 1)"),
+    **_COVERAGE,
+    **{f"expected_{name}": key for name, key in _COVERAGE.items()},
+    "sd_missed_targets": Key("targets", "exact standard deviation of missed_targets"),
+    "z_missed_targets": Key("sd", "(observed - expected) / sd", low=-INF),
+    "visits_min": _count("fewest times that a target was shown"),
+    "visits_max": _count("most times that a target was shown"),
+    "visits_gini": _share("Gini coefficient of the visits"),
+    "longest_gap": _count("longest run of missed targets"),
+    "never_targets": _count("tokens that no draw of this sampler can show as a target"),
+    # what train and test share
+    "shared_tokens": _count("positions of the text in both train and test part"),
+    "shared_targets": _count("positions that are a target in both"),
+    "shared_13grams": _count("distinct 13-grams of the test part that the train part has too"),
+    "fraction_of_test_targets_trained": _share("of the test targets, those that were trained on"),
+    # position of the test part
+    "boilerplate_tokens": _count(
+        "of the test part, tokens of Project Gutenberg's header or licence"
+    ),
+    "boilerplate_share_of_test": _share("of the test part, those"),
+    "n_blocks": _count("positions of the test block compared"),
+    **{
+        f"tail_{name}": Key(unit, f"of the last block against the rest of the text: {meaning}")
+        for name, (unit, meaning) in _POSITION.items()
+    },
+    **{
+        f"rank_{name}": _count(f"rank of the last block by {name}, 1 is the highest")
+        for name in _POSITION
+    },
+    "mean_unigram": Key("nats/token", "unigram cross-entropy, mean over all blocks"),
+    "sd_unigram": Key("nats/token", "its standard deviation over the blocks"),
+    # loading and counting
+    "ledger_tokens": _count("tokens of the text whose visits were counted"),
+    "worker_start_s": _seconds("from asking for the first batch of new worker processes to it"),
+    "bytes_per_token": Key("B/token", "size of a token in memory or on disk"),
+    # convergence
+    "vocab_size": _count("size of the vocabulary that the model uses"),
+    "initial_test_loss": Key("nats/token", "loss on the whole test part before training"),
+    "final_test_loss": Key("nats/token", "loss on the whole test part after training"),
+    "final_test_loss_low": Key("nats/token", "lower end of its 95 % block-bootstrap interval"),
+    "final_test_loss_high": Key("nats/token", "upper end of its 95 % block-bootstrap interval"),
+    "bits_per_byte": Key("bits/byte", "final_test_loss per byte of the test text"),
+    "unigram_test_loss": Key("nats/token", "loss of add-one unigram counts of the train part"),
+    "final_train_loss": Key("nats/token", "mean training loss over the last tenth of the steps"),
+    "train_tokens_per_s": Key("tokens/s", "training speed, evaluation excluded"),
+    # paired comparison of two samplers
+    "n_seeds": _count("paired seeds"),
+    "difference": Key("nats/token", "mean of loss(a) - loss(b) over paired seeds", low=-INF),
+    "difference_low": Key("nats/token", "lower end of its 95 % t interval", low=-INF),
+    "difference_high": Key("nats/token", "upper end of its 95 % t interval", low=-INF),
+    "sd_difference": Key("nats/token", "standard deviation of the paired differences"),
+    "p_value": _share("exact two-sided sign-flip test"),
+    "p_adjusted": _share("the same, adjusted for all comparisons of the corpus (Holm)"),
+    "margin": Key("nats/token", "difference below which two samplers count as equal"),
+    "p_equivalence": _share("two one-sided t tests against the margin"),
+    # scaling: the ladder's law, its prediction, and how that came out; a token is a byte here
+    "law_E": Key("nats/token", "E of the fitted law"),
+    **{f"law_{n}": Key("1", f"{n} of the fitted law") for n in ("A", "B", "alpha", "beta")},
+    "law_points": _count("losses that a law was fitted to"),
+    "predicted_loss": Key("nats/token", "loss that the law states for the target"),
+    "predicted_low": Key("nats/token", "lower end of the 80 % interval stated with it"),
+    "predicted_high": Key("nats/token", "upper end of that interval"),
+    "target_loss": Key("nats/token", "final loss of the target, mean over its seeds"),
+    "are_last30": Key("%", "absolute relative error over the last 30 % of the target's tokens"),
+    "signed_final": Key("%", "predicted over final loss, less 1; above 0: too high", low=-INF),
+    "interval_holds": _count("of the targets' seeds, those inside the 80 % interval"),
+    "gain": Key("nats/token", "loss of the largest rung less that of the target", low=-INF),
+    "seed_sd": Key("%", "standard deviation of the final loss over seeds, pooled over sizes"),
+    "R_D": Key("epochs", "repetitions after which a repeated token is worth 1/e of a new one"),
+    # fits timed beside a grid of starts: no longer measured, so that earlier ledgers load
+    "grid_starts": _count("starts of its whole grid"),
+    "starts_at_optimum": _count("of the starts, those that reach the optimum"),
+    **{
+        f"{axis}_{name}": Key(unit or of, f"{meaning} at inference, by {axis}", low=-INF)
+        for axis, of in (("context", "nats/token"), ("samples", "fraction"))
+        for name, unit, meaning in (
+            ("beta", "1", "exponent of a power law of all but the largest"),
+            ("predicted", "", "what that law predicts at the largest"),
+            ("are", "%", "absolute relative error of that"),
+        )
+    },
+}
+
+SAMPLES = {
+    "time_s", *PHASE_TIMES, "device_time_s", "process_time_s", "reference_s", "a_time_s",
+    "b_time_s", "difference", "are_last30",
+}  # fmt: skip
+
+SERIES: dict[str, tuple[str, ...]] = {
+    "loss_curve": ("step", "tokens", "epochs", "loss"),
+    "test_curve": ("step", "tokens", "epochs", "loss"),
+    "generated": ("when", "prompt", "text"),
+    "visits_histogram": ("visits", "targets"),
+    "visits_by_position": (
+        "bin_start", "bin_stop", "visits_mean", "visits_min", "visits_max", "missed",
+    ),
+    "position_profile": ("start", "stop", "unigram", "bigram", "js", "unseen"),
+    "coverage_curve": ("step", "epochs", "covered", "expected"),
+    "top_operators": ("operator", "calls", "self_time_s", "share"),
+    "trials": ("trial", "ratio", "ratio_low", "ratio_high"),
+    "law_curve": ("params", "tokens", "loss", "low", "high"),
+    "repetition": ("share", "epochs", "loss", "predicted", "all_new"),
+    **dict.fromkeys(("by_context", "by_samples"), ("x", "value", "low", "high", "law")),
+    "cost_curve": ("size", "time_s", "flops"),
+    "conditions": ("condition", "time_s", "ratio", "ratio_low", "ratio_high"),
+}  # fmt: skip

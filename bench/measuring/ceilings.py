@@ -1,0 +1,176 @@
+"""What a machine can do at most, and what it can do at this moment.
+
+Ceilings are measured, not looked up: the best matrix product at the model's own shapes, per
+precision, and the bandwidth of a copy. They are the denominators of every share in the report. The
+datasheet's peak stands beside them where the device is known. The reference time is the median of
+one fixed product, taken just before and after a case: whatever our code does, it tells whether the
+machine stayed the same.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import statistics
+import time
+from collections.abc import Callable, Iterable
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from gptcore.devices import device_label, matmul_precision, synchronize
+from gptcore.model.config import ModelConfig
+from gptcore.model.gpt import GPT
+from gptcore.training.config import TrainConfig
+from gptcore.training.step import make_optimizer, train_step
+
+PROBE = ModelConfig(vocab_size=4_000, block_size=64, n_layer=2, n_head=4, n_embd=128)
+
+
+# Rows x inner x columns of the products in a GPT-2 small block, for 1,024 tokens (B=4, T=256).
+GEMM_SHAPES = ((1024, 768, 2304), (1024, 768, 768), (1024, 768, 3072), (1024, 3072, 768))
+COPY_BYTES = 256 * 2**20
+
+CPU = torch.device("cpu")
+# Milliseconds on either: 0.3 GFLOP on a CPU, 17 GFLOP where a launch alone takes microseconds.
+REFERENCE_SHAPES = {"cpu": (256, 768, 768)}
+REFERENCE_SHAPE = (2048, 2048, 2048)
+FEWEST_REFERENCES = 5
+
+# Dense peaks (no structured sparsity) in FLOP/s by the name that the driver gives; a multiply-add
+# counts as 2. "fp32" is without TF32, as pinned here; "bf16" accumulates in fp32. Sources: NVIDIA's
+# datasheets and white papers of H100 (half of the sparse bf16 figure), H200, A100, L4, L40S, T4
+# and V100; for GeForce the white papers of Ada (AD102) and Ampere (GA102). Slices of a device (MIG)
+# and laptop versions have other names and are not in here.
+DATASHEET: dict[str, dict[str, float]] = {
+    r"NVIDIA H100 80GB HBM3": {"fp32": 66.9e12, "bf16": 989.4e12},  # SXM
+    r"NVIDIA H100 PCIe": {"fp32": 51.2e12, "bf16": 756e12},
+    r"NVIDIA H200": {"fp32": 66.9e12, "bf16": 989.4e12},  # SXM
+    r"(NVIDIA )?A100-(SXM4|PCIE)-(40|80)GB": {"fp32": 19.5e12, "bf16": 312e12},
+    r"NVIDIA A100 80GB PCIe": {"fp32": 19.5e12, "bf16": 312e12},
+    r"NVIDIA L4": {"fp32": 30.3e12, "bf16": 121e12},
+    r"NVIDIA L40S": {"fp32": 91.6e12, "bf16": 362.05e12},
+    r"(NVIDIA )?GeForce RTX 4090": {"fp32": 82.6e12, "bf16": 165.2e12},
+    r"(NVIDIA )?GeForce RTX 3090": {"fp32": 35.6e12, "bf16": 71e12},
+    r"Tesla T4": {"fp32": 8.1e12},
+    r"Tesla V100-SXM2-(16|32)GB": {"fp32": 15.7e12},
+    r"Tesla V100-PCIE-(16|32)GB": {"fp32": 14e12},
+}
+
+
+def datasheet_flops_per_s(device: torch.device, precision: str) -> float | None:
+    """Return the dense peak that the maker states for `device`; None for a CPU or if unknown."""
+    if device.type != "cuda":
+        return None
+    name = device_label(device)
+    for pattern, peaks in DATASHEET.items():
+        if re.fullmatch(pattern, name):
+            return peaks.get(precision)
+    return None
+
+
+def _time_s(call: Callable[[], object], device: torch.device) -> float:
+    synchronize(device)
+    start = time.perf_counter_ns()
+    call()
+    synchronize(device)
+    return (time.perf_counter_ns() - start) / 1e9
+
+
+def _best_time_s(call: Callable[[], object], device: torch.device, budget_s: float) -> float:
+    """Return the fastest of repeated calls: a ceiling is what the machine can do, not its mean."""
+    best = float("inf")
+    deadline = time.perf_counter() + budget_s
+    rounds = 0
+    while rounds < 5 or time.perf_counter() < deadline:
+        best = min(best, _time_s(call, device))
+        rounds += 1
+    return best
+
+
+def gemm_flops_per_s(precision: str, device: torch.device, budget_s: float) -> float:
+    """Return the best FLOP/s of a matrix product over the model's shapes, 2 a multiply-add."""
+    generator = torch.Generator().manual_seed(0)
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    best = 0.0
+    for rows, inner, columns in GEMM_SHAPES:
+
+        def operand(*shape: int) -> Tensor:
+            return torch.randn(*shape, generator=generator).to(device, dtype)
+
+        a, b = operand(rows, inner), operand(columns, inner)
+        out = torch.empty(rows, columns, device=device, dtype=dtype)
+        with matmul_precision(precision):
+            time_s = _best_time_s(
+                lambda a=a, b=b, out=out: torch.mm(a, b.T, out=out),  # type: ignore[misc]
+                device,
+                budget_s / len(GEMM_SHAPES),
+            )
+        best = max(best, 2 * rows * inner * columns / time_s)
+    return best
+
+
+def copy_bytes_per_s(device: torch.device, budget_s: float) -> float:
+    """Return the rate of a 256 MiB copy into memory already in use, in bytes copied a second."""
+    source = torch.ones(COPY_BYTES, dtype=torch.uint8, device=device)
+    target = torch.zeros_like(source)
+    return COPY_BYTES / _best_time_s(lambda: target.copy_(source), device, budget_s)
+
+
+def ceilings(device: torch.device, precisions: Iterable[str], budget_s: float) -> dict[str, float]:
+    """Measure what `device` can do at most, in `budget_s` or little more for each ceiling."""
+    return {
+        **{f"gemm_{p}_flops_per_s": gemm_flops_per_s(p, device, budget_s) for p in precisions},
+        "copy_bytes_per_s": copy_bytes_per_s(device, budget_s),
+    }
+
+
+@cache
+def _reference_operands(device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the fixed operands and the place of the product, made once and warmed up."""
+    rows, inner, columns = REFERENCE_SHAPES.get(device.type, REFERENCE_SHAPE)
+    generator = torch.Generator().manual_seed(0)
+    a = torch.randn(rows, inner, generator=generator).to(device)
+    b = torch.randn(inner, columns, generator=generator).to(device)
+    out = torch.empty(rows, columns, device=device)
+    for _ in range(2):
+        torch.mm(a, b, out=out)
+    return a, b, out
+
+
+@torch.no_grad()
+def reference_time_s(budget_s: float = 0.05, device: torch.device = CPU) -> float:
+    """Return the median time of one fixed fp32 matrix product, in about `budget_s`.
+
+    256 x 768 x 768 on a CPU, 2048 x 2048 x 2048 elsewhere; at least FEWEST_REFERENCES products,
+    after one that is not counted: it brings operands back to the caches that a case has emptied.
+    """
+    a, b, out = _reference_operands(device)
+    times_s: list[float] = []
+    _time_s(lambda: torch.mm(a, b, out=out), device)
+    deadline = time.perf_counter() + budget_s
+    while len(times_s) < FEWEST_REFERENCES or time.perf_counter() < deadline:
+        times_s.append(_time_s(lambda: torch.mm(a, b, out=out), device))
+    return statistics.median(times_s)
+
+
+def training_tokens_per_s(enough: float, budget_s: float) -> float:
+    """Return the training speed of a small GPT on the CPU: the best step decides.
+
+    Other load on the machine only makes a step slower, so the probe goes on until it has seen
+    `enough`, for `budget_s` at most.
+    """
+    config = TrainConfig(steps=1, batch_size=16, block_size=PROBE.block_size)
+    model = GPT(PROBE)
+    optimizer = make_optimizer(model, config)
+    generator = torch.Generator().manual_seed(0)
+    shape = (2, config.batch_size, config.block_size)
+    inputs, targets = torch.randint(PROBE.vocab_size, shape, generator=generator)
+    tokens, best = inputs.numel(), math.inf
+    deadline = time.perf_counter() + budget_s
+    while best == math.inf or (time.perf_counter() < deadline and tokens / best < enough):
+        start = time.perf_counter_ns()
+        train_step(model, optimizer, inputs, targets)
+        best = min(best, (time.perf_counter_ns() - start) / 1e9)
+    return float(tokens / best)

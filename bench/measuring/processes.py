@@ -1,0 +1,124 @@
+"""A case in a process of its own: its time again, and its peak memory.
+
+Processes, not rounds, are the unit of replication: where memory lies, and what the threads were
+given, is settled anew in each. Run as `python -m bench.measuring.processes` by `measure_fresh` alone: the task
+comes as one line of JSON on standard input, the answer is the last line of standard output.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any, get_args
+
+from bench.ledger.plain_text import shorten
+from bench.measuring.environment import ROOT
+from bench.measuring.work import Fresh
+
+TIME_LIMIT_S = 1_800
+
+
+def measure_fresh(
+    test: str, case: Any, specs: Sequence[str], processes: int, budget_s: float
+) -> Fresh:
+    """Time a case in new processes, one after the other.
+
+    Args:
+        test: its benchmark, as in "bench_model::test_step".
+        case: one of `bench.suite.cases`.
+        specs: the texts, as the command line names them.
+        processes: how many, at least 1.
+        budget_s: timed seconds in each; at least one call is timed.
+
+    Raises:
+        ValueError: a process ended without an answer.
+    """
+    task = {
+        "test": test,
+        "kind": type(case).__name__,
+        "case": dataclasses.asdict(case),
+        "specs": list(specs),
+        "budget_s": budget_s,
+    }
+    answers = [_run(json.dumps(task)) for _ in range(processes)]
+    return Fresh([answer["time_s"] for answer in answers], answers[0]["peaks"])
+
+
+def _run(task: str) -> dict[str, Any]:
+    command = [sys.executable, "-m", "bench.measuring.processes"]
+    pipe = subprocess.PIPE
+    output = ""
+    with (
+        tempfile.TemporaryFile("w+") as errors,
+        subprocess.Popen(
+            command, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=errors, text=True
+        ) as process,
+    ):
+        assert process.stdin
+        assert process.stdout
+        limit = threading.Timer(TIME_LIMIT_S, process.kill)
+        limit.start()
+        try:
+            process.stdin.write(task + "\n")
+            process.stdin.flush()  # and left open: the child ends when this process does
+            output = process.stdout.read()
+            process.wait()
+        except BrokenPipeError:  # it ended before it read its task
+            process.wait()
+        finally:
+            limit.cancel()
+            process.kill()
+        errors.seek(0)
+        lines = errors.read().strip().splitlines()
+    if process.returncode != 0 or not output.strip():
+        why = shorten(lines[-1], 200) if lines else f"exit code {process.returncode}"
+        raise ValueError(f"the fresh process ended without an answer: {why}")
+    answer: dict[str, Any] = json.loads(output.strip().splitlines()[-1])
+    return answer
+
+
+def _end_with_parent() -> None:
+    """Leave when standard input ends: whoever asked is gone, and this load would disturb others."""
+    sys.stdin.read()
+    os._exit(1)
+
+
+def _answer(task: dict[str, Any]) -> dict[str, Any]:
+    from bench.measuring import pinning
+    from bench.measuring.clock import PhaseClock, prepare, quiet_gc
+    from bench.measuring.memory import FULL_CALLS, read_peaks
+    from bench.measuring.workloads import work_of
+    from bench.suite.catalog import Case
+    from bench.suite.inputs import Inputs
+
+    pinning.pin(keep_memory=False)  # peaks are those of malloc as it comes
+    kinds = {kind.__name__: kind for kind in get_args(Case)}
+    case = kinds[task["kind"]](**task["case"])
+    work = work_of(task["test"], case, Inputs(task["specs"]))
+    start = time.perf_counter_ns()
+    peaks = read_peaks(work)
+    call_s = (time.perf_counter_ns() - start) / 1e9 / (FULL_CALLS + 1)
+    pinning.pin()  # times as in the other processes
+    work.restore()
+    clock = PhaseClock(work.device)
+    if call_s < task["budget_s"] / 10:  # a longer call is warm after the calls just made
+        prepare(work, clock, task["budget_s"] / 2)
+    with quiet_gc():
+        for _ in range(min(200, max(1, int(task["budget_s"] / call_s)))):
+            clock.start()
+            work.call(clock.mark)
+            clock.stop()
+    return {"time_s": clock.totals_s, "peaks": peaks}
+
+
+if __name__ == "__main__":
+    line = sys.stdin.readline()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    print(json.dumps(_answer(json.loads(line))))

@@ -1,0 +1,218 @@
+"""One pytest session of the suite: its options, corpora, devices, plan and ledger."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.ledger.ledger import Ledger, point_latest
+from bench.ledger.record import SCHEMA_VERSION, Record, utc_now
+from bench.measuring import environment, pinning
+from bench.measuring.ceilings import ceilings, training_tokens_per_s
+from bench.measuring.work import Result
+from bench.suite.catalog import Case, params
+from bench.suite.inputs import Inputs
+from bench.suite.plan import Plan
+from bench.suite.sizes import REFERENCE_TOKENS_PER_S, SUITES
+from gptcore.devices import available_devices, choose_devices
+
+
+class Session(Inputs):
+    """One session of a run: its texts, plan and ledger.
+
+    The default of `folder` is results/<UTC time>-<commit>.
+
+    Raises:
+        ValueError: an option is wrong, or the folder holds another run.
+    """
+
+    def __init__(
+        self,
+        suite: str,
+        corpora: Sequence[str] = ("python-docs",),
+        devices: str | None = None,
+        folder: Path | None = None,
+        *,
+        trace: bool = False,
+    ) -> None:
+        if suite not in SUITES:
+            raise ValueError(f"suite {suite!r} is unknown: choose one of {', '.join(SUITES)}")
+        self.trace = trace
+        pinning.pin()
+        self.threads = torch.get_num_threads()
+        self.devices = choose_devices(devices)
+        super().__init__(corpora)
+        self._check_sizes(suite)
+        if folder is None:
+            stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+            folder = Path("results") / f"{stamp}-{(environment.commit() or 'nocommit')[:10]}"
+        shas = {name: corpus.sha256 for name, corpus in self.corpora.items()}
+        self.ledger = Ledger(folder, environment.fingerprint(suite, self.devices, shas))
+        point_latest(folder)
+        speed = self.ledger.manifest.get("speed")
+        if speed is None:
+            speed = training_tokens_per_s(REFERENCE_TOKENS_PER_S, 6 * SUITES[suite].ceiling_s)
+            speed /= REFERENCE_TOKENS_PER_S
+            self.ledger.keep(speed=speed, created_at=utc_now())
+        self.plan = Plan(suite, self.devices, tuple(self.corpora), speed)
+        self.environment = f"{utc_now()}-{os.getpid()}"
+        self.ceilings = self._measure_ceilings()
+        self._append_environment()
+        self._append_left_out()
+
+    def ceilings_of(self, device: torch.device) -> dict[str, float]:
+        """Return what `device` was measured to be capable of at the start."""
+        return self.ceilings["cpu" if device.type == "cpu" else str(device)]
+
+    def _check_sizes(self, suite: str) -> None:
+        plan = Plan(suite, self.devices, tuple(self.corpora))
+        blocks = [c.block_size for c in plan.all_models()]
+        blocks += [c.block_size for c in plan.coverage_cases()]
+        blocks += [c.block_size for c in plan.train_cases()]
+        needed = 20 * max(blocks)
+        for name in self.corpora:
+            n_tokens = len(self.stream(name))
+            if n_tokens < needed:
+                raise ValueError(
+                    f"corpus {name} has {n_tokens:,} tokens: suite {suite} needs at least "
+                    f"{needed:,}; take a longer text or a smaller suite ({', '.join(SUITES)})"
+                )
+
+    def _record(self, **fields: Any) -> Record:
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "record": "case",
+            "case": None,
+            "group": None,
+            "params": {},
+            "status": "ok",
+            "reason": None,
+            "metrics": {},
+            "samples": {},
+            "series": {},
+            "environment": self.environment,
+            "facts": {},
+            "started_at": utc_now(),
+            "duration_s": None,
+            "seed": None,
+            "command": environment.command(),
+            "commit": environment.commit(),
+        } | fields
+
+    def _measure_ceilings(self) -> dict[str, dict[str, float]]:
+        budget_s = SUITES[self.plan.suite].ceiling_s
+        return {
+            name: ceilings(torch.device(name), precisions, budget_s)
+            for name, precisions in self.devices.items()
+        }
+
+    def _append_environment(self) -> None:
+        first = next(iter(self.ceilings))
+        corpora = [
+            {
+                "name": name,
+                "source": corpus.source,
+                "licence": corpus.licence,
+                "sha256": corpus.sha256,
+                "n_bytes": corpus.n_bytes,
+                "n_tokens": len(self.stream(name)),
+                "cleaning": list(corpus.cleaning),
+            }
+            for name, corpus in self.corpora.items()
+        ]
+        facts = {
+            "machine": environment.machine(),
+            "conditions": environment.conditions(),
+            "pinned": pinning.pinned(),
+            "software": environment.versions(),
+            "libraries": environment.libraries(),
+            "run": {
+                "suite": self.plan.suite,
+                "devices": list(self.devices),
+                "precisions": {k: list(v) for k, v in self.devices.items()},
+                "corpora": list(self.corpora),
+                "speed": self.plan.speed,
+                "scale": self.plan.scale,
+                "budget_s": SUITES[self.plan.suite].budget_s,
+                "threads": self.threads,
+                "source_sha256": self.ledger.manifest["fingerprint"]["source_sha256"],
+                "dirty": environment.is_dirty(),
+                "folder": str(self.ledger.folder),
+                "resumed": self.ledger.resumed,
+            },
+            "ceilings": self.ceilings,
+            "corpora": corpora,
+        }
+        metrics = self.ceilings[first] | {"reference_speed": self.plan.speed}
+        self._environment = self._record(record="environment", metrics=metrics, facts=facts)
+        self.ledger.append(self._environment)
+
+    def close(self, *, whole: bool) -> None:
+        """Close the ledger; after a `whole` session, measure what the machine can do once more.
+
+        The environment is then recorded again, with what it was like at the end: a reader of the
+        ledger sees whether the ceilings, and so the shares of them, still held.
+        """
+        if whole:
+            end = {
+                "ceilings": self._measure_ceilings(),
+                "conditions": environment.conditions(),
+                "load": environment.load(),
+                "ended_at": utc_now(),
+            }
+            facts = self._environment["facts"] | {"end": end}
+            self.ledger.append(self._environment | {"facts": facts})
+        self.ledger.close()
+        pinning.unpin()
+
+    def _append_left_out(self) -> None:
+        for case, reason in self.plan.left_out():
+            self.skip(case, reason)
+        if len(available_devices()) == 1:
+            reason = "torch.accelerator finds no accelerator on this machine"
+            self.skip("bench_model::test_step[accelerator]", reason)
+
+    def skip(self, case: str, reason: str) -> None:
+        """Record that `case` did not run; a second session does not repeat it."""
+        known = self.ledger.records.get(case)
+        if known is None or known["reason"] != reason:
+            self.ledger.append(
+                self._record(record="skip", case=case, status="skipped", reason=reason)
+            )
+
+    def append(
+        self,
+        case_id: str,
+        group: str,
+        case: Case,
+        result: Result,
+        started_at: str,
+        duration_s: float,
+        error: str | None = None,
+    ) -> None:
+        """Record a finished case; `error` says why it failed, if it did.
+
+        Raises:
+            ValueError: the result breaks the record format.
+        """
+        self.ledger.append(
+            self._record(
+                case=case_id,
+                group=group,
+                params=params(case),
+                status="failed" if error else "ok",
+                reason=error,
+                metrics=result.metrics,
+                samples=result.samples,
+                series=result.series,
+                facts=result.facts,
+                started_at=started_at,
+                duration_s=duration_s,
+                seed=getattr(case, "seed", None),
+            )
+        )

@@ -1,0 +1,80 @@
+"""Which cases each benchmark runs: the list that a new benchmark joins with one line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+
+from bench.suite import ladder, training_cases
+from bench.suite.cases import (
+    ConditionsCase,
+    CountingCase,
+    CoverageCase,
+    GrowthCase,
+    LoadingCase,
+    ModelCase,
+    PairCase,
+    PositionCase,
+)
+from bench.suite.plan import Plan
+from bench.suite.training_cases import CompareCase, TrainCase
+
+Case = (
+    ModelCase
+    | CoverageCase
+    | CountingCase
+    | PositionCase
+    | LoadingCase
+    | TrainCase
+    | CompareCase
+    | PairCase
+    | training_cases.RungCase
+    | training_cases.LadderCase
+    | training_cases.InferenceCase
+    | GrowthCase
+    | ConditionsCase
+)
+
+
+def params(case: Case) -> dict[str, object]:
+    """Return the parameters of a case as they stand in its record."""
+    named = {k: v for k, v in asdict(case).items() if k not in ("cost_s", "seed")}
+    if named.get("variant") == "gptcore":
+        del named["variant"]
+    if isinstance(case, PairCase):
+        named["base"] = params(case.base) | {"seed": case.base.seed}
+    if isinstance(case, training_cases.InferenceCase):
+        named["model"] = params(case.model) | {"seed": case.model.seed}
+    return named | ({"experiment": case.experiment} if isinstance(case, TrainCase) else {})
+
+
+CASES: dict[str, Callable[[Plan], Iterable[Case]]] = {
+    "bench_model::test_forward": lambda plan: plan.model_cases("forward"),
+    "bench_model::test_forward_loss": lambda plan: plan.model_cases("forward_loss"),
+    "bench_model::test_step": lambda plan: plan.model_cases("step"),
+    "bench_model::test_forward_backward": lambda plan: plan.model_cases("forward_backward"),
+    "bench_model::test_decode": lambda plan: plan.model_cases("decode"),
+    "bench_pair::test_pair": Plan.pair_cases,
+    "bench_peers::test_peer": Plan.peer_cases,
+    "bench_peers::test_ablation": Plan.ablation_cases,
+    "bench_peers::test_peak": Plan.peak_cases,
+    "bench_cost::test_growth": Plan.growth_cases,
+    "bench_cost::test_conditions": Plan.conditions_cases,
+    "bench_loading::test_load": Plan.loading_cases,
+    "bench_coverage::test_coverage": Plan.coverage_cases,
+    "bench_coverage::test_ledger": Plan.ledger_cases,
+    "bench_position::test_position": Plan.position_cases,
+    "bench_position::test_fold": Plan.fold_cases,
+    "bench_convergence::test_train": Plan.train_cases,
+    "bench_convergence::test_compare": Plan.compare_cases,
+    # The order matters: the prediction is on disk before its target is trained.
+    "bench_scaling::test_rung": ladder.rung_cases,
+    "bench_scaling::test_predict": ladder.predict_cases,
+    "bench_scaling::test_target": ladder.target_cases,
+    "bench_scaling::test_scaling": ladder.scaling_cases,
+    "bench_scaling::test_recommendation": ladder.advice_cases,
+    "bench_scaling::test_repeated": ladder.repeated_cases,
+    "bench_scaling::test_repeat": ladder.repeat_cases,
+    "bench_inference::test_inference": ladder.inference_cases,
+}
+"""Which cases each benchmark runs: a new benchmark is one function and one line here."""

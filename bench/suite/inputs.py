@@ -1,0 +1,72 @@
+"""The texts that cases are made of: those of the command line, and random ids as a control."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from bench.suite.sizes import UNIFORM
+from gptcore.data.corpora import Corpus, load_corpus
+from gptcore.data.tokenizer import VOCAB_SIZE
+from gptcore.data.tokens import TokenStream
+
+UNIFORM_TOKENS = 2**17
+
+
+def load_corpora(specs: Sequence[str]) -> dict[str, Corpus]:
+    """Return name → corpus.
+
+    Raises:
+        ValueError: a corpus cannot be read, two have one name, or one has the control's.
+    """
+    corpora: dict[str, Corpus] = {}
+    for spec in specs:
+        corpus = load_corpus(spec)
+        # Names go into case ids, which are one line and one pytest id.
+        name = re.sub(r"[^\w.+-]+", "_", corpus.name)
+        if name in corpora:
+            raise ValueError(f"two corpora are called {name!r}: rename one of the files")
+        if name == UNIFORM:
+            raise ValueError(f"{UNIFORM!r} is the name of the control text: rename the file")
+        corpora[name] = dataclasses.replace(corpus, name=name)
+    return corpora
+
+
+class Inputs:
+    """The texts of one command line, cleaned and tokenized.
+
+    Attributes:
+        specs: name → what the command line called it.
+        corpora: name → cleaned text.
+
+    Raises:
+        ValueError: a text cannot be read.
+    """
+
+    def __init__(self, specs: Sequence[str]) -> None:
+        specs = tuple(dict.fromkeys(specs))
+        self.corpora = load_corpora(specs)
+        self.specs = dict(zip(self.corpora, specs, strict=True))
+        self._streams: dict[str, TokenStream] = {}
+
+    def stream(self, name: str) -> TokenStream:
+        """Return the tokens of the text called `name`, or of the control."""
+        if name not in self._streams:
+            self._streams[name] = (
+                _uniform_stream()
+                if name == UNIFORM
+                else TokenStream.from_text(self.corpora[name].text)
+            )
+        return self._streams[name]
+
+    def raw(self, name: str) -> Corpus:
+        """Return the text called `name` without cleaning."""
+        return load_corpus(self.specs[name], raw=True)
+
+
+def _uniform_stream() -> TokenStream:
+    ids = np.random.default_rng(0).integers(0, VOCAB_SIZE, UNIFORM_TOKENS)
+    return TokenStream(ids, VOCAB_SIZE)

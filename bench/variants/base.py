@@ -1,0 +1,108 @@
+"""What a variant is: one way to do the work of a GPT, ours unless a subclass says otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gptcore.devices import autocast, matmul_precision
+from gptcore.model.generation import generate
+from gptcore.model.gpt import GPT
+from gptcore.model.loss import next_token_loss
+from gptcore.ops.cross_entropy import cross_entropy
+from gptcore.training.config import TrainConfig
+from gptcore.training.step import make_optimizer, train_step
+
+Mark = Callable[[str], None]
+
+
+class Variant:
+    """One way to do the work of a GPT; this one is ours as it is.
+
+    Args:
+        model: with the weights to start from, on its device; it may be changed or taken apart.
+
+    Attributes:
+        model: what holds the parameters.
+    """
+
+    def __init__(self, model: GPT) -> None:
+        self.model: Any = model
+
+    def logits(self, inputs: Tensor) -> Tensor:
+        """Return logits (B, T, V) for `inputs` (B, T)."""
+        logits: Tensor = self.model(inputs)
+        return logits
+
+    def loss(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean loss (scalar, float32, nats per token) of `targets` (B, T)."""
+        return next_token_loss(self.model, inputs, targets)
+
+    def make_optimizer(self, config: TrainConfig) -> torch.optim.Optimizer:
+        """Return AdamW with weight decay on matrices only, fused where torch has it."""
+        return make_optimizer(self.model, config)
+
+    def step(
+        self,
+        optimizer: torch.optim.Optimizer,
+        inputs: Tensor,
+        targets: Tensor,
+        *,
+        precision: str = "fp32",
+        mark: Mark = lambda _phase: None,
+    ) -> None:
+        """Update the weights once; `mark` as in `gptcore.training.step.train_step`."""
+        train_step(self.model, optimizer, inputs, targets, precision=precision, mark=mark)
+
+    def decode(self, prompt: Tensor, new_tokens: int) -> Tensor:
+        """Return `prompt` (B, T) and the `new_tokens` likeliest tokens after it, one by one."""
+        device = next(self.model.parameters()).device
+        return generate(self.model, prompt, new_tokens, temperature=0, device=device)
+
+
+class FullLogits(Variant):
+    """All logits at once, then torch's cross-entropy, as the usual implementations do.
+
+    The phase "forward" of a step thus contains the head, which ours counts as "loss".
+    """
+
+    def loss(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean loss; arguments as there."""
+        return cross_entropy(self.logits(inputs), targets)
+
+    def step(
+        self,
+        optimizer: torch.optim.Optimizer,
+        inputs: Tensor,
+        targets: Tensor,
+        *,
+        precision: str = "fp32",
+        mark: Mark = lambda _phase: None,
+    ) -> None:
+        """Update the weights once; arguments as there."""
+        optimizer.zero_grad(set_to_none=True)
+        with matmul_precision(precision):
+            with autocast(inputs.device, precision):
+                logits = self.logits(inputs)
+            mark("forward")
+            with autocast(inputs.device, precision):
+                loss = cross_entropy(logits, targets)
+            mark("loss")
+            del logits  # as in a function of its own: only the graph still holds them
+            loss.backward()  # type: ignore[no-untyped-call]
+        mark("backward")
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        optimizer.step()
+        mark("optimizer")
+
+    def decode(self, prompt: Tensor, new_tokens: int) -> Tensor:
+        """Read the whole text again for every token: there is no cache; arguments as there."""
+        ids = prompt.to(next(self.model.parameters()).device)
+        with torch.inference_mode():
+            for _ in range(new_tokens):
+                likeliest = self.logits(ids)[:, -1].argmax(-1, keepdim=True)
+                ids = torch.cat([ids, likeliest], dim=1)
+        return ids.cpu()
