@@ -23,6 +23,9 @@ from bench.ledger.record import LATEST_NAME, Record
 from bench.ledger.schema import METRICS, SERIES
 from reports import words
 
+UNSTEADY = {"noisy", "drifting"}
+
+
 PARAMS = (
     "corpus", "model", "n_layer", "n_head", "n_embd", "vocab_size", "device", "precision",
     "batch_size", "block_size", "work", "sampler", "drop_last", "target_epochs", "learning_rate",
@@ -212,3 +215,13 @@ def series_frame(records: Iterable[Record], name: str) -> pd.DataFrame:
     numeric = [column for column in columns if column not in TEXT_COLUMNS]
     frame[numeric] = frame[numeric].apply(pd.to_numeric, errors="coerce")
     return frame.join(cases, on="index").drop(columns="index")
+
+
+# --- memory and roofline --------------------------------------------------------------------
+
+
+def largest(models: pd.DataFrame, work: str, column: str) -> pd.DataFrame:
+    """Return the case of the largest model that has `column`, fp32 before others."""
+    frame = models[models["work"].eq(work) & models[column].gt(0)]
+    order = frame.assign(other=frame["precision"].ne("fp32"))
+    return order.sort_values(["n_params", "other"], ascending=[False, True], kind="stable").head(1)

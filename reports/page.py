@@ -13,12 +13,20 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from bench.ledger import plain_text
-from reports import findings, machine, tables, tables_trust, words
-from reports.finding import Finding
+from reports import findings, words
+from reports.blocks import Finding, Plotter, Section, Table
 from reports.load import Run
-from reports.section import Plotter, Section
-from reports.sections import sections_of
-from reports.tables import Table
+from reports.topics import cost, memory, run
+from reports.topics import environment as environment_topic
+from reports.topics.batches import throughput_section
+from reports.topics.convergence.section import convergence_section, text_section
+from reports.topics.peers import section as peers_section
+from reports.topics.position import position_section
+from reports.topics.run import not_run_section
+from reports.topics.sampling.section import sampling_section
+from reports.topics.scaling import section as scaling_section
+from reports.topics.speed.section import speed_section
+from reports.topics.trust import section as trust_section
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -60,9 +68,9 @@ def render(runs: list[Run], form: str) -> tuple[str, list[Finding]]:
     environment.filters["cell"] = _markdown_cell
     page = environment.get_template(f"report.{form}").render(
         pages=pages,
-        glossary=tables.glossary([record for run in runs for record in run.everything]),
+        glossary=run.glossary([record for run in runs for record in run.everything]),
         metric=words.metric,
-        case_facts=tables_trust.case_facts,
+        case_facts=environment_topic.case_facts,
     )
     merged = [f for page in pages for f in page.findings]
     return page, sorted(merged, key=lambda finding: -finding.importance)
@@ -95,7 +103,7 @@ def run_page(run: Run, anchor: str, with_figures: bool) -> RunPage:
         findings=found,
         sections=sections_of(run, plot),
         summary=_summary(run),
-        environment=machine.environment(run),
+        environment=environment_topic.environment(run),
         origins=list(dict.fromkeys((r["command"], r["commit"]) for r in run.everything)),
         anchors={case: f"{anchor}-case{i}" for i, case in enumerate(run.records, start=1)},
     )
@@ -114,3 +122,21 @@ def _summary(run: Run) -> list[str]:
         min(r["started_at"] for r in records)[:10] if records else None,
     ]
     return [plain_text.shorten(str(part), 60) for part in parts if part]
+
+
+def sections_of(run: Run, plot: Plotter) -> list[Section]:
+    """Return all sections of a run, in the order of the page."""
+    return [
+        speed_section(run, plot),
+        *cost.cost_section(run, plot),
+        *peers_section.peers_section(run, plot),
+        *memory.memory_section(run, plot),
+        *trust_section.trust_section(run, plot),
+        throughput_section(run),
+        sampling_section(run, plot),
+        position_section(run, plot),
+        convergence_section(run, plot),
+        *scaling_section.scaling_section(run, plot),
+        text_section(run),
+        not_run_section(run),
+    ]

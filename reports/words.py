@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pandas as pd
 
 from bench.ledger import plain_text
 from bench.ledger.plain_text import shorten
 from bench.ledger.schema import METRICS
-
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 MISSING = "\u2013"
 MINUS = "\u2212"
@@ -340,3 +338,8 @@ def fold(split: str) -> str:
     """Return a split such as "block:2/5" in words."""
     found = re.fullmatch(r"block:(\d+)/(\d+)", str(split))
     return f"block {found[1]} of {found[2]}" if found else visible(str(split))
+
+
+def case_label(case: pd.Series) -> str:
+    """Return the short name of a timing: "Model 5, cpu, fp32, B 4, T 256"."""
+    return conditions(case, equals=NBSP)

@@ -15,8 +15,9 @@ import pytest
 
 from bench.ledger.record import LEDGER_NAME, Record
 from bench.ledger.schema import METRICS
-from reports import drawing, figures, load, page
+from reports import drawing, load, page
 from reports.__main__ import main
+from reports.topics.sampling import figures as sampling_figures
 from tests.ledgers import (
     comparison_case,
     coverage_case,
@@ -261,7 +262,7 @@ def test_sampler_names_that_begin_with_an_underscore_stay_in_the_legend(tmp_path
     case = coverage_case("sequential", 1.0)
     case["params"]["sampler"] = "_hidden_"
     curves = run_of(tmp_path, [case]).series("coverage", "coverage_curve")
-    assert "_hidden_</text>" in drawing.svg(figures.covered, curves, "f")
+    assert "_hidden_</text>" in drawing.svg(sampling_figures.covered, curves, "f")
 
 
 def test_names_cut_to_the_same_label_are_not_averaged_together() -> None:

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from reports import cost, drawing
+from reports import drawing
+from reports.blocks import Plotter
 from reports.load import load_runs
-from reports.section import Plotter
+from reports.topics import cost
 from tests.ledgers import environment, record, write_ledger
 
 SIZES = {"batch_size": (1, 2, 4), "n_layer": (1, 2, 4)}

@@ -8,8 +8,13 @@ from pathlib import Path
 import pytest
 
 from bench.ledger.record import Record
-from reports import coverage, findings, load, page, section, sections, tables, words
-from reports.finding import Finding
+from reports import blocks, findings, load, page, words
+from reports.blocks import Finding
+from reports.topics import batches, position
+from reports.topics.convergence import tables as convergence_tables
+from reports.topics.sampling import frames as sampling_frames
+from reports.topics.sampling import section as sampling_section
+from reports.topics.sampling import tables as sampling_tables
 from tests.ledgers import (
     COVERAGE,
     coverage_case,
@@ -20,7 +25,7 @@ from tests.ledgers import (
     write_ledger,
 )
 
-CORE = tuple(coverage.CORE)
+CORE = tuple(sampling_frames.CORE)
 
 
 def run_of(tmp_path: Path, records: list[Record]) -> load.Run:
@@ -55,7 +60,7 @@ def scarce(epochs: float = 1.0) -> list[Record]:
 @pytest.mark.parametrize("absent", CORE)
 def test_two_by_two_needs_all_four_cells(absent: str, tmp_path: Path) -> None:
     cases = [case for case in four(1.0) if case["params"]["sampler"] != absent]
-    assert coverage.two_by_two(run_of(tmp_path, cases).cases("coverage")).empty
+    assert sampling_frames.two_by_two(run_of(tmp_path, cases).cases("coverage")).empty
     assert "overlap" not in headlines(tmp_path / "found", cases)
 
 
@@ -65,7 +70,7 @@ def test_two_by_two_takes_no_cell_from_another_setting_or_drop_last(tmp_path: Pa
     dropped[0]["params"]["drop_last"] = True
     for number, cases in enumerate((other, dropped)):
         frame = run_of(tmp_path / str(number), cases).cases("coverage")
-        assert coverage.two_by_two(frame).empty
+        assert sampling_frames.two_by_two(frame).empty
 
 
 def test_overlap_is_blamed_with_the_numbers_of_this_run(tmp_path: Path) -> None:
@@ -97,8 +102,8 @@ def test_new_alignments_are_claimed_only_from_a_run_longer_than_one_epoch(tmp_pa
 
 
 def test_two_by_two_table_sets_the_grid_beside_the_free_phase(tmp_path: Path) -> None:
-    cells = coverage.two_by_two(run_of(tmp_path, [*four(1.0), *four(2.0)]).cases("coverage"))
-    table = tables.two_by_two(cells)
+    cells = sampling_frames.two_by_two(run_of(tmp_path, [*four(1.0), *four(2.0)]).cases("coverage"))
+    table = sampling_tables.two_by_two(cells)
     assert [row[0] for row in table.rows] == [
         "1 epoch, without replacement",
         "1 epoch, with replacement",
@@ -116,7 +121,8 @@ def test_two_by_two_table_sets_the_grid_beside_the_free_phase(tmp_path: Path) ->
 def test_main_figures_show_the_four_cells_and_missed_shows_every_sampler(tmp_path: Path) -> None:
     run = run_of(tmp_path, [coverage_case(sampler, 2.0) for sampler in COVERAGE])
     plots = {
-        p.title: p.svg for p in sections.sampling_section(run, section.Plotter("r", True)).plots
+        p.title: p.svg
+        for p in sampling_section.sampling_section(run, blocks.Plotter("r", True)).plots
     }
     assert "unshuffled" in plots.pop("How much was still missing")
     assert len(plots) == 3
@@ -134,8 +140,8 @@ def test_scarce_text_leaves_the_main_findings_as_they_are(tmp_path: Path) -> Non
 
 
 def test_scarce_text_is_in_no_main_table(tmp_path: Path) -> None:
-    shown = sections.sampling_section(
-        run_of(tmp_path, scarce()), section.Plotter("r", False)
+    shown = sampling_section.sampling_section(
+        run_of(tmp_path, scarce()), blocks.Plotter("r", False)
     ).tables
     (main,) = (t for t in shown if t.caption.startswith("Targets missed"))
     (small,) = (t for t in shown if t.caption.startswith("What scarce text changes"))
@@ -145,7 +151,7 @@ def test_scarce_text_is_in_no_main_table(tmp_path: Path) -> None:
 
 def test_scarce_text_is_compared_only_at_an_equal_budget(tmp_path: Path) -> None:
     cases = [coverage_case("random_replacement", 4.0), *scarce()[1:3]]
-    frame = coverage.scarce_text(run_of(tmp_path, cases).cases("coverage"))
+    frame = sampling_frames.scarce_text(run_of(tmp_path, cases).cases("coverage"))
     assert list(frame["text_share"]) == [0.1, 0.01]
     assert "whole text" not in finding_of(tmp_path / "b", cases, "same budget").detail
 
@@ -207,7 +213,7 @@ def test_blocks_without_spread_have_no_z(tmp_path: Path) -> None:
 
 def test_profile_marks_the_tail_of_each_form(tmp_path: Path) -> None:
     run = run_of(tmp_path, [position_case(raw=False), position_case(raw=True)])
-    made = sections.position_section(run, section.Plotter("r", True))
+    made = position.position_section(run, blocks.Plotter("r", True))
     (plot,) = made.plots
     assert plot.svg.count(">test part</text>") == 2
     assert "cleaned: unigram" in plot.svg
@@ -233,13 +239,13 @@ def test_loading_ways_whose_rounds_overlap_are_not_ranked(tmp_path: Path) -> Non
 
 def test_loading_without_its_reference_has_a_table_and_no_ratio(tmp_path: Path) -> None:
     run = run_of(tmp_path, [loading_case("mapped", "gather", 0.005)])
-    (table,) = sections.throughput_section(run).tables
+    (table,) = batches.throughput_section(run).tables
     assert table.rows[0][-2:] == (words.MISSING, words.MISSING)
     assert "Whole batches" not in headlines(tmp_path / "b", [loading_case("mapped", "gather", 0.1)])
 
 
 def test_ledger_timing_says_how_large_the_text_was(tmp_path: Path) -> None:
-    (table,) = sections.throughput_section(run_of(tmp_path, [ledger_case()])).tables
+    (table,) = batches.throughput_section(run_of(tmp_path, [ledger_case()])).tables
     assert table.rows[0][:3] == ("1,000,000,000", "1,000,000", f"800{words.NBSP}ms")
 
 
@@ -259,12 +265,12 @@ def test_leakage_that_differs_between_runs_is_a_range_and_unmeasured_is_silent(
     cases = [training_case("sequential", seed) for seed in range(2)]
     cases[0]["metrics"]["shared_13grams"] = 12
     frame = run_of(tmp_path / "a", cases).cases("convergence")
-    assert "12 to 37 13-grams" in tables.shared_text(frame)
+    assert "12 to 37 13-grams" in convergence_tables.shared_text(frame)
     for name in [*cases[0]["metrics"]]:
         if name.startswith(("shared_", "fraction_")):
             for case in cases:
                 del case["metrics"][name]
-    assert tables.shared_text(run_of(tmp_path / "b", cases).cases("convergence")) == ""
+    assert convergence_tables.shared_text(run_of(tmp_path / "b", cases).cases("convergence")) == ""
 
 
 # --- names ----------------------------------------------------------------------------------

@@ -9,9 +9,14 @@ from typing import Any
 import pytest
 
 from bench.ledger.record import Record
-from reports import findings, load, machine, page, sections, tables, tables_trust, trust, words
-from reports.finding import Finding
-from reports.section import Plotter
+from reports import blocks, findings, load, page, words
+from reports.blocks import Finding, Plotter
+from reports.topics import environment as environment_topic
+from reports.topics import memory
+from reports.topics.speed import section as speed_section
+from reports.topics.speed import tables as speed_tables
+from reports.topics.trust import section as trust_section
+from reports.topics.trust import tables as trust_tables
 from tests.ledgers import (
     coverage_case,
     environment,
@@ -56,7 +61,7 @@ def plain(text: str) -> str:
     return text.replace(words.NBSP, " ")
 
 
-def cells(table: tables.Table, row: int = 0) -> dict[str, str]:
+def cells(table: blocks.Table, row: int = 0) -> dict[str, str]:
     return {n: plain(text) for n, text in zip(table.columns, table.rows[row], strict=True)}
 
 
@@ -72,7 +77,7 @@ def noisy_step() -> Record:
 
 
 def test_speed_table_has_interval_processes_and_steadiness_in_words(tmp_path: Path) -> None:
-    row = cells(tables.speed(run_of(tmp_path, [noisy_step()]).cases("model")))
+    row = cells(speed_tables.speed(run_of(tmp_path, [noisy_step()]).cases("model")))
     assert row["95 % interval"] == "5.49 to 5.77 s"
     assert row["Processes: medians"] == "3: 5.54 to 5.71 s"
     assert row["Steadiness"] == "noisy"
@@ -81,23 +86,23 @@ def test_speed_table_has_interval_processes_and_steadiness_in_words(tmp_path: Pa
 
 def test_too_few_rounds_show_their_range_and_say_so(tmp_path: Path) -> None:
     case = step(time_low_s=None, time_high_s=None, rounds=5, time_min_s=5.0, time_max_s=6.0)
-    row = cells(tables.speed(run_of(tmp_path, [case]).cases("model")))
+    row = cells(speed_tables.speed(run_of(tmp_path, [case]).cases("model")))
     assert row["95 % interval"] == "5.00 to 6.00 s (range of 5 rounds)"
 
 
 def test_device_time_compiling_and_datasheet_stand_beside_where_present(tmp_path: Path) -> None:
     case = step(device_time_s=5.5, compile_s=12.0, mfu_datasheet=0.31)
-    row = cells(tables.speed(run_of(tmp_path, [case]).cases("model")))
+    row = cells(speed_tables.speed(run_of(tmp_path, [case]).cases("model")))
     assert (row["On the device"], row["Compiling"]) == ("5.50 s", "12.0 s")
     assert row["Of datasheet"] == "31.0 %"
 
 
 def test_what_was_not_measured_has_no_column_and_no_section(tmp_path: Path) -> None:
     run = run_of(tmp_path, standard_ledger())
-    assert tables.speed(run.cases("model")).columns == (
+    assert speed_tables.speed(run.cases("model")).columns == (
         "Case", "Work", "Time", "95 % interval", "Rounds", "Tokens/s", "Rate", "Share of peak",
     )  # fmt: skip
-    shown = [part.anchor for part in sections.sections_of(run, Plotter("r", False))]
+    shown = [part.anchor for part in page.sections_of(run, Plotter("r", False))]
     assert shown[:2] == ["speed", "throughput"]
 
 
@@ -110,7 +115,7 @@ def test_finding_that_rests_on_a_noisy_case_says_so(tmp_path: Path) -> None:
 
 def test_only_unsteady_cases_get_reason_and_remedy(tmp_path: Path) -> None:
     other = timed(model_case("forward", "fp32", 1.8, 2.2e11))
-    table = tables_trust.unsteady(run_of(tmp_path, [noisy_step(), other]).finished)
+    table = trust_tables.unsteady(run_of(tmp_path, [noisy_step(), other]).finished)
     assert len(table.rows) == 1
     row = cells(table)
     assert row["Reason"].startswith("Rounds spread over 14 %")
@@ -122,7 +127,7 @@ def test_only_unsteady_cases_get_reason_and_remedy(tmp_path: Path) -> None:
 
 def test_memory_table_has_base_peak_phases_and_bytes_a_token(tmp_path: Path) -> None:
     frame = run_of(tmp_path, [step(base_bytes=2**30)]).cases("model")
-    row = cells(tables_trust.memory(frame))
+    row = cells(memory.memory_table(frame))
     assert (row["Held before"], row["Peak above it"]) == ("1.00 GiB", "2.10 GiB")
     assert (row["Forward"], row["Peak a token"]) == ("1.89 GiB", "2.10 MiB")
     assert "Transfer" not in row
@@ -141,15 +146,15 @@ def test_roofline_tells_what_limits_a_step(attainable: float, kind: str, tmp_pat
     case = step(attainable_flops_per_s=attainable)
     finding_of(tmp_path, [case], f"is {kind} by the roofline")
     limit = {"compute-bound": "arithmetic", "memory-bound": "memory"}[kind]
-    placed = trust.placed(run_of(tmp_path, [case]).cases("model"))
-    assert cells(tables_trust.roofline(placed))["Limited by"] == limit
+    placed = speed_section.placed(run_of(tmp_path, [case]).cases("model"))
+    assert cells(speed_tables.roofline(placed))["Limited by"] == limit
 
 
 def test_flops_that_agree_are_a_line_and_flops_apart_a_warning(tmp_path: Path) -> None:
     case = step()
     case["metrics"]["flops_counted"] = 1.01 * case["metrics"]["flops"]
-    placed = trust.placed(run_of(tmp_path, [case]).cases("model"))
-    assert "agree within 1.00 % in 1 case" in plain(tables_trust.roofline(placed).note)
+    placed = speed_section.placed(run_of(tmp_path, [case]).cases("model"))
+    assert "agree within 1.00 % in 1 case" in plain(speed_tables.roofline(placed).note)
     assert not found_in(tmp_path / "b", [case], "by formula and as counted")
     case["metrics"]["flops_counted"] = 1.5 * case["metrics"]["flops"]
     finding_of(tmp_path / "c", [case], "lie 50.0.% apart")
@@ -159,7 +164,7 @@ def test_flops_that_agree_are_a_line_and_flops_apart_a_warning(tmp_path: Path) -
 
 
 def test_ceilings_of_both_ends_stand_side_by_side(tmp_path: Path) -> None:
-    table = tables_trust.ceilings(run_of(tmp_path, [timed_environment()]))
+    table = speed_tables.ceilings(run_of(tmp_path, [timed_environment()]))
     row = cells(table, 1)
     assert row["Ceiling"] == "Matrix product, bf16"
     assert (row["At the start"], row["At the end"]) == ("1.20 TFLOP/s", "1.05 TFLOP/s")
@@ -177,9 +182,9 @@ def test_changed_ceilings_are_a_finding_above_five_per_cent_only(tmp_path: Path)
 def test_run_without_its_end_says_so(tmp_path: Path) -> None:
     without_end = timed_environment()
     del without_end["facts"]["end"]
-    table = tables_trust.ceilings(run_of(tmp_path, [without_end]))
+    table = speed_tables.ceilings(run_of(tmp_path, [without_end]))
     assert "because the run did not end properly" in table.note
-    assert tables_trust.ceilings(run_of(tmp_path / "b", [timed_environment()])).note == ""
+    assert speed_tables.ceilings(run_of(tmp_path / "b", [timed_environment()])).note == ""
 
 
 # --- pairs ----------------------------------------------------------------------------------
@@ -226,7 +231,7 @@ def test_interleaved_pair_replaces_the_ratio_of_separate_cases(tmp_path: Path) -
 
 def test_self_comparison_is_drawn_and_pairs_are_in_a_table(tmp_path: Path) -> None:
     run = run_of(tmp_path, [self_case(20, 1), pair_case("corpus=x", 1.0, "same")])
-    (section,) = trust.trust_section(run, Plotter("r", True))
+    (section,) = trust_section.trust_section(run, Plotter("r", True))
     assert [plot.title for plot in section.plots] == ["One thing against itself"]
     assert "20 comparisons" in section.plots[0].alt
     (table,) = section.tables
@@ -243,7 +248,7 @@ def test_pair_of_two_named_cases_shows_both(tmp_path: Path) -> None:
 
 
 def test_top_operators_are_folded_with_the_way_to_their_trace(tmp_path: Path) -> None:
-    (table,) = tables_trust.operators(run_of(tmp_path, [traced(step(), "t/x.json.gz")]))
+    (table,) = speed_tables.operators(run_of(tmp_path, [traced(step(), "t/x.json.gz")]))
     assert table.folded.startswith("Top operators: bench_model::test_step")
     assert "t/x.json.gz" in table.note
     assert "ui.perfetto.dev" in table.note
@@ -252,7 +257,7 @@ def test_top_operators_are_folded_with_the_way_to_their_trace(tmp_path: Path) ->
 
 
 def test_environment_shows_every_fact_and_both_loads(tmp_path: Path) -> None:
-    made = {t.folded.partition(":")[0]: t for t in machine.environment(
+    made = {t.folded.partition(":")[0]: t for t in environment_topic.environment(
         run_of(tmp_path, [timed_environment()])
     )}  # fmt: skip
     varying = made["What varies on it, at the start and at the end of the run"]
@@ -266,7 +271,9 @@ def test_environment_shows_every_fact_and_both_loads(tmp_path: Path) -> None:
 
 def test_enormous_facts_are_condensed(tmp_path: Path) -> None:
     facts = {"flags": ["x" * 50] * 5_000, "config": "y" * 50_000} | {f"k{i}": i for i in range(900)}
-    tables_made = machine.environment(run_of(tmp_path, [timed_environment(machine=facts)]))
+    tables_made = environment_topic.environment(
+        run_of(tmp_path, [timed_environment(machine=facts)])
+    )
     text = "".join(cell for table in tables_made for row in table.rows for cell in row)
     assert len(text) < 6_000
     assert "842 more in the ledger" in text

@@ -1,4 +1,4 @@
-"""Figures on memory, on the roofline, and on comparisons of one thing with itself."""
+"""Figures of phases, of the share of the peak, and of the roofline."""
 
 from __future__ import annotations
 
@@ -6,58 +6,74 @@ import math
 
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from bench.ledger.schema import PHASE_PEAKS
+from bench.ledger.schema import PHASE_TIMES
 from reports import drawing, words
 
-GIB = 2**30
-LINE_PT = 15.0
-"""Height of a line of text in points."""
+LEGEND_COLUMNS = 5
+
+# --- speed ----------------------------------------------------------------------------------
 
 
-def memory(models: pd.DataFrame) -> Figure:
-    """Draw the peak of each phase of each case, above what was held before it.
+def phases(steps: pd.DataFrame) -> Figure:
+    """Draw one stacked bar per training step: seconds in each phase.
 
     Args:
-        models: cases with a column `label`, `peak_bytes` and the peaks of phases.
+        steps: cases with a column `label` and the phases.
     """
-    bars: list[tuple[float, str, float, str]] = []
-    heads: list[tuple[float, str]] = []
-    row = 0.0
-    for _, case in models.iterrows():
-        heads.append((row, case["label"]))
-        known = {PHASE_PEAKS[name]: case[name] for name in PHASE_PEAKS if pd.notna(case[name])}
-        for phase, peak in (known or {"whole call": case["peak_bytes"]}).items():
-            row += 1
-            bars.append((row, phase, peak / GIB, colour_of(phase)))
-        row += 1.45
-    figure, (axes,) = drawing.new_figure(0.27 * row, top_in=0.3, left_in=0.95)
-    rows, phases, widths, colours = zip(*bars, strict=True)
-    axes.barh(rows, widths, height=0.62, color=colours)
-    top = max(max(widths), 1e-9)
-    for at, width in zip(rows, widths, strict=True):
-        axes.annotate(
-            words.size(width * GIB), (width, at), xytext=(5, 0), va="center",
-            textcoords="offset points",
+    present = {name: phase for name, phase in PHASE_TIMES.items() if steps[name].notna().any()}
+    top_in = 0.4 if len(present) <= LEGEND_COLUMNS else 0.65
+    figure, axes = drawing.rows_of_bars(len(steps), top_in=top_in)
+    left = pd.Series(0.0, index=steps.index)
+    rows = range(len(steps))
+    for colour, (column, phase) in zip(drawing.COLOURS, present.items(), strict=False):
+        width = steps[column].fillna(0.0)
+        axes.barh(
+            list(rows), width, left=left, height=0.34, color=colour, label=phase,
+            edgecolor=drawing.SURFACE, linewidth=0.8,
         )  # fmt: skip
-    for at, label in heads:
-        axes.annotate(
-            drawing.as_label(label, 56), (-0.14, at), xycoords=("axes fraction", "data"),
-            va="center", annotation_clip=False,
-        )  # fmt: skip
-    axes.set(ylim=(row - 0.7, -0.6), xlim=(0, 1.22 * top), yticks=list(rows))
-    axes.set_yticklabels(phases)
-    axes.grid(visible=False)
-    axes.set_xlabel("GiB above what was held before the call")
+        left = left + width
+    for row, label in zip(rows, steps["label"], strict=True):
+        drawing.row_text(axes, row, drawing.as_label(label, 60))
+    axes.set_xlabel("seconds in one step")
     drawing.number_axis(axes.xaxis)
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(
+        handles, labels, loc="upper left", ncols=LEGEND_COLUMNS, handlelength=0.8,
+        columnspacing=0.9, handletextpad=0.4, borderpad=0, borderaxespad=0,
+        bbox_to_anchor=(0.012, 0.98),
+    )  # fmt: skip
     return figure
 
 
-def colour_of(phase: str) -> str:
-    """Return the colour of a phase; its name stands beside it."""
-    names = [name for name in PHASE_PEAKS.values() if name != "transfer"]  # as in figures.phases
-    return drawing.COLOURS[names.index(phase) if phase in names else 6]
+def share_of_peak(models: pd.DataFrame) -> Figure:
+    """Draw each case's share of the machine's measured peak.
+
+    Args:
+        models: cases with columns `label` and `mfu`.
+    """
+    figure, axes = drawing.rows_of_bars(len(models), top_in=0.1)
+    rows = list(range(len(models)))
+    fp32 = models["precision"].eq("fp32")
+    colours = [drawing.COLOURS[0] if is_fp32 else drawing.COLOURS[1] for is_fp32 in fp32]
+    axes.barh(rows, models["mfu"], height=0.34, color=colours)
+    for row, label, share in zip(rows, models["label"], models["mfu"], strict=True):
+        drawing.row_text(axes, row, drawing.as_label(label, 60))
+        axes.annotate(
+            words.percent(share), (share, row), xytext=(5, 0), va="center",
+            textcoords="offset points",
+        )  # fmt: skip
+    axes.axvline(1, color=drawing.INK, linewidth=1.2)
+    axes.set(xlim=(0, max(1.12, float(models["mfu"].max()) * 1.15)))
+    axes.set_xlabel("share of the measured matrix-product peak")
+    axes.set_xticks([0, 0.25, 0.5, 0.75, 1])
+    drawing.percent_axis(axes.xaxis)
+    return figure
+
+
+LINE_PT = 15.0
+"""Height of a line of text in points."""
 
 
 def roofline(points: pd.DataFrame) -> Figure:
@@ -132,36 +148,3 @@ def _number_points(figure: Figure, points: pd.DataFrame) -> None:
             str(case["number"]), (case["intensity"], case["flops_per_s"]), xytext=(dx, dy),
             textcoords="offset points", ha="center", va="center", fontweight="bold",
         )  # fmt: skip
-
-
-def self_comparisons(trials: pd.DataFrame) -> Figure:
-    """Draw each comparison of one thing with itself: ratio and interval, in order of time.
-
-    Args:
-        trials: rows with `trial`, `ratio`, `ratio_low`, `ratio_high` and `margin_ratio`.
-    """
-    figure, (axes,) = drawing.new_figure(2.5, top_in=0.4)
-    margin = trials["margin_ratio"].iloc[0]
-    if pd.notna(margin):
-        axes.axhspan(1 / (1 + margin), 1 + margin, color=drawing.COLOURS[2], alpha=0.2, linewidth=0)
-    axes.axhline(1, color=drawing.INK, linewidth=1.2)
-    outside = trials["ratio_low"].gt(1) | trials["ratio_high"].lt(1)
-    for rows, colour, marker in (
-        (trials[~outside], drawing.COLOURS[0], "o"),
-        (trials[outside], drawing.COLOURS[1], "D"),
-    ):
-        axes.vlines(
-            rows["trial"], rows["ratio_low"], rows["ratio_high"], color=colour, linewidth=1.8
-        )
-        axes.plot(rows["trial"], rows["ratio"], marker, color=colour, markersize=5.5)
-    ends = trials[["ratio_low", "ratio_high", "ratio"]]
-    reach = max(float((ends - 1).abs().max().max()), 0.0 if pd.isna(margin) else 1.2 * margin, 0.01)
-    axes.set_ylim(1 - 1.1 * reach, 1 + 1.1 * reach)
-    axes.set_xlim(trials["trial"].min() - 0.7, trials["trial"].max() + 0.7)
-    axes.set_title("time of the second over time of the first")
-    axes.set_xlabel("comparison, in order of time")
-    axes.grid(visible=False, axis="x")
-    drawing.number_axis(axes.xaxis)
-    drawing.number_axis(axes.yaxis)
-    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    return figure

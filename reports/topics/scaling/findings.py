@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from reports import words
-from reports.finding import Finding
+from reports.blocks import Finding
 from reports.load import Run
 
 FLOOR, HELPS = 4.0, 20.0

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from bench.ledger import plain_text
+from bench.ledger.record import Record
 from reports import words
+from reports.blocks import Table, first_rows, table
 from reports.load import Run
-from reports.tables import Table, first_rows, table
 
 ORDER = ("machine", "conditions", "pinned", "libraries", "software", "run", "end")
 CAPTIONS = {
@@ -108,3 +109,11 @@ def environment(run: Run) -> list[Table]:
             name = words.corpus(corpus.get("name"))
             made.append(_of_facts(corpus, "A corpus.", f"The corpus {name}"))
     return made
+
+
+def case_facts(record: Record) -> list[tuple[str, str]]:
+    """Return the facts of a case as names and texts, for the list of all cases."""
+    return [
+        (record.shorten(str(name), 80), text(value, str(name)))
+        for name, value in list(record["facts"].items())[:MAX_ITEMS]
+    ]

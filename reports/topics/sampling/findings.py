@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import pandas as pd
 
 from reports import words
-from reports.coverage import missed_share, scarce_text, two_by_two, whole_text
-from reports.finding import Finding
+from reports.blocks import Finding
 from reports.load import Run
-
-UNUSUAL_Z = 2.0
+from reports.topics.batches import loading_ratio
+from reports.topics.position import test_part
+from reports.topics.sampling.frames import missed_share, scarce_text, two_by_two, whole_text
 
 
 def find(run: Run) -> list[Finding]:
@@ -244,113 +244,3 @@ def _missed(case: pd.Series) -> str:
     share = words.percent(case["missed_targets"] / (case["train_tokens"] - 1))
     targets = words.number(case["train_tokens"] - 1)
     return f"{words.number(case['missed_targets'])} of {targets} targets ({share})"
-
-
-# --- the test part --------------------------------------------------------------------------
-
-
-def tail_z(case: pd.Series) -> float:
-    """Return how many standard deviations the last block lies above the mean of all blocks."""
-    if not case["sd_unigram"] > 0:
-        return float("nan")
-    return float((case["tail_unigram"] - case["mean_unigram"]) / case["sd_unigram"])
-
-
-def test_part(position: pd.DataFrame) -> Iterator[Finding]:
-    """Say of each text whether the block at its end is like the other blocks."""
-    z = position.apply(tail_z, axis=1, result_type="reduce") if len(position) else None
-    if z is None:
-        return
-    known = position.assign(z=z, is_raw=position["raw"].eq(True))
-    known = known[known[["z", "rank_unigram", "n_blocks"]].notna().all(axis=1)]
-    known = known.sort_values("is_raw", kind="stable")
-    for corpus, forms in known.groupby("corpus", sort=False, dropna=False):
-        case = forms.iloc[0]
-        raw = forms[forms["is_raw"]].head(1) if not case["is_raw"] else forms.head(0)
-        yield Finding(
-            63,
-            "position",
-            "",
-            f"The test part at the end of {words.corpus(corpus)}{_how_unusual(case)}",
-            f"Token frequencies of the rest give it {words.loss(case['tail_unigram'])} nats/token; "
-            f"blocks of its size have {words.loss(case['mean_unigram'])} ± "
-            f"{words.loss(case['sd_unigram'])} (1\u00a0sd): {_place(case)}. "
-            f"{_consequence(case)}{''.join(_before(row) for _, row in raw.iterrows())} "
-            "The blocks overlap, so this describes the text; it is no test and has no p-value.",
-            (case["case"], *raw["case"]),
-        )
-
-
-def _is_unusual(case: pd.Series) -> bool:
-    return bool(abs(case["z"]) >= UNUSUAL_Z or case["rank_unigram"] in {1, case["n_blocks"]})
-
-
-def _how_unusual(case: pd.Series) -> str:
-    form = "" if not case["is_raw"] else ", uncleaned,"
-    if not _is_unusual(case):
-        return f"{form} is not unusual for it"
-    word = "harder" if case["z"] > 0 else "easier"
-    return f"{form} is {word} to predict than most of it"
-
-
-def _place(case: pd.Series) -> str:
-    n_blocks = words.number(case["n_blocks"])
-    rank = words.number(case["rank_unigram"])
-    return f"z = {words.signed(case['z'], 2)}, rank {rank} of {n_blocks} (1 is the hardest)"
-
-
-def _consequence(case: pd.Series) -> str:
-    if not _is_unusual(case):
-        return "A loss measured there may stand for the text, as far as token counts can tell."
-    word = "worse" if case["z"] > 0 else "better"
-    return f"A loss measured there alone looks {word} than one on the rest would."
-
-
-def _before(raw: pd.Series) -> str:
-    share = words.percent(raw["boilerplate_share_of_test"])
-    return f" Before cleaning: {_place(raw)}, with {share} of the test part boilerplate."
-
-
-# --- loading --------------------------------------------------------------------------------
-
-
-def rates(case: pd.Series) -> tuple[float, float, float]:
-    """Return tokens per second: of the median, of the slowest and of the fastest round."""
-    tokens = case["tokens_per_s"] * case["time_s"]
-    return case["tokens_per_s"], tokens / case["time_max_s"], tokens / case["time_min_s"]
-
-
-def ratio_of_rates(case: pd.Series, base: pd.Series) -> tuple[float, float, float]:
-    """Return how many times faster `case` is than `base`, and the extremes over the rounds."""
-    (middle, low, high), (base_middle, base_low, base_high) = rates(case), rates(base)
-    return middle / base_middle, low / base_high, high / base_low
-
-
-def loading_ratio(throughput: pd.DataFrame) -> Iterator[Finding]:
-    """Say how much faster whole batches are made than one sample at a time."""
-    timed = throughput[throughput["tokens_per_s"].gt(0) & throughput["source"].eq("memory")]
-    pairs = timed[timed["way"] == "gather"].merge(
-        timed[timed["way"] == "dataloader"], on="setting", suffixes=("", "_loader")
-    )
-    for setting in pairs["setting"].head(1):
-        same = timed[timed["setting"] == setting]
-        gather = same[same["way"] == "gather"].iloc[0]
-        loader = same[same["way"] == "dataloader"].iloc[0]
-        ratio, low, high = ratio_of_rates(gather, loader)
-        spread = f"{words.number(low)} to {words.number(high)}"
-        word, factor = ("faster", ratio) if ratio >= 1 else ("slower", 1 / ratio)
-        claim = f"were {words.number(factor)} times {word} than from torch's DataLoader"
-        if low <= 1 <= high:
-            claim = "took no clearly different time than from torch's DataLoader"
-        ends = "" if pd.isna(low + high) else f" The extremes over the rounds allow {spread}."
-        yield Finding(
-            45,
-            "throughput",
-            "",
-            f"Whole batches gathered at once {claim}",
-            f"{words.si(gather['tokens_per_s'], '')} against "
-            f"{words.si(loader['tokens_per_s'], '')} tokens/s.{ends} Two separate cases, timed one "
-            "after the other in one process without workers, so no interval is claimed. "
-            f"Conditions: {setting}.",
-            (gather["case"], loader["case"]),
-        )

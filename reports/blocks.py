@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,7 +12,46 @@ from matplotlib.figure import Figure
 
 from reports import drawing, words
 from reports.load import Run
-from reports.tables import Table
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One claim.
+
+    `importance` orders findings, largest first. `clause` is the claim as a part of a longer
+    sentence. `evidence` holds the ids of the cases behind it.
+    """
+
+    importance: int
+    topic: str
+    clause: str
+    headline: str
+    detail: str
+    evidence: tuple[str, ...] = ()
+
+
+MAX_ROWS = 60
+
+
+@dataclass(frozen=True)
+class Table:
+    """A caption, the names of the columns, and rows of text; the first column names the row.
+
+    `numeric` holds the positions of the columns that align to the right.
+    """
+
+    caption: str
+    columns: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+    numeric: frozenset[int] = frozenset()
+    note: str = ""
+    """A line below the table."""
+    folded: str = ""
+    """What stands on the fold under which a long table is hidden; "" for none."""
+
+
+MAX_DRAWN = 8
+"""Cases in one figure; tables hold them all."""
 
 
 @dataclass(frozen=True)
@@ -96,3 +135,36 @@ def by_setting(*frames: pd.DataFrame) -> Iterator[tuple[str, list[pd.DataFrame]]
 def titled(table: Table, setting: str, note: str = "") -> Table:
     """Return a table that names its conditions."""
     return replace(table, caption=f"{table.caption} {setting}.", note=note or table.note)
+
+
+def table(
+    caption: str, columns: tuple[str, ...], rows: Iterable[tuple[str, ...]], folded: str = ""
+) -> Table:
+    """Build a table; a column whose name ends in "#" is numeric."""
+    return Table(
+        caption=caption,
+        columns=tuple(name.removesuffix("#") for name in columns),
+        rows=list(rows),
+        numeric=frozenset(i for i, name in enumerate(columns) if name.endswith("#")),
+        folded=folded,
+    )
+
+
+def first_rows(rows: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """Return the first MAX_ROWS rows; a row below them says how many more there are."""
+    if len(rows) <= MAX_ROWS:
+        return rows
+    blank = ("",) * (len(rows[0]) - 2)
+    return [*rows[:MAX_ROWS], ("…", f"{len(rows) - MAX_ROWS:,} more in the ledger", *blank)]
+
+
+def labelled(models: pd.DataFrame) -> pd.DataFrame:
+    if models.empty:
+        return models
+    labels = models["work"].map(words.work) + ": " + models.apply(words.case_label, axis=1)
+    return models.assign(label=labels)
+
+
+def first_cases(frame: pd.DataFrame, n: int, what: str) -> tuple[pd.DataFrame, str]:
+    """Return the first `n` rows, and the words that say so where there are more."""
+    return frame.head(n), f" The first {n} of {len(frame):,} {what}." if len(frame) > n else ""

@@ -11,9 +11,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from bench.ledger import plain_text
 from reports import drawing, words
+from reports.blocks import Plotter, Section, Table, dicts, missing, table
 from reports.load import Run
-from reports.section import Plotter, Section, dicts, missing
-from reports.tables import Table, table
 
 TOLD = {"cpu": 45.0, "accelerator": 1.0}
 """Seconds that text A gives for a forward pass of Model 5, on a CPU and on a GPU."""

@@ -10,7 +10,7 @@ import pandas as pd
 from bench.ledger import plain_text
 from bench.ledger.record import Record
 from reports import words
-from reports.finding import Finding
+from reports.blocks import Finding
 from reports.load import Run
 
 NAMES = {

@@ -1,28 +1,75 @@
-"""Frames and records → tables on memory, roofline, steadiness, pairs and operators."""
+"""Tables of timings, ceilings, rooflines and operators."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 
-from bench.ledger import plain_text
-from bench.ledger.record import Record
-from bench.ledger.schema import PHASE_PEAKS
-from reports import findings_trust, machine, words
-from reports.findings_trust import UNSTEADY
-from reports.load import Run, stability
-from reports.tables import Table, case_label, first_rows, table
+from reports import words
+from reports.blocks import Table, table
+from reports.load import Run
+from reports.topics.speed import findings as speed_findings
+from reports.words import case_label
 
-MAX_OPERATORS, MAX_REASONS = 15, 6
+
+def _time_interval(case: pd.Series) -> str:
+    """Return the 95 % interval of the median; of too few rounds for one, their range."""
+    if pd.isna(case["time_low_s"]) or pd.isna(case["time_high_s"]):
+        n = "" if pd.isna(case["rounds"]) else f" (range of {words.number(case['rounds'])} rounds)"
+        return f"{_range(case)}{n}"
+    return words.si_range(case["time_low_s"], case["time_high_s"], "s")
+
+
+def _range(case: pd.Series) -> str:
+    return words.si_range(case["time_min_s"], case["time_max_s"], "s")
+
+
+def _processes(case: pd.Series) -> str:
+    if pd.isna(case["processes"]) or pd.isna(case["process_low_s"]):
+        return words.number(case["processes"])
+    spread = words.si_range(case["process_low_s"], case["process_high_s"], "s")
+    return f"{words.number(case['processes'])}: {spread}"
+
+
+def speed(models: pd.DataFrame) -> Table:
+    """Return time, speed and share of peak of every timed case; columns that hold nothing go."""
+    has = models.notna().any()
+    columns: list[tuple[str, bool, Callable[[pd.Series], str]]] = [
+        ("Case", True, case_label),
+        ("Work", True, lambda case: words.work(case["work"])),
+        ("Time#", True, lambda case: words.si(case["time_s"], "s")),
+        ("95 % interval#", True, _time_interval),
+        ("Rounds#", True, lambda case: words.number(case["rounds"])),
+        ("Steadiness", has["stability"], lambda case: words.steadiness(case["stability"])),
+        ("Processes: medians#", has["processes"], _processes),
+        ("On the device#", has["device_time_s"], lambda c: words.si(c["device_time_s"], "s")),
+        ("Compiling#", has["compile_s"], lambda case: words.si(case["compile_s"], "s")),
+        ("Tokens/s#", True, lambda case: words.number(case["tokens_per_s"])),
+        # Beside a roofline, its table has the rate.
+        (
+            "Rate#",
+            not has["attainable_flops_per_s"],
+            lambda case: words.si(case["flops_per_s"], "FLOP/s"),
+        ),
+        ("Share of peak#", True, lambda case: words.percent(case["mfu"])),
+        ("Of datasheet#", has["mfu_datasheet"], lambda c: words.percent(c["mfu_datasheet"])),
+    ]
+    shown = [(name, cell) for name, present, cell in columns if present]
+    rows = [tuple(cell(case) for _, cell in shown) for _, case in models.iterrows()]
+    caption = "Time is the median over rounds, of one call."
+    return table(caption, tuple(name for name, _ in shown), rows)
+
+
+MAX_OPERATORS = 15
 OPEN_TRACE = "Open it at ui.perfetto.dev (it stays on your machine) or in chrome://tracing."
 
 
 def ceilings(run: Run) -> Table:
     """Return what the machine was measured to be capable of, before and after."""
-    start, end = findings_trust.ceilings(run)
+    start, end = speed_findings.ceilings(run)
     several = len({device for device, _ in start}) > 1
     rows: list[tuple[str, ...]] = []
     for device, name in dict.fromkeys([*start, *end]):
@@ -50,7 +97,7 @@ def roofline(models: pd.DataFrame) -> Table:
     """Return where each case stands under the roof of the machine."""
     rows = []
     for _, case in models.iterrows():
-        limit = findings_trust.bound(case)
+        limit = speed_findings.bound(case)
         rows.append(
             (
                 f"{case['number']}: {case_label(case)}, {words.work(case['work'])}",
@@ -62,7 +109,7 @@ def roofline(models: pd.DataFrame) -> Table:
             )
         )
     columns = ("Case", "FLOP/byte#", "Attainable#", "Reached#", "Share of it#", "Limited by")
-    gap = findings_trust.flops_gap(models)
+    gap = speed_findings.flops_gap(models)
     note = "" if gap.empty else f"FLOPs by formula and by torch's counter {_agree(gap)}."
     return replace(table("Roofline: what the machine allows each case.", columns, rows), note=note)
 
@@ -72,82 +119,6 @@ def _agree(gap: pd.Series[float]) -> str:
     if gap.max() == 0:
         return f"are the same number in {n}"
     return f"agree within {words.percent(gap.max())} in {n}"
-
-
-def memory(models: pd.DataFrame) -> Table:
-    """Return held and peak memory, case by case and phase by phase."""
-    phases = {name: phase for name, phase in PHASE_PEAKS.items() if models[name].notna().any()}
-    rows = []
-    for _, case in models.iterrows():
-        sizes = pd.to_numeric(case[["batch_size", "block_size"]], errors="coerce")
-        rows.append(
-            (
-                f"{case_label(case)}, {words.work(case['work'])}",
-                words.size(case["base_bytes"]),
-                words.size(case["peak_bytes"]),
-                *(words.size(case[name]) for name in phases),
-                words.size(case["peak_bytes"] / sizes.prod(skipna=False)),
-            )
-        )
-    columns = (
-        "Case", "Held before#", "Peak above it#", *(f"{p.capitalize()}#" for p in phases.values()),
-        "Peak a token#",
-    )  # fmt: skip
-    return table("Memory of one call; peaks are above what was held before.", columns, rows)
-
-
-def unsteady(records: Iterable[Record]) -> Table:
-    """Return the noisy and drifting cases, with the reasons and the remedies."""
-    rows: list[tuple[str, ...]] = []
-    for record in records:
-        found = stability(record)
-        if found.get("verdict") not in UNSTEADY:
-            continue
-        rows.append(
-            (
-                record["case"],
-                words.steadiness(found["verdict"]),
-                _sentences(found.get("reasons")),
-                _sentences(found.get("remedies")),
-            )
-        )
-    columns = ("Case", "Steadiness", "Reason", "Remedy")
-    return table("What to do about unsteady cases.", columns, first_rows(rows))
-
-
-def _sentences(values: Any) -> str:
-    if not isinstance(values, list) or not values:
-        return words.MISSING
-    shown = [words.sentence(plain_text.shorten(str(value), 300)) for value in values[:MAX_REASONS]]
-    more = [f"{len(values) - MAX_REASONS:,} more."] if len(values) > MAX_REASONS else []
-    return " ".join(shown + more)
-
-
-def pairs(frame: pd.DataFrame) -> Table:
-    """Return every interleaved pair with its ratio, interval and verdict."""
-    rows = []
-    for _, case in frame.iterrows():
-        known = pd.notna(case["ratio_low"]) and pd.notna(case["ratio_high"])
-        ends = f"{words.ratio(case['ratio_low'])} to {words.ratio(case['ratio_high'])}"
-        label = words.sentence(words.subject(case["base"])).removesuffix(".")
-        of = words.base_conditions(case["base"])
-        rows.append(
-            (
-                f"{label}, {case['changed']}{f' ({of})' if of else ''}",
-                words.verdict(case["verdict"]),
-                words.ratio(case["ratio"]),
-                ends if known else words.MISSING,
-                words.number(case["pairs"]),
-                words.si(case["a_time_s"], "s"),
-                words.si(case["b_time_s"], "s"),
-                words.percent(case["margin_ratio"]),
-            )
-        )
-    columns = (
-        "Pair", "Verdict", "Ratio#", "95 % interval#", "Pairs#", "First#", "Second#", "Margin#",
-    )  # fmt: skip
-    caption = "Interleaved pairs: time of the second over time of the first."
-    return table(caption, columns, rows)
 
 
 def operators(run: Run) -> list[Table]:
@@ -181,11 +152,3 @@ def operators(run: Run) -> list[Table]:
 def _number(value: Any) -> Any:
     """Return `value` if it is a number, None for anything else: series are not checked for it."""
     return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
-
-
-def case_facts(record: Record) -> list[tuple[str, str]]:
-    """Return the facts of a case as names and texts, for the list of all cases."""
-    return [
-        (record.shorten(str(name), 80), machine.text(value, str(name)))
-        for name, value in list(record["facts"].items())[: machine.MAX_ITEMS]
-    ]

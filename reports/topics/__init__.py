@@ -1,0 +1,1 @@
+"""The topics of the report, one module or folder each."""

@@ -1,0 +1,1 @@
+"""Whether training converged, which sampler ended lower, and what the models wrote."""

@@ -1,0 +1,96 @@
+"""Figures of loss curves and of differences between samplers."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from reports import drawing, words
+
+# --- convergence ----------------------------------------------------------------------------
+
+
+def _losses(curves: pd.DataFrame, title: str, marker: bool) -> tuple[Figure, Axes]:
+    frame = drawing.with_labels(curves)
+    figure, axes = drawing.line_figure(frame, title)
+    # Aggregated here: seaborn's own bands take several times as long as the drawing.
+    groups = frame.groupby(["variant", "tokens"], sort=False)["loss"]
+    bands = groups.agg(["mean", "min", "max"]).reset_index()
+    for colour, (_, rows) in zip(
+        drawing.colours(), bands.groupby("variant", sort=False), strict=False
+    ):
+        axes.fill_between(
+            rows["tokens"], rows["min"], rows["max"], color=colour, alpha=0.2, linewidth=0
+        )
+    drawing.lines(
+        axes, bands, x="tokens", y="mean", mark_points=marker, markeredgecolor=drawing.SURFACE,
+        linewidth=1.8,
+    )  # fmt: skip
+    drawing.legend(figure, axes, frame)
+    axes.set(xlabel="training tokens seen", ylabel="")
+    drawing.number_axis(axes.xaxis)
+    return figure, axes
+
+
+def train_loss(curves: pd.DataFrame) -> Figure:
+    """Draw the training loss: mean over seeds, band from the lowest to the highest seed."""
+    return _losses(curves, "training loss, nats/token", marker=False)[0]
+
+
+def test_loss(curves: pd.DataFrame) -> Figure:
+    """Draw the test loss, and the loss of unigram counts (column `unigram`) to beat."""
+    figure, axes = _losses(curves, "test loss, nats/token", marker=True)
+    baseline = curves["unigram"].dropna()
+    if not baseline.empty:
+        axes.axhline(baseline.mean(), color=drawing.INK, linewidth=1.2, linestyle=(0, (2, 2)))
+        axes.annotate(
+            "unigram counts", (1, baseline.mean()), xycoords=("axes fraction", "data"),
+            xytext=(0, 5), textcoords="offset points", ha="right",
+        )  # fmt: skip
+    return figure
+
+
+def differences(comparisons: pd.DataFrame) -> Figure:
+    """Draw each paired comparison: a dot per seed, the mean with its 95 % interval, the margin.
+
+    Args:
+        comparisons: cases with a column `points`, the list of paired differences.
+    """
+    n_rows = len(comparisons)
+    figure, (axes,) = drawing.new_figure(0.85 * n_rows, left_in=0.1)
+    for row, (_, pair) in enumerate(comparisons.iterrows()):
+        lane = (row - 0.2, row + 0.36)
+        if pd.notna(pair["margin"]):
+            axes.fill_between(
+                [-pair["margin"], pair["margin"]],
+                *lane,
+                color=drawing.COLOURS[2],
+                alpha=0.2,
+                linewidth=0,
+            )
+        axes.plot([0, 0], lane, color=drawing.INK, linewidth=1.2)
+        points = list(pair["points"])
+        axes.plot(
+            points, [row + 0.2] * len(points), "o", color=drawing.COLOURS[0], markersize=6,
+            markerfacecolor="none", markeredgewidth=1.4,
+        )  # fmt: skip
+        if pd.notna(pair["difference_low"]) and pd.notna(pair["difference_high"]):
+            ends = [pair["difference_low"], pair["difference_high"]]
+            axes.plot(
+                ends, [row - 0.04] * 2, color=drawing.INK, linewidth=2.2, solid_capstyle="butt"
+            )
+        axes.plot(pair["difference"], row - 0.04, "D", color=drawing.INK, markersize=7)
+        a, b = words.sampler(pair["a"]), words.sampler(pair["b"])
+        drawing.row_text(
+            axes,
+            row,
+            f"{drawing.as_label(a, 28)} {words.MINUS} {drawing.as_label(b, 28)}",
+            above_pt=23,
+        )
+    axes.set(ylim=(n_rows - 0.55, -0.6), yticks=[])
+    axes.grid(visible=False)
+    axes.set_xlabel("difference in final test loss, nats/token")
+    axes.tick_params(axis="x", colors=drawing.INK)
+    drawing.number_axis(axes.xaxis)
+    return figure

@@ -1,0 +1,96 @@
+"""What the loss curves and the paired seeds say, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from reports import words
+from reports.blocks import Finding
+
+ALPHA = 0.05
+
+
+# --- convergence ----------------------------------------------------------------------------
+
+
+def outcome(comparison: pd.Series) -> str:
+    """Return "differ", "equal", "differ, but little" or "unresolved" for one comparison.
+
+    The difference is resolved by the adjusted p-value; equality by the equivalence test alone.
+    """
+    resolved = comparison["p_adjusted"] <= ALPHA
+    equal = comparison["p_equivalence"] <= ALPHA
+    if resolved:
+        return "differ, but little" if equal else "differ"
+    return "equal" if equal else "unresolved"
+
+
+def sampler_differences(comparisons: pd.DataFrame) -> Iterator[Finding]:
+    """Say, comparison by comparison, what the paired seeds resolve."""
+    frame = comparisons[comparisons["difference"].notna()]
+    for _, pair in frame.iterrows():
+        a, b = words.sampler_in_prose(pair["a"]), words.sampler_in_prose(pair["b"])
+        better, worse = (a, b) if pair["difference"] < 0 else (b, a)
+        size = f"{abs(pair['difference']):.4f} nats/token"
+        margin = f"{words.tick(pair['margin'])} nats/token"
+        kind = outcome(pair)
+        headline = {
+            "differ": f"{better} ended {size} lower in test loss than {worse}",
+            "differ, but little": f"{better} ended {size} lower than {worse}, inside the margin",
+            "equal": f"{a} and {b} end equal in test loss to within {margin}",
+            "unresolved": f"no difference in test loss resolved between {a} and {b}",
+        }[kind]
+        yield Finding(
+            {"differ": 80, "differ, but little": 74, "equal": 72, "unresolved": 58}[kind],
+            "convergence",
+            headline,
+            words.sentence(headline).removesuffix("."),
+            _evidence_of(pair, kind, margin),
+            (pair["case"],),
+        )
+
+
+def _evidence_of(pair: pd.Series, kind: str, margin: str) -> str:
+    n_seeds = pair["n_seeds"]
+    seeds = "" if pd.isna(n_seeds) else f" over {words.count(int(n_seeds), 'paired seed')}"
+    text = (
+        f"Difference {words.signed(pair['difference'])} nats/token{seeds}, 95 % interval "
+        f"{words.interval(pair['difference_low'], pair['difference_high'])}; sign-flip "
+        f"p = {words.p_value(pair['p_value'])}, adjusted {words.p_value(pair['p_adjusted'])}; "
+        f"equivalence p = {words.p_value(pair['p_equivalence'])} (margin {margin})."
+    )
+    if kind == "unresolved":
+        text += " That is no proof of equality: the equivalence test did not show it either."
+        if pd.notna(n_seeds) and 2 / 2**n_seeds > ALPHA:
+            least = words.p_value(2 / 2**n_seeds)
+            text += f" So few seeds could not give p below {least}."
+    return f"{text} Corpus {words.corpus(pair['corpus'])}."
+
+
+def baseline(training: pd.DataFrame) -> Iterator[Finding]:
+    """Say whether training learned more than word frequencies."""
+    frame = training[training["final_test_loss"].notna() & training["unigram_test_loss"].notna()]
+    if frame.empty:
+        return
+    n, runs = len(frame), words.count(len(frame), "run")
+    below = int((frame["final_test_loss_high"] < frame["unigram_test_loss"]).sum())
+    above = int((frame["final_test_loss_low"] > frame["unigram_test_loss"]).sum())
+    if below == above == 0:
+        headline = f"Training was not shown to beat token frequencies in any of {runs}"
+    else:
+        word, most = ("less", above) if above > below else ("more", below)
+        headline = f"Training learned {word} than token frequencies in {most} of {runs}"
+    mean, unigram = frame["final_test_loss"].mean(), frame["unigram_test_loss"].mean()
+    rest = n - below - above
+    yield Finding(
+        62,
+        "convergence",
+        headline[0].lower() + headline[1:],
+        headline,
+        f"Mean final test loss {words.loss(mean)} nats/token against {words.loss(unigram)} of "
+        f"unigram counts. By each run's own 95 % interval {below} lie below that baseline, "
+        f"{above} above, {rest} not resolved.",
+        tuple(frame["case"].head(3)),
+    )

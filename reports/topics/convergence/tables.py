@@ -1,0 +1,81 @@
+"""Tables of training runs and of paired comparisons."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+
+from reports import words
+from reports.blocks import Table, table
+from reports.topics.convergence import findings as convergence_findings
+
+
+def shared_text(cases: pd.DataFrame) -> str:
+    """Return one line on what train and test part share, "" where that was not measured."""
+    kinds = {"shared_tokens": "tokens", "shared_targets": "targets", "shared_13grams": "13-grams"}
+    shared = [
+        f"{_extent(cases[name], words.number)} {kind}"
+        for name, kind in kinds.items()
+        if cases[name].notna().any()
+    ]
+    trained = cases["fraction_of_test_targets_trained"]
+    lines = [f"Train and test share {', '.join(shared)}."] if shared else []
+    if trained.notna().any():
+        lines.append(f"Of the test targets {_extent(trained, words.percent)} were trained on.")
+    return " ".join(lines)
+
+
+def _extent(values: pd.Series, shown: Callable[[Any], str]) -> str:
+    """Return the one value of all cases, or the least and the most."""
+    low, high = shown(values.min()), shown(values.max())
+    return low if low == high else f"{low} to {high}"
+
+
+def training(frame: pd.DataFrame) -> Table:
+    """Return the mean over seeds of each sampler's runs."""
+    rows = []
+    for variant, runs in frame.groupby("variant", sort=False):
+        losses = runs["final_test_loss"]
+        rows.append(
+            (
+                str(variant),
+                words.number(len(runs)),
+                words.loss(runs["initial_test_loss"].mean()),
+                words.loss(losses.mean()),
+                f"{words.loss(losses.min())} to {words.loss(losses.max())}",
+                words.loss(runs["unigram_test_loss"].mean()),
+                words.number(runs["bits_per_byte"].mean()),
+                words.number(float(f"{runs['missed_targets'].mean():.3g}")),
+                words.number(float(f"{runs['train_tokens_per_s'].median():.3g}")),
+            )
+        )
+    columns = (
+        "Sampler", "Seeds#", "Loss before#", "Loss after#", "Lowest to highest seed#",
+        "Unigram counts#", "Bits/byte#", "Targets missed#", "Tokens/s#",
+    )  # fmt: skip
+    return table("Test loss in nats/token; means over seeds, speed as median.", columns, rows)
+
+
+def comparisons(frame: pd.DataFrame) -> Table:
+    """Return every paired comparison with its interval, tests and outcome."""
+    rows = [
+        (
+            f"{words.sampler(pair['a'])} {words.MINUS} {words.sampler(pair['b'])}",
+            convergence_findings.outcome(pair),
+            words.signed(pair["difference"]),
+            words.interval(pair["difference_low"], pair["difference_high"]),
+            words.number(pair["n_seeds"]),
+            words.p_value(pair["p_value"]),
+            words.p_value(pair["p_adjusted"]),
+            words.p_value(pair["p_equivalence"]),
+            words.number(pair["margin"]),
+        )
+        for _, pair in frame.iterrows()
+    ]
+    columns = (
+        "First minus second", "Outcome", "Difference#", "95 % interval#", "Seeds#", "p#",
+        "p adjusted#", "p equivalence#", "Margin#",
+    )  # fmt: skip
+    return table("Paired differences in final test loss, nats/token.", columns, rows)

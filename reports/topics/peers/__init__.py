@@ -1,0 +1,1 @@
+"""Our model beside other implementations, and without each of its optimisations."""

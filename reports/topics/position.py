@@ -1,0 +1,222 @@
+"""Whether the test part is special: findings, tables, figures and the section of the report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from reports import drawing, words
+from reports.blocks import Finding, Plotter, Section, Table, by_setting, dicts, missing, table
+from reports.load import Run
+
+
+def tail_profile(profile: pd.DataFrame) -> Figure:
+    """Draw how well the rest of the text predicts each block; the last one is marked.
+
+    Args:
+        profile: blocks with columns `form`, `where` (middle, share of the text), `unigram`, and
+            `mean_unigram` and `sd_unigram` of their form.
+    """
+    forms = list(dict.fromkeys(profile["form"]))
+    figure, panels = drawing.new_figure(1.5, len(forms), top_in=0.35, gap_in=0.42)
+    for axes, form in zip(panels, forms, strict=True):
+        rows = profile[profile["form"] == form].sort_values("where")
+        mean, sd = rows[["mean_unigram", "sd_unigram"]].iloc[0]
+        if pd.notna(mean) and pd.notna(sd):
+            axes.axhspan(mean - sd, mean + sd, color=drawing.COLOURS[6], alpha=0.22, linewidth=0)
+            axes.axhline(mean, color=drawing.INK, linewidth=1.2, linestyle=(0, (2, 2)))
+        axes.plot(rows["where"], rows["unigram"], color=drawing.COLOURS[0])
+        tail = (rows["where"].iloc[-1], rows["unigram"].iloc[-1])
+        axes.plot(*tail, "D", color=drawing.COLOURS[1], markersize=8, clip_on=False)
+        # Away from the mean, for that is where the line comes from.
+        away = -15 if tail[1] < rows["unigram"].mean() else 15
+        axes.annotate(
+            "test part", tail, xytext=(14, away), textcoords="offset points", ha="right",
+            va="center",
+        )  # fmt: skip
+        axes.margins(y=0.22)
+        axes.set_title(f"{drawing.as_label(form)}: unigram cross-entropy, nats/token")
+        axes.yaxis.set_major_locator(MaxNLocator(4))
+        axes.set_xlim(0, 1)
+        drawing.percent_axis(axes.xaxis)
+    low, high = zip(*(axes.get_ylim() for axes in panels), strict=True)
+    for axes in panels:
+        axes.set_ylim(min(low), max(high))
+    panels[-1].set_xlabel("middle of the block, share of the text")
+    return figure
+
+
+UNUSUAL_Z = 2.0
+
+
+# --- the test part --------------------------------------------------------------------------
+
+
+def tail_z(case: pd.Series) -> float:
+    """Return how many standard deviations the last block lies above the mean of all blocks."""
+    if not case["sd_unigram"] > 0:
+        return float("nan")
+    return float((case["tail_unigram"] - case["mean_unigram"]) / case["sd_unigram"])
+
+
+def test_part(position: pd.DataFrame) -> Iterator[Finding]:
+    """Say of each text whether the block at its end is like the other blocks."""
+    z = position.apply(tail_z, axis=1, result_type="reduce") if len(position) else None
+    if z is None:
+        return
+    known = position.assign(z=z, is_raw=position["raw"].eq(True))
+    known = known[known[["z", "rank_unigram", "n_blocks"]].notna().all(axis=1)]
+    known = known.sort_values("is_raw", kind="stable")
+    for corpus, forms in known.groupby("corpus", sort=False, dropna=False):
+        case = forms.iloc[0]
+        raw = forms[forms["is_raw"]].head(1) if not case["is_raw"] else forms.head(0)
+        yield Finding(
+            63,
+            "position",
+            "",
+            f"The test part at the end of {words.corpus(corpus)}{_how_unusual(case)}",
+            f"Token frequencies of the rest give it {words.loss(case['tail_unigram'])} nats/token; "
+            f"blocks of its size have {words.loss(case['mean_unigram'])} ± "
+            f"{words.loss(case['sd_unigram'])} (1\u00a0sd): {_place(case)}. "
+            f"{_consequence(case)}{''.join(_before(row) for _, row in raw.iterrows())} "
+            "The blocks overlap, so this describes the text; it is no test and has no p-value.",
+            (case["case"], *raw["case"]),
+        )
+
+
+def _is_unusual(case: pd.Series) -> bool:
+    return bool(abs(case["z"]) >= UNUSUAL_Z or case["rank_unigram"] in {1, case["n_blocks"]})
+
+
+def _how_unusual(case: pd.Series) -> str:
+    form = "" if not case["is_raw"] else ", uncleaned,"
+    if not _is_unusual(case):
+        return f"{form} is not unusual for it"
+    word = "harder" if case["z"] > 0 else "easier"
+    return f"{form} is {word} to predict than most of it"
+
+
+def _place(case: pd.Series) -> str:
+    n_blocks = words.number(case["n_blocks"])
+    rank = words.number(case["rank_unigram"])
+    return f"z = {words.signed(case['z'], 2)}, rank {rank} of {n_blocks} (1 is the hardest)"
+
+
+def _consequence(case: pd.Series) -> str:
+    if not _is_unusual(case):
+        return "A loss measured there may stand for the text, as far as token counts can tell."
+    word = "worse" if case["z"] > 0 else "better"
+    return f"A loss measured there alone looks {word} than one on the rest would."
+
+
+def _before(raw: pd.Series) -> str:
+    share = words.percent(raw["boilerplate_share_of_test"])
+    return f" Before cleaning: {_place(raw)}, with {share} of the test part boilerplate."
+
+
+def position_section(run: Run, plot: Plotter) -> Section:
+    """Return whether the end of each text, where the test part lies, is like the rest of it."""
+    cases = run.cases("position")
+    cases = cases.assign(form=cases["raw"].map(words.form))
+    columns = ["case", "form", "n_tokens", "mean_unigram", "sd_unigram"]
+    profile = run.series("position", "position_profile")
+    plots = []
+    for setting, (part, blocks) in by_setting(cases, profile):
+        blocks = blocks.merge(part[columns], on="case")
+        blocks = blocks.assign(where=(blocks["start"] + blocks["stop"]) / 2 / blocks["n_tokens"])
+        ends = " ".join(
+            f"{r['form']}: test part {words.loss(r['tail_unigram'])} nats/token, rank "
+            f"{words.number(r['rank_unigram'])} of {words.number(r['n_blocks'])}."
+            for r in dicts(part)
+        )
+        plots += plot(
+            tail_profile, blocks.dropna(subset=["where", "unigram"]),
+            "How well the rest of the text predicts each block",
+            "Higher is harder to predict. Dotted line and band: mean and one standard deviation "
+            f"over all blocks, which overlap. {setting}.",
+            f"Unigram cross-entropy by position in the text. {ends}",
+        )  # fmt: skip
+    return Section(
+        "position",
+        "Test part",
+        "Is the test part special?",
+        "The test part is the end of the text. A block of its size is slid over the text, and each "
+        "position scored by token counts of all the rest. If the end stands out, a test loss "
+        "measured there alone does not stand for the text. The folds ask the same of a trained "
+        "model: each block of the text is left out once.",
+        plots,
+        [
+            make(frame)
+            for make, frame in ((position, cases), (folds, run.cases("fold")))
+            if not frame.empty
+        ],
+        missing=missing(run, "position", "profile of a text") if cases.empty else "",
+    )
+
+
+def position(frame: pd.DataFrame) -> Table:
+    """Return how the last block of each text compares with the others of its size."""
+    rows = []
+    for _, case in frame.iterrows():
+        n_blocks = words.number(case["n_blocks"])
+        ranks = [
+            f"{_in_unit(name, case[f'tail_{name}'])} ({words.number(case[f'rank_{name}'])})"
+            for name in ("unigram", "bigram", "js", "unseen")
+        ]
+        mean, sd = words.loss(case["mean_unigram"]), words.loss(case["sd_unigram"])
+        rows.append(
+            (
+                f"{words.corpus(case['corpus'])}, {words.form(case['raw'])}",
+                n_blocks,
+                ranks[0],
+                f"{mean} ± {sd}",
+                words.signed(tail_z(case), 2),
+                *ranks[1:],
+                words.number(case["boilerplate_tokens"]),
+                words.percent(case["boilerplate_share_of_test"]),
+            )
+        )
+    columns = (
+        "Text", "Blocks#", "Unigram#", "All blocks, mean ± sd#", "z#", "Bigram#", "Divergence#",
+        "Unseen tokens#", "Boilerplate tokens#", "Of the test part#",
+    )  # fmt: skip
+    caption = "The last block, with its rank among all blocks in brackets; 1 is the highest."
+    note = (
+        "Unigram and bigram: cross-entropy in nats/token. Divergence: Jensen-Shannon, of the "
+        "token frequencies, in nats. All against the rest of the text."
+    )
+    return replace(table(caption, columns, rows), note=note)
+
+
+def folds(frame: pd.DataFrame) -> Table:
+    """Return the loss of one model per fold of a text, each on the block it did not train on."""
+    rows = [
+        (
+            words.fold(case["split"]),
+            words.loss(case["final_test_loss"]),
+            f"{words.loss(case['final_test_loss_low'])} to "
+            f"{words.loss(case['final_test_loss_high'])}",
+            words.number(case["bits_per_byte"]),
+            words.loss(case["unigram_test_loss"]),
+            words.number(case["shared_13grams"]),
+        )
+        for _, case in frame.iterrows()
+    ]
+    columns = (
+        "Tested on", "Test loss#", "95 % interval#", "Bits/byte#", "Unigram counts#",
+        "13-grams shared#",
+    )  # fmt: skip
+    caption = "One small model per fold of the text, scored on every token of the block left out."
+    note = (
+        "Losses in nats/token; the interval is of the mean over that block alone. One seed a fold, "
+        "so differences between folds hold the noise of training too."
+    )
+    return replace(table(caption, columns, rows), note=note)
+
+
+def _in_unit(name: str, value: float) -> str:
+    return words.percent(value) if name == "unseen" else words.loss(value)

@@ -1,0 +1,1 @@
+"""What each sampler showed the model, beside exact theory."""

@@ -1,0 +1,91 @@
+"""The section on what the sampling showed the model."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from reports import words
+from reports.blocks import Plotter, Section, by_setting, dicts, missing, titled
+from reports.load import Run
+from reports.topics.sampling import figures as sampling_figures
+from reports.topics.sampling import frames as sampling_frames
+from reports.topics.sampling import tables as sampling_tables
+
+
+def _longest(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return, of each sampler, the case with the most epochs."""
+    order = frame.sort_values("epochs", kind="stable")
+    return order.drop_duplicates("variant", keep="last").sort_index()
+
+
+def _of_cases(frame: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows that belong to `cases`, the 2 x 2 first so that its colours stay."""
+    rows = frame[frame["case"].isin(cases["case"])]
+    return rows.iloc[(~sampling_frames.is_core(rows)).argsort(kind="stable")]
+
+
+def sampling_section(run: Run, plot: Plotter) -> Section:
+    """Return what each sampler showed the model, against theory."""
+    cases = run.cases("coverage")
+    plots, shown = [], []
+    series = [
+        run.series("coverage", name)
+        for name in ("coverage_curve", "visits_histogram", "visits_by_position")
+    ]
+    cells, scarce = sampling_frames.two_by_two(cases), sampling_frames.scarce_text(cases)
+    main = sampling_frames.whole_text(cases)
+    for setting, (part, curves, histogram, position, four) in by_setting(main, *series, cells):
+        last = _longest(part)
+        curves = _of_cases(curves, last)
+        core = last if four.empty else last[sampling_frames.is_core(last)]
+        histogram, position = _of_cases(histogram, core), _of_cases(position, core)
+        numbers = " ".join(
+            f"{r['variant']}: {words.number(r['missed_targets'])} targets missed after "
+            f"{words.number(r['epochs'])} epoch-equivalents, visits from "
+            f"{words.number(r['visits_min'])} to {words.number(r['visits_max'])}."
+            for r in dicts(last)
+        )
+        curves = curves.dropna(subset=["epochs", "covered"])
+        first = curves[curves["epochs"] <= 2]
+        plots += plot(
+            sampling_figures.covered, _of_cases(first, core), "How much of the text was shown",
+            "Lines are observed, circles exact theory where it is known; equal lines lie on each "
+            f"other. {setting}.",
+            f"Share of targets shown at least once against epochs. {numbers}",
+        )  # fmt: skip
+        plots += plot(
+            sampling_figures.missed, curves[curves["covered"] < 1 - 1e-9], "How much was still missing",
+            "Each grid line is ten times less. A line that ends has reached zero; equal lines lie "
+            f"on each other. {setting}.",
+            f"Share of targets not shown yet, logarithmic, against epochs. {numbers}",
+        )  # fmt: skip
+        longest = f"At the most epochs measured. {setting}."
+        plots += plot(
+            sampling_figures.visits, histogram.dropna(subset=["visits", "targets"]),
+            "How often a target was shown",
+            f"A single bar is an even diet; a wide hill is chance. {longest}",
+            f"Histogram of visits per target, by sampler. {numbers}",
+        )  # fmt: skip
+        plots += plot(
+            sampling_figures.positions, position.dropna(subset=["visits_min", "visits_max"]),
+            "Where in the text it was shown",
+            f"Line: mean of each hundredth of the text. Band: least and most shown. {longest}",
+            f"Visits along the training part, by sampler. {numbers}",
+        )  # fmt: skip
+        if not four.empty:
+            shown.append(titled(sampling_tables.two_by_two(four), setting))
+        shown.append(titled(sampling_tables.coverage(part), setting))
+    for setting, (part,) in by_setting(scarce):
+        shown.append(titled(sampling_tables.scarce_text(part), setting))
+    return Section(
+        "sampling",
+        "Sampling",
+        "What did the sampling show the model?",
+        "A target is a token that the model is asked to predict. One epoch-equivalent feeds as "
+        "many tokens as the training part holds; random windows then repeat some and miss others. "
+        "z is how many standard deviations the observed number lies from exact theory: within "
+        "about ±2 is what chance gives.",
+        plots,
+        shown,
+        missing=missing(run, "coverage", "coverage case") if cases.empty else "",
+    )

@@ -1,0 +1,93 @@
+"""Tables of coverage, of the 2 x 2 of sampling choices, and of scarce text."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from reports import words
+from reports.blocks import Table, table
+from reports.topics.sampling.frames import missed_share
+
+
+def coverage(frame: pd.DataFrame) -> Table:
+    """Return observed against expected, per sampler and length of training."""
+    rows = []
+    for _, case in frame.iterrows():
+        share = case["missed_targets"] / (case["train_tokens"] - 1)
+        visits = [words.number(case[f"visits_{name}"]) for name in ("min", "mean", "max")]
+        rows.append(
+            (
+                case["variant"],
+                words.number(case["epochs"]),
+                words.number(case["missed_targets"]),
+                words.percent(share),
+                words.number(case["expected_missed_targets"]),
+                words.number(case["sd_missed_targets"]),
+                words.signed(case["z_missed_targets"], 2),
+                " / ".join(visits),
+                words.percent(case["alignment_coverage"]),
+            )
+        )
+    columns = (
+        "Sampler", "Epochs#", "Missed#", "Share#", "Expected#", "sd#", "z#",
+        "Visits min / mean / max#", "Starts seen#",
+    )  # fmt: skip
+    return table("Targets missed, observed against exact theory; one seed each.", columns, rows)
+
+
+def two_by_two(cells: pd.DataFrame) -> Table:
+    """Return the 2 x 2, length by length: replacement in rows, the grid beside the free phase.
+
+    Args:
+        cells: complete ones of one setting, from `coverage.two_by_two`.
+    """
+    rows = []
+    frame = cells.assign(share=missed_share(cells), targets=cells["train_tokens"] - 1)
+    for (epochs, replacement), pair in frame.groupby(["target_epochs", "replacement"]):
+        length = f"{words.tick(epochs)} epoch{'' if epochs == 1 else 's'}"
+        row = [f"{length}, {'with' if replacement else 'without'} replacement"]
+        for _, cell in pair.sort_values("grid", ascending=False).iterrows():
+            row += [
+                words.percent(cell["share"]),
+                words.percent(cell["expected_missed_targets"] / cell["targets"]),
+                words.signed(cell["z_missed_targets"], 2),
+                words.percent(cell["alignment_coverage"]),
+            ]
+        rows.append(tuple(row))
+    columns = (
+        "Epoch-equivalents", "Fixed grid: missed#", "Expected#", "z#", "Starts seen#",
+        "Free phase: missed#", "Expected#", "z#", "Starts seen#",
+    )  # fmt: skip
+    caption = (
+        "The 2 \u00d7 2: share of targets missed, and of the possible starts seen, one seed each."
+    )
+    return table(caption, columns, rows)
+
+
+def scarce_text(frame: pd.DataFrame) -> Table:
+    """Return what the same budget of tokens shows of less text, sampler by sampler."""
+    rows = []
+    for variant, cases in frame.groupby("variant", sort=False):
+        for _, case in cases.iterrows():
+            targets = case["train_tokens"] - 1
+            visits = [words.number(case[f"visits_{name}"]) for name in ("min", "mean", "max")]
+            rows.append(
+                (
+                    f"{variant}, {words.text_share(case['text_share'])}",
+                    words.number(float(f"{case['epochs'] * targets:.0f}")),
+                    words.number(case["epochs"]),
+                    words.number(case["missed_targets"]),
+                    words.percent(case["missed_targets"] / targets),
+                    " / ".join(visits),
+                    words.percent(case["repeated_windows"] / case["draws"]),
+                    words.percent(case["alignment_coverage"]),
+                )
+            )
+    columns = (
+        "Sampler, share of the text", "Tokens fed#", "Epochs#", "Missed#", "Share#",
+        "Visits min / mean / max#", "Repeated windows#", "Starts seen#",
+    )  # fmt: skip
+    caption = (
+        "What scarce text changes: about the same budget of tokens on less of the training part."
+    )
+    return table(caption, columns, rows)

@@ -1,0 +1,1 @@
+"""The ladder of small models, its law, and the prediction of the next size."""

@@ -1,0 +1,224 @@
+"""How fast the models ran, and what bounds them, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+
+from bench.ledger import plain_text
+from bench.ledger.schema import PHASE_TIMES
+from reports import words
+from reports.blocks import Finding
+from reports.load import Run, largest
+
+# --- speed ----------------------------------------------------------------------------------
+
+
+def _timed(models: pd.DataFrame, work: str) -> pd.DataFrame:
+    """Return the timings of one kind of work; the largest model first, fp32 before others."""
+    frame = models[(models["work"] == work) & models["time_s"].gt(0)]
+    order = frame.assign(other=frame["precision"].ne("fp32"))
+    return order.sort_values(["n_params", "other"], ascending=[False, True], kind="stable")
+
+
+def step_speed(models: pd.DataFrame) -> Iterator[Finding]:
+    """Say how fast the largest model trains, and how far that is from the machine's peak."""
+    for _, case in _timed(models, "step").head(1).iterrows():
+        speed = f"{words.number(case['tokens_per_s'])} tokens/s"
+        share, name = case["mfu"], words.model(case["model"])
+        of_peak = (
+            "" if pd.isna(share) else f", {words.percent(share)} of this machine's measured peak"
+        )
+        took = f"{words.si(case['time_s'], 's')} a step"
+        yield Finding(
+            100,
+            "speed",
+            f"{name} trains at {speed} in {case['precision']}{of_peak}",
+            f"{name} trains at {speed}: {took}{of_peak}",
+            f"{words.conditions(case)}. {_rounds(case)} The peak is the best {case['precision']} "
+            "matrix product that this machine reached at the model's shapes, measured here.",
+            (case["case"],),
+        )
+
+
+def _rounds(case: pd.Series) -> str:
+    if pd.isna(case["rounds"]) or pd.isna(case["time_min_s"]) or pd.isna(case["time_max_s"]):
+        return "The spread over rounds was not recorded."
+    low, high = words.si(case["time_min_s"], "s"), words.si(case["time_max_s"], "s")
+    return f"Median of {words.count(int(case['rounds']), 'round')}, from {low} to {high}."
+
+
+def forward_speed(models: pd.DataFrame) -> Iterator[Finding]:
+    """Say how long a forward pass takes; for Model 5 on a CPU beside what its text says."""
+    for _, case in _timed(models, "forward").head(1).iterrows():
+        name, took = words.model(case["model"]), words.si(case["time_s"], "s")
+        told = case["model"] == "model5" and str(case["device"]).startswith("cpu")
+        beside = " on this CPU; its text says about 45 s" if told else ""
+        caution = (
+            " The text that introduced Model 5 names neither its batch size nor its machine, so "
+            "the two numbers show the order of magnitude and are no speed-up."
+        )
+        yield Finding(
+            70,
+            "speed",
+            f"a forward pass of {name} takes {took}",
+            f"A forward pass of {name} takes {took}{beside}",
+            f"{words.conditions(case)}. {_rounds(case)}{caution if told else ''}",
+            (case["case"],),
+        )
+
+
+def precision_ratios(models: pd.DataFrame) -> Iterator[Finding]:
+    """Compare bf16 with fp32 where both were timed under otherwise equal conditions."""
+    frame = _timed(models, "step")
+    keys = ["setting", "model", "device"]
+    wide = frame[frame["precision"] == "fp32"].merge(
+        frame[frame["precision"] == "bf16"], on=keys, suffixes=("_fp32", "_bf16")
+    )
+    for _, pair in wide.head(1).iterrows():
+        ratio = pair["time_s_fp32"] / pair["time_s_bf16"]
+        low = pair["time_min_s_fp32"] / pair["time_max_s_bf16"]
+        high = pair["time_max_s_fp32"] / pair["time_min_s_bf16"]
+        spread = f"{words.number(low)} to {words.number(high)}"
+        ends = "" if pd.isna(low + high) else f" The extremes over the rounds allow {spread}."
+        word, factor = ("faster", ratio) if ratio >= 1 else ("slower", 1 / ratio)
+        headline = f"in bf16 was {words.number(factor)} times {word} than in fp32"
+        if low <= 1 <= high:
+            headline = "took no clearly different time in bf16 than in fp32"
+        model = words.model(pair["model"])
+        yield Finding(
+            75,
+            "speed",
+            "",
+            f"A step of {model} {headline}",
+            f"{words.si(pair['time_s_bf16'], 's')} against {words.si(pair['time_s_fp32'], 's')}."
+            f"{ends} The two were timed one after the other, not interleaved, so a drift of the "
+            "machine between them is not excluded, and no interval is claimed.",
+            (pair["case_fp32"], pair["case_bf16"]),
+        )
+
+
+def phase_shares(models: pd.DataFrame) -> Iterator[Finding]:
+    """Say which phase is most of a training step."""
+    for _, case in _timed(models, "step").head(1).iterrows():
+        phases = case[list(PHASE_TIMES)].dropna().astype(float)
+        if phases.sum() <= 0:
+            continue
+        shares = (phases / phases.sum()).sort_values(ascending=False)
+        listed = ", ".join(f"{PHASE_TIMES[str(k)]} {words.percent(v)}" for k, v in shares.items())
+        top, share = PHASE_TIMES[str(shares.index[0])], words.percent(shares.iloc[0])
+        yield Finding(
+            40,
+            "speed",
+            "",
+            f"The {top} phase takes {share} of a training step",
+            f"{words.conditions(case)}: {listed}. Phases are marked inside one real step.",
+            (case["case"],),
+        )
+
+
+CEILING_CHANGE = 0.05
+FLOPS_APART = 0.02
+AS_GOOD_AS_PEAK = 0.999
+
+
+def bound(case: pd.Series) -> str:
+    """Return what limits a case by its place on the roofline: "arithmetic", "memory", or ""."""
+    if pd.isna(case["attainable_flops_per_s"]) or not case["mfu"] > 0:
+        return ""
+    peak = case["flops_per_s"] / case["mfu"]
+    return "arithmetic" if case["attainable_flops_per_s"] >= AS_GOOD_AS_PEAK * peak else "memory"
+
+
+def roofline(models: pd.DataFrame) -> Iterator[Finding]:
+    """Say whether the largest step is limited by arithmetic or by memory traffic."""
+    for _, case in largest(models, "step", "attainable_flops_per_s").iterrows():
+        limit = bound(case)
+        if not limit:
+            continue
+        kind = {"arithmetic": "compute-bound", "memory": "memory-bound"}[limit]
+        share = words.percent(case["flops_per_s"] / case["attainable_flops_per_s"])
+        yield Finding(
+            54,
+            "speed",
+            "",
+            f"A training step of {words.model(case['model'])} is {kind} by the roofline, and "
+            f"reaches {share} of what it allows",
+            f"{words.conditions(case)}: {words.number(case['intensity'])} FLOP for each byte that "
+            f"must move, so at most {words.si(case['attainable_flops_per_s'], 'FLOP/s')}; measured "
+            f"{words.si(case['flops_per_s'], 'FLOP/s')}. Bytes are the least possible, by formula: "
+            "a real step moves more, so it may be nearer to memory-bound than this says.",
+            (case["case"],),
+        )
+
+
+def flops_gap(models: pd.DataFrame) -> pd.Series[float]:
+    """Return, case by case, how far FLOPs by formula and by torch's counter lie apart."""
+    both = models[models["flops"].gt(0) & models["flops_counted"].notna()]
+    return (both["flops_counted"] / both["flops"] - 1).abs()
+
+
+def flops_apart(models: pd.DataFrame) -> Iterator[Finding]:
+    """Warn where formula and counter disagree."""
+    gap = flops_gap(models)
+    if gap.empty or gap.max() <= FLOPS_APART:
+        return
+    case = models.loc[gap.index].iloc[int(gap.argmax())]
+    yield Finding(
+        82,
+        "speed",
+        "",
+        f"FLOPs by formula and as counted lie {words.percent(gap.max())} apart",
+        f"{words.conditions(case)}, {words.work(case['work'])}: {words.si(case['flops'], 'FLOP')} "
+        f"by formula, {words.si(case['flops_counted'], 'FLOP')} by torch's counter. Shares of peak "
+        "are wrong by as much until it is known which one is.",
+        (case["case"],),
+    )
+
+
+# --- ceilings -------------------------------------------------------------------------------
+
+
+def _by_device(facts: Any) -> dict[tuple[str, str], float]:
+    """Return (device, ceiling) → value of a fact that holds an object for each device."""
+    devices = facts.items() if isinstance(facts, dict) else ()
+    return {
+        (str(device), str(name)): float(value)
+        for device, found in devices
+        if isinstance(found, dict)
+        for name, value in found.items()
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0
+    }
+
+
+def ceilings(run: Run) -> tuple[dict[tuple[str, str], float], dict[tuple[str, str], float]]:
+    """Return (device, ceiling) → value, as measured at the start and at the end."""
+    start = _by_device(run.fact("ceilings"))
+    if not start and run.environment:  # before the facts had them: of the first device
+        known = ("gemm_fp32_flops_per_s", "gemm_bf16_flops_per_s", "copy_bytes_per_s")
+        metrics = run.environment["metrics"]
+        start = _by_device({"": {name: metrics.get(name) for name in known}})
+    return start, _by_device(run.fact("end", "ceilings"))
+
+
+def ceilings_changed(run: Run) -> Iterator[Finding]:
+    """Warn where the machine itself could do less or more at the end than at the start."""
+    start, end = ceilings(run)
+    changed = {key: end[key] / start[key] - 1 for key in start if key in end}
+    if not changed or max(map(abs, changed.values())) <= CEILING_CHANGE:
+        return
+    worst = max(changed, key=lambda key: abs(changed[key]))
+    each = "; ".join(
+        f"{words.ceiling(*key)} {words.signed_percent(value)}" for key, value in changed.items()
+    )
+    yield Finding(
+        84,
+        "machine",
+        "",
+        f"The machine's ceilings changed by up to {words.percent(abs(changed[worst]))} during the "
+        "run",
+        f"From start to end: {plain_text.shorten(each, 400)}. Shares of peak, taken of those at the "
+        "start, are uncertain by that much; other load or a falling clock is the usual reason.",
+    )

@@ -1,0 +1,103 @@
+"""The section on speed: timings, the share of the peak, rooflines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from bench.ledger import plain_text
+from bench.ledger.schema import PHASE_TIMES
+from reports import words
+from reports.blocks import MAX_DRAWN, Plot, Plotter, Section, dicts, first_cases, labelled, missing
+from reports.load import Run
+from reports.topics.speed import figures as speed_figures
+from reports.topics.speed import findings as speed_findings
+from reports.topics.speed import tables as speed_tables
+
+
+def speed_section(run: Run, plot: Plotter) -> Section:
+    """Return how fast the models ran, and how far that is from what the machine can do."""
+    models = run.cases("model")
+    models = models[models["time_s"].notna()]
+    plots: list[Plot] = []
+    if not models.empty:
+        labels = models.apply(words.case_label, axis=1)
+        work = models["work"].map(words.work)
+        steps = models.assign(label=labels)
+        steps = steps[steps[list(PHASE_TIMES)].sum(axis=1) > 0]
+        shares = models.assign(label=work + ": " + labels).dropna(subset=["mfu"])
+        plots += plot(
+            speed_figures.phases, steps, "Where the time of a step goes",
+            "One bar is one training step. The longest part is where a speed-up would pay.",
+            "Stacked bars of seconds per phase. " + " ".join(map(_phases_alt, dicts(steps))),
+        )  # fmt: skip
+        plots += plot(
+            speed_figures.share_of_peak, shares, "Share of the measured peak",
+            "The line at 100 % is the fastest matrix product that this machine reached, at the "
+            "same precision. Blue is fp32, orange any other precision.",
+            "Bars of the share of peak. "
+            + " ".join(f"{r['label']}: {words.percent(r['mfu'])}." for r in dicts(shares)),
+        )  # fmt: skip
+        plots += rooflines(run, plot)
+    points = placed(models)
+    return Section(
+        "speed",
+        "Speed",
+        "How fast is it here?",
+        "Each case was warmed up and then timed over several rounds. The share of peak sets the "
+        "useful arithmetic of a model against the best matrix product of this machine: far below "
+        f"100{words.NBSP}% means that something other than arithmetic takes the time.",
+        plots,
+        [
+            *([speed_tables.speed(models)] if not models.empty else []),
+            *([speed_tables.roofline(points)] if not points.empty else []),
+            *([speed_tables.ceilings(run)] if not models.empty else []),
+            *speed_tables.operators(run),
+        ],
+        missing=missing(run, "model", "timing") if models.empty else "",
+    )
+
+
+def _phases_alt(case: dict[Any, Any]) -> str:
+    known = {phase: case[key] for key, phase in PHASE_TIMES.items() if case[key] == case[key]}
+    parts = [f"{phase} {words.si(time_s, 's')}" for phase, time_s in known.items()]
+    return f"{case['label']}: {', '.join(parts)}."
+
+
+def placed(models: pd.DataFrame) -> pd.DataFrame:
+    """Return the cases that have a place on the roofline, numbered."""
+    known = models[models["intensity"].gt(0) & models["flops_per_s"].gt(0)]
+    return labelled(known).assign(number=range(1, len(known) + 1))
+
+
+def rooflines(run: Run, plot: Plotter) -> list[Plot]:
+    """Return one roofline for each device."""
+    start, _ = speed_findings.ceilings(run)
+    points = placed(run.cases("model"))
+    devices = points["device"].map(str)
+    plots: list[Plot] = []
+    for device in dict.fromkeys(devices):
+        part = points[devices == device]
+        copy = start.get((device, "copy_bytes_per_s"), float("nan"))
+        peaks = [start.get((device, f"gemm_{p}_flops_per_s")) for p in part["precision"]]
+        # A byte that is copied is read and written.
+        part = part.assign(peak=pd.Series(peaks, part.index, dtype=float), bandwidth=2 * copy)
+        if part[["peak", "bandwidth"]].isna().all(axis=None):
+            continue
+        part, more = first_cases(part, MAX_DRAWN, "cases")
+        plots += plot(
+            speed_figures.roofline, part, f"Under the roof of {plain_text.shorten(device)}",
+            "Under the slope, memory traffic limits; under the flat part, arithmetic. The gap "
+            f"between a point and its roof is what is left to gain.{more}",
+            "Roofline, both axes logarithmic. " + " ".join(map(_place, dicts(part))),
+        )  # fmt: skip
+    return plots
+
+
+def _place(case: dict[str, object]) -> str:
+    rate, roof = case["flops_per_s"], case["attainable_flops_per_s"]
+    return (
+        f"{case['number']}, {case['label']}: {words.number(case['intensity'])} FLOP/byte, "
+        f"{words.si(rate, 'FLOP/s')} of {words.si(roof, 'FLOP/s')} attainable."
+    )

@@ -1,0 +1,1 @@
+"""How far the numbers of a run can be trusted: steadiness, and pairs timed in turns."""

@@ -1,0 +1,105 @@
+"""Records → what they say on memory, on the roofline, and on how far times can be believed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from reports import words
+from reports.blocks import Finding
+from reports.load import Run
+
+
+def find(run: Run) -> list[Finding]:
+    """Return the findings on pairs."""
+    return [
+        *self_comparison(run),
+        *changes(run),
+    ]
+
+
+# --- pairs ----------------------------------------------------------------------------------
+
+
+def pairs(run: Run) -> pd.DataFrame:
+    """Return the interleaved pairs, with columns `base`, `changed` and `is_self`."""
+    frame = run.cases("pair")
+    params = {r["case"]: r["params"] for r in run.finished if r["group"] == "pair"}
+    given = [params[case].get("change") for case in frame["case"]]
+    alone = [change in (None, "") for change in given]
+    return frame.assign(
+        base=[params[case].get("base") for case in frame["case"]],
+        changed=pd.Series([words.change(c) for c in given], dtype=object),
+        is_self=pd.Series(alone, dtype=bool) | frame["trials"].gt(0),
+        precision_changed=pd.Series([str(c).startswith("precision=") for c in given], dtype=bool),
+    )
+
+
+def compares_precisions(run: Run) -> bool:
+    """Return whether an interleaved pair says what another precision does."""
+    frame = pairs(run)
+    return bool((frame["precision_changed"] & frame["ratio"].notna()).any())
+
+
+def self_comparison(run: Run) -> Iterator[Finding]:
+    """Say how often one thing was called slower or faster than itself."""
+    frame = pairs(run)
+    known = frame[frame["trials"].gt(0) & frame["false_alarms"].notna()]
+    for _, case in known.iterrows():
+        n, alarms = int(case["trials"]), int(case["false_alarms"])
+        often = case["false_alarm_rate"] > 0.05
+        high = case["false_alarm_high"]
+        limit = "" if pd.isna(high) else f" (upper 95 % limit {words.percent(high)})"
+        cover = case["missed_cover"]
+        missed = "" if pd.isna(cover) else f" {int(cover)} of {n} intervals leave out 1."
+        yield Finding(
+            86 if often else 52,
+            "trust",
+            "",
+            f"{alarms} of {words.count(n, 'comparison')} of one thing with itself "
+            f"{'was' if alarms == 1 else 'were'} called slower or faster{limit}",
+            f"{words.sentence(words.subject(case['base']))} {words.base_conditions(case['base'])}; "
+            f"interleaved, {_margin(case)}.{missed}"
+            + (" A verdict of slower or faster here may be noise." if often else ""),
+            (case["case"],),
+        )
+
+
+def _margin(case: pd.Series) -> str:
+    if pd.isna(case["margin_ratio"]):
+        return "margin not recorded"
+    return f"margin {words.percent(case['margin_ratio'])}"
+
+
+def changes(run: Run) -> Iterator[Finding]:
+    """Say of each interleaved pair what its change does to the time."""
+    frame = pairs(run)
+    for _, case in frame[~frame["is_self"] & frame["ratio"].gt(0)].iterrows():
+        count = "" if pd.isna(case["pairs"]) else f" of {words.count(int(case['pairs']), 'pair')}"
+        ends = words.MISSING
+        if pd.notna(case["ratio_low"]) and pd.notna(case["ratio_high"]):
+            ends = f"{words.ratio(case['ratio_low'])} to {words.ratio(case['ratio_high'])}"
+        yield Finding(
+            75 if case["precision_changed"] else 51,
+            "speed",
+            "",
+            _claim(case),
+            f"Ratio of the times {words.ratio(case['ratio'])}, 95 % interval {ends}: "
+            f"{words.si(case['b_time_s'], 's')} against {words.si(case['a_time_s'], 's')}, medians"
+            f"{count} timed in turns; {_margin(case)}. "
+            f"Conditions: {words.base_conditions(case['base']) or 'not recorded'}.",
+            (case["case"],),
+        )
+
+
+def _claim(case: pd.Series) -> str:
+    what = words.subject(case["base"])
+    what, how = what[:1].upper() + what[1:], case["changed"]
+    factor = words.number(max(case["ratio"], 1 / case["ratio"]))
+    return {
+        "slower": f"{what} is {factor} times slower {how}",
+        "faster": f"{what} is {factor} times faster {how}",
+        "same": f"{what} takes the same time {how}, within the margin",
+        "ambiguous": f"{what} {how}: neither a difference nor equality is shown",
+    }.get(str(case["verdict"]), f"{what} {how} took {words.ratio(case['ratio'])} of the time")

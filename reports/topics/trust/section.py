@@ -1,0 +1,67 @@
+"""One run → the sections on memory and on how far its numbers can be trusted; the rooflines."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from reports import words
+from reports.blocks import Plot, Plotter, Section, first_cases, missing
+from reports.load import UNSTEADY, Run, stability
+from reports.topics.trust import figures as trust_figures
+from reports.topics.trust import findings as trust_findings
+from reports.topics.trust import tables as trust_tables
+
+MAX_TRIALS = 300
+
+
+def trust_section(run: Run, plot: Plotter) -> list[Section]:
+    """Return how steady the cases ran and what pairs say; nothing where neither is known."""
+    verdicts = [found.get("verdict") for r in run.finished if (found := stability(r))]
+    frame = trust_findings.pairs(run)
+    unfinished = [r for r in run.unfinished if r["group"] == "pair"]
+    if not verdicts and frame.empty and not unfinished:
+        return []
+    unsteady = sum(verdict in UNSTEADY for verdict in verdicts)
+    plots: list[Plot] = []
+    for _, case in frame[frame["trials"].gt(0)].iterrows():
+        plots += _self_plot(run, plot, case)
+    lines = [] if not verdicts else [_how_steady(len(verdicts), unsteady)]
+    lines += [f"{f.headline}." for f in trust_findings.self_comparison(run)]
+    return [
+        Section(
+            "trust",
+            "Trust",
+            "Can these numbers be trusted?",
+            "Two variants timed in turns share whatever the machine does meanwhile, so their ratio "
+            "is better known than either time. One thing timed against itself shows how often such "
+            f"a comparison cries wolf. {' '.join(lines)}",
+            plots,
+            [
+                *([trust_tables.unsteady(run.finished)] if unsteady else []),
+                *([trust_tables.pairs(frame)] if not frame.empty else []),
+            ],
+            missing=missing(run, "pair", "interleaved pair") if frame.empty else "",
+        )
+    ]
+
+
+def _how_steady(n: int, unsteady: int) -> str:
+    cases = words.count(n, "timed case")
+    return f"{unsteady} of {cases} ran noisy or drifting."
+
+
+def _self_plot(run: Run, plot: Plotter, case: pd.Series) -> list[Plot]:
+    trials = run.series("pair", "trials")
+    trials = trials[trials["case"] == case["case"]].dropna(subset=["trial", "ratio"])
+    trials, more = first_cases(trials, MAX_TRIALS, "comparisons")
+    where = words.base_conditions(case["base"])
+    return plot(
+        trust_figures.self_comparisons, trials.assign(margin_ratio=case["margin_ratio"]),
+        "One thing against itself",
+        "Dots: ratio of the times; lines: 95 % interval. Shade: differences too small to matter. "
+        f"Orange diamonds: intervals that leave out 1. "
+        f"{words.sentence(words.subject(case['base']))} {where}{'.' if where else ''}{more}",
+        f"{words.count(len(trials), 'comparison')} of one thing with itself: ratios from "
+        f"{words.ratio(trials['ratio'].min())} to {words.ratio(trials['ratio'].max())}, "
+        f"{words.number(case['false_alarms'])} called slower or faster.",
+    )  # fmt: skip

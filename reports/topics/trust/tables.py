@@ -1,0 +1,70 @@
+"""Tables of unsteady cases and of pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pandas as pd
+
+from bench.ledger import plain_text
+from bench.ledger.record import Record
+from reports import words
+from reports.blocks import Table, first_rows, table
+from reports.load import UNSTEADY, stability
+
+MAX_REASONS = 6
+
+
+def unsteady(records: Iterable[Record]) -> Table:
+    """Return the noisy and drifting cases, with the reasons and the remedies."""
+    rows: list[tuple[str, ...]] = []
+    for record in records:
+        found = stability(record)
+        if found.get("verdict") not in UNSTEADY:
+            continue
+        rows.append(
+            (
+                record["case"],
+                words.steadiness(found["verdict"]),
+                _sentences(found.get("reasons")),
+                _sentences(found.get("remedies")),
+            )
+        )
+    columns = ("Case", "Steadiness", "Reason", "Remedy")
+    return table("What to do about unsteady cases.", columns, first_rows(rows))
+
+
+def _sentences(values: Any) -> str:
+    if not isinstance(values, list) or not values:
+        return words.MISSING
+    shown = [words.sentence(plain_text.shorten(str(value), 300)) for value in values[:MAX_REASONS]]
+    more = [f"{len(values) - MAX_REASONS:,} more."] if len(values) > MAX_REASONS else []
+    return " ".join(shown + more)
+
+
+def pairs(frame: pd.DataFrame) -> Table:
+    """Return every interleaved pair with its ratio, interval and verdict."""
+    rows = []
+    for _, case in frame.iterrows():
+        known = pd.notna(case["ratio_low"]) and pd.notna(case["ratio_high"])
+        ends = f"{words.ratio(case['ratio_low'])} to {words.ratio(case['ratio_high'])}"
+        label = words.sentence(words.subject(case["base"])).removesuffix(".")
+        of = words.base_conditions(case["base"])
+        rows.append(
+            (
+                f"{label}, {case['changed']}{f' ({of})' if of else ''}",
+                words.verdict(case["verdict"]),
+                words.ratio(case["ratio"]),
+                ends if known else words.MISSING,
+                words.number(case["pairs"]),
+                words.si(case["a_time_s"], "s"),
+                words.si(case["b_time_s"], "s"),
+                words.percent(case["margin_ratio"]),
+            )
+        )
+    columns = (
+        "Pair", "Verdict", "Ratio#", "95 % interval#", "Pairs#", "First#", "Second#", "Margin#",
+    )  # fmt: skip
+    caption = "Interleaved pairs: time of the second over time of the first."
+    return table(caption, columns, rows)
