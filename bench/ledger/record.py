@@ -66,7 +66,7 @@ def _check_number(name: str, value: object, key: Key) -> None:
 
 def _check_samples(name: str, values: object) -> None:
     if name not in SAMPLES:
-        raise ValueError(f"unknown samples {name!r}: add the name to bench/ledger/record.py")
+        raise ValueError(f"unknown samples {name!r}: add the name to bench/ledger/schema.py")
     if not isinstance(values, list):
         raise ValueError(f"samples {name} must be a list")
     for value in values:
@@ -77,7 +77,7 @@ def _check_samples(name: str, values: object) -> None:
 
 def _check_series(name: str, rows: object) -> None:
     if name not in SERIES:
-        raise ValueError(f"unknown series {name!r}: add it to bench/ledger/record.py")
+        raise ValueError(f"unknown series {name!r}: add it to bench/ledger/schema.py")
     if not isinstance(rows, list):
         raise ValueError(f"series {name} must be a list of rows")
     for row in rows:
@@ -123,7 +123,7 @@ def validate(record: object) -> Record:
     datetime.fromisoformat(record["started_at"])
     for name, value in record["metrics"].items():
         if name not in METRICS:
-            raise ValueError(f"unknown metric {name!r}: add it to bench/ledger/record.py")
+            raise ValueError(f"unknown metric {name!r}: add it to bench/ledger/schema.py")
         _check_number(name, value, METRICS[name])
     for name, values in record["samples"].items():
         _check_samples(name, values)

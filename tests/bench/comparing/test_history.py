@@ -1,0 +1,207 @@
+import json
+import math
+
+import numpy as np
+import pytest
+
+from bench.__main__ import main
+from bench.comparing.history import changes, study
+from bench.comparing.steps import Trend, find_steps, stretches
+from bench.comparing.timing import Timing
+from bench.ledger.folders import RunFolder
+from bench.ledger.record import LEDGER_NAME, dumps
+from tests.helpers import ledgers
+
+NAMES = ("a", "b", "c")
+
+
+def write_runs(folder, n=12, *, step_at=6, factor=1.1, sd=0.01, names=NAMES, **facts):
+    """Runs a day apart; the case "a" takes `factor` as long from run `step_at` on."""
+    rng = np.random.default_rng(4)
+    for day in range(n):
+        at = f"2026-03-{day + 1:02d}T10:00:00+00:00"
+        common = {"started_at": at, "commit": f"{day:040x}"}
+        environment = ledgers.environment(**common)
+        torch = "2.13.0" if day < step_at else "2.14.0"
+        environment["facts"]["software"]["torch"] = torch
+        environment["facts"] |= facts
+        records = [environment]
+        for name in names:
+            level_s = 0.1 * math.exp(rng.normal(0, sd))
+            level_s *= factor if name == names[0] and day >= step_at else 1
+            samples = {"time_s": (level_s * np.exp(rng.normal(0, 0.002, 8))).tolist()}
+            records.append(
+                ledgers.record(f"bench_model::test_step[{name}]", samples=samples, **common)
+            )
+        run = folder / f"{(n - day):02d}"  # names in the opposite order: time counts
+        run.mkdir(parents=True)
+        (run / LEDGER_NAME).write_text("".join(dumps(record) + "\n" for record in records))
+    return folder
+
+
+def answer(capsys, *arguments):
+    code = main(["history", *map(str, arguments), "--format", "json"])
+    return code, json.loads(capsys.readouterr().out)
+
+
+def steps(found):
+    return {c["case"][23:-1]: c["steps"] for c in found["cases"]}
+
+
+def test_step_is_dated_sized_and_named(tmp_path, capsys):
+    code, found = answer(capsys, write_runs(tmp_path / "runs"))
+    assert code == 0
+    assert {name: len(s) for name, s in steps(found).items()} == {"a": 1, "b": 0, "c": 0}
+    (step,) = steps(found)["a"]
+    assert step["at"].startswith("2026-03-07")
+    assert (int(step["previous_commit"], 16), int(step["commit"], 16)) == (5, 6)
+    low, high = step["interval_95"]
+    assert low < 1.1 < high
+    assert step["p_adjusted"] < 0.05
+    assert any("torch 2.13.0 → 2.14.0" in line for line in step["changed"])
+
+
+def test_runs_are_in_the_order_of_time(tmp_path, capsys):
+    _, found = answer(capsys, write_runs(tmp_path / "runs"))
+    assert [run["run"] for run in found["runs"]] == [f"{n:02d}" for n in range(12, 0, -1)]
+
+
+def test_folders_of_single_runs_are_read_once(tmp_path, capsys):
+    folder = write_runs(tmp_path / "runs")
+    _, found = answer(capsys, folder / "03", folder / "04" / LEDGER_NAME, folder)
+    assert len(found["runs"]) == 12
+
+
+def test_step_within_the_margin_is_not_told(tmp_path, capsys):
+    folder = write_runs(tmp_path / "runs")
+    assert not steps(answer(capsys, folder, "--margin", "20")[1])["a"]
+
+
+def test_few_runs_are_said_to_be_few(tmp_path, capsys):
+    _, found = answer(capsys, write_runs(tmp_path / "runs", 7, step_at=3, factor=2.0))
+    assert not steps(found)["a"]
+    assert any("fewer than 8 runs" in warning for warning in found["warnings"])
+
+
+def test_another_machine_has_trends_of_its_own(tmp_path, capsys):
+    here = write_runs(tmp_path / "here", 8, step_at=99)
+    machine = ledgers.environment()["facts"]["machine"] | {"cpu": "Other CPU"}
+    there = write_runs(tmp_path / "there", 8, step_at=0, factor=2.0, machine=machine)
+    _, found = answer(capsys, here, there)
+    assert len(found["cases"]) == 6
+    assert not any(case["steps"] for case in found["cases"])
+
+
+def test_torn_line_and_run_without_environment_warn(tmp_path, capsys):
+    folder = write_runs(tmp_path / "runs")
+    path = folder / "01" / LEDGER_NAME
+    first, *rest = path.read_text().splitlines(keepends=True)
+    path.write_text(first[:50] + "\n" + "".join(rest))
+    _, found = answer(capsys, folder)
+    assert len(found["runs"]) == 11
+    assert sum("01" in warning for warning in found["warnings"]) == 2
+
+
+def test_k_chooses_cases(tmp_path, capsys):
+    folder = write_runs(tmp_path / "runs")
+    assert list(steps(answer(capsys, folder, "-k", "[b]")[1])) == ["b"]
+    assert main(["history", str(folder), "-k", "nothing"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_folder_without_runs_exits_2_in_one_line(tmp_path, capsys):
+    assert main(["history", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize("form", ["text", "md", "json"])
+def test_hostile_ids_do_not_reach_the_terminal(tmp_path, capsys, form):
+    folder = write_runs(tmp_path / "runs", names=("a|`<b>\x1b[2J\u202e$x$", "b"))
+    main(["history", str(folder), "--format", form])
+    printed = capsys.readouterr().out
+    assert "a" in printed
+    assert not any(char in printed for char in "\x1b\u202e")
+    assert form != "md" or "<b>" not in printed
+
+
+def test_plot_has_the_step(tmp_path, capsys):
+    folder = write_runs(tmp_path / "runs", names=("a$x$\x1b", "b"))
+    assert main(["history", str(folder), "--plot", str(tmp_path / "trend.svg")]) == 0
+    assert (tmp_path / "trend.svg").read_text().startswith("<?xml")
+    assert main(["history", str(folder), "--plot", str(tmp_path / "trend.png")]) == 0
+    assert (tmp_path / "trend.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("name", ["trend.txt", "none/trend.svg"])
+def test_plot_that_cannot_be_written_exits_2_in_one_line(tmp_path, capsys, name):
+    folder = write_runs(tmp_path / "runs", names=("a",))
+    assert main(["history", str(folder), "--plot", str(tmp_path / name)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_reference_product_that_stepped_too_blames_the_machine(tmp_path):
+    folder = write_runs(tmp_path / "runs")
+    for path in folder.glob(f"*/{LEDGER_NAME}"):
+        records = [json.loads(line) for line in path.read_text().splitlines()]
+        for record in records[1:]:
+            slow = record["started_at"] > "2026-03-07"
+            record["samples"]["reference_s"] = [0.0011 if slow else 0.001] * 2
+        path.write_text("".join(dumps(record) + "\n" for record in records))
+    trend = next(t for t in study([folder], 0.03).trends if t.steps)
+    assert any("reference product +10.0 %" in line for line in changes(trend, trend.steps[0].at))
+
+
+def simulated(rng, n_cases, n_runs, jumps=(), sd=0.02, outliers=()):
+    """Trends with independent noise; `jumps` are (run, log factor) of the first case."""
+    runs = [RunFolder(str(i), None, {}, {}, []) for i in range(n_runs)]
+    found = []
+    for name in range(n_cases):
+        logs = rng.normal(-3, sd, n_runs)
+        for at, size in jumps if name == 0 else ():
+            logs[at:] += size
+        for at in outliers:
+            logs[at] += 0.3
+        timings = [Timing((float(x),), 10, 1e-5, 5.0, None) for x in logs]
+        found.append(Trend(str(name), runs, timings))
+    find_steps(runs, found)
+    return found
+
+
+def test_histories_without_a_step_show_none():
+    rng = np.random.default_rng(5)
+    false = sum(any(t.steps for t in simulated(rng, 4, 12)) for _ in range(50))
+    assert false <= 6  # 5 % expected; more than 6 of 50 has a probability of 1.2 %
+
+
+@pytest.mark.parametrize("at", [4, 6, 8])
+def test_ten_per_cent_step_is_found_and_dated(at):
+    rng = np.random.default_rng(6)
+    found = [simulated(rng, 4, 12, [(at, 0.0953)])[0].steps for _ in range(20)]
+    assert sum(any(abs(s.at - at) <= 1 for s in steps) for steps in found) >= 18
+
+
+def test_up_and_down_again_are_two_steps():
+    trend = simulated(np.random.default_rng(7), 3, 24, [(8, 0.1), (16, -0.1)])[0]
+    assert [step.at for step in trend.steps] == [8, 16]
+    assert [step.ratio > 1 for step in trend.steps] == [True, False]
+
+
+@pytest.mark.parametrize("outliers", [(3,), (0,), (11,), (10, 11)])
+def test_wild_runs_are_no_step_and_hide_none(outliers):
+    rng = np.random.default_rng(8)
+    false = sum(bool(simulated(rng, 1, 12, outliers=outliers)[0].steps) for _ in range(40))
+    assert false <= 5  # 5 % expected; more than 5 of 40 has a probability of 1.4 %
+    found = [simulated(rng, 1, 12, [(6, 0.1)], outliers=outliers)[0].steps for _ in range(20)]
+    # Left in, the wild run hides nearly all steps; some are lost with one run fewer.
+    assert sum(any(abs(s.at - 6) <= 1 for s in steps) for steps in found) >= 15
+
+
+def test_stretches_lie_within_the_runs_and_overlap():
+    for n in (8, 12, 40):
+        found = stretches(n)
+        assert (0, n) in found
+        assert all(0 <= begin < end <= n and end - begin >= 6 for begin, end in found)
+        covered = np.zeros(n, dtype=int)
+        for begin, end in found:
+            covered[begin:end] += 1
+        assert covered.min() >= 2

@@ -1,0 +1,96 @@
+import math
+
+import numpy as np
+import pytest
+
+from bench.comparing.noise import difference, noise
+from bench.comparing.timing import is_timed, median_variance, timing
+from gptcore.stats import holm, verdict
+from tests.helpers import ledgers
+
+
+def case(name, times_s, samples):
+    return ledgers.record(name, samples={"time_s": list(times_s)} | samples)
+
+
+def test_variance_of_the_median_covers_independent_and_dependent_rounds():
+    rng = np.random.default_rng(3)
+    for n, memory in ((5, 0.0), (8, 0.0), (20, 0.0), (200, 0.6)):
+        medians, estimates = [], []
+        for _ in range(200):
+            values = rng.normal(0, 1, n)
+            for i in range(1, n):
+                values[i] += memory * values[i - 1]
+            medians.append(np.median(values))
+            estimates.append(median_variance(values)[0])
+        # A bootstrap of few values is coarse: within a factor of 2 on average, never far too small.
+        assert 0.75 < np.mean(estimates) / np.var(medians) < 2.5
+
+
+def simulated_run(rng, levels, sds, machine):
+    """Ledger of a run: outliers, slow drift, processes that differ, a machine of its own speed."""
+    records = []
+    for i, (level, sd) in enumerate(zip(levels, sds, strict=True)):
+        n = int(rng.choice([5, 8, 20, 60]))
+        logs = level + machine + rng.normal(0, sd, 3)
+        drift = np.cumsum(rng.normal(0, 0.001, n))
+        noise = rng.normal(0, 0.01, n) + (rng.random(n) < 0.05) * math.log(1.3)
+        samples = {
+            "process_time_s": np.exp(logs + rng.normal(0, 0.003, 3)).tolist(),
+            "reference_s": (1e-3 * np.exp(machine + rng.normal(0, 0.005, 2))).tolist(),
+        }
+        if i % 2:
+            del samples["process_time_s"]
+        records.append(case(f"c{i}", np.exp(logs[0] + drift + noise), samples=samples))
+    return {record["case"]: timing(record) for record in records if is_timed(record)}
+
+
+def test_runs_of_the_same_code_are_rarely_called_different():
+    rng = np.random.default_rng(8)
+    wrong = families = cases = 0
+    for _ in range(30):
+        levels, sds = rng.normal(-3, 1, 24), 0.01 * np.exp(rng.normal(0, 0.5, 24))
+        base, new = (simulated_run(rng, levels, sds, rng.normal(0, 0.02)) for _ in range(2))
+        found = noise(base, new)
+        compared = [difference(name, base[name], new[name], found) for name in base]
+        adjusted = holm([d.p_value for d in compared])
+        calls = [
+            verdict(*(math.exp(x) for x in (d.d, d.low, d.high)), margin=0.03)
+            for d, p in zip(compared, adjusted, strict=True)
+            if p <= 0.05
+        ]
+        false = sum(call in ("slower", "faster") for call in calls)
+        wrong, families, cases = wrong + false, families + bool(false), cases + len(compared)
+    assert wrong / cases <= 0.01
+    assert families <= 4  # 5 % of 30 families is 1.5; more than 4 has a probability of 1.6 %
+
+
+@pytest.mark.parametrize("n_cases", [1, 2, 3, 5])
+def test_few_cases_in_two_processes_are_rarely_called_different(n_cases):
+    rng = np.random.default_rng(n_cases)
+
+    def run():
+        found = {}
+        for name in map(str, range(n_cases)):
+            logs = rng.normal(-3, 0.05, 2)
+            times = np.exp(logs[0] + rng.normal(0, 0.01, 20))
+            samples = {"process_time_s": np.exp(logs).tolist()}
+            found[name] = timing(case(f"m::t[{name}]", times, samples))
+        return found
+
+    false = 0
+    for _ in range(100):
+        base, new = run(), run()
+        noises = noise(base, new)
+        compared = [difference(name, base[name], new[name], noises) for name in base]
+        adjusted = holm([d.p_value for d in compared])
+        false += any(
+            p <= 0.05 and abs(d.d) > math.log(1.03) for d, p in zip(compared, adjusted, strict=True)
+        )
+    assert false <= 10  # 5 % of 100 is 5; more than 10 has a probability of 1 %
+
+
+def test_time_without_rounds_is_not_passed_over():
+    record = ledgers.record("m::t[a]", metrics={"time_s": 0.5})
+    assert is_timed(record)
+    assert timing(record).rounds == 1

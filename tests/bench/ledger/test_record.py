@@ -1,0 +1,98 @@
+import json
+
+import pytest
+
+from bench.ledger.record import FIELDS, SCHEMA_VERSION, dumps, loads, read_ledger, validate
+from bench.ledger.schema import METRICS
+from tests.helpers.records import RECORD, changed
+
+
+def test_record_survives_a_round_trip():
+    assert loads(dumps(RECORD)) == RECORD
+
+
+def test_record_is_one_line_whatever_its_texts_hold():
+    rows = [{"when": "after", "prompt": "a\nb\u2028", "text": "\x00\r\n</script>"}]
+    assert dumps(changed(series={"generated": rows})).count("\n") == 0
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"metrics": {"time_s": float("nan")}}, "time_s is nan"),
+        ({"metrics": {"time_s": -1}}, "allowed is 0"),
+        ({"metrics": {"mfu": "0.5"}}, "a number or null"),
+        ({"metrics": {"rounds": 2.5}}, "whole number"),
+        ({"metrics": {"speed": 1}}, "unknown metric"),
+        ({"samples": {"time_s": [None]}}, "hold null"),
+        ({"samples": {"time_s": 3}}, "must be a list"),
+        ({"samples": {"noise": []}}, "unknown samples"),
+        ({"series": {"loss_curve": [{"step": 1}]}}, "columns"),
+        ({"series": {"curve": []}}, "unknown series"),
+        ({"status": "fine"}, "with status"),
+        ({"status": "failed"}, "without a reason"),
+        ({"case": "test_step"}, "is not module::test"),
+        ({"seed": True}, "seed is True"),
+        ({"started_at": "yesterday"}, "Invalid isoformat"),
+        ({"duration_s": -1.0}, "not negative"),
+        ({"extra": 1}, "unknown: extra"),
+    ],
+)
+def test_broken_record_is_refused_with_its_reason(fields, message):
+    with pytest.raises(ValueError, match=message):
+        validate(changed(**fields))
+
+
+def test_every_field_of_a_record_is_required():
+    for name in FIELDS:
+        with pytest.raises(ValueError, match=f"missing or unknown: {name}"):
+            validate({k: v for k, v in RECORD.items() if k != name})
+
+
+def test_unit_can_be_read_from_every_timing_key():
+    assert all(name.endswith("_s") for name, key in METRICS.items() if key.unit == "s")
+
+
+def write(folder, *lines):
+    (folder / "records.jsonl").write_bytes(b"".join(lines))
+
+
+def test_ledger_cut_in_the_middle_of_a_line_loses_one_case(tmp_path):
+    first, second = dumps(RECORD).encode(), dumps(changed(case="m::t[2]")).encode()
+    write(tmp_path, first + b"\n", second[:100])
+    records, warnings = read_ledger(tmp_path)
+    assert list(records) == [RECORD["case"]]
+    assert len(warnings) == 1
+    assert "line 2 cannot be read" in warnings[0]
+
+
+HUGE = json.dumps(RECORD).replace("1.5", "9" * 400, 1).encode()  # no float holds it
+
+
+@pytest.mark.parametrize(
+    "line", [b"\xff\xfe", b"[1]", b"null", b"{}", b"[" * 100_000, b'{"a": NaN}', b"1e999", HUGE]
+)
+def test_hostile_line_costs_a_warning_and_no_record(tmp_path, line):
+    write(tmp_path, line + b"\n", dumps(RECORD).encode() + b"\n")
+    records, warnings = read_ledger(tmp_path)
+    assert len(records) == len(warnings) == 1
+
+
+def test_last_record_of_a_case_stands(tmp_path):
+    failed = changed(status="failed", reason="E: x")
+    write(tmp_path, *(dumps(r).encode() + b"\n" for r in (failed, RECORD)))
+    assert read_ledger(tmp_path)[0] == {RECORD["case"]: RECORD}
+
+
+@pytest.mark.parametrize("version", [SCHEMA_VERSION - 1, SCHEMA_VERSION + 1])
+def test_ledger_of_another_version_is_refused_in_one_line(tmp_path, version):
+    other = {"schema_version": version, "record": "case"}  # its keys may be others
+    write(tmp_path, *[json.dumps(other).encode() + b"\n"] * 2)
+    message = rf"^\S+records\.jsonl: schema version {version} cannot be read, only 2 can: [^\n]*$"
+    with pytest.raises(ValueError, match=message):
+        read_ledger(tmp_path)
+
+
+def test_folder_without_ledger_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="not a results folder"):
+        read_ledger(tmp_path)

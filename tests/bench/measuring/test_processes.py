@@ -1,0 +1,66 @@
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from bench.measuring import processes
+from bench.measuring.processes import measure_fresh
+from bench.suite.cases import ModelCase
+from tests.helpers.checkout import ROOT
+
+CORPUS = "python-docs"
+STEP = "bench_model::test_step"
+SMALL = ModelCase(CORPUS, "model3", "cpu", "fp32", 2, 64, "step")
+
+
+def test_each_process_gives_its_own_time_and_the_first_its_peaks():
+    found = measure_fresh(STEP, SMALL, [CORPUS], processes=2, budget_s=0.1)
+    peaks = found.peaks
+    assert len(found.time_s) == 2
+    assert all(0 < t < 60 for times in found.time_s for t in times)
+    logits = 2 * 64 * 50257 * 4  # B * T * V in fp32: a step holds them and their gradient
+    assert peaks["peak_bytes"] > 2 * logits
+    assert {f"{p}_peak_bytes" for p in ("data", "forward", "loss", "backward", "optimizer")} < set(
+        peaks
+    )
+
+
+def test_process_that_fails_says_why():
+    wrong = dataclasses.replace(SMALL, model="model9")
+    with pytest.raises(ValueError, match=r"fresh process ended without an answer: .*model9"):
+        measure_fresh(STEP, wrong, [CORPUS], processes=1, budget_s=0.1)
+
+
+def test_process_that_takes_too_long_is_ended(monkeypatch):
+    monkeypatch.setattr(processes, "TIME_LIMIT_S", 0.2)
+    with pytest.raises(ValueError, match="fresh process ended without an answer"):
+        measure_fresh(STEP, SMALL, [CORPUS], processes=1, budget_s=0.1)
+
+
+PARENT = """
+from bench.cases import ModelCase
+from bench.fresh import measure_fresh
+case = ModelCase("python-docs", "model3", "cpu", "fp32", 2, 64, "step")
+measure_fresh("bench_model::test_step", case, ["python-docs"], 1, budget_s=600)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
+def test_process_ends_with_the_one_that_asked():
+    parent = subprocess.Popen([sys.executable, "-c", PARENT], cwd=ROOT)
+    deadline = time.monotonic() + 60
+    children = []
+    while not children and time.monotonic() < deadline:
+        time.sleep(0.1)
+        children = psutil.Process(parent.pid).children()
+    time.sleep(0.5)
+    os.kill(parent.pid, signal.SIGKILL)
+    parent.wait()
+    _, alive = psutil.wait_procs(children, timeout=30)
+    assert children
+    assert not alive

@@ -1,0 +1,144 @@
+import json
+import re
+import statistics
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from bench.__main__ import main
+from bench.pairing import command
+from bench.pairing.operands import build, default_device
+from tests.helpers.checkout import ROOT
+
+CALLS = """
+import time
+
+def short():
+    print("noise on standard output")
+    time.sleep(0.005)
+
+def long():
+    time.sleep(0.015)
+
+def broken():
+    raise RuntimeError("two\\nlines")
+
+def leaving():
+    raise SystemExit(0)
+
+async def later():
+    pass
+
+def leaving():
+    raise SystemExit(0)
+
+async def later():
+    pass
+"""
+
+
+@pytest.fixture
+def calls(tmp_path, monkeypatch):
+    monkeypatch.setattr(command, "pin", lambda: {"intra_op_threads": torch.get_num_threads()})
+    path = tmp_path / "random.py"  # it must not stand in for the module of that name
+    path.write_text(CALLS)
+    return path
+
+
+def test_json_is_one_object_with_every_timing(calls, capsys):
+    arguments = ["pair", f"{calls}:short", f"{calls}:long", "--seconds", "0.5", "--json"]
+    assert main(arguments) == 0
+    out, err = capsys.readouterr()
+    found = json.loads(out)
+    assert "noise on standard output" in err
+    assert found["verdict"] == "slower"
+    assert found["interval_95"][0] < found["ratio"] < found["interval_95"][1]
+    assert found["n_pairs"] == len(found["a_time_s"]) == len(found["b_time_s"])
+    assert found["a_s"] == statistics.median(found["a_time_s"])
+    assert {"a", "b", "b_s", "margin", "seconds", "warnings", "first", "machine"} <= found.keys()
+
+
+def test_text_says_how_many_times_as_long(calls, capsys):
+    assert main(["pair", f"{calls}:long", f"{calls}:short", "--seconds", "0.5"]) == 0
+    said = capsys.readouterr().out.splitlines()[2]
+    number = r"\d+\.\d+"
+    interval = rf"95 % interval {number} to {number}; \d+ pairs, {number} s"
+    assert re.fullmatch(rf"B takes {number} times as long as A \({interval}\): \w.*", said)
+
+
+def test_margin_is_given_in_per_cent(calls, capsys):
+    names = [f"{calls}:short", f"{calls}:short"]
+    assert main(["pair", *names, "--seconds", "0.5", "--margin", "100", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["margin"] == 1.0
+    assert found["verdict"] == "same"
+
+
+def test_file_shadows_no_module(calls):
+    build(f"{calls}:short", f"{calls}:long", [])
+    import random
+
+    assert hasattr(random, "getrandbits")
+
+
+def test_function_of_a_module_is_found():
+    _, b = build("time:monotonic", "os.path:abspath", [])
+    assert b.device == default_device()
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "said"),
+    [
+        ("{}:short", "{}:missing", "has no function 'missing'"),
+        ("{}:short", "nowhere.py:f", "nowhere.py cannot be imported: FileNotFoundError"),
+        ("{}:short", "no_such_module:f", "no_such_module cannot be imported: ModuleNotFoundError"),
+        ("{}:short", "precision=bf16", "changes a parameter of a case"),
+        ("{}:short", "long", "'long' names nothing"),
+        ("{}:short", "{}:broken", "a call failed: RuntimeError: two lines"),
+        ("{}:short", "{}:leaving", "a call failed: SystemExit: 0"),
+        ("{}:short", "{}:later", "is a coroutine function"),
+        ("bench_model::test_step[python-docs-model3]", "precision=bf16", "the closest are"),
+        ("bench_position::test_position[python-docs-raw]", "raw=false", "is not timed"),
+    ],
+)
+def test_what_cannot_be_timed_is_refused_in_one_line(calls, capsys, a, b, said):
+    assert main(["pair", a.format(calls), b.format(calls), "--seconds", "0.5"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert said in err
+    assert len(err.strip().splitlines()) <= 1 + err.count("noise on standard output")
+
+
+STEP = "bench_model::test_step[python-docs-model3-cpu-fp32-B2-T64-seed0]"
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("work=forward", "give the other case's id"),
+        ("corpus=shakespeare", "'shakespeare' is not read"),
+        ("model=model9", "cannot be built"),
+        ("colour=red", "give one of"),
+    ],
+)
+def test_change_that_makes_no_case_is_refused(setting, said):
+    with pytest.raises(ValueError, match=said):
+        build(STEP, setting, ["python-docs"])
+
+
+def test_case_and_its_change_are_built():
+    a, b = build(STEP, "batch_size=1", ["python-docs"])
+    assert (a.tokens, b.tokens) == (128, 64)
+
+
+def test_command_runs_as_people_type_it(tmp_path):
+    path = tmp_path / "calls.py"
+    path.write_text(CALLS)
+    command = [sys.executable, "-m", "bench", "pair", f"{path}:long", f"{path}:long"]
+    done = subprocess.run(
+        [*command, "--seconds", "0.5"], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert "times as long as A" in done.stdout

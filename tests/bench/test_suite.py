@@ -1,0 +1,253 @@
+"""The suite as its users run it: pytest with our options.
+
+One test starts a process, in order to kill it. The others run pytest within this process, which
+has loaded torch already, and there measure the ceilings of the machine on small products.
+"""
+
+import contextlib
+import dataclasses
+import gzip
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from bench.measuring import ceilings, pinning
+from bench.suite.catalog import CASES
+from bench.suite.plan import Plan
+from bench.suite.sizes import SUITES
+from reports.__main__ import main as report
+from tests.helpers.checkout import ROOT
+
+SMOKE = ("--benchmark-only", "--suite=smoke")
+COVERAGE = (*SMOKE, "-k", "bench_coverage or bench_convergence")
+ONE_CASE = (*SMOKE, "-k", "sequential-keep")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Return a function that runs pytest on the benchmarks: options → exit code, output."""
+    folder = tmp_path_factory.mktemp("checkout")  # where results/latest is written
+    started = (f"--config-file={ROOT / 'pyproject.toml'}", "-p", "no:cacheprovider", ROOT / "bench")
+
+    def run(*options):
+        output = io.StringIO()
+        with (
+            pytest.MonkeyPatch.context() as patch,
+            contextlib.redirect_stdout(output),
+            contextlib.redirect_stderr(output),
+        ):
+            for name in ("conftest", "bench.conftest"):  # each session has its own
+                patch.delitem(sys.modules, name, raising=False)
+            patch.chdir(folder)
+            patch.delenv("PYTEST_XDIST_WORKER", raising=False)  # it disables pytest-benchmark
+            patch.setitem(SUITES, "smoke", dataclasses.replace(SUITES["smoke"], ceiling_s=0.01))
+            patch.setattr(ceilings, "GEMM_SHAPES", ((64, 64, 64),))
+            patch.setattr(ceilings, "COPY_BYTES", 2**20)
+            code = pytest.main([*map(str, started), *options])
+        pinning.unpin()  # as the end of a process does, where the run was refused
+        return code, output.getvalue()
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def finished(run, tmp_path_factory):
+    """Run one case with options of pytest-benchmark; return the folder and what it printed."""
+    folder = tmp_path_factory.mktemp("finished")
+    code, output = run(
+        *ONE_CASE,
+        f"--results={folder / 'run'}",
+        f"--benchmark-json={folder / 'out.json'}",
+        f"--benchmark-storage={folder / 'storage'}",
+        "--benchmark-save=first",
+        "--benchmark-group-by=func",
+    )
+    assert code == 0, output
+    return folder
+
+
+@pytest.fixture
+def resumable(finished, tmp_path):
+    """Return a copy of the finished run: its folder, and a function that changes its manifest."""
+    folder = shutil.copytree(finished / "run", tmp_path / "run")
+
+    def change(**facts):
+        manifest = json.loads((folder / "run.json").read_text())
+        manifest["fingerprint"] |= facts.pop("fingerprint", {})
+        (folder / "run.json").write_text(json.dumps(manifest | facts))
+
+    return folder, change
+
+
+def cases(folder, record="case"):
+    *lines, _unfinished = (folder / "records.jsonl").read_bytes().split(b"\n")  # it may be growing
+    return [r["case"] for r in map(json.loads, lines) if r["record"] == record]
+
+
+def planned(folder, *modules):
+    speed = json.loads((folder / "run.json").read_text())["speed"]
+    plan = Plan("smoke", {"cpu": ("fp32", "bf16")}, ("python-docs",), speed)
+    return [
+        f"{test}[{case.id}]"
+        for test, make in CASES.items()
+        for case in make(plan)
+        if test.startswith(modules)
+    ]
+
+
+def wait_for_cases(process, folder, count):
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        if (folder / "records.jsonl").exists() and len(cases(folder)) >= count:
+            return
+        time.sleep(0.05)
+    pytest.fail("the suite ended or stood still before it was killed")
+
+
+@pytest.fixture
+def process(tmp_path):
+    """Start the suite as a user does; `results/latest` of the checkout stays as it is."""
+    latest = ROOT / "results" / "latest"
+    before = latest.read_bytes() if latest.exists() else None
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *COVERAGE,
+         f"--results={tmp_path / 'run'}"],
+        cwd=ROOT,
+        env={n: v for n, v in os.environ.items() if not n.startswith("PYTEST_XDIST")},
+        stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    yield process
+    process.kill()
+    process.wait()
+    if before is None:
+        latest.unlink(missing_ok=True)
+    else:
+        latest.write_bytes(before)
+
+
+def test_killed_run_resumes_with_no_case_lost_and_none_doubled(process, run, tmp_path):
+    folder = tmp_path / "run"
+    wait_for_cases(process, folder, 3)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    finished = cases(folder)
+    # As if the kill had come in the middle of a write.
+    with (folder / "records.jsonl").open("ab") as file:
+        file.write(b'{"schema_version":2,"record":"ca')
+
+    code, output = run(*COVERAGE, f"--results={folder}")
+    assert code == 0, output
+    assert "resuming suite smoke" in output
+    assert f"{len(finished)} skipped" in output
+    after = cases(folder)
+    assert after[: len(finished)] == finished
+    assert sorted(after) == sorted(planned(folder, "bench_coverage", "bench_convergence"))
+    skips = cases(folder, "skip")
+    assert len(skips) == len(set(skips))
+
+
+def test_folder_of_other_code_is_refused_with_exit_code_2(run, resumable):
+    folder, change = resumable
+    change(fingerprint={"source_sha256": "0" * 64})
+    before = (folder / "records.jsonl").read_bytes()
+    code, output = run(*ONE_CASE, f"--results={folder}")
+    assert code == 2
+    assert f"source_sha256 was {'0' * 59}… and is" in output
+    assert "Traceback" not in output
+    assert (folder / "records.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--suite=huge", "suite 'huge' is unknown"),
+        ("--devices=abacus", "device 'abacus' is not here"),
+        ("--corpus=/nowhere/book.txt", "/nowhere/book.txt"),
+        ("--corpus={tmp}/words.txt", "needs at least"),
+    ],
+)
+def test_bad_option_ends_with_one_line_and_exit_code_2(run, tmp_path, option, message):
+    (tmp_path / "words.txt").write_text("only three words")
+    option = option.replace("{tmp}", str(tmp_path))
+    code, output = run("--benchmark-only", f"--results={tmp_path / 'run'}", option)
+    assert code == 2
+    assert message in output
+    assert "Traceback" not in output
+    assert not (tmp_path / "run").exists()
+
+
+def test_plain_pytest_times_nothing(run):
+    code, output = run("-q")
+    assert "passed" not in output
+    assert "skipped" in output
+    assert code == 0
+
+
+def test_pytest_benchmark_options_still_work(finished):
+    (benchmark,) = json.loads((finished / "out.json").read_text())["benchmarks"]
+    assert benchmark["group"] == "coverage"
+    assert benchmark["extra_info"]["sampler"] == "sequential"
+
+
+def test_runs_saved_by_pytest_benchmark_are_compared_by_it(run, finished, tmp_path):
+    storage = f"--benchmark-storage={finished / 'storage'}"
+    again = f"--results={tmp_path / 'again'}"
+    code, output = run(*ONE_CASE, storage, again, "--benchmark-compare=0001")
+    assert code == 0, output
+    assert "(0001_first)" in output
+    assert "(NOW)" in output
+
+
+def test_trace_profiles_each_timed_case_and_starts_no_debugger(run, tmp_path):
+    folder = tmp_path / "run"
+    code, output = run(*SMOKE, f"--results={folder}", "--trace", "-k", "memory-gather")
+    assert code == 0, output
+    (record,) = [
+        r
+        for r in map(json.loads, (folder / "records.jsonl").read_text().splitlines())
+        if r["record"] == "case"
+    ]
+    assert record["series"]["top_operators"]
+    with gzip.open(record["facts"]["trace"]) as file:
+        assert json.load(file)["traceEvents"]
+
+
+def test_environment_is_recorded_again_at_the_end(finished):
+    lines = (finished / "run" / "records.jsonl").read_text().splitlines()
+    first, last = (r for r in map(json.loads, lines) if r["record"] == "environment")
+    assert first["environment"] == last["environment"]
+    assert "end" not in first["facts"]
+    assert last["facts"]["end"]["ceilings"]["cpu"].keys() == last["facts"]["ceilings"]["cpu"].keys()
+
+
+def test_text_full_of_markup_gives_a_harmless_report(run, tmp_path):
+    book = tmp_path / "<script>alert(1)&$y_1$.txt"
+    book.write_text("<script>alert(2)</script>\n</pre><img src=x onerror=alert(3)> $\\frac\n" * 900)
+    folder, page = tmp_path / "run", tmp_path / "report.html"
+    options = (f"--corpus={book}", f"--results={folder}", "-k", "seed0 and train")
+    code, output = run(*SMOKE, *options)
+    assert code == 0, output
+    assert report([str(folder), "-o", str(page)]) == 0
+    html = page.read_text()
+    assert "&lt;script&gt;" in html
+    assert "<script" not in html
+    assert "<img" not in html
+
+
+def test_benchmark_without_cases_is_skipped_and_does_not_stop_the_suite(run, resumable):
+    """On a slow machine nothing may be left of a benchmark."""
+    folder, change = resumable
+    options = (*SMOKE, f"--results={folder}", "-k", "sequential or test_forward")
+    assert run(*options, "--collect-only")[0] == 0
+    change(speed=0.01)  # kept on resume
+    code, output = run(*options)
+    assert code == 0, output
+    assert "INTERNALERROR" not in output
+    assert any("test_forward[" in case for case in cases(folder, "skip"))

@@ -1,0 +1,156 @@
+"""`gptcore scale`: keys, warnings and errors of the command line."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from gptcore.cli.main import main
+from tests.helpers.loss_tables import LAW, TRUTH, ladder, trajectories
+
+
+@pytest.fixture
+def scale(capsys):
+    """Run `gptcore scale`; return its exit code, its JSON (or text) and what it said."""
+
+    def run(*argv):
+        try:
+            code = main(["scale", *map(str, argv)])
+        except SystemExit as stop:
+            code = stop.code
+        captured = capsys.readouterr()
+        out = json.loads(captured.out) if "--json" in argv and code == 0 else captured.out
+        return code, out, captured.err
+
+    return run
+
+
+@pytest.fixture
+def losses(tmp_path):
+    path = tmp_path / "losses.csv.gz"
+    both = [trajectories(noise=0.003).assign(family=f) for f in ("one", "two")]
+    pd.concat(both).to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture
+def law(tmp_path, scale):
+    table = tmp_path / "ladder.csv"
+    ladder(noise=0.003).to_csv(table, index=False)
+    _, found, _ = scale("fit", table, "--json")
+    path = tmp_path / "law.json"
+    path.write_text(json.dumps(found))
+    return path
+
+
+def test_fit_has_the_keys_that_were_agreed(law):
+    found = json.loads(law.read_text())
+    agreed = ("E", "A", "B", "alpha", "beta", "objective", "n_points", "n_models", "sd",
+              "interval_95", "warnings", "seconds")  # fmt: skip
+    assert set(agreed) <= set(found)
+    assert found["n_models"] == found["n_points"] == 15
+    assert found["interval_95"]["alpha"][0] < found["alpha"] < found["interval_95"]["alpha"][1]
+
+
+def test_evaluate_has_the_keys_that_were_agreed(scale, losses):
+    code, found, _ = scale("evaluate", losses, "--family", "one", "--json")
+    assert code == 0
+    agreed = ("target", "are_last30", "are_final", "signed_final", "interval_80", "warnings")
+    assert set(agreed) <= set(found)
+    assert found["target"] == "size4"
+    assert found["are_last30"] < 5
+
+
+def test_predict_and_allocate_read_a_law(scale, law):
+    _, found, _ = scale("predict", "--law", law, "--params", "5e9", "--tokens", "1e11", "--json")
+    assert found["interval_95"][0] < found["loss"] < found["interval_95"][1]
+    _, found, _ = scale("allocate", "--law", law, "--flops", "1e20", "--json")
+    assert found["params"] * found["tokens"] * 6 == pytest.approx(1e20)
+    assert found["tokens_per_param"] == pytest.approx(found["tokens"] / found["params"])
+
+
+def test_published_parameters_are_a_law_too(scale, tmp_path):
+    path = tmp_path / "published.json"
+    path.write_text(json.dumps(TRUTH))
+    _, found, _ = scale("predict", "--law", path, "--params", "1e9", "--tokens", "1e10", "--json")
+    assert found["loss"] == pytest.approx(float(LAW.loss(1e9, 1e10)))
+    assert found["interval_95"] is None
+
+
+def test_a_law_that_the_data_do_not_identify_is_no_error(scale, tmp_path):
+    path = tmp_path / "two.csv"
+    trajectories(sizes=2).to_csv(path, index=False)
+    code, found, _ = scale("fit", path, "--json")
+    assert code == 0
+    assert found["alpha"] is None
+    assert "2 sizes" in found["warnings"][0]
+    code, text, err = scale("fit", path)
+    assert code == 0
+    assert "gptcore scale: warning: 2 sizes" in err
+    assert "state" not in text
+
+
+def test_plan_starts_with_the_decision(scale):
+    code, text, _ = scale("plan", "--budget", "1e18", "--target-params", "1e9")
+    assert code == 0
+    assert text.startswith("Train ")
+    _, found, _ = scale("plan", "--budget", "1e18", "--target-params", "1e9", "--json")
+    assert sum(run["flops"] for run in found["models"]) == pytest.approx(found["flops"])
+
+
+def test_the_options_of_evaluate_reach_the_fit(scale, losses, law):
+    common = ("evaluate", losses, "--family", "one", "--json")
+    _, few, _ = scale(*common, "--models", 3)
+    assert few["n_models"] == 3
+    _, end, _ = scale(*common, "--final-only")
+    assert end["n_points"] == 4
+    _, half, _ = scale(*common, "--last-share", 0.5)
+    _, late, _ = scale(*common, "--last-share", 1, "--burn-in-tokens", 5e9)
+    assert half["n_points"] == late["n_points"] == 4 * 21  # from 50 % on, both ends
+    _, own, _ = scale(*common, "--models", 0, "--target-share", 0.3)
+    assert own["n_models"] == 1
+    _, lent, _ = scale(*common, "--models", 1, "--borrow", law)
+    assert lent["are_final"] < 10
+    _, back, _ = scale(*common, "--reverse")
+    assert back["target"] == "size0"
+
+
+def test_pictures_are_drawn(scale, losses, tmp_path):
+    for what in ("fit", "evaluate"):
+        picture = tmp_path / f"{what}.svg"
+        _, found, _ = scale(what, losses, "--family", "one", "--plot", picture, "--json")
+        assert found["plot"] == str(picture)
+        assert "parameters" in picture.read_text()
+
+
+def test_repetition_and_isoflop_answer(scale, tmp_path):
+    path = tmp_path / "runs.csv"
+    table = ladder(sizes=6, lengths=(5, 10, 20, 40, 80))
+    table.assign(unique_tokens=table["tokens_seen"].clip(upper=4e9)).to_csv(path, index=False)
+    code, found, _ = scale("fit", path, "--repetition", "--json")
+    assert code == 0
+    assert {"R_D", "R_N", "alpha"} <= set(found)
+    code, found, _ = scale("isoflop", path, "--json")
+    assert code == 0
+    assert found["exponent"] is None
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (("fit", "none.csv"), "no such file"),
+        (("fit", "LOSSES"), "2 families"),
+        (("fit", "LOSSES", "--family", "one", "--delta", "0"), "delta is 0"),
+        (("fit", "LOSSES", "--family", "one", "--last-share", "2"), "last_share"),
+        (("evaluate", "LOSSES", "--family", "one", "--models", "7"), "there are 4"),
+        (("predict", "--law", "LOSSES", "--params", "1e9", "--tokens", "1e9"), "not a law"),
+        (("plan", "--budget", "1e30", "--target-params", "1e9"), "buys the target"),
+        (("plan", "--budget", "many", "--target-params", "1e9"), "not a finite number"),
+        (("fit",), "required"),
+    ],
+)
+def test_errors_are_one_line_and_exit_2(scale, losses, argv, message):
+    code, _, err = scale(*[losses if word == "LOSSES" else word for word in argv])
+    assert code == 2
+    assert message in err
+    assert err.count("\n") == 1

@@ -1,0 +1,214 @@
+import hashlib
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gptcore.data.cleaning import authored_spans, clean_text
+from gptcore.data.corpora import CORPORA, load_corpus
+from tests.helpers.strategies import repeatable
+
+BOOK = (
+    "\ufeffProject Gutenberg's header\r\n\r\n"
+    "*** START OF THE PROJECT GUTENBERG EBOOK A\r\nLONG TITLE ***\r\n\r\n\r\n"
+    "Chapter 1\r\n\r\nIt was. * * * é\r\n\r\n\r\n"
+    "*** END OF THE PROJECT GUTENBERG EBOOK A LONG TITLE ***\r\nlicence\r\n"
+)
+STEPS = (
+    "byte-order mark dropped",
+    "newlines normalised",
+    "Project Gutenberg header and licence removed",
+)
+
+
+@pytest.fixture
+def book(tmp_path):
+    path = tmp_path / "my book.txt"
+    path.write_bytes(BOOK.encode())
+    return path
+
+
+def test_a_book_is_cut_to_what_its_author_wrote(book):
+    corpus = load_corpus(str(book))
+    assert corpus.text == "Chapter 1\n\nIt was. * * * é\n"
+    assert corpus.cleaning == STEPS
+    assert (corpus.name, corpus.licence) == ("my book", "unknown")
+
+
+def test_sums_are_of_the_measured_text_and_of_the_file(book):
+    corpus = load_corpus(str(book))
+    assert corpus.sha256 == hashlib.sha256(corpus.text.encode()).hexdigest()
+    assert corpus.source_sha256 == hashlib.sha256(BOOK.encode()).hexdigest()
+    assert corpus.n_bytes == len(corpus.text.encode()) == len(corpus.text) + 1
+
+
+def test_raw_keeps_every_character(book):
+    corpus = load_corpus(str(book), raw=True)
+    assert corpus.text == BOOK
+    assert corpus.cleaning == ()
+    assert corpus.sha256 == corpus.source_sha256
+
+
+@pytest.mark.parametrize(
+    ("text", "cleaned", "steps"),
+    [
+        ("plain\n", "plain\n", ()),
+        ("a\rb\r\nc\n\rd", "a\nb\nc\n\nd", ("newlines normalised",)),
+        ("a\ufeffb", "a\ufeffb", ()),
+        (
+            "x\n***START OF THIS PROJECT GUTENBERG EBOOK Y***\n\nz\n",
+            "z\n",
+            ("Project Gutenberg header removed",),
+        ),
+        (
+            "z\n\n*** END OF THE PROJECT GUTENBERG EBOOK Y ***\nx",
+            "z\n",
+            ("Project Gutenberg licence removed",),
+        ),
+        (
+            "*** END OF THE PROJECT GUTENBERG EBOOK Y ***\n"
+            "*** START OF THE PROJECT GUTENBERG EBOOK Y ***\nz",
+            "z",
+            ("Project Gutenberg header and licence removed",),
+        ),
+        ("he said *** START OF THE PROJECT GUTENBERG EBOOK Y ***\nz",) * 2 + ((),),
+    ],
+)
+def test_cleaning_records_what_it_changed(text, cleaned, steps):
+    assert clean_text(text) == (cleaned, steps)
+
+
+HEADER, LICENCE = (
+    f"*** {side} OF THE PROJECT GUTENBERG EBOOK A BOOK ***\n" for side in ("START", "END")
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "cleaned"),
+    [
+        (f"x\n{HEADER}x\n{HEADER}one\n{LICENCE}x\n", "one\n"),
+        (f"x\n{HEADER}one\n{LICENCE}x\n{LICENCE}x\n", "one\n"),
+        (f"x\n{HEADER}x\n{HEADER}one\n{LICENCE}x\n{LICENCE}x\n", "one\n"),
+        (f"x\n{HEADER}\n one\n\n{LICENCE}x\n{HEADER}two\n{LICENCE}x\n", " one\n\ntwo\n"),
+        (f"one\n{LICENCE}x\n{HEADER}two\n{LICENCE}x", "one\n\ntwo\n"),
+        (f"x\n{HEADER}one\n{LICENCE}x\n{HEADER}two\n\n", "one\n\ntwo\n\n"),
+        (f"x\n{HEADER}\n\n{LICENCE}x\n{HEADER}two\n{LICENCE}x", "two\n"),
+        (f"x\n{HEADER}x\n{HEADER}one", "one"),
+        (f"\n one\n{LICENCE}x\n{LICENCE}x", "\n one\n"),
+    ],
+    ids=[
+        "two headers",
+        "two licences",
+        "both doubled",
+        "two books",
+        "two books, the first without header",
+        "two books, the last without licence",
+        "two books, the first empty",
+        "two headers, no licence",
+        "two licences, no header",
+    ],
+)
+def test_doubled_and_missing_markers_leave_the_text_and_nothing_else(text, cleaned):
+    assert clean_text(text)[0] == cleaned
+    assert clean_text(text.replace("\n", "\r\n"))[0] == cleaned
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+def test_authored_spans_are_those_of_the_text_as_it_is(newline):
+    header, licence = (marker.replace("\n", newline) for marker in (HEADER, LICENCE))
+    text = f"\ufeff{header}{newline}é one{newline}{licence}x"
+    spans = [text[start:stop] for start, stop in authored_spans(text)]
+    assert spans == [f"{newline}é one{newline}"]
+
+
+@pytest.mark.parametrize(
+    ("text", "spans"),
+    [
+        ("plain", [(0, 5)]),
+        ("", []),
+        (f"x\n{HEADER}{LICENCE}x", []),
+        (f"é{HEADER}", [(0, len(HEADER) + 1)]),
+    ],
+)
+def test_authored_spans_of_a_text_without_boilerplate_or_without_text(text, spans):
+    assert authored_spans(text) == spans
+
+
+@repeatable
+@given(st.text(alphabet=st.sampled_from("ab \n\r*")))
+def test_cleaning_a_clean_text_changes_nothing(text):
+    cleaned, _ = clean_text(text)
+    assert clean_text(cleaned) == (cleaned, ())
+
+
+def test_python_docs_joins_the_topics_in_order():
+    from pydoc_data.topics import topics
+
+    corpus = load_corpus("python-docs")
+    assert corpus.text == "\n".join(topics[key] for key in sorted(topics))
+    assert corpus.licence == "PSF-2.0"
+    assert ".".join(map(str, sys.version_info[:3])) in corpus.source
+
+
+def test_python_docs_without_pydoc_data_says_so(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pydoc_data.topics", None)
+    with pytest.raises(ValueError, match="lacks pydoc_data: install"):
+        load_corpus("python-docs")
+
+
+@pytest.mark.parametrize("name", CORPORA)
+def test_every_named_corpus_loads(name):
+    assert load_corpus(name).n_bytes > 0
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (b"", "is empty"),
+        (b" \r\n\t", "all white space"),
+        (b"caf\xe9 au lait", "not UTF-8 at byte 3"),
+        ("text".encode("utf-16"), "not UTF-8 at byte 0"),
+        ("é\0".encode(), "NUL byte at byte 2"),
+        (
+            b"*** START OF THE PROJECT GUTENBERG EBOOK Y ***\n\n"
+            b"*** END OF THE PROJECT GUTENBERG EBOOK Y ***\n",
+            "is empty",
+        ),
+    ],
+)
+def test_files_that_are_no_text_are_refused(tmp_path, content, complaint):
+    path = tmp_path / "bad.txt"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=complaint) as error:
+        load_corpus(str(path))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("spec", "remedy"),
+    [
+        ("no-such-name", "the names are python-docs"),
+        ("", "the names are python-docs"),
+        ("gutenberg", "python-docs and gutenberg:NUMBER"),
+    ],
+)
+def test_an_unknown_name_is_refused_with_the_remedy(spec, remedy, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=remedy):
+        load_corpus(spec)
+
+
+def test_a_directory_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="is a directory"):
+        load_corpus(str(tmp_path))
+
+
+def test_an_unreadable_file_is_refused(book, monkeypatch):
+    def deny(self):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", deny)
+    with pytest.raises(ValueError, match=r"Permission denied.*permissions of the file"):
+        load_corpus(str(book))

@@ -1,0 +1,333 @@
+"""Every theory against all outcomes that its sampler can have on tiny texts."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+from gptcore.coverage.exposure import batch_overlap, context_coverage, pair_coverage
+from gptcore.data.splits import Segment
+from gptcore.sampling.low_discrepancy import VanDerCorput
+from gptcore.sampling.samplers import SAMPLERS, make_sampler
+from gptcore.theory.by_rank import Targets
+from gptcore.theory.expectations import (
+    THEORIES,
+    draws_for_full_cover,
+    expect_of,
+    expected_batch_overlap,
+    expected_context_coverage,
+    expected_pair_coverage,
+    lower_bound_of_expected_full_cover,
+)
+from tests.helpers.enumeration import assert_equal, average
+
+HOLES = [Segment(2, 9), Segment(9, 12), Segment(15, 21)]
+SHORT = [Segment(0, 3), Segment(5, 8)]
+
+
+def epochs_of(orders, draws):
+    """Yield the first `draws` draws of independent epochs, each one of `orders`."""
+    length = len(orders[0])
+    for epochs in itertools.product(orders, repeat=-(-draws // length)):
+        yield list(itertools.chain(*epochs))[:draws]
+
+
+def permuted(sampler, draws):
+    length = sampler.draws_per_epoch
+    if draws < length:
+        orders = itertools.permutations(range(sampler.lattice.total), draws)
+    else:
+        orders = itertools.permutations(range(sampler.lattice.total), length)
+    return epochs_of([sampler.lattice.place(np.array(order)).tolist() for order in orders], draws)
+
+
+def independent(sampler, draws):
+    starts = sampler.lattice.place(np.arange(sampler.lattice.total)).tolist()
+    return itertools.product(starts, repeat=draws)
+
+
+def in_order(sampler, draws):
+    return [sampler.starts(0, draws).tolist()]
+
+
+def stratified(sampler, draws):
+    strata = [
+        part.tolist() for part in np.array_split(np.arange(sampler.n_starts), sampler.n_strata)
+    ]
+    orders = [
+        sampler.lattice.place(np.array(starts)).tolist()
+        for order in itertools.permutations(strata, sampler.draws_per_epoch)
+        for starts in itertools.product(*order)
+    ]
+    # Strata that are unlike in size make these orders unlike in chance.
+    sizes = {rank: len(part) for part in strata for rank in part}
+    ranks = dict(
+        zip(sampler.lattice.place(np.arange(sampler.n_starts)).tolist(), sizes, strict=True)
+    )
+    weights = [math.prod(1 / sizes[ranks[start]] for start in order) for order in orders]
+    repeat = -(-draws // sampler.draws_per_epoch)
+    outcomes = epochs_of(orders, draws)
+    return list(outcomes), [math.prod(w) for w in itertools.product(weights, repeat=repeat)]
+
+
+def buffered(sampler, draws):
+    """Follow every choice of the loader that the docstring of BlockBufferShuffle describes."""
+
+    def choose(held, ahead):
+        if not held:
+            yield [], 1.0
+        for i, block in enumerate(held):
+            rest = [*held[:i], *held[i + 1 :], *ahead[:1]]
+            for order, chance in choose(rest, ahead[1:]):
+                yield [block, *order], chance / len(held)
+
+    blocks = sampler.lattice.place(np.arange(sampler.lattice.total)).tolist()
+    found = list(choose(blocks[: sampler.buffer], blocks[sampler.buffer :]))
+    orders = [order[: sampler.draws_per_epoch] for order, _ in found]
+    repeat = -(-draws // sampler.draws_per_epoch)
+    weights = itertools.product([chance for _, chance in found], repeat=repeat)
+    return list(epochs_of(orders, draws)), [math.prod(w) for w in weights]
+
+
+def phased(sampler, draws):
+    """Take each offset, then each phase of the epoch's length, then each order of its blocks."""
+    size, starts = sampler.block_size, sampler.n_starts
+
+    def go_on(offset, epoch, left):
+        if left <= 0:
+            yield [], 1.0
+            return
+        longer = (epoch * starts + offset) // size, ((epoch + 1) * starts + offset) // size
+        blocks = longer[1] - longer[0]
+        grids = [range(phase, starts, size) for phase in range(size)]
+        grids = [grid for grid in grids if len(grid) == blocks]
+        batch = sampler.batch_size if sampler.drop_last else 1
+        for grid in grids:
+            orders = list(itertools.permutations(grid, blocks - blocks % batch))
+            for order in orders:
+                for rest, chance in go_on(offset, epoch + 1, left - len(order)):
+                    yield [*order, *rest][:left], chance / len(grids) / len(orders)
+
+    outcomes, weights = [], []
+    for offset in range(size):
+        for ranks, chance in go_on(offset, 0, draws):
+            outcomes.append(sampler.lattice.place(np.array(ranks)).tolist())
+            weights.append(chance)
+    return outcomes, weights
+
+
+def shifted(sampler, draws):
+    """Take one shift between each two at which some start changes, weighted by their distance."""
+    index = range(draws)
+    if isinstance(sampler, VanDerCorput):
+        points = np.array([int(f"{i:064b}"[::-1], 2) / 2**64 for i in index])
+    else:
+        points = np.array([i * 0x9E3779B97F4A7C15 % 2**64 / 2**64 for i in index])
+    starts = np.arange(sampler.n_starts + 1) / sampler.n_starts
+    cuts = np.unique(np.concatenate([((starts[:, None] - points) % 1).ravel(), [0, 1]]))
+    middle = (cuts[:-1] + cuts[1:]) / 2
+    ranks = ((middle[:, None] + points) % 1 * sampler.n_starts).astype(np.int64)
+    return [sampler.lattice.place(row).tolist() for row in ranks], np.diff(cuts).tolist()
+
+
+OUTCOMES = {
+    "random_replacement": independent,
+    "grid_replacement": independent,
+    "sequential": in_order,
+    "t_plus_1_stride": in_order,
+    "shift_in_block": in_order,
+    "random_distinct": permuted,
+    "shuffled_blocks": permuted,
+    "overlapping_stride": permuted,
+    "stratified": stratified,
+    "block_buffer_shuffle": buffered,
+    "random_phase_blocks": phased,
+    "golden": shifted,
+    "van_der_corput": shifted,
+}
+TEXTS = {
+    "one": {"n_tokens": 9, "block_size": 3},
+    "tail": {"n_tokens": 11, "block_size": 4},
+    "shorter_than_2T": {"n_tokens": 7, "block_size": 5},
+    "holes": {"segments": HOLES, "block_size": 2},
+    "short_segments": {"segments": SHORT, "block_size": 2},
+}
+
+
+def outcomes_of(name, text, draws, drop_last=False):
+    """Return a sampler with its outcomes and their weights."""
+    options = dict(TEXTS[text])
+    if name == "overlapping_stride" and text == "tail":
+        options["stride"] = 3  # does not divide T
+    if name == "block_buffer_shuffle":
+        options["buffer"] = 2
+    if drop_last:
+        options |= {"batch_size": 2, "drop_last": True}
+    sampler = make_sampler(name, **options)
+    found = OUTCOMES[name](sampler, draws)
+    return (sampler, *found) if isinstance(found, tuple) else (sampler, list(found), None)
+
+
+def mean_of(values, weights):
+    return float(np.average(list(values), weights=weights))
+
+
+def test_every_sampler_is_enumerated():
+    assert set(OUTCOMES) == set(SAMPLERS)
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("text", TEXTS)
+@pytest.mark.parametrize("draws", [1, 2, 3, 4])
+def test_theory_is_the_mean_over_every_outcome(name, text, draws):
+    sampler, outcomes, weights = outcomes_of(name, text, draws)
+    truth = average(
+        outcomes,
+        None,
+        weights=weights,
+        segments=sampler.segments,
+        block_size=sampler.block_size,
+        targets_per_window=sampler.targets_per_window,
+    )
+    assert_equal(expect_of(sampler, draws), truth)
+
+
+@pytest.mark.parametrize("draws", [1, 2, 3])
+def test_a_target_may_lie_in_three_strata(draws):
+    sampler = make_sampler("stratified", n_tokens=19, block_size=6)  # strata of 5, 4 and 4 starts
+    outcomes, weights = stratified(sampler, draws)
+    assert_equal(expect_of(sampler, draws), average(outcomes, 19, 6, weights=weights))
+
+
+@pytest.mark.parametrize("name", ["stratified", "random_phase_blocks"])
+@pytest.mark.parametrize("n_tokens", [204, 207, 214])
+@pytest.mark.parametrize("width", [11, 5])
+def test_folding_alike_targets_changes_no_sum(name, n_tokens, width):
+    sampler = make_sampler(name, n_tokens=n_tokens, block_size=11)
+    theory, starts = THEORIES[name](sampler), n_tokens - 11
+    last = np.arange(starts + width - 1)
+    first = np.maximum(0, last - width + 1)
+    shown_by = np.minimum(last, starts - 1) - first + 1
+    ones = np.ones_like(last)
+    for draws in (5, 40):
+        each = theory.unseen(Targets(first, shown_by, ones, ones > 0), draws)
+        assert sum(theory.missed(draws, width)) == pytest.approx(each.sum(), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    "name", ["stratified", "block_buffer_shuffle", "random_phase_blocks", "sequential"]
+)
+@pytest.mark.parametrize(("text", "draws"), [("one", 3), ("one", 5), ("holes", 3)])
+def test_theory_knows_what_drop_last_leaves_out(name, text, draws):
+    sampler, outcomes, weights = outcomes_of(name, text, draws, drop_last=True)
+    truth = average(
+        outcomes, None, weights=weights, segments=sampler.segments, block_size=sampler.block_size
+    )
+    assert_equal(expect_of(sampler, draws), truth)
+
+
+@pytest.mark.parametrize("name", ["overlapping_stride", "random_distinct"])
+@pytest.mark.parametrize("draws", [4, 5, 6, 7])
+def test_permuted_epochs_are_independent_with_drop_last(name, draws):
+    options = {"stride": 2} if name == "overlapping_stride" else {}
+    n_tokens = 12 if options else 7
+    sampler = make_sampler(
+        name, n_tokens=n_tokens, block_size=3, batch_size=4, drop_last=True, **options
+    )
+    assert sampler.lattice.total == 5 or name == "random_distinct"
+    truth = average(permuted(sampler, draws), n_tokens, 3)
+    assert_equal(expect_of(sampler, draws), truth)
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("text", ["one", "holes", "shorter_than_2T"])
+@pytest.mark.parametrize("draws", [1, 3])
+def test_pairs_and_contexts_are_the_mean_over_every_outcome(name, text, draws):
+    sampler, outcomes, weights = outcomes_of(name, text, draws)
+    for lag in range(1, sampler.block_size + 1):
+        truth = mean_of((pair_coverage(o, sampler, lag) for o in outcomes), weights)
+        assert expected_pair_coverage(sampler, lag, draws) == pytest.approx(truth, abs=1e-12)
+    for context in range(1, sampler.targets_per_window + 1):
+        truth = mean_of((context_coverage(o, sampler, context) for o in outcomes), weights)
+        found = expected_context_coverage(sampler, context, draws)
+        assert found == pytest.approx(truth, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    "name", ["random_replacement", "grid_replacement", "golden", "van_der_corput"]
+)
+@pytest.mark.parametrize("text", ["one", "holes"])
+def test_overlap_inside_a_batch_is_the_mean_over_every_outcome(name, text):
+    sampler, outcomes, weights = outcomes_of(name, text, 3)
+    truth = mean_of((batch_overlap(o, sampler, batch_size=3) for o in outcomes), weights)
+    assert expected_batch_overlap(sampler, 3) == pytest.approx(truth, abs=1e-12)
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("text", TEXTS)
+def test_never_targets_are_those_that_no_draw_shows(name, text):
+    sampler = make_sampler(name, **TEXTS[text], seed=3)
+    shown = {
+        int(start) + k
+        for start in sampler.starts(0, 2_000)
+        for k in range(1, sampler.targets_per_window + 1)
+    }
+    never = sampler.n_tokens - len(shown)
+    assert expect_of(sampler, 5).never_targets == never
+    full = draws_for_full_cover(sampler)
+    if full is None:
+        return
+    assert never == len(sampler.segments)
+    for seed in range(20):
+        one = make_sampler(name, **TEXTS[text], seed=seed)
+        assert expect_of(one, full).missed_targets == 0
+        assert context_coverage(one.starts(0, full), one, 1) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "full"),
+    [
+        ("random_replacement", None),
+        ("grid_replacement", None),
+        ("stratified", None),
+        ("random_phase_blocks", None),
+        ("sequential", 3),
+        ("shuffled_blocks", 3),
+        ("block_buffer_shuffle", 3),
+        ("random_distinct", 9),
+        ("overlapping_stride", 5),
+        ("t_plus_1_stride", None),
+        ("shift_in_block", None),
+        ("golden", 13),  # 12 points leave a gap of φ⁻⁵ = 0.0902 + φ⁻⁶ = 0.0557
+        ("van_der_corput", 16),
+    ],
+)
+def test_full_cover_is_promised_only_where_it_is_sure(name, full):
+    assert draws_for_full_cover(make_sampler(name, n_tokens=13, block_size=4)) == full
+
+
+def test_full_cover_by_random_starts_takes_at_least_one_and_a_half_texts():
+    sampler = make_sampler("random_replacement", n_tokens=13, block_size=4)
+    assert lower_bound_of_expected_full_cover(sampler) == 1.5 * 9
+    runs = [
+        make_sampler("random_replacement", n_tokens=13, block_size=4, seed=s) for s in range(400)
+    ]
+    ends = [
+        max(np.flatnonzero(starts == 0)[0], np.flatnonzero(starts == 8)[0]) + 1
+        for starts in (run.starts(0, 400) for run in runs)
+    ]
+    # The sum of two geometric times has an sd near 10 here: 4 standard errors of 400 runs.
+    assert np.mean(ends) == pytest.approx(13.5, abs=2)
+    assert (
+        lower_bound_of_expected_full_cover(make_sampler("golden", n_tokens=9, block_size=4)) is None
+    )
+
+
+@pytest.mark.parametrize(
+    ("function", "name"), [(expected_pair_coverage, "lag"), (expected_context_coverage, "context")]
+)
+@pytest.mark.parametrize("value", [0, 5, True, 1.5])
+def test_lags_and_contexts_beyond_a_window_are_refused(function, name, value):
+    with pytest.raises(ValueError, match=f"{name} is"):
+        function(make_sampler("golden", n_tokens=13, block_size=4), value, 3)

@@ -1,0 +1,379 @@
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from gptcore.model.config import ModelConfig
+from gptcore.model.gpt import GPT
+from gptcore.training import config, runs
+from gptcore.training import loop as training_loop
+from gptcore.training import step as training_step
+from gptcore.training.checkpoints import latest_checkpoint
+from gptcore.training.config import COMPILERS, TrainConfig
+from gptcore.training.loop import train
+from gptcore.training.runs import run_training
+from gptcore.training.step import make_optimizer
+
+CPU = torch.device("cpu")
+MODEL = ModelConfig(vocab_size=17, block_size=8, n_layer=1, n_head=2, n_embd=16, dropout=0.1)
+CONFIG = TrainConfig(steps=10, batch_size=4, block_size=8, learning_rate=1e-2, warmup_steps=2)
+
+
+@pytest.fixture(autouse=True)
+def _python_handles_ctrl_c():
+    """A background job starts with SIGINT ignored; Python then leaves it so."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def batch_at(step: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return windows of a text that counts up, so that there is something to learn."""
+    starts = torch.randint(17, (4, 1), generator=torch.Generator().manual_seed(step))
+    ids = (starts + torch.arange(9)) % 17
+    return ids[:, :-1], ids[:, 1:]
+
+
+def run(out_dir: Path, config: TrainConfig = CONFIG, **options) -> dict:
+    fingerprint = {"corpus": "counting", "sampler": ["random", 0]}
+    arguments = {"device": CPU, "fingerprint": fingerprint, "epochs_per_step": 0.5} | options
+    return run_training(out_dir, GPT(MODEL), batch_at, config, **arguments)
+
+
+def log_of(out_dir: Path) -> list[dict]:
+    return [json.loads(line) for line in (out_dir / "metrics.jsonl").read_bytes().splitlines()]
+
+
+def results_of(out_dir: Path) -> list[tuple]:
+    return [(line["step"], line["loss"], line["grad_norm"], line["lr"]) for line in log_of(out_dir)]
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out_dir = tmp_path_factory.mktemp("unbroken")
+    run(out_dir)
+    return out_dir
+
+
+def interrupt_at(step: int):
+    def on_step(metrics: config.StepMetrics) -> None:
+        if metrics.step == step:
+            signal.raise_signal(signal.SIGINT)
+
+    return on_step
+
+
+# --- the loop
+
+
+def steps_of(config: TrainConfig = CONFIG, model: GPT | None = None, **options):
+    model = model or GPT(MODEL)
+    options = {"device": CPU, "epochs_per_step": 0.5} | options
+    return train(model, make_optimizer(model, config), batch_at, config, **options)
+
+
+def test_training_learns_to_count():
+    losses = [metrics.loss for metrics in steps_of(replace(CONFIG, steps=60))]
+    assert losses[0] == pytest.approx(math.log(17), abs=0.1)
+    assert losses[-1] < 1.0
+
+
+def test_steps_are_numbered_by_the_updates_done():
+    metrics = list(steps_of())
+    assert [m.step for m in metrics] == list(range(1, 11))
+    assert [m.tokens for m in metrics] == [32 * step for step in range(1, 11)]
+    assert [m.epochs for m in metrics] == [0.5 * step for step in range(1, 11)]
+    assert [m.lr for m in metrics] == [CONFIG.learning_rate_at(step) for step in range(1, 11)]
+    assert all(m.step_time_s > 0 for m in metrics)
+
+
+def test_the_first_batch_is_number_zero():
+    asked: list[int] = []
+
+    def spy(step: int):
+        asked.append(step)
+        return batch_at(step)
+
+    model = GPT(MODEL)
+    optimizer = make_optimizer(model, CONFIG)
+    list(train(model, optimizer, spy, CONFIG, first_step=7, device=CPU, epochs_per_step=0.5))
+    assert asked == [7, 8, 9]
+
+
+def test_dropout_of_a_step_does_not_depend_on_what_was_drawn_before():
+    plain = [m.loss for m in steps_of()]
+    disturbed = []
+    for metrics in steps_of():
+        disturbed.append(metrics.loss)
+        torch.rand(100)
+    assert plain == disturbed
+
+
+def test_seed_decides_dropout():
+    first, other = ([m.loss for m in steps_of(replace(CONFIG, seed=seed))] for seed in (0, 1))
+    assert first != other
+
+
+def test_without_dropout_the_global_generator_is_left_alone():
+    before = torch.get_rng_state()
+    list(steps_of(model=GPT(replace(MODEL, dropout=0.0))))
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_a_callback_that_evaluates_does_not_switch_dropout_off():
+    model = GPT(MODEL)
+    losses = []
+    for metrics in steps_of(model=model):
+        losses.append(metrics.loss)
+        model.eval()
+    assert losses == [m.loss for m in steps_of()]
+
+
+def test_the_device_is_waited_for_before_the_clock_is_read(monkeypatch):
+    events: list[str] = []
+    monkeypatch.setattr(
+        training_loop, "synchronize", lambda device: events.append(f"wait {device}")
+    )
+    clock = training_loop.time.perf_counter_ns
+    monkeypatch.setattr(
+        training_step.time, "perf_counter_ns", lambda: events.append("clock") or clock()
+    )
+    next(steps_of())
+    assert events == ["clock", "wait cpu", "clock"]
+
+
+def test_divergence_stops_training_and_names_the_step():
+    model = GPT(MODEL)
+    steps = steps_of(model=model)
+    assert [next(steps).step, next(steps).step] == [1, 2]
+    with torch.no_grad():
+        model.lm_head.weight.fill_(math.nan)
+    with pytest.raises(
+        ValueError, match=r"diverged at step 3: loss nan.*learning_rate below 0\.01"
+    ):
+        next(steps)
+
+
+@pytest.mark.parametrize(("loss", "grad_norm"), [(math.inf, 1.0), (1.0, math.inf)])
+def test_either_number_that_is_not_finite_stops_training(monkeypatch, loss, grad_norm):
+    result = torch.tensor(loss), torch.tensor(grad_norm)
+    monkeypatch.setattr(training_loop, "train_step", lambda *_, **__: result)
+    with pytest.raises(ValueError, match=f"step 1: loss {loss}, gradient norm {grad_norm}"):
+        next(steps_of())
+
+
+def test_batches_of_another_shape_are_refused():
+    with pytest.raises(ValueError, match=r"batch of step 1 is \(4, 8\); the config says \(5, 8\)"):
+        next(steps_of(replace(CONFIG, batch_size=5)))
+
+
+# --- runs
+
+
+def test_a_run_leaves_log_summary_and_two_checkpoints(tmp_path):
+    summary = run(tmp_path, checkpoint_every=3)
+    log = log_of(tmp_path)
+    assert [list(line) for line in log] == [list(config.StepMetrics.__dataclass_fields__)] * 10
+    assert summary == json.loads((tmp_path / "summary.json").read_bytes())
+    assert {k: summary[k] for k in ("finished", "step", "steps", "tokens", "epochs")} == {
+        "finished": True,
+        "step": 10,
+        "steps": 10,
+        "tokens": 320,
+        "epochs": 5.0,
+    }
+    assert summary["final_loss"] == log[-1]["loss"]
+    assert summary["resumed_from"] == []
+    names = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
+    assert names == ["step-00000009.pt", "step-00000010.pt"]
+
+
+def test_log_and_loop_agree_to_the_last_digit(unbroken):
+    logged = [(line["loss"], line["grad_norm"]) for line in log_of(unbroken)]
+    assert logged == [(m.loss, m.grad_norm) for m in steps_of()]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from tests import test_runs as t
+def on_step(metrics):
+    if metrics.step == 8:
+        os.kill(os.getpid(), signal.SIGKILL)
+t.run(Path(sys.argv[1]), checkpoint_every=3, on_step=on_step)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
+def test_a_killed_and_resumed_run_repeats_the_losses_of_an_unbroken_one(tmp_path, unbroken):
+    root = str(Path(__file__).resolve().parents[1])
+    threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, str(tmp_path)], cwd=root, env=os.environ | threads
+    )
+    assert killed.returncode == -signal.SIGKILL
+    assert len(log_of(tmp_path)) == 8
+    with (tmp_path / "metrics.jsonl").open("ab") as log:
+        log.write(b'{"step": 9, "tok')  # as a kill inside a write leaves it
+    summary = run(tmp_path, checkpoint_every=3, resume=True)
+    assert summary["resumed_from"] == [6]
+    assert results_of(tmp_path) == results_of(unbroken)
+
+
+def test_a_run_interrupted_twice_names_both_resumptions(tmp_path, unbroken):
+    for step in (4, 7):
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path, on_step=interrupt_at(step), resume=True)
+    assert run(tmp_path, resume=True)["resumed_from"] == [4, 7]
+    assert results_of(tmp_path) == results_of(unbroken)
+
+
+def test_ctrl_c_inside_a_step_waits_for_its_end(tmp_path, monkeypatch):
+    real = training_step.train_step
+
+    def interrupted_step(*args, **options):
+        signal.raise_signal(signal.SIGINT)
+        return real(*args, **options)
+
+    monkeypatch.setattr(training_loop, "train_step", interrupted_step)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path)
+    summary = json.loads((tmp_path / "summary.json").read_bytes())
+    assert (summary["step"], summary["finished"]) == (1, False)
+    assert (tmp_path / "checkpoints/step-00000001.pt").exists()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_second_ctrl_c_does_not_wait(tmp_path, monkeypatch):
+    def interrupted_step(*args, **options):
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(training_loop, "train_step", interrupted_step)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path)
+    assert log_of(tmp_path) == []
+
+
+def test_an_interrupt_raised_by_the_callback_leaves_a_checkpoint(tmp_path):
+    def on_step(metrics: config.StepMetrics) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, on_step=on_step)
+    assert (tmp_path / "checkpoints/step-00000001.pt").exists()
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [(60.0, [4, 8, 10]), (0.0, [*range(1, 11)])])
+def test_checkpoints_are_due_by_steps_or_by_time(tmp_path, monkeypatch, seconds, expected):
+    saved: list[int] = []
+    monkeypatch.setattr(runs, "CHECKPOINT_STEPS", 4)
+    monkeypatch.setattr(runs, "CHECKPOINT_SECONDS", seconds)
+    monkeypatch.setattr(runs.checkpoints, "save_checkpoint", lambda *args: saved.append(args[1]))
+    run(tmp_path)
+    assert saved == expected
+
+
+def test_a_folder_with_a_run_is_refused_without_resume(unbroken):
+    with pytest.raises(ValueError, match=r"holds a run; continue it with --resume"):
+        run(unbroken)
+
+
+def test_resuming_without_a_checkpoint_starts_afresh(tmp_path, unbroken):
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n{"ste')
+    assert run(tmp_path, resume=True)["resumed_from"] == []
+    assert results_of(tmp_path) == results_of(unbroken)
+
+
+def test_resuming_a_finished_run_changes_nothing(tmp_path):
+    first = run(tmp_path)
+    log = (tmp_path / "metrics.jsonl").read_bytes()
+    assert run(tmp_path, resume=True) == first
+    assert (tmp_path / "metrics.jsonl").read_bytes() == log
+
+
+def test_a_damaged_newest_checkpoint_gives_way_to_the_one_before(tmp_path, unbroken):
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, checkpoint_every=3, on_step=interrupt_at(7))
+    newest = tmp_path / "checkpoints/step-00000007.pt"
+    newest.write_bytes(newest.read_bytes()[:-100])
+    with pytest.warns(UserWarning, match="step-00000007.pt is damaged"):
+        summary = run(tmp_path, resume=True)
+    assert summary["resumed_from"] == [6]
+    assert results_of(tmp_path) == results_of(unbroken)
+    assert not newest.exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"fingerprint": {"corpus": "other", "sampler": ["random", 0]}}, "corpus is 'counting'"),
+        ({"config": replace(CONFIG, seed=1)}, r"train\.seed is 0 there and 1 here"),
+        ({"config": replace(CONFIG, batch_size=5)}, r"train\.batch_size is 4 there and 5 here"),
+    ],
+)
+def test_resuming_another_run_is_refused_and_the_difference_named(unbroken, change, message):
+    log = log_of(unbroken)
+    with pytest.raises(ValueError, match=message):
+        run(unbroken, resume=True, **change)
+    assert log_of(unbroken) == log
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "summary.json"])
+def test_resuming_a_run_without_its_log_or_summary_is_refused(tmp_path, name):
+    run(tmp_path)
+    (tmp_path / name).unlink()
+    with pytest.raises(ValueError, match=f"{name} is missing"):
+        run(tmp_path, resume=True)
+
+
+def test_resuming_a_run_with_too_short_a_log_is_refused(tmp_path):
+    run(tmp_path)
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:4]))
+    with pytest.raises(ValueError, match="has 4 steps and the checkpoint 10"):
+        run(tmp_path, resume=True)
+
+
+def test_a_diverged_run_keeps_its_log_and_its_last_good_checkpoint(tmp_path, monkeypatch):
+    real = training_step.train_step
+
+    def diverging_step(model, *args, **options):
+        loss, grad_norm = real(model, *args, **options)
+        is_sixth = len(log_of(tmp_path)) == 5
+        return loss, grad_norm * math.inf if is_sixth else grad_norm
+
+    monkeypatch.setattr(training_loop, "train_step", diverging_step)
+    with pytest.raises(ValueError, match=r"diverged at step 6: loss \d.*gradient norm inf"):
+        run(tmp_path, checkpoint_every=2)
+    assert len(log_of(tmp_path)) == 5
+    assert latest_checkpoint(tmp_path / "checkpoints").name == "step-00000004.pt"
+    assert json.loads((tmp_path / "summary.json").read_bytes())["finished"] is False
+
+
+def test_checkpoint_every_must_be_positive(tmp_path):
+    with pytest.raises(ValueError, match="checkpoint_every is 0"):
+        run(tmp_path, checkpoint_every=0)
+
+
+def test_summary_values_are_plain_json(unbroken):
+    summary = json.loads((unbroken / "summary.json").read_bytes())
+    assert summary["n_params"] == GPT(MODEL).n_params
+    assert (summary["device"], summary["precision"]) == ("cpu", asdict(CONFIG)["precision"])
+    total = math.fsum(line["step_time_s"] for line in log_of(unbroken))
+    assert summary["train_time_s"] == total
+
+
+def test_the_time_to_compile_is_in_the_summary(monkeypatch, tmp_path):
+    monkeypatch.setitem(COMPILERS, "inductor", {"backend": "eager"})  # makes no kernels: fast
+    assert run(tmp_path / "plain")["compile_time_s"] is None
+    summary = run(tmp_path / "compiled", replace(CONFIG, compile="inductor"))
+    assert summary["compile_time_s"] > 0
+    assert summary["finished"]

@@ -1,0 +1,158 @@
+"""The report's sentences: what is claimed from which numbers, and how numbers are written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.ledger.record import Record
+from reports import findings, load, words
+from tests.helpers.ledgers import (
+    comparison_case,
+    coverage_case,
+    environment,
+    model_case,
+    record,
+    training_case,
+    write_ledger,
+)
+
+
+def run_of(tmp_path: Path, records: list[Record]) -> load.Run:
+    return load.Run.read(write_ledger(tmp_path / "run", records), "run")
+
+
+def headlines(tmp_path: Path, records: list[Record]) -> str:
+    return "\n".join(f.headline for f in findings.find(run_of(tmp_path, records)))
+
+
+def pair(**metrics: Any) -> Record:
+    return comparison_case("a", "b", [0.01, 0.02, 0.03, 0.01, 0.02, 0.03], **metrics)
+
+
+def test_equality_is_claimed_only_through_the_equivalence_test(tmp_path: Path) -> None:
+    assert "end equal" in headlines(tmp_path, [pair(p_adjusted=0.9, p_equivalence=0.01)])
+    assert "end equal" not in headlines(tmp_path, [pair(p_adjusted=0.9, p_equivalence=0.2)])
+    assert "end equal" not in headlines(tmp_path, [pair(p_adjusted=0.9, p_equivalence=None)])
+
+
+def test_null_is_worded_as_no_difference_resolved(tmp_path: Path) -> None:
+    found = headlines(tmp_path, [pair(p_adjusted=0.9, p_equivalence=0.2)])
+    assert "No difference in test loss resolved between a and b" in found
+
+
+def test_difference_needs_the_adjusted_p_value(tmp_path: Path) -> None:
+    assert "B ended 0.0200 nats/token lower" in headlines(tmp_path, [pair(p_adjusted=0.03)])
+    adjusted_away = headlines(tmp_path, [pair(p_value=0.03, p_adjusted=0.09)])
+    assert "ended" not in adjusted_away
+
+
+def test_real_but_small_difference_is_said_to_be_inside_the_margin(tmp_path: Path) -> None:
+    assert "inside the margin" in headlines(tmp_path, [pair(p_adjusted=0.03, p_equivalence=0.01)])
+
+
+def test_too_few_seeds_are_blamed_for_what_they_cannot_show(tmp_path: Path) -> None:
+    few = comparison_case("a", "b", [0.1, 0.2, 0.3], p_adjusted=0.25)
+    (finding,) = findings.find(run_of(tmp_path, [few]))
+    assert "could not give p below 0.25" in finding.detail
+
+
+def test_finding_gives_the_interval_with_its_difference(tmp_path: Path) -> None:
+    (finding,) = findings.find(run_of(tmp_path, [pair(difference_low=-0.5, difference_high=0.25)]))
+    assert "+0.0200" in finding.detail
+    assert f"{words.MINUS}0.5000 to +0.2500" in finding.detail
+
+
+def test_training_above_the_unigram_baseline_is_not_praised(tmp_path: Path) -> None:
+    case = training_case("sequential", 0, shift=1.0)
+    assert "less than token frequencies in 1 of 1 run" in headlines(tmp_path, [case])
+
+
+def test_training_near_the_unigram_baseline_is_not_resolved(tmp_path: Path) -> None:
+    case = training_case("sequential", 0)
+    case["metrics"] |= {"final_test_loss_low": 6.3, "final_test_loss_high": 6.4}
+    assert "was not shown to beat token frequencies in any of 1 run" in headlines(tmp_path, [case])
+
+
+def test_number_far_from_theory_is_reported_before_agreement(tmp_path: Path) -> None:
+    case = coverage_case("random_replacement", 4.0)
+    case["metrics"]["z_missed_targets"] = -5.0
+    assert "lies 5 sd from theory" in headlines(tmp_path, [case])
+
+
+def test_targets_are_called_never_shown_only_after_more_than_one_pass(tmp_path: Path) -> None:
+    one, many = coverage_case("sequential", 1.0), coverage_case("sequential", 4.0)
+    assert "left out 2,850 targets (2.28\u00a0%) in one pass" in headlines(tmp_path, [one])
+    assert "never showed 2,850 targets" in headlines(tmp_path / "both", [one, many])
+
+
+def test_precisions_are_compared_without_an_interval_claim(tmp_path: Path) -> None:
+    records = [model_case("step", "fp32", 5.6, 2e11), model_case("step", "bf16", 2.8, 1e12)]
+    found = findings.find(run_of(tmp_path, records))
+    (ratio,) = (f for f in found if "bf16" in f.headline)
+    assert "2 times faster" in ratio.headline
+    assert "not interleaved" in ratio.detail
+
+
+def test_precisions_whose_rounds_overlap_are_not_ranked(tmp_path: Path) -> None:
+    records = [model_case("step", "fp32", 5.6, 2e11), model_case("step", "bf16", 5.59, 1e12)]
+    assert "no clearly different time in bf16" in headlines(tmp_path, records)
+
+
+def test_precisions_of_different_sizes_are_not_compared(tmp_path: Path) -> None:
+    other = model_case("step", "bf16", 2.8, 1e12, batch_size=8)
+    assert "bf16" not in headlines(tmp_path, [model_case("step", "fp32", 5.6, 2e11), other])
+
+
+def test_time_of_the_text_is_no_speed_up_claim(tmp_path: Path) -> None:
+    found = findings.find(run_of(tmp_path, [model_case("forward", "fp32", 1.8, 2e11)]))
+    (forward,) = (f for f in found if "45 s" in f.headline)
+    assert "are no speed-up" in forward.detail
+
+
+def test_absent_accelerator_is_said_only_where_it_was_looked_for(tmp_path: Path) -> None:
+    assert "No accelerator" in headlines(tmp_path, [environment()])
+    assert "accelerator" not in headlines(tmp_path / "b", [environment(facts={})])
+
+
+def test_failed_cases_and_changed_code_are_findings(tmp_path: Path) -> None:
+    dirty = environment(facts={"run": {"dirty": True}})
+    failed = record("a::b", status="failed", reason="MemoryError")
+    found = headlines(tmp_path, [dirty, failed])
+    assert "1 case failed" in found
+    assert "code differed from its commit" in found
+
+
+# --- words ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [
+        (2.2e11, "FLOP/s", "220 GFLOP/s"),
+        (1.2e12, "FLOP/s", "1.20 TFLOP/s"),
+        (0.0123, "s", "12.3 ms"),
+        (5.6, "s", "5.60 s"),
+        (1234.0, "s", "1,234 s"),
+        (0.0, "s", "0.00 s"),
+        (None, "s", "\u2013"),
+        (float("nan"), "s", "\u2013"),
+    ],
+)
+def test_si_prefixes_and_units(value: float | None, unit: str, text: str) -> None:
+    assert words.si(value, unit) == text.replace(" ", words.NBSP)
+
+
+def test_numbers_keep_three_digits_and_whole_numbers_all() -> None:
+    shown = [words.number(x) for x in (1234567, 34.62, 0.02284, -1.5, 1e-9, None)]
+    assert shown == ["1,234,567", "34.6", "0.0228", f"{words.MINUS}1.50", "1.00e\u221209", "\u2013"]
+
+
+def test_small_p_value_is_never_zero() -> None:
+    assert words.p_value(0.0) == "<0.001"
+
+
+def test_arabic_text_stays_readable_and_marks_that_reorder_do_not() -> None:
+    assert words.visible("مرحبا\u202e\n") == "مرحبا\\u202e\n"

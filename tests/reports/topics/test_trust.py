@@ -1,0 +1,357 @@
+"""The report on steadiness, memory, roofline, ceilings, pairs, operators and the environment."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.ledger.record import Record
+from reports import blocks, findings, load, page, words
+from reports.blocks import Finding, Plotter
+from reports.topics import environment as environment_topic
+from reports.topics import memory
+from reports.topics.speed import section as speed_section
+from reports.topics.speed import tables as speed_tables
+from reports.topics.trust import section as trust_section
+from reports.topics.trust import tables as trust_tables
+from tests.helpers.ledgers import (
+    coverage_case,
+    environment,
+    model_case,
+    skip,
+    standard_ledger,
+    write_ledger,
+)
+from tests.helpers.timed_ledgers import (
+    END,
+    NOISY,
+    START,
+    pair_case,
+    self_case,
+    timed,
+    timed_environment,
+    timed_ledger,
+    traced,
+)
+
+HOSTILE = "<script>alert(1)</script> _x $y$ \u202e" + "w" * 3000
+
+
+def run_of(tmp_path: Path, records: list[Record]) -> load.Run:
+    return load.Run.read(write_ledger(tmp_path / "run", records), "run")
+
+
+def found_in(tmp_path: Path, records: list[Record], part: str) -> list[Finding]:
+    return [f for f in findings.find(run_of(tmp_path, records)) if re.search(part, f.headline)]
+
+
+def finding_of(tmp_path: Path, records: list[Record], part: str) -> Finding:
+    (finding,) = found_in(tmp_path, records, part)
+    return finding
+
+
+def text_of(tmp_path: Path, records: list[Record], form: str = "html") -> str:
+    return page.render([run_of(tmp_path, records)], form)[0].replace(words.NBSP, " ")
+
+
+def plain(text: str) -> str:
+    return text.replace(words.NBSP, " ")
+
+
+def cells(table: blocks.Table, row: int = 0) -> dict[str, str]:
+    return {n: plain(text) for n, text in zip(table.columns, table.rows[row], strict=True)}
+
+
+def step(**metrics: Any) -> Record:
+    return timed(model_case("step", "fp32", 5.6, 2.2e11), **metrics)
+
+
+def noisy_step() -> Record:
+    return timed(model_case("step", "fp32", 5.6, 2.2e11), NOISY)
+
+
+# --- speed ----------------------------------------------------------------------------------
+
+
+def test_speed_table_has_interval_processes_and_steadiness_in_words(tmp_path: Path) -> None:
+    row = cells(speed_tables.speed(run_of(tmp_path, [noisy_step()]).cases("model")))
+    assert row["95 % interval"] == "5.49 to 5.77 s"
+    assert row["Processes: medians"] == "3: 5.54 to 5.71 s"
+    assert row["Steadiness"] == "noisy"
+    assert "Of datasheet" not in row
+
+
+def test_too_few_rounds_show_their_range_and_say_so(tmp_path: Path) -> None:
+    case = step(time_low_s=None, time_high_s=None, rounds=5, time_min_s=5.0, time_max_s=6.0)
+    row = cells(speed_tables.speed(run_of(tmp_path, [case]).cases("model")))
+    assert row["95 % interval"] == "5.00 to 6.00 s (range of 5 rounds)"
+
+
+def test_device_time_compiling_and_datasheet_stand_beside_where_present(tmp_path: Path) -> None:
+    case = step(device_time_s=5.5, compile_s=12.0, mfu_datasheet=0.31)
+    row = cells(speed_tables.speed(run_of(tmp_path, [case]).cases("model")))
+    assert (row["On the device"], row["Compiling"]) == ("5.50 s", "12.0 s")
+    assert row["Of datasheet"] == "31.0 %"
+
+
+def test_what_was_not_measured_has_no_column_and_no_section(tmp_path: Path) -> None:
+    run = run_of(tmp_path, standard_ledger())
+    assert speed_tables.speed(run.cases("model")).columns == (
+        "Case", "Work", "Time", "95 % interval", "Rounds", "Tokens/s", "Rate", "Share of peak",
+    )  # fmt: skip
+    shown = [part.anchor for part in page.sections_of(run, Plotter("r", False))]
+    assert shown[:2] == ["speed", "throughput"]
+
+
+def test_finding_that_rests_on_a_noisy_case_says_so(tmp_path: Path) -> None:
+    part = "trains at"
+    detail = finding_of(tmp_path, [noisy_step()], part).detail
+    assert "Caution: this case was noisy: rounds spread over 14 %" in detail
+    assert "Caution" not in finding_of(tmp_path / "b", [step()], part).detail
+
+
+def test_only_unsteady_cases_get_reason_and_remedy(tmp_path: Path) -> None:
+    other = timed(model_case("forward", "fp32", 1.8, 2.2e11))
+    table = trust_tables.unsteady(run_of(tmp_path, [noisy_step(), other]).finished)
+    assert len(table.rows) == 1
+    row = cells(table)
+    assert row["Reason"].startswith("Rounds spread over 14 %")
+    assert row["Remedy"].startswith("Close other programs")
+
+
+# --- memory and roofline --------------------------------------------------------------------
+
+
+def test_memory_table_has_base_peak_phases_and_bytes_a_token(tmp_path: Path) -> None:
+    frame = run_of(tmp_path, [step(base_bytes=2**30)]).cases("model")
+    row = cells(memory.memory_table(frame))
+    assert (row["Held before"], row["Peak above it"]) == ("1.00 GiB", "2.10 GiB")
+    assert (row["Forward"], row["Peak a token"]) == ("1.89 GiB", "2.10 MiB")
+    assert "Transfer" not in row
+
+
+def test_finding_says_in_which_phase_the_peak_falls_and_how_large_it_is(tmp_path: Path) -> None:
+    finding = finding_of(tmp_path, [step()], "peaks at")
+    assert plain(finding.headline).startswith("A training step of Model 5 peaks at 2.10 GiB")
+    assert finding.headline.endswith("in loss")
+
+
+@pytest.mark.parametrize(
+    ("attainable", "kind"), [(2.2e11, "compute-bound"), (1.1e11, "memory-bound")]
+)
+def test_roofline_tells_what_limits_a_step(attainable: float, kind: str, tmp_path: Path) -> None:
+    case = step(attainable_flops_per_s=attainable)
+    finding_of(tmp_path, [case], f"is {kind} by the roofline")
+    limit = {"compute-bound": "arithmetic", "memory-bound": "memory"}[kind]
+    placed = speed_section.placed(run_of(tmp_path, [case]).cases("model"))
+    assert cells(speed_tables.roofline(placed))["Limited by"] == limit
+
+
+def test_flops_that_agree_are_a_line_and_flops_apart_a_warning(tmp_path: Path) -> None:
+    case = step()
+    case["metrics"]["flops_counted"] = 1.01 * case["metrics"]["flops"]
+    placed = speed_section.placed(run_of(tmp_path, [case]).cases("model"))
+    assert "agree within 1.00 % in 1 case" in plain(speed_tables.roofline(placed).note)
+    assert not found_in(tmp_path / "b", [case], "by formula and as counted")
+    case["metrics"]["flops_counted"] = 1.5 * case["metrics"]["flops"]
+    finding_of(tmp_path / "c", [case], "lie 50.0.% apart")
+
+
+# --- ceilings -------------------------------------------------------------------------------
+
+
+def test_ceilings_of_both_ends_stand_side_by_side(tmp_path: Path) -> None:
+    table = speed_tables.ceilings(run_of(tmp_path, [timed_environment()]))
+    row = cells(table, 1)
+    assert row["Ceiling"] == "Matrix product, bf16"
+    assert (row["At the start"], row["At the end"]) == ("1.20 TFLOP/s", "1.05 TFLOP/s")
+    assert row["Change"] == f"{words.MINUS}12.5 %"
+
+
+def test_changed_ceilings_are_a_finding_above_five_per_cent_only(tmp_path: Path) -> None:
+    part = "ceilings changed"
+    finding = finding_of(tmp_path, [timed_environment(END)], part)
+    assert "12.5" in finding.headline
+    little = START | {"copy_bytes_per_s": 1.04 * START["copy_bytes_per_s"]}
+    assert not found_in(tmp_path / "b", [timed_environment(little)], part)
+
+
+def test_run_without_its_end_says_so(tmp_path: Path) -> None:
+    without_end = timed_environment()
+    del without_end["facts"]["end"]
+    table = speed_tables.ceilings(run_of(tmp_path, [without_end]))
+    assert "because the run did not end properly" in table.note
+    assert speed_tables.ceilings(run_of(tmp_path / "b", [timed_environment()])).note == ""
+
+
+# --- pairs ----------------------------------------------------------------------------------
+
+
+def test_self_comparison_gives_count_and_upper_limit(tmp_path: Path) -> None:
+    finding = finding_of(tmp_path, [self_case(20, 1)], "with itself")
+    assert plain(finding.headline) == (
+        "1 of 20 comparisons of one thing with itself was called slower or faster "
+        "(upper 95 % limit 21.5 %)"
+    )
+    assert "may be noise" not in finding.detail
+    often = finding_of(tmp_path / "b", [self_case(20, 3)], "with itself")
+    assert "may be noise" in often.detail
+
+
+@pytest.mark.parametrize(
+    ("ratio", "verdict", "claim"),
+    [
+        (0.5, "faster", "is 2 times faster in bf16"),
+        (2.0, "slower", "is 2 times slower in bf16"),
+        (1.001, "same", "takes the same time in bf16, within the margin"),
+        (1.04, "ambiguous", "in bf16: neither a difference nor equality is shown"),
+        (0.5, None, "in bf16 took 0.500 of the time"),
+    ],
+)
+def test_pair_is_claimed_by_its_verdict(
+    ratio: float, verdict: str | None, claim: str, tmp_path: Path
+) -> None:
+    finding = finding_of(tmp_path, [pair_case("precision=bf16", ratio, verdict)], "bf16")
+    assert finding.headline == f"A training step of Model 4 {claim}"
+    low, high = words.ratio(0.985 * ratio), words.ratio(1.015 * ratio)
+    assert f"95 % interval {low} to {high}" in finding.detail
+
+
+def test_interleaved_pair_replaces_the_ratio_of_separate_cases(tmp_path: Path) -> None:
+    records = [model_case("step", "fp32", 5.6, 2e11), model_case("step", "bf16", 2.8, 1e12)]
+    assert "not interleaved" in finding_of(tmp_path, records, "bf16").detail
+    pair = pair_case("precision=bf16", 0.46, "faster")
+    assert "timed in turns" in finding_of(tmp_path / "b", [*records, pair], "bf16").detail
+    other = pair_case("corpus=uniform-ids", 1.0, "same")
+    assert "not interleaved" in finding_of(tmp_path / "c", [*records, other], "bf16").detail
+
+
+def test_self_comparison_is_drawn_and_pairs_are_in_a_table(tmp_path: Path) -> None:
+    run = run_of(tmp_path, [self_case(20, 1), pair_case("corpus=x", 1.0, "same")])
+    (section,) = trust_section.trust_section(run, Plotter("r", True))
+    assert [plot.title for plot in section.plots] == ["One thing against itself"]
+    assert "20 comparisons" in section.plots[0].alt
+    (table,) = section.tables
+    assert cells(table, 1)["Pair"].startswith("A training step of Model 4, on x (Model 4, cpu")
+    assert cells(table, 1)["Verdict"] == "same, within the margin"
+
+
+def test_pair_of_two_named_cases_shows_both(tmp_path: Path) -> None:
+    case = pair_case("b::y", 0.9, "faster", params={"base": "a::x"})
+    finding_of(tmp_path, [case], "The case a::x is 1.11 times faster against b::y")
+
+
+# --- operators and environment --------------------------------------------------------------
+
+
+def test_top_operators_are_folded_with_the_way_to_their_trace(tmp_path: Path) -> None:
+    (table,) = speed_tables.operators(run_of(tmp_path, [traced(step(), "t/x.json.gz")]))
+    assert table.folded.startswith("Top operators: bench_model::test_step")
+    assert "t/x.json.gz" in table.note
+    assert "ui.perfetto.dev" in table.note
+    assert cells(table)["Operator"] == "aten::mm"
+    assert plain(cells(table)["Share"]) == "40.0 %"
+
+
+def test_environment_shows_every_fact_and_both_loads(tmp_path: Path) -> None:
+    made = {t.folded.partition(":")[0]: t for t in environment_topic.environment(
+        run_of(tmp_path, [timed_environment()])
+    )}  # fmt: skip
+    varying = made["What varies on it, at the start and at the end of the run"]
+    assert ("load", "0.120", "1.98") in varying.rows
+    pinned = dict(made["What was pinned for the whole run"].rows)
+    assert (pinned["sdpa"], pinned["affinity"]) == ("flash, math", "0, 1")
+    libraries = dict(made["How torch was built, and the libraries loaded"].rows)
+    assert libraries["torch · mkl"] == "2024.2"
+    assert libraries["pools"] == "internal api mkl, num threads 2"
+
+
+def test_enormous_facts_are_condensed(tmp_path: Path) -> None:
+    facts = {"flags": ["x" * 50] * 5_000, "config": "y" * 50_000} | {f"k{i}": i for i in range(900)}
+    tables_made = environment_topic.environment(
+        run_of(tmp_path, [timed_environment(machine=facts)])
+    )
+    text = "".join(cell for table in tables_made for row in table.rows for cell in row)
+    assert len(text) < 6_000
+    assert "842 more in the ledger" in text
+
+
+def test_state_of_a_case_stands_with_its_record(tmp_path: Path) -> None:
+    text = text_of(tmp_path, [noisy_step()])
+    assert "<dt>load after</dt>" in text.replace("load_after", "load after")
+
+
+# --- the whole page -------------------------------------------------------------------------
+
+
+def test_page_of_a_measured_run_shows_all_its_parts(tmp_path: Path) -> None:
+    text = text_of(tmp_path, timed_ledger())
+    for part in ("Peak by phase", "Under the roof of cpu", "One thing against itself"):
+        assert part in text
+    assert text.count('role="img"') == 13
+    assert "What to do about unsteady cases" in text
+    assert not re.search(r"\bnan\b|\bNone\b", re.sub(r"<[^>]*>", " ", text))
+
+
+def test_runs_with_and_without_memory_stand_in_one_report(tmp_path: Path) -> None:
+    folders = [
+        write_ledger(tmp_path / "old", [environment(), model_case("step", "fp32", 5.0, 2.2e11)]),
+        write_ledger(tmp_path / "new", [timed_environment(), traced(step()), self_case()]),
+    ]
+    text = page.render(load.load_runs(folders), "html")[0]
+    ids = re.findall(r'\sid="([^"]+)"', text)
+    assert len(ids) == len(set(ids))
+    assert "run2-memory" in ids
+    assert "run1-memory" not in ids
+
+
+def odd(case: Record, **fields: Any) -> Record:
+    return case | fields
+
+
+ODD: dict[str, list[Record]] = {
+    "pair without params": [odd(self_case(), params={}), odd(pair_case("x", 1, "same"), params={})],
+    "pair without numbers": [odd(self_case(), metrics={}), odd(pair_case("x", 1, ""), metrics={})],
+    "pair of odd params": [pair_case("=", 0.5, HOSTILE, params={"base": {"model": [1]}})],
+    "pair that failed": [odd(self_case(), status="failed", reason="MemoryError")],
+    "trials with nulls": [
+        self_case(3) | {"series": {"trials": [
+            {"trial": None, "ratio": None, "ratio_low": None, "ratio_high": None},
+            {"trial": 2, "ratio": 1.0, "ratio_low": None, "ratio_high": "x"},
+        ]}}
+    ],
+    "facts that are no objects": [
+        odd(step(), facts={"stability": 3, "trace": [1], "load_before": HOSTILE}),
+        timed_environment(machine=[1], pinned={}, ceilings=[3], end={"ceilings": {"cpu": "x"}}),
+    ],
+    "stability of odd kinds": [
+        odd(step(), facts={"stability": {"verdict": "noisy", "reasons": 5, "remedies": [None, {}]}})
+    ],
+    "verdict that is a list": [odd(step(), facts={"stability": {"verdict": ["noisy"]}})],
+    "many reasons": [
+        odd(step(), facts={"stability": {"verdict": "noisy", "reasons": [HOSTILE] * 2000}})
+    ],
+    "timing with params of odd kinds": [odd(step(), params={"device": ["x"], "batch_size": "x"})],
+    "timing without params": [odd(step(), params={})],
+    "timing with nulls": [odd(step(), metrics=dict.fromkeys(step()["metrics"]))],
+    "memory of nothing": [step(peak_bytes=0, base_bytes=None)],
+    "operators with nulls": [traced(step()) | {"series": {"top_operators": [
+        {"operator": None, "calls": None, "self_time_s": None, "share": "x"}
+    ] * 500}}],
+    "skipped pair": [skip("bench_pair::test_pair[x]", "no time", group="pair")],
+    "coverage beside": [coverage_case("sequential", 1.0), self_case()],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ODD)
+@pytest.mark.parametrize("form", ["html", "md"])
+def test_odd_ledger_gives_a_whole_page(name: str, form: str, tmp_path: Path) -> None:
+    text = text_of(tmp_path, ODD[name], form)
+    assert "What did not run, and why?" in text
+    assert "<script" not in text
+    assert "\u202e" not in text
+    assert not re.search(r"\bnan\b", re.sub(r"<[^>]*>", " ", text))
+    assert len(text) < 2_000_000
