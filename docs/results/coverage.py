@@ -1,4 +1,4 @@
-"""Do the 80 % intervals of gptcore.scaling.fitting cover the truth 80 % of the time? Known laws tell.
+"""Do the 80 % intervals of gptcore.scaling cover the truth 80 % of the time? Known laws tell.
 
 python docs/results/coverage.py [REPETITIONS, default 200] [DESIGN] prints a line for each design:
 how often an interval covers the law at the next size, a new run there, and the exponents.
