@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+import scipy
 
 from gptcore.checks import check_number, check_whole
 
@@ -105,14 +105,14 @@ def t_interval(
     if values.ndim != 1 or values.size < 2 or not np.isfinite(values).all():
         raise ValueError(f"values of shape {values.shape}: give a row of at least 2, all finite")
     mean, error = float(values.mean()), float(values.std(ddof=1)) / math.sqrt(values.size)
-    half = float(stats.t.ppf((1 + confidence) / 2, values.size - 1)) * error
+    half = float(scipy.stats.t.ppf((1 + confidence) / 2, values.size - 1)) * error
     return mean, mean - half, mean + half
 
 
 def _tost_p(mean: float, error: float, degrees: int, margin: float) -> float:
     if error == 0:
         return 0.0 if abs(mean) < margin else 1.0
-    return float(stats.t.sf((margin - abs(mean)) / error, degrees))
+    return float(scipy.stats.t.sf((margin - abs(mean)) / error, degrees))
 
 
 def sign_flip_p(differences: Sequence[float] | npt.NDArray[np.float64]) -> float:
@@ -255,7 +255,7 @@ def ratio_of_pairs(
     length = math.ceil(n_blocks / MOST_STRETCHES)
     k = n_blocks / length
     error = _bootstrap_error(ratios, length, seed) * math.sqrt(k / (k - 1))
-    half = float(stats.t.ppf(0.975, k - 1)) * error
+    half = float(scipy.stats.t.ppf(0.975, k - 1)) * error
     return TimeRatio(*(math.exp(centre + shift) for shift in (0.0, -half, half)))
 
 

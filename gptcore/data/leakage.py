@@ -77,15 +77,15 @@ def certificate(
     ids = check_ids(ids, np.iinfo(np.int64).max)
     block_size, ngram = check_whole("block_size", block_size), check_whole("ngram", ngram)
     train, train_targets = _shown(split.train, len(ids), block_size)
-    test, test_operands = _shown(split.test, len(ids), block_size)
+    test, test_targets = _shown(split.test, len(ids), block_size)
     trained = train_targets > 0
     in_train, in_test = _ngrams(ids, ngram, (train, test))
-    n_targets, n_ngrams = int(test_operands.sum()), int(in_test.sum())
+    n_targets, n_ngrams = int(test_targets.sum()), int(in_test.sum())
     shared_ngrams = int((in_train & in_test).sum())
     return Leakage(
         shared_tokens=int((train & test).sum()),
-        shared_targets=int((trained & (test_operands > 0)).sum()),
-        fraction_of_test_targets_trained=int(test_operands[trained].sum()) / n_targets,
+        shared_targets=int((trained & (test_targets > 0)).sum()),
+        fraction_of_test_targets_trained=int(test_targets[trained].sum()) / n_targets,
         ngram=ngram,
         shared_ngrams=shared_ngrams,
         shared_ngrams_share=shared_ngrams / n_ngrams if n_ngrams else None,

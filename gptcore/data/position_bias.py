@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import entr
+import scipy
 
 from gptcore.data.cleaning import authored_spans
 from gptcore.data.corpora import Corpus
@@ -265,6 +265,7 @@ def _count(ranks: Ids, *, like: Ids) -> Ids:
 
 def _jensen_shannon(p: Floats, q: Floats) -> float:
     """Return the entropy of the mean of two distributions less the mean of their entropies."""
+    entr = scipy.special.entr
     return float(entr((p + q) / 2).sum() - (entr(p).sum() + entr(q).sum()) / 2)
 
 

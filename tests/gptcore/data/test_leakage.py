@@ -27,16 +27,16 @@ def brute_force(ids, split, block_size, ngram):
         return {tuple(ids[i : i + ngram].tolist()) for i in starts}
 
     train_targets = {i for piece in pieces(split.train) for i in piece[1:]}
-    test_operands = [i for piece in pieces(split.test) for i in piece[1:]]
+    test_targets = [i for piece in pieces(split.test) for i in piece[1:]]
     return {
         "shared_tokens": len(shown(split.train) & shown(split.test)),
-        "shared_targets": len(train_targets & set(test_operands)),
-        "fraction_of_test_targets_trained": sum(i in train_targets for i in test_operands)
-        / len(test_operands),
+        "shared_targets": len(train_targets & set(test_targets)),
+        "fraction_of_test_targets_trained": sum(i in train_targets for i in test_targets)
+        / len(test_targets),
         "shared_ngrams": len(grams(split.train) & grams(split.test)),
         "n_test_ngrams": len(grams(split.test)),
         "n_test_tokens": len(shown(split.test)),
-        "n_test_targets": len(test_operands),
+        "n_test_targets": len(test_targets),
     }
 
 

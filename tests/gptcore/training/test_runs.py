@@ -203,7 +203,7 @@ def test_log_and_loop_agree_to_the_last_digit(unbroken):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from tests import test_runs as t
+from tests.gptcore.training import test_runs as t
 def on_step(metrics):
     if metrics.step == 8:
         os.kill(os.getpid(), signal.SIGKILL)
