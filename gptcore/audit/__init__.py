@@ -1,14 +1,19 @@
 """Audit: what somebody's own loader showed the model, from its log, its batches, or itself.
 
-    >>> from gptcore.audit.audits import audit
-    >>> ids = list(range(1_000))
-    >>> loader = [[ids[start : start + 11]] for start in range(0, 980, 10)]
-    >>> audit(loader, ids).missed_targets
-    19
+    >>> import numpy as np
+    >>> from gptcore.audit import audit
+    >>> ids = np.arange(990)  # the text, as token ids
+    >>> blocks = [ids[start : start + 11].reshape(1, 11) for start in range(0, 990, 11)]
+    >>> result = audit(blocks, ids)
+    >>> result.missed_targets  # the last token of a block does not predict the next block
+    89
+    >>> [finding.kind for finding in result.findings]
+    ['lost_at_borders']
 
-`audit` iterates a loader, `audit_log` reads a log of draws, `audit_tokens` takes rows of tokens.
-Counts are exact; a finding is raised only for what chance does not explain (docs/auditing.md).
-Nothing here loads torch.
+`audit` draws batches from a loader, `audit_log` reads a log of draws, `audit_tokens` takes rows of
+tokens, and `audit_draws` takes draws whose places in the text are known. Counts are exact. A
+finding is raised only for what chance does not explain (`docs/auditing.md`). Nothing here loads
+torch.
 """
 
 from gptcore.audit.audits import Audit, audit, audit_draws, audit_log, audit_tokens

@@ -62,6 +62,11 @@ class Shown:
         return self.head + self.tail + self.borders + self.inside
 
 
+def renumber(labels: Whole) -> Whole:
+    """Return labels as 0, 1, …, in increasing order of the labels."""
+    return np.unique(labels, return_inverse=True)[1]
+
+
 def find_windows(log: DrawLog) -> Windows:
     """Return the distinct windows of a log."""
     base = int(log.length.max()) + 1

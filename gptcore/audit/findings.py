@@ -1,7 +1,4 @@
-"""Counts of an audit → findings: what chance and custom do not explain, in words.
-
-Legend: K draws, T inputs in the longest window, M = N - T starts.
-"""
+"""Counts of an audit → findings: what neither chance nor common practice explains, in words."""
 
 import math
 from dataclasses import dataclass
@@ -10,13 +7,13 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from gptcore.audit.counts import Mask, Shown, Windows, expect_repeats
-from gptcore.audit.log import DrawLog, Whole
+from gptcore.audit.counts import Windows
+from gptcore.audit.facts import Facts
 from gptcore.audit.passes import ascend, count_grid
-from gptcore.theory.expectations import expect
 
-# Standard deviations above its expectation at which a count is beyond chance. Misses come in runs,
-# so their number is skewed: at six, independent draws are flagged less than once in 1,000 logs.
+# A count is beyond chance if it lies this many standard deviations above its expectation. Missed
+# targets come in runs, so their number is skewed: with six standard deviations, independent draws
+# are flagged less than once in 1,000 logs.
 BEYOND_SD = 6.0
 
 
@@ -25,12 +22,12 @@ class Finding:
     """Something that a log shows.
 
     Attributes:
-        kind: a count of `audit.Audit`, or "unknown_epochs", "unmatched_rows", "ambiguous_rows",
-            "wrong_targets", "masked_targets".
-        count: how many.
+        kind: the name of a count of `audits.Audit`, or "unknown_epochs", "unmatched_rows",
+            "ambiguous_rows", "wrong_targets", "masked_targets".
+        count: how many there are.
         example: one of them, in words.
         explanation: what it means, and what to do.
-        severity: "fault", or "note" for what is as it should be in some loaders.
+        severity: "fault", or "note" for what is intended in some loaders.
     """
 
     kind: str
@@ -40,65 +37,57 @@ class Finding:
     severity: Literal["fault", "note"] = "fault"
 
 
-def expect_independent(log: DrawLog, windows: Windows, draws: int) -> dict[str, float | None]:
-    """Return what `draws` independent draws would miss and repeat, where theory says it."""
-    block_size = int(log.length.max())
-    n_starts = log.n_tokens - block_size
-    places, stride = count_grid(windows, n_starts)
-    mean, variance = expect_repeats(draws, places)
-    expected: dict[str, float | None] = {
-        "missed_targets": None,
-        "sd_missed_targets": None,
-        "repeated_windows": float(mean),
-        "sd_repeated_windows": math.sqrt(float(variance)),
-    }
-    if stride <= 1 and int(log.length.min()) == block_size:
-        theory = expect(
-            "random_replacement", n_tokens=log.n_tokens, block_size=block_size, draws=draws
-        )
-        expected["missed_targets"] = theory.missed_targets
-        expected["sd_missed_targets"] = theory.sd_missed_targets
-    return expected
+def judge(facts: Facts) -> list[Finding]:
+    """Return the findings of a log whose draws are known."""
+    return [
+        *_judge_missed(facts),
+        *_judge_repeats(facts),
+        *_judge_borders(facts),
+        *_judge_identical(facts),
+        *_judge_replays(facts),
+        *_judge_unknown_epochs(facts),
+        *_judge_twice(facts),
+        *_judge_ranks(facts),
+    ]
 
 
-def judge_missed(
-    shown: Shown, log: DrawLog, expected: dict[str, float | None] | None
-) -> list[Finding]:
-    """Judge targets never shown, other than those lost at borders."""
+def _judge_missed(facts: Facts) -> list[Finding]:
+    """Judge the targets that are never shown, apart from those lost at borders."""
+    shown = facts.shown
     if shown.missed == shown.borders:
         return []
     places = (
         f"{shown.head} before the first window, {shown.tail} after the last, "
         f"{shown.inside} between windows, {shown.borders} at block borders"
     )
-    if expected is not None:
-        mean, sd = expected["missed_targets"], expected["sd_missed_targets"]
+    if facts.expected is not None:
+        mean, sd = facts.expected["missed_targets"], facts.expected["sd_missed_targets"]
         if mean is None or sd is None or shown.missed <= mean + BEYOND_SD * sd + 0.5:
             return []
         reason = (
-            f"Independent random windows would miss {mean:.1f} ± {sd:.1f}: these do not reach the "
-            "whole text."
+            f"Independent random windows would miss {mean:.1f} ± {sd:.1f} targets, so these "
+            "windows do not reach the whole text: check the range of the random starts."
         )
         return [Finding("missed_targets", shown.missed, places, reason)]
-    short = max(shown.head, shown.tail) < int(log.length.max()) and not shown.inside
+    short = max(shown.head, shown.tail) < facts.log.block_size and not shown.inside
     reason = (
-        "The ends are shorter than a window, so a fixed grid never shows them; a grid with a fresh "
-        "phase each epoch does."
+        "The ends that are missed are shorter than a window, so a fixed grid never shows them. A "
+        "grid that is shifted by a new random phase in each epoch does."
         if short
-        else "Whole windows are missing: a last batch that is dropped, a shard that is not read, "
-        "or a log that ends early."
+        else "Whole windows are missing. The reason may be a last batch that is dropped, a shard "
+        "that is not read, or a log that ends early."
     )
     return [Finding("missed_targets", shown.missed, places, reason, "note" if short else "fault")]
 
 
-def judge_repeats(
-    windows: Windows, expected: dict[str, float | None] | None, once: Mask
-) -> list[Finding]:
-    """Judge repeats among the draws that are neither replays nor shared between ranks."""
-    assert expected is not None
-    mean, sd = expected["repeated_windows"], expected["sd_repeated_windows"]
+def _judge_repeats(facts: Facts) -> list[Finding]:
+    """Judge repeats of independent draws that are neither replays nor shared between ranks."""
+    if facts.passes:
+        return []
+    assert facts.expected is not None
+    mean, sd = facts.expected["repeated_windows"], facts.expected["sd_repeated_windows"]
     assert mean is not None and sd is not None  # noqa: PT018
-    kept = windows.of_draw[once]
+    kept = facts.windows.of_draw[facts.once]
     count = len(kept) - len(np.unique(kept))
     if count <= mean + BEYOND_SD * sd + 1:
         return []
@@ -107,19 +96,94 @@ def judge_repeats(
         Finding(
             "repeated_windows",
             count,
-            f"{_window(windows, most)} is drawn {int((kept == most).sum())} times",
-            f"Independent draws would repeat {mean:.1f} ± {sd:.1f}: check the range and the seeds "
-            "of the random starts, in each worker too.",
+            f"{_window(facts.windows, most)} is drawn {int((kept == most).sum())} times",
+            f"Independent draws would repeat {mean:.1f} ± {sd:.1f} windows. Check the range and "
+            "the seeds of the random starts, also in each worker.",
         )
     ]
 
 
-def judge_twice(
-    log: DrawLog, windows: Windows, epoch: Whole, count: int, *, once: Mask
-) -> list[Finding]:
-    """Judge targets shown twice in an epoch of a loader that runs over fixed windows."""
-    draws = np.flatnonzero(once)
-    keys = epoch[draws] * len(windows) + windows.of_draw[draws]
+def _judge_borders(facts: Facts) -> list[Finding]:
+    """Judge the targets that no window can show because they lie between two windows."""
+    if facts.shown.border is None:
+        return []
+    start, length, size = facts.shown.border
+    first = start + length + 1
+    what = f"target {first}" if size == 1 else f"targets {first} to {first + size - 1}"
+    return [
+        Finding(
+            "lost_at_borders",
+            facts.shown.borders,
+            f"{what}, next after the window at {start} of length {length}",
+            "Neighbouring windows leave out the same few targets every time. The reason may be "
+            "blocks of T + 1 tokens at stride T + 1, or labels that are shifted inside the block. "
+            "Let neighbouring blocks overlap by one token.",
+        )
+    ]
+
+
+def _judge_identical(facts: Facts) -> list[Finding]:
+    """Judge epochs that have the same order as an earlier one."""
+    if not facts.identical:
+        return []
+    later, earlier = facts.identical[0]
+    example = f"epoch {later} has the order of epoch {earlier} (epochs are counted from 0)"
+    count = len(facts.identical)
+    if ascend(facts.log.start, facts.stream):
+        reason = "The loader reads the text in order, so without shuffling all epochs are equal."
+        return [Finding("identical_epochs", count, example, reason, "note")]
+    reason = (
+        "The order is shuffled, but it is the same in each epoch. Seed it with (seed, epoch); a "
+        "DistributedSampler needs set_epoch(epoch)."
+    )
+    return [Finding("identical_epochs", count, example, reason)]
+
+
+def _judge_replays(facts: Facts) -> list[Finding]:
+    """Judge runs of draws that were made before; those under the same steps are a note."""
+    if facts.replay is None:
+        return []
+    log = facts.log
+    draw, earlier = facts.replay
+    example = f"the run from {log.place(draw)} on repeats the run from {log.place(earlier)} on"
+    count = int(facts.replayed.sum())
+    if log.step is not None and not _has_new_pairs(log.step, facts):
+        reason = (
+            "All of these draws stand under the step at which they were first made. This is work "
+            "done again from a checkpoint, which is right if the weights went back to that step."
+        )
+        return [Finding("replayed_draws", count, example, reason, "note")]
+    reason = (
+        "After a restart the loader makes the same draws again instead of new ones. Save its "
+        "position with the checkpoint, and continue from there."
+    )
+    return [Finding("replayed_draws", count, example, reason)]
+
+
+def _judge_unknown_epochs(facts: Facts) -> list[Finding]:
+    """Judge passes that do not show where an epoch ends."""
+    if not facts.passes or facts.is_epoch:
+        return []
+    return [
+        Finding(
+            "unknown_epochs",
+            len(facts.log),
+            "the log is longer than the text and counts as one epoch",
+            "The epochs could not be told apart, so the audit says nothing about single epochs. "
+            "Give --epoch-draws or a column epoch.",
+            "note",
+        )
+    ]
+
+
+def _judge_twice(facts: Facts) -> list[Finding]:
+    """Judge targets shown twice in one epoch of passes over the text."""
+    if not facts.passes or not facts.is_epoch:
+        return []
+    log, windows, count = facts.log, facts.windows, facts.shown_twice
+    # Is a whole window shown again in its epoch?
+    draws = np.flatnonzero(facts.once)
+    keys = facts.epoch[draws] * len(windows) + windows.of_draw[draws]
     _, first, of_draw = np.unique(keys, return_index=True, return_inverse=True)
     again = np.flatnonzero(first[of_draw] != np.arange(len(draws)))
     if len(again):
@@ -130,176 +194,96 @@ def judge_twice(
                 count,
                 f"{_window(windows, windows.of_draw[later])} at {log.place(earlier)} and again at "
                 f"{log.place(later)}",
-                f"{len(again)} draws show a window that their epoch has shown already, and so its "
-                "targets: check how the order is made, and padding to equal ranks.",
+                f"{len(again)} draws show a window that their epoch has already shown, and so show "
+                "its targets twice. Check how the order is made, and any padding to equal ranks.",
             )
         ]
-    stride = count_grid(windows, log.n_tokens - int(log.length.max()))[1]
-    if (
-        count
-        and 1 < stride < log.length.max()
-        and 4 * int(np.count_nonzero(np.diff(windows.start) == stride)) > 3 * len(windows)
-    ):
+    # Or do the windows overlap because their stride is smaller than they are?
+    stride = count_grid(windows, log.n_starts)[1]
+    regular = int(np.count_nonzero(np.diff(windows.start) == stride))
+    if count and 1 < stride < log.block_size and 4 * regular > 3 * len(windows):
         return [
             Finding(
                 "shown_twice",
                 count,
                 f"{_window(windows, 0)} and {_window(windows, min(1, len(windows) - 1))}",
-                f"Windows start every {stride} tokens and are longer, so they overlap: intended "
-                "where such a stride was chosen.",
+                f"Windows start every {stride} tokens and are longer than that, so they overlap. "
+                "This is intended where such a stride was chosen.",
                 "note",
             )
         ]
     return []
 
 
-def judge_identical(pairs: list[tuple[int, int]], start: Whole, stream: Whole) -> list[Finding]:
-    """Judge epochs in the same order as an earlier one."""
-    if not pairs:
-        return []
-    later, earlier = pairs[0]
-    example = f"epoch {later} (from 0) is epoch {earlier} again"
-    if ascend(start, stream):
-        reason = (
-            "The loader reads in order: every epoch is the same, as without shuffling it must be."
-        )
-        return [Finding("identical_epochs", len(pairs), example, reason, "note")]
-    reason = (
-        "The order is shuffled, but not anew for each epoch: seed it with (seed, epoch); a "
-        "DistributedSampler needs set_epoch(epoch)."
-    )
-    return [Finding("identical_epochs", len(pairs), example, reason)]
-
-
-def judge_borders(shown: Shown) -> list[Finding]:
-    """Judge targets that no window can show, as they lie between two."""
-    if shown.border is None:
-        return []
-    start, length, size = shown.border
-    first = start + length + 1
-    what = f"target {first}" if size == 1 else f"targets {first} to {first + size - 1}"
-    return [
-        Finding(
-            "lost_at_borders",
-            shown.borders,
-            f"{what}, next after the window at {start} of length {length}",
-            "Neighbouring windows leave out the same few targets every time: blocks of T + 1 "
-            "tokens at stride T + 1, or labels shifted inside the block. Let blocks overlap by one "
-            "token.",
-        )
-    ]
-
-
-def judge_replays(
-    log: DrawLog, windows: Windows, replayed: Mask, replay: tuple[int, int] | None
-) -> list[Finding]:
-    """Judge runs of draws made before."""
-    if replay is None:
-        return []
-    draw, earlier = replay
-    count = int(replayed.sum())
-    redone = 0
-    if log.step is not None:
-        redone = count - len(_new_rows(log.step, windows.of_draw, replayed))
-    reason = (
-        "After a restart the loader makes the same draws again instead of new ones: save its "
-        "position with the checkpoint, and start there."
-    )
-    if redone == count:
-        reason = (
-            "All stand under the step at which they were first made: work done again from a "
-            "checkpoint, which is right if the weights went back to that step too."
-        )
-    return [
-        Finding(
-            "replayed_draws",
-            count,
-            f"the run from {log.place(draw)} on repeats the run from {log.place(earlier)} on",
-            reason,
-            "note" if redone == count else "fault",
-        )
-    ]
-
-
-def judge_ranks(
-    log: DrawLog, windows: Windows, rank: Whole, epoch: Whole, count: int, shared: Mask, *,
-    passes: bool, is_epoch: bool,
-) -> list[Finding]:  # fmt: skip
+def _judge_ranks(facts: Facts) -> list[Finding]:
     """Judge windows shown by several ranks: in passes any, otherwise those beyond chance."""
-    n_ranks, n_epochs = int(rank.max()) + 1, int(epoch.max()) + 1
+    windows, rank, count = facts.windows, facts.rank, facts.rank_overlap
+    n_ranks = int(rank.max()) + 1
     if not count:
         return []
     streams = {windows.of_draw[rank == r].tobytes() for r in range(n_ranks)}
     alike = len(streams) < n_ranks and len(rank) >= 4 * n_ranks
-    if passes and not (is_epoch or alike):
+    if facts.passes and not (facts.is_epoch or alike):
         return []
-    if not (passes or alike):
-        places, _ = count_grid(windows, log.n_tokens - int(log.length.max()))
-        mean = sum(_expect_shared(np.bincount(rank[epoch == e]), places) for e in range(n_epochs))
+    if not (facts.passes or alike):
+        mean = _expect_rank_overlap(facts)
         if count <= mean + BEYOND_SD * math.sqrt(mean) + 1:
             return []
-    draw = int(shared.argmax())
-    example = f"{_window(windows, windows.of_draw[draw])}, again at {log.place(draw)}"
+    draw = int(facts.shared.argmax())
+    example = f"{_window(windows, windows.of_draw[draw])}, again at {facts.log.place(draw)}"
     if alike:
         reason = (
-            "Ranks make the same draws in the same order: seed them with (seed, rank) or shard."
+            "Ranks make the same draws in the same order. Seed them with (seed, rank), or give "
+            "each rank a shard of the windows."
         )
-    elif count < n_ranks * n_epochs:
-        reason = "No more than the padding that makes ranks equally long: drop_last avoids it."
+    elif count < n_ranks * facts.n_epochs:
+        reason = (
+            "The overlap is no more than the padding that makes ranks equally long. drop_last "
+            "avoids it."
+        )
         return [Finding("rank_overlap", count, example, reason, "note")]
     else:
-        reason = "Ranks show the same windows in one epoch: each window should belong to one rank."
+        reason = "Ranks show the same windows in one epoch. Each window should belong to one rank."
     return [Finding("rank_overlap", count, example, reason)]
 
 
-def unknown_epochs(draws: int) -> Finding:
-    """Return the finding of passes that do not show where an epoch ends."""
-    return Finding(
-        "unknown_epochs",
-        draws,
-        "the log is longer than the text and counts as one epoch",
-        "Epochs could not be told apart, so nothing is said of them: give --epoch-draws or a "
-        "column epoch.",
-        "note",
-    )
-
-
 def unmatched_rows(count: int, example: int) -> Finding:
-    """Return the finding of rows that the text lacks."""
+    """Return the finding about rows that do not occur in the text."""
     return Finding(
         "unmatched_rows",
         count,
         f"row {example}",
-        "These rows are nowhere in the text, and the other counts leave them out: padding, special "
-        "tokens, rows across documents, or another text.",
+        "These rows do not occur in the text, and the other counts leave them out. The reason may "
+        "be padding, special tokens, rows across documents, or another text.",
     )
 
 
 def ambiguous_rows(count: int, example: int) -> Finding:
-    """Return the finding of rows that occur at several places."""
+    """Return the finding about rows that occur at several places."""
     return Finding(
         "ambiguous_rows",
         count,
         f"row {example}",
-        "The text has these rows' tokens at several places; they take those places in turn.",
+        "The tokens of these rows occur at several places of the text. Equal rows are assigned to "
+        "these places in turn.",
         "note",
     )
 
 
 def wrong_targets(count: int, example: str) -> Finding:
-    """Return the finding of rows whose targets are not their next tokens."""
+    """Return the finding about rows whose targets are not the next tokens."""
     return Finding(
         "wrong_targets",
         count,
         example,
-        "The targets are neither the inputs moved by one token nor equal to them, so the model "
-        "learns something else than the next token: check how they are made.",
+        "The targets are neither the inputs moved by one token nor equal to the inputs, so the "
+        "model learns something other than the next token. Check how the targets are made.",
     )
 
 
 def masked_targets(count: int) -> Finding:
-    """Return the finding of labels that give no loss."""
-    reason = "These targets give no loss; the other counts take them for shown."
+    """Return the finding about labels of -100, which torch's cross-entropy leaves out."""
+    reason = "These targets give no loss; the other counts treat them as shown."
     return Finding("masked_targets", count, "labels of -100", reason, "note")
 
 
@@ -307,14 +291,31 @@ def _window(windows: Windows, index: int | np.int64) -> str:
     return f"the window at {windows.start[index]} of length {windows.length[index]}"
 
 
-def _new_rows(step: Whole, window: Whole, replayed: Mask) -> npt.NDArray[np.int64]:
-    """Return the replayed (step, window) pairs that no draw before them has."""
-    pairs = np.unique(np.stack([step, window], axis=1), axis=0, return_index=True)[1]
-    return pairs[replayed[pairs]]
+def _has_new_pairs(step: npt.NDArray[np.int64], facts: Facts) -> bool:
+    """Return whether a replayed draw is the first with its pair of step and window."""
+    pairs = np.stack([step, facts.windows.of_draw], axis=1)
+    first = np.unique(pairs, axis=0, return_index=True)[1]
+    return bool(facts.replayed[first].any())
+
+
+def _expect_rank_overlap(facts: Facts) -> float:
+    """Return the expected `rank_overlap` of ranks that draw independently."""
+    places, _ = count_grid(facts.windows, facts.log.n_starts)
+    return sum(
+        _expect_shared(np.bincount(facts.rank[facts.epoch == e]), places)
+        for e in range(facts.n_epochs)
+    )
 
 
 def _expect_shared(draws: npt.NDArray[np.integer], places: int) -> float:
-    """Return the expected windows that two ranks or more show, each drawing independently."""
+    """Return the expected windows that two or more ranks show in one epoch.
+
+    A window is shown by two or more ranks unless none shows it or a single one does.
+
+    Args:
+        draws: (ranks,), the independent draws of each rank.
+        places: windows to choose from.
+    """
     unseen = np.exp(draws * np.log1p(-1 / places)) if places > 1 else (draws == 0).astype(float)
     none = float(np.prod(unseen))
     single = sum(

@@ -75,6 +75,16 @@ class DrawLog:
     def __len__(self) -> int:
         return len(self.start)
 
+    @property
+    def block_size(self) -> int:
+        """T, the inputs in the longest window."""
+        return int(self.length.max())
+
+    @property
+    def n_starts(self) -> int:
+        """M = N - T, the starts that a window of T inputs may have."""
+        return self.n_tokens - self.block_size
+
     def check_block_size(self, block_size: int) -> None:
         """Refuse windows of more than `block_size` inputs.
 

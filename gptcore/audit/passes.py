@@ -1,19 +1,34 @@
 """Does a log of draws go through the text in passes, and where does one pass end?
 
-Statistics that tell draws in order, draws in blocks and shuffled passes from independent draws.
+Three questions are answered in turn: whether the windows lie on a grid, whether the draws are
+ordered or spread more evenly than independent ones, and which draw begins a new epoch.
+Legend as in `counts`: K draws, T inputs in the longest window, M = N - T starts.
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
-from gptcore.audit.counts import Windows, count_repeats, expect_repeats
-from gptcore.audit.log import Whole
+from gptcore.audit.counts import (
+    Mask,
+    Windows,
+    count_repeats,
+    expect_repeats,
+    find_rank_overlap,
+    renumber,
+)
+from gptcore.audit.log import DrawLog, Whole
+from gptcore.checks import check_whole
 
-# Standard deviations from independent draws at which a log is taken for passes over the text; the
-# second where all starts ascend, or not half of the expected repeats are there, as in short logs.
+# A log is taken for passes over the text if it lies this many standard deviations from independent
+# draws. CLEAR_PASSES_Z is enough where all starts ascend, or where less than half of the expected
+# repeats occur, as in short logs.
 PASSES_Z = 4.5
 CLEAR_PASSES_Z = 3.0
+
+
+# --- do the windows lie on a grid? -----------------------------------------------------------
 
 
 def count_places(start: Whole, group: Whole, n_starts: int) -> Whole:
@@ -21,6 +36,7 @@ def count_places(start: Whole, group: Whole, n_starts: int) -> Whole:
     order = np.lexsort((start, group))
     start, group = start[order], group[order]
     bounds = np.flatnonzero(np.concatenate([[True], group[1:] != group[:-1]]))
+    # S is the greatest common divisor of the distances between the starts of a group.
     steps = np.diff(start, prepend=start[0])
     steps[bounds] = 0
     stride = np.gcd.reduceat(steps, bounds)
@@ -31,32 +47,8 @@ def count_places(start: Whole, group: Whole, n_starts: int) -> Whole:
     return full
 
 
-def ascent_z(start: Whole, group: Whole) -> float:
-    """Return by how many sd the starts of the groups ascend more often than in random order.
-
-    Equal neighbours count as half; K values in random order have (K - 1)/2 ascents on average,
-    with variance (K + 1)/12.
-    """
-    sizes = np.bincount(group)
-    variance = float((sizes[sizes > 1] + 1).sum()) / 12
-    return float(np.sign(_steps(start, group)).sum()) / 2 / math.sqrt(variance) if variance else 0.0
-
-
-def ascend(start: Whole, group: Whole) -> bool:
-    """Return whether more than three of four neighbours in a group do not descend."""
-    steps = _steps(start, group)
-    return bool(4 * int((steps >= 0).sum()) > 3 * len(steps))
-
-
-def _steps(start: Whole, group: Whole) -> Whole:
-    """Return from each start to the next of its group, group by group."""
-    order = np.argsort(group, kind="stable")
-    steps: Whole = np.diff(start[order])[np.diff(group[order]) == 0]
-    return steps
-
-
 def count_grid(windows: Windows, n_starts: int) -> tuple[int, int]:
-    """Return the windows on the coarsest grid that has all starts, and its stride, 0 for one."""
+    """Return the windows on the coarsest grid that has all starts, and S; S = 0 for one start."""
     stride = int(np.gcd.reduce(windows.start - windows.start[0]))
     places = count_places(windows.start, np.zeros_like(windows.start), n_starts)
     return max(int(places[0]), len(windows)), stride
@@ -70,9 +62,9 @@ def are_fixed(windows: Windows, n_starts: int) -> bool:
 
 
 def are_blocks(windows: Windows, n_starts: int) -> bool:
-    """Return whether windows are fixed and not only few: on a grid, or close to the next one.
+    """Return whether the windows lie on a grid, or side by side and close to each other.
 
-    Random windows that hardly overlap are far apart.
+    A few random windows hardly overlap either, but they are far apart.
     """
     between = windows.start[1:] - (windows.start + windows.length)[:-1]
     close = int(np.count_nonzero(between < windows.length.max()))
@@ -80,20 +72,62 @@ def are_blocks(windows: Windows, n_starts: int) -> bool:
     return on_grid or (are_fixed(windows, n_starts) and 2 * close > len(between))
 
 
+# --- are the draws passes over the text? -----------------------------------------------------
+
+
+def are_passes(log: DrawLog, windows: Windows, stream: Whole, chosen: Mask) -> bool:
+    """Return whether the streams pass over the text rather than draw independently.
+
+    They do if their starts ascend, if draws soon after each other overlap less than independent
+    ones, or if fewer windows repeat than would in independent draws from the grid.
+
+    Args:
+        log: the draws.
+        windows: the distinct windows of the log.
+        stream: int64 of shape (K,), the stream of each draw.
+        chosen: bool of shape (K,), the draws to look at.
+    """
+    start, window, stream = log.start[chosen], windows.of_draw[chosen], renumber(stream[chosen])
+    descents = np.count_nonzero(_steps(start, stream) < 0)
+    if ascent_z(start, stream) > (PASSES_Z if descents else CLEAR_PASSES_Z):
+        return True
+    if nearby_overlap_z(start, stream, log.n_starts, log.block_size) > PASSES_Z:
+        return True
+    places = count_places(start, stream, log.n_starts)
+    mean, variance = expect_repeats(np.bincount(stream), places)
+    spread = float(variance.sum())
+    expected, repeats = float(mean.sum()), int(count_repeats(window, stream).sum())
+    beyond = CLEAR_PASSES_Z if 2 * repeats < expected else PASSES_Z
+    return spread > 0 and expected - repeats > beyond * math.sqrt(spread)
+
+
+def ascent_z(start: Whole, group: Whole) -> float:
+    """Return by how many sd the starts of the groups ascend more often than in random order.
+
+    Equal neighbours count as half an ascent. K values in random order have (K - 1)/2 ascents on
+    average, with variance (K + 1)/12.
+    """
+    sizes = np.bincount(group)
+    variance = float((sizes[sizes > 1] + 1).sum()) / 12
+    return float(np.sign(_steps(start, group)).sum()) / 2 / math.sqrt(variance) if variance else 0.0
+
+
 def nearby_overlap_z(start: Whole, stream: Whole, n_starts: int, block_size: int) -> float:
     """Return by how many sd draws soon after each other overlap less than independent ones.
 
-    Pairs up to a quarter of a pass over the text apart are compared, at most 32 draws. Two
-    independent uniform starts are less than T apart with probability (M(2T - 1) - T(T - 1))/M²,
-    those on one grid of stride T or more with one over its places.
+    The pairs compared are at most 32 draws and a quarter of a pass over the text apart. Two
+    independent uniform starts are less than T apart with probability (M(2T - 1) - T(T - 1))/M². On
+    a grid of stride T or more they must be equal, with probability 1 / places on the grid.
     """
     order = np.argsort(stream, kind="stable")
     start, stream = start[order], stream[order]
+    # The probability that two independent draws are close to each other.
     stride = int(np.gcd.reduce(start - start[0]))
     width = min(block_size, n_starts)
     near = (n_starts * (2 * width - 1) - width * (width - 1)) / n_starts**2
     if stride >= block_size:
         near = 1 / ((n_starts - 1 - int(start[0]) % stride) // stride + 1)
+    # The number of pairs that are.
     pairs = close = 0
     for lag in range(1, 1 + min(32, n_starts // (4 * block_size), len(start) - 1)):
         same = stream[lag:] == stream[:-lag]
@@ -103,36 +137,62 @@ def nearby_overlap_z(start: Whole, stream: Whole, n_starts: int, block_size: int
     return (pairs * near - close) / spread if spread else 0.0
 
 
-def are_passes(start: Whole, window: Whole, stream: Whole, n_starts: int, block_size: int) -> bool:
-    """Return whether the streams run over the text in passes rather than draw independently.
+def ascend(start: Whole, group: Whole) -> bool:
+    """Return whether more than three of four steps inside a group do not descend."""
+    steps = _steps(start, group)
+    return bool(4 * int((steps >= 0).sum()) > 3 * len(steps))
 
-    They do if they ascend, if draws soon after each other overlap less than independent ones, or if
-    fewer windows repeat than independent draws from the grid would.
+
+def _steps(start: Whole, group: Whole) -> Whole:
+    """Return the difference from each start to the next of its group, group by group."""
+    order = np.argsort(group, kind="stable")
+    steps: Whole = np.diff(start[order])[np.diff(group[order]) == 0]
+    return steps
+
+
+# --- where does an epoch begin? --------------------------------------------------------------
+
+
+def find_epochs(
+    log: DrawLog, windows: Windows, rank: Whole, epoch_draws: int | None
+) -> tuple[Whole, str]:
+    """Return the epoch of each draw, from 0, and how it is known, as in `audits.Audit`.
+
+    Raises:
+        ValueError: `epoch_draws` is given although the log has epochs, or does not fit the ranks.
     """
-    descents = np.count_nonzero(_steps(start, stream) < 0)
-    if ascent_z(start, stream) > (PASSES_Z if descents else CLEAR_PASSES_Z):
-        return True
-    if nearby_overlap_z(start, stream, n_starts, block_size) > PASSES_Z:
-        return True
-    mean, variance = expect_repeats(np.bincount(stream), count_places(start, stream, n_starts))
-    spread = float(variance.sum())
-    expected, repeats = float(mean.sum()), int(count_repeats(window, stream).sum())
-    beyond = CLEAR_PASSES_Z if 2 * repeats < expected else PASSES_Z
-    return spread > 0 and expected - repeats > beyond * math.sqrt(spread)
+    if log.epoch is not None:
+        if epoch_draws is not None:
+            raise ValueError("the log has a column epoch and epoch_draws is given: leave one out")
+        return renumber(log.epoch), "column"
+    ranks = [np.flatnonzero(rank == r) for r in range(int(rank.max()) + 1)]
+    if epoch_draws is not None:
+        each, rest = divmod(check_whole("epoch_draws", epoch_draws), len(ranks))
+        if rest:
+            raise ValueError(
+                f"epoch_draws is {epoch_draws} over {len(ranks)} ranks: give the draws of all "
+                "ranks together, a multiple of their number"
+            )
+        return _cut_every(ranks, [each] * len(ranks)), "epoch_draws"
+    epoch = _cut_passes(log, windows, rank, ranks)
+    if epoch is None:
+        return np.zeros(len(log), dtype=np.int64), "unknown"
+    return epoch, "passes"
 
 
 def find_pass(window: Whole) -> int | None:
     """Return P, the draws in a pass, where the log is passes of P draws without a repeat.
 
-    P is more than two thirds of the distinct windows, as with drop_last a pass leaves some out. A
-    log without repeats is one pass. A second pass that the log cuts short must return to windows
-    of the first. A log that goes on from the middle of its first pass, or goes through it again
-    and then further, was restarted: it has no P.
+    P is more than two thirds of the distinct windows, because with drop_last a pass leaves some
+    out. A log without repeats is one pass. A second pass that the log cuts short must return to
+    windows of the first. There is no P if the log was restarted: if it goes on from the middle of
+    its first pass, or goes through that pass again and then further.
 
     Args:
         window: int64 of shape (K,), indices of windows.
     """
     n_draws = len(window)
+    # Pairs of draws `before` and `now` that show the same window, with no other such draw between.
     order = np.argsort(window, kind="stable")
     again = window[order][1:] == window[order][:-1]
     now, before = order[1:][again], order[:-1][again]
@@ -141,6 +201,8 @@ def find_pass(window: Whole) -> int | None:
     first, distinct = int(now.min()), n_draws - len(now)
     if _is_restarted(window, first, int(before[now.argmin()]), distinct):
         return None
+    # P fits if `before` and `now` lie in different passes for all pairs. Try P from the largest
+    # down, 1000 sizes at a time, and first on the 1000 closest pairs, which rule out most sizes.
     tight = np.argsort(now - before, kind="stable")[:1000]
     shortest = 2 * distinct // 3 + 1
     for upper in range(first, shortest - 1, -1000):
@@ -154,13 +216,20 @@ def find_pass(window: Whole) -> int | None:
     return None
 
 
+def _is_restarted(window: Whole, first: int, earlier: int, distinct: int) -> bool:
+    """Return whether the draws from the first repeat on are those from `earlier` up to there."""
+    run = first - earlier
+    same = run > 2 and np.array_equal(window[first : first + run], window[earlier:first])
+    return same and (earlier > 0 or distinct > first)
+
+
 def cut_ordered(window: Whole) -> Whole | None:
     """Return the epoch of each draw where a stream reads its windows in order, several times over.
 
     An epoch begins where the first window follows the last one. Any other step back is a restart
-    inside an epoch, and a leap over half of the windows or more one that goes back into the epoch
-    before. None if the stream is not in order, has one epoch, or leaves out a window in an epoch
-    before the last.
+    inside an epoch. A step forward over half of the windows or more is a restart that goes back
+    into the epoch before. The answer is None if the stream is not in order, has one epoch, or
+    leaves out a window in any epoch but the last.
 
     Args:
         window: int64 of shape (K,), indices of windows.
@@ -179,8 +248,46 @@ def cut_ordered(window: Whole) -> Whole | None:
     return epoch if (np.bincount(shown)[:-1] == len(distinct)).all() else None
 
 
-def _is_restarted(window: Whole, first: int, earlier: int, distinct: int) -> bool:
-    """Return whether the draws from the first repeat on are those from `earlier` up to there."""
-    run = first - earlier
-    same = run > 2 and np.array_equal(window[first : first + run], window[earlier:first])
-    return same and (earlier > 0 or distinct > first)
+def _cut_passes(
+    log: DrawLog, windows: Windows, rank: Whole, ranks: Sequence[Whole]
+) -> Whole | None:
+    """Return the epoch of each draw where the log repeats whole passes, else None."""
+    window = windows.of_draw
+    # First try: every rank reads its windows in order.
+    ordered = [cut_ordered(window[draws]) for draws in ranks]
+    cuts = [cut for cut in ordered if cut is not None]
+    if len(cuts) == len(ranks):
+        epoch = np.empty(len(log), dtype=np.int64)
+        epoch[np.concatenate(ranks)] = np.concatenate(cuts)
+        return epoch
+    # Second try: shuffled passes. Ranks that keep their shard make passes of their own; ranks that
+    # get a new shard each epoch make passes together.
+    candidates = []
+    for streams in (ranks, [np.arange(len(log))]):
+        sizes = [size for draws in streams if (size := find_pass(window[draws]))]
+        if len(sizes) < len(streams):
+            continue
+        if len(streams) > 1 or len(np.unique(rank[: sizes[0]])) == len(ranks):
+            candidates.append(_cut_every(streams, sizes))
+    if not candidates:
+        return None
+    epoch = min(candidates, key=lambda epoch: find_rank_overlap(window, epoch, rank)[0])
+    if int(epoch.max()) and not _is_first_pass(log, windows, rank, epoch == 0):
+        return None
+    return epoch
+
+
+def _cut_every(streams: Sequence[Whole], sizes: Sequence[int]) -> Whole:
+    """Return the epoch of each draw if each stream has epochs of the given size."""
+    epoch = np.empty(sum(map(len, streams)), dtype=np.int64)
+    for draws, size in zip(streams, sizes, strict=True):
+        epoch[draws] = np.arange(len(draws)) // size
+    return epoch
+
+
+def _is_first_pass(log: DrawLog, windows: Windows, rank: Whole, first: Mask) -> bool:
+    """Return whether the first epoch passes over the text.
+
+    Random draws may repeat none by chance, and all return where a restart makes them again.
+    """
+    return are_blocks(windows, log.n_starts) or are_passes(log, windows, rank, first)

@@ -1,14 +1,16 @@
 """Coverage: what a series of draws showed the model, counted exactly.
 
-    >>> from gptcore.coverage.visits import measure_coverage
+    >>> from gptcore.coverage import measure_coverage
     >>> from gptcore.sampling import make_sampler
     >>> sampler = make_sampler("sequential", n_tokens=1_001, block_size=10)
-    >>> shown = measure_coverage(sampler.starts(0, 99), n_tokens=1_001, block_size=10)
-    >>> shown.missed_targets
+    >>> starts = sampler.starts(0, 99)  # one epoch is 100 draws, so one window is missing
+    >>> coverage = measure_coverage(starts, n_tokens=1_001, block_size=10)
+    >>> coverage.missed_targets
     10
 
-`VisitCounter` counts draws as they come, in memory that grows with the draws and not with the
-text. Nothing here loads torch.
+`VisitCounter` counts draws that come in pieces; its memory grows with the draws and not with the
+text. `pair_coverage`, `context_coverage`, `star_discrepancy` and `batch_overlap` are further
+metrics of the same draws. `gptcore.theory` has their expectations. Nothing here loads torch.
 """
 
 from gptcore.coverage.exposure import (

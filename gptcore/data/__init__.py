@@ -1,12 +1,15 @@
 """Texts and tokens: load a text, turn it into tokens, split it, and see what the parts share.
 
-    >>> from gptcore.data import TokenStream, load_corpus, make_split
-    >>> corpus = load_corpus("python-docs")  # or a path, or "gutenberg:829"
-    >>> stream = TokenStream.from_text(corpus.text)
-    >>> split = make_split("tail", len(stream), 0.9, block_size=256)
+    >>> from gptcore.data import TokenStream, certificate, load_corpus, make_split
+    >>> corpus = load_corpus("python-docs")  # or "gutenberg:829", or the path of a text file
+    >>> stream = TokenStream.from_text(corpus.text)  # GPT-2's tokens
+    >>> split = make_split("tail", len(stream), 0.9, block_size=256)  # train on the first 90 %
+    >>> certificate(stream.ids, split, block_size=256).shared_targets
+    0
 
-`measure_bias` asks whether the test part is like the rest of the text; `certificate` counts what
-the train and the test part share. Nothing here loads torch.
+`certificate` counts what the train and the test part share. `measure_bias` compares the end of a
+text, where the test part usually lies, with all other parts of that length. Nothing here loads
+torch.
 """
 
 from gptcore.data.corpora import CORPORA, Corpus, load_corpus

@@ -36,7 +36,7 @@ def fetch_book(number: int) -> Path:
     level = logger.level
     logger.setLevel("WARNING")  # pooch announces every download
     try:
-        for template in _mirrors():
+        for template in find_mirrors():
             url = template.replace("{number}", str(number))
             try:
                 return Path(pooch.retrieve(url, sha256, name, folder, downloader=download))
@@ -55,7 +55,7 @@ def fetch_book(number: int) -> Path:
     )
 
 
-def _mirrors() -> tuple[str, ...]:
+def find_mirrors() -> tuple[str, ...]:
     """Return the templates of the addresses to try."""
     mirrors = tuple(os.environ.get("GPTCORE_GUTENBERG", "").split()) or GUTENBERG_MIRRORS
     for mirror in mirrors:

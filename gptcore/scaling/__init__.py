@@ -1,8 +1,11 @@
 """Scaling laws: fit the losses of small runs, predict bigger ones, and plan which runs to train.
 
-    >>> from gptcore.scaling.fitting import fit, read_table
-    >>> law = fit(read_table("losses.csv"))  # one row a checkpoint: model, params, tokens, loss
-    >>> law.predict(params=1e9, tokens=20e9).loss
+    >>> from gptcore.scaling import fit, read_table
+    >>> table = read_table("losses.csv")  # doctest: +SKIP
+    >>> law = fit(table)  # doctest: +SKIP
+    >>> law.predict(params=1e9, tokens=20e9).loss  # doctest: +SKIP
+
+A row of the table is a checkpoint: model, params, tokens, loss.
 
 A law carries intervals, and warnings where the data do not identify a parameter (docs/scaling.md).
 Nothing here loads torch.

@@ -1,12 +1,16 @@
 """Exact expectations of what a sampler shows, before anything runs.
 
-    >>> from gptcore.theory.expectations import expect, steps_for_coverage
-    >>> expected = expect("random_replacement", n_tokens=142_515, block_size=256, draws=8_016)
-    >>> round(expected.missed_targets, 1)
+    >>> from gptcore.theory import expect, steps_for_coverage
+    >>> text = {"n_tokens": 142_515, "block_size": 256}
+    >>> expected = expect("random_replacement", draws=8_016, **text)
+    >>> round(expected.missed_targets, 1)  # targets that no draw shows
     34.6
+    >>> steps_for_coverage("random_replacement", batch_size=16, **text)
+    {0.5: 25, 0.9: 81, 0.99: 163, 0.999: 262}
 
-`steps_for_coverage` answers the inverse question: how many batches until a share of the text has
-been shown. What has no exact value is None. Nothing here loads torch.
+`steps_for_coverage` answers the inverse question: how many batches it takes until a share of all
+targets is expected to be shown. A value is None where no exact formula is known. Nothing here
+loads torch.
 """
 
 from gptcore.theory.expectations import (

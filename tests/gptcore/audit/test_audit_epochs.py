@@ -1,20 +1,7 @@
 import numpy as np
 import pytest
 
-from gptcore.audit.audits import audit_draws
-from gptcore.audit.log import DrawLog
-
-
-def look(starts, length, n_tokens, **columns):
-    starts = np.asarray(starts, dtype=np.int64)
-    columns = {name: np.asarray(values, dtype=np.int64) for name, values in columns.items()}
-    return audit_draws(DrawLog(n_tokens, starts, np.full(len(starts), length), **columns))
-
-
-def faults(audit):
-    return {
-        finding.kind: finding.count for finding in audit.findings if finding.severity == "fault"
-    }
+from tests.helpers.draw_logs import faults, look
 
 
 def distinct_starts(draws, n_starts, *, seed=0):
@@ -74,7 +61,7 @@ def test_shuffled_documents_pass_over_the_text_again():
         lengths = rng.integers(3, 9, size=60)
         starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
         order = np.concatenate([rng.permutation(60) for _ in range(3)])
-        audit = audit_draws(DrawLog(int(lengths.sum()) + 1, starts[order], lengths[order]))
+        audit = look(starts[order], lengths[order], int(lengths.sum()) + 1)
         assert (audit.epochs, audit.epochs_from, audit.findings) == (3, "passes", ())
 
 

@@ -245,5 +245,5 @@ def test_a_mirror_that_is_no_address_is_refused(library, monkeypatch, mirror):
 
 def test_the_built_in_mirrors_are_encrypted_and_take_the_number(monkeypatch):
     monkeypatch.delenv("GPTCORE_GUTENBERG", raising=False)
-    assert gutenberg._mirrors() == gutenberg.GUTENBERG_MIRRORS
+    assert gutenberg.find_mirrors() == gutenberg.GUTENBERG_MIRRORS
     assert all(mirror.startswith("https://") for mirror in gutenberg.GUTENBERG_MIRRORS)

@@ -112,7 +112,7 @@ def test_an_altered_file_is_refused(tmp_path, monkeypatch):
     (package / "data" / "vocab.bpe").write_text("#version: 0.2\na b\n")
     monkeypatch.setattr("sys.path", [str(tmp_path)])
     with pytest.raises(ValueError, match=r"vocab\.bpe is missing or altered"):
-        tokenizer._published_file("vocab.bpe")
+        tokenizer.published_file("vocab.bpe")
 
 
 def test_no_cache_folder_is_read_or_written(tmp_path, monkeypatch):

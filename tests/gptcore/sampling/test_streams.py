@@ -193,7 +193,7 @@ def test_stratified_draws_once_from_each_stratum(text, seed):
 def test_low_discrepancy_draws_are_exact_for_huge_texts_and_indices(name):
     n_tokens, first = 10**12 + 8, 10**15 + 3
     sampler = make_sampler(name, n_tokens=n_tokens, block_size=8, seed=6)
-    shift = int(sampler._shift)
+    shift = int(sampler.shift)
     for start, i in zip(sampler.starts(first, 50).tolist(), range(first, first + 50), strict=True):
         bits = int(f"{i:064b}"[::-1], 2) if name == "van_der_corput" else i * 0x9E3779B97F4A7C15
         assert start == (bits + shift) % 2**64 * 10**12 >> 64

@@ -1,0 +1,169 @@
+"""Everything that is counted over one log of draws, before anything is judged.
+
+Legend as in `counts`: N tokens, K draws, T inputs in the longest window.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from gptcore.audit.counts import (
+    Mask,
+    Shown,
+    Windows,
+    chance_run,
+    count_missed,
+    count_repeats,
+    count_shown_twice,
+    expect_repeats,
+    find_identical_epochs,
+    find_rank_overlap,
+    find_replays,
+    find_windows,
+    renumber,
+)
+from gptcore.audit.log import DrawLog, Whole
+from gptcore.audit.passes import are_fixed, are_passes, count_grid, find_epochs
+from gptcore.theory.expectations import expect
+
+
+@dataclass(frozen=True, eq=False)
+class Facts:
+    """The counts of one log.
+
+    Attributes:
+        log: the draws.
+        windows: the distinct windows of the log.
+        rank: int64 of shape (K,), the rank of each draw, numbered from 0.
+        epoch: int64 of shape (K,), the epoch of each draw, numbered from 0.
+        epochs_from: how the epochs are known, as in `audits.Audit`.
+        is_epoch: whether an epoch here is one epoch of the loader; False where the epochs are
+            unknown and the log is longer than the text.
+        stream: int64 of shape (K,), a number for each pair of rank and epoch.
+        repeated_in_epoch: draws minus distinct windows in each epoch, summed.
+        shown: which targets no window shows.
+        shown_twice: targets in two or more windows of one epoch, summed over epochs.
+        identical: (epoch, earlier epoch) with the same draws in the same order.
+        replayed: which draws belong to a run of draws that was made before.
+        replay: (draw, earlier draw) at which the first such run begins, or None.
+        passes: whether ranks pass over the text rather than draw independently.
+        rank_overlap: windows shown by two or more ranks in one epoch, summed over epochs.
+        shared: which draws repeat a window that another rank showed first in that epoch.
+        once: which draws are no replay, in no identical epoch, and not shared.
+        expected: what as many independent draws as `once` has would show, as in `audits.Audit`.
+    """
+
+    log: DrawLog
+    windows: Windows
+    rank: Whole
+    epoch: Whole
+    epochs_from: str
+    is_epoch: bool
+    stream: Whole
+    repeated_in_epoch: int
+    shown: Shown
+    shown_twice: int
+    identical: list[tuple[int, int]]
+    replayed: Mask
+    replay: tuple[int, int] | None
+    passes: bool
+    rank_overlap: int
+    shared: Mask
+    once: Mask
+    expected: dict[str, float | None] | None
+
+    @property
+    def n_epochs(self) -> int:
+        """The number of epochs."""
+        return int(self.epoch.max()) + 1
+
+
+def count_facts(log: DrawLog, epoch_draws: int | None = None) -> Facts:
+    """Return the counts of a log.
+
+    Raises:
+        ValueError: `epoch_draws` does not fit the log.
+    """
+    windows = find_windows(log)
+    window = windows.of_draw
+    rank = np.zeros(len(log), dtype=np.int64) if log.rank is None else renumber(log.rank)
+    epoch, epochs_from = find_epochs(log, windows, rank, epoch_draws)
+    stream = renumber(rank * (int(epoch.max()) + 1) + epoch)
+    repeats = count_repeats(window, epoch)
+    # A log of unknown epochs that is longer than the text may hold several of them.
+    is_epoch = epochs_from != "unknown" or 4 * int(log.length.sum()) < 5 * log.n_tokens
+
+    # Where each epoch returns to the same windows, only a run inside one epoch is a replay.
+    most = int((np.bincount(epoch) - repeats).max())
+    returning = int(epoch.max()) > 0 and 2 * len(windows) <= 3 * most
+    replayed, replay = _find_replays(
+        log, windows, stream, group=stream if returning else rank, is_epoch=is_epoch
+    )
+
+    # Whether the loader passes over the text is judged by the draws that are not made again.
+    identical = find_identical_epochs(window, epoch, rank)
+    new = ~replayed & ~np.isin(epoch, [later for later, _ in identical])
+    passes = are_passes(log, windows, stream, new)
+    rank_overlap, shared = find_rank_overlap(window, epoch, rank)
+    once = new & ~shared
+    fixed_passes = passes and are_fixed(windows, log.n_starts)
+    return Facts(
+        log=log,
+        windows=windows,
+        rank=rank,
+        epoch=epoch,
+        epochs_from=epochs_from,
+        is_epoch=is_epoch,
+        stream=stream,
+        repeated_in_epoch=int(repeats.sum()),
+        shown=count_missed(windows, log.n_tokens),
+        shown_twice=count_shown_twice(log, epoch),
+        identical=identical,
+        replayed=replayed,
+        replay=replay,
+        passes=passes,
+        rank_overlap=rank_overlap,
+        shared=shared,
+        once=once,
+        expected=None if fixed_passes else _expect_independent(log, windows, int(once.sum())),
+    )
+
+
+def _find_replays(
+    log: DrawLog, windows: Windows, stream: Whole, *, group: Whole, is_epoch: bool
+) -> tuple[Mask, tuple[int, int] | None]:
+    """Find the runs of draws that were made before in the same group.
+
+    A run is as long as independent draws would not repeat by chance. Two draws are enough where
+    all others pass over fixed windows, because an epoch of such passes returns to none.
+    """
+    window = windows.of_draw
+    if is_epoch and count_grid(windows, log.n_starts)[1] > 1:
+        replayed, replay = find_replays(window, group, 2)
+        if replay is None or are_passes(log, windows, stream, ~replayed):
+            return replayed, replay
+    return find_replays(window, group, chance_run(len(window), len(windows)))
+
+
+def _expect_independent(log: DrawLog, windows: Windows, draws: int) -> dict[str, float | None]:
+    """Return what `draws` independent draws would miss and repeat; None where theory has no value.
+
+    They choose from the coarsest grid of starts that has all windows of the log. The theory of
+    missed targets needs all starts and windows of one length.
+    """
+    places, stride = count_grid(windows, log.n_starts)
+    mean, variance = expect_repeats(draws, places)
+    expected: dict[str, float | None] = {
+        "missed_targets": None,
+        "sd_missed_targets": None,
+        "repeated_windows": float(mean),
+        "sd_repeated_windows": math.sqrt(float(variance)),
+    }
+    if stride <= 1 and int(log.length.min()) == log.block_size:
+        theory = expect(
+            "random_replacement", n_tokens=log.n_tokens, block_size=log.block_size, draws=draws
+        )
+        expected["missed_targets"] = theory.missed_targets
+        expected["sd_missed_targets"] = theory.sd_missed_targets
+    return expected
