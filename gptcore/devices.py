@@ -86,23 +86,30 @@ def to_device(ids: Tensor, device: torch.device) -> Tensor:
 
 
 def supported_precisions(device: torch.device) -> list[str]:
-    """Return those of PRECISIONS that `device` gains from; CUDA's emulated bf16 is left out.
+    """Return those of PRECISIONS that `device` gains from.
 
-    "medium" is left out where float32 products would not be any faster.
+    CUDA's emulated bf16 is left out, and so is "medium" where torch rounds nothing: there it would
+    be fp32 under another name.
     """
     if device.type == "cuda":
         has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
         has_medium = has_bf16  # the same generation brought TF32
     else:
         has_bf16 = torch.amp.is_autocast_available(device.type)
-        has_medium = device.type == "cpu" and _cpu_has_bf16_products()
+        has_medium = device.type == "cpu" and cpu_rounds_products()
     offered = {"fp32": True, "bf16": has_bf16, "medium": has_medium}
     return [name for name in PRECISIONS if offered[name]]
 
 
-def _cpu_has_bf16_products() -> bool:
-    has_onednn = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    return has_onednn and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+def cpu_rounds_products() -> bool:
+    """Return whether "medium" lets torch round the inputs of float32 products on this CPU.
+
+    oneDNN rounds on processors with matrix units for bfloat16 (Intel's AMX). It does not on those
+    that have vector instructions for bfloat16 alone, so the answer is that of a small product.
+    """
+    numbers = torch.full((64, 64), 1 + 2**-12, device="cpu")  # bfloat16 rounds it to 1
+    with matmul_precision("medium"):
+        return bool((numbers @ torch.eye(64, device="cpu") != numbers).any())
 
 
 def check_precision(precision: str) -> None:

@@ -1,8 +1,9 @@
-"""bfloat16 on a CPU: the products and the attention that torch's own are slow at.
+"""Matrix products and attention in bfloat16 on a CPU, faster than torch's.
 
-oneDNN leaves part of many bfloat16 products to one thread, and torch's backward of attention is no
-faster in bfloat16 than in float32. Here both are made of products that use every thread; anywhere
-else (float32, accelerators, torch.compile) these are torch's own. Measured: docs/decisions/0017.
+oneDNN computes part of many bfloat16 products on one thread, and torch's backward pass of attention
+is no faster in bfloat16 than in float32. This module builds both from products that use every
+thread. For float32, on accelerators and under torch.compile it calls torch's own functions. The
+measurements are in docs/decisions/0017.
 
 Shapes: B sequences, T tokens, H heads of D channels each; N = B * T.
 """
@@ -16,21 +17,22 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 MANY_ROWS = 640
-"""Products of at most so many rows use every thread as they are."""
+"""oneDNN uses every thread for products of at most this many rows."""
 
 COLUMNS_A_THREAD = 128
-"""Columns that a thread takes of a product of more rows."""
+"""Columns for each thread when a product of more rows is computed in pieces."""
 
 QUERY_BLOCK = 256
-"""Tokens whose attention is differentiated at a time: memory grows with T, not T²."""
+"""Queries in one step of the backward pass: its memory grows with T instead of T²."""
 
 
 def matmul(a: Tensor, b: Tensor, out: Tensor | None = None) -> Tensor:
-    """Return a @ b for `a` (N, K) and `b` (K, M), as `torch.mm`."""
+    """Return a @ b for `a` (N, K) and `b` (K, M), as `torch.mm` does."""
     if len(a) <= MANY_ROWS or not _is_low(a):
         return torch.mm(a, b, out=out)
     if out is None:
         out = a.new_empty(len(a), b.shape[1])
+    # Compute as many columns at a time as oneDNN divides among all threads.
     columns = COLUMNS_A_THREAD * torch.get_num_threads()
     for piece, result in zip(torch.split(b, columns, 1), torch.split(out, columns, 1), strict=True):
         torch.mm(a, piece, out=result)
@@ -46,7 +48,7 @@ def scaled_dot_product_attention(
     dropout_p: float = 0.0,
     is_causal: bool = False,
 ) -> Tensor:
-    """Return softmax(Q Kᵀ / √D) V, as torch's own, for `q`, `k` and `v` (B, H, T, D)."""
+    """Return softmax(Q Kᵀ / √D) V of `q`, `k` and `v` (B, H, T, D), as torch's function does."""
     if is_causal and not dropout_p and _is_low(q):
         out: Tensor = _CausalAttention.apply(q, k, v)  # type: ignore[no-untyped-call]
         return out
@@ -56,7 +58,7 @@ def scaled_dot_product_attention(
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Return x Wᵀ + b, as `F.linear`, for `x` (..., in) and `weight` (out, in)."""
+    """Return x Wᵀ + b for `x` (..., in) and `weight` (out, in), as `F.linear` does."""
     kind = x.device.type
     if kind == "cpu" and torch.is_autocast_enabled(kind):
         low = x.to(torch.get_autocast_dtype(kind))
@@ -67,7 +69,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 class Linear(nn.Linear):
-    """`nn.Linear`, with a bias."""
+    """`nn.Linear` with a bias, computed by `linear`."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., in_features) to (..., out_features)."""
@@ -75,13 +77,13 @@ class Linear(nn.Linear):
 
 
 def _is_low(x: Tensor) -> bool:
-    """Return whether operations on `x` are to be made of the products here."""
+    """Return whether this module's own operations apply to `x`."""
     is_low = x.dtype == torch.bfloat16 and x.device.type == "cpu"
     return is_low and not torch.compiler.is_compiling()
 
 
 class _Linear(torch.autograd.Function):
-    """x Wᵀ + b in bfloat16; gradients of weight and bias are as wide as those are."""
+    """x Wᵀ + b in bfloat16; the gradients of weight and bias have the dtypes of those."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -101,12 +103,13 @@ class _Linear(torch.autograd.Function):
 
 
 class _CausalAttention(torch.autograd.Function):
-    """Forward is torch's; backward makes the probabilities again, of QUERIES tokens at a time.
+    """Torch's forward pass; a backward pass that recomputes P for QUERY_BLOCK queries at a time.
 
-    With P = exp(S - L) of the scores S and their log-sum-exp L, and out = P V: dV = Pᵀ dout,
-    dS = P (dout Vᵀ - sum(dout out)), dQ = dS K, dK = dSᵀ Q (Dao et al., "FlashAttention", 2022).
-    What is subtracted from a row rides along in two more channels of its product, so only the
-    difference is rounded to bfloat16: it is small wherever P is not.
+    P = exp(S - L), with the scores S and their log-sum-exp L, and out = P V. The gradients are
+    dV = Pᵀ dout, dS = P (dout Vᵀ - sum(dout out)), dQ = dS K and dK = dSᵀ Q (Dao et al.,
+    "FlashAttention", 2022). L and sum(dout out) are subtracted inside the products, as two more
+    channels of their factors, so that only the difference is rounded to bfloat16. That difference
+    is small wherever P is large.
     """
 
     @staticmethod
@@ -127,10 +130,13 @@ class _CausalAttention(torch.autograd.Function):
         q, k = _join(q, log_sum / -scale), _join(k, ones, ones)
         grad, v = _join(grad, -(grad.float() * out).sum(-1)), _join(v, ones, ones)
         dq, dk, dv = (x.new_empty(*x.shape[:-1], d) for x in (q, k, v))
-        for start in reversed(range(0, n_tokens, QUERY_BLOCK)):  # the last ones look at all
+        # The last queries attend to all keys: their step sets dK and dV, and the others add to it.
+        for start in reversed(range(0, n_tokens, QUERY_BLOCK)):
             new, end = slice(start, start + QUERY_BLOCK), min(start + QUERY_BLOCK, n_tokens)
+            # P and dS of these queries: (B * H, queries, keys up to the last of the queries).
             p = _scaled_product(q[:, new], k[:, :end].mT, scale).exp_().tril_(start)
             ds = torch.bmm(grad[:, new], v[:, :end].mT).mul_(p)
+            # The gradients have the D channels of the tokens, without the two that were added.
             kept = float(end < n_tokens)
             dv[:, :end].baddbmm_(p.mT, grad[:, new, :d], beta=kept)
             dk[:, :end].baddbmm_(ds.mT, q[:, new, :d], beta=kept, alpha=scale)
@@ -139,11 +145,15 @@ class _CausalAttention(torch.autograd.Function):
 
 
 def _scaled_product(a: Tensor, b: Tensor, scale: float) -> Tensor:
+    """Return scale * a @ b for batches of matrices, in one operation."""
     return torch.baddbmm(a.new_empty(1, 1, 1), a, b, beta=0, alpha=scale)
 
 
 def _join(x: Tensor, *numbers: Tensor) -> Tensor:
-    """Return `x` (B, H, T, D) as (B * H, T, D + 2); one number (B, H, T) comes as a sum of two."""
+    """Append two channels to `x` (B, H, T, D) and return it as (B * H, T, D + 2).
+
+    One number (B, H, T) for each token is appended as a sum of two, which keeps more digits.
+    """
     if len(numbers) == 1:
         first = numbers[0].to(x.dtype)
         numbers = (first, numbers[0] - first)

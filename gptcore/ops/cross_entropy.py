@@ -1,8 +1,12 @@
-"""Cross-entropy in nats; with the head in chunks, so that no tensor holds all logits.
+"""Next-token cross-entropy in nats, from logits, or from hidden states in chunks of tokens.
 
-Shapes: B sequences, T tokens in each, C channels, V ids in the vocabulary. One operation takes the
-hidden states and the head's weight, makes some rows of logits at a time, and computes their loss
-and their gradients at once: at GPT-2's vocabulary the logits of a batch are larger than the model.
+The logits are the largest tensor of a small GPT: V numbers per token, where other activations have
+a few times C. So `linear_cross_entropy` takes the hidden states and the weight of the head, and
+computes the logits of one chunk of tokens at a time. It turns each chunk into losses and gradients
+immediately instead of keeping it for the backward pass. The softmax is computed in float32 (float64
+for float64 logits), whatever the precision of the logits.
+
+Shapes: B sequences, T tokens in each, N = B * T tokens, C channels, V ids in the vocabulary.
 """
 
 import math
@@ -26,11 +30,11 @@ BLOCK_BYTES = 2**22
 
 
 def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """Return the mean loss (scalar, float32, nats per token) over targets that are not IGNORED.
+    """Return the mean loss (scalar, nats per token) over the targets that are not IGNORE_INDEX.
 
     Args:
         logits: (B, T, V).
-        targets: (B, T), int64 ids in [0, V), or IGNORED.
+        targets: (B, T), int64 ids in [0, V), or IGNORE_INDEX.
 
     Raises:
         ValueError: `targets` is not shaped as `logits` without its last dimension.
@@ -49,7 +53,7 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 def linear_cross_entropy(
     hidden: Tensor, weight: Tensor, targets: Tensor, waiting: Waiting | None = None
 ) -> Tensor:
-    """Return `cross_entropy(hidden @ weight.T, targets)` without ever holding all logits.
+    """Return `cross_entropy(hidden @ weight.T, targets)` without holding all logits at once.
 
     If gradients are enabled, they are computed in this call as well, and the backward pass only
     scales them. Under autocast the matrix products use autocast's precision, while losses and
@@ -58,26 +62,36 @@ def linear_cross_entropy(
     Args:
         hidden: (B, T, C).
         weight: (V, C).
-        targets: (B, T), int64 ids in [0, V), or IGNORED.
-        waiting: as it came with `hidden`, where `weight` is the embedding as well: the gradient of
-            `weight` is then added to the embedding's in place. Without it torch adds the two.
+        targets: (B, T), int64 ids in [0, V), or IGNORE_INDEX.
+        waiting: from `tied_embedding.embed`, if `weight` is also the embedding: the embedding then
+            adds its gradient to that of `weight` in place. Without it torch adds the two.
 
     Raises:
         ValueError: `targets` is not shaped as `hidden` without its last dimension; or, in backward,
             the gradient itself is to be differentiated.
     """
-    check_shape(hidden, targets)
     if torch.is_grad_enabled() and (hidden.requires_grad or weight.requires_grad):
+        _check_shape(hidden, targets)
         is_tied = waiting is not None and waiting.weight is weight and hidden.requires_grad
         loss: Tensor = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
             hidden, weight, targets, waiting if is_tied else None
         )
         return loss
-    losses, _, _ = chunked_losses(hidden, weight, targets, product_dtype(hidden))
+    losses = linear_losses(hidden, weight, targets)
     return losses.sum() / (targets != IGNORE_INDEX).sum()
 
 
-def check_shape(hidden: Tensor, targets: Tensor) -> None:
+def linear_losses(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+    """Return the loss of every target (B, T), nats, without gradients; 0 where it is IGNORE_INDEX.
+
+    The arguments are those of `linear_cross_entropy`.
+    """
+    _check_shape(hidden, targets)
+    losses, _, _ = chunked_losses(hidden, weight, targets, _product_dtype(hidden))
+    return losses.view(targets.shape)
+
+
+def _check_shape(hidden: Tensor, targets: Tensor) -> None:
     if targets.shape != hidden.shape[:-1]:
         raise ValueError(
             f"targets are {tuple(targets.shape)} and the model's output {tuple(hidden.shape)}; "
@@ -88,7 +102,7 @@ def check_shape(hidden: Tensor, targets: Tensor) -> None:
 class _LinearCrossEntropy(torch.autograd.Function):
     """Forward computes the mean loss and its gradients; backward scales and returns them.
 
-    Autograd may write to the returned gradients, so a second backward computes them again.
+    Autograd may write to the returned gradients, so a second backward pass computes them again.
     """
 
     @staticmethod
@@ -97,7 +111,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(hidden, weight, targets)
         ctx.waiting = waiting
-        ctx.dtype = product_dtype(hidden)
+        ctx.dtype = _product_dtype(hidden)
         losses, *ctx.gradients = chunked_losses(
             hidden, weight, targets, ctx.dtype, ctx.needs_input_grad
         )
@@ -124,7 +138,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         return hidden_grad, weight_grad, None, None
 
 
-def product_dtype(hidden: Tensor) -> torch.dtype:
+def _product_dtype(hidden: Tensor) -> torch.dtype:
     """Return the dtype of matrix products with `hidden`: autocast's, if it is enabled."""
     kind = hidden.device.type
     if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
@@ -161,7 +175,7 @@ def chunked_losses(
     for x, target, weighting in zip(*chunks, strict=True):  # n tokens of the N
         logits = matmul(x.to(dtype), matrix.t(), out=buffer[: len(x)])  # (n, V)
         # This overwrites `logits` with the gradient of each token's loss by its logits.
-        losses.append(_score(logits, target, make_gradient=make_hidden or make_weight))
+        losses.append(score_logits(logits, target, make_gradient=make_hidden or make_weight))
         # The chain rule through logits = x @ matrix.T, with each token's weight in the mean.
         if make_hidden:  # (n, V) @ (V, C)
             hidden_grads.append(matmul(logits, matrix).to(hidden.dtype).mul_(weighting))
@@ -171,8 +185,8 @@ def chunked_losses(
     return torch.cat(losses), hidden_grad, weight_grad
 
 
-def _score(logits: Tensor, targets: Tensor, *, make_gradient: bool) -> Tensor:
-    """Return losses (N,) and overwrite `logits` (N, V).
+def score_logits(logits: Tensor, targets: Tensor, *, make_gradient: bool) -> Tensor:
+    """Return losses (N,) for `targets` (N,), and overwrite `logits` (N, V).
 
     With `make_gradient`, `logits` then hold the gradient of each token's loss by its logits;
     without it, their content is undefined.
@@ -181,6 +195,7 @@ def _score(logits: Tensor, targets: Tensor, *, make_gradient: bool) -> Tensor:
     # On a CPU log_softmax reads a row before it writes that row, so it can work in place.
     in_place = logits.dtype == wide and logits.device.type == "cpu"
     n_blocks = max(1, math.ceil(logits.numel() * wide.itemsize / BLOCK_BYTES))
+    # A block stays in the processor's cache between its softmax, its losses and its gradient.
     losses = []
     for block, ids in zip(
         logits.tensor_split(n_blocks), targets.tensor_split(n_blocks), strict=True

@@ -1,8 +1,9 @@
-"""GPT-2's GELU, on a CPU in one half to two thirds of the time of torch's own.
+"""GPT-2's GELU, on a CPU in one half to two thirds of the time of torch's function.
 
-torch takes each tanh from a library of vector functions; oneDNN has a faster GELU, but only as an
-epilogue of its products. So the numbers are multiplied by an identity matrix, which leaves each as
-it is, and come out of that product as their GELU. Measured: docs/decisions/0018.
+torch computes each tanh by a library of vector functions. oneDNN has a faster GELU, but applies it
+only to the result of a matrix product. So this module multiplies the numbers by an identity matrix,
+which does not change them, and lets oneDNN apply its GELU to that product. The measurements are in
+docs/decisions/0018.
 """
 
 from typing import Any
@@ -12,16 +13,16 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 LINE_BYTES = 64
-"""Of numbers that are multiplied at once: wider identities took longer."""
+"""Bytes in one row of the product, which is as wide as the identity; wider ones took longer."""
 
 MIN_NUMEL = 2**18
-"""Fewer numbers are sooner done by torch: a product takes a tenth of a millisecond to set up."""
+"""torch is faster for fewer numbers: setting up a product takes a tenth of a millisecond."""
 
 
 def gelu(x: Tensor) -> Tensor:
-    """Return x (1 + tanh(√(2/π) (x + 0.044715 x³))) / 2 of every number of `x`.
+    """Return x (1 + tanh(√(2/π) (x + 0.044715 x³))) / 2 for every number of `x`.
 
-    One that is not finite may make those beside it NaN.
+    A number that is not finite may turn its neighbours into NaN.
     """
     if torch.compiler.is_compiling() or not _is_fast(x):
         return F.gelu(x, approximate="tanh")
@@ -30,7 +31,7 @@ def gelu(x: Tensor) -> Tensor:
 
 
 def _is_fast(x: Tensor) -> bool:
-    """Return whether oneDNN's GELU of `x` is there, exact, and quick."""
+    """Return whether oneDNN's GELU of `x` is available, exact and faster."""
     if x.device.type != "cpu" or x.numel() < MIN_NUMEL or x.numel() * x.itemsize % LINE_BYTES:
         return False
     if not x.is_contiguous():
@@ -40,13 +41,15 @@ def _is_fast(x: Tensor) -> bool:
     onednn: Any = torch.backends.mkldnn
     if not (onednn.is_available() and onednn.enabled):
         return False
-    if x.dtype == torch.float32:  # products in less precision would round `x`
+    if x.dtype == torch.float32:  # products in lower precision would round `x`
         switch = getattr(onednn, "matmul", None)  # since torch 2.9
         return getattr(switch, "fp32_precision", None) in ("none", "ieee")
     return x.dtype == torch.bfloat16 and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 class _Gelu(torch.autograd.Function):
+    """Forward: oneDNN's GELU of a product with the identity. Backward: torch's gradient."""
+
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         ctx.save_for_backward(x)

@@ -80,15 +80,13 @@ def test_the_cpu_is_not_waited_for(accelerator):
     assert accelerator.waits == []
 
 
-@pytest.mark.parametrize("has_units", [True, False])
-def test_the_cpu_offers_medium_where_it_has_units_for_bf16(monkeypatch, has_units):
-    monkeypatch.setattr(devices, "_cpu_has_bf16_products", lambda: has_units)
-    assert supported_precisions(CPU) == ["fp32", "bf16", "medium"][: 2 + has_units]
+@pytest.mark.parametrize("rounds", [True, False])
+def test_the_cpu_offers_medium_where_products_are_rounded(monkeypatch, rounds):
+    monkeypatch.setattr(devices, "cpu_rounds_products", lambda: rounds)
+    assert supported_precisions(CPU) == ["fp32", "bf16", "medium"][: 2 + rounds]
 
 
-def test_medium_rounds_products_and_nothing_else_on_a_cpu_that_gains_from_it():
-    if "medium" not in supported_precisions(CPU):
-        pytest.skip("this processor has no bfloat16 products")
+def test_medium_rounds_products_and_nothing_else_where_it_is_offered():
     a, b = torch.randn(2, 64, 64, generator=torch.Generator().manual_seed(0))
     exact = a.double() @ b.double()
     for precision, worst in {"fp32": 1e-4, "medium": 0.2}.items():
@@ -96,7 +94,8 @@ def test_medium_rounds_products_and_nothing_else_on_a_cpu_that_gains_from_it():
             error = (a @ b - exact).abs().max()
         # Sums of 64 products of size 1: bfloat16 keeps 8 bits of each factor.
         assert error < worst
-        assert (error > 1e-3) == (precision == "medium")
+        is_rounded = precision == "medium" and "medium" in supported_precisions(CPU)
+        assert (error > 1e-3) == is_rounded
 
 
 @pytest.mark.parametrize("outside", ["highest", "high", "medium"])

@@ -56,13 +56,13 @@ def small_chunks(monkeypatch):
 @pytest.mark.usefixtures("small_chunks")
 @pytest.mark.parametrize(("is_bf16", "rows"), [(False, [2] * 7 + [1]), (True, [4] * 3 + [3])])
 def test_chunks_have_so_many_bytes_in_any_precision(monkeypatch, is_bf16, rows):
-    seen, original = [], cross_entropy_ops._score
+    seen, original = [], cross_entropy_ops.score_logits
 
     def spy(logits, *args, **options):
         seen.append(len(logits))
         return original(logits, *args, **options)
 
-    monkeypatch.setattr(cross_entropy_ops, "_score", spy)
+    monkeypatch.setattr(cross_entropy_ops, "score_logits", spy)
     with torch.autocast("cpu", torch.bfloat16, enabled=is_bf16):
         linear_cross_entropy(*case())
     assert seen == rows
@@ -107,7 +107,7 @@ def test_losses_and_gradients_are_made_in_place_bit_by_bit(monkeypatch, dtype, n
     targets = torch.randint(n_ids, (40,), generator=generator)
     log_p = logits.log_softmax(-1)
     monkeypatch.setattr(torch.Tensor, "copy_", None)  # nothing is made elsewhere
-    losses = cross_entropy_ops._score(logits, targets, make_gradient=True)
+    losses = cross_entropy_ops.score_logits(logits, targets, make_gradient=True)
     assert torch.equal(losses, -log_p[torch.arange(40), targets])
     log_p.exp_()[torch.arange(40), targets] -= 1
     assert torch.equal(logits, log_p)

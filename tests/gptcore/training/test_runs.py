@@ -1,3 +1,5 @@
+"""Training runs in a folder: what they leave, and that a resumed run equals an unbroken one."""
+
 import json
 import math
 import os
@@ -10,20 +12,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from gptcore.model.config import ModelConfig
 from gptcore.model.gpt import GPT
-from gptcore.training import config, runs
 from gptcore.training import loop as training_loop
+from gptcore.training import runs
 from gptcore.training import step as training_step
 from gptcore.training.checkpoints import latest_checkpoint
-from gptcore.training.config import COMPILERS, TrainConfig
-from gptcore.training.loop import train
+from gptcore.training.config import COMPILERS, StepMetrics, TrainConfig
 from gptcore.training.runs import run_training
-from gptcore.training.step import make_optimizer
-
-CPU = torch.device("cpu")
-MODEL = ModelConfig(vocab_size=17, block_size=8, n_layer=1, n_head=2, n_embd=16, dropout=0.1)
-CONFIG = TrainConfig(steps=10, batch_size=4, block_size=8, learning_rate=1e-2, warmup_steps=2)
+from tests.helpers.checkout import ROOT
+from tests.helpers.counting import CONFIG, CPU, MODEL, batch_at, steps_of
 
 
 @pytest.fixture(autouse=True)
@@ -32,13 +29,6 @@ def _python_handles_ctrl_c():
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
-
-
-def batch_at(step: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return windows of a text that counts up, so that there is something to learn."""
-    starts = torch.randint(17, (4, 1), generator=torch.Generator().manual_seed(step))
-    ids = (starts + torch.arange(9)) % 17
-    return ids[:, :-1], ids[:, 1:]
 
 
 def run(out_dir: Path, config: TrainConfig = CONFIG, **options) -> dict:
@@ -63,124 +53,17 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def interrupt_at(step: int):
-    def on_step(metrics: config.StepMetrics) -> None:
+    def on_step(metrics: StepMetrics) -> None:
         if metrics.step == step:
             signal.raise_signal(signal.SIGINT)
 
     return on_step
 
 
-# --- the loop
-
-
-def steps_of(config: TrainConfig = CONFIG, model: GPT | None = None, **options):
-    model = model or GPT(MODEL)
-    options = {"device": CPU, "epochs_per_step": 0.5} | options
-    return train(model, make_optimizer(model, config), batch_at, config, **options)
-
-
-def test_training_learns_to_count():
-    losses = [metrics.loss for metrics in steps_of(replace(CONFIG, steps=60))]
-    assert losses[0] == pytest.approx(math.log(17), abs=0.1)
-    assert losses[-1] < 1.0
-
-
-def test_steps_are_numbered_by_the_updates_done():
-    metrics = list(steps_of())
-    assert [m.step for m in metrics] == list(range(1, 11))
-    assert [m.tokens for m in metrics] == [32 * step for step in range(1, 11)]
-    assert [m.epochs for m in metrics] == [0.5 * step for step in range(1, 11)]
-    assert [m.lr for m in metrics] == [CONFIG.learning_rate_at(step) for step in range(1, 11)]
-    assert all(m.step_time_s > 0 for m in metrics)
-
-
-def test_the_first_batch_is_number_zero():
-    asked: list[int] = []
-
-    def spy(step: int):
-        asked.append(step)
-        return batch_at(step)
-
-    model = GPT(MODEL)
-    optimizer = make_optimizer(model, CONFIG)
-    list(train(model, optimizer, spy, CONFIG, first_step=7, device=CPU, epochs_per_step=0.5))
-    assert asked == [7, 8, 9]
-
-
-def test_dropout_of_a_step_does_not_depend_on_what_was_drawn_before():
-    plain = [m.loss for m in steps_of()]
-    disturbed = []
-    for metrics in steps_of():
-        disturbed.append(metrics.loss)
-        torch.rand(100)
-    assert plain == disturbed
-
-
-def test_seed_decides_dropout():
-    first, other = ([m.loss for m in steps_of(replace(CONFIG, seed=seed))] for seed in (0, 1))
-    assert first != other
-
-
-def test_without_dropout_the_global_generator_is_left_alone():
-    before = torch.get_rng_state()
-    list(steps_of(model=GPT(replace(MODEL, dropout=0.0))))
-    assert torch.equal(before, torch.get_rng_state())
-
-
-def test_a_callback_that_evaluates_does_not_switch_dropout_off():
-    model = GPT(MODEL)
-    losses = []
-    for metrics in steps_of(model=model):
-        losses.append(metrics.loss)
-        model.eval()
-    assert losses == [m.loss for m in steps_of()]
-
-
-def test_the_device_is_waited_for_before_the_clock_is_read(monkeypatch):
-    events: list[str] = []
-    monkeypatch.setattr(
-        training_loop, "synchronize", lambda device: events.append(f"wait {device}")
-    )
-    clock = training_loop.time.perf_counter_ns
-    monkeypatch.setattr(
-        training_step.time, "perf_counter_ns", lambda: events.append("clock") or clock()
-    )
-    next(steps_of())
-    assert events == ["clock", "wait cpu", "clock"]
-
-
-def test_divergence_stops_training_and_names_the_step():
-    model = GPT(MODEL)
-    steps = steps_of(model=model)
-    assert [next(steps).step, next(steps).step] == [1, 2]
-    with torch.no_grad():
-        model.lm_head.weight.fill_(math.nan)
-    with pytest.raises(
-        ValueError, match=r"diverged at step 3: loss nan.*learning_rate below 0\.01"
-    ):
-        next(steps)
-
-
-@pytest.mark.parametrize(("loss", "grad_norm"), [(math.inf, 1.0), (1.0, math.inf)])
-def test_either_number_that_is_not_finite_stops_training(monkeypatch, loss, grad_norm):
-    result = torch.tensor(loss), torch.tensor(grad_norm)
-    monkeypatch.setattr(training_loop, "train_step", lambda *_, **__: result)
-    with pytest.raises(ValueError, match=f"step 1: loss {loss}, gradient norm {grad_norm}"):
-        next(steps_of())
-
-
-def test_batches_of_another_shape_are_refused():
-    with pytest.raises(ValueError, match=r"batch of step 1 is \(4, 8\); the config says \(5, 8\)"):
-        next(steps_of(replace(CONFIG, batch_size=5)))
-
-
-# --- runs
-
-
 def test_a_run_leaves_log_summary_and_two_checkpoints(tmp_path):
     summary = run(tmp_path, checkpoint_every=3)
     log = log_of(tmp_path)
-    assert [list(line) for line in log] == [list(config.StepMetrics.__dataclass_fields__)] * 10
+    assert [list(line) for line in log] == [list(StepMetrics.__dataclass_fields__)] * 10
     assert summary == json.loads((tmp_path / "summary.json").read_bytes())
     assert {k: summary[k] for k in ("finished", "step", "steps", "tokens", "epochs")} == {
         "finished": True,
@@ -213,10 +96,9 @@ t.run(Path(sys.argv[1]), checkpoint_every=3, on_step=on_step)
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
 def test_a_killed_and_resumed_run_repeats_the_losses_of_an_unbroken_one(tmp_path, unbroken):
-    root = str(Path(__file__).resolve().parents[1])
     threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}
     killed = subprocess.run(
-        [sys.executable, "-c", KILLED, str(tmp_path)], cwd=root, env=os.environ | threads
+        [sys.executable, "-c", KILLED, str(tmp_path)], cwd=ROOT, env=os.environ | threads
     )
     assert killed.returncode == -signal.SIGKILL
     assert len(log_of(tmp_path)) == 8
@@ -263,7 +145,7 @@ def test_a_second_ctrl_c_does_not_wait(tmp_path, monkeypatch):
 
 
 def test_an_interrupt_raised_by_the_callback_leaves_a_checkpoint(tmp_path):
-    def on_step(metrics: config.StepMetrics) -> None:
+    def on_step(metrics: StepMetrics) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -5,24 +5,13 @@ import pytest
 import torch
 
 from gptcore.devices import supported_precisions
-from gptcore.model.config import ModelConfig
 from gptcore.model.gpt import GPT
 from gptcore.model.loss import next_token_loss
 from gptcore.ops.cross_entropy import cross_entropy
 from gptcore.training.compiling import prepare
 from gptcore.training.config import COMPILERS, TrainConfig
 from gptcore.training.step import make_optimizer, train_step
-
-MODEL = ModelConfig(vocab_size=17, block_size=8, n_layer=1, n_head=2, n_embd=16, dropout=0.1)
-CONFIG = TrainConfig(steps=10, batch_size=4, block_size=8, learning_rate=1e-2, warmup_steps=2)
-
-
-def batch_at(step: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return windows of a text that counts up, so that there is something to learn."""
-    starts = torch.randint(17, (4, 1), generator=torch.Generator().manual_seed(step))
-    ids = (starts + torch.arange(9)) % 17
-    return ids[:, :-1], ids[:, 1:]
-
+from tests.helpers.counting import CONFIG, CPU, MODEL, batch_at
 
 # --- config and schedule
 
@@ -151,9 +140,6 @@ def test_bf16_keeps_weights_gradients_and_optimizer_in_float32():
     assert {t.dtype for t in [loss, *model.parameters(), *grads, *state]} == {torch.float32}
     # Logits are near 0.1 and bfloat16 keeps 8 bits of them.
     assert 0 < abs(loss.item() - exact) < 0.01
-
-
-CPU = torch.device("cpu")
 
 
 def steps_of(config: TrainConfig, steps: int = 4) -> tuple[list[float], float | None]:
