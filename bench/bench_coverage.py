@@ -3,7 +3,7 @@
 The core is the 2 x 2 of {with, without replacement} x {fixed grid, free phase}, which takes "random
 against DataLoader" apart; beside it DataLoaders that drop their last batch, and the same budget of
 tokens on a hundredth, a tenth and all of the text. Work unit: one draw, a window of block_size
-targets. No model is trained. The counts stand beside exact theory; the time of `test_visits` is
+targets. No model is trained. The counts stand beside exact theory; the time of `test_coverage` is
 that of drawing and counting, and no claim rests on it. `test_ledger` times the counting itself.
 """
 
@@ -70,7 +70,7 @@ def _curve(sampler: Sampler, draws: int) -> list[dict[str, float | None]]:
 
 
 @pytest.mark.benchmark(group="coverage")
-def test_visits(benchmark: Any, result: Result, session: Inputs, case: CoverageCase) -> None:
+def test_coverage(benchmark: Any, result: Result, session: Inputs, case: CoverageCase) -> None:
     n_tokens = len(session.stream(case.corpus))
     split = tail_split(n_tokens, block_size=case.block_size)
     (train,), (test,) = split.train, split.test

@@ -3,7 +3,7 @@
 Work unit: one training run of one size; the smaller ones make the ladder, the largest is the
 target. The order of the cases is part of the method: `test_predict` fits the law to the ladder and
 puts prediction and 80 % interval on disk before `test_target` trains (it refuses to train without),
-and `test_fitting` compares afterwards. All runs pass once over the same bytes, with a constant
+and `test_scaling` compares afterwards. All runs pass once over the same bytes, with a constant
 learning rate after the warm-up, so that a checkpoint is the end of a shorter run; they are scored
 on the same pieces of the test part. `test_recommendation` tries the recommendations of Choshen et
 al. 2025 on this ladder, `test_repeat` asks what repeated text is worth; bench_inference goes on
@@ -179,7 +179,7 @@ def test_target(benchmark: Any, result: Result, session: Session, case: RungCase
 
 
 @pytest.mark.benchmark(group="scaling")
-def test_fitting(benchmark: Any, result: Result, session: Session, case: LadderCase) -> None:
+def test_scaling(benchmark: Any, result: Result, session: Session, case: LadderCase) -> None:
     runs = _finished(session, case.corpus, "test_rung", "test_target")
     stated = _stated(session, case.corpus)["metrics"]
     # Fits the sizes below the largest, so the law that was stated; that is checked.

@@ -92,7 +92,7 @@ class Rung:
         """Tokens of the whole run."""
         return self.steps * self.tokens_per_step
 
-    def test_cross_entropy(self, model: GPT) -> float:
+    def test_loss(self, model: GPT) -> float:
         """Return the loss on the fixed pieces of the test part, nats per byte."""
         size = self.case.block_size
         losses = [

@@ -41,7 +41,7 @@ def whole_ladder(suite="study"):
 
 def test_prediction_stands_between_the_ladder_and_its_target():
     order = list(CASES)
-    steps = ["test_rung", "test_predict", "test_target", "test_fitting"]
+    steps = ["test_rung", "test_predict", "test_target", "test_scaling"]
     places = [order.index(f"bench_scaling::{step}") for step in steps]
     assert places == sorted(places)
 
@@ -161,8 +161,8 @@ def test_target_is_not_trained_before_a_prediction_is_on_disk():
 
 def test_outcome_is_that_of_the_prediction_on_disk():
     records = whole_ladder()
-    (case,) = cases("test_fitting")
-    found = asked(bench_scaling.test_scaling, "test_fitting", case, records, "study")["metrics"]
+    (case,) = cases("test_scaling")
+    found = asked(bench_scaling.test_scaling, "test_scaling", case, records, "study")["metrics"]
     stated = next(r for r in records if r["group"] == "prediction")["metrics"]
     targets = [r["metrics"]["final_test_loss"] for r in records if r["group"] == "target"]
     low, high = stated["predicted_low"], stated["predicted_high"]
@@ -178,15 +178,15 @@ def test_outcome_refuses_a_prediction_that_the_ladder_did_not_make():
     for one in records:
         if one["group"] == "prediction":
             one["metrics"]["predicted_loss"] *= 1.001
-    (case,) = cases("test_fitting")
+    (case,) = cases("test_scaling")
     with pytest.raises(AssertionError, match="the same fit now gives"):
-        asked(bench_scaling.test_scaling, "test_fitting", case, records, "study")
+        asked(bench_scaling.test_scaling, "test_scaling", case, records, "study")
 
 
 def test_noise_of_seeds_is_that_of_the_final_losses():
     records = whole_ladder()
-    (case,) = cases("test_fitting")
-    found = asked(bench_scaling.test_scaling, "test_fitting", case, records, "study")["metrics"]
+    (case,) = cases("test_scaling")
+    found = asked(bench_scaling.test_scaling, "test_scaling", case, records, "study")["metrics"]
     by_size = {}
     for one in records:
         if one["group"] in ("rung", "target"):
@@ -197,9 +197,9 @@ def test_noise_of_seeds_is_that_of_the_final_losses():
 
 
 def test_one_seed_gives_no_noise_of_seeds():
-    (case,) = cases("test_fitting", "standard")
+    (case,) = cases("test_scaling", "standard")
     records = whole_ladder("standard")
-    found = asked(bench_scaling.test_scaling, "test_fitting", case, records, "standard")
+    found = asked(bench_scaling.test_scaling, "test_scaling", case, records, "standard")
     assert found["metrics"]["seed_sd"] is None
 
 

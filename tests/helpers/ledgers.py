@@ -204,7 +204,7 @@ def coverage_case(
     }
     name = f"{corpus}-share{text_share:g}-{sampler}-keep-e{epochs:g}-B{BATCH}-T{BLOCK}-seed0"
     return record(
-        f"bench_coverage::test_visits[{name}]",
+        f"bench_coverage::test_coverage[{name}]",
         group="coverage",
         params=params,
         metrics=metrics,

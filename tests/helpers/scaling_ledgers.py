@@ -99,7 +99,7 @@ def asked(function: Any, test: str, case: Any, records: list[Record], suite: str
     function(Once(), result, run_with(records, suite), case)
     groups = {
         "test_predict": "prediction",
-        "test_fitting": "scaling",
+        "test_scaling": "scaling",
         "test_recommendation": "recommendation",
         "test_repeat": "repetition",
     }

@@ -44,7 +44,7 @@ def test_step_built_alone_marks_the_phases_of_a_step(inputs):
 def test_benchmark_that_times_nothing_is_refused(inputs):
     case = CoverageCase(CORPUS, "sequential", False, 1)
     with pytest.raises(ValueError, match="is not timed"):
-        work_of("bench_coverage::test_visits", case, inputs)
+        work_of("bench_coverage::test_coverage", case, inputs)
 
 
 def test_case_is_found_by_its_id():

@@ -25,7 +25,7 @@ def whole():
     for case in cases("test_predict"):
         ask("test_predict", case)
     records += ladder_records("study", "test_target")
-    for case in cases("test_fitting") + cases("test_recommendation"):
+    for case in cases("test_scaling") + cases("test_recommendation"):
         ask(case_test(case), case)
     records += ladder_records("study", "test_repeated")
     for case in cases("test_repeat"):
@@ -34,7 +34,7 @@ def whole():
 
 
 def case_test(case):
-    return "test_fitting" if case.question == "outcome" else "test_recommendation"
+    return "test_scaling" if case.question == "outcome" else "test_recommendation"
 
 
 def inference_record():
