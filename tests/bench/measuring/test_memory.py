@@ -101,7 +101,7 @@ def test_peak_is_read_after_two_full_calls():
 
 CHILD = """
 import resource
-from bench.memory import HighWaterMark
+from bench.measuring.memory import HighWaterMark
 print(HighWaterMark().peak_bytes(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 """
 

@@ -43,8 +43,8 @@ def test_process_that_takes_too_long_is_ended(monkeypatch):
 
 
 PARENT = """
-from bench.cases import ModelCase
-from bench.fresh import measure_fresh
+from bench.suite.cases import ModelCase
+from bench.measuring.processes import measure_fresh
 case = ModelCase("python-docs", "model3", "cpu", "fp32", 2, 64, "step")
 measure_fresh("bench_model::test_step", case, ["python-docs"], 1, budget_s=600)
 """
