@@ -38,7 +38,7 @@ def train_loss(curves: pd.DataFrame) -> Figure:
     return _losses(curves, "training loss, nats/token", marker=False)[0]
 
 
-def test_cross_entropy(curves: pd.DataFrame) -> Figure:
+def test_loss(curves: pd.DataFrame) -> Figure:
     """Draw the test loss, and the loss of unigram counts (column `unigram`) to beat."""
     figure, axes = _losses(curves, "test loss, nats/token", marker=True)
     baseline = curves["unigram"].dropna()
