@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from bench.ledger import plain_text
 from reports import words
 from reports.blocks import Finding
 from reports.load import UNSTEADY, Run, stability
@@ -68,7 +69,7 @@ def with_cautions(run: Run, found: list[Finding]) -> list[Finding]:
         if verdict in UNSTEADY:
             first = ""
             if isinstance(reasons, list) and reasons:
-                first = f": {record.shorten(str(reasons[0]), 200)}"
+                first = f": {plain_text.shorten(str(reasons[0]), 200)}"
             cautions[record["case"]] = f"was {verdict}{first}"
     return [
         replace(finding, detail=f"{finding.detail} Caution: {'; '.join(warned)}.")

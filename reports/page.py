@@ -57,7 +57,7 @@ def render(runs: list[Run], form: str) -> tuple[str, list[Finding]]:
         form: "html" or "md".
     """
     pages = [run_page(run, f"run{i}", form == "html") for i, run in enumerate(runs, start=1)]
-    environment = Environment(
+    templates = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=form == "html",
         finalize=_show,
@@ -65,8 +65,8 @@ def render(runs: list[Run], form: str) -> tuple[str, list[Finding]]:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["cell"] = _markdown_cell
-    page = environment.get_template(f"report.{form}").render(
+    templates.filters["cell"] = _markdown_cell
+    page = templates.get_template(f"report.{form}").render(
         pages=pages,
         glossary=run.glossary([record for run in runs for record in run.everything]),
         metric=words.metric,

@@ -114,6 +114,6 @@ def environment(run: Run) -> list[Table]:
 def case_facts(record: Record) -> list[tuple[str, str]]:
     """Return the facts of a case as names and texts, for the list of all cases."""
     return [
-        (record.shorten(str(name), 80), text(value, str(name)))
+        (plain_text.shorten(str(name), 80), text(value, str(name)))
         for name, value in list(record["facts"].items())[:MAX_ITEMS]
     ]

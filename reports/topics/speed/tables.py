@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from bench.ledger import plain_text
 from reports import words
 from reports.blocks import Table, table
 from reports.load import Run
@@ -131,7 +132,7 @@ def operators(run: Run) -> list[Table]:
             continue
         rows = [
             (
-                record.shorten(str(row["operator"]), 60),
+                plain_text.shorten(str(row["operator"]), 60),
                 words.number(row["calls"]),
                 words.si(_number(row["self_time_s"]), "s"),
                 words.percent(_number(row["share"])),
@@ -140,11 +141,11 @@ def operators(run: Run) -> list[Table]:
         ]
         where = ""
         if isinstance(trace, str):
-            where = f"Trace: {record.shorten(trace, 400)}. {OPEN_TRACE}"
+            where = f"Trace: {plain_text.shorten(trace, 400)}. {OPEN_TRACE}"
         columns = ("Operator", "Calls#", "Self time#", "Share#")
         shown = f"the {len(rows)} first of {len(found):,}" if len(found) > len(rows) else "all"
         caption = f"Operators by their own time, {shown}; profiled apart from the timing."
-        fold = f"Top operators: {record.shorten(record['case'], 160)}"
+        fold = f"Top operators: {plain_text.shorten(record['case'], 160)}"
         made.append(replace(table(caption, columns, rows, fold), note=where))
     return made
 
