@@ -10,7 +10,7 @@ from gptcore.coverage.exposure import batch_overlap, context_coverage, pair_cove
 from gptcore.data.splits import Segment
 from gptcore.sampling.low_discrepancy import VanDerCorput
 from gptcore.sampling.samplers import SAMPLERS, make_sampler
-from gptcore.theory.by_rank import Targets
+from gptcore.theory.by_rank import Items
 from gptcore.theory.expectations import (
     THEORIES,
     draws_for_full_cover,
@@ -211,7 +211,7 @@ def test_folding_alike_targets_changes_no_sum(name, n_tokens, width):
     shown_by = np.minimum(last, starts - 1) - first + 1
     ones = np.ones_like(last)
     for draws in (5, 40):
-        each = theory.unseen(Targets(first, shown_by, ones, ones > 0), draws)
+        each = theory.unseen(Items(first, shown_by, ones, ones > 0), draws)
         assert sum(theory.missed(draws, width)) == pytest.approx(each.sum(), rel=1e-12)
 
 
