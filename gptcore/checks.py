@@ -1,11 +1,11 @@
-"""Checks of the numbers that callers give: each returns the number or says what to give."""
+"""Checks of numbers that callers give: each returns the number, or an error says what to give."""
 
 import operator
 from fractions import Fraction
 from numbers import Real
 from typing import SupportsFloat, SupportsIndex
 
-LARGEST = 2**53  # whole numbers up to here are exact as floats, which formulas turn them into
+LARGEST = 2**53  # whole numbers up to here are exact as floats, which formulas use
 LARGEST_INT64 = 2**63 - 1
 
 
@@ -15,7 +15,7 @@ def check_whole(
     """Return `value` as an int.
 
     Raises:
-        ValueError: it is not a whole number (booleans are not), or outside [at_least, at_most].
+        ValueError: it is not a whole number (a boolean is none), or outside [at_least, at_most].
     """
     try:
         whole = None if isinstance(value, bool) else operator.index(value)
@@ -32,13 +32,13 @@ def check_number(name: str, value: SupportsFloat, interval: str) -> float:
     """Return `value` as a float.
 
     Args:
-        name: what the number is called in the error.
+        name: name of the number in the error.
         value: the number.
-        interval: where it must lie, as in "[0, 1)": a square bracket stands beside an end that is
-            allowed, a round one beside an end that is not.
+        interval: where it must lie, as in "[0, 1)". A square bracket means that the end is
+            allowed, a round bracket that it is not.
 
     Raises:
-        ValueError: it is not a number (booleans and NaN are not), or outside the interval.
+        ValueError: it is not a number (a boolean or NaN is none), or outside the interval.
     """
     low, high = map(float, interval[1:-1].split(","))
     if not isinstance(value, bool) and isinstance(value, Real):
@@ -51,7 +51,7 @@ def check_number(name: str, value: SupportsFloat, interval: str) -> float:
 
 
 def check_fraction(name: str, value: float) -> Fraction:
-    """Return the decimal number that `value` is written as, exactly.
+    """Return exactly the decimal number that `value` is written as, so 1/10 for 0.1.
 
     Raises:
         ValueError: it is not a number strictly between 0 and 1.

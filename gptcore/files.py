@@ -6,16 +6,16 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 PARTIAL = ".partial-"
-"""How the names of unfinished files begin; a process that was killed may leave one behind."""
+"""Names of unfinished files begin with this. A process that was killed may leave such a file."""
 
 
 @contextmanager
 def write_atomically(path: Path) -> Iterator[Path]:
-    """Give a path to write to; what was written there replaces `path` when the block ends.
+    """Give a path to write to. The file written there replaces `path` when the block ends.
 
-    After a crash or a power cut `path` is the old file or the new one, and after an exception in
-    the block it is the old one. The path to write to lies in the same folder and has the same
-    suffix, and only this process uses it.
+    After a crash or a power cut, `path` is either the old file or the new one. After an exception
+    in the block it is the old file. The path to write to is in the same folder, has the same
+    suffix, and is used by this process alone.
     """
     partial = path.with_name(f"{PARTIAL}{os.getpid()}{path.suffix}")
     try:

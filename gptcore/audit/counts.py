@@ -1,8 +1,8 @@
-"""Exact counts over a log of draws, and what chance alone would make of them.
+"""Exact counts over a log of draws, and the counts that independent draws would have by chance.
 
 Legend: N tokens, K draws, T inputs in the longest window, M = N - T starts. A window is a pair
-(start, length); its targets are start + 1, …, start + length. A stream is what one rank drew in
-one epoch. Memory and time depend on K and never on N.
+(start, length); its targets are start + 1, …, start + length. A **stream** is what one rank drew
+in one epoch. Memory and time depend on K and not on N.
 """
 
 import itertools
@@ -16,7 +16,7 @@ from gptcore.audit.log import DrawLog, Whole
 
 Mask = npt.NDArray[np.bool_]
 
-# A repeated run counts as a replay if chance makes fewer than this many in the whole log.
+# A repeated run counts as a replay if independent draws have fewer than this many in a whole log.
 CHANCE_REPLAYS = 1e-3
 
 
@@ -25,9 +25,9 @@ class Windows:
     """The distinct windows of a log, in order of start and length.
 
     Attributes:
-        of_draw: int64 of shape (K,), the index of each draw's window.
-        start: int64 of shape (D,).
-        length: int64 of shape (D,).
+        of_draw: int64 of shape (K,), the index of the window of each draw.
+        start: int64 of shape (D,), the first input of each distinct window.
+        length: int64 of shape (D,), the inputs of each distinct window.
     """
 
     of_draw: Whole
@@ -43,11 +43,12 @@ class Shown:
     """Targets that no window shows, and where they are.
 
     Attributes:
-        head: those before the first target shown.
-        tail: those after the last target shown.
-        borders: those between neighbouring windows that leave out the same few, every time.
-        inside: all others.
-        border: (start, length, targets left out) of the first such neighbour, or None.
+        head: targets before the first target that is shown.
+        tail: targets after the last target that is shown.
+        borders: targets between neighbouring windows that leave out the same few every time.
+        inside: all other targets that are not shown.
+        border: (start, length, targets left out) of the first window before such a border, or
+            None.
     """
 
     head: int
@@ -58,7 +59,7 @@ class Shown:
 
     @property
     def missed(self) -> int:
-        """All of them."""
+        """The number of targets that no window shows."""
         return self.head + self.tail + self.borders + self.inside
 
 
@@ -80,12 +81,13 @@ def find_windows(log: DrawLog) -> Windows:
 
 
 def count_missed(windows: Windows, n_tokens: int) -> Shown:
-    """Return the targets never shown.
+    """Return how many targets are never shown, and where they are.
 
-    Neighbours are windows next to each other in order of start, close ones if they start less than
-    2T apart. Targets are lost at borders if the same one or two lie between more than half of all
-    close neighbours, and random windows, which leave gaps of all sizes, would do that less than
-    once in 1,000 logs; or if one lies between any two neighbours.
+    Neighbours are windows next to each other in order of start; close neighbours leave out fewer
+    than T targets. Targets are lost at borders in two cases. Either one or two targets, always the
+    same number, lie between more than half of all close neighbours, and random windows, which leave
+    gaps of all sizes, would do that less than once in 1,000 logs. Or exactly one target lies
+    between any two neighbours.
     """
     reach = np.maximum.accumulate(windows.start + windows.length)
     between = windows.start[1:] - reach[:-1]
@@ -95,6 +97,8 @@ def count_missed(windows: Windows, n_tokens: int) -> Shown:
     close = between[between < block_size]
     for size in (1, 2):
         count = int(np.count_nonzero(close == size))
+        # A bound of log P(count or more): at most 2^n patterns of n neighbours, each gap of this
+        # size with probability 1/(2T - 1).
         chance = len(close) * math.log(2) - count * math.log(2 * block_size - 1)
         rare = chance < math.log(1e-3) and 2 * count > len(close)
         if size < block_size and (rare or (size == 1 and 0 < count == len(between))):
@@ -109,28 +113,32 @@ def count_shown_twice(log: DrawLog, epoch: Whole) -> int:
     n_epochs = int(epoch.max()) + 1
     if n_epochs * log.n_tokens >= 2**62:
         raise ValueError(
-            f"{n_epochs} epochs of {log.n_tokens} tokens: too many to lay side by side"
+            f"{n_epochs} epochs of {log.n_tokens} tokens are too many to be counted: audit fewer "
+            "epochs at a time"
         )
     begin = epoch * log.n_tokens + log.start  # epochs side by side on one axis
     order = np.argsort(begin, kind="stable")
     begin, end = begin[order], (begin + log.length)[order]
     reach = np.maximum.accumulate(end)
-    again = np.minimum(end[1:], reach[:-1])  # begin + 1, …, again: shown before, and here
+    # A window shows begin + 1, …, again for the second time or later; count each target once.
+    again = np.minimum(end[1:], reach[:-1])
     counted = np.maximum.accumulate(np.concatenate([begin[:1], again[:-1]]))
     return int((again - np.maximum(begin[1:], counted)).clip(0).sum())
 
 
 def count_repeats(window: Whole, group: Whole) -> Whole:
-    """Return, for each group (stream, epoch), its draws minus its distinct windows."""
+    """Return, for each group (a stream or an epoch), its draws minus its distinct windows."""
     keys = np.sort(group * (int(window.max()) + 1) + window)
     again = keys[1:][keys[1:] == keys[:-1]] // (int(window.max()) + 1)
     return np.bincount(again, minlength=int(group.max()) + 1)
 
 
 def find_rank_overlap(window: Whole, epoch: Whole, rank: Whole) -> tuple[int, Mask]:
-    """Return the windows shown by two ranks or more in one epoch, summed over epochs.
+    """Return the windows shown by two or more ranks in one epoch, and the draws that do so.
 
-    And which draws repeat a window that another rank was the first to show in that epoch.
+    Returns:
+        The number of such windows, summed over epochs; and bool of shape (K,), which draws repeat a
+        window that another rank was the first to show in that epoch.
     """
     n_ranks, n_windows = int(rank.max()) + 1, int(window.max()) + 1
     shown = epoch * n_windows + window
@@ -143,7 +151,7 @@ def find_rank_overlap(window: Whole, epoch: Whole, rank: Whole) -> tuple[int, Ma
 
 
 def find_identical_epochs(window: Whole, epoch: Whole, rank: Whole) -> list[tuple[int, int]]:
-    """Return (epoch, earlier epoch) where all ranks made the same draws, two or more, in order."""
+    """Return (epoch, earlier epoch) where all ranks made the same two or more draws in order."""
     order = np.lexsort((rank, epoch))
     cuts = np.flatnonzero(np.diff(epoch[order])) + 1
     bounds = [0, *cuts.tolist(), len(order)]
@@ -159,10 +167,14 @@ def find_identical_epochs(window: Whole, epoch: Whole, rank: Whole) -> list[tupl
 
 
 def find_replays(window: Whole, group: Whole, run: int) -> tuple[Mask, tuple[int, int] | None]:
-    """Return which draws belong to a run of `run` draws or more made before in the same group.
+    """Find the runs of `run` draws or more that were made before in the same group.
 
-    Runs are compared window by window (by doubling: no hash). The earlier run ends before the
-    later one begins. Also returns the first (draw, earlier draw) that begins such a run.
+    Runs are compared window by window, without a hash. The earlier run ends before the later one
+    begins.
+
+    Returns:
+        Bool of shape (K,), which draws belong to such a run; and (draw, earlier draw), at which the
+        first such run and the earlier one begin, or None.
     """
     marked = np.zeros(len(window), dtype=bool)
     order = np.argsort(group, kind="stable")
@@ -170,11 +182,13 @@ def find_replays(window: Whole, group: Whole, run: int) -> tuple[Mask, tuple[int
     gram = np.unique(keys[order], return_inverse=True)[1]
     if len(gram) < 2 * run or int(gram.max()) + 1 == len(gram):
         return marked, None
+    # Number the distinct runs, by doubling: two shorter runs that cover a run identify it.
     size = 1
     while size < run:
         step = min(size, run - size)
         paired = gram[:-step] * (int(gram.max()) + 1) + gram[step:]
         gram, size = np.unique(paired, return_inverse=True)[1], size + step
+    # A run is a replay if its first occurrence ends before it begins.
     first = np.unique(gram, return_index=True)[1][gram]
     at = np.flatnonzero(np.arange(len(gram)) - first >= run)
     if not len(at):
@@ -187,7 +201,10 @@ def find_replays(window: Whole, group: Whole, run: int) -> tuple[Mask, tuple[int
 
 
 def chance_run(draws: int, n_windows: int) -> int:
-    """Return the shortest run, 2 or more, that K independent draws repeat less than 1e-3 times."""
+    """Return the shortest run, 2 or more, that K independent draws hardly ever repeat.
+
+    The expected number of repeats is less than CHANCE_REPLAYS.
+    """
     if n_windows == 1:
         return draws
     pairs = 2 * math.log(draws) - math.log(2 * CHANCE_REPLAYS)
@@ -197,7 +214,7 @@ def chance_run(draws: int, n_windows: int) -> int:
 def expect_repeats(
     draws: npt.ArrayLike, n_windows: npt.ArrayLike
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return mean and variance of draws minus distinct, for independent uniform draws.
+    """Return mean and variance of draws minus distinct windows, for independent uniform draws.
 
     The mean is exact, K - n(1 - (1 - 1/n)^K); the variance is the occupancy limit
     n·e^-a (1 - (1 + a)e^-a), a = K/n (Weiss 1958).

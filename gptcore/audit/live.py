@@ -1,4 +1,4 @@
-"""Batches of a live loader → rows of tokens with the number of targets in each."""
+"""Batches of a live loader → rows of tokens, with the number of targets in each row."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -32,12 +32,13 @@ class TokenRows:
 
 @dataclass
 class Batches:
-    """What a loader gave.
+    """The batches of a loader, checked and counted.
 
     Attributes:
-        parts: its batches, in order.
-        wrong_targets: rows whose targets are neither the inputs moved by one nor equal to them.
-        wrong_example: the first of those, in words.
+        parts: the batches, in order.
+        wrong_targets: rows whose targets are neither the inputs moved by one token nor equal to
+            the inputs.
+        wrong_example: the first such row, in words.
         masked_targets: targets of -100.
     """
 
@@ -50,7 +51,7 @@ class Batches:
         """Add one batch.
 
         Raises:
-            ValueError: it is not of a form that `audit.audit` names.
+            ValueError: the batch has none of the formats that `audit` names.
         """
         inputs, targets = _unpack(batch, number)
         width = inputs.shape[1]
@@ -63,6 +64,7 @@ class Batches:
                 f"batch {number} has inputs of shape {inputs.shape} and targets of shape "
                 f"{targets.shape}: give one target for each input"
             )
+        # Are the targets the inputs moved by one, or equal to the inputs? Masked ones are either.
         masked = targets == IGNORE_INDEX
         self.masked_targets += int(masked.sum())
         shifted = ((targets[:, :-1] == inputs[:, 1:]) | masked[:, :-1]).all(axis=1)
@@ -71,6 +73,7 @@ class Batches:
         if wrong.any():
             self.wrong_targets += int(wrong.sum())
             self.wrong_example = self.wrong_example or f"batch {number}, row {int(wrong.argmax())}"
+        # Targets moved by one hold one token more than the inputs: the last target of each row.
         if shifted.all() and not masked[:, -1].any():
             rows = np.concatenate([inputs, targets[:, -1:]], axis=1)
             self.parts.append(TokenRows(rows, width, epoch))
@@ -79,10 +82,10 @@ class Batches:
 
 
 def check_length(length: int, width: int) -> int:
-    """Return the targets of a row of `width` tokens.
+    """Return `length`, the number of targets in a row of `width` tokens.
 
     Raises:
-        ValueError: it is neither `width` - 1 nor `width`, or 0.
+        ValueError: it is neither `width` - 1 nor `width`, or it is 0.
     """
     length = check_whole("block_size", length, at_least=0)
     if length not in (width - 1, width) or length == 0:
@@ -96,10 +99,10 @@ def check_length(length: int, width: int) -> int:
 def read_batches(
     loader: Iterable[Any], *, block_size: int | None, max_batches: int | None, epochs: int
 ) -> Batches:
-    """Return `epochs` passes over a loader; one pass alone is not called an epoch.
+    """Return the batches of `epochs` passes over a loader; a single pass is not called an epoch.
 
     Raises:
-        ValueError: a batch of another form, or a pass that gives nothing.
+        ValueError: a batch has another format, or a pass gives no batch.
     """
     epochs = check_whole("epochs", epochs)
     if max_batches is not None:
@@ -113,8 +116,8 @@ def read_batches(
             number += 1
         if number == before:
             raise ValueError(
-                f"the loader gave no batch in pass {epoch}: give one that is not used up and can "
-                "be iterated once for each epoch"
+                f"the loader gave no batch in pass {epoch}: give a loader that can be iterated "
+                "once for each epoch, and that has not been iterated to its end"
             )
     return batches
 

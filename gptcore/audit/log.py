@@ -1,4 +1,4 @@
-"""Draws of a foreign loader: what a log of (start, length) may say, read strictly.
+"""Logs of draws: rows of (start, length) that somebody's loader wrote, read strictly.
 
 Legend: N tokens, K draws. A draw shows the inputs start, …, start + length - 1 and the targets
 start + 1, …, start + length, so `length` counts the inputs that have a target: a block of T + 1
@@ -35,11 +35,11 @@ class DrawLog:
     Attributes:
         n_tokens: N.
         start: first input of each window.
-        length: inputs, and targets, of each window.
+        length: inputs of each window, and so its targets.
         epoch: pass that the draw belongs to, or None.
         rank: process that made the draw, or None.
-        step: optimizer step, counted over the whole run, that used the draw, or None.
-        line: number of each draw in its file, from 1, or None.
+        step: optimizer step that used the draw, counted over the whole run, or None.
+        line: line of each draw in its file, from 1, or None.
     """
 
     n_tokens: int
@@ -98,7 +98,7 @@ class DrawLog:
         )
 
     def place(self, draw: int) -> str:
-        """Return the words for where a draw stands."""
+        """Return where a draw stands, in words."""
         return f"draw {draw}" if self.line is None else f"line {self.line[draw]}"
 
     def _refuse(self, bad: npt.NDArray[np.bool_], message: str) -> None:
@@ -110,13 +110,13 @@ class DrawLog:
 
 
 def read_log(path: str | Path, *, n_tokens: int, block_size: int | None = None) -> DrawLog:
-    """Return the draws in a CSV file with a header, or in a file of JSON lines; gzip is read too.
+    """Return the draws in a CSV file with a header, or in a file of JSON lines, also with gzip.
 
-    Columns (keys) are `start`, `length` and, if there, `epoch`, `rank`, `step`, in any order and
-    case; others are ignored. Without `length` all windows have `block_size` inputs.
+    The columns or keys are `start`, `length` and optionally `epoch`, `rank`, `step`, in any order
+    and case. Others are ignored. Without `length`, all windows have `block_size` inputs.
 
     Raises:
-        ValueError: no such file, a column is missing, or a line is not as it should be.
+        ValueError: there is no such file, a column is missing, or a line is malformed.
     """
     n_tokens = check_whole("n_tokens", n_tokens, at_least=2)
     text = _read_text(Path(path))
@@ -164,7 +164,7 @@ def _read_csv(text: str) -> tuple[dict[str, Whole], Whole]:
     if len(set(known)) < len(known):
         raise ValueError(f"line 1 names a column twice ({', '.join(names)}): name each once")
     if "start" not in known:
-        _require(dict.fromkeys(known), 1, found=names)
+        _require(dict.fromkeys(known), 1, header=names)
     table = _parse_plain(body, len(names))
     if table is not None:
         columns = {name: np.ascontiguousarray(table[:, names.index(name)]) for name in known}
@@ -173,9 +173,10 @@ def _read_csv(text: str) -> tuple[dict[str, Whole], Whole]:
 
 
 def _parse_plain(body: str, width: int) -> npt.NDArray[np.int64] | None:
-    """Return the table of whole numbers, or None where the text is anything less plain.
+    """Return the table if the text is nothing but whole numbers, commas and line ends, else None.
 
-    About ten times as fast as the csv module, which then finds what is wrong and where.
+    This is about ten times as fast as the csv module, which is used for any other text and says
+    what is wrong and where.
     """
     body = body if body.endswith("\n") else body + "\n"
     if not body.isascii():
@@ -193,14 +194,14 @@ def _parse_plain(body: str, width: int) -> npt.NDArray[np.int64] | None:
             flat = np.fromstring(body.replace("\n", ",").removesuffix(","), np.int64, sep=",")
     except (DeprecationWarning, ValueError):
         return None
-    # A number too large for int64 is read as the largest: let the slow way name it.
+    # A number too large for int64 is read as the largest; the csv module names its line.
     if len(flat) != marks.size or (flat == LARGEST_INT64).any():
         return None
     return flat.reshape(-1, width)
 
 
 def _csv_rows(body: str, names: Sequence[str]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield (line, values by name); lines without any text are passed over."""
+    """Yield (line, values by name); lines without any text are skipped."""
     reader = csv.reader(io.StringIO(body, newline=""))
     try:
         for row in reader:
@@ -214,7 +215,7 @@ def _csv_rows(body: str, names: Sequence[str]) -> Iterator[tuple[int, dict[str, 
                 )
             yield line, dict(zip(names, row, strict=True))
     except csv.Error as error:
-        raise ValueError(f"line {reader.line_num + 1} is not CSV ({error}): mend it") from None
+        raise ValueError(f"line {reader.line_num + 1} is not CSV ({error}): correct it") from None
 
 
 def _read_json(text: str) -> tuple[dict[str, Whole], Whole]:
@@ -238,7 +239,7 @@ def _json_rows(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
                 f'line {line} is nested too deep: give {{"start": …, "length": …}}'
             ) from None
         if not isinstance(row, dict):
-            raise ValueError(f'line {line} is no JSON object: give {{"start": …, "length": …}}')
+            raise ValueError(f'line {line} is not a JSON object: give {{"start": …, "length": …}}')
         if not row.keys() <= _KNOWN:
             row = {name.strip().lower(): value for name, value in row.items()}
         yield line, row
@@ -283,12 +284,12 @@ def _require(
     line: int,
     *,
     needed: Sequence[str] = ("start", "length"),
-    found: Sequence[str] = (),
+    header: Sequence[str] = (),
 ) -> None:
     missing = [name for name in needed if name not in columns]
     if missing:
         raise ValueError(
             f"line {line} has no {' and no '.join(missing)} among "
-            f"{', '.join(found or columns) or 'its columns'}: name the columns start, length and, "
+            f"{', '.join(header or columns) or 'its columns'}: name the columns start, length and, "
             "if there, epoch, rank, step"
         )

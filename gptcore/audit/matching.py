@@ -19,8 +19,8 @@ class Match:
 
     Attributes:
         starts: int64 of shape (K,), the first token of each row; -1 where the text lacks the row.
-        ambiguous: bool of shape (K,), rows whose tokens occur at several places that the other
-            rows do not tell apart.
+        ambiguous: bool of shape (K,), whether the tokens of a row occur at several places that the
+            other rows do not tell apart.
     """
 
     starts: Whole
@@ -30,22 +30,24 @@ class Match:
 def match_rows(rows: npt.NDArray[np.integer], ids: npt.NDArray[np.integer]) -> Match:
     """Return where each row of W tokens occurs in the text.
 
-    A row is looked up by a 64-bit rolling hash of all its tokens and then compared token by token:
-    a match is exact. A row that occurs at several places is put on the grid of the rows that occur
-    at one, s + k·S, if such a grid (S > 1) leaves places; rows that are still equal take their
-    places in turn, so that two passages with the same words are not taken for one shown twice.
+    A row is looked up by a 64-bit rolling hash of all its tokens and then compared token by token,
+    so a match is exact. If a row occurs at several places, only those count that lie on the grid
+    s + k·S (S > 1) of the rows that occur at one place, unless none does. Equal rows are assigned
+    to their remaining places in turn, so that two passages with the same words are not taken for
+    one passage that is shown twice.
 
     Args:
         rows: integers of shape (K, W), 1 <= W <= N.
         ids: integers of shape (N,).
 
     Raises:
-        ValueError: another shape or type, or rows longer than the text.
+        ValueError: an array has another shape or type, or the rows are longer than the text.
     """
     rows, ids = _check(rows, "rows", 2), _check(ids, "ids", 1)
     width = rows.shape[1]
     if width > len(ids):
         raise ValueError(f"rows have {width} tokens and the text {len(ids)}: give the whole text")
+    # Look up the hash of each row among the sorted hashes of all windows of the text.
     places = _rolling_hashes(ids, width)
     order = np.argsort(places, kind="stable")
     places = places[order]
@@ -54,6 +56,7 @@ def match_rows(rows: npt.NDArray[np.integer], ids: npt.NDArray[np.integer]) -> M
     count = np.searchsorted(places, wanted, side="right") - left
     starts = np.where(count > 0, order[np.minimum(left, len(order) - 1)], -1)
     starts[~_agree(rows, ids, starts)] = -1
+    # Rows that occur at several places: assign equal rows to these places.
     ambiguous = np.zeros(len(rows), dtype=bool)
     several = np.flatnonzero((count > 1) & (starts >= 0))
     if len(several):
@@ -61,11 +64,11 @@ def match_rows(rows: npt.NDArray[np.integer], ids: npt.NDArray[np.integer]) -> M
         stride = int(np.gcd.reduce(single - single[0])) if len(single) else 0
         for group in _groups(left[several]):
             members = several[group]
-            found = order[left[members[0]] : left[members[0]] + count[members[0]]]
-            on_grid = found[(found - single[0]) % stride == 0] if stride > 1 else found
-            found = on_grid if len(on_grid) else found
-            starts[members] = found[np.arange(len(members)) % len(found)]
-            ambiguous[members] = len(found) > 1
+            options = order[left[members[0]] : left[members[0]] + count[members[0]]]
+            on_grid = options[(options - single[0]) % stride == 0] if stride > 1 else options
+            options = on_grid if len(on_grid) else options
+            starts[members] = options[np.arange(len(members)) % len(options)]
+            ambiguous[members] = len(options) > 1
     return Match(starts, ambiguous)
 
 
@@ -88,13 +91,14 @@ def _scramble(tokens: Whole) -> Hashes:
 
 
 def _powers(base: int, count: int) -> Hashes:
+    """Return base^0, base^1, … modulo 2**64."""
     powers = np.full(count, base, dtype=np.uint64)
     powers[0] = 1
     return np.cumprod(powers, dtype=np.uint64)
 
 
 def _row_hashes(rows: Whole) -> Hashes:
-    """Return Σ_k x_k·b^k modulo 2**64 of each row."""
+    """Return the hash of each row, Σ_k x_k·b^k modulo 2**64, of its scrambled tokens x_k."""
     hashes = np.zeros(len(rows), dtype=np.uint64)
     for column, power in zip(rows.T, _powers(_BASE, rows.shape[1]), strict=True):
         hashes += _scramble(column) * power
@@ -102,7 +106,7 @@ def _row_hashes(rows: Whole) -> Hashes:
 
 
 def _rolling_hashes(ids: Whole, width: int) -> Hashes:
-    """Return the hash of each window: differences of one running sum, times b^-start."""
+    """Return the hash of each window: the difference of two running sums, times b^-start."""
     sums = np.zeros(len(ids) + 1, dtype=np.uint64)
     np.cumsum(_scramble(ids) * _powers(_BASE, len(ids)), out=sums[1:])
     inverse = pow(_BASE, -1, _MASK + 1)
@@ -110,7 +114,7 @@ def _rolling_hashes(ids: Whole, width: int) -> Hashes:
 
 
 def _agree(rows: Whole, ids: Whole, starts: Whole, chunk: int = 4096) -> npt.NDArray[np.bool_]:
-    """Return which rows are the text at their starts, token by token."""
+    """Return whether each row equals the text at its start, token by token."""
     windows = np.lib.stride_tricks.sliding_window_view(ids, rows.shape[1])
     same = np.empty(len(rows), dtype=bool)
     for i in range(0, len(rows), chunk):

@@ -1,6 +1,7 @@
 """Further metrics of a series of starts: pairs, contexts, evenness, overlap inside a batch.
 
-N tokens, windows of T inputs, M starts in all segments; the expectations are in `theory`.
+Legend: N tokens, windows of T inputs, M starts in all segments, K draws. The expectations of these
+metrics are in `gptcore.theory`.
 """
 
 from collections.abc import Sequence
@@ -15,7 +16,9 @@ from gptcore.sampling.windows import StartGrid, Starts, as_starts
 
 
 def pair_coverage(starts: Starts | Sequence[int], sampler: Sampler, lag: int) -> float:
-    """Return the share of token pairs (i, i + h) that some window holds, inputs and last target.
+    """Return the share of token pairs (i, i + h) that some window holds.
+
+    A window holds T + 1 tokens, its inputs and its last target.
 
     Args:
         starts: int64 of shape (K,), draws of `sampler`.
@@ -23,7 +26,7 @@ def pair_coverage(starts: Starts | Sequence[int], sampler: Sampler, lag: int) ->
         lag: h, from 1 to T.
 
     Raises:
-        ValueError: h is out of range, or a start is none of a window.
+        ValueError: h is out of range, or no window begins at one of the starts.
     """
     width = sampler.block_size + 1 - check_whole("lag", lag, at_most=sampler.block_size)
     return count_shown(_distinct(starts, sampler), width) / (
@@ -32,7 +35,7 @@ def pair_coverage(starts: Starts | Sequence[int], sampler: Sampler, lag: int) ->
 
 
 def context_coverage(starts: Starts | Sequence[int], sampler: Sampler, context: int) -> float:
-    """Return the share of targets seen at least once with >= m tokens of context.
+    """Return the share of targets shown at least once with m or more tokens of context.
 
     Args:
         starts: int64 of shape (K,), draws of `sampler`.
@@ -40,7 +43,7 @@ def context_coverage(starts: Starts | Sequence[int], sampler: Sampler, context: 
         context: m, from 1 to the targets of a window.
 
     Raises:
-        ValueError: m is out of range, or a start is none of a window.
+        ValueError: m is out of range, or no window begins at one of the starts.
     """
     most = sampler.targets_per_window
     width = most - check_whole("context", context, at_most=most) + 1
@@ -54,7 +57,8 @@ def star_discrepancy(
 ) -> npt.NDArray[np.float64]:
     """Return max_k |share of draws with rank < k - k/M| after each of `steps`.
 
-    0 is perfectly even. Random starts go down as 1/√K, low-discrepancy ones as log(K)/K.
+    0 is perfectly even. It falls as 1/√K for random starts, and as log(K)/K for low-discrepancy
+    ones.
 
     Args:
         starts: int64 of shape (K,), draws of `sampler` from draw 0 on.
@@ -63,31 +67,32 @@ def star_discrepancy(
         batch_size: B, draws per step.
 
     Raises:
-        ValueError: a step is out of range, or a start is none of a window.
+        ValueError: a step is out of range, or no window begins at one of the starts.
     """
     ranks = _ranks(starts, sampler)
     batch_size = check_whole("batch_size", batch_size)
-    found = []
+    discrepancies = []
     for step in steps:
         draws = check_whole("steps", step) * batch_size
         if draws > len(ranks):
-            raise ValueError(f"step {step} needs {draws} draws of {len(ranks)}: give more starts")
+            raise ValueError(f"step {step} needs {draws} starts and got {len(ranks)}: give more")
+        # The difference is largest at a rank that was drawn, or just before one.
         values, times = np.unique(ranks[:draws], return_counts=True)
         upto = np.cumsum(times) / draws
         before = upto - times / draws
-        found.append(
+        discrepancies.append(
             max(
                 np.abs(upto - (values + 1) / sampler.n_starts).max(),
                 np.abs(before - values / sampler.n_starts).max(),
             )
         )
-    return np.array(found)
+    return np.array(discrepancies)
 
 
 def batch_overlap(starts: Starts | Sequence[int], sampler: Sampler, *, batch_size: int) -> float:
-    """Return the share of a batch's targets that it shows more than once, mean over batches.
+    """Return the share of a batch's targets that repeat others of the batch, mean over batches.
 
-    1 - distinct targets / (B·T), windows counted with T targets.
+    It is 1 - distinct targets / (B·T), where every window counts with T targets.
 
     Args:
         starts: int64 of shape (K,), K a multiple of B.
@@ -95,7 +100,7 @@ def batch_overlap(starts: Starts | Sequence[int], sampler: Sampler, *, batch_siz
         batch_size: B.
 
     Raises:
-        ValueError: K is no multiple of B, or a start is none of a window.
+        ValueError: K is not a multiple of B, or no window begins at one of the starts.
     """
     ranks = _ranks(starts, sampler)
     batch_size = check_whole("batch_size", batch_size)
@@ -114,5 +119,5 @@ def _ranks(starts: Starts | Sequence[int], sampler: Sampler) -> Starts:
 
 
 def _distinct(starts: Starts | Sequence[int], sampler: Sampler) -> Starts:
-    _ranks(starts, sampler)  # refuses what starts no window
+    _ranks(starts, sampler)  # refuses starts at which no window begins
     return np.unique(as_starts(starts))

@@ -13,7 +13,7 @@ from gptcore.theory.expectations import Expectation
 
 
 def z_scores(coverage: Coverage, expectation: Expectation) -> dict[str, float | None]:
-    """Return (observed - expected) / sd of each metric with an exact sd; None where that is 0."""
+    """Return (observed - expected) / sd of each metric with a known sd; None where the sd is 0."""
     expected, sd = expectation.missed_targets, expectation.sd_missed_targets
     if expected is None or not sd:
         return {"missed_targets": None}
@@ -24,8 +24,6 @@ def coverage_curve(
     sampler: Sampler, *, steps: Sequence[int], batch_size: int
 ) -> npt.NDArray[np.float64]:
     """Return the share of targets shown by the end of each of `steps`, float64 of shape (n,).
-
-    Each draw is made once.
 
     Args:
         sampler: where the windows come from.
@@ -50,18 +48,18 @@ def coverage_curve(
 
 
 def count_shown(distinct: Starts, width: int) -> int:
-    """Return the items in the union of [s, s + width) over sorted, distinct starts.
+    """Return the size of the union of [s, s + width) over sorted, distinct starts.
 
-    Windows of different segments are further apart than that, so segments do not matter.
+    Windows of different segments are further apart than `width`, so segments do not matter.
     """
     return int(np.minimum(np.diff(distinct), width).sum()) + width
 
 
 def visits_by_position(coverage: Coverage, bins: int = 100) -> dict[str, list[float]]:
-    """Return the visits along the text, in bins of nearly equal width, as columns.
+    """Return the visits along the text, in bins of nearly equal width, as columns of a table.
 
-    Targets bin_start, …, bin_stop - 1 have visits_mean, visits_min and visits_max; `missed` of
-    them have none. With several segments, positions count the targets of all in a row, from 1.
+    A bin has the targets bin_start, …, bin_stop - 1; `missed` of them have no visit. With several
+    segments, the targets of all segments are counted in a row, from 1.
 
     Raises:
         ValueError: `bins` is not a whole number from 1 to N - 1.
@@ -83,6 +81,6 @@ def visits_by_position(coverage: Coverage, bins: int = 100) -> dict[str, list[fl
 
 
 def visits_histogram(coverage: Coverage) -> dict[str, list[int]]:
-    """Return how many `targets` have each number of `visits` that occurs, as columns."""
+    """Return how many `targets` have each number of `visits` that occurs, as columns of a table."""
     visits, targets = histogram(coverage.runs)
     return {"visits": visits.tolist(), "targets": targets.tolist()}

@@ -1,8 +1,9 @@
-"""What a series of draws showed the model: which targets, how often, at which alignments.
+"""What a series of draws showed the model: which targets, how often, and from which starts.
 
-N tokens, windows of T inputs, M = N - T starts. All counts are over the targets j = 1, …, N - 1;
-edge targets are those closer than T to an end of the text, min(j, N - j) < T, as in `theory`. With
-several segments this holds in each, and the targets of all stand in one row.
+Legend: N tokens, windows of T inputs, M = N - T starts, K draws. All counts are over the targets
+j = 1, …, N - 1. Edge targets are closer than T to an end of the text, min(j, N - j) < T, as in
+`gptcore.theory`. With several segments this holds in each, and the targets of all segments are
+numbered in one **row**.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,11 +19,17 @@ from gptcore.sampling.windows import StartGrid, Starts, WindowOptions, as_starts
 Counts = npt.NDArray[np.int64]
 
 PENDING_DRAWS = 2**20
-"""A ledger merges its new draws when there are more than this, and than distinct starts so far."""
+"""`VisitCounter` merges new draws when there are more than this, and more than distinct starts."""
 
 
 class Runs(NamedTuple):
-    """The row of targets as runs of equal visits; a run ends where a segment does."""
+    """The row of targets as runs of equal visits. A run ends where a segment ends.
+
+    Attributes:
+        visits: visits of each target in the run.
+        length: targets in the run.
+        begin: place of its first target in the row.
+    """
 
     visits: Counts
     length: Counts
@@ -37,21 +44,22 @@ class Coverage:
         n_tokens: N.
         block_size: T.
         draws: K.
-        epochs: λ = K·w / (number of targets), epoch-equivalents; w = T targets a window shows.
+        epochs: epoch-equivalents, λ = K·w / (number of targets), where a window has w targets.
         missed_targets: targets in no window.
-        missed_edge: those closer than T to an end of their segment.
-        missed_interior: the others.
-        missed_inputs: tokens, the last of each segment apart, that are an input of no window.
+        missed_edge: missed edge targets.
+        missed_interior: missed interior targets.
+        missed_inputs: tokens that are an input of no window; the last token of each segment does
+            not count.
         repeated_windows: draws minus distinct starts.
         visits_mean: windows per target.
         visits_sd: population standard deviation of the visits over targets.
         visits_dispersion: variance / mean of the visits.
         visits_min: fewest visits of a target.
         visits_max: most visits of a target.
-        visits_gini: Gini coefficient of the visits; 0 where all targets have the same.
-        gaps: maximal runs of missed targets with shown targets of the segment on both sides.
-        longest_gap: length of the longest run of missed targets, runs at the ends included.
-        alignment_coverage: distinct starts / M.
+        visits_gini: Gini coefficient of the visits; 0 where all targets have equally many.
+        gaps: missed targets in a row, with shown targets of the same segment on both sides.
+        longest_gap: most missed targets in a row, also at the ends of a segment.
+        alignment_coverage: start coverage, distinct starts / M.
         runs: the visits themselves.
     """
 
@@ -77,7 +85,7 @@ class Coverage:
 
     @property
     def visits(self) -> Counts:
-        """The visits of each target, int64 of shape (N - number of segments,); made when asked."""
+        """The visits of each target, int64 of shape (N - number of segments,); made when read."""
         return np.repeat(self.runs.visits, self.runs.length)
 
     def as_dict(self) -> dict[str, int | float]:
@@ -86,9 +94,9 @@ class Coverage:
 
 
 class VisitCounter:
-    """Counts draws that come in pieces; it keeps the distinct starts, never an array of N.
+    """Counts draws that come in pieces, and keeps the distinct starts but no array of N values.
 
-    Memory is O(distinct starts): 1e7 draws from 1e9 tokens take about 1 GB in all.
+    Memory is O(distinct starts): 1e7 draws from 1e9 tokens take about 1 GB.
     """
 
     def __init__(
@@ -108,7 +116,7 @@ class VisitCounter:
         """Count these draws.
 
         Raises:
-            ValueError: they are not flat, empty, not integers, or start no window.
+            ValueError: the starts are not flat, empty, or not integers, or no window begins there.
         """
         ranks = self.lattice.rank(as_starts(starts))
         self._pending.append(ranks)
@@ -120,7 +128,7 @@ class VisitCounter:
         """Return the coverage by all draws so far.
 
         Raises:
-            ValueError: there are none.
+            ValueError: no draw was counted.
         """
         if not self.draws:
             raise ValueError("no draw was counted: add starts first")
@@ -132,6 +140,7 @@ class VisitCounter:
         free = runs.visits == 0
         missed = int(runs.length[free].sum())
         interior = self._count_interior(runs.begin[free], runs.length[free])
+        # An input is missed if the target after it is, unless windows have fewer targets than T.
         unused = missed
         if width < size:
             inputs = self._runs(size)
@@ -162,28 +171,31 @@ class VisitCounter:
         )
 
     def _merge(self) -> None:
-        """Move the pending draws to the distinct starts: sorted ranks and how often each."""
+        """Add the pending draws to the distinct starts: sorted ranks, and how often each came."""
         if not self._pending:
             return
         ranks, times = np.unique(np.concatenate(self._pending), return_counts=True)
         self._pending.clear()
         if len(self._ranks):
             both = np.concatenate([self._ranks, ranks])
-            order = np.argsort(both, kind="stable")  # two sorted runs: a merge
+            order = np.argsort(both, kind="stable")  # merges two sorted arrays in linear time
             both, times = both[order], np.concatenate([self._times, times])[order]
             new = np.flatnonzero(np.diff(both, prepend=-1))
             ranks, times = both[new], np.add.reduceat(times, new)
         self._ranks, self._times = ranks, times
 
     def _row_begins(self) -> Counts:
-        """Return where the targets of each segment begin in the row, and where the row ends."""
+        """Return where the targets of each segment begin in the row, and then where it ends."""
         return np.cumsum([0, *(len(part) - 1 for part in self.segments)], dtype=np.int64)
 
     def _runs(self, width: int) -> Runs:
-        """Return the visits by windows of `width`: +1 at each window's first target, -1 behind."""
+        """Return the visits by windows of `width` targets, as the running sum of their changes."""
+        # The place of each window's first target in the row.
         begins = self._row_begins()
         part = np.searchsorted(np.cumsum(self.lattice.counts), self._ranks, side="right")
         first = self._ranks + part * (self.block_size - 1)
+        # Visits go up at the first target of a window and down behind its last one. A run also
+        # ends where a segment ends, where nothing changes.
         where = np.concatenate([begins, first, first + width])
         change = np.concatenate([np.zeros_like(begins), self._times, -self._times])
         order = np.argsort(where, kind="stable")
@@ -202,7 +214,7 @@ class VisitCounter:
         return int(np.maximum(0, inner).sum())
 
     def _measure_gaps(self, runs: Runs) -> tuple[int, int]:
-        """Return the number of internal gaps, and the longest run of missed targets anywhere."""
+        """Return the number of gaps, and the most missed targets in a row anywhere."""
         free = runs.visits == 0
         begins = self._row_begins()
         begin, end = runs.begin[free], (runs.begin + runs.length)[free]
@@ -219,23 +231,23 @@ def measure_coverage(
     """Return the coverage of windows with the given starts.
 
     Args:
-        starts: integers of shape (K,), each the start of a window; or an iterator of such pieces.
-        targets_per_window: targets s + 1, … that count; T unless given, T - 1 where labels are
-            shifted inside the block (a sampler's own `targets_per_window`).
+        starts: integers of shape (K,), each the start of a window; or an iterator of such arrays.
+        targets_per_window: how many of the targets s + 1, … count; T unless given, and T - 1 where
+            labels are shifted inside the block. A sampler has it as `targets_per_window`.
         **windows: `block_size`, and `n_tokens` or `segments`, as in `WindowOptions`.
 
     Raises:
         ValueError: an argument is out of range, or `starts` are empty, not flat or not integers.
     """
-    ledger = VisitCounter(targets_per_window=targets_per_window, **windows)
+    counter = VisitCounter(targets_per_window=targets_per_window, **windows)
     for piece in starts if isinstance(starts, Iterator) else [starts]:
-        ledger.add(piece)
-    return ledger.result()
+        counter.add(piece)
+    return counter.result()
 
 
 def histogram(runs: Runs) -> tuple[Counts, Counts]:
     """Return the visits that occur, in increasing order, and how many targets have each."""
-    # A count of each value is much faster than sorting them, and sorting needs no room for values.
+    # Counting each value is much faster than sorting the values, but takes memory for the largest.
     if runs.visits.max() < 2**24:
         targets = np.bincount(runs.visits, runs.length).astype(np.int64)  # exact below 2^53
         visits = np.flatnonzero(targets)
@@ -245,7 +257,10 @@ def histogram(runs: Runs) -> tuple[Counts, Counts]:
 
 
 def _gini(runs: Runs) -> float:
-    """Return Σ_i (2i - n - 1)·x_i / (n·Σ x) over the sorted visits, summed value by value."""
+    """Return Σ_i (2i - n - 1)·x_i / (n·Σ x) over the sorted visits x_1, …, x_n of all targets.
+
+    Equal visits are summed together, so that the cost does not grow with n.
+    """
     visits, targets = histogram(runs)
     above = np.cumsum(targets)
     weights = targets.astype(np.float64) * visits

@@ -1,13 +1,14 @@
 """Bytes of a text file → the text that its author wrote, with a record of what was removed.
 
-Line ends become LF, a byte-order mark goes, and so do Project Gutenberg's header and licence.
+Line ends become LF. A byte-order mark is removed, and so are Project Gutenberg's header and
+licence.
 """
 
 import re
 
 BYTE_ORDER_MARK = "\ufeff"
 
-# A line of its own, after any of the three line ends or a byte-order mark.
+# A marker begins a line: it stands first, or after any of the three line ends or a byte-order mark.
 _MARKER = re.compile(
     r"(?<![^\r\n\ufeff])\*\*\* ?(START|END) OF (?:THE|THIS) PROJECT GUTENBERG EBOOK[^*]{0,400}"
     r"\*\*\*[^\r\n]*(?:\r\n?|\n)?",
@@ -15,11 +16,31 @@ _MARKER = re.compile(
 )
 
 
+def decode_text(content: bytes, spec: str) -> str:
+    """Return the text that `content` is in UTF-8; errors call it `spec`.
+
+    Raises:
+        ValueError: the bytes are not UTF-8, or one of them is NUL, as in binary files.
+    """
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"corpus {spec!r} is not UTF-8 at byte {error.start}: convert the file to UTF-8"
+        ) from error
+    if "\0" in text:
+        raise ValueError(
+            f"corpus {spec!r} has a NUL byte at byte {content.index(0)}, so it is binary: "
+            "give a plain text file in UTF-8"
+        )
+    return text
+
+
 def clean_text(text: str) -> tuple[str, tuple[str, ...]]:
     """Return the text without what its author did not write, and the steps that changed it.
 
-    A leading byte-order mark goes, CRLF and CR become LF, and only the `authored_spans` stay,
-    without the blank lines next to a cut and with one between two of them.
+    A leading byte-order mark is removed, CRLF and CR become LF, and only the `authored_spans` stay.
+    Blank lines next to a cut are removed, and one blank line separates two spans.
     """
     steps = []
     if text.startswith(BYTE_ORDER_MARK):
@@ -43,11 +64,11 @@ def clean_text(text: str) -> tuple[str, tuple[str, ...]]:
 def authored_spans(text: str) -> list[tuple[int, int]]:
     r"""Return the (start, stop) characters that lie outside Project Gutenberg's boilerplate.
 
-    Markers are lines like "\*\*\* START OF THE PROJECT GUTENBERG EBOOK …"; line ends may be any.
-    Two neighbours among them and the ends of the text enclose authored text if the left one is a
-    START or the beginning and the right one an END or the end, but never from the beginning to a
-    START. So everything stays where there is no marker; where one is missing only the other side
-    is cut; a doubled header or licence goes whole; and of several books in one file each stays.
+    Markers are lines like "\*\*\* START OF THE PROJECT GUTENBERG EBOOK …", with any line ends. A
+    span of authored text lies between two neighbouring boundaries: from a START, or the beginning
+    of the text, to an END, or the end of the text. Text without markers is therefore one span. If
+    one marker is missing, only the other side is cut. A repeated header or licence is left out
+    whole, and each of several books in one file is a span.
     """
     spans, start = [], 0
     opened = True  # nothing, or a START, stands before `start`
@@ -59,18 +80,3 @@ def authored_spans(text: str) -> list[tuple[int, int]]:
     if opened:
         spans.append((start, len(text)))
     return [span for span in spans if span[0] < span[1]]
-
-
-def decode_text(content: bytes, spec: str) -> str:
-    try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"corpus {spec!r} is not UTF-8 at byte {error.start}: convert the file to UTF-8"
-        ) from error
-    if "\0" in text:
-        raise ValueError(
-            f"corpus {spec!r} has a NUL byte at byte {content.index(0)}, so it is binary: "
-            "give a plain text file in UTF-8"
-        )
-    return text

@@ -17,7 +17,7 @@ class Corpus:
     """A text and its provenance.
 
     Attributes:
-        text: what is measured.
+        text: the text, decoded and cleaned.
         name: name in `CORPORA`, or the stem of the file.
         source: where the text comes from, in words.
         licence: SPDX identifier, or "unknown".
@@ -38,7 +38,7 @@ class Corpus:
 
 
 class _Document(NamedTuple):
-    """A text as found: undecoded."""
+    """The bytes of a text before decoding, and where they come from."""
 
     content: bytes
     source: str
@@ -50,11 +50,12 @@ def load_corpus(spec: str, *, raw: bool = False) -> Corpus:
 
     Args:
         spec: a name in `CORPORA`, "gutenberg:NUMBER", or a path.
-        raw: decode only; byte-order mark, carriage returns and boilerplate stay.
+        raw: whether the text is only decoded, so that the byte-order mark, carriage returns and
+            boilerplate stay.
 
     Raises:
-        ValueError: no such name or file, not a readable, non-empty UTF-8 text, or a book that is
-            not in the cache and could not be downloaded.
+        ValueError: there is no such name or file, it is not a readable UTF-8 text or is empty, or
+            a book is not in the cache and could not be downloaded.
     """
     if spec in CORPORA:
         name, document = spec, CORPORA[spec]()
@@ -124,7 +125,7 @@ def _python_docs() -> _Document:
     return _Document(text.encode(), source, "PSF-2.0")
 
 
-# A corpus is one function that returns a _Document, and one line here.
+# To add a corpus, write a function that returns a _Document, and add a line here.
 CORPORA: dict[str, Callable[[], _Document]] = {
     "python-docs": _python_docs,
 }

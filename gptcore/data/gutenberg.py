@@ -13,21 +13,28 @@ GUTENBERG_MIRRORS = (
     "https://aleph.gutenberg.org/cache/epub/{number}/pg{number}.txt",
     "https://gutenberg.pglaf.org/cache/epub/{number}/pg{number}.txt",
 )
-"""Where books are, tried in this order; GPTCORE_GUTENBERG, in the same form, replaces them."""
+"""Addresses of books, tried in this order.
+
+The environment variable GPTCORE_GUTENBERG replaces them: addresses in the same format, with spaces
+between them.
+"""
 
 KNOWN_SHA256 = {829: "695e3237c3072d0d21a792aa1832f8494e734476a916d1a7fe3d5d6c6e9fc316"}
-"""Book number → SHA-256 of the file that is expected; other books are taken as they come."""
+"""Book number → expected SHA-256 of its file; files of other books are not compared."""
 
-TIMEOUT_S = (10.0, 20.0)  # to connect, and between two pieces of an answer
+TIMEOUT_S = (10.0, 20.0)  # for connecting, and for waiting for the next bytes
 
 
 def fetch_book(number: int) -> Path:
-    """Return the path of a book's file in the cache, after downloading it if need be.
+    """Return the path of a book's file in the cache, after downloading it if necessary.
 
-    The cache is the folder GPTCORE_CACHE or else the usual one of the system. A file enters it
-    whole and checked, or not at all.
+    The cache is the folder that the environment variable GPTCORE_CACHE names, or else the usual
+    cache folder of the system. A file is put there only when it is complete and checked.
+
+    Raises:
+        ValueError: the book could not be downloaded, or the cache cannot be used.
     """
-    import pooch  # only those who ask for a book pay for it
+    import pooch  # imported here because only books need it, and importing it takes time
 
     folder = Path(os.environ.get("GPTCORE_CACHE") or pooch.os_cache("gptcore"))
     name, sha256 = f"pg{number}.txt", KNOWN_SHA256.get(number)
@@ -56,7 +63,11 @@ def fetch_book(number: int) -> Path:
 
 
 def find_mirrors() -> tuple[str, ...]:
-    """Return the templates of the addresses to try."""
+    """Return the addresses to try, each with "{number}" in place of the number of the book.
+
+    Raises:
+        ValueError: GPTCORE_GUTENBERG has something else than such addresses.
+    """
     mirrors = tuple(os.environ.get("GPTCORE_GUTENBERG", "").split()) or GUTENBERG_MIRRORS
     for mirror in mirrors:
         if not re.match("https?://", mirror) or "{number}" not in mirror:
@@ -68,10 +79,10 @@ def find_mirrors() -> tuple[str, ...]:
 
 
 def _download_text(sha256: str | None, url: str, path: str, _pooch: object) -> None:
-    """Write the text at `url` to `path`: a downloader for pooch.
+    """Write the text at `url` to `path`, in the way in which pooch calls its downloaders.
 
     Raises:
-        ValueError: it did not come whole, or is not the text that is expected; in words.
+        ValueError: the download failed, or the text is not the expected one; the message says why.
     """
     from pooch import HTTPDownloader
 
@@ -80,7 +91,7 @@ def _download_text(sha256: str | None, url: str, path: str, _pooch: object) -> N
     )
     try:
         download(url, path, None)
-    except OSError as error:  # as all errors of requests are
+    except OSError as error:  # all errors of requests are OSErrors
         raise ValueError(_reason(error)) from error
     content = Path(path).read_bytes()
     if content.lstrip()[:9].lower().startswith((b"<!doctype", b"<html")):
@@ -104,9 +115,9 @@ def _reason(error: OSError) -> str:
 
 
 class _Bar:
-    """The progress bar that pooch wants: it counts bytes and tells of thousands of them."""
+    """A progress bar with the methods that pooch calls; it shows the kilobytes that came."""
 
-    total = 0  # set by pooch, bytes; 0 where it is unknown
+    total = 0  # bytes, set by pooch; 0 where it is unknown
 
     def __init__(self, url: str) -> None:
         from gptcore.console import Progress
@@ -114,14 +125,14 @@ class _Bar:
         self._tell, self._done = Progress(url), 0
 
     def update(self, n_bytes: int) -> None:
-        """Count bytes that came; of a compressed text they may be more than was said."""
+        """Count bytes that came; a compressed text can have more of them than were announced."""
         self._done += n_bytes
         total = self.total / 1000 if self.total >= self._done > 0 else None
         self._tell(self._done / 1000, total, " kB")
 
     def reset(self) -> None:
-        """Start counting again: pooch does at the end, to count all at once."""
+        """Start counting again; pooch calls this at the end, and then counts all bytes at once."""
         self._done = 0
 
     def close(self) -> None:
-        """Do nothing more."""
+        """Do nothing, because nothing is open."""

@@ -1,4 +1,4 @@
-"""What the train and the test part of a split share: a certificate, measured and not assumed."""
+"""What the train and the test part of a split share: positions, targets and n-grams, counted."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,17 +17,17 @@ Mask = npt.NDArray[np.bool_]
 class Leakage:
     """What a test part shares with its train part.
 
-    A position is a place in the text. A part shows its segments or windows; the first token of
-    each is input only, never a target.
+    A position is a place in the text. A part shows its segments or windows. The first token of
+    each segment or window is an input only, and never a target.
 
     Attributes:
         shared_tokens: positions that both parts show.
         shared_targets: positions that are a target in both parts.
-        fraction_of_test_targets_trained: of the targets scored in testing, the share that training
-            had as targets; a target that several test windows score counts once for each.
+        fraction_of_test_targets_trained: of the targets scored in testing, the share that were
+            also targets in training. A target in several test windows counts once for each.
         ngram: n, tokens in an n-gram.
-        shared_ngrams: distinct n-grams of the test part that the train part has too, wherever.
-        shared_ngrams_share: of the distinct n-grams of the test part; None where it has none.
+        shared_ngrams: distinct n-grams of the test part that occur anywhere in the train part.
+        shared_ngrams_share: shared_ngrams / n_test_ngrams; None where the test part has none.
         n_test_tokens: positions that the test part shows.
         n_test_targets: targets scored in testing.
         n_test_ngrams: distinct n-grams of the test part.
@@ -44,7 +44,7 @@ class Leakage:
     n_test_ngrams: int
 
     def as_dict(self) -> dict[str, float | None]:
-        """Return the values under their JSON names, which hold n: `shared_13grams`."""
+        """Return the values under their JSON names, which contain n, as in `shared_13grams`."""
         name = f"{self.ngram}grams"
         return {
             "shared_tokens": self.shared_tokens,
@@ -61,14 +61,14 @@ class Leakage:
 def certificate(
     ids: Sequence[int] | Ids, split: Split | WindowSplit, *, block_size: int, ngram: int = 13
 ) -> Leakage:
-    """Count what train and test share, exactly, in some 60 bytes of memory for each token.
+    """Count exactly what train and test part share, with about 60 bytes of memory per token.
 
     Args:
         ids: (N,), the token stream.
-        split: segments, in which all windows are shown; or the starts of the windows shown.
+        split: segments, all of whose windows are shown; or the starts of the windows shown.
         block_size: T; a window covers T + 1 tokens.
-        ngram: n; 13 is the length by which GPT-3's authors looked for test text in training text
-            (arXiv:2005.14165, appendix C), there in words.
+        ngram: n. The authors of GPT-3 looked for test text in training text by n-grams of 13
+            words (arXiv:2005.14165, appendix C).
 
     Raises:
         ValueError: a segment or window is shorter than T + 1 tokens or outside the stream, or an
@@ -96,7 +96,7 @@ def certificate(
 
 
 def _shown(part: tuple[Segment, ...] | Ids, n_tokens: int, block_size: int) -> tuple[Mask, Ids]:
-    """Return which tokens a part shows (N,), and how often each is a target (N,)."""
+    """Return whether a part shows each token, (N,), and how often the token is a target, (N,)."""
     if isinstance(part, np.ndarray):
         starts, stops = part, part + block_size + 1
     else:
@@ -110,6 +110,7 @@ def _shown(part: tuple[Segment, ...] | Ids, n_tokens: int, block_size: int) -> t
             f"{(stops - starts).min()}: the text has {n_tokens} tokens and a window needs "
             f"{block_size + 1}; split this text with this block_size"
         )
+    # +1 where a piece begins and -1 where it ends: the running sum is how many pieces hold a token.
     ends = np.bincount(stops, minlength=n_tokens + 1)
     depth, targets = (
         np.cumsum(np.bincount(first, minlength=n_tokens + 1) - ends)[:n_tokens]
@@ -119,23 +120,23 @@ def _shown(part: tuple[Segment, ...] | Ids, n_tokens: int, block_size: int) -> t
 
 
 def _ngrams(ids: Ids, n: int, parts: tuple[Mask, ...]) -> list[Mask]:
-    """Return for each part which distinct n-grams, by rank, lie wholly inside it."""
+    """Return, for each part, whether each distinct n-gram lies wholly inside it, by rank."""
     ranks = _ngram_ranks(ids, n)
-    found = []
+    in_parts = []
     for shown in parts:
-        before = np.concatenate([[0], np.cumsum(shown)])
+        before = np.concatenate([[0], np.cumsum(shown)])  # tokens shown before each position
         inside = before[n:] - before[: len(ranks)] == n
         present = np.zeros(len(ids), dtype=np.bool_)
         present[ranks[inside]] = True
-        found.append(present)
-    return found
+        in_parts.append(present)
+    return in_parts
 
 
 def _ngram_ranks(ids: Ids, n: int) -> Ids:
     """Return for each start the rank of its n-gram among the distinct ones: (N - n + 1,) or (0,).
 
-    By doubling, as in suffix sorting (Karp, Miller, Rosenberg 1972): an n-gram is known by the
-    ranks of two shorter ones that together cover it.
+    This is the doubling of suffix sorting (Karp, Miller, Rosenberg 1972): the ranks of two shorter
+    n-grams that together cover an n-gram identify it.
     """
     if len(ids) < n:
         return ids[:0]

@@ -1,7 +1,8 @@
-"""Is the test part at the end of a text special? A profile over all positions, without a model.
+"""Is the test part at the end of a text special? A profile over all positions, without a GPT.
 
-A test block as long as the tail slides over the text. What a block asks of a model is measured by
-n-gram models of its complement, the text before and after it. N tokens, a block of L = N - ⌊f·N⌋.
+A block as long as the test part moves over the text. Each block is scored by n-gram models of its
+complement, the text before and after it, as if the block were the test part. The last block is the
+tail. Legend: N tokens, blocks of L = N - ⌊f·N⌋ tokens.
 """
 
 from collections.abc import Sequence
@@ -20,10 +21,10 @@ from gptcore.data.tokens import Ids, check_ids
 from gptcore.stats import mean_interval
 
 N_BLOCKS = 60
-ADDED = 0.1  # to each of the VOCAB_SIZE unigram counts
-MU = 50.0  # tokens that the unigram weighs in the bigram's Dirichlet prior
-NOTABLE_Z = 2.0  # beyond it the verdict calls the tail special: a convention, not a test
-ROUNDING = 1e-12  # values this close are equal: sums of the same terms in another order
+ADDED = 0.1  # is added to each of the VOCAB_SIZE unigram counts
+MU = 50.0  # weight of the unigram model in the Dirichlet prior of the bigram model, in tokens
+NOTABLE_Z = 2.0  # beyond it the verdict calls the tail special; a convention, not a test
+ROUNDING = 1e-12  # values this close are equal: they are sums of the same terms in another order
 
 Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
@@ -36,10 +37,11 @@ class Block:
     Attributes:
         start: first token.
         stop: one past the last token.
-        unigram: mean cross-entropy of its tokens, nats, under the unigram model of the complement.
-        bigram: the same for its tokens but the first, each given the one before, bigram model.
-        js: Jensen-Shannon divergence, nats, of the token frequencies of block and complement.
-        unseen: share of its tokens that do not occur in the complement.
+        unigram: mean cross-entropy of the block's tokens under the unigram model of the
+            complement, in nats.
+        bigram: mean cross-entropy under the bigram model, of all tokens but the first, in nats.
+        js: Jensen-Shannon divergence of the token frequencies of block and complement, in nats.
+        unseen: share of the block's tokens that do not occur in the complement.
     """
 
     start: int
@@ -52,21 +54,21 @@ class Block:
 
 @dataclass(frozen=True)
 class Tail:
-    """The last block among all of them.
+    """How the last block, the tail, compares with all blocks.
 
     Attributes:
         unigram: as in `Block`, and so are `bigram`, `js` and `unseen`.
-        rank_unigram: 1 is the highest of all blocks; equal values share the better rank. The same
-            for the other ranks.
-        n_blocks: number of blocks, the tail included.
-        mean_unigram: mean over the blocks, the tail included; likewise `mean_bigram`.
-        sd_unigram: standard deviation over the blocks, divisor `n_blocks`: they are all that there
-            are, and not a sample; likewise `sd_bigram`.
-        z_unigram: (unigram - mean_unigram) / sd_unigram; None where all blocks are alike.
-        z_bigram: the same of the bigram.
-        unigram_interval_95: of `unigram`, by moving-block bootstrap of the tail with the model of
-            its complement held fixed; None for a short tail.
-        bigram_interval_95: the same of the bigram.
+        rank_unigram: 1 for the highest of all blocks; equal values share the better rank. The
+            other ranks are defined alike.
+        n_blocks: number of blocks, with the tail.
+        mean_unigram: mean over the blocks, with the tail; `mean_bigram` likewise.
+        sd_unigram: standard deviation over the blocks, with divisor `n_blocks` because the blocks
+            are all there are and not a sample; `sd_bigram` likewise.
+        z_unigram: (unigram - mean_unigram) / sd_unigram; None where all blocks are equal.
+        z_bigram: the same for the bigram model.
+        unigram_interval_95: interval of `unigram` by a moving-block bootstrap of the tail, with
+            the model of its complement held fixed; None for a short tail.
+        bigram_interval_95: the same for the bigram model.
     """
 
     unigram: float
@@ -89,7 +91,7 @@ class Tail:
 
     @property
     def is_special(self) -> bool:
-        """Whether `z_unigram` is beyond `NOTABLE_Z` on either side."""
+        """Whether `z_unigram` is above `NOTABLE_Z` or below -`NOTABLE_Z`."""
         return self.z_unigram is not None and abs(self.z_unigram) > NOTABLE_Z
 
 
@@ -99,16 +101,16 @@ class Bias:
 
     Attributes:
         n_tokens: N.
-        boilerplate_tokens: tokens of the tail that are Project Gutenberg's header or licence; None
-            where the text of the tokens is not known, and so are the next four.
-        boilerplate_tokens_of_text: those of the whole text.
-        boilerplate_share_of_test: boilerplate_tokens over the tail's tokens.
-        boilerplate_explains: share of the tail's excess over the mean of the blocks, unigram, that
-            goes when the boilerplate is left out; it can be above 1 or below 0. None unless there
-            is boilerplate and the tail is special.
-        tail_without_boilerplate: the tail of the same tokens without boilerplate; None where there
-            is none.
-        tail: the tail.
+        boilerplate_tokens: tokens of the tail that are Project Gutenberg's header or licence. This
+            and the next four are None where the text of the tokens is not known.
+        boilerplate_tokens_of_text: such tokens in the whole text.
+        boilerplate_share_of_test: boilerplate_tokens / tokens in the tail.
+        boilerplate_explains: share of `tail.unigram - tail.mean_unigram` that disappears when the
+            boilerplate is left out; it can be above 1 or below 0. None unless there is boilerplate
+            and the tail is special.
+        tail_without_boilerplate: the tail of the text without its boilerplate; None where there
+            is no boilerplate.
+        tail: the tail of the text as it is.
         profile: all blocks in order; the last one is the tail.
     """
 
@@ -123,7 +125,7 @@ class Bias:
 
     @property
     def verdict(self) -> str:
-        """What that says, in one sentence."""
+        """The answer in one sentence."""
         tail, rest = self.tail, self.tail_without_boilerplate
         direction = "harder" if tail.unigram > tail.mean_unigram else "easier"
         kind = f"special, {direction} than most" if tail.is_special else "ordinary"
@@ -155,10 +157,10 @@ def measure_bias(
     """Return how the tail of a text compares with all other blocks of its length.
 
     Args:
-        source: a corpus; or GPT-2 tokens (N,), whose boilerplate is then not known.
-        train_fraction: f in (0, 1): the tail is what `tail_split` tests on.
+        source: a corpus; or GPT-2 tokens (N,), where the boilerplate is not known.
+        train_fraction: f in (0, 1); the tail is the test part of `tail_split`.
         block_size: T, the shortest run of tokens in the bootstrap of the intervals.
-        seed: of the bootstrap.
+        seed: seed of the bootstrap.
 
     Raises:
         ValueError: an argument is out of range, or the text is too short for N_BLOCKS blocks.
@@ -190,7 +192,7 @@ def measure_bias(
 
 
 def boilerplate_mask(text: str, ids: Ids) -> Mask:
-    """Return which of the tokens (N,) of `text` begin outside its `authored_spans`."""
+    """Return whether each token of `text`, (N,), begins outside its `authored_spans`."""
     types, words = np.unique(ids, return_inverse=True)
     lengths = np.array(
         [len(piece) for piece in gpt2_encoding().decode_tokens_bytes(types.tolist())]
@@ -222,7 +224,7 @@ def _profile(
 
 
 class _Counts:
-    """Unigram and bigram counts of a text, from which those of a complement follow."""
+    """Unigram and bigram counts of a text; subtracting a block's gives those of its complement."""
 
     def __init__(self, ids: Ids) -> None:
         types, self.words = np.unique(ids, return_inverse=True)  # ranks of the ids, (N,)
@@ -233,14 +235,16 @@ class _Counts:
         self.pair_counts = np.bincount(self.pairs)
 
     def measure(self, start: int, stop: int) -> tuple[Block, Floats, Floats]:
-        """Return a block, the loss of each of its tokens, and of each given the one before."""
+        """Return a block, and the losses of its tokens under the unigram and the bigram model."""
         words, pairs = self.words[start:stop], self.pairs[start : stop - 1]
+        # The unigram model of the complement, with ADDED counts.
         inside = _count(words, like=self.word_counts)
         outside = self.word_counts - inside
         n_outside = len(self.words) - len(words)
         p_unigram = (outside + ADDED) / (n_outside + ADDED * VOCAB_SIZE)
 
-        touching = slice(max(start - 1, 0), stop)  # bigrams with a token of the block
+        # The bigram model of the complement: no bigram with a token of the block counts.
+        touching = slice(max(start - 1, 0), stop)
         pair_counts = self.pair_counts - _count(self.pairs[touching], like=self.pair_counts)
         contexts = self.context_counts - _count(self.words[:-1][touching], like=self.word_counts)
         prior = MU * p_unigram[words[1:]]
@@ -274,7 +278,7 @@ def _place(
     unigram_interval: tuple[float, float] | None,
     bigram_interval: tuple[float, float] | None,
 ) -> Tail:
-    """Return the last block among all."""
+    """Return how the last block compares with all blocks."""
     last = profile[-1]
     unigram, bigram, js, unseen = (
         np.array([getattr(block, name) for block in profile])
@@ -314,7 +318,7 @@ def _z_of_last(values: Floats) -> float | None:
 
 
 def _standing(tail: Tail) -> str:
-    """Return where a tail stands, in words."""
+    """Return the rank of a tail among the blocks, in words."""
     if tail.z_unigram is None:
         return f"all {tail.n_blocks} blocks have a unigram cross-entropy of {tail.unigram:.3f} nats"
     return (

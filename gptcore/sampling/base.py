@@ -1,7 +1,8 @@
-"""What every sampler has: an endless stream of window starts, each pure in (seed, index).
+"""What every sampler has: an endless stream of window starts, each a function of (seed, index).
 
-N tokens, windows of T inputs: a start lies in [0, M - 1], M = N - T, and the targets of start s
-are the tokens s + 1, …, s + T. With several segments, M counts the starts of all of them.
+Legend: N tokens, windows of T inputs, batches of B draws. A start lies in [0, M - 1] with
+M = N - T, and the targets of start s are the tokens s + 1, …, s + T. With several segments, M
+counts the starts of all of them.
 """
 
 from abc import ABC, abstractmethod
@@ -12,40 +13,29 @@ import numpy as np
 
 from gptcore.checks import check_whole
 from gptcore.data.splits import Segment
-from gptcore.sampling.windows import StartGrid, Starts, WindowOptions, check_segments
+from gptcore.sampling.windows import (
+    StartGrid,
+    Starts,
+    WindowOptions,
+    check_segments,
+    count_blocks,
+)
 
-# Part of the definition of the samplers without epochs: another size is another stream.
+# Part of the definition of samplers without epochs: another size gives another stream of draws.
 CHUNK_DRAWS = 4096
 
-# SeedSequence((seed, number)) joins 32-bit words: beyond this, two pairs can be one stream.
+# SeedSequence((seed, number)) joins 32-bit words. With larger seeds, two pairs can be one stream.
 LARGEST_SEED = 2**32 - 1
 
 
-def whole_batches(n_blocks: int, batch_size: int, drop_last: bool) -> int:
-    """Return `n_blocks`, or with `drop_last` what whole batches of them hold.
-
-    Raises:
-        ValueError: there is no whole batch.
-    """
-    batch_size = check_whole("batch_size", batch_size)
-    if not drop_last:
-        return n_blocks
-    if n_blocks < batch_size:
-        raise ValueError(
-            f"drop_last leaves nothing of {n_blocks} blocks at batch_size {batch_size}: "
-            "use a smaller batch_size or a longer text"
-        )
-    return n_blocks - n_blocks % batch_size
-
-
 class SamplerOptions(WindowOptions, total=False):
-    """What a sampler can be given, besides where its windows lie.
+    """The options of a sampler, besides where its windows lie.
 
     Attributes:
         seed: a whole number, 0 or more (default 0).
         batch_size: B (default 1); it matters only with `drop_last`.
-        drop_last: an epoch is cut to whole batches (default False).
-        corpus_sha256: the text's checksum, for the fingerprint.
+        drop_last: whether an epoch is cut to whole batches (default False).
+        corpus_sha256: checksum of the text, for the fingerprint.
         stride: S of `overlapping_stride`, less than T (default T // 2).
         buffer: blocks that the buffer of `block_buffer_shuffle` holds (default 1024).
     """
@@ -68,11 +58,11 @@ class Sampler(ABC):
         block_size: T.
         seed: a whole number, 0 or more.
         batch_size: B.
-        drop_last: epochs are cut to whole batches.
+        drop_last: whether epochs are cut to whole batches.
         n_starts: M.
-        lattice: the starts it chooses from.
+        lattice: the starts that the sampler chooses from.
         draws_per_epoch: draws in each epoch; None without epochs, or where their length varies.
-        targets_per_window: T; T - 1 where labels are shifted inside the block.
+        targets_per_window: T, or T - 1 where labels are shifted inside the block.
     """
 
     name: ClassVar[str]
@@ -111,7 +101,7 @@ class Sampler(ABC):
         return None if self.draws_per_epoch is None else index // self.draws_per_epoch
 
     def shard(self, rank: int, world: int) -> "Sampler | Shard":
-        """Return the draws rank, rank + world, rank + 2·world, …: those of one of `world` ranks.
+        """Return the draws of one of `world` ranks: rank, rank + world, rank + 2·world, ….
 
         Raises:
             ValueError: `world` is not positive, or `rank` is outside [0, world).
@@ -122,7 +112,7 @@ class Sampler(ABC):
 
     @property
     def targets_per_window(self) -> int:
-        """Targets that one window shows: s + 1, …."""
+        """The number of targets s + 1, … that a window with start s shows."""
         return self.block_size
 
     def fingerprint(self) -> dict[str, Any]:
@@ -140,22 +130,22 @@ class Sampler(ABC):
         }
 
     def state(self, next_draw: int) -> dict[str, Any]:
-        """Return what to save, as JSON values, so that `resume` goes on with draw `next_draw`."""
+        """Return what to save, as JSON values, so that a sampler can go on with `next_draw`."""
         return _state(self.fingerprint(), next_draw)
 
     def resume(self, state: Mapping[str, Any]) -> int:
         """Return the next draw of a saved state.
 
         Raises:
-            ValueError: it was saved for another stream of draws, or is no state.
+            ValueError: the state was saved for another stream of draws, or is not a state.
         """
         return _resume(self.fingerprint(), state)
 
     def check_stream(self, length: int) -> None:
-        """Refuse a stream of `length` tokens if this sampler was made for another.
+        """Refuse a stream of `length` tokens if this sampler was made for another stream.
 
         Raises:
-            ValueError: the length is not n_tokens, or less than the segments need.
+            ValueError: the length is not n_tokens, or is less than the segments need.
         """
         needed = self.stream_tokens or self.segments[-1].stop
         if length < needed or (self.stream_tokens is not None and length != needed):
@@ -165,6 +155,7 @@ class Sampler(ABC):
             )
 
     def _stride(self) -> int:
+        """Return the distance from one start of the lattice to the next."""
         return 1
 
     def _extras(self) -> dict[str, int]:
@@ -172,19 +163,54 @@ class Sampler(ABC):
         return {}
 
     def _count_epoch(self) -> int | None:
-        """Return the draws in an epoch: here, of the lattice."""
+        """Return the draws in an epoch: the whole lattice, or whole batches of it."""
         return whole_batches(self.lattice.total, self.batch_size, self.drop_last)
 
     def _rng(self, number: int) -> np.random.Generator:
+        """Return the generator of the epoch or chunk with this number."""
         return np.random.default_rng(np.random.SeedSequence((self.seed, number)))
 
     def _rng_once(self) -> np.random.Generator:
-        """Return a generator for what the whole stream shares, apart from those of `_rng`."""
+        """Return a generator for what the whole stream shares, independent of those of `_rng`."""
         return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(0,)))
 
     @abstractmethod
     def _draw(self, first: int, count: int) -> Starts:
-        """Return `count` starts from draw `first` on; both are checked."""
+        """Return `count` starts from draw `first` on; both numbers are valid."""
+
+
+class ChunkedSampler(Sampler):
+    """A sampler that makes its draws chunk by chunk, and keeps the chunk that it used last.
+
+    A chunk is an epoch, or CHUNK_DRAWS draws of a sampler without epochs.
+    """
+
+    _kept: tuple[int, Starts] | None = None
+
+    def _draw(self, first: int, count: int) -> Starts:
+        starts = np.empty(count, dtype=np.int64)  # fails at once where memory is not enough
+        done = 0
+        while done < count:
+            number, offset = self._locate(first + done)
+            part = self._chunk(number)[offset : offset + count - done]
+            starts[done : done + len(part)] = part
+            done += len(part)
+        return starts
+
+    def _locate(self, draw: int) -> tuple[int, int]:
+        """Return the number of the chunk that holds `draw`, and its place in the chunk."""
+        return divmod(draw, self.draws_per_epoch or CHUNK_DRAWS)
+
+    def _chunk(self, number: int) -> Starts:
+        kept = self._kept
+        if kept is None or kept[0] != number:
+            numbers = self._make_chunk(number, self._rng(number))
+            self._kept = kept = (number, self.lattice.place(numbers))
+        return kept[1]
+
+    @abstractmethod
+    def _make_chunk(self, number: int, rng: np.random.Generator) -> Starts:
+        """Return the numbers, in the lattice, of the starts of one chunk of draws."""
 
 
 class Shard:
@@ -208,11 +234,11 @@ class Shard:
         return self.source.block_size
 
     def fingerprint(self) -> dict[str, Any]:
-        """Return that of the source, with the world size: the same on every rank."""
+        """Return the fingerprint of the source with the world size; all ranks have the same."""
         return self.source.fingerprint() | {"world": self.world}
 
     def state(self, next_draw: int) -> dict[str, Any]:
-        """Return what to save; `next_draw` counts this shard's draws."""
+        """Return what to save; `next_draw` counts the draws of this shard."""
         return _state(self.fingerprint(), next_draw)
 
     def resume(self, state: Mapping[str, Any]) -> int:
@@ -220,8 +246,36 @@ class Shard:
         return _resume(self.fingerprint(), state)
 
     def check_stream(self, length: int) -> None:
-        """Refuse a stream of `length` tokens if the sampler was made for another."""
+        """Refuse a stream of `length` tokens if the sampler was made for another stream."""
         self.source.check_stream(length)
+
+
+def whole_batches(n_blocks: int, batch_size: int, drop_last: bool) -> int:
+    """Return `n_blocks`, or with `drop_last` as many of them as fill whole batches.
+
+    Raises:
+        ValueError: there is no whole batch.
+    """
+    batch_size = check_whole("batch_size", batch_size)
+    if not drop_last:
+        return n_blocks
+    if n_blocks < batch_size:
+        raise ValueError(
+            f"drop_last leaves nothing of {n_blocks} blocks at batch_size {batch_size}: "
+            "use a smaller batch_size or a longer text"
+        )
+    return n_blocks - n_blocks % batch_size
+
+
+def count_epoch_blocks(
+    n_tokens: int, block_size: int, *, batch_size: int = 1, drop_last: bool = False
+) -> int:
+    """Return the draws in one epoch of the grid of stride T, or with `drop_last` whole batches.
+
+    Raises:
+        ValueError: the grid has no whole batch.
+    """
+    return whole_batches(count_blocks(n_tokens, block_size), batch_size, drop_last)
 
 
 def _state(fingerprint: dict[str, Any], next_draw: int) -> dict[str, Any]:
@@ -234,7 +288,7 @@ def _state(fingerprint: dict[str, Any], next_draw: int) -> dict[str, Any]:
 def _resume(fingerprint: dict[str, Any], state: Mapping[str, Any]) -> int:
     saved = state.get("fingerprint") if isinstance(state, Mapping) else None
     if not isinstance(saved, Mapping) or "next_draw" not in state:
-        raise ValueError("this is no sampler state: give what state(next_draw) returned")
+        raise ValueError("this is not a sampler state: give what state(next_draw) returned")
     for key in dict.fromkeys([*fingerprint, *saved]):
         if saved.get(key) != fingerprint.get(key):
             raise ValueError(
@@ -242,37 +296,3 @@ def _resume(fingerprint: dict[str, Any], state: Mapping[str, Any]) -> int:
                 f"{fingerprint.get(key)!r}: resume with the settings of the first run"
             )
     return check_whole("saved next_draw", state["next_draw"], at_least=0)
-
-
-class ChunkedSampler(Sampler):
-    """A sampler that makes its draws chunk by chunk, and keeps the chunk in use.
-
-    A chunk is an epoch, or CHUNK_DRAWS draws of a sampler without epochs.
-    """
-
-    _kept: tuple[int, Starts] | None = None
-
-    def _draw(self, first: int, count: int) -> Starts:
-        starts = np.empty(count, dtype=np.int64)  # too many fail here, not after an hour
-        done = 0
-        while done < count:
-            number, offset = self._locate(first + done)
-            part = self._chunk(number)[offset : offset + count - done]
-            starts[done : done + len(part)] = part
-            done += len(part)
-        return starts
-
-    def _locate(self, draw: int) -> tuple[int, int]:
-        """Return the chunk that holds `draw`, and its place there."""
-        return divmod(draw, self.draws_per_epoch or CHUNK_DRAWS)
-
-    def _chunk(self, number: int) -> Starts:
-        kept = self._kept
-        if kept is None or kept[0] != number:
-            numbers = self._make_chunk(number, self._rng(number))
-            self._kept = kept = (number, self.lattice.place(numbers))
-        return kept[1]
-
-    @abstractmethod
-    def _make_chunk(self, number: int, rng: np.random.Generator) -> Starts:
-        """Return the places in the lattice of one chunk of draws."""

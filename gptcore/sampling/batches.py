@@ -10,8 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from gptcore.checks import check_whole
-from gptcore.sampling.base import Sampler, Shard
-from gptcore.sampling.samplers import count_epoch_blocks
+from gptcore.sampling.base import Sampler, Shard, count_epoch_blocks
 from gptcore.sampling.windows import Starts, check_starts, count_starts
 
 Stream = Tensor | npt.NDArray[Any]
@@ -29,8 +28,8 @@ def gather(
         block_size: T.
 
     Returns:
-        Two int64 tensors of shape (B, T), on the device of `ids`: views of one block (B, T + 1), so
-        that nothing is read or written twice.
+        Two int64 tensors of shape (B, T), on the device of `ids`. Both are views of one tensor of
+        shape (B, T + 1), so that nothing is read or written twice.
 
     Raises:
         ValueError: `ids` is not flat and of integers, or a start is out of range.
@@ -41,7 +40,7 @@ def gather(
     starts = check_starts(starts, n_starts)
     if isinstance(ids, Tensor):
         windows = ids.unfold(0, block_size + 1, 1)
-        # windows[rows] took 3.3 times as long (B = 64, T = 256, 2 CPU threads, torch 2.13).
+        # windows[starts] took 3.3 times as long (B = 64, T = 256, 2 CPU threads, torch 2.13).
         block = windows.index_select(0, torch.as_tensor(starts, device=ids.device))
     else:
         rows = np.lib.stride_tricks.sliding_window_view(ids, block_size + 1)[starts]
@@ -52,10 +51,10 @@ def gather(
 def batch(
     ids: Stream, sampler: Sampler | Shard, step: int, batch_size: int
 ) -> tuple[Tensor, Tensor]:
-    """Return the windows of draws step·B, …, (step + 1)·B - 1, as `gather` does.
+    """Return the inputs and targets of draws step·B, …, (step + 1)·B - 1, as `gather` does.
 
     Raises:
-        ValueError: `sampler` is for another length of stream, or a number is out of range.
+        ValueError: `sampler` is for a stream of another length, or a number is out of range.
     """
     sampler.check_stream(len(ids))
     step = check_whole("step", step, at_least=0)
@@ -64,7 +63,10 @@ def batch(
 
 
 class WindowDataset(Dataset[tuple[Tensor, Tensor]]):
-    """The windows that start at 0, S, 2S, …: item i is inputs and targets, each of shape (T,)."""
+    """The windows that start at 0, S, 2S, ….
+
+    Item i is a pair of inputs and targets, each of shape (T,). S is T unless given.
+    """
 
     def __init__(self, ids: Tensor, block_size: int, stride: int | None = None) -> None:
         self.n_starts = _check_stream(ids, block_size)
@@ -92,11 +94,11 @@ def dataloader(
     drop_last: bool,
     seed: int = 0,
 ) -> DataLoader[tuple[Tensor, Tensor]]:
-    """Return the DataLoader that people write: windows at stride T.
+    """Return the usual DataLoader over windows at stride T.
 
-    The counterpart of `sequential`, or with `shuffle` of `shuffled_blocks`: the same windows each
-    epoch, in torch's own order. Its last batch may be short, where a sampler's runs on into the
-    next epoch.
+    It shows the same windows each epoch as the sampler `sequential`, or with `shuffle` as
+    `shuffled_blocks`, but in the order of torch's generator. Its last batch may be short, while a
+    batch of a sampler continues into the next epoch.
 
     Raises:
         ValueError: a number is out of range, or `drop_last` leaves no batch.
@@ -111,7 +113,7 @@ def dataloader(
 
 
 def _check_stream(ids: Stream, block_size: int) -> int:
-    """Return M for a stream that is flat, of integers and long enough."""
+    """Return M, after checking that the stream is flat, of integers and long enough."""
     is_integer = ids.dtype == torch.int64 if isinstance(ids, Tensor) else ids.dtype.kind in "iu"
     if ids.ndim != 1 or not is_integer:
         raise ValueError(

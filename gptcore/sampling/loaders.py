@@ -1,6 +1,6 @@
-"""Samplers behind torch's DataLoader: the same draws in the same order with any workers and ranks.
+"""Samplers behind torch's DataLoader: the same draws in the same order with any number of workers.
 
-Legend: windows of T inputs, batches of B draws. A rank draws through `Sampler.shard`.
+Legend: windows of T inputs, batches of B draws. One rank of several uses `Sampler.shard`.
 """
 
 from collections.abc import Iterator
@@ -16,9 +16,9 @@ from gptcore.sampling.batches import gather
 
 
 class StartSampler(TorchSampler[int]):
-    """Yields the starts of draws first, …, first + draws - 1, for a map-style dataset of windows.
+    """Yields the starts of draws first, …, first + draws - 1, as the indices of a `StartDataset`.
 
-    A DataLoader keeps this order whatever its number of workers.
+    A DataLoader keeps this order with any number of workers.
 
     Raises:
         ValueError: a number is out of range.
@@ -39,7 +39,10 @@ class StartSampler(TorchSampler[int]):
 
 
 class StartDataset(Dataset[tuple[Tensor, Tensor]]):
-    """The window at every start: item s is inputs s … s + T - 1 and targets, each of shape (T,)."""
+    """The windows at all starts, for torch's DataLoader.
+
+    Item s is a pair of inputs, the tokens s, …, s + T - 1, and targets, each of shape (T,).
+    """
 
     def __init__(self, ids: Tensor, block_size: int) -> None:
         gather(ids, [0], block_size)  # refuses a stream that has no window
@@ -57,21 +60,21 @@ class StartDataset(Dataset[tuple[Tensor, Tensor]]):
 
 
 class WindowStream(IterableDataset[tuple[Tensor, Tensor]]):
-    """Yields whole batches of draws first, first + 1, …: inputs and targets, each (B, T).
+    """Yields batches of draws first, first + 1, …: inputs and targets, each of shape (B, T).
 
     Give it to a DataLoader with batch_size=None. Worker w of W makes the batches w, w + W, …, and
-    the DataLoader takes them in turn, so that batches come in order, none twice and none missing.
+    the DataLoader takes one from each worker in turn. So all batches come once and in order.
 
     Args:
-        ids: int64 of shape (N,), the stream the sampler was made for.
+        ids: int64 of shape (N,), the stream that the sampler was made for.
         sampler: where the windows come from; on rank r of several, `sampler.shard(r, world)`.
         batch_size: B.
-        draws: draws to make in all, a multiple of B; endless unless given.
+        draws: draws to make in all, a multiple of B; without it the stream does not end.
         first: the draw to begin with, as `Sampler.resume` returns it.
 
     Raises:
-        ValueError: a number is out of range, `draws` are no whole batches, the stream is not the
-            sampler's, or, when read, there are more workers than batches.
+        ValueError: a number is out of range, `draws` is not a multiple of B, or the sampler was
+            made for another stream. When batches are read: there are more workers than batches.
     """
 
     def __init__(
@@ -88,7 +91,7 @@ class WindowStream(IterableDataset[tuple[Tensor, Tensor]]):
         self.draws = None if draws is None else check_whole("draws", draws)
         if self.draws is not None and self.draws % self.batch_size:
             raise ValueError(
-                f"draws is {draws} and batch_size {batch_size}: give a multiple, whole batches"
+                f"draws is {draws} and batch_size {batch_size}: give a multiple of batch_size"
             )
         sampler.check_stream(len(ids))
         gather(ids, [0], sampler.block_size)  # refuses a stream that is not flat int64

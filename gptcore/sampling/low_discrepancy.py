@@ -16,9 +16,10 @@ Words = npt.NDArray[np.uint64]
 
 
 class Stratified(ChunkedSampler):
-    """One uniform start in each of n = ⌈M / T⌉ strata, in a fresh order each epoch.
+    """One uniform start in each of n = ⌈M / T⌉ strata, in a new random order each epoch.
 
-    The strata are runs of starts, equal to within one: the first M mod n have one more.
+    A stratum is a run of neighbouring starts. The first M mod n strata have one start more than the
+    others.
     """
 
     name = "stratified"
@@ -30,14 +31,15 @@ class Stratified(ChunkedSampler):
     def _make_chunk(self, number: int, rng: np.random.Generator) -> Starts:  # noqa: ARG002
         size, longer = divmod(self.n_starts, self.n_strata)
         order = rng.permutation(self.n_strata)[: self.draws_per_epoch].astype(np.int64)
-        first = order * size + np.minimum(order, longer)
+        first = order * size + np.minimum(order, longer)  # the first start of each stratum
         return np.asarray(first + rng.integers(size + (order < longer), dtype=np.int64))
 
 
 class Golden(Sampler):
-    """Low discrepancy: start ⌊M·frac(u + i/φ)⌋, φ the golden ratio, u uniform from the seed.
+    """Draw i has the start ⌊M·frac(u + i/φ)⌋, φ being the golden ratio.
 
-    In 64-bit fixed point, so exact for any i and N.
+    The seed gives u, uniform in [0, 1). The arithmetic is in 64-bit fixed point, so it is exact for
+    any i and N.
     """
 
     name = "golden"
@@ -55,11 +57,12 @@ class Golden(Sampler):
 
 
 class VanDerCorput(Golden):
-    """Low discrepancy: start ⌊M·frac(u + v_i)⌋, v_i the bits of i mirrored at the binary point."""
+    """Draw i has the start ⌊M·frac(u + v_i)⌋; v_i has the bits of i in reverse, after the point."""
 
     name = "van_der_corput"
 
     def _points(self, index: Words) -> Words:
+        # Reverse the 64 bits: swap neighbouring bits, pairs and halves of bytes, then the bytes.
         for width, mask in (
             (1, 0x5555555555555555), (2, 0x3333333333333333), (4, 0x0F0F0F0F0F0F0F0F),
         ):  # fmt: skip
@@ -69,7 +72,7 @@ class VanDerCorput(Golden):
 
 
 def _scale(points: Words, size: int) -> Starts:
-    """Return ⌊points·size / 2⁶⁴⌋: the high half of a 128-bit product, from 32-bit halves."""
+    """Return ⌊points·size / 2⁶⁴⌋, the high half of a 128-bit product, from 32-bit halves."""
     low, half = np.uint64(2**32 - 1), np.uint64(32)
     size_high, size_low = np.uint64(size >> 32), np.uint64(size & (2**32 - 1))
     high, rest = points >> half, points & low

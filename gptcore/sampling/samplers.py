@@ -1,6 +1,8 @@
-"""The samplers by name; what they share is in `sampler`.
+"""The samplers by name; what they share is in `base`.
 
-Those with a permutation keep one epoch in memory, 8 bytes a draw; the others keep nothing.
+Legend: N tokens, windows of T inputs, M = N - T starts. The **grid** is the windows that start at
+0, T, 2T, …. A sampler that permutes keeps one epoch in memory, 8 bytes for each draw, and one of
+independent draws a chunk of them; the others keep nothing.
 """
 
 from collections.abc import Callable
@@ -17,27 +19,37 @@ from gptcore.sampling.base import (
     whole_batches,
 )
 from gptcore.sampling.low_discrepancy import Golden, Stratified, VanDerCorput
-from gptcore.sampling.windows import Starts, count_starts
+from gptcore.sampling.windows import Starts
 
 
-def count_blocks(n_tokens: int, block_size: int) -> int:
-    """Return n_b, the number of windows that start at a multiple of T."""
-    return (count_starts(n_tokens, block_size) - 1) // block_size + 1
+def make_sampler(name: str, **options: Unpack[SamplerOptions]) -> Sampler:
+    """Return the sampler called `name`.
 
-
-def count_epoch_blocks(
-    n_tokens: int, block_size: int, *, batch_size: int = 1, drop_last: bool = False
-) -> int:
-    """Return the draws in one epoch of the grid: n_b, or whole batches of it with `drop_last`.
+    Args:
+        name: a key of `SAMPLERS`.
+        **options: those of `SamplerOptions`; `block_size`, and `n_tokens` or `segments`, must be
+            given.
 
     Raises:
-        ValueError: the grid has no whole batch.
+        ValueError: there is no such sampler, an option is out of range or belongs to another
+            sampler, or no window or batch fits.
     """
-    return whole_batches(count_blocks(n_tokens, block_size), batch_size, drop_last)
+    if name not in SAMPLERS:
+        raise ValueError(f"no sampler is called {name!r}: choose one of {', '.join(SAMPLERS)}")
+    given = dict(options)
+    for option, owner in OWNERS.items():
+        value = given.pop(option, None)
+        if value is not None and name != owner:
+            raise ValueError(
+                f"{option} is {value} and {name} has none: leave it out, or use {owner}"
+            )
+        if value is not None:
+            given[option] = value
+    return SAMPLERS[name](**given)
 
 
 class RandomReplacement(ChunkedSampler):
-    """Any start, independent and uniform; without epochs, so nothing is ever dropped."""
+    """Independent uniform draws from all starts; there are no epochs, so nothing is dropped."""
 
     name = "random_replacement"
 
@@ -49,7 +61,7 @@ class RandomReplacement(ChunkedSampler):
 
 
 class GridReplacement(RandomReplacement):
-    """Blocks of the fixed grid, independent and uniform."""
+    """Independent uniform draws from the grid."""
 
     name = "grid_replacement"
 
@@ -58,7 +70,7 @@ class GridReplacement(RandomReplacement):
 
 
 class Sequential(Sampler):
-    """The grid in order, over and over: a DataLoader with shuffle=False."""
+    """The grid in order, again and again, as a DataLoader with shuffle=False reads it."""
 
     name = "sequential"
 
@@ -72,9 +84,9 @@ class Sequential(Sampler):
 
 
 class RandomDistinct(ChunkedSampler):
-    """All M starts, permuted afresh each epoch of M draws.
+    """All M starts, in a new random order each epoch.
 
-    With drop_last an epoch leaves out the end of its permutation: other starts every epoch.
+    With drop_last an epoch leaves out the end of its permutation, which is other starts each time.
     """
 
     name = "random_distinct"
@@ -84,7 +96,7 @@ class RandomDistinct(ChunkedSampler):
 
 
 class ShuffledBlocks(RandomDistinct):
-    """The grid, permuted afresh each epoch: a DataLoader with shuffle=True."""
+    """The grid in a new random order each epoch, as a DataLoader with shuffle=True reads it."""
 
     name = "shuffled_blocks"
 
@@ -93,7 +105,7 @@ class ShuffledBlocks(RandomDistinct):
 
 
 class OverlappingStride(RandomDistinct):
-    """Starts every S < T tokens (default T // 2), permuted afresh each epoch."""
+    """The starts 0, S, 2S, … with S < T (default T // 2), in a new random order each epoch."""
 
     name = "overlapping_stride"
 
@@ -115,7 +127,7 @@ class OverlappingStride(RandomDistinct):
 
 
 class TPlus1Stride(Sequential):
-    """Blocks of T + 1 tokens at stride T + 1, in order: one token in T + 1 is never a target."""
+    """Blocks of T + 1 tokens at stride T + 1, in order; one token in T + 1 is never a target."""
 
     name = "t_plus_1_stride"
 
@@ -124,10 +136,10 @@ class TPlus1Stride(Sequential):
 
 
 class ShiftInBlock(Sequential):
-    """The grid in order, with labels shifted inside the block: its last input has no target.
+    """The grid in order, with labels shifted inside the block, so its last input has no target.
 
-    A window shows the T - 1 targets s + 1, …, s + T - 1. Like all others it lies in the text with
-    one token to its right, though it does not use that token.
+    A window shows the T - 1 targets s + 1, …, s + T - 1. As with the other samplers, the text has
+    one more token to the right of a window, although this sampler does not use it.
     """
 
     name = "shift_in_block"
@@ -139,15 +151,16 @@ class ShiftInBlock(Sequential):
 
     @property
     def targets_per_window(self) -> int:
-        """Targets that one window shows: s + 1, …, s + T - 1."""
+        """T - 1, the number of targets s + 1, …, s + T - 1."""
         return self.block_size - 1
 
 
 class BlockBufferShuffle(ChunkedSampler):
     """The grid through a shuffle buffer of `buffer` blocks (default 1024), as streaming loaders do.
 
-    A draw takes a random block of the buffer, and the next block of the grid takes its place; when
-    none is left the buffer is emptied in random order. Each epoch begins with an empty buffer.
+    A draw takes a random block out of the buffer, and the next block of the grid takes its place.
+    When no block is left to enter, the buffer is emptied in random order. Each epoch begins with
+    the first blocks of the grid in the buffer.
     """
 
     name = "block_buffer_shuffle"
@@ -166,21 +179,24 @@ class BlockBufferShuffle(ChunkedSampler):
         blocks = self.lattice.total
         held = list(range(min(self.buffer, blocks)))
         order = np.empty(blocks, dtype=np.int64)
+        # While blocks enter: each draw takes the block of a random slot and refills the slot.
         slots = rng.integers(len(held), size=blocks - len(held)).tolist()
         for draw, slot in enumerate(slots):
             order[draw] = held[slot]
             held[slot] = len(held) + draw
+        # No block is left: empty the buffer.
         order[len(slots) :] = rng.permutation(held)
         return order[: self.draws_per_epoch]
 
 
 class RandomPhaseBlocks(ChunkedSampler):
-    """The grid over all starts in a row, shifted by a fresh phase each epoch, and permuted.
+    """A grid of stride T over all M starts, with a new random phase and order each epoch.
 
-    A phase in [0, T) leaves M // T blocks, or one more if it is less than b = M mod T. Epoch e is
-    long if ⌊(e·b + o) / T⌋ grows there, o uniform in [0, T) from the seed, and its phase is uniform
-    among those of that length. So each epoch's phase is uniform, T epochs are M draws, and the
-    epoch of a draw is arithmetic; only the length of an epoch varies, by one.
+    A phase in [0, T) gives M // T blocks, or one more if it is less than b = M mod T. Which epochs
+    are long, with one block more, is fixed in advance: epoch e is, if ⌊((e + 1)·b + o) / T⌋ is
+    larger than ⌊(e·b + o) / T⌋, where o is uniform in [0, T) and from the seed. The phase of an
+    epoch is uniform among the phases that give its length. So the phase of each epoch is uniform
+    over all seeds, any T epochs in a row are M draws, and the epoch of a draw is arithmetic.
     """
 
     name = "random_phase_blocks"
@@ -191,6 +207,7 @@ class RandomPhaseBlocks(ChunkedSampler):
         self.offset = int(self._rng_once().integers(self.block_size))
         self.epoch_unit, self.draws_in_t_epochs = 1, self.n_starts
         if self.drop_last:
+            # An epoch is whole batches. If long epochs have one batch more, the unit is a batch.
             short = whole_batches(a, self.batch_size, True)
             self.draws_in_t_epochs = short * self.block_size
             if b and (a + 1) % self.batch_size == 0:  # a long epoch has one batch more
@@ -202,6 +219,7 @@ class RandomPhaseBlocks(ChunkedSampler):
         return self._locate(check_whole("draw", index, at_least=0))[0]
 
     def _begin(self, epoch: int) -> int:
+        """Return the first draw of an epoch."""
         steps = (epoch * self.draws_in_t_epochs + self.offset) // self.block_size
         return steps * self.epoch_unit
 
@@ -211,6 +229,7 @@ class RandomPhaseBlocks(ChunkedSampler):
         return epoch, draw - self._begin(epoch)
 
     def _make_chunk(self, number: int, rng: np.random.Generator) -> Starts:
+        # Is this epoch long? Then its phase is one of the first b, otherwise one of the others.
         period, b, o = self.block_size, self.long_phases, self.offset
         long = ((number + 1) * b + o) // period - (number * b + o) // period
         phase = rng.integers(b) if long else rng.integers(b, period)
@@ -219,7 +238,7 @@ class RandomPhaseBlocks(ChunkedSampler):
         return np.asarray(phase + period * order[:length])
 
 
-# A sampler is one class, and one line here.
+# To add a sampler, write a class, and add a line here.
 SAMPLERS: dict[str, Callable[..., Sampler]] = {
     sampler.name: sampler
     for sampler in (
@@ -242,29 +261,3 @@ SAMPLERS: dict[str, Callable[..., Sampler]] = {
 
 OWNERS = {"stride": OverlappingStride.name, "buffer": BlockBufferShuffle.name}
 """Option → the one sampler that has it."""
-
-
-def make_sampler(name: str, **options: Unpack[SamplerOptions]) -> Sampler:
-    """Return the sampler called `name`.
-
-    Args:
-        name: a key of `SAMPLERS`.
-        **options: those of `SamplerOptions`; `block_size`, and `n_tokens` or `segments`, must be
-            given.
-
-    Raises:
-        ValueError: no such sampler, an argument out of range or not of this sampler, or no window
-            or batch fits.
-    """
-    if name not in SAMPLERS:
-        raise ValueError(f"no sampler is called {name!r}: choose one of {', '.join(SAMPLERS)}")
-    given = dict(options)
-    for option, owner in OWNERS.items():
-        value = given.pop(option, None)
-        if value is not None and name != owner:
-            raise ValueError(
-                f"{option} is {value} and {name} has none: leave it out, or use {owner}"
-            )
-        if value is not None:
-            given[option] = value
-    return SAMPLERS[name](**given)

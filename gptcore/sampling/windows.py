@@ -1,7 +1,8 @@
 """Where windows fit: segments of a token stream, and evenly spaced starts inside them.
 
-N tokens in all segments together, windows of T inputs. A segment of N_i tokens has M_i = N_i - T
-starts; M = Σ M_i. A start is an index into the whole stream, and no window crosses a hole.
+Legend: N tokens in all segments together, windows of T inputs. A segment of N_i tokens has
+M_i = N_i - T starts, and M = Σ M_i. A start is an index into the whole stream. No window crosses
+the end of a segment.
 """
 
 import itertools
@@ -16,7 +17,7 @@ from gptcore.data.splits import Segment
 
 Starts = npt.NDArray[np.int64]
 
-LONGEST_WINDOW = 2**24  # theory takes arrays of this length
+LONGEST_WINDOW = 2**24  # because gptcore.theory makes arrays of this length
 
 
 class WindowOptions(TypedDict, total=False):
@@ -49,36 +50,41 @@ def count_starts(n_tokens: int, block_size: int) -> int:
     return n_tokens - block_size
 
 
+def count_blocks(n_tokens: int, block_size: int) -> int:
+    """Return the number of windows in one segment that start at a multiple of T."""
+    return (count_starts(n_tokens, block_size) - 1) // block_size + 1
+
+
 def check_segments(
     *, n_tokens: int | None = None, segments: Sequence[Segment] | None = None, block_size: int
 ) -> tuple[Segment, ...]:
-    """Return the segments that `WindowOptions` mean: those given, or the whole stream.
+    """Return the segments that `WindowOptions` stand for: those given, or the whole stream.
 
     Raises:
-        ValueError: both or neither are given, the segments overlap or are not in order, or one
-            is shorter than T + 1.
+        ValueError: both `n_tokens` and `segments` or neither are given, the segments overlap or
+            are not in order, or one is shorter than T + 1.
     """
     if (n_tokens is None) == (segments is None):
         raise ValueError("the text is not clear: give either n_tokens or segments")
     block_size = check_whole("block_size", block_size, at_most=LONGEST_WINDOW)
     if n_tokens is not None:
         return (Segment(0, count_starts(n_tokens, block_size) + block_size),)
-    found = tuple(segments or ())
-    if not found:
+    parts = tuple(segments or ())
+    if not parts:
         raise ValueError("segments are empty: give at least one")
-    for before, after in itertools.pairwise(found):
+    for before, after in itertools.pairwise(parts):
         if after.start < before.stop:
             raise ValueError(
                 f"segment {after.start}:{after.stop} begins before {before.start}:{before.stop} "
                 "ends: give disjoint segments in reading order"
             )
-    for part in found:
+    for part in parts:
         if len(part) <= block_size:
             raise ValueError(
                 f"segment {part.start}:{part.stop} has {len(part)} tokens and one window needs "
                 f"{block_size + 1}: use a smaller block_size or leave the segment out"
             )
-    return found
+    return parts
 
 
 class StartGrid:
@@ -115,7 +121,7 @@ class StartGrid:
         """Return the numbers of these starts; S must be 1.
 
         Raises:
-            ValueError: one of them is the start of no window.
+            ValueError: no window begins at one of these starts.
         """
         part = np.maximum(np.searchsorted(self._firsts, starts, side="right") - 1, 0)
         ranks = starts - self._firsts[part] + self._begins[part]
@@ -136,7 +142,7 @@ def as_starts(starts: Starts | Sequence[int]) -> Starts:
     """Return starts as int64 of shape (K,).
 
     Raises:
-        ValueError: they are not flat, empty, not integers, or beyond int64.
+        ValueError: they are not flat, empty, not integers, or too large for int64.
     """
     array: npt.NDArray[Any] = np.asarray(starts)
     if array.ndim != 1 or array.size == 0:
@@ -149,7 +155,7 @@ def as_starts(starts: Starts | Sequence[int]) -> Starts:
 
 
 def check_starts(starts: Starts | Sequence[int], n_starts: int) -> Starts:
-    """Return starts as int64 of shape (K,).
+    """Return the starts of windows in a single segment as int64 of shape (K,).
 
     Raises:
         ValueError: they are not flat, empty, not integers, or outside [0, n_starts).

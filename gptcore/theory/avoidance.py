@@ -1,7 +1,8 @@
-"""The probability q(u) that K draws avoid u given neighbours among n starts.
+"""The miss probability q(u): the chance that K draws avoid u given neighbours among n starts.
 
-A target is missed when the draws avoid the c starts that show it, so that missed targets, gaps,
-pairs and contexts are all sums of q. Three laws cover every sampler that treats starts alike.
+A target is missed when the draws avoid all c starts that show it, with miss probability q(c).
+Missed targets, gaps, pairs and contexts are therefore sums of miss probabilities. Three laws give
+q for every sampler that treats all starts alike.
 """
 
 import math
@@ -18,14 +19,15 @@ NEGLIGIBLE = 800.0  # e^-800 is 0 as a double
 
 
 class Law(ABC):
-    """What K draws from n starts do.
+    """The distribution of K draws from n starts.
 
     Attributes:
         n: starts to choose from.
         draws: K.
-        any_set: q holds for any u starts, not only for u neighbours.
-        spread: var(visits) / (p·(1 - p)) of a target that the share p of the starts shows, or None.
-        certain: the number of distinct starts does not vary.
+        any_set: whether q holds for any u starts, and not only for u neighbours.
+        spread: var(visits) / (p·(1 - p)) of a target that the share p of the starts shows, or None
+            where it is not known.
+        certain: whether the number of distinct starts is the same for all seeds.
     """
 
     any_set = True
@@ -37,7 +39,7 @@ class Law(ABC):
 
     @abstractmethod
     def logs(self, most: int) -> Floats:
-        """Return log q(u) for u = 0, …, `most`; -inf where a draw cannot miss."""
+        """Return log q(u) for u = 0, …, `most`; -inf where some draw must hit."""
 
     @abstractmethod
     def at(self, count: int) -> float:
@@ -45,11 +47,14 @@ class Law(ABC):
 
     @abstractmethod
     def log_apart(self, width: int) -> float:
-        """Return log q(2w) - 2·log q(w), in full precision: tiny, as far targets hardly covary."""
+        """Return log q(2w) - 2·log q(w), a tiny number, in full precision.
+
+        It says how much two targets that are far apart covary.
+        """
 
 
 class Independent(Law):
-    """Each draw is uniform: q(u) = (1 - u/n)^K."""
+    """Independent uniform draws: q(u) = (1 - u/n)^K."""
 
     def __init__(self, n: int, draws: int) -> None:
         super().__init__(n, draws)
@@ -74,7 +79,11 @@ class Independent(Law):
 
 
 class Permuted(Law):
-    """Epochs of m of the n starts without replacement: q is a product of C(n-u, k) / C(n, k)."""
+    """Epochs of m of the n starts, drawn without replacement.
+
+    An epoch of k draws avoids u starts with probability C(n-u, k) / C(n, k). Epochs are
+    independent, so q is the product of these over the epochs, the last of which may be incomplete.
+    """
 
     def __init__(self, n: int, draws: int, epoch: int) -> None:
         super().__init__(n, draws)
@@ -101,21 +110,28 @@ class Permuted(Law):
         return self.epochs * self._log_apart(width, self.epoch) + rest if self.epochs else rest
 
     def _log_apart(self, width: int, taken: int) -> float:
-        """Return Σ_i log of (1 - k/(a - w)) / (1 - k/a) for a = n - i, i < w: 1 - w·k/…."""
+        """Return log C(n-2w, k)·C(n, k) / C(n-w, k)² for an epoch of k draws.
+
+        It is Σ_{i<w} log((1 - k/(a - w)) / (1 - k/a)) with a = n - i, and each factor is
+        1 - w·k / ((a - w)(a - k)), which loses no digits.
+        """
         left = self.n - np.arange(width, dtype=np.float64)
         if self.n - 2 * width + 1 <= taken:
             return -math.inf
         return float(np.log1p(-width * taken / ((left - width) * (left - taken))).sum())
 
     def _log_ratios(self, most: int, taken: int) -> Floats:
-        """Return log C(n-u, k) / C(n, k) = Σ_{i<u} log(1 - k/(n - i)): a sum loses no digits."""
+        """Return log C(n-u, k) / C(n, k) for u = 0, …, `most`.
+
+        It is Σ_{i<u} log(1 - k/(n - i)), a sum that loses no digits.
+        """
         left = np.maximum(self.n - np.arange(most, dtype=np.float64), 1)
         with np.errstate(divide="ignore"):
             terms = np.log1p(-np.minimum(taken / left, 1))
         return np.concatenate([[0.0], np.cumsum(terms)])
 
     def _ratio(self, count: int, taken: int) -> float:
-        """Return C(n-u, k) / C(n, k); u and k may change places, so the sum can be short."""
+        """Return C(n-u, k) / C(n, k), which is symmetric in u and k: sum over the smaller."""
         few, many = sorted((count, taken))
         if few + many > self.n or few * many > NEGLIGIBLE * self.n:
             return 0.0
@@ -123,9 +139,10 @@ class Permuted(Law):
 
 
 class EvenlySpread(Law):
-    """Points on a circle shifted by a uniform u: q(c) is the length left outside all arcs c/n.
+    """K fixed points on a circle of length 1, all shifted by one uniform number.
 
-    The gaps between K points have at most three lengths, so q(c) = Σ (gap - c/n)₊ is a short sum.
+    The points avoid c neighbouring starts if an arc of length c/n lies in a gap between two points,
+    so q(c) = Σ (gap - c/n)₊. The gaps have at most three lengths, which makes it a short sum.
     """
 
     any_set = False
@@ -148,18 +165,20 @@ class EvenlySpread(Law):
         return float(self.numbers @ np.maximum(0, self.lengths - count / self.n))
 
     def log_apart(self, width: int) -> float:
-        """Not known: disjoint arcs are not avoided alike."""
+        """Raise ValueError: q does not depend on the number of starts alone if they are apart."""
         raise ValueError(f"no joint law is known for two runs of {width} starts of even draws")
 
 
 def golden_gaps(draws: int) -> list[tuple[int, int]]:
     """Return (length in 2⁻⁶⁴, number) of the gaps between K multiples of 1/φ on the circle.
 
-    Three-gap theorem (Sós 1958): with the nearest return from the right after p steps and from the
-    left after r, there are K - p, K - r and p + r - K gaps of these two distances and their sum.
+    Three-gap theorem (Sós 1958): among the first K multiples let the p-th be the closest to 0 on
+    its right, and the r-th the closest on its left. Then K - p gaps have the first distance, K - r
+    the second, and p + r - K their sum.
     """
     if draws == 1:
         return [(2**64, 1)]
+    # The next closest multiple is always the (p + r)-th, at the difference of the two distances.
     right, p = GOLDEN_STEP, 1
     left, r = 2**64 - GOLDEN_STEP, 1
     while p + r < draws:
@@ -171,7 +190,10 @@ def golden_gaps(draws: int) -> list[tuple[int, int]]:
 
 
 def van_der_corput_gaps(draws: int) -> list[tuple[int, int]]:
-    """Return (length in 2⁻⁶⁴, number) of the gaps between the first K points: two sizes."""
+    """Return (length in 2⁻⁶⁴, number) of the gaps between the first K points of the sequence.
+
+    The first 2^l points are evenly spaced, and each further point halves one gap.
+    """
     level = draws.bit_length() - 1
     extra = draws - 2**level
     return [(2**64 >> level, 2**level - extra), (2**63 >> level, 2 * extra)]

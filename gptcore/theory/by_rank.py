@@ -1,6 +1,8 @@
-"""Theory of the samplers whose starts are not alike: shifted by epoch, or stratified by draw.
+"""Theory of the samplers whose starts are not alike: a grid shifted by a phase, or strata.
 
-Legend as in `expectations`: N tokens, windows of T inputs, M = N - T starts, K draws.
+What shows an item depends here on which starts show it, not only on how many. The **rank** of a
+start is its number among all starts of all segments, in reading order.
+Legend as in `lattice`: N tokens, windows of T inputs, M = N - T starts, K draws, rows of items.
 """
 
 from abc import ABC, abstractmethod
@@ -13,13 +15,18 @@ from gptcore.sampling.base import Sampler
 from gptcore.sampling.low_discrepancy import Stratified
 from gptcore.sampling.samplers import RandomPhaseBlocks
 from gptcore.theory.avoidance import Floats
-from gptcore.theory.lattice import Missed, Visits
-
-Whole = npt.NDArray[np.int64]
+from gptcore.theory.lattice import Missed, Visits, Whole
 
 
-class Targets(NamedTuple):
-    """Items, `weight` of each kind: those that the `shown_by` ranks from `rank` on show."""
+class Items(NamedTuple):
+    """Kinds of items, with arrays of one length.
+
+    Attributes:
+        rank: the first rank that shows an item of this kind.
+        shown_by: how many ranks show it: rank, rank + 1, ….
+        weight: how many items are of this kind.
+        interior: whether they are at least T from both ends of the segment.
+    """
 
     rank: Whole
     shown_by: Whole
@@ -28,13 +35,16 @@ class Targets(NamedTuple):
 
 
 class RankTheory(ABC):
-    """What the phase and the strata share: items by the ranks that show them, folded by period."""
+    """What both theories share: the items of all rows, by the ranks that show them.
+
+    Items whose probabilities are equal are folded into one kind, so that work does not grow with N.
+    """
 
     def __init__(self, sampler: Sampler) -> None:
         self.sampler = sampler
         self.block_size = sampler.block_size
         self.n_targets = sampler.n_tokens - len(sampler.segments)
-        self._kept: dict[int, Targets] = {}
+        self._kept: dict[int, Items] = {}
 
     def missed(self, draws: int, width: int) -> Missed:
         """Return how many items of all rows are expected to be missed by windows of `width`."""
@@ -44,57 +54,65 @@ class RankTheory(ABC):
         return Missed(float(edge), float(interior))
 
     def never(self, width: int) -> int:  # noqa: ARG002
-        """Return 0: every start may be drawn."""
+        """Return 0, because every start may be drawn."""
         return 0
 
     @abstractmethod
-    def unseen(self, items: Targets, draws: int) -> Floats:
-        """Return the probability that no draw shows an item."""
+    def unseen(self, items: Items, draws: int) -> Floats:
+        """Return the probability that no draw shows an item, for each kind."""
 
     @abstractmethod
     def fold(self, first: int, number: int, count: int) -> list[tuple[Whole, Whole]]:
-        """Return ranks and weights for the runs of `count` ranks from first, first + 1, …."""
+        """Fold `number` runs of `count` ranks each, which begin at first, first + 1, ….
 
-    def _items(self, width: int) -> Targets:
+        Returns:
+            Pairs of arrays: where a run of each kind begins, and how many runs are of that kind.
+        """
+
+    def _items(self, width: int) -> Items:
         if width not in self._kept:
             begin, parts = 0, []
             for part in self.sampler.segments:
                 starts = len(part) - self.block_size
                 parts += self._row(begin, starts, width)
                 begin += starts
-            self._kept[width] = Targets(*map(np.concatenate, zip(*parts, strict=True)))
+            self._kept[width] = Items(*map(np.concatenate, zip(*parts, strict=True)))
         return self._kept[width]
 
-    def _row(self, begin: int, starts: int, width: int) -> list[Targets]:
-        """Return the items of one row: fewer ranks show those near its ends."""
+    def _row(self, begin: int, starts: int, width: int) -> list[Items]:
+        """Return the items of one row, whose starts have the ranks from `begin` on."""
+        # The items at the two ends, which 1, 2, …, most - 1 ranks show.
         most = min(width, starts)
         ramp = np.arange(1, most, dtype=np.int64)
         ones, no = np.ones_like(ramp), np.zeros(len(ramp), dtype=np.bool_)
         rows = [
-            Targets(np.full_like(ramp, begin), ramp, ones, no),
-            Targets(begin + starts - ramp, ramp, ones, no),
+            Items(np.full_like(ramp, begin), ramp, ones, no),
+            Items(begin + starts - ramp, ramp, ones, no),
         ]
+        # The others, which `most` ranks show; in a short row all starts show some of them.
         inner = starts >= self.block_size
         for rank, weight in self.fold(begin, starts - most + 1, most):
             repeat = max(1, width - starts + 1)
             rows.append(
-                Targets(rank, np.full_like(rank, most), weight * repeat, np.full(len(rank), inner))
+                Items(rank, np.full_like(rank, most), weight * repeat, np.full(len(rank), inner))
             )
         return rows
 
 
 def fold_period(first: int, number: int, period: int) -> tuple[Whole, Whole]:
-    """Return the first `period` of `number` ranks from `first` on, with how many are like each."""
+    """Fold the ranks first, …, first + number - 1 if ranks that are `period` apart are alike."""
     place = np.arange(min(number, period), dtype=np.int64)
     return first + place, number // period + (place < number % period)
 
 
 class PhaseTheory(RankTheory):
-    """Each epoch shows one rank in T from its phase on, so an item at most once.
+    """Theory of `RandomPhaseBlocks`: each epoch shows every T-th rank, from a random phase on.
 
-    Of the c ranks that show an item, `long` have a phase below b = M mod T. An epoch of that kind
-    shows it with chance long/b, times the share of its blocks that are drawn; epochs differ
-    independently. Averaged over the offset of `RandomPhaseBlocks`, which sets where epochs end.
+    So an epoch shows an item at most once. Long epochs have a phase below b = M mod T and one block
+    more. If l of the c ranks that show an item have such a phase, a long epoch shows it with
+    probability l/b, times the share of the blocks of the epoch that are drawn. Epochs are
+    independent. All values are averaged over the offset of the sampler, which decides which epochs
+    are long.
     """
 
     def __init__(self, sampler: RandomPhaseBlocks) -> None:
@@ -105,27 +123,30 @@ class PhaseTheory(RankTheory):
         self.short, self.long = self.a - self.a % batch, self.a + 1 - (self.a + 1) % batch
 
     def fold(self, first: int, number: int, count: int) -> list[tuple[Whole, Whole]]:
-        """Return one rank for each phase; a run of T ranks has all phases wherever it begins."""
+        """Fold by the phase of the first rank; a run of T ranks has all phases in any case."""
         return [fold_period(first, number, 1 if count == self.block_size else self.block_size)]
 
-    def unseen(self, items: Targets, draws: int) -> Floats:
-        """Return the probability that no draw shows an item."""
+    def unseen(self, items: Items, draws: int) -> Floats:
+        """Return the probability that no draw shows an item, for each kind."""
         total = np.zeros(len(items.rank))
         for chance, long_epochs, short_epochs, last in self._chances(items, draws):
+            # x long epochs, y short ones and the last one all miss it.
             (p, x), (r, y) = long_epochs, short_epochs
             total += chance * (1 - p) ** x * (1 - r) ** y * (1 - last)
         return total
 
     def visits(self, draws: int) -> Visits:
-        """Return the other expectations; an epoch visits an item at most once."""
+        """Return the other expectations."""
         items = self._items(self.block_size)
         overall = draws * self.block_size / self.n_targets
         variance = 0.0
         for chance, (p, x), (r, y), last in self._chances(items, draws):
+            # An epoch visits an item once or not at all, so its visits are a sum of coin flips.
             mean = x * p + y * r + last
             within = x * p * (1 - p) + y * r * (1 - r) + last * (1 - last)
             variance += chance * float(items.weight @ (within + (mean - overall) ** 2))
-        kinds = Targets(
+        # Two kinds of starts, each as an item that one rank shows: with phase below b, and others.
+        kinds = Items(
             np.array([0, self.b]),
             np.ones(2, dtype=np.int64),
             np.array([self.b * (self.a + 1), (self.block_size - self.b) * self.a]),
@@ -141,27 +162,34 @@ class PhaseTheory(RankTheory):
         )
 
     def _chances(
-        self, items: Targets, draws: int
+        self, items: Items, draws: int
     ) -> list[tuple[float, tuple[Floats, int], tuple[Floats, int], Floats]]:
-        """Return the ways in which K draws may divide into epochs.
+        """Return the ways in which K draws may divide into epochs, one tuple for each.
 
-        Each has its probability; the chance that a whole long epoch shows each item, and their
-        number; the same for short epochs; the chance that the last, begun epoch shows it.
+        Returns:
+            The probability of this way; the probability that a complete long epoch shows each item,
+            with the number of such epochs; the same for short epochs; the probability that the
+            last epoch, which is incomplete, shows each item.
         """
         size, b = self.block_size, self.b
 
         def below(rank: Whole) -> Whole:
+            """Return how many of the ranks 0, …, rank - 1 have a phase below b."""
             return np.asarray(rank // size * b + np.minimum(rank % size, b))
 
+        # The probability that one draw of a long or of a short epoch shows an item.
         in_long = below(items.rank + items.shown_by) - below(items.rank)
         by_long = in_long / max(1, b) / (self.a + 1)
         by_short = (items.shown_by - in_long) / (size - b) / max(1, self.a)
+        # For each offset: complete epochs, long ones among them, whether the next is long, and the
+        # draws in it. This is the arithmetic of RandomPhaseBlocks, for all offsets at once.
         offset = np.arange(size, dtype=np.int64)
         unit, total = self.phases.epoch_unit, self.phases.draws_in_t_epochs
         epochs = ((draws // unit + 1) * size - offset - 1) // total
         long_epochs = (epochs * b + offset) // size
         next_long = ((epochs + 1) * b + offset) // size - long_epochs
         rest = draws - unit * ((epochs * total + offset) // size)
+        # Offsets that agree in all four are one way.
         ways, number = np.unique(
             np.stack([epochs, long_epochs, next_long, rest]), axis=1, return_counts=True
         )
@@ -177,11 +205,14 @@ class PhaseTheory(RankTheory):
 
 
 class StratifiedTheory(RankTheory):
-    """An item is missed if each stratum that shows it is not drawn, or drawn elsewhere.
+    """Theory of `Stratified`: each epoch draws one start from every stratum, in random order.
 
-    The ranks that show it lie in at most three strata, of which they are the shares p. If k of the
-    n strata are drawn it is missed with 1 - h₁e₁ + h₂e₂ - h₃e₃, e the elementary symmetric
-    polynomials of the p and h_i = C(n-i, k-i) / C(n, k). Epochs are independent.
+    An item is missed if each stratum with ranks that show it is not drawn, or drawn at another
+    rank. There are at most three such strata; let p₁, p₂, p₃ be the shares of their ranks that show
+    the item. If k of the n strata are drawn, it is missed with probability
+    1 - h₁e₁ + h₂e₂ - h₃e₃. Here e_i is the i-th elementary symmetric polynomial of p₁, p₂, p₃, and
+    h_i = C(n-i, k-i) / C(n, k) is the probability that i given strata are all drawn. Epochs are
+    independent.
     """
 
     def __init__(self, sampler: Stratified) -> None:
@@ -189,10 +220,11 @@ class StratifiedTheory(RankTheory):
         self.n = sampler.n_strata
         self.epoch = sampler.draws_per_epoch or self.n
         self.size, self.longer = divmod(sampler.n_starts, self.n)
-        self.border = self.longer * (self.size + 1)  # the rank where shorter strata begin
+        self.border = self.longer * (self.size + 1)  # the rank at which the shorter strata begin
 
     def fold(self, first: int, number: int, count: int) -> list[tuple[Whole, Whole]]:
-        """Return one run of each kind: a kind is where it begins in its stratum."""
+        """Fold by the place of the first rank in its stratum, where all strata are equally long."""
+        # Runs that end before the border, runs that touch it, and runs that begin behind it.
         early = min(max(0, self.border - count + 1 - first), number)
         late = min(max(0, first + number - self.border), number - early)
         among = number - early - late
@@ -202,8 +234,8 @@ class StratifiedTheory(RankTheory):
             fold_period(first + early + among, late, self.size),
         ]
 
-    def unseen(self, items: Targets, draws: int) -> Floats:
-        """Return the probability that no draw shows an item."""
+    def unseen(self, items: Items, draws: int) -> Floats:
+        """Return the probability that no draw shows an item, for each kind."""
         polynomials = self._polynomials(items)
         epochs, rest = divmod(draws, self.epoch)
         once = self._unseen(polynomials, rest)
@@ -214,13 +246,15 @@ class StratifiedTheory(RankTheory):
         items = self._items(self.block_size)
         e1, e2, _ = self._polynomials(items)
         epochs, rest = divmod(draws, self.epoch)
+        # Mean and variance of the visits of each item, summed over the epochs.
         mean, variance = np.zeros(len(e1)), np.zeros(len(e1))
         for times, drawn in (epochs, self.epoch), (1, rest):
             h1, h2, _ = self._chances(drawn)
             mean += times * h1 * e1
             variance += times * (h1 * e1 + 2 * h2 * e2 - (h1 * e1) ** 2)
         overall = draws * self.block_size / self.n_targets
-        kinds = Targets(
+        # Two kinds of starts, each as an item that one rank shows: in a longer stratum, and others.
+        kinds = Items(
             np.array([0, self.border % self.sampler.n_starts]),
             np.ones(2, dtype=np.int64),
             np.array([self.border, self.sampler.n_starts - self.border]),
@@ -235,23 +269,27 @@ class StratifiedTheory(RankTheory):
         )
 
     def _chances(self, drawn: int) -> tuple[float, float, float]:
-        """Return the probability that 1, 2 and 3 given strata are all among those drawn."""
+        """Return h₁, h₂, h₃: the probabilities that 1, 2 and 3 given strata are all drawn."""
         n = self.n
         one = drawn / n
         two = one * (drawn - 1) / max(1, n - 1)
         return one, two, two * (drawn - 2) / max(1, n - 2)
 
     def _unseen(self, polynomials: tuple[Floats, Floats, Floats], drawn: int) -> Floats:
+        """Return the probability that one epoch of `drawn` draws misses each item."""
         (e1, e2, e3), (h1, h2, h3) = polynomials, self._chances(drawn)
-        return np.maximum(0, 1 - h1 * e1 + h2 * e2 - h3 * e3)  # below 0 by rounding only
+        return np.maximum(0, 1 - h1 * e1 + h2 * e2 - h3 * e3)  # less than 0 only by rounding
 
-    def _polynomials(self, items: Targets) -> tuple[Floats, Floats, Floats]:
+    def _polynomials(self, items: Items) -> tuple[Floats, Floats, Floats]:
+        """Return e₁, e₂, e₃ of each item."""
+        # The stratum of the first rank that shows the item.
         end = items.rank + items.shown_by
         stratum = np.where(
             items.rank < self.border,
             items.rank // (self.size + 1),
             self.longer + (items.rank - self.border) // self.size,
         )
+        # The share of this stratum, and of the next two, that shows the item.
         shares = []
         for number in (stratum, stratum + 1, stratum + 2):
             begin = number * self.size + np.minimum(number, self.longer)

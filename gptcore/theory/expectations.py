@@ -1,9 +1,9 @@
 """Exact expectations of what a sampler shows, before anything runs.
 
 Legend: N tokens, windows of T inputs, M = N - T starts, K draws, targets j = 1, …, N - 1. With
-several segments the first token of each is no target, M is the sum of their N_i - T, and j counts
+several segments, the first token of each is no target, M is the sum of their N_i - T, and j counts
 inside a segment. A target is an **edge** target if it is closer than T to an end of its segment,
-min(j, N_i - j) < T; the others are interior. What has no exact value here is None.
+min(j, N_i - j) < T; all others are interior targets. A value without a known formula is None.
 """
 
 import bisect
@@ -29,22 +29,23 @@ from gptcore.theory.lattice import LatticeTheory, Missed, Visits
 
 @dataclass(frozen=True)
 class Expectation:
-    """Expected values of the metrics of `coverage.Coverage`; None where no exact theory is known.
+    """Expected values of the metrics of `Coverage`; None where no exact theory is known.
 
     Attributes:
         missed_targets: targets in no window.
-        missed_edge: those closer than T to an end of their segment.
-        missed_interior: the others.
+        missed_edge: missed edge targets.
+        missed_interior: missed interior targets.
         sd_missed_targets: standard deviation of missed_targets.
-        missed_inputs: tokens, the last of each segment apart, that are an input of no window.
+        missed_inputs: tokens that are an input of no window; the last token of each segment does
+            not count.
         repeated_windows: draws minus distinct starts.
-        gaps: maximal runs of missed targets with shown targets on both sides.
-        visits_mean: windows per target; the same in every run.
-        visits_sd: root of the expected population variance, over targets, of the visits in one run.
+        gaps: missed targets in a row, with shown targets of the same segment on both sides.
+        visits_mean: windows per target; the same for all seeds.
+        visits_sd: root of the expected population variance, over targets, of the visits.
         visits_dispersion: that variance / visits_mean.
-        alignment_coverage: distinct starts / M.
-        never_targets: tokens that no draw can show as a target: the first of each segment, and
-            what the grid, drop_last or the shift of labels leaves out for good.
+        alignment_coverage: start coverage, distinct starts / M.
+        never_targets: tokens that no draw can show as a target: the first token of each segment,
+            and what the grid, drop_last or labels shifted inside the block always leave out.
     """
 
     missed_targets: float | None
@@ -62,13 +63,13 @@ class Expectation:
 
 
 class Theory(Protocol):
-    """The formulas of one sampler. `width` items of each window count, T - 1 of them at least 0."""
+    """The formulas of one sampler, for windows that show `width` items in a row (`lattice`)."""
 
     def missed(self, draws: int, width: int) -> Missed:
-        """Return the expected number of missed items."""
+        """Return how many items of all rows are expected to be missed."""
 
     def never(self, width: int) -> int:
-        """Return the items that no draw can show."""
+        """Return how many items of all rows no draw can show."""
 
     def visits(self, draws: int) -> Visits:
         """Return the other expectations."""
@@ -93,7 +94,7 @@ def _van_der_corput(sampler: Sampler) -> LatticeTheory:
     )
 
 
-# A theory is one function or class, and one line here.
+# To add a theory, write a class, or a function that returns one of these, and add a line here.
 THEORIES: dict[str, Callable[[Any], Theory]] = {
     "random_replacement": _independent,
     "sequential": InOrderTheory,
@@ -120,13 +121,13 @@ def expect(name: str, *, draws: int, **options: Unpack[SamplerOptions]) -> Expec
         **options: those of `make_sampler`.
 
     Raises:
-        ValueError: no theory for that sampler, or an argument out of range.
+        ValueError: there is no such sampler, or an argument is out of range.
     """
     return expect_of(make_sampler(name, **options), draws)
 
 
 def expect_of(sampler: Sampler, draws: int) -> Expectation:
-    """Return the exact expectations for `draws` draws of this sampler, over all its seeds."""
+    """Return the exact expectations, over all seeds, for `draws` draws of this sampler."""
     draws = check_whole("draws", draws)
     theory = THEORIES[sampler.name](sampler)
     width = sampler.targets_per_window
@@ -140,7 +141,7 @@ def expect_of(sampler: Sampler, draws: int) -> Expectation:
         missed_interior=missed.interior,
         sd_missed_targets=visits.sd_missed,
         missed_inputs=sum(inputs),
-        repeated_windows=max(0.0, draws - visits.distinct),  # below 0 by rounding only
+        repeated_windows=max(0.0, draws - visits.distinct),  # less than 0 only by rounding
         gaps=visits.gaps,
         visits_mean=mean,
         visits_sd=None if variance is None else math.sqrt(variance),
@@ -160,14 +161,15 @@ def _never_targets(sampler: Sampler, theory: Theory) -> int:
 
 
 def _beyond_rows(sampler: Sampler) -> int:
-    """Return the targets that no start can show, as windows show fewer targets than inputs."""
+    """Return how many targets no start shows because windows have fewer targets than inputs."""
     return (sampler.block_size - sampler.targets_per_window) * len(sampler.segments)
 
 
 def expected_pair_coverage(sampler: Sampler, lag: int, draws: int) -> float:
-    """Return the expected share of token pairs (i, i + h) that one window holds, inputs and target.
+    """Return the expected share of token pairs (i, i + h) that some window holds.
 
-    A window holds T + 1 tokens, so T + 1 - h of its starts hold a pair; pairs lie in one segment.
+    A window holds T + 1 tokens, its inputs and its last target. So T + 1 - h starts hold a pair.
+    Both tokens lie in one segment.
 
     Args:
         sampler: where the windows come from.
@@ -185,10 +187,10 @@ def expected_pair_coverage(sampler: Sampler, lag: int, draws: int) -> float:
 
 
 def expected_context_coverage(sampler: Sampler, context: int, draws: int) -> float:
-    """Return the expected share of targets seen at least once with >= m tokens of context.
+    """Return the expected share of targets shown at least once with m or more tokens of context.
 
     The k-th target of a window has k tokens of context. The first m - 1 targets of a segment never
-    have m.
+    have m tokens of context.
 
     Args:
         sampler: where the windows come from.
@@ -207,9 +209,10 @@ def expected_context_coverage(sampler: Sampler, context: int, draws: int) -> flo
 
 
 def expected_batch_overlap(sampler: Sampler, batch_size: int) -> float | None:
-    """Return the expected share of a batch's targets that it shows more than once.
+    """Return the expected share of a batch's targets that repeat others of the same batch.
 
-    None for samplers whose batches are not all alike: exact for i.i.d. and low-discrepancy draws.
+    It is known for independent and for low-discrepancy draws. It is None for samplers whose batches
+    are not all alike.
 
     Raises:
         ValueError: B is not a positive whole number.
@@ -234,12 +237,12 @@ def steps_for_coverage(
     None stands for never. The options are those of `make_sampler`; a step is `batch_size` draws.
 
     Raises:
-        ValueError: as `expect`, or a fraction outside (0, 1).
+        ValueError: as in `expect`, or a fraction is outside (0, 1).
     """
     sampler = make_sampler(name, **options)
     theory = THEORIES[name](sampler)
     targets = sampler.n_tokens - len(sampler.segments)
-    # By 800·M draws whatever can be shown is missed with less than the rounding of a double.
+    # After 800·M draws, the miss probability of anything that can be shown is 0 as a double.
     last_step = -(-800 * sampler.n_starts // sampler.batch_size)
 
     def covered(step: int) -> float:
@@ -255,10 +258,10 @@ def steps_for_coverage(
 
 
 def draws_for_full_cover(sampler: Sampler) -> int | None:
-    """Return the fewest draws after which every target was shown, whatever the seed; None: never.
+    """Return the fewest draws that show every target for any seed; None if no number does.
 
-    A target at the end of a segment needs the one start there, so low-discrepancy draws need gaps
-    no longer than 1/M, and i.i.d. or stratified draws guarantee nothing.
+    The last target of a segment is shown by one start alone. So low-discrepancy draws need gaps no
+    longer than 1/M, and independent or stratified draws guarantee nothing.
     """
     theory = THEORIES[sampler.name](sampler)
     if _never_targets(sampler, theory):
@@ -267,20 +270,21 @@ def draws_for_full_cover(sampler: Sampler) -> int | None:
     if sampler.name in ("golden", "van_der_corput"):
         gaps = golden_gaps if sampler.name == "golden" else van_der_corput_gaps
 
-        def fine(draws: int) -> bool:
+        def hits_all(draws: int) -> bool:
             return max(length for length, number in gaps(draws) if number) * n <= 2**64
 
-        # Below 2.5·M: the longest gap of K points is at most 2/K.
-        return bisect.bisect_left(range(5 * n), True, lo=1, key=fine)
+        # The longest gap of K points is at most 2/K, so fewer than 2.5·M draws are enough.
+        return bisect.bisect_left(range(5 * n), True, lo=1, key=hits_all)
     complete = sampler.draws_per_epoch == n and sampler.name != "stratified"
     return n if complete else None
 
 
 def lower_bound_of_expected_full_cover(sampler: Sampler) -> float | None:
-    """Return draws that full cover by i.i.d. uniform starts takes at least, in expectation.
+    """Return a lower bound of the expected number of independent draws that show every target.
 
-    It takes all e end starts of the segments, which takes n·(1 + 1/2 + … + 1/e) draws: 1.5·M for
-    one segment. None for other samplers, and where the grid never shows the end.
+    All e starts at the ends of segments must be drawn, which is expected to take
+    n·(1 + 1/2 + … + 1/e) draws: 1.5·M for one segment. None for samplers whose draws are not
+    independent, and where the grid never shows the end of a segment.
     """
     theory = THEORIES[sampler.name](sampler)
     if sampler.name not in ("random_replacement", "grid_replacement") or theory.never(

@@ -1,6 +1,7 @@
 """Theory of the samplers that read the text in order, or shuffle it in a bounded buffer.
 
-Legend as in `expectations`: N tokens, windows of T inputs, M = N - T starts, K draws.
+Legend as in `lattice`: N tokens, windows of T inputs, K draws; a row of items for each segment, of
+which each window shows w in a row.
 """
 
 from collections.abc import Callable
@@ -10,12 +11,14 @@ import numpy as np
 from gptcore.sampling.base import Sampler
 from gptcore.sampling.samplers import BlockBufferShuffle
 from gptcore.theory.avoidance import Floats
-from gptcore.theory.by_rank import Whole
-from gptcore.theory.lattice import Missed, Visits
+from gptcore.theory.lattice import Missed, Visits, Whole
 
 
 class InOrderTheory:
-    """The lattice in order, S >= w: nothing is random. The first min(K, m) windows are shown."""
+    """Theory of samplers that read a grid of stride S >= w in order, where nothing is random.
+
+    The first min(K, m) windows are shown, where m is the number of draws in an epoch.
+    """
 
     def __init__(self, sampler: Sampler) -> None:
         self.sampler = sampler
@@ -26,26 +29,28 @@ class InOrderTheory:
         self.starts = np.array([len(part) - sampler.block_size for part in sampler.segments])
 
     def missed(self, draws: int, width: int) -> Missed:
-        """Return the items that windows of `width` miss."""
+        """Return how many items of all rows windows of `width` miss."""
         shown = self._shown(draws)
         missed = int((self.starts + width - 1 - shown * width).sum())
-        first = self.sampler.block_size - 1  # an interior item is at least T from both ends
+        # Interior items are those from `first` up to the number of starts.
+        first = self.sampler.block_size - 1
         inner = np.maximum(0, self.starts - first)
         seen = self._before(self.starts, shown, width) - self._before(first, shown, width)
         interior = int((inner - np.where(inner > 0, seen, 0)).sum())
         return Missed(float(missed - interior), float(interior))
 
     def never(self, width: int) -> int:
-        """Return how many items no draw ever shows."""
+        """Return how many items of all rows no draw shows."""
         return int(sum(self.missed(self.epoch, width)))
 
     def visits(self, draws: int) -> Visits:
-        """Return the other expectations: `distinct` windows were drawn, `extra` once more."""
+        """Return the other expectations."""
         width = self.sampler.targets_per_window
         targets = self.sampler.n_tokens - len(self.starts)
+        # `share` of the targets is shown in an epoch: ⌊mean⌋ times, and `extra` of it once more.
         share = self.epoch * width / targets
         mean, extra = draws / self.epoch, draws % self.epoch / self.epoch
-        parted = self.sampler.lattice.stride > width
+        parted = self.sampler.lattice.stride > width  # there is a gap between any two windows
         return Visits(
             sd_missed=0.0,
             distinct=min(draws, self.epoch),
@@ -54,7 +59,7 @@ class InOrderTheory:
         )
 
     def _shown(self, draws: int) -> Whole:
-        """Return the windows shown in each segment."""
+        """Return how many windows of each segment are shown."""
         return np.asarray(np.clip(min(draws, self.epoch) - self.begins, 0, self.counts))
 
     def _before(self, item: Whole | int, shown: Whole, width: int) -> Whole:
@@ -65,10 +70,12 @@ class InOrderTheory:
 
 
 class BufferTheory:
-    """The grid through a buffer of b blocks: block i enters it after draw max(0, i - b + 1).
+    """Theory of `BlockBufferShuffle`: the blocks of the grid pass through a buffer of b blocks.
 
-    Until no block is left to enter, a draw leaves it there with 1 - 1/b; then the order is uniform.
-    Epochs are independent. Missed targets cost O(1), or O(blocks) where epochs are cut and repeat.
+    Block i enters the buffer after max(0, i - b + 1) draws. While blocks enter, a draw leaves a
+    block in the buffer with probability 1 - 1/b; the rest of the buffer is drawn in uniform order.
+    Epochs are independent. The missed targets take O(1) time, or O(blocks) where epochs are cut by
+    drop_last and there are several.
     """
 
     def __init__(self, sampler: BlockBufferShuffle) -> None:
@@ -79,12 +86,13 @@ class BufferTheory:
         order = InOrderTheory(sampler)
         self.rows, self.counts, begins = order.starts, order.counts, order.begins
         self.n_targets = int((self.rows + size - 1).sum())
-        # Only the first and the last block of a row have targets that are not interior.
+        # Only the first and the last block of a row, `ends`, have targets that are not interior;
+        # `outer` counts these targets.
         self.ends = np.concatenate([begins, begins + self.counts - 1])
         left = np.concatenate([np.zeros_like(begins), (self.counts - 1) * size])
         right = np.minimum(left + size, np.tile(self.rows, 2))
         self.outer = size - np.maximum(0, right - np.maximum(left, size - 1))
-        self.outer[: len(begins)] *= self.counts > 1  # a row of one block has it once
+        self.outer[: len(begins)] *= self.counts > 1  # the only block of a row counts once
 
     def missed(self, draws: int, width: int) -> Missed:
         """Return how many items of all rows are expected to be missed by windows of `width`."""
@@ -96,11 +104,12 @@ class BufferTheory:
         return Missed(total - interior, interior)
 
     def never(self, width: int) -> int:
-        """Return the items behind the last block of each row, and between narrow windows."""
+        """Return how many items lie behind the last block of a row or between narrow windows."""
         return int((self.rows + width - 1 - self.counts * width).sum())
 
     def visits(self, draws: int) -> Visits:
-        """Return the other expectations; the sd only where the number of blocks is certain."""
+        """Return the other expectations; `sd_missed` only where the number of blocks is certain."""
+        # The variance of the visits of each block, and the distance of its mean from the overall.
         blocks = np.arange(self.n)
         epochs, rest = divmod(draws, self.epoch)
         full, part = 1 - self._unseen(self.epoch, blocks), 1 - self._unseen(rest, blocks)
@@ -127,21 +136,23 @@ class BufferTheory:
     def _over_epochs(
         self, draws: int, unseen: Callable[[int, Whole], Floats], blocks: Whole
     ) -> Floats:
+        """Return the probability `unseen` of blocks in one epoch, for K draws over all epochs."""
         epochs, rest = divmod(draws, self.epoch)
         once = unseen(rest, blocks)
         return once * unseen(self.epoch, blocks) ** epochs if epochs else once
 
     def _unseen(self, draws: int, blocks: Whole) -> Floats:
-        """Return the probability of each block to be left after `draws` draws of an epoch."""
+        """Return the probability that each block is not drawn in the first draws of an epoch."""
         feeding = min(draws, self.n - self.held)
         enter = np.maximum(0, blocks - self.held + 1)
         stay = (1 - 1 / self.held) ** np.maximum(0, feeding - enter)
         return np.asarray(stay * (self.n - draws) / self.held if draws > feeding else stay)
 
     def _pair_unseen(self, draws: int, blocks: Whole) -> Floats:
-        """Return the probability that a block and the next one are both left."""
+        """Return the probability that each block and the next one are both not drawn."""
         b, feeding = self.held, min(draws, self.n - self.held)
         enter, later = np.maximum(0, blocks - b + 1), np.maximum(0, blocks - b + 2)
+        # A draw leaves a block that is alone in the buffer with 1 - 1/b, and both with 1 - 2/b.
         alone = np.minimum(later, feeding) - np.minimum(enter, feeding)
         both = np.maximum(0, feeding - later)
         stay = (1 - 1 / b) ** alone * max(0.0, 1 - 2 / b) ** both
@@ -151,7 +162,10 @@ class BufferTheory:
         return np.asarray(stay * left * (left - 1) / (b * max(1, b - 1)))
 
     def _gaps(self, draws: int) -> float | None:
-        """Return the expected islands less one: a block ends one if the next is not seen."""
+        """Return the expected islands of shown blocks, less one; None for several segments.
+
+        A block ends an island if it is drawn and the next one is not.
+        """
         if len(self.rows) > 1:
             return None
         unseen = self._over_epochs(draws, self._unseen, np.arange(self.n))

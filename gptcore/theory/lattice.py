@@ -1,8 +1,9 @@
-"""Theory of the samplers that treat all starts of a lattice alike.
+"""Theory of the samplers that treat all starts of a grid alike.
 
-Legend: n starts at stride S in all segments, G_i in segment i; windows of T inputs; K draws. The
-**row** of a segment has the M_i + w - 1 items (targets, if w = T) that windows of w items can
-show; item p = 0, 1, … is shown by c_p neighbouring starts, and q(c_p) of it is missed.
+Legend: n starts at stride S in all segments, G_i of them in segment i; windows of T inputs; K
+draws. A window counts here as w items in a row: its targets (w = T), or those with enough context,
+or the pairs that it holds. The **row** of a segment has the M_i + w - 1 items that its windows can
+show. Item p = 0, 1, … is shown by c_p neighbouring starts, and is missed with probability q(c_p).
 """
 
 import math
@@ -21,14 +22,21 @@ Whole = npt.NDArray[np.int64]
 
 
 class Missed(NamedTuple):
-    """Expected number of missed targets, or of other items."""
+    """Expected number of missed items."""
 
     edge: float
     interior: float
 
 
 class Visits(NamedTuple):
-    """What theory says beside the missed targets; None where no exact value is known."""
+    """The other expectations of a sampler; None where no exact value is known.
+
+    Attributes:
+        sd_missed: standard deviation of the missed targets.
+        distinct: expected number of distinct starts.
+        gaps: expected number of gaps.
+        variance: expected population variance, over targets, of the visits in one run.
+    """
 
     sd_missed: float | None
     distinct: float
@@ -37,7 +45,14 @@ class Visits(NamedTuple):
 
 
 class Cells(NamedTuple):
-    """A row cut where the set of starts changes: starts first … last show `length` items."""
+    """A row in cells of neighbouring items that the same starts show.
+
+    Attributes:
+        first: number of the first start that shows the items of each cell.
+        last: number of the last one.
+        length: items in each cell.
+        interior: whether the items are at least T from both ends of the segment.
+    """
 
     first: Whole
     last: Whole
@@ -46,12 +61,17 @@ class Cells(NamedTuple):
 
     @property
     def counts(self) -> Whole:
-        """c, starts that show the items of each cell."""
+        """c, the number of starts that show the items of each cell."""
         return np.asarray(np.maximum(0, self.last - self.first + 1))
 
 
 class LatticeTheory:
-    """Expectations for a sampler and the law of its draws."""
+    """Expectations for a sampler whose draws follow a law of `avoidance`.
+
+    Args:
+        sampler: where the windows come from.
+        law: function of n and K that returns the law.
+    """
 
     def __init__(self, sampler: Sampler, law: Callable[[int, int], Law]) -> None:
         self.block_size = sampler.block_size
@@ -63,7 +83,8 @@ class LatticeTheory:
             (starts, len(part) - self.block_size - 1 - (starts - 1) * self.stride)
             for part, starts in zip(sampler.segments, sampler.lattice.counts, strict=True)
         )
-        self.rows = Counter(rows)  # (starts, items after the last window) → segments like that
+        # (starts, items after the last window) → number of segments that have these two.
+        self.rows = Counter(rows)
         self._counted: dict[int, Floats] = {}
 
     def missed(self, draws: int, width: int) -> Missed:
@@ -87,7 +108,10 @@ class LatticeTheory:
         )
 
     def _counts(self, width: int) -> Floats:
-        """Return how many edge and interior items c starts show: shape (2, most + 1)."""
+        """Return the number of edge and of interior items by c, the starts that show them.
+
+        The shape is (2, most + 1) for c = 0, …, most.
+        """
         if width not in self._counted:
             most = min(-(-width // self.stride), max(starts for starts, _ in self.rows))
             total = np.zeros((2, most + 1))
@@ -107,7 +131,10 @@ class LatticeTheory:
         )
 
     def _extend(self, starts: int, width: int, count: Callable[[int], Floats]) -> Floats:
-        """Return count(starts), which grows linearly once the two ends of a row are apart."""
+        """Return count(starts), which is linear once the ends of a row do not influence each other.
+
+        So a long row costs no more than two short ones.
+        """
         enough = 2 * (-(-max(width, self.block_size) // self.stride) + 1)
         if starts <= enough + 1:
             return count(starts)
@@ -115,6 +142,7 @@ class LatticeTheory:
         return short + (starts - enough) * (count(enough + 1) - short)
 
     def _cells(self, starts: int, tail: int, width: int) -> Cells:
+        """Return a row cut wherever a window begins or ends, or the interior does."""
         stride = self.stride
         begins = stride * np.arange(starts, dtype=np.int64)
         n_starts = (starts - 1) * stride + 1 + tail
@@ -130,9 +158,10 @@ class LatticeTheory:
     def _sd_missed(self, law: Law) -> float | None:
         """Return the standard deviation of the missed targets.
 
-        The variance is Σ_u pairs[u]·q(u) - (Σ_j q(c_j))², pairs[u] being the ordered pairs of
-        targets that u starts show in all. For long texts both sums are near (N·Q)², Q = q(most),
-        which is taken out of each: what is left of far pairs is their tiny covariance, in full.
+        The variance is Σ_u pairs[u]·q(u) - (Σ_j q(c_j))², where pairs[u] is the number of ordered
+        pairs of targets that u starts show together. For long texts both sums are near (N·Q)² with
+        Q = q(most), so their difference would lose all digits. Q² is therefore subtracted from
+        each term: what remains of two targets that are far apart is their tiny covariance.
         """
         if law.draws == 1 or (law.certain and self.stride >= self.block_size):
             return 0.0
@@ -143,6 +172,7 @@ class LatticeTheory:
         log = law.logs(2 * most)
         if log[1] == -math.inf:
             return 0.0
+        # Pairs without common starts are shown by c_i + c_j starts; then correct the near pairs.
         pairs = np.convolve(counts, counts)
         for (starts, tail), number in self.rows.items():
             if self.stride > 1 or starts < 2 * self.block_size:
@@ -150,26 +180,33 @@ class LatticeTheory:
                 pairs += number * self._extend(starts, self.block_size, near)
             else:
                 pairs += number * _near_long(self.block_size, starts - self.block_size + 1)
+        # Where Q = 0, the two sums can be subtracted as they are.
         if log[most] == -math.inf:
             chance = np.exp(log)
             variance = float(pairs @ chance - (counts @ chance[: most + 1]) ** 2)
             return math.sqrt(max(0.0, variance))
+        # excess[u] = q(u) - Q², from log q(u) - 2·log Q without loss of digits.
         apart = law.log_apart(most)
         ratio = apart + (log - log[-1]) if apart > -math.inf else log - 2 * log[most]
         excess = np.sign(ratio) * -np.expm1(-np.abs(ratio)) * np.exp(np.maximum(log, 2 * log[most]))
+        # outer = (Σ_j q(c_j))² - (Σ_j Q)², from Σ_j (q(c_j) - Q).
         common = math.exp(log[most])
         shift = float(counts[:-1] @ (-np.exp(log[:most]) * np.expm1(log[most] - log[:most])))
         outer = shift * (shift + 2 * float(counts.sum()) * common)
         return math.sqrt(max(0.0, float(pairs @ excess) - outer))
 
     def _near(self, starts: int, *, tail: int, most: int) -> Floats:
-        """Return, by u, the pairs with common starts, less their number if they had none."""
+        """Return by u how the pairs change in number because some targets have common starts.
+
+        A pair is shown by u starts in all: fewer than the sum of its two counts if it shares some.
+        """
         cells = self._cells(starts, tail, self.block_size)
         shown = cells.counts > 0
         first, last, length = (part[shown] for part in cells[:3])
         counts = cells.counts[shown]
         near = np.zeros(2 * most + 1)
         for i in range(len(first)):
+            # Cells i, …, stop - 1 share starts with cell i; each pair counts in both orders.
             stop = int(np.searchsorted(first, last[i], side="right"))
             weight = length[i] * length[i:stop] * 2.0
             weight[0] /= 2
@@ -178,10 +215,11 @@ class LatticeTheory:
         return near
 
     def _gaps(self, law: Law) -> float:
-        """Return the expected islands (Lander and Waterman 1988, here with ends) minus one a row.
+        """Return the expected gaps: the islands of shown targets, minus one for each row with any.
 
-        Start s ends an island if it is drawn and the next w = min(⌊T/S⌋, G - 1 - s) are not:
-        q(w) - q(w + 1). The last terms of a row telescope, and a row with no draw has no gap.
+        Start s ends an island if it is drawn and the next w = min(⌊T/S⌋, G - 1 - s) starts are not,
+        with probability q(w) - q(w + 1) (Lander and Waterman 1988, here with the ends of the text).
+        The terms of the last starts of a row telescope. A row without a draw has no island.
         """
         reach = self.block_size // self.stride
         log = law.logs(reach + 1)
@@ -193,10 +231,10 @@ class LatticeTheory:
             for (starts, _), number in self.rows.items()
             if starts > reach
         )
-        return max(0.0, gaps)  # 0 up to rounding where one draw leaves no gap
+        return max(0.0, gaps)  # one draw leaves no gap, and rounding may give less than 0
 
     def _visits_variance(self, law: Law) -> float | None:
-        """Return the mean over targets of E[visits²], minus the squared mean of the visits."""
+        """Return the mean over targets of E[visits²], minus the squared mean of all visits."""
         if law.spread is None:
             return None
         counts = self._counts(self.block_size).sum(axis=0)
@@ -207,13 +245,21 @@ class LatticeTheory:
 
 
 def _near_long(width: int, interior: int) -> Floats:
-    """Return what `_near` does at stride 1, from M >= 2T on, by classes of distance and edge."""
+    """Return what `_near` returns at stride 1 and M >= 2T, in closed form.
+
+    Pairs are counted by where their targets lie: at an end of the row, where c = 1, …, T - 1 starts
+    show a target, or in the interior, where T do.
+    """
     near = np.zeros(2 * width + 1)
     edge = np.arange(1, width)
-    near[1:width] += 2 * (2 * edge - 1)  # both at one end: the larger of the two
+    # Both targets at the same end: the larger c of the two instead of their sum.
+    near[1:width] += 2 * (2 * edge - 1)
     near[2 : 2 * width - 1] -= 2 * (width - 1 - np.abs(np.arange(2, 2 * width - 1) - width))
+    # An interior target with itself, and with an end target all of whose starts show it too.
     near[width] += interior + 4 * (width - 1)
-    near[width + edge] += 4 * (width - 1 - 2 * edge)  # an end with the interior
-    near[width + edge] += 2 * (interior - edge)  # near each other in the interior
+    # An end target with an interior target that shares some of its starts.
+    near[width + edge] += 4 * (width - 1 - 2 * edge)
+    # Two interior targets that are close to each other.
+    near[width + edge] += 2 * (interior - edge)
     near[2 * width] -= (2 * width - 1) * interior - width * (width - 1)
     return near

@@ -66,7 +66,7 @@ def test_block_size_stands_in_for_a_missing_length(tmp_path):
         (b"\x93NUMPY\x01", "token batches"),
         (b"\x1f\x8b\x08\x00", "cannot be read"),
         ('{"start": 0, "length": 4}\n{"start": 4, "le', "line 2 is not JSON: is it cut off"),
-        ('{"start": 0, "length": 4}\n[4, 4]\n', "line 2 is no JSON object"),
+        ('{"start": 0, "length": 4}\n[4, 4]\n', "line 2 is not a JSON object"),
         ('{"start": 0, "length": 4}\n{"start": 4}\n', "line 2 has no length"),
         ('{"start": 0, "length": 4}\n{"start": true, "length": 4}\n', "line 2 has start True"),
         ('{"start": 0, "length": 4}\n{"start": null, "length": 4}\n', "line 2 has start None"),

@@ -50,16 +50,16 @@ def test_star_discrepancy_is_the_largest_deviation_at_any_cut():
         for r, start in enumerate(sampler.lattice.place(np.arange(17)))
         if s == start
     ]
-    for steps, found in zip(
+    for steps, discrepancy in zip(
         [1, 4], star_discrepancy(starts, sampler, [1, 4], batch_size=3), strict=True
     ):
         drawn = ranks[: 3 * steps]
         cuts = [abs(sum(r < k for r in drawn) / len(drawn) - k / 17) for k in range(18)]
-        assert found == pytest.approx(max(cuts))
+        assert discrepancy == pytest.approx(max(cuts))
 
 
 def test_low_discrepancy_draws_are_more_even_than_random_ones():
-    found = {
+    evenness = {
         name: star_discrepancy(
             (sampler := make_sampler(name, n_tokens=10**6, block_size=64)).starts(0, 4_096),
             sampler,
@@ -69,8 +69,9 @@ def test_low_discrepancy_draws_are_more_even_than_random_ones():
         for name in ("random_replacement", "golden", "van_der_corput")
     }
     for name in ("golden", "van_der_corput"):
-        assert (found[name] < found["random_replacement"] / 3).all()
-        assert found[name][1] < 2 * np.log2(4_096) / 4_096  # the bound of such sequences, with room
+        assert (evenness[name] < evenness["random_replacement"] / 3).all()
+        # The bound of such sequences, with room.
+        assert evenness[name][1] < 2 * np.log2(4_096) / 4_096
 
 
 def test_overlap_inside_a_batch_is_counted_by_hand():
@@ -88,7 +89,10 @@ def test_overlap_inside_a_batch_is_counted_by_hand():
     [
         (lambda s: pair_coverage([2], s, 6), "lag is 6"),
         (lambda s: context_coverage([2], s, 0), "context is 0"),
-        (lambda s: star_discrepancy([2, 3], s, [3], batch_size=1), "step 3 needs 3 draws of 2"),
+        (
+            lambda s: star_discrepancy([2, 3], s, [3], batch_size=1),
+            "step 3 needs 3 starts",
+        ),
         (lambda s: batch_overlap([2, 3, 4], s, batch_size=2), "not whole batches of 2"),
         (lambda s: pair_coverage([7], s, 1), "7 is not allowed"),
         (lambda s: batch_overlap([7], s, batch_size=1), "7 is not allowed"),

@@ -54,9 +54,9 @@ def test_certificate_counts_what_sets_count(n_tokens, n_types, ngram, split, see
         parts = make_split(split, n_tokens, 0.6, embargo=1, block_size=3)
     else:
         parts = random_windows(n_tokens, 0.6, block_size=3, stride=split, seed=seed)
-    found = certificate(ids, parts, block_size=3, ngram=ngram)
+    leakage = certificate(ids, parts, block_size=3, ngram=ngram)
     expected = brute_force(ids, parts, 3, ngram)
-    assert {name: getattr(found, name) for name in expected} == expected
+    assert {name: getattr(leakage, name) for name in expected} == expected
 
 
 def test_random_windows_train_on_999_of_1000_test_targets():
@@ -64,56 +64,60 @@ def test_random_windows_train_on_999_of_1000_test_targets():
     # 3 are all for testing, which is 0.1 ** 3. Over 40,000 targets the share has sd 0.0003.
     n_tokens = 100_000
     split = random_windows(n_tokens, 0.9, block_size=8, stride=2, seed=0)
-    found = certificate(np.arange(n_tokens), split, block_size=8)
-    assert found.fraction_of_test_targets_trained == pytest.approx(0.999, abs=0.001)
-    assert found.shared_targets > 0.99 * found.n_test_tokens * 8 / 9
+    leakage = certificate(np.arange(n_tokens), split, block_size=8)
+    assert leakage.fraction_of_test_targets_trained == pytest.approx(0.999, abs=0.001)
+    assert leakage.shared_targets > 0.99 * leakage.n_test_tokens * 8 / 9
 
 
 @pytest.mark.parametrize("spec", ["tail", "head", "middle", "block:2/5", "interleaved:4"])
 def test_a_split_of_tokens_shares_no_position(spec):
     ids = np.arange(2_000)
-    found = certificate(ids, make_split(spec, 2_000, block_size=16), block_size=16)
-    assert (found.shared_tokens, found.shared_targets, found.shared_ngrams) == (0, 0, 0)
-    assert found.fraction_of_test_targets_trained == 0
+    leakage = certificate(ids, make_split(spec, 2_000, block_size=16), block_size=16)
+    assert (leakage.shared_tokens, leakage.shared_targets, leakage.shared_ngrams) == (0, 0, 0)
+    assert leakage.fraction_of_test_targets_trained == 0
 
 
 def test_overlap_of_segments_is_measured_and_not_assumed_away():
     split = Split((Segment(0, 60),), (Segment(50, 100),))
-    found = certificate(np.arange(100), split, block_size=4)
-    assert (found.shared_tokens, found.shared_targets) == (10, 9)
-    assert found.fraction_of_test_targets_trained == 9 / 49
+    leakage = certificate(np.arange(100), split, block_size=4)
+    assert (leakage.shared_tokens, leakage.shared_targets) == (10, 9)
+    assert leakage.fraction_of_test_targets_trained == 9 / 49
 
 
 def test_a_passage_that_stands_in_both_parts_is_found():
     ids = np.arange(1_000)
     ids[950:965] = ids[100:115]  # 15 tokens: three 13-grams
-    found = certificate(ids, make_split("tail", 1_000, block_size=8), block_size=8).as_dict()
-    assert found["shared_13grams"] == 3
-    assert found["n_test_13grams"] == 88
-    assert found["shared_13grams_share"] == 3 / 88
-    assert found["shared_tokens"] == 0
+    leakage = certificate(ids, make_split("tail", 1_000, block_size=8), block_size=8).as_dict()
+    assert leakage["shared_13grams"] == 3
+    assert leakage["n_test_13grams"] == 88
+    assert leakage["shared_13grams_share"] == 3 / 88
+    assert leakage["shared_tokens"] == 0
 
 
 def test_a_test_part_shorter_than_an_ngram_has_no_share():
     split = make_split("tail", 100, block_size=8)
-    found = certificate(np.zeros(100, dtype=np.int64), split, block_size=8)
-    assert (found.n_test_ngrams, found.shared_ngrams, found.shared_ngrams_share) == (0, 0, None)
+    leakage = certificate(np.zeros(100, dtype=np.int64), split, block_size=8)
+    assert (leakage.n_test_ngrams, leakage.shared_ngrams, leakage.shared_ngrams_share) == (
+        0,
+        0,
+        None,
+    )
     long = certificate(np.arange(100), split, block_size=8, ngram=1_000)
     assert (long.n_test_ngrams, long.shared_ngrams_share) == (0, None)
 
 
 def test_names_hold_the_length_of_the_ngrams():
     split = make_split("tail", 100, block_size=8)
-    found = certificate(np.arange(100), split, block_size=8, ngram=5).as_dict()
-    assert {"shared_5grams", "shared_5grams_share", "n_test_5grams"} < set(found)
+    leakage = certificate(np.arange(100), split, block_size=8, ngram=5).as_dict()
+    assert {"shared_5grams", "shared_5grams_share", "n_test_5grams"} < set(leakage)
 
 
 def test_ids_of_any_size_are_told_apart():
     ids = np.arange(100, dtype=np.int64) + 2**61
     ids[10:12], ids[70:72], ids[20] = (0, 7), (4, 7), 2**62 - 1  # 4 * 2**62 is 0 in 64 bits
     split = make_split("tail", 100, 0.5, block_size=8)
-    found = certificate(ids, split, block_size=8, ngram=2)
-    assert (found.shared_ngrams, found.n_test_ngrams) == (0, 49)
+    leakage = certificate(ids, split, block_size=8, ngram=2)
+    assert (leakage.shared_ngrams, leakage.n_test_ngrams) == (0, 49)
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def test_a_fraction_outside_0_to_1_is_refused(fraction):
     ("change", "complaint"),
     [
         ({"embargo": -1}, "embargo is -1"),
-        ({"embargo": 900}, "embargo is 900 tokens and swallows the training part of 900"),
+        ({"embargo": 900}, "embargo is 900 tokens and leaves nothing of a training part of 900"),
         ({"embargo": 892}, "the train part has 8 tokens and one window needs 9"),
         ({"block_size": 100}, "the test part has 100 tokens and one window needs 101"),
         ({"block_size": 0}, "block_size is 0"),
@@ -162,7 +162,7 @@ def test_folds_test_every_token_once():
         ("block:1/500", "the test part has 2 tokens and one window needs 9"),
         ("interleaved:0", "number of blocks is 0"),
         ("interleaved:50", "a test segment has 2 tokens and one window needs 9: .* embargo"),
-        ("interleaved:999999999", "number of blocks is 999999999, more than the 1000 tokens"),
+        ("interleaved:999999999", "number of blocks is 999999999: give at most the 1000 tokens"),
     ],
 )
 def test_a_split_that_is_not_there_is_refused_in_one_line(spec, complaint):
@@ -174,14 +174,18 @@ def test_a_split_that_is_not_there_is_refused_in_one_line(spec, complaint):
 @pytest.mark.parametrize(
     ("spec", "embargo", "complaint"),
     [
-        ("head", 900, "embargo is 900 tokens and swallows the training part of 900"),
-        ("middle", 450, "embargo is 450 tokens and swallows the training part of 450"),
+        ("head", 900, "embargo is 900 tokens and leaves nothing of a training part of 900"),
+        ("middle", 450, "embargo is 450 tokens and leaves nothing of a training part of 450"),
         ("middle", 442, "a train segment has 8 tokens and one window needs 9"),
-        ("interleaved:4", 113, "embargo is 113 tokens and swallows the training part of 225"),
-        ("block:2/20", 50, "embargo is 50 tokens and swallows the training part of 50"),
+        (
+            "interleaved:4",
+            113,
+            "embargo is 113 tokens and leaves nothing of a training part of 225",
+        ),
+        ("block:2/20", 50, "embargo is 50 tokens and leaves nothing of a training part of 50"),
     ],
 )
-def test_an_embargo_that_swallows_a_segment_is_refused(spec, embargo, complaint):
+def test_an_embargo_that_leaves_nothing_of_a_segment_is_refused(spec, embargo, complaint):
     with pytest.raises(ValueError, match=complaint):
         make_split(spec, 1_000, embargo=embargo, block_size=8)
 

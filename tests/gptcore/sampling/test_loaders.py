@@ -17,11 +17,11 @@ SEGMENTS = [Segment(0, 40), Segment(60, 103)]
 
 def starts_of(loader):
     """Return the starts of all windows, in order, once inputs and targets were checked."""
-    found = []
+    starts = []
     for inputs, targets in loader:
         assert torch.equal(inputs + 1, targets)
-        found += inputs[:, 0].tolist()
-    return found
+        starts += inputs[:, 0].tolist()
+    return starts
 
 
 def stream(sampler, workers=0, **options):
@@ -57,8 +57,8 @@ def test_every_sampler_streams(name):
 def test_a_stream_is_endless_and_goes_on_where_it_stopped():
     sampler = make_sampler("golden", n_tokens=103, block_size=8)
     batches = iter(stream(sampler, first=sampler.resume(sampler.state(7))))
-    found = [start for _ in range(30) for start in next(batches)[0][:, 0].tolist()]
-    assert found == sampler.starts(7, 120).tolist()
+    drawn = [start for _ in range(30) for start in next(batches)[0][:, 0].tolist()]
+    assert drawn == sampler.starts(7, 120).tolist()
 
 
 def test_long_runs_are_drawn_in_pieces():

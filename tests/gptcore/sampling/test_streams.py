@@ -109,7 +109,7 @@ def test_resuming_in_another_world_is_refused():
 
 @pytest.mark.parametrize("state", [{}, {"next_draw": 3}, {"fingerprint": {}}, None, [1]])
 def test_what_is_no_state_is_refused(state):
-    with pytest.raises(ValueError, match="no sampler state"):
+    with pytest.raises(ValueError, match="not a sampler state"):
         make_sampler(**BASE).resume(state)
 
 
@@ -156,9 +156,9 @@ def test_an_epoch_of_random_phase_blocks_is_one_shifted_grid(drop_last, text, se
     sampler = make("random_phase_blocks", text, seed, batch_size=batch_size, drop_last=drop_last)
     epochs = [sampler.epoch(draw) for draw in range(150)]
     ranks = {start: rank for rank, start in enumerate(sampler.lattice.place(np.arange(total)))}
-    found = np.array([ranks[start] for start in sampler.starts(0, 150)])
+    drawn = np.array([ranks[start] for start in sampler.starts(0, 150)])
     for epoch in range(epochs[-1]):  # the last one may be cut
-        epoch_ranks = found[np.array(epochs) == epoch]
+        epoch_ranks = drawn[np.array(epochs) == epoch]
         if len(epoch_ranks) == 0:
             continue
         phase = epoch_ranks[0] % text[1]

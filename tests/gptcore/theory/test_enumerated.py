@@ -10,7 +10,7 @@ from gptcore.coverage.exposure import batch_overlap, context_coverage, pair_cove
 from gptcore.data.splits import Segment
 from gptcore.sampling.low_discrepancy import VanDerCorput
 from gptcore.sampling.samplers import SAMPLERS, make_sampler
-from gptcore.theory.by_rank import Targets
+from gptcore.theory.by_rank import Items
 from gptcore.theory.expectations import (
     THEORIES,
     draws_for_full_cover,
@@ -83,10 +83,10 @@ def buffered(sampler, draws):
                 yield [block, *order], chance / len(held)
 
     blocks = sampler.lattice.place(np.arange(sampler.lattice.total)).tolist()
-    found = list(choose(blocks[: sampler.buffer], blocks[sampler.buffer :]))
-    orders = [order[: sampler.draws_per_epoch] for order, _ in found]
+    choices = list(choose(blocks[: sampler.buffer], blocks[sampler.buffer :]))
+    orders = [order[: sampler.draws_per_epoch] for order, _ in choices]
     repeat = -(-draws // sampler.draws_per_epoch)
-    weights = itertools.product([chance for _, chance in found], repeat=repeat)
+    weights = itertools.product([chance for _, chance in choices], repeat=repeat)
     return list(epochs_of(orders, draws)), [math.prod(w) for w in weights]
 
 
@@ -165,8 +165,10 @@ def outcomes_of(name, text, draws, drop_last=False):
     if drop_last:
         options |= {"batch_size": 2, "drop_last": True}
     sampler = make_sampler(name, **options)
-    found = OUTCOMES[name](sampler, draws)
-    return (sampler, *found) if isinstance(found, tuple) else (sampler, list(found), None)
+    outcomes = OUTCOMES[name](sampler, draws)
+    if isinstance(outcomes, tuple):
+        return (sampler, *outcomes)
+    return sampler, list(outcomes), None
 
 
 def mean_of(values, weights):
@@ -211,7 +213,7 @@ def test_folding_alike_targets_changes_no_sum(name, n_tokens, width):
     shown_by = np.minimum(last, starts - 1) - first + 1
     ones = np.ones_like(last)
     for draws in (5, 40):
-        each = theory.unseen(Targets(first, shown_by, ones, ones > 0), draws)
+        each = theory.unseen(Items(first, shown_by, ones, ones > 0), draws)
         assert sum(theory.missed(draws, width)) == pytest.approx(each.sum(), rel=1e-12)
 
 
@@ -250,8 +252,8 @@ def test_pairs_and_contexts_are_the_mean_over_every_outcome(name, text, draws):
         assert expected_pair_coverage(sampler, lag, draws) == pytest.approx(truth, abs=1e-12)
     for context in range(1, sampler.targets_per_window + 1):
         truth = mean_of((context_coverage(o, sampler, context) for o in outcomes), weights)
-        found = expected_context_coverage(sampler, context, draws)
-        assert found == pytest.approx(truth, abs=1e-12)
+        expected = expected_context_coverage(sampler, context, draws)
+        assert expected == pytest.approx(truth, abs=1e-12)
 
 
 @pytest.mark.parametrize(
