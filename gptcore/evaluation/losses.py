@@ -121,7 +121,7 @@ def sweep_losses(
     starts, is_new = _cover(ids, block_size, stride)
     # Every possible window with the target of its last token: (N - T, T + 1), a view.
     windows = ids.unfold(0, block_size + 1, 1)
-    batches = starts.split(batch_size), is_new.split(batch_size)
+    batches = torch.split(starts, batch_size), torch.split(is_new, batch_size)
     pieces: list[Tensor] = []
     with evaluating(model), autocast(device, precision):
         for chosen, new in zip(*batches, strict=True):  # (B,) and (B, T)
