@@ -1,7 +1,19 @@
-"""Evaluation: the loss on a text with every target scored once, and what more inference gains.
+"""Evaluation: the loss of a model on a text, and what a fixed model gains from more inference.
 
-`evaluate` returns nats per token and bits per byte with an interval. `loss_by_context` and
-`sample_continuations` measure a fixed model with longer contexts and with more samples.
+`evaluate` scores every target of a text once and returns nats per token and bits per byte, with an
+interval. `sweep_losses` returns the loss of each target. `loss_by_context` measures a model with
+longer contexts, `sample_continuations` and `best_of` measure it with more samples, and `fit_power`
+fits a power law to either curve.
+
+    >>> import torch
+    >>> from gptcore.evaluation import evaluate
+    >>> from gptcore.model import GPT, ModelConfig
+    >>> model = GPT(ModelConfig(vocab_size=256, block_size=16, n_layer=1, n_head=2, n_embd=16))
+    >>> ids = torch.tensor(list(b"A model reads this text, one byte after another." * 5))
+    >>> device = torch.device("cpu")
+    >>> result = evaluate(model, ids, block_size=16, device=device, n_bytes=len(ids))
+    >>> result.n_targets, round(result.loss_nats_per_token, 1)  # untrained: about ln 256
+    (239, 5.5)
 """
 
 from gptcore.evaluation.inference_scaling import (

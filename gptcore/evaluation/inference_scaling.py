@@ -1,10 +1,10 @@
 """Measure what a fixed model gains from more compute at inference: longer contexts, more samples.
 
 Choshen, Zhang & Andreas 2025 (arXiv:2410.11840) name this as the next question after training. Two
-curves are measured on text that the model has not seen. One is the loss of the next tokens against
-the length of their context. The other is verbatim accuracy against k: k continuations are sampled,
-and the likeliest of them is scored by its share of correct tokens. Each curve is fitted by
-y = E + B / x^beta.
+curves are measured on text that the model has not seen. The first is the loss of the next tokens
+against the length of their context. The second is verbatim accuracy against k: k continuations are
+sampled, and the likeliest of them is scored by its share of correct tokens. A power law
+y = E + B / x^beta is fitted to each curve.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from gptcore.checks import check_whole
 from gptcore.model.generation import generate
-from gptcore.model.gpt import GPT
+from gptcore.model.gpt import GPT, evaluating
 from gptcore.model.loss import token_losses
 from gptcore.scaling import solver
 from gptcore.scaling.solver import Data, Floats
@@ -30,7 +30,7 @@ FEWEST_POINTS = 4  # one more than the law has parameters
 
 @dataclass(frozen=True)
 class PowerLaw:
-    """y = E + B / x^beta, fitted to n_points."""
+    """y = E + B / x^beta, fitted to `n_points` points."""
 
     E: float
     B: float
@@ -43,7 +43,7 @@ class PowerLaw:
 
 
 def fit_power(x: Sequence[float], y: Sequence[float]) -> PowerLaw:
-    """Fit y = E + B / x^beta by `scalingfit.solve`, the optimiser of the laws of training.
+    """Fit y = E + B / x^beta by `scaling.solver.solve`, which also fits the laws of training.
 
     Raises:
         ValueError: fewer than 4 points, or one that is not positive and finite.
@@ -92,29 +92,30 @@ def loss_by_context(
     Raises:
         ValueError: an argument is outside its range.
     """
-    check_whole("horizon", horizon)
-    longest = model.config.block_size
-    if not contexts or not all(1 <= c <= longest for c in contexts):
-        raise ValueError(f"contexts are {list(contexts)}: give some in [1, {longest}]")
-    if not starts or min(starts) < max(contexts) or max(starts) + horizon > len(ids):
-        raise ValueError(
-            f"{len(starts)} starts: give some from {max(contexts)} to {len(ids) - horizon}, so "
-            "that context and targets are in the text"
-        )
+    _check_contexts(starts, contexts, horizon, model.config.block_size, len(ids))
     targets = (torch.tensor(starts)[:, None] + torch.arange(horizon)).flatten()
     columns = []
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.inference_mode():
-            for context in contexts:
-                places = targets[:, None] + torch.arange(-context, 0)  # (targets, c)
-                logits = model.next_logits(ids[places].to(device)).float().cpu()
-                losses = torch.nn.functional.cross_entropy(logits, ids[targets], reduction="none")
-                columns.append(losses.view(len(starts), horizon).double().mean(dim=1).numpy())
-    finally:
-        model.train(was_training)
+    with evaluating(model):
+        for context in contexts:
+            # Each target and its context are one row of a batch.
+            places = targets[:, None] + torch.arange(-context, 0)  # (targets, c)
+            logits = model.next_logits(ids[places].to(device)).float().cpu()
+            losses = torch.nn.functional.cross_entropy(logits, ids[targets], reduction="none")
+            columns.append(losses.view(len(starts), horizon).double().mean(dim=1).numpy())
     return np.stack(columns, axis=1)
+
+
+def _check_contexts(
+    starts: Sequence[int], contexts: Sequence[int], horizon: int, block_size: int, n_tokens: int
+) -> None:
+    check_whole("horizon", horizon)
+    if not contexts or not all(1 <= c <= block_size for c in contexts):
+        raise ValueError(f"contexts are {list(contexts)}: give some in [1, {block_size}]")
+    if not starts or min(starts) < max(contexts) or max(starts) + horizon > n_tokens:
+        raise ValueError(
+            f"{len(starts)} starts: give some from {max(contexts)} to {n_tokens - horizon}, so "
+            "that context and targets are in the text"
+        )
 
 
 def sample_continuations(
@@ -140,18 +141,13 @@ def sample_continuations(
     new, length = truth.shape[1], prompts.shape[1]
     if len(prompts) != len(truth) or length + new > model.config.block_size + 1:
         raise ValueError(
-            f"prompts are {tuple(prompts.shape)} and truth {tuple(truth.shape)}: give as many of "
-            f"both, together at most {model.config.block_size + 1} tokens long"
+            f"prompts are {tuple(prompts.shape)} and truth is {tuple(truth.shape)}: give as many "
+            f"rows of both, together at most {model.config.block_size + 1} tokens long"
         )
-    rows = prompts.repeat_interleave(samples, dim=0)
-    drawn = generate(model, rows, new, seed=seed, device=device)
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.inference_mode():
-            losses = token_losses(model, drawn[:, :-1].to(device), drawn[:, 1:].to(device)).cpu()
-    finally:
-        model.train(was_training)
+    rows = prompts.repeat_interleave(samples, dim=0)  # (P * K, T)
+    drawn = generate(model, rows, new, seed=seed, device=device)  # (P * K, T + n)
+    with evaluating(model):
+        losses = token_losses(model, drawn[:, :-1].to(device), drawn[:, 1:].to(device)).cpu()
     right = (drawn[:, length:] == truth.repeat_interleave(samples, dim=0)).double().mean(dim=1)
     likely = -losses[:, length - 1 :].double().sum(dim=1)
     shape = (len(prompts), samples)

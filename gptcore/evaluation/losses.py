@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gptcore.checks import check_whole
 from gptcore.devices import autocast
-from gptcore.model.gpt import GPT
+from gptcore.model.gpt import GPT, evaluating
 from gptcore.model.loss import token_losses
 from gptcore.stats import mean_interval
 
@@ -117,8 +117,25 @@ def sweep_losses(
     Raises:
         ValueError: an argument is outside its range.
     """
-    check_whole("block_size", block_size)
     check_whole("batch_size", batch_size)
+    starts, is_new = _cover(ids, block_size, stride)
+    # Every possible window with the target of its last token: (N - T, T + 1), a view.
+    windows = ids.unfold(0, block_size + 1, 1)
+    batches = torch.split(starts, batch_size), torch.split(is_new, batch_size)
+    pieces: list[Tensor] = []
+    with evaluating(model), autocast(device, precision):
+        for chosen, new in zip(*batches, strict=True):  # (B,) and (B, T)
+            batch = windows[chosen].to(device)
+            losses = token_losses(model, batch[:, :-1], batch[:, 1:])
+            pieces.append(losses.cpu()[new])
+            if on_batch:
+                on_batch(len(pieces), len(batches[0]))
+    return torch.cat(pieces)
+
+
+def _cover(ids: Tensor, block_size: int, stride: int | None) -> tuple[Tensor, Tensor]:
+    """Return starts (W,) of windows that cover `ids`, and which of their targets (W, T) are new."""
+    check_whole("block_size", block_size)
     stride = (block_size + 1) // 2 if stride is None else stride
     check_whole("stride", stride)
     if stride > block_size:
@@ -128,26 +145,9 @@ def sweep_losses(
             f"ids are {ids.dtype} of shape {tuple(ids.shape)}; they must be one row of more than "
             f"block_size = {block_size} int64 ids: use a longer text or a smaller block_size"
         )
-    # Every possible window with the target of its last token: (N - T, T + 1), a view.
-    windows = ids.unfold(0, block_size + 1, 1)
-    last = len(windows) - 1
+    last = len(ids) - block_size - 1
     starts = torch.tensor([*range(0, last, stride), last])
-    # The number of targets scored before each window, and which of its targets are new.
+    # A target is new where its place in the text comes after all targets of the window before.
     scored = torch.cat([torch.tensor([0]), starts[:-1] + block_size])
-    is_new = starts[:, None] + torch.arange(block_size) >= scored[:, None]  # (windows, T)
-    n_batches = math.ceil(len(starts) / batch_size)
-    pieces: list[Tensor] = []
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.inference_mode(), autocast(device, precision):
-            for first in range(0, len(starts), batch_size):
-                chosen = slice(first, first + batch_size)
-                batch = windows[starts[chosen]].to(device)
-                losses = token_losses(model, batch[:, :-1], batch[:, 1:])
-                pieces.append(losses.cpu()[is_new[chosen]])
-                if on_batch:
-                    on_batch(len(pieces), n_batches)
-    finally:
-        model.train(was_training)
-    return torch.cat(pieces)
+    is_new = starts[:, None] + torch.arange(block_size) >= scored[:, None]
+    return starts, is_new

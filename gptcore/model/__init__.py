@@ -1,12 +1,20 @@
-"""The model: GPT-2 from scratch, its loss, its cost in FLOPs, and text from it.
+"""The model: a GPT-2 built from scratch, its loss, its cost in FLOPs, and generated text.
 
-    >>> from gptcore.model import GPT, PRESETS, n_params
-    >>> n_params(PRESETS["gpt2"])
-    124439808
-    >>> model = GPT(PRESETS["model1"])
+Read the modules in this order: `config` (the shape, and the presets), `gpt` (the model itself, top
+down), `loss`, `kv_cache` and `generation`. `flops` counts parameters and operations from the shape
+alone. Parameters have the names of GPT-2 in `transformers`, so published weights can be loaded by
+`load_gpt2_state_dict`.
 
-Read `gpt` from top to bottom for the model itself. Parameters carry the names of GPT-2 in
-`transformers`, so that published weights load (`load_gpt2_state_dict`).
+    >>> import torch
+    >>> from gptcore.model import GPT, ModelConfig, generate, n_params, next_token_loss
+    >>> config = ModelConfig(vocab_size=65, block_size=32, n_layer=2, n_head=2, n_embd=16)
+    >>> model = GPT(config, seed=0)
+    >>> n_params(config) == model.n_params
+    True
+    >>> ids = torch.arange(33)[None]  # one window: 32 inputs and their 32 targets
+    >>> loss = next_token_loss(model, ids[:, :-1], ids[:, 1:])  # nats per token
+    >>> generate(model, ids[0, :4], new_tokens=6, device=torch.device("cpu")).shape
+    torch.Size([10])
 """
 
 from gptcore.model.config import PRESETS, ModelConfig

@@ -1,4 +1,4 @@
-"""The shape of a GPT, and the shapes that have names."""
+"""The shape of a GPT, and the presets: shapes that have a name."""
 
 from __future__ import annotations
 
@@ -52,8 +52,6 @@ class ModelConfig:
                 raise ValueError(f"{name} is {getattr(self, name)!r}: give True or False")
 
 
-# Each of model1 … model5 adds one idea to the one before: token embedding, attention and positions,
-# several heads and an MLP, depth, the size of GPT-2 small.
 PRESETS: dict[str, ModelConfig] = {
     "model1": ModelConfig(block_size=256, n_layer=0, n_head=1, n_embd=128, positions=False),
     "model2": ModelConfig(block_size=256, n_layer=1, n_head=1, n_embd=128, mlp=False),
@@ -65,3 +63,9 @@ PRESETS: dict[str, ModelConfig] = {
     "gpt2-large": ModelConfig(n_layer=36, n_head=20, n_embd=1280),
     "gpt2-xl": ModelConfig(n_layer=48, n_head=25, n_embd=1600),
 }
+"""Name → shape.
+
+Each of model1 … model5 adds something to the one before: model1 is a token embedding alone, model2
+has attention and positions, model3 several heads and an MLP, model4 several layers, and model5 the
+size of GPT-2 small. The others are the published sizes of GPT-2.
+"""

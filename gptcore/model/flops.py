@@ -1,8 +1,9 @@
-"""Parameters and floating-point operations of a GPT: pure functions of its config.
+"""Parameters, floating-point operations and memory traffic of a GPT: functions of its config.
 
-A multiply-add counts as 2. Matrix products only: look-ups, norms, softmax, GELU and the optimizer
-are left out. Attention counts all T × T scores, as `torch.utils.flop_counter` does, although the
-causal mask hides half of them and fused kernels skip part of that half.
+A multiply-add counts as 2 operations. Only matrix products are counted: look-ups, norms, softmax,
+GELU and the optimizer are left out. Attention counts all T × T scores, as
+`torch.utils.flop_counter` does, although the causal mask hides half of them and fused kernels skip
+part of that half.
 """
 
 from gptcore.checks import check_whole
@@ -21,7 +22,7 @@ def n_params(config: ModelConfig) -> int:
 
 
 def matmul_weights(config: ModelConfig) -> int:
-    """Return how many weights each token is multiplied with, those of the tied head included."""
+    """Return the number of weights that multiply each token, those of the tied head included."""
     block = (12 if config.mlp else 4) * config.n_embd**2
     return config.n_layer * block + config.vocab_size * config.n_embd
 
@@ -29,12 +30,12 @@ def matmul_weights(config: ModelConfig) -> int:
 def flops_per_token(config: ModelConfig, context_len: int) -> int:
     """Return training FLOPs (forward + backward) for one token.
 
-    6 per matmul weight plus 12 * n_layer * n_embd * context_len for attention (PaLM,
-    arXiv:2204.02311, appendix B): backward costs twice the forward pass.
+    6 per weight of matrix products plus 12 * n_layer * n_embd * context_len for attention (PaLM,
+    arXiv:2204.02311, appendix B): the backward pass costs twice the forward pass.
 
     Args:
-        config: model shape.
-        context_len: tokens attended to, in [1, config.block_size].
+        config: the shape of the model.
+        context_len: the number of tokens attended to, in [1, config.block_size].
 
     Returns:
         FLOPs; a multiply-add counts as 2.
@@ -47,7 +48,7 @@ def flops_per_token(config: ModelConfig, context_len: int) -> int:
 
 
 def training_flops(config: ModelConfig, batch_size: int, block_size: int) -> int:
-    """Return the FLOPs of forward and backward over one batch; arguments as `forward_flops`."""
+    """Return the FLOPs of forward and backward pass over one batch; see `forward_flops`."""
     check_whole("batch_size", batch_size)
     _check_length("block_size", block_size, config)
     return batch_size * block_size * flops_per_token(config, block_size)
@@ -57,9 +58,9 @@ def forward_flops(config: ModelConfig, batch_size: int, block_size: int) -> int:
     """Return the FLOPs of one forward pass, a third of `training_flops`.
 
     Args:
-        config: model shape.
-        batch_size: sequences, at least 1.
-        block_size: tokens in each, in [1, config.block_size].
+        config: the shape of the model.
+        batch_size: the number of sequences, at least 1.
+        block_size: the number of tokens in each, in [1, config.block_size].
 
     Raises:
         ValueError: `batch_size` or `block_size` is outside its range.
@@ -68,19 +69,20 @@ def forward_flops(config: ModelConfig, batch_size: int, block_size: int) -> int:
 
 
 def forward_bytes(config: ModelConfig) -> int:
-    """Return the least memory traffic of one forward pass: every fp32 weight is read once.
+    """Return the least memory traffic of one forward pass, in bytes: it reads every fp32 weight.
 
-    Activations are taken to stay in caches, so this is a floor, and an arithmetic intensity on it a
-    ceiling.
+    Activations are assumed to stay in caches. So the result is a lower bound of the traffic, and
+    FLOPs divided by it are an upper bound of the arithmetic intensity.
     """
     return 4 * n_params(config)
 
 
 def training_bytes(config: ModelConfig) -> int:
-    """Return the least memory traffic of one training step with AdamW, as `forward_bytes`.
+    """Return the least memory traffic of one training step with AdamW, in bytes.
 
-    40 bytes a weight: it is read in the forward and in the backward pass and its gradient written;
-    the update reads weight, gradient and two moments and writes weight and moments.
+    It is 10 numbers of 4 bytes per weight. Forward and backward pass each read the weight, and the
+    backward pass writes its gradient. The update reads weight, gradient and two moments, and writes
+    weight and moments. As in `forward_bytes`, activations are assumed to stay in caches.
     """
     return 40 * n_params(config)
 

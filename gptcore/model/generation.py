@@ -1,16 +1,25 @@
 """Generate text: each token is drawn from the model's logits after the text so far.
 
+A KV cache keeps the keys and values of the tokens read, so each new token is read once. When the
+text is longer than the model's block_size, the context is its last block_size tokens. Each further
+token then shifts the position of every token in the context and invalidates the cache, so the whole
+context is read again, at block_size times the work.
+
 Shapes: B rows of text, T tokens so far, V ids in the vocabulary.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from gptcore.checks import LARGEST_INT64, check_number, check_whole
-from gptcore.model.gpt import GPT
+from gptcore.model.gpt import GPT, evaluating
 from gptcore.model.kv_cache import KVCache
+
+Draw = Callable[[Tensor, torch.Generator], int]
+"""Logits (V,) and a generator → the id of the token drawn."""
 
 
 def generate(
@@ -29,11 +38,6 @@ def generate(
 
     Each row has its own generator on the CPU, with the seeds seed, seed + 1, …: the same seed gives
     the same text on every device and in every batch, up to rounding of the logits.
-
-    A KV cache keeps the keys and values of the tokens read, so each new token is read once. When
-    the text is longer than the model's block_size, the context is its last block_size tokens. Each
-    further token then shifts the position of every token in the context and invalidates the cache,
-    so the whole context is read again, at block_size times the work.
 
     Args:
         model: the model, on `device`; its training or evaluation mode is restored.
@@ -60,21 +64,31 @@ def generate(
     rows, length = prompts.shape
     generators = [torch.Generator("cpu").manual_seed(seed + row) for row in range(rows)]
     ids = torch.cat([prompts, torch.empty(rows, new_tokens, dtype=torch.int64)], dim=1)
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.inference_mode():
-            cache = KVCache(model.config, model.lm_head.weight, rows)
-            for end in range(length, length + new_tokens):
-                logits = _next_logits(model, ids[:, :end], cache, device)
-                # One draw per row; the drawn tokens are what the next pass reads.
-                for row, generator in enumerate(generators):
-                    ids[row, end] = _draw(logits[row], temperature, top_k, top_p, generator)
-                if on_token:
-                    on_token(end - length + 1, new_tokens)
-    finally:
-        model.train(was_training)
+    draw = partial(_draw, temperature=temperature, top_k=top_k, top_p=top_p)
+    with evaluating(model):
+        _fill(model, ids, length, draw, generators, device, on_token)
     return ids.view(*prompt_ids.shape[:-1], -1)
+
+
+def _fill(
+    model: GPT,
+    ids: Tensor,
+    length: int,
+    draw: Draw,
+    generators: list[torch.Generator],
+    device: torch.device,
+    on_token: Callable[[int, int], None] | None,
+) -> None:
+    """Draw the tokens of `ids` (B, T) from column `length` on, column by column, in place."""
+    rows, total = ids.shape
+    cache = KVCache(model.config, model.lm_head.weight, rows)
+    for end in range(length, total):
+        logits = _next_logits(model, ids[:, :end], cache, device)
+        # Draw one token for each row; the next pass reads these tokens.
+        for row, generator in enumerate(generators):
+            ids[row, end] = draw(logits[row], generator)
+        if on_token:
+            on_token(end - length + 1, total - length)
 
 
 def _next_logits(model: GPT, ids: Tensor, cache: KVCache, device: torch.device) -> Tensor:
@@ -82,29 +96,34 @@ def _next_logits(model: GPT, ids: Tensor, cache: KVCache, device: torch.device) 
     block_size = model.config.block_size
     if ids.shape[1] <= block_size:  # read only the tokens that are not in the cache
         logits = model.next_logits(ids[:, cache.length :].to(device), cache)
-    else:  # all positions have shifted: the cache no longer applies
+    else:  # the position of every token has shifted: the cache no longer applies
         logits = model.next_logits(ids[:, -block_size:].to(device))
     return logits.float().cpu()
 
 
 def _draw(
     logits: Tensor,
+    generator: torch.Generator,
+    *,
     temperature: float,
     top_k: int | None,
     top_p: float | None,
-    generator: torch.Generator,
 ) -> int:
     """Draw one token id from the softmax of `logits` (V,), restricted by `top_k` and `top_p`."""
     if not logits.isfinite().all():
-        raise ValueError("the model's logits are not finite: it diverged; use another checkpoint")
+        raise ValueError(
+            "the model's logits are not finite, so training diverged: use another checkpoint"
+        )
     if temperature == 0:
         return int(logits.argmax())
+    # Keep the k most likely tokens.
     candidates = torch.arange(len(logits))
     if top_k is not None:
         logits, candidates = logits.topk(top_k)
     logits = logits.double()
     # Unnormalised probabilities; the largest is 1, so that exp cannot overflow.
     weights = ((logits - logits.max()) / temperature).exp()
+    # Of these, keep the fewest most likely tokens that have the share top_p of the probability.
     if top_p is not None:
         weights, order = weights.sort(descending=True, stable=True)
         likelier = weights.cumsum(0) - weights  # total weight of the more likely tokens

@@ -1,4 +1,4 @@
-"""GPT-2, a decoder-only transformer: configuration, model, layers, KV cache, loading of weights.
+"""GPT-2, a decoder-only transformer: the model, then its layers from the outside in.
 
 Shapes, in this order wherever they appear:
     B  sequences in a batch
@@ -14,6 +14,8 @@ Source: Radford et al., "Language Models are Unsupervised Multitask Learners" (2
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -124,8 +126,9 @@ class Transformer(nn.Module):
     def forward(self, idx: Tensor, cache: KVCache | None = None) -> tuple[Tensor, Waiting | None]:
         """Map ids (B, T) to channels (B, T, C).
 
-        Beside them comes the place where the tied head's gradient can wait for that of the
-        embedding, to be passed to `loss.linear_cross_entropy`; None leaves adding them to torch.
+        The second result is to be passed to `ops.cross_entropy.linear_cross_entropy`: the place
+        where the head's gradient waits for that of the embedding (`ops.tied_embedding`). It is None
+        where torch adds the two gradients.
         """
         past = cache.length if cache is not None else 0
         end = past + idx.shape[1]
@@ -134,6 +137,7 @@ class Transformer(nn.Module):
                 f"the sequence has {end} tokens; this model reads at most block_size = "
                 f"{self.config.block_size}: shorten it or build a model with a larger block_size"
             )
+        # Look up the embedding of each token.
         waiting = None
         if idx.device.type in ("cpu", "cuda") and not torch.compiler.is_compiling():
             x, waiting = embed(idx, self.wte.weight)  # (B, T, C)
@@ -233,3 +237,15 @@ class MLP(nn.Module):
     def _project(self, x: Tensor) -> Tensor:
         out: Tensor = self.c_proj(gelu(x))
         return out
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Use `model` without dropout and without gradients; restore its mode afterwards."""
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        model.train(was_training)

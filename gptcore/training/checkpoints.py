@@ -36,7 +36,7 @@ def save_checkpoint(
         step: the number of updates done.
         model: the model whose weights and config are saved.
         optimizer: the optimizer whose state is saved.
-        fingerprint: the settings that must be equal on resume; values that JSON can hold.
+        fingerprint: the settings that must be equal on resume, as values that JSON can hold.
 
     Returns:
         The path of the file, for example `directory/step-00000050.pt`.
@@ -52,7 +52,7 @@ def save_checkpoint(
     }
     with write_atomically(path) as partial, partial.open("wb") as file:
         torch.save(content, file)
-    # A process that was killed while it saved has left the part that it wrote.
+    # A process that was killed while it saved has left a partial file.
     for old in (*_checkpoints(directory)[CHECKPOINTS_KEPT:], *directory.glob(f"{PARTIAL}*")):
         old.unlink()
     return path
@@ -64,9 +64,10 @@ def latest_checkpoint(directory: Path) -> Path | None:
 
 
 def load_checkpoint(directory: Path) -> dict[str, Any] | None:
-    """Return the newest undamaged checkpoint, on the CPU, or None if there are no checkpoints.
+    """Read the newest undamaged checkpoint, with its tensors on the CPU.
 
     Returns:
+        None if there are no checkpoints; otherwise
         `step` (number of updates done), `model_config` (arguments of ModelConfig), `model` and
         `optimizer` (state dicts), `fingerprint`.
 
@@ -74,7 +75,7 @@ def load_checkpoint(directory: Path) -> dict[str, Any] | None:
         UserWarning: a newer checkpoint is damaged.
 
     Raises:
-        ValueError: every checkpoint there is damaged.
+        ValueError: every checkpoint in `directory` is damaged.
     """
     paths = _checkpoints(directory)
     for path in paths:
@@ -98,9 +99,9 @@ def restore_checkpoint(
     """Load the weights and optimizer state of a checkpoint; return the number of updates done.
 
     Args:
-        checkpoint: as `load_checkpoint` returns it.
-        model: the model that takes the weights.
-        optimizer: the optimizer that takes the state.
+        checkpoint: the result of `load_checkpoint`.
+        model: the model whose weights are replaced.
+        optimizer: the optimizer whose state is replaced.
         fingerprint: the settings of this run; they must equal those of the checkpoint.
 
     Raises:

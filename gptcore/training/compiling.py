@@ -1,4 +1,4 @@
-"""Compile a model ahead of its first step, and say how long that took."""
+"""Compile a model before its first step, and return how long that took."""
 
 import time
 
@@ -10,16 +10,16 @@ from gptcore.training.config import COMPILERS, TrainConfig
 
 
 def prepare(model: GPT, config: TrainConfig, device: torch.device) -> float | None:
-    """Set up `model` as `config` says and compile it now, so that no step pays for that.
+    """Set up `model` as `config` says and compile it now, so that no step includes that time.
 
-    Dropout's random draws are not touched: `train` seeds them anew before every step.
+    torch compiles at the first call, so one forward and one backward pass are made here. They may
+    draw random numbers for dropout, which changes no loss: `train` seeds dropout before every step.
 
     Returns:
-        Seconds that compiling took, one forward and backward pass included; None if it was not
-        asked for.
+        The seconds that compiling took, with the two passes; None if `config.compile` is None.
 
     Raises:
-        ValueError: the model cannot be compiled here.
+        ValueError: the model cannot be compiled on this machine.
     """
     model.transformer.recompute = config.recompute
     if config.compile is None:

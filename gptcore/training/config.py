@@ -1,4 +1,4 @@
-"""How a model is trained: the settings of a run, the compilers, what each step reports."""
+"""How a model is trained: the settings of a run, the ways to compile, what each step reports."""
 
 import math
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ COMPILERS: dict[str, dict[str, Any]] = {
     "reduce-overhead": {"mode": "reduce-overhead"},
     "max-autotune": {"mode": "max-autotune"},
 }
-"""Ways of `torch.compile` by name, with its arguments.
+"""Ways to call `torch.compile`: name → its arguments.
 
 `inductor`: defaults; `reduce-overhead`: CUDA graphs; `max-autotune`: tries several kernels.
 """
@@ -33,22 +33,23 @@ NUMBERS = {
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How to train; batches are made elsewhere, `batch_size` and `block_size` say their shape.
+    """The settings of a training run.
 
     Attributes:
-        steps: updates in the whole run.
-        batch_size: B.
-        block_size: T.
-        learning_rate: the peak.
-        min_learning_rate_ratio: last learning rate / peak, in [0, 1]; 1 turns the decay off.
-        warmup_steps: linear warm-up, at most `steps`.
-        weight_decay: on matrices only.
-        beta1, beta2: AdamW's decays of the mean gradient and of its mean square.
-        grad_clip: greatest norm of the whole gradient; `math.inf` for none.
+        steps: the number of updates in the whole run.
+        batch_size: B, the number of windows in each batch.
+        block_size: T, the number of inputs in each window.
+        learning_rate: the peak of the schedule.
+        min_learning_rate_ratio: last learning rate / peak, in [0, 1]; with 1 nothing decays.
+        warmup_steps: the steps of linear warm-up, at most `steps`.
+        weight_decay: AdamW's weight decay, applied to matrices only.
+        beta1, beta2: AdamW's decay rates of the mean gradient and of its mean square.
+        grad_clip: the largest norm of the whole gradient; `math.inf` turns clipping off.
         precision: one of `devices.PRECISIONS`.
-        compile: one of COMPILERS; None does not compile.
-        recompute: keep only what goes into each block, and compute the rest again in backward.
-        seed: of everything random during training, that is dropout.
+        compile: one of COMPILERS, or None: the model is not compiled.
+        recompute: whether to keep only the input of each block and to compute its activations again
+            in the backward pass, which saves memory.
+        seed: the seed of dropout, the only random part of a step.
 
     Raises:
         ValueError: a field is outside its range.
@@ -88,9 +89,9 @@ class TrainConfig:
             raise ValueError(f"recompute is {self.recompute!r}: give True or False")
 
     def learning_rate_at(self, step: int) -> float:
-        """Return the learning rate of `step` in [1, steps]: linear warm-up, then cosine.
+        """Return the learning rate of `step` in [1, steps]: linear warm-up, then cosine decay.
 
-        The peak is reached at `warmup_steps`, the minimum at the last step.
+        The peak is reached at step `warmup_steps`, the minimum at the last step.
 
         Raises:
             ValueError: `step` is outside that range.
@@ -107,16 +108,16 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class StepMetrics:
-    """What one step showed.
+    """What one step reports.
 
     Attributes:
-        step: updates done, this one included.
-        tokens: targets trained on so far.
-        epochs: epoch-equivalents of the training text so far.
-        loss: mean of the batch before the update, nats per token.
-        grad_norm: of the whole gradient before clipping.
-        lr: learning rate of the update.
-        step_time_s: from asking for the batch to the end of the update, device synchronised.
+        step: the number of updates done, this one included.
+        tokens: the number of targets trained on so far.
+        epochs: the epoch-equivalents of the training text so far.
+        loss: the mean loss of the batch before the update, nats per token.
+        grad_norm: the norm of the whole gradient before clipping.
+        lr: the learning rate of the update.
+        step_time_s: the time from asking for the batch to the end of the update on the device.
     """
 
     step: int

@@ -1,4 +1,13 @@
-"""A training run in a folder: a log, checkpoints and a summary, resumable after a crash or kill."""
+"""A training run in a folder: a log, checkpoints and a summary, resumable after a crash or kill.
+
+- `metrics.jsonl` has one line of StepMetrics for each step. When a run is resumed, the lines after
+  the checkpoint are deleted, because those steps are done again.
+- `checkpoints/` holds the newest two checkpoints.
+- `summary.json` has `finished`, `step` (updates done), `steps`, `tokens`, `epochs`, `final_loss`
+  (the loss of the last batch), `train_time_s` (the sum over steps), `compile_time_s` (spent before
+  the first step of this session; null without compiling), `n_params`, `device`, `precision` and
+  `resumed_from` (a list of steps).
+"""
 
 import json
 import math
@@ -8,8 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
-from functools import partial
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +37,8 @@ SUMMARY_NAME = "summary.json"
 CHECKPOINT_STEPS = 50
 CHECKPOINT_SECONDS = 60.0
 
+OnStep = Callable[[StepMetrics], None]
+
 
 def run_training(
     out_dir: Path,
@@ -41,35 +51,28 @@ def run_training(
     epochs_per_step: float,
     resume: bool = False,
     checkpoint_every: int | None = None,
-    on_step: Callable[[StepMetrics], None] | None = None,
+    on_step: OnStep | None = None,
 ) -> dict[str, Any]:
     """Train to the last step and keep a log, checkpoints and a summary in `out_dir`.
 
-    `metrics.jsonl` has one line of StepMetrics per step, `summary.json` holds the returned summary,
-    and `checkpoints/` holds the newest two checkpoints. When a run is resumed, log lines after the
-    checkpoint are deleted, because those steps are done again. The first Ctrl-C waits for the end
-    of the step, writes a checkpoint and raises KeyboardInterrupt; a second one does not wait.
+    The first Ctrl-C waits for the end of the step, writes a checkpoint and raises
+    KeyboardInterrupt; a second one does not wait.
 
     Args:
         out_dir: the folder of the run; it is created if it is missing.
         model: the model; it is moved to `device`.
-        batch_at: the batch of each step, as in `train`. It must be a pure function of the step, so
-            that a resumed run sees the same batches as an uninterrupted one.
+        batch_at: the batch of each step, a pure function, so that a resumed run repeats batches.
         config: the settings of the training.
         device: where to train.
-        fingerprint: further settings that must be equal on resume, besides those of model and
-            config; values that JSON can hold.
+        fingerprint: further settings that must be equal on resume, as values that JSON can hold.
         epochs_per_step: the epoch-equivalents in one batch.
         resume: continue from the newest undamaged checkpoint, or start if there is none.
-        checkpoint_every: steps between checkpoints; None: a checkpoint after 50 steps or 60 s,
-            whichever comes first. The last step always has a checkpoint.
+        checkpoint_every: steps between checkpoints; None: 50 steps or 60 s, whichever comes first.
+            The last step always has a checkpoint.
         on_step: called after each step is logged.
 
     Returns:
-        `finished`, `step` (updates done), `steps`, `tokens`, `epochs`, `final_loss` (the loss of
-        the last batch), `train_time_s` (the sum over steps), `compile_time_s` (spent before the
-        first step of this session; None without compiling), `n_params`, `device`, `precision`,
-        `resumed_from` (a list of steps).
+        The content of `summary.json`.
 
     Raises:
         ValueError: `out_dir` holds a run and `resume` is false; the run there has other settings;
@@ -77,59 +80,123 @@ def run_training(
     """
     if checkpoint_every is not None:
         check_whole("checkpoint_every", checkpoint_every)
-    log_path, folder = out_dir / LOG_NAME, out_dir / "checkpoints"
-    if not resume and (log_path.exists() or checkpoints.latest_checkpoint(folder)):
-        raise ValueError(f"{out_dir} holds a run; continue it with --resume or use another folder")
-    out_dir.mkdir(parents=True, exist_ok=True)
-    model.to(device)
-    optimizer = make_optimizer(model, config)
     fingerprint = {**fingerprint, "model": asdict(model.config), "train": asdict(config)}
-    first_step = 0
-    resumed_from: list[int] = []
-    if checkpoint := checkpoints.load_checkpoint(folder):
-        first_step = checkpoints.restore_checkpoint(checkpoint, model, optimizer, fingerprint)
-        resumed_from = _cut_run(out_dir, first_step)
-        checkpoints.remove_checkpoints_after(folder, first_step)  # newer ones are damaged
-        if first_step < config.steps:
-            resumed_from.append(first_step)
-    else:
-        with write_atomically(log_path) as partial_log:
-            partial_log.touch()
-    del checkpoint  # free its tensors, which are as large as the model and the optimizer state
-    summarise = partial(_write_summary, out_dir, model, config, device, resumed_from)
-    summarise(None)
-    compile_time_s = prepare(model, config, device)
+    optimizer = make_optimizer(model.to(device), config)
+    run = _Run(out_dir, model, optimizer, config, device, fingerprint)
+    run.open(resume=resume)
+    return _train(run, batch_at, epochs_per_step, checkpoint_every, on_step)
+
+
+@dataclass
+class _Run:
+    """A run and its folder: what is restored, saved and summarised.
+
+    Attributes:
+        first_step: the number of updates done when the run was opened.
+        resumed_from: the steps from which the run was resumed, this time included.
+    """
+
+    out_dir: Path
+    model: GPT
+    optimizer: torch.optim.Optimizer
+    config: TrainConfig
+    device: torch.device
+    fingerprint: dict[str, Any]
+    first_step: int = 0
+    resumed_from: list[int] = field(default_factory=list)
+
+    @property
+    def log_path(self) -> Path:
+        return self.out_dir / LOG_NAME
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.out_dir / "checkpoints"
+
+    def open(self, *, resume: bool) -> None:
+        """Restore the newest undamaged checkpoint, or start an empty log."""
+        folder = self.checkpoints
+        if not resume and (self.log_path.exists() or checkpoints.latest_checkpoint(folder)):
+            raise ValueError(
+                f"{self.out_dir} holds a run; continue it with --resume or use another folder"
+            )
+        self.out_dir.mkdir(parents=True, exist_ok=True)
+        checkpoint = checkpoints.load_checkpoint(folder)
+        if checkpoint is None:
+            with write_atomically(self.log_path) as partial_log:
+                partial_log.touch()
+            return
+        self.first_step = checkpoints.restore_checkpoint(
+            checkpoint, self.model, self.optimizer, self.fingerprint
+        )
+        self.resumed_from = _cut_run(self.out_dir, self.first_step)
+        checkpoints.remove_checkpoints_after(folder, self.first_step)  # newer ones are damaged
+        if self.first_step < self.config.steps:
+            self.resumed_from.append(self.first_step)
+
+    def save(self, step: int) -> None:
+        checkpoints.save_checkpoint(
+            self.checkpoints, step, self.model, self.optimizer, self.fingerprint
+        )
+
+    def summarise(self, compile_time_s: float | None) -> dict[str, Any]:
+        """Write and return the summary of the run so far."""
+        log = [json.loads(line) for line in self.log_path.read_bytes().splitlines()]
+        last = log[-1] if log else {"step": 0, "tokens": 0, "epochs": 0.0, "loss": None}
+        summary = {
+            "finished": last["step"] == self.config.steps,
+            "step": last["step"],
+            "steps": self.config.steps,
+            "tokens": last["tokens"],
+            "epochs": last["epochs"],
+            "final_loss": last["loss"],
+            "train_time_s": math.fsum(line["step_time_s"] for line in log),
+            "compile_time_s": compile_time_s,
+            "n_params": self.model.n_params,
+            "device": str(self.device),
+            "precision": self.config.precision,
+            "resumed_from": self.resumed_from,
+        }
+        with write_atomically(self.out_dir / SUMMARY_NAME) as partial_summary:
+            partial_summary.write_text(json.dumps(summary, indent=2) + "\n", newline="\n")
+        return summary
+
+
+def _train(
+    run: _Run,
+    batch_at: BatchAt,
+    epochs_per_step: float,
+    checkpoint_every: int | None,
+    on_step: OnStep | None,
+) -> dict[str, Any]:
+    """Train an open run to its last step, and return its summary."""
+    run.summarise(None)
+    compile_time_s = prepare(run.model, run.config, run.device)
     steps = train(
-        model,
-        optimizer,
+        run.model,
+        run.optimizer,
         batch_at,
-        config,
-        first_step=first_step,
-        device=device,
+        run.config,
+        first_step=run.first_step,
+        device=run.device,
         epochs_per_step=epochs_per_step,
     )
-
-    def save(step: int) -> None:
-        checkpoints.save_checkpoint(folder, step, model, optimizer, fingerprint)
-
     try:
-        _record(steps, log_path, save, config.steps, checkpoint_every, on_step)
+        _record(steps, run, checkpoint_every, on_step)
     finally:
-        summary = summarise(compile_time_s)
+        summary = run.summarise(compile_time_s)
     return summary
 
 
 def _record(
     steps: Iterator[StepMetrics],
-    log_path: Path,
-    save: Callable[[int], None],
-    last_step: int,
+    run: _Run,
     checkpoint_every: int | None,
-    on_step: Callable[[StepMetrics], None] | None,
+    on_step: OnStep | None,
 ) -> None:
     """Log every step; save a checkpoint when one is due, at the last step and on Ctrl-C."""
     unsaved_steps, saved_at = 0, time.monotonic()
-    with log_path.open("ab") as log, _interrupt_after_step() as interrupted:
+    with run.log_path.open("ab") as log, _interrupt_after_step() as interrupted:
         for metrics in steps:
             log.write(json.dumps(asdict(metrics)).encode() + b"\n")
             log.flush()
@@ -145,9 +212,9 @@ def _record(
                 unsaved_s = time.monotonic() - saved_at
                 due = unsaved_steps >= CHECKPOINT_STEPS or unsaved_s >= CHECKPOINT_SECONDS
             stop = interrupted.is_set()
-            if due or stop or metrics.step == last_step:
+            if due or stop or metrics.step == run.config.steps:
                 os.fsync(log.fileno())  # a checkpoint on disk implies that its log is, too
-                save(metrics.step)
+                run.save(metrics.step)
                 unsaved_steps, saved_at = 0, time.monotonic()
             if stop:
                 raise KeyboardInterrupt
@@ -195,32 +262,3 @@ def _cut_run(out_dir: Path, step: int) -> list[int]:
     with write_atomically(log_path) as partial_log:
         partial_log.write_bytes(b"".join(lines[:step]))
     return list(json.loads(summary_path.read_bytes())["resumed_from"])
-
-
-def _write_summary(
-    out_dir: Path,
-    model: GPT,
-    config: TrainConfig,
-    device: torch.device,
-    resumed_from: list[int],
-    compile_time_s: float | None,
-) -> dict[str, Any]:
-    log = [json.loads(line) for line in (out_dir / LOG_NAME).read_bytes().splitlines()]
-    last = log[-1] if log else {"step": 0, "tokens": 0, "epochs": 0.0, "loss": None}
-    summary = {
-        "finished": last["step"] == config.steps,
-        "step": last["step"],
-        "steps": config.steps,
-        "tokens": last["tokens"],
-        "epochs": last["epochs"],
-        "final_loss": last["loss"],
-        "train_time_s": math.fsum(line["step_time_s"] for line in log),
-        "compile_time_s": compile_time_s,
-        "n_params": model.n_params,
-        "device": str(device),
-        "precision": config.precision,
-        "resumed_from": resumed_from,
-    }
-    with write_atomically(out_dir / SUMMARY_NAME) as partial_summary:
-        partial_summary.write_text(json.dumps(summary, indent=2) + "\n", newline="\n")
-    return summary

@@ -1,6 +1,6 @@
-"""One training step: forward, loss, backward, clipping and the update of the weights.
+"""One training step: forward pass, loss, backward pass, clipping and the update of the weights.
 
-A step is one update of the weights. Steps are numbered by the updates done, so the first is 1.
+Steps are numbered by the updates done, so the first step is 1.
 Shapes: B sequences in a batch, T tokens in a sequence.
 """
 
@@ -17,7 +17,7 @@ from gptcore.training.config import TrainConfig
 
 
 def make_optimizer(model: GPT, config: TrainConfig) -> torch.optim.AdamW:
-    """Return AdamW with weight decay on matrices only, fused where torch has it."""
+    """Return AdamW with weight decay on matrices only, and torch's fused kernel where it exists."""
     parameters = list(model.parameters())
     groups: list[dict[str, Any]] = [
         {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": config.weight_decay},
@@ -26,7 +26,7 @@ def make_optimizer(model: GPT, config: TrainConfig) -> torch.optim.AdamW:
     betas = (config.beta1, config.beta2)
     try:
         return torch.optim.AdamW(groups, lr=config.learning_rate, betas=betas, fused=True)
-    except RuntimeError:  # torch's way of saying that this device has no fused kernel
+    except RuntimeError:  # torch raises this on a device without a fused kernel
         return torch.optim.AdamW(groups, lr=config.learning_rate, betas=betas)
 
 
@@ -43,12 +43,12 @@ def train_step(
     """Update the weights once; never wait for the device.
 
     Args:
-        model: in training mode, on the device of the batch.
-        optimizer: of the model's parameters.
+        model: the model, in training mode, on the device of the batch.
+        optimizer: the optimizer of its parameters.
         inputs: (B, T), int64.
         targets: (B, T), int64.
-        precision: of the products; weights, gradients and optimizer stay float32.
-        grad_clip: greatest norm of the whole gradient; `math.inf` for none.
+        precision: one of `devices.PRECISIONS`.
+        grad_clip: the largest norm of the whole gradient; `math.inf` turns clipping off.
         mark: called after each phase with its name: forward (up to the head), loss (the head,
             the cross-entropy and the gradients of both), backward (of the rest), optimizer. To
             time phases it must synchronise the device.
@@ -61,7 +61,7 @@ def train_step(
     optimizer.zero_grad(set_to_none=True)
     with matmul_precision(precision):
         with autocast(inputs.device, precision):
-            # One layout of inputs: compiled once, for every batch.
+            # With inputs of one memory layout, a compiled model is compiled once.
             hidden, waiting = model.transformer(inputs.contiguous())
         mark("forward")
         with autocast(inputs.device, precision):
@@ -76,9 +76,9 @@ def train_step(
 
 
 def _clip_gradient(model: GPT, greatest: float) -> Tensor:
-    """Return the norm of the whole gradient, and bring that to `greatest` where it is above.
+    """Return the norm of the whole gradient, and scale the gradient to `greatest` if it is larger.
 
-    On a CPU in half the time of torch's `clip_grad_norm_` or less (docs/decisions/0017).
+    On a CPU this takes at most half the time of torch's `clip_grad_norm_` (docs/decisions/0017).
     """
     parameters = [p for p in model.parameters() if p.grad is not None]
     grads = [p.grad.flatten() for p in parameters if p.grad is not None]
