@@ -1,19 +1,27 @@
-"""How the command line reads and talks: its parser, progress on standard error, results as text."""
+"""The command line's parser, its progress on standard error, and the answers that it prints.
+
+An `Answer` is a sentence, then lines of text and tables. On a terminal it is wrapped to the
+terminal's width, where cells of a table fold; elsewhere it has its full width. Nothing is ever cut.
+"""
 
 from __future__ import annotations
 
 import argparse
 import math
+import shutil
 import sys
+import textwrap
 import time
-from typing import Any, NoReturn
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import NoReturn, TypeAlias
 
-from rich.console import Console
-from rich.table import Table
+Cell: TypeAlias = str | float | None  # an int and a bool are floats to the type checker
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
+    """A parser that says in one line what is wrong."""
 
     def error(self, message: str) -> NoReturn:
         """Print `message` and end the program with exit code 2."""
@@ -91,80 +99,102 @@ def clock(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes}:{seconds:02d}"
 
 
-# Columns of the tables that people see, and their headings; --json has all.
-COLUMNS = {
-    "corpora": {
-        name: name for name in ("name", "source", "licence", "available", "n_bytes", "n_tokens")
-    },
-    "samplers": {
-        "sampler": "sampler",
-        "expected_missed_targets": "missed",
-        "sd_missed_targets": "sd",
-        "expected_visits_sd": "visits sd",
-        "expected_alignment_coverage": "alignments",
-        "never_targets": "never",
-        "steps_for_full_coverage": "steps to all",
-    },
-    "models": {name: name for name in ("params", "tokens", "flops")},
-    "levels": {name: name for name in ("flops", "params", "tokens", "loss", "n_sizes")},
-    "targets": {
-        name: name for name in ("model", "params", "tokens", "observed", "predicted", "are_last30")
-    },
-    "profile": {name: name for name in ("start", "stop", "unigram", "bigram", "js", "unseen")},
-}
+@dataclass(frozen=True)
+class Table:
+    """Headings, and rows of one cell for each heading. A column of numbers is aligned right."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+
+    def lines(self, width: int | None = None) -> list[str]:
+        """Return the lines of the table; with `width`, the widest columns fold until it fits."""
+        grid = [list(self.columns), *([format_cell(cell) for cell in row] for row in self.rows)]
+        columns = range(len(self.columns))
+        is_text = [any(_is_text(row[i]) for row in self.rows) for i in columns]
+        widths = [max(len(row[i]) for row in grid) for i in columns]
+        while width and sum(widths) + 2 * (len(widths) - 1) > width and max(widths) > 1:
+            widths[widths.index(max(widths))] -= 1
+        lines = []
+        for row in grid:
+            folded = [wrap(cell, w, cut=True) for cell, w in zip(row, widths, strict=True)]
+            for parts in zip_longest(*folded, fillvalue=""):
+                cells = zip(parts, widths, is_text, strict=True)
+                line = "  ".join(p.ljust(w) if text else p.rjust(w) for p, w, text in cells)
+                lines.append(line.rstrip())
+        return lines
 
 
-class _Pipe(Console):
-    """A console that leaves a closed pipe to `cli.main`; rich would exit with code 1."""
+@dataclass(frozen=True)
+class Answer:
+    """What people read of a result: a sentence that answers, then lines of text and tables."""
 
-    def on_broken_pipe(self) -> None:
-        raise BrokenPipeError
+    sentence: str
+    parts: Sequence[str | Table] = ()
+
+    def lines(self, width: int | None = None) -> list[str]:
+        """Return the lines of the answer, at most `width` long where words and cells allow it."""
+        lines = wrap(self.sentence, width)
+        for part in self.parts:
+            if isinstance(part, Table):
+                space = [] if lines[-1] == "" else [""]
+                lines += [*space, *part.lines(width), ""]
+            else:
+                lines += wrap(part, width)
+        return lines[:-1] if lines[-1] == "" else lines
 
 
-def show(found: dict[str, Any]) -> None:
-    """Print a result for people: a text as it is, tables, names with values and expectations."""
-    console = _Pipe(highlight=False, soft_wrap=True)
-    if "text" in found:
-        console.print(found["text"], markup=False)
+def show(answer: Answer | str) -> None:
+    """Print an answer, or a text as it is."""
+    if isinstance(answer, str):
+        print(answer)
         return
-    found = dict(found)
-    if decision := found.pop("decision", None):
-        console.print(decision, markup=False)
-    expected, z = found.pop("expected", None) or {}, found.pop("z", {})
-    for name, columns in COLUMNS.items():
-        if rows := found.pop(name, None):
-            table = Table(*columns.values(), box=None)
-            for row in rows:
-                table.add_row(*(_format(row[c]) for c in columns))
-            _Pipe(highlight=False).print(table)
-    findings, verdict = found.pop("findings", None), found.pop("verdict", None)
-    width = max(map(len, found), default=0)
-    for name, value in found.items():
-        notes = [f"expected {_format(expected[name])}"] if expected.get(name) is not None else []
-        notes += [f"z {z[name]:+.2f}"] if z.get(name) is not None else []
-        text = f"{name:<{width}}  {_format(value)}"
-        console.print(f"{text:<{width + 16}}  {', '.join(notes)}".rstrip(), markup=False)
-    for finding in findings or ():
-        line = f"{finding['severity']}: {finding['explanation']} (e.g. {finding['example']})"
-        console.print(line, markup=False)
-    if findings == []:
-        console.print("nothing found", markup=False)
-    if verdict:
-        console.print(verdict, markup=False)
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    print("\n".join(answer.lines(width)))
 
 
-def _format(value: object) -> str:
+def wrap(text: str, width: int | None, *, cut: bool = False) -> list[str]:
+    """Return `text` in lines of `width`; a longer word is kept whole, or with `cut` in pieces."""
+    if width is None or len(text) <= width:
+        return [text]
+    return textwrap.wrap(text, width, break_long_words=cut, break_on_hyphens=False)
+
+
+def _is_text(cell: Cell) -> bool:
+    return isinstance(cell, str) and not cell.lstrip("+-")[:1].isdigit()
+
+
+def format_cell(value: Cell) -> str:
+    """Return a cell as text: numbers with four digits or more, "-" for None, yes and no."""
     match value:
         case None:
             return "-"
         case bool():
             return "yes" if value else "no"
+        case str():
+            return value
         case int():
             return f"{value:,}"
-        case float():
-            return f"{value:,.6g}"
-        case dict():
-            return ", ".join(f"{k}: {_format(v)}" for k, v in value.items())
-        case list() | tuple():
-            return ", ".join(map(_format, value)) or "-"
-    return str(value)
+    if value.is_integer() and abs(value) < LARGE:
+        return f"{value:,.0f}"
+    if SMALL <= abs(value) < LARGE:
+        return f"{value:,.{max(0, 3 - math.floor(math.log10(abs(value))))}f}"
+    return f"{value:.4g}"
+
+
+SMALL, LARGE = 1e-4, 1e7
+"""Outside of that range, numbers that are not whole are written with an exponent."""
+
+
+def fixed(value: float | None, places: int = 4) -> str | None:
+    """Return a number with that many decimal places, as losses are written; None stays None."""
+    return None if value is None else f"{value:.{places}f}"
+
+
+def percent(share: float) -> str:
+    """Return a share in per cent, with three digits."""
+    return f"{100 * share:.3g} %"
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, as "1 step" or "501 steps"."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -1,7 +1,13 @@
 """The command `gptcore`: one table that names its subcommands, and `main`.
 
-Results go to standard output, as text or with --json as one object; progress and warnings go to
+Results go to standard output: an answer for people, or one object with --json. Progress goes to
 standard error. Exit code 0 is done, 2 bad input (one line), 130 interrupted.
+
+To add a subcommand `name`, write three functions in a module of `gptcore.cli` and a line in
+`COMMANDS`: `name_options(parser)` adds its options; `name(args)` returns the JSON object, and the
+first line of its docstring is its help; `name_answer(result)` says that object in words (an
+`Answer`; a string is printed as it is). A name of two words, "scale fit", belongs to a group of
+`GROUPS`.
 """
 
 from __future__ import annotations
@@ -11,85 +17,107 @@ import json
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from typing import Any, NamedTuple
 
-from gptcore.cli import data, sampling, scaling, training
-from gptcore.cli.data import bias_options, corpora_options, leakage_options
+from gptcore.cli import audit, data, inference, sampling, training
 from gptcore.cli.options import Json
-from gptcore.cli.sampling import audit_options, coverage_options, plan_options
-from gptcore.cli.training import evaluate_options, generate_options, train_options
-from gptcore.console import Parser, show
+from gptcore.cli.scaling import answers, commands, options
+from gptcore.console import Answer, Parser, show
 
 
-@dataclass(frozen=True)
-class _Command:
+class _Command(NamedTuple):
     run: Callable[[argparse.Namespace], Json]
-    example: str
+    answer: Callable[[Json], Answer | str]
     options: Callable[[argparse.ArgumentParser], None]
+    example: str
 
+
+GROUPS = {"scale": "Fit scaling laws to runs of small models, and predict and plan larger ones."}
 
 COMMANDS: dict[str, _Command] = {
-    "corpora": _Command(data.corpora, "gptcore corpora my-book.txt", corpora_options),
-    "plan": _Command(
-        sampling.plan, "gptcore plan --tokens 142515 --block-size 256 --batch-size 16 --steps 501",
-        plan_options,
-    ),
-    "coverage": _Command(
-        sampling.coverage, "gptcore coverage --corpus my-book.txt --sampler sequential --epochs 1",
-        coverage_options,
-    ),
-    "audit": _Command(
-        sampling.audit, "gptcore audit windows.csv --tokens 142515 --block-size 256",
-        audit_options,
-    ),
-    "bias": _Command(
-        data.bias, "gptcore bias --corpus gutenberg:829 --raw", bias_options
-    ),
-    "leakage": _Command(
-        data.leakage, "gptcore leakage --corpus my-book.txt --split block:3/10 --embargo 256",
-        leakage_options,
-    ),
-    "train": _Command(
-        training.train, "gptcore train --out runs/first --model model4 --steps 200", train_options
-    ),
-    "generate": _Command(
-        training.generate, 'gptcore generate --checkpoint runs/first --prompt "The statement"',
-        generate_options,
-    ),
-    "evaluate": _Command(
-        training.evaluate, "gptcore evaluate --checkpoint runs/first --json", evaluate_options
-    ),
-    "scale": _Command(
-        scaling.scale, scaling.EXAMPLES["evaluate"], scaling.add_options
-    ),
+    "corpora": _Command(data.corpora, data.corpora_answer, data.corpora_options,
+        "gptcore corpora my-book.txt"),
+    "plan": _Command(sampling.plan, sampling.plan_answer, sampling.plan_options,
+        "gptcore plan --tokens 142515 --block-size 256 --batch-size 16 --steps 501"),
+    "coverage": _Command(sampling.coverage, sampling.coverage_answer, sampling.coverage_options,
+        "gptcore coverage --corpus my-book.txt --sampler sequential --epochs 1"),
+    "audit": _Command(audit.audit, audit.audit_answer, audit.audit_options,
+        "gptcore audit windows.csv --tokens 142515 --block-size 256"),
+    "bias": _Command(data.bias, data.bias_answer, data.bias_options,
+        "gptcore bias --corpus gutenberg:829 --raw"),
+    "leakage": _Command(data.leakage, data.leakage_answer, data.leakage_options,
+        "gptcore leakage --corpus my-book.txt --split block:3/10 --embargo 256"),
+    "train": _Command(training.train, training.train_answer, training.train_options,
+        "gptcore train --out runs/first --model model4 --steps 200"),
+    "generate": _Command(inference.generate, inference.generate_answer, inference.generate_options,
+        'gptcore generate --checkpoint runs/first --prompt "The statement"'),
+    "evaluate": _Command(inference.evaluate, inference.evaluate_answer, inference.evaluate_options,
+        "gptcore evaluate --checkpoint runs/first --json"),
+    "scale fit": _Command(commands.fit, answers.fit_answer, options.fit_options,
+        "gptcore scale fit losses.csv --family gpt3 --json > law.json"),
+    "scale evaluate": _Command(commands.evaluate, answers.evaluate_answer, options.evaluate_options,
+        "gptcore scale evaluate losses.csv --family gpt3 --models 5"),
+    "scale predict": _Command(commands.predict, answers.predict_answer, options.predict_options,
+        "gptcore scale predict --law law.json --params 7e9 --tokens 1.4e11"),
+    "scale allocate": _Command(commands.allocate, answers.allocate_answer, options.allocate_options,
+        "gptcore scale allocate --law law.json --flops 1e21"),
+    "scale isoflop": _Command(commands.isoflop, answers.isoflop_answer, options.isoflop_options,
+        "gptcore scale isoflop losses.csv --family porian_rw_const"),
+    "scale plan": _Command(commands.plan, answers.plan_answer, options.plan_options,
+        "gptcore scale plan --budget 1e18 --target-params 1e9 --target-tokens 2e10"),
 }  # fmt: skip
 
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command."""
-    examples = "\n".join(f"  {command.example}" for command in COMMANDS.values())
-    raw = argparse.RawDescriptionHelpFormatter
     parser = Parser(
         prog="gptcore",
-        description="Sampling, coverage and training of small GPTs, measured and against theory.",
-        epilog=f"examples:\n{examples}",
-        formatter_class=raw,
+        description="Sampling, coverage, training and scaling laws of small GPTs.",
+        epilog="For the options of a command and an example: gptcore COMMAND --help",
     )
-    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    subparsers = parser.add_subparsers(
+        title="commands", dest="command", required=True, metavar="COMMAND"
+    )
+    places = {"": subparsers}
     for name, command in COMMANDS.items():
-        summary = (command.run.__doc__ or "").strip()
-        sub = subparsers.add_parser(
-            name,
+        group, _, word = name.rpartition(" ")
+        if group not in places:
+            places[group] = _add_group(subparsers, group)
+        summary = (command.run.__doc__ or "").strip().partition("\n")[0]
+        sub = places[group].add_parser(
+            word,
             help=summary,
             description=summary,
             epilog=f"example:\n  {command.example}",
-            formatter_class=raw,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        sub.add_argument("--json", action="store_true", help="print one JSON object")
+        _add_json_option(sub, default=argparse.SUPPRESS if group else False)
         command.options(sub)
+        sub.set_defaults(run=command.run, answer=command.answer)
     return parser
+
+
+def _add_group(subparsers: Any, name: str) -> Any:
+    """Add a command that has subcommands; return the place to add them."""
+    parser = subparsers.add_parser(
+        name,
+        help=GROUPS[name],
+        description=GROUPS[name],
+        epilog=f"For the options of each and an example: gptcore {name} WHAT --help",
+    )
+    _add_json_option(parser, default=False)
+    return parser.add_subparsers(dest="what", required=True, metavar="WHAT")
+
+
+def _add_json_option(parser: argparse.ArgumentParser, *, default: object) -> None:
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        default=default,
+        help="print the whole result as one JSON object (default: an answer in words)",
+    )
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -97,30 +125,23 @@ def main(argv: list[str] | None = None) -> int:
     args = make_parser().parse_args(argv)
     with open(os.devnull, "w", encoding="utf-8") as nowhere:
         stdout = sys.stdout or nowhere  # a caller may have closed it
-        with redirect_stdout(stdout), _warnings_in_one_line():
+        with redirect_stdout(stdout), warnings.catch_warnings():  # which restores showwarning
+            warnings.showwarning = _show_warning
             return _run(args)
 
 
-@contextmanager
-def _warnings_in_one_line() -> Iterator[None]:
-    """Print warnings to standard error without the place in the code that they come from."""
-    before = warnings.showwarning
-    warnings.showwarning = lambda message, *_rest, **_more: print(
-        f"gptcore: warning: {message}", file=sys.stderr
-    )
-    try:
-        yield
-    finally:
-        warnings.showwarning = before
+def _show_warning(message: Warning | str, *_place: object, **_more: object) -> None:
+    """Print a warning without the place in the code that it comes from."""
+    print(f"gptcore: warning: {message}", file=sys.stderr)
 
 
 def _run(args: argparse.Namespace) -> int:
     try:
-        found = COMMANDS[args.command].run(args)
+        result = args.run(args)
         if args.json:
-            print(json.dumps(found, allow_nan=False))
+            print(json.dumps(result, allow_nan=False))
         else:
-            show(found)
+            show(args.answer(result))
         sys.stdout.flush()
     except (ValueError, OSError) as error:
         if isinstance(error, BrokenPipeError):

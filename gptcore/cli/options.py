@@ -9,79 +9,158 @@ from typing import Any
 from gptcore.console import number, whole
 from gptcore.sampling.samplers import SAMPLERS
 
+Json = dict[str, Any]
+
 PRESET_NAMES = (
     *(f"model{i}" for i in range(1, 6)), "gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl",
 )  # fmt: skip
 
 
 def add_text_options(parser: argparse._ActionsContainer) -> None:
+    """Add the options that name a text."""
     parser.add_argument(
         "--corpus",
         default="python-docs",
-        metavar="NAME|gutenberg:ID|PATH",
-        help="python-docs (default), a Project Gutenberg book by number, or a UTF-8 file",
+        metavar="TEXT",
+        help="the text: python-docs (the help texts of Python, the default), gutenberg:ID (a book "
+        "of Project Gutenberg by its number), or the path of a UTF-8 file",
     )
+    add_raw_option(parser)
+
+
+def add_raw_option(parser: argparse._ActionsContainer) -> None:
+    """Add the option that leaves a text as it is."""
     parser.add_argument(
-        "--raw", action="store_true", help="no cleaning: byte-order mark and line ends stay"
+        "--raw",
+        action="store_true",
+        help="do not clean the text: keep its byte-order mark, its line ends, and the header and "
+        "licence of Project Gutenberg",
+    )
+
+
+def add_train_fraction(parser: argparse._ActionsContainer) -> None:
+    """Add the option that says how much of a text is trained on."""
+    parser.add_argument(
+        "--train-fraction",
+        type=number,
+        default=0.9,
+        metavar="SHARE",
+        help="share of the tokens to train on, between 0 and 1 (default: 0.9)",
+    )
+
+
+def add_block_size(parser: argparse._ActionsContainer) -> None:
+    """Add the option for T."""
+    parser.add_argument(
+        "--block-size",
+        type=whole,
+        default=256,
+        metavar="T",
+        help="inputs in a window, in tokens (default: 256)",
+    )
+
+
+def add_seed(parser: argparse._ActionsContainer) -> None:
+    """Add the option for the seed."""
+    parser.add_argument(
+        "--seed",
+        type=whole,
+        default=0,
+        metavar="SEED",
+        help="seed of all random numbers, a whole number from 0 (default: 0)",
     )
 
 
 def add_corpus_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that name a text and divide it into training and test part."""
     group = parser.add_argument_group("text and split")
     add_text_options(group)
-    group.add_argument(
-        "--train-fraction", type=number, default=0.9, metavar="F", help="default: 0.9"
-    )
+    add_train_fraction(group)
     group.add_argument(
         "--split",
         default="tail",
         metavar="SPLIT",
-        help="where the test part lies: tail (default), head, middle, block:K/N, interleaved:N",
+        help="where the test part lies: tail (the end of the text, the default), head, middle, "
+        "block:K/N (block K of N equal blocks, K from 1; without --train-fraction), or "
+        "interleaved:N (N blocks that take turns with N blocks to train on)",
     )
     group.add_argument(
         "--embargo",
         type=whole,
         default=0,
-        metavar="G",
-        help="unused tokens on each side of a test block (default: 0)",
+        metavar="TOKENS",
+        help="tokens left out on each side of a test block, so that no training window lies next "
+        "to it (default: 0)",
     )
 
 
 def add_sampling_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that name a sampler, its sizes and the number of draws."""
     group = parser.add_argument_group("sampling")
-    group.add_argument("--sampler", default="random_replacement", help=", ".join(SAMPLERS))
-    group.add_argument("--block-size", type=whole, default=256, metavar="T", help="default: 256")
-    group.add_argument("--batch-size", type=whole, default=16, metavar="B", help="default: 16")
+    group.add_argument(
+        "--sampler",
+        default="random_replacement",
+        metavar="NAME",
+        help=f"how windows are chosen (default: random_replacement): {', '.join(SAMPLERS)}",
+    )
+    add_block_size(group)
+    group.add_argument(
+        "--batch-size",
+        type=whole,
+        default=16,
+        metavar="B",
+        help="windows in a batch (default: 16)",
+    )
     length = group.add_mutually_exclusive_group()
-    length.add_argument("--steps", type=whole, metavar="S", help="batches (default: 501)")
+    length.add_argument(
+        "--steps",
+        type=whole,
+        metavar="STEPS",
+        help="batches to draw; training makes one update for each (default: 501)",
+    )
     length.add_argument(
         "--epochs",
         type=number,
-        metavar="E",
-        help="passes; for samplers without epochs, epoch-equivalents",
+        metavar="EPOCHS",
+        help="passes over the text to draw, instead of --steps; for samplers without passes, the "
+        "mean number of visits of a target",
     )
     group.add_argument(
-        "--drop-last", action="store_true", help="leave out the last, short batch of an epoch"
+        "--drop-last",
+        action="store_true",
+        help="leave out the last batch of an epoch where it is not full",
     )
-    group.add_argument("--seed", type=whole, default=0, help="default: 0")
+    add_seed(group)
 
 
 def add_precision_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option for the precision of a model's products."""
     parser.add_argument(
         "--precision",
         default="fp32",
-        help="fp32 (default), bf16, or medium: float32 with rounded products",
+        metavar="NAME",
+        help="precision of the activations: fp32 (default), bf16, or medium (fp32 with bf16 "
+        "products); weights are float32 in each",
     )
 
 
 def add_device_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--device", default="cpu", help="cpu (default), cuda, mps, xpu …")
-
-
-def add_checkpoint_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option for the device."""
     parser.add_argument(
-        "--checkpoint", type=Path, required=True, metavar="DIR", help="--out of gptcore train"
+        "--device",
+        default="cpu",
+        metavar="NAME",
+        help="where the model runs, as PyTorch names it: cpu (default), cuda, mps, xpu, ...",
     )
 
 
-Json = dict[str, Any]
+def add_checkpoint_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option that names a trained model."""
+    parser.add_argument(
+        "--checkpoint",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="folder of the run that trained the model: what gptcore train was given as --out; "
+        "its newest checkpoint is used",
+    )

@@ -1,4 +1,4 @@
-"""Pictures: how much of a text each sampler is expected to miss; a scaling law over its runs."""
+"""The figures of --plot: expected missed targets of samplers, and a scaling law with its runs."""
 
 from __future__ import annotations
 
@@ -31,15 +31,17 @@ def _figure() -> Figure:
 
 
 def plot_law(path: Path, law: ScalingLaw, table: pd.DataFrame) -> None:
-    """Draw losses against tokens, a colour a size, and the law through them, logarithmic in both.
+    """Draw the losses of runs and the law against tokens, both axes logarithmic.
+
+    Each size has a colour.
 
     Args:
-        path: image to write; its suffix says the format.
-        law: its curves are dashed beyond the tokens that were fitted.
-        table: checked rows, those to predict too. Of more than 12 sizes, 12 are drawn.
+        path: the image to write; its suffix sets the format.
+        law: the law; its curves are dashed at sizes that it was not fitted to.
+        table: checked rows, with those to predict. Of more than 12 sizes, 12 are drawn.
 
     Raises:
-        ValueError: matplotlib is not installed, or it knows no such format.
+        ValueError: matplotlib is not installed or cannot write that format.
     """
     figure = _figure()
     axes = figure.subplots()
@@ -58,7 +60,7 @@ def plot_law(path: Path, law: ScalingLaw, table: pd.DataFrame) -> None:
         yscale="log",
         xlabel="tokens",
         ylabel="loss, nats per token",
-        title="points: runs; lines: the law; dashed: sizes it was not fitted to",
+        title="points: runs; lines: the law; dashed: sizes that the law was not fitted to",
     )
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small", title="parameters")
@@ -69,22 +71,22 @@ def plot_plan(path: Path, plans: list[dict[str, Any]]) -> None:
     """Draw the expected share of missed targets against steps, logarithmic on both axes.
 
     Args:
-        path: image to write; its suffix says the format (.png, .svg, .pdf).
+        path: the image to write; its suffix sets the format (.png, .svg, .pdf).
         plans: results of `gptcore plan`, one for each sampler.
 
     Raises:
-        ValueError: matplotlib is not installed, or it knows no such format.
+        ValueError: matplotlib is not installed or cannot write that format.
     """
     figure = _figure()
     axes = figure.subplots()
-    for index, found in enumerate(plans):
-        shape = {k: found[k] for k in ("n_tokens", "block_size", "batch_size", "drop_last")}
-        sampler = make_sampler(found["sampler"], **shape)
-        steps = np.unique(np.geomspace(1, 2 * found["steps"], POINTS).astype(int)).tolist()
-        missed = [expect_of(sampler, s * found["batch_size"]).missed_targets for s in steps]
-        shares = [np.nan if m is None else m / (found["n_tokens"] - 1) for m in missed]
+    for index, plan in enumerate(plans):
+        shape = {k: plan[k] for k in ("n_tokens", "block_size", "batch_size", "drop_last")}
+        sampler = make_sampler(plan["sampler"], **shape)
+        steps = np.unique(np.geomspace(1, 2 * plan["steps"], POINTS).astype(int)).tolist()
+        missed = [expect_of(sampler, s * plan["batch_size"]).missed_targets for s in steps]
+        shares = [np.nan if m is None else m / (plan["n_tokens"] - 1) for m in missed]
         style = LABELLED[index // 10 % len(LABELLED)]
-        axes.plot(steps, shares, style, label=found["sampler"])
+        axes.plot(steps, shares, style, label=plan["sampler"])
     axes.axvline(plans[0]["steps"], color="grey", linewidth=0.8)
     axes.set(
         xscale="log",

@@ -1,4 +1,4 @@
-"""The subcommands about sampling: `plan`, `coverage` and `audit`."""
+"""The subcommands about sampling: `plan` and `coverage`."""
 
 from __future__ import annotations
 
@@ -8,18 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from gptcore.checks import LARGEST, check_whole
-from gptcore.cli.data import load_data
-from gptcore.cli.options import Json, add_corpus_options, add_sampling_options, add_text_options
-from gptcore.console import Progress, whole
-from gptcore.data.corpora import load_corpus
-from gptcore.data.tokens import TokenStream
+from gptcore.cli.data import describe_parts, load_data
+from gptcore.cli.options import Json, add_corpus_options, add_sampling_options
+from gptcore.console import Answer, Cell, Progress, Table, counted, fixed, percent, whole
 from gptcore.sampling.base import Sampler
 from gptcore.sampling.samplers import SAMPLERS, make_sampler
 
 DRAWS_AT_ONCE = 2**20
+DASH = "A dash stands for never, or for a number that theory does not give."
 
 
 def draws_and_steps(args: argparse.Namespace, sampler: Sampler) -> tuple[int, int]:
@@ -38,6 +35,7 @@ def draws_and_steps(args: argparse.Namespace, sampler: Sampler) -> tuple[int, in
 
 
 def sampling_sizes(args: argparse.Namespace) -> Json:
+    """Return the options that every sampler takes, by name."""
     return {
         "block_size": args.block_size,
         "batch_size": args.batch_size,
@@ -45,18 +43,112 @@ def sampling_sizes(args: argparse.Namespace) -> Json:
     }
 
 
+def plan_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `gptcore plan`."""
+    parser.add_argument(
+        "--tokens",
+        type=whole,
+        required=True,
+        metavar="TOKENS",
+        help="tokens of the training part (required)",
+    )
+    parser.add_argument(
+        "--all", action="store_true", help="compare all samplers, instead of one with --sampler"
+    )
+    parser.add_argument(
+        "--plot",
+        type=Path,
+        metavar="FILE",
+        help="also draw the expected share of missed targets against steps, into an image file "
+        "(.png, .svg, .pdf; needs matplotlib)",
+    )
+    add_sampling_options(parser)
+
+
 def plan(args: argparse.Namespace) -> Json:
-    """Say what to expect of a sampler, or of all, before any run."""
+    """Compute what a sampler, or every sampler, is expected to show, before any run."""
     if not args.all:
-        found = _plan(args, args.sampler)
+        result = _plan(args, args.sampler)
     else:
-        found = {"samplers": [_plan(args, name) for name in _feasible(args)]}
+        result = {"samplers": [_plan(args, name) for name in _feasible(args)]}
     if args.plot:
         from gptcore.cli.plots import plot_plan
 
-        plot_plan(args.plot, found.get("samplers", [found]))
-        found["plot"] = str(args.plot)
-    return found
+        plot_plan(args.plot, result.get("samplers", [result]))
+        result["plot"] = str(args.plot)
+    return result
+
+
+def plan_answer(result: Json) -> Answer:
+    """Say how many targets are expected to be missed, and how fast the others are shown."""
+    answer = _compare_plans(result["samplers"]) if "samplers" in result else _tell_plan(result)
+    if "plot" in result:
+        return Answer(answer.sentence, [*answer.parts, f"The picture is in {result['plot']}."])
+    return answer
+
+
+def _tell_plan(result: Json) -> Answer:
+    missed, share = result["expected_missed_targets"], result["expected_missed_fraction"]
+    coverage = result["expected_alignment_coverage"]
+    rows: list[tuple[Cell, ...]] = [
+        ("missed targets", missed, "targets"),
+        ("missed near the two ends", result["expected_missed_edge"], "targets"),
+        ("missed inside", result["expected_missed_interior"], "targets"),
+        ("missed, standard deviation", result["sd_missed_targets"], "targets"),
+        ("shown by no draw at all", result["never_targets"] - 1, "targets"),  # but token 0
+        ("repeated windows", result["expected_repeated_windows"], "windows"),
+        ("visits of a target, mean", result["expected_visits_mean"], "visits"),
+        ("visits of a target, standard deviation", result["expected_visits_sd"], "visits"),
+        ("start coverage", None if coverage is None else 100 * coverage, "% of starts"),
+    ]
+    rows += [
+        (f"steps until {100 * float(part):g} % of targets are shown", steps, "steps")
+        for part, steps in result["steps_for_coverage"].items()
+    ]
+    rows.append(("steps until all are shown for sure", result["steps_for_full_coverage"], "steps"))
+    expectation = (
+        f"is expected to miss {_few(missed)} of {result['n_tokens'] - 1:,} targets "
+        f"({percent(share)})"
+        if missed is not None
+        else "misses a number of targets that theory does not give"
+    )
+    return Answer(
+        f"{result['sampler']} {expectation} in {counted(result['steps'], 'step')}: "
+        f"{result['epochs']:,.1f} epoch-equivalents.",
+        [Table(("quantity", "value", "unit"), rows), DASH],
+    )
+
+
+def _compare_plans(plans: list[Json]) -> Answer:
+    first = plans[0]
+    known = [p for p in plans if p["expected_missed_targets"] is not None]
+    best = min(known, key=lambda p: p["expected_missed_targets"])
+    fewest = best["expected_missed_targets"]
+    others = sum(p["expected_missed_targets"] == fewest for p in known) - 1
+    rows = [
+        (
+            p["sampler"],
+            p["expected_missed_targets"],
+            p["sd_missed_targets"],
+            p["expected_visits_sd"],
+            p["steps_for_coverage"]["0.99"],
+            p["steps_for_full_coverage"],
+        )
+        for p in plans
+    ]
+    headings = ("sampler", "missed", "sd", "sd of visits", "steps to 99 %", "steps to all")
+    return Answer(
+        f"Of {counted(len(plans), 'sampler')}, {best['sampler']} is expected to miss the fewest "
+        f"targets{f' (and {others} as few)' if others else ''}: "
+        f"{_few(fewest)} of {first['n_tokens'] - 1:,} in "
+        f"{counted(first['steps'], 'step')} of {counted(first['batch_size'], 'window')}.",
+        [Table(headings, rows), f"Missed and its sd count targets. {DASH}"],
+    )
+
+
+def _few(number: float) -> str:
+    """Return an expected number as people say it: 34.6, 3,250, 0.0123."""
+    return f"{number:,.1f}".removesuffix(".0") if number >= 10 else f"{number:.3g}"
 
 
 def _feasible(args: argparse.Namespace) -> Iterator[str]:
@@ -108,8 +200,14 @@ def _plan(args: argparse.Namespace, name: str) -> Json:
     }
 
 
+def coverage_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `gptcore coverage`."""
+    add_corpus_options(parser)
+    add_sampling_options(parser)
+
+
 def coverage(args: argparse.Namespace) -> Json:
-    """Count what one seeded run shows the model, beside what theory expects."""
+    """Count which targets the draws of one seed show, beside what theory expects."""
     from gptcore.coverage.summaries import z_scores
     from gptcore.coverage.visits import measure_coverage
     from gptcore.theory.expectations import expect_of
@@ -139,6 +237,40 @@ def coverage(args: argparse.Namespace) -> Json:
         "expected": {k: v for k, v in vars(expected).items() if k != "never_targets"} | theory,
         "z": z_scores(observed, expected),
     }
+
+
+def coverage_answer(result: Json) -> Answer:
+    """Say which share of the targets was never shown and how the visits of the others spread."""
+    width = max(map(int, result["expected"]["pair_coverage"]))  # targets in a window
+    targets = round(result["draws"] * width / result["epochs"])
+    rows: list[tuple[Cell, ...]] = []
+    for name, quantity, scale in (
+        ("missed_targets", "missed targets", 1),
+        ("missed_edge", "missed near the ends", 1),
+        ("missed_interior", "missed inside", 1),
+        ("gaps", "gaps (missed targets in a row, inside)", 1),
+        ("longest_gap", "most missed targets in a row", 1),
+        ("repeated_windows", "repeated windows", 1),
+        ("visits_mean", "visits of a target, mean", 1),
+        ("visits_sd", "visits of a target, standard deviation", 1),
+        ("alignment_coverage", "start coverage, % of starts", 100),
+    ):
+        expected = result["expected"].get(name)
+        expected = None if expected is None else scale * expected
+        z = result["z"].get(name)
+        rows.append((quantity, scale * result[name], expected, fixed(z, 2)))
+    return Answer(
+        f"{result['sampler']} never showed {result['missed_targets']:,} of {targets:,} targets "
+        f"({percent(result['missed_targets'] / targets)}) in {counted(result['steps'], 'step')}; "
+        f"a target was shown {result['visits_mean']:.2f} times on average (standard deviation "
+        f"{result['visits_sd']:.2f}, from {result['visits_min']:,} to {result['visits_max']:,}).",
+        [
+            Table(("quantity", "observed", "expected", "z"), rows),
+            describe_parts(result),
+            "z is (observed - expected) / standard deviation. A dash: theory gives no value. "
+            "--json has pairs, contexts, overlap of batches and evenness too.",
+        ],
+    )
 
 
 def _exposure(sampler: Sampler, draws: int) -> tuple[Json, Json]:
@@ -189,60 +321,3 @@ def _pieces(sampler: Sampler, draws: int) -> Iterator[Any]:
         count = min(DRAWS_AT_ONCE, draws - first)
         yield sampler.starts(first, count)
         progress(first + count, draws)
-
-
-def audit(args: argparse.Namespace) -> Json:
-    """Say what a foreign loader showed, from a log of its windows or its token batches."""
-    from gptcore.audit.audits import audit_log, audit_tokens
-
-    if args.log.suffix != ".npy":
-        if args.tokens is None:
-            raise ValueError("--tokens is missing: give the number of tokens that the loader read")
-        return audit_log(
-            args.log,
-            n_tokens=args.tokens,
-            block_size=args.block_size,
-            epoch_draws=args.epoch_draws,
-        ).as_dict()
-    stream = TokenStream.from_text(load_corpus(args.corpus, raw=args.raw).text)
-    if args.tokens not in (None, len(stream)):
-        raise ValueError(f"--tokens is {args.tokens} and the corpus has {len(stream)} tokens")
-    try:
-        rows = np.load(args.log, mmap_mode="r", allow_pickle=False)
-    except (EOFError, ValueError):
-        raise ValueError(
-            f"{args.log} is not a NumPy file of integers: write it by np.save"
-        ) from None
-    return audit_tokens(
-        rows, stream.ids, block_size=args.block_size, epoch_draws=args.epoch_draws
-    ).as_dict()
-
-
-def plan_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--tokens", type=whole, required=True, metavar="N", help="tokens of the train part"
-    )
-    parser.add_argument("--all", action="store_true", help="all samplers side by side")
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw missed against steps")
-    add_sampling_options(parser)
-
-
-def coverage_options(parser: argparse.ArgumentParser) -> None:
-    add_corpus_options(parser)
-    add_sampling_options(parser)
-
-
-def audit_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "log",
-        type=Path,
-        metavar="LOG",
-        help="CSV or JSON lines with the columns start, length and maybe epoch, rank, step; or "
-        "token batches as .npy, matched with --corpus",
-    )
-    parser.add_argument("--tokens", type=whole, metavar="N", help="tokens that the loader read")
-    parser.add_argument("--block-size", type=whole, metavar="T", help="inputs in a window")
-    parser.add_argument(
-        "--epoch-draws", type=whole, metavar="K", help="windows in an epoch, if not in the log"
-    )
-    add_text_options(parser)

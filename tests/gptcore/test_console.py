@@ -1,4 +1,4 @@
-"""What long work says while it runs: what is done, and the time to go."""
+"""What long work says while it runs, and how answers are laid out."""
 
 import pytest
 
@@ -85,3 +85,58 @@ def test_a_pace_can_be_said_before_it_is_known(clock):
     assert progress.to_go_s(20, 100) == 80
     clock[0] += 20
     assert progress.to_go_s(20, 100) == 160
+
+
+TABLE = console.Table(
+    ("name", "tokens", "share, %"), [("1:100:2 :smile: [b]novel", 139015, 12.5), ("b", None, 1e-9)]
+)
+
+
+def test_numbers_are_aligned_right_and_names_are_as_they_are():
+    assert TABLE.lines() == [
+        "name                       tokens  share, %",
+        "1:100:2 :smile: [b]novel  139,015     12.50",
+        "b                               -     1e-09",
+    ]
+
+
+@pytest.mark.parametrize("width", range(12, 50))
+def test_cells_fold_at_a_narrow_terminal_and_lose_nothing(width):
+    lines = TABLE.lines(width)
+    assert max(map(len, lines)) <= width
+    letters, all_letters = (sorted("".join("".join(t).split())) for t in (lines, TABLE.lines()))
+    assert letters == all_letters
+    if width >= 30:
+        assert "139,015" in "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "-"), (True, "yes"), (0, "0"), (142515, "142,515"), (10**12, "1,000,000,000,000"),
+        (0.0, "0"), (3250.0, "3,250"), (34.5749, "34.57"), (142514.6, "142,515"),
+        (-0.0762, "-0.07620"), (9.9996, "10.000"), (1e20, "1e+20"), (12345678.9, "1.235e+07"),
+        (0.00001234, "1.234e-05"),
+    ],
+)  # fmt: skip
+def test_numbers_have_four_digits_or_more(value, text):
+    assert console.format_cell(value) == text
+
+
+def test_an_answer_keeps_words_whole_and_tables_apart():
+    answer = console.Answer("One two three.", [TABLE, TABLE, "/a/long/path/of/a/user is there."])
+    lines = answer.lines(12)
+    assert lines[:3] == ["One two", "three.", ""]
+    assert lines[-3:] == ["", "/a/long/path/of/a/user", "is there."]
+    assert "" in console.Answer("a", [TABLE, TABLE]).lines()[2:]
+    assert ["", ""] not in [lines[i : i + 2] for i in range(len(lines))]
+
+
+def test_width_is_that_of_the_terminal_and_without_one_there_is_none(capsys, monkeypatch):
+    answer = console.Answer("word " * 30 + "end.")
+    monkeypatch.setenv("COLUMNS", "40")
+    console.show(answer)
+    assert capsys.readouterr().out.count("\n") == 1
+    monkeypatch.setattr(console.sys.stdout, "isatty", lambda: True)
+    console.show(answer)
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 40

@@ -1,14 +1,15 @@
+import argparse
 import json
+import re
 import subprocess
 import sys
 import warnings
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from gptcore.cli.main import COMMANDS, main
+from gptcore.cli.main import COMMANDS, main, make_parser
 from gptcore.cli.options import PRESET_NAMES
 from gptcore.data.tokenizer import encode
 from gptcore.model.config import PRESETS
@@ -42,44 +43,44 @@ def gptcore(capsys):
 
 
 def test_plan_of_the_worked_case(gptcore):
-    code, found, _ = gptcore(
+    code, result, _ = gptcore(
         "plan", "--tokens", 142515, "--block-size", 256, "--batch-size", 16, "--steps", 501,
         "--sampler", "random_replacement", "--json",
     )  # fmt: skip
     assert code == 0
-    assert found["expected_missed_targets"] == pytest.approx(34.575, abs=0.001)
-    assert found["expected_repeated_windows"] == pytest.approx(221.63, abs=0.01)
-    assert found["steps_for_coverage"]["0.99"] == 163
-    assert found["draws"] == 8016
-    assert found["epochs"] == pytest.approx(14.4, abs=0.01)
+    assert result["expected_missed_targets"] == pytest.approx(34.575, abs=0.001)
+    assert result["expected_repeated_windows"] == pytest.approx(221.63, abs=0.01)
+    assert result["steps_for_coverage"]["0.99"] == 163
+    assert result["draws"] == 8016
+    assert result["epochs"] == pytest.approx(14.4, abs=0.01)
 
 
 def test_plan_says_null_for_what_is_never_reached(gptcore):
-    _, found, _ = gptcore(
+    _, result, _ = gptcore(
         "plan", "--tokens", 142515, "--sampler", "sequential", "--drop-last", "--json"
     )
-    assert found["expected_missed_targets"] == 3250
-    assert found["steps_for_coverage"]["0.99"] is None
+    assert result["expected_missed_targets"] == 3250
+    assert result["steps_for_coverage"]["0.99"] is None
 
 
 def test_coverage_sits_beside_its_expectation(gptcore, book):
-    code, found, _ = gptcore(
+    code, result, _ = gptcore(
         "coverage", "--corpus", book, "--block-size", 32, "--steps", 40, "--json"
     )
     assert code == 0
-    assert found["train_tokens"] + found["test_tokens"] == found["n_tokens"]
-    assert found["visits_mean"] == pytest.approx(found["expected"]["visits_mean"])
-    assert found["z"]["missed_targets"] is not None
-    assert found["missed_edge"] + found["missed_interior"] == found["missed_targets"]
+    assert result["train_tokens"] + result["test_tokens"] == result["n_tokens"]
+    assert result["visits_mean"] == pytest.approx(result["expected"]["visits_mean"])
+    assert result["z"]["missed_targets"] is not None
+    assert result["missed_edge"] + result["missed_interior"] == result["missed_targets"]
 
 
 def test_one_epoch_of_sequential_misses_only_the_remainder(gptcore, book):
-    _, found, _ = gptcore(
+    _, result, _ = gptcore(
         "coverage", "--corpus", book, "--block-size", 32, "--sampler", "sequential",
         "--epochs", 1, "--json",
     )  # fmt: skip
-    assert found["missed_targets"] == (found["train_tokens"] - 1) % 32
-    assert found["repeated_windows"] == 0
+    assert result["missed_targets"] == (result["train_tokens"] - 1) % 32
+    assert result["repeated_windows"] == 0
 
 
 def test_raw_keeps_line_ends(gptcore, book):
@@ -91,8 +92,8 @@ def test_raw_keeps_line_ends(gptcore, book):
 
 
 def test_corpora_lists_the_default_with_its_checksum(gptcore):
-    _, found, _ = gptcore("corpora", "--json")
-    (first, *_) = found["corpora"]
+    _, result, _ = gptcore("corpora", "--json")
+    (first, *_) = result["corpora"]
     assert first["name"] == "python-docs"
     assert first["available"]
     assert len(first["sha256"]) == 64
@@ -118,12 +119,12 @@ def test_train_generate_evaluate_follow_each_other(gptcore, book, tmp_path):
     assert first["text"].startswith("The sheep")
     assert len(first["token_ids"]) == 2 + 5
 
-    code, found, _ = gptcore("evaluate", "--checkpoint", out, "--corpus", book, "--json")
+    code, result, _ = gptcore("evaluate", "--checkpoint", out, "--corpus", book, "--json")
     assert code == 0
-    assert found["n_targets"] == found["test_tokens"] - 1
-    low, high = found["interval_95"]
-    assert low < found["loss_nats_per_token"] < high
-    assert found["bits_per_byte"] > 0
+    assert result["n_targets"] == result["test_tokens"] - 1
+    low, high = result["interval_95"]
+    assert low < result["loss_nats_per_token"] < high
+    assert result["bits_per_byte"] > 0
 
     code, _, error = gptcore(*options)
     assert code == 2
@@ -199,19 +200,40 @@ def test_bad_input_is_one_line_and_exit_code_2(gptcore, tmp_path, argv, message)
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_has_an_example(gptcore, command):
-    code, out, _ = gptcore(command, "--help")
+    code, out, _ = gptcore(*command.split(), "--help")
     assert code == 0
     assert COMMANDS[command].example in out
 
 
+def test_help_has_one_sentence_for_each_command(gptcore, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    for group in ((), ("scale",)):
+        code, out, _ = gptcore(*group, "--help")
+        assert code == 0
+        for name, command in COMMANDS.items():
+            *before, word = name.split()
+            if tuple(before) == group:
+                assert re.search(rf"^ +{word} +[A-Z].*\.$", out, re.MULTILINE)
+                assert command.run.__doc__.partition("\n")[0].endswith(".")
+
+
+def test_every_option_says_what_it_does():
+    def parsers(parser):
+        yield parser
+        for action in parser._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                for sub in action.choices.values():
+                    yield from parsers(sub)
+
+    for parser in parsers(make_parser()):
+        for action in parser._actions:
+            if not isinstance(action, argparse._SubParsersAction):
+                assert action.help
+                assert action.nargs == 0 or action.metavar  # no name of a variable in capitals
+
+
 def test_names_of_the_presets_are_those_of_the_model():
     assert tuple(PRESETS) == PRESET_NAMES
-
-
-def test_text_output_shows_numbers_and_expectations(gptcore, book):
-    _, out, _ = gptcore("coverage", "--corpus", book, "--block-size", 32)
-    assert "missed_targets" in out
-    assert "expected" in out
 
 
 @pytest.mark.filterwarnings("always")
@@ -220,7 +242,7 @@ def test_warning_is_one_line_and_their_printing_is_put_back(gptcore, monkeypatch
         warnings.warn("the newest checkpoint is damaged", stacklevel=1)
         return {"done": True}
 
-    monkeypatch.setitem(COMMANDS, "plan", replace(COMMANDS["plan"], run=warn))
+    monkeypatch.setitem(COMMANDS, "plan", COMMANDS["plan"]._replace(run=warn))
     before = warnings.showwarning
     assert gptcore("plan", "--tokens", 300, "--json") == (
         0, {"done": True}, "gptcore: warning: the newest checkpoint is damaged\n",
@@ -246,9 +268,9 @@ def test_closed_pipe_is_no_error():
 
 
 def test_plan_of_all_samplers_has_each_with_the_same_keys(gptcore):
-    _, found, _ = gptcore("plan", "--tokens", 20000, "--block-size", 64, "--all", "--json")
-    assert [row["sampler"] for row in found["samplers"]] == list(SAMPLERS)
-    assert len({tuple(row) for row in found["samplers"]}) == 1
+    _, result, _ = gptcore("plan", "--tokens", 20000, "--block-size", 64, "--all", "--json")
+    assert [row["sampler"] for row in result["samplers"]] == list(SAMPLERS)
+    assert len({tuple(row) for row in result["samplers"]}) == 1
 
 
 def test_plan_draws_a_picture(gptcore, tmp_path):
@@ -263,23 +285,23 @@ def test_plan_draws_a_picture(gptcore, tmp_path):
 
 def test_leakage_of_a_tail_with_embargo_is_none(gptcore, book):
     options = ("--corpus", book, "--block-size", 16, "--embargo", 16, "--json")
-    _, found, _ = gptcore("leakage", *options)
-    assert found["shared_tokens"] == found["shared_targets"] == 0
-    assert found["fraction_of_test_targets_trained"] == 0
-    assert found["shared_13grams"] == 0  # each has a sheep's own number
+    _, result, _ = gptcore("leakage", *options)
+    assert result["shared_tokens"] == result["shared_targets"] == 0
+    assert result["fraction_of_test_targets_trained"] == 0
+    assert result["shared_13grams"] == 0  # each has a sheep's own number
 
 
 @pytest.mark.parametrize("split", ["head", "middle", "block:3/10", "interleaved:4"])
 def test_every_split_can_be_counted_trained_on_and_scored(gptcore, book, tmp_path, split):
     where = ("--corpus", book, "--split", split, "--embargo", 16)
-    code, found, _ = gptcore("coverage", *where, "--block-size", 16, "--steps", 50, "--json")
+    code, result, _ = gptcore("coverage", *where, "--block-size", 16, "--steps", 50, "--json")
     assert code == 0
-    assert found["train_tokens"] + found["test_tokens"] < found["n_tokens"]
+    assert result["train_tokens"] + result["test_tokens"] < result["n_tokens"]
     out = tmp_path / "run"
     assert gptcore("train", "--out", out, "--steps", 2, *where, *TINY)[0] == 0
     code, scored, _ = gptcore("evaluate", "--checkpoint", out, *where, "--json")
     assert code == 0
-    assert scored["test_tokens"] == found["test_tokens"]
+    assert scored["test_tokens"] == result["test_tokens"]
 
 
 def test_bias_finds_the_licence_and_says_so(gptcore, tmp_path):
@@ -298,13 +320,13 @@ def test_bias_finds_the_licence_and_says_so(gptcore, tmp_path):
 def test_audit_of_a_clean_log_and_of_one_with_a_hole(gptcore, tmp_path):
     log = tmp_path / "log.csv"
     log.write_text("start,length\n" + "".join(f"{s},10\n" for s in range(0, 990, 10)))
-    code, found, _ = gptcore("audit", log, "--tokens", 991, "--json")
+    code, result, _ = gptcore("audit", log, "--tokens", 991, "--json")
     assert code == 0
-    assert found["draws"] == 99
-    assert found["missed_targets"] == 0
+    assert result["draws"] == 99
+    assert result["missed_targets"] == 0
     log.write_text("start,length\n" + "".join(f"{s},10\n" for s in range(0, 990, 11)))
-    _, found, _ = gptcore("audit", log, "--tokens", 991, "--json")
-    assert found["lost_at_borders"] > 0
+    _, result, _ = gptcore("audit", log, "--tokens", 991, "--json")
+    assert result["lost_at_borders"] > 0
 
 
 def test_audit_without_tokens_is_refused(gptcore, tmp_path):
@@ -318,17 +340,17 @@ def test_token_batches_are_matched_with_the_corpus(gptcore, book, tmp_path):
     ids = encode(Path(book).read_text().replace("\r\n", "\n"))
     rows = np.stack([ids[s : s + 17] for s in range(0, len(ids) - 17, 16)])
     np.save(tmp_path / "rows.npy", rows)
-    code, found, _ = gptcore("audit", tmp_path / "rows.npy", "--corpus", book, "--json")
+    code, result, _ = gptcore("audit", tmp_path / "rows.npy", "--corpus", book, "--json")
     assert code == 0
-    assert found["draws"] == len(rows)
+    assert result["draws"] == len(rows)
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_coverage_of_every_sampler_lists_its_exposure(gptcore, book, sampler):
     where = ("--corpus", book, "--split", "block:2/5", "--block-size", 16)
-    _, found, _ = gptcore("coverage", *where, "--sampler", sampler, "--epochs", 1, "--json")
-    expected = found["expected"]
-    assert set(found["pair_coverage"]) == set(expected["pair_coverage"])
-    assert set(found["context_coverage"]) == set(expected["context_coverage"])
-    assert 0 <= found["star_discrepancy"] <= 1
-    assert found["missed_inputs"] >= 0
+    _, result, _ = gptcore("coverage", *where, "--sampler", sampler, "--epochs", 1, "--json")
+    expected = result["expected"]
+    assert set(result["pair_coverage"]) == set(expected["pair_coverage"])
+    assert set(result["context_coverage"]) == set(expected["context_coverage"])
+    assert 0 <= result["star_discrepancy"] <= 1
+    assert result["missed_inputs"] >= 0

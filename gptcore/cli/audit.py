@@ -1,0 +1,113 @@
+"""The subcommand `audit`, about the data loader of somebody else."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from gptcore.cli.options import Json, add_text_options
+from gptcore.console import Answer, Table, counted, whole
+from gptcore.data.corpora import load_corpus
+from gptcore.data.tokens import TokenStream
+
+
+def audit_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `gptcore audit`."""
+    parser.add_argument(
+        "log",
+        type=Path,
+        metavar="LOG",
+        help="what the loader drew: a CSV file, or JSON lines, with the columns start and length "
+        "(and, if known, epoch, rank and step); or batches of tokens in a NumPy file (.npy), "
+        "which are looked up in --corpus",
+    )
+    parser.add_argument(
+        "--tokens",
+        type=whole,
+        metavar="TOKENS",
+        help="tokens of the text that the loader read (required for CSV and JSON lines)",
+    )
+    parser.add_argument(
+        "--block-size",
+        type=whole,
+        metavar="T",
+        help="inputs in a window, in tokens (default: the longest in the log)",
+    )
+    parser.add_argument(
+        "--epoch-draws",
+        type=whole,
+        metavar="WINDOWS",
+        help="windows in one epoch, over all ranks, where the log has no column epoch (default: "
+        "epochs are found where a whole pass repeats)",
+    )
+    add_text_options(parser)
+
+
+def audit(args: argparse.Namespace) -> Json:
+    """Check what any data loader drew, from a log of its windows or from its batches."""
+    from gptcore.audit.audits import audit_log, audit_tokens
+
+    if args.log.suffix != ".npy":
+        if args.tokens is None:
+            raise ValueError("--tokens is missing: give the number of tokens that the loader read")
+        return audit_log(
+            args.log,
+            n_tokens=args.tokens,
+            block_size=args.block_size,
+            epoch_draws=args.epoch_draws,
+        ).as_dict()
+    stream = TokenStream.from_text(load_corpus(args.corpus, raw=args.raw).text)
+    if args.tokens not in (None, len(stream)):
+        raise ValueError(f"--tokens is {args.tokens} and the corpus has {len(stream)} tokens")
+    try:
+        rows = np.load(args.log, mmap_mode="r", allow_pickle=False)
+    except (EOFError, ValueError):
+        raise ValueError(
+            f"{args.log} is not a NumPy file of integers: write it by np.save"
+        ) from None
+    return audit_tokens(
+        rows, stream.ids, block_size=args.block_size, epoch_draws=args.epoch_draws
+    ).as_dict()
+
+
+COUNTS = {
+    "missed_targets": "targets never shown",
+    "repeated_windows": "repeated windows",
+    "shown_twice": "targets shown twice in an epoch",
+    "identical_epochs": "epochs that equal an earlier one",
+    "lost_at_borders": "targets lost at block borders",
+    "replayed_draws": "replayed draws",
+    "rank_overlap": "windows shown by several ranks",
+}
+
+
+def audit_answer(result: Json) -> Answer:
+    """Say how many faults and notes there are, list them, and give the counts."""
+    severities = [finding["severity"] for finding in result["findings"]]
+    numbers = [(severities.count(kind), kind) for kind in ("fault", "note")]
+    told = " and ".join(counted(number, kind) for number, kind in numbers if number) or "Nothing"
+    verb = "were" if len(severities) > 1 else "was"
+    expected = result["expected"]
+    table = Table(
+        ("count", "observed", "expected by chance") if expected else ("count", "observed"),
+        [
+            (words, result[name], *([expected.get(name)] if expected else []))
+            for name, words in COUNTS.items()
+        ],
+    )
+    known = "" if result["epochs_from"] != "unknown" else " (their ends are not known)"
+    return Answer(
+        f"{told} {verb} found in {counted(result['draws'], 'draw')}.",
+        [
+            *(
+                f"{finding['severity'].capitalize()}: {finding['kind'].replace('_', ' ')}, "
+                f"{finding['count']:,}. {finding['explanation']} Example: {finding['example']}."
+                for finding in result["findings"]
+            ),
+            table,
+            f"The log holds {counted(result['epochs'], 'epoch')}{known} of windows of up to "
+            f"{counted(result['block_size'], 'token')}, from a text of {result['n_tokens']:,}.",
+        ],
+    )

@@ -1,0 +1,147 @@
+"""The subcommands that use a trained model: `generate` and `evaluate`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gptcore.cli.data import describe_parts, load_data
+from gptcore.cli.options import (
+    Json,
+    add_checkpoint_option,
+    add_corpus_options,
+    add_device_option,
+    add_seed,
+)
+from gptcore.console import Answer, Cell, Progress, Table, counted, fixed, number, whole
+
+if TYPE_CHECKING:
+    from gptcore.model.gpt import GPT
+
+
+def _load_model(folder: Path) -> GPT:
+    """Return the model of the newest checkpoint of a run (its folder, or its checkpoints)."""
+    from gptcore.training.checkpoints import load_checkpoint, model_from_checkpoint
+
+    for place in (folder / "checkpoints", folder):
+        checkpoint = load_checkpoint(place)
+        if checkpoint is not None:
+            return model_from_checkpoint(checkpoint)
+    raise ValueError(f"no checkpoint in {folder}: give the --out folder of gptcore train")
+
+
+def generate_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `gptcore generate`."""
+    add_checkpoint_option(parser)
+    parser.add_argument(
+        "--prompt", required=True, metavar="TEXT", help="text to continue (required, not empty)"
+    )
+    parser.add_argument(
+        "--new-tokens",
+        type=whole,
+        default=100,
+        metavar="TOKENS",
+        help="tokens to write (default: 100)",
+    )
+    parser.add_argument(
+        "--temperature",
+        type=number,
+        default=1.0,
+        metavar="X",
+        help="logits are divided by X (default: 1); 0 always takes the most probable token",
+    )
+    parser.add_argument(
+        "--top-k",
+        type=whole,
+        metavar="K",
+        help="draw among the K most probable tokens only (default: all)",
+    )
+    parser.add_argument(
+        "--top-p",
+        type=number,
+        metavar="P",
+        help="draw among the most probable tokens whose probabilities add up to P only, above 0 "
+        "to 1 (default: all)",
+    )
+    add_seed(parser)
+    add_device_option(parser)
+
+
+def generate(args: argparse.Namespace) -> Json:
+    """Continue a text with a trained model."""
+    import torch
+
+    from gptcore.data.tokenizer import decode, encode
+    from gptcore.devices import resolve_device
+    from gptcore.model import generation
+
+    if not args.prompt:
+        raise ValueError("--prompt is empty: give at least one character")
+    device = resolve_device(args.device)
+    ids = generation.generate(
+        _load_model(args.checkpoint).to(device),
+        torch.from_numpy(encode(args.prompt)),
+        args.new_tokens,
+        temperature=args.temperature,
+        top_k=args.top_k,
+        top_p=args.top_p,
+        seed=args.seed,
+        device=device,
+        on_token=Progress("token"),
+    ).tolist()
+    return {"text": decode(ids), "token_ids": ids}
+
+
+def generate_answer(result: Json) -> str:
+    """Return the text as it is, and nothing else."""
+    text: str = result["text"]
+    return text
+
+
+def evaluate_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `gptcore evaluate`."""
+    add_checkpoint_option(parser)
+    add_device_option(parser)
+    add_corpus_options(parser)
+
+
+def evaluate(args: argparse.Namespace) -> Json:
+    """Measure the loss of a trained model on every target of the test part."""
+    import torch
+
+    from gptcore.data.tokenizer import decode
+    from gptcore.devices import resolve_device
+    from gptcore.evaluation import losses
+
+    device = resolve_device(args.device)
+    model = _load_model(args.checkpoint).to(device)
+    data = load_data(args, model.config.block_size)
+    evaluation = losses.evaluate(
+        model,
+        [torch.from_numpy(ids) for ids in data.test_parts],
+        block_size=model.config.block_size,
+        device=device,
+        n_bytes=sum(len(decode(ids[1:]).encode()) for ids in data.test_parts),
+        on_batch=Progress("batch"),
+    )
+    return vars(evaluation) | data.provenance()
+
+
+def evaluate_answer(result: Json) -> Answer:
+    """Give the loss with its interval, in nats per token and in bits per byte."""
+    loss, ends = result["loss_nats_per_token"], result["interval_95"]
+    interval = "" if ends is None else f" (95 % interval {ends[0]:.3f} to {ends[1]:.3f})"
+    low, high = map(fixed, ends or (None, None))
+    rows: list[tuple[Cell, ...]] = [
+        ("loss", fixed(loss), "nats per token"),
+        ("95 % interval, lower end", low, "nats per token"),
+        ("95 % interval, upper end", high, "nats per token"),
+        ("loss of a byte", fixed(result["bits_per_byte"]), "bits per byte"),
+        ("targets scored", result["n_targets"], "targets"),
+    ]
+    return Answer(
+        f"The loss is {loss:.3f} nats per token{interval}, or {result['bits_per_byte']:.3f} bits "
+        f"per byte, over {counted(result['n_targets'], 'target')}.",
+        [Table(("quantity", "value", "unit"), rows), describe_parts(result)],
+    )

@@ -1,0 +1,324 @@
+"""What people read: the answer of every command, beside the JSON object of the same call."""
+
+import json
+import os
+import pty
+import re
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from gptcore.cli.main import COMMANDS, main
+from gptcore.console import fixed, format_cell
+from tests.helpers.loss_tables import TRUTH, ladder, trajectories
+
+ROOT = Path(__file__).parents[3]
+TINY = "--n-layer 1 --n-head 2 --n-embd 8 --block-size 16 --batch-size 2"
+CALLS = {
+    "corpora": "corpora novel[final].txt",
+    "plan": "plan --tokens 142515",
+    "plan of all": "plan --tokens 142515 --all",
+    "coverage": "coverage --corpus novel[final].txt --block-size 32 --steps 40",
+    "audit": "audit holes.csv --tokens 991",
+    "audit of random draws": "audit random.csv --tokens 991",
+    "bias": "bias --corpus story.txt --raw",
+    "leakage": "leakage --corpus novel[final].txt --block-size 16 --split block:3/10",
+    "train": f"train --out first --corpus novel[final].txt --steps 3 {TINY} --resume",
+    "generate": "generate --checkpoint first --prompt 1:100:2,[b]:smile: --new-tokens 5",
+    "evaluate": "evaluate --checkpoint first --corpus novel[final].txt",
+    "scale fit": "scale fit ladder.csv --bootstraps 20",
+    "scale fit of too few": "scale fit two.csv",
+    "scale evaluate": "scale evaluate losses.csv --family one",
+    "scale evaluate of several": "scale evaluate ladder.csv",
+    "scale predict": "scale predict --law law.json --params 5e9 --tokens 1e11",
+    "scale allocate": "scale allocate --law law.json --flops 1e20",
+    "scale isoflop": "scale isoflop levels.csv",
+    "scale plan": "scale plan --budget 1e18 --target-params 1e9",
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with the texts, logs, tables, law and trained model of CALLS; it is entered."""
+    path = tmp_path_factory.mktemp("answers")
+    book = "\r\n".join(f"The {i}th sheep jumped over the fence." for i in range(300))
+    (path / "novel[final].txt").write_text(book)
+    marker = "*** {} OF THE PROJECT GUTENBERG EBOOK SHEEP ***\n"
+    story = "The cat sat on the mat and the dog sat on the log. " * 1500
+    licence = "Redistribution is subject to trademark licence terms, royalties and fees. " * 60
+    (path / "story.txt").write_text(
+        marker.format("START") + story + "\n" + marker.format("END") + licence
+    )
+    for name, starts in (
+        ("holes", range(0, 990, 11)),
+        ("random", [(i * i * 37 + i) % 981 for i in range(400)]),
+    ):
+        rows = "".join(f"{start},10\n" for start in starts)
+        (path / f"{name}.csv").write_text(f"start,length\n{rows}")
+    ladder(noise=0.003).to_csv(path / "ladder.csv", index=False)
+    trajectories(sizes=2).to_csv(path / "two.csv", index=False)
+    both = [trajectories(noise=0.003).assign(family=name) for name in ("one", "two")]
+    pd.concat(both).to_csv(path / "losses.csv", index=False)
+    levels = ladder(sizes=7, step=2.0, lengths=(1,))
+    levels = pd.concat(
+        levels.assign(tokens_seen=flops / 6 / levels["params"]) for flops in (1e18, 1e19)
+    )
+    e, a, b, alpha, beta = TRUTH.values()
+    levels["loss"] = e + a / levels["params"] ** alpha + b / levels["tokens_seen"] ** beta
+    levels.assign(model=[f"m{i}" for i in range(14)]).to_csv(path / "levels.csv", index=False)
+    before = os.getcwd()
+    os.chdir(path)
+    with open(os.devnull, "w") as nowhere, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stdout", nowhere)
+        assert main(CALLS["train"].split()) == 0
+        with open("law.json", "w") as law:
+            patch.setattr(sys, "stdout", law)
+            assert main([*CALLS["scale fit"].split(), "--json"]) == 0
+    yield path
+    os.chdir(before)
+
+
+@pytest.fixture
+def ask(folder, capsys, monkeypatch):
+    """Run a call of CALLS; return its JSON object and its answer on a terminal of that width."""
+
+    def run(call, width=None):
+        assert main([*CALLS[call].split(), "--json"]) == 0
+        result = json.loads(capsys.readouterr().out)
+        monkeypatch.setenv("COLUMNS", str(width or 80))
+        monkeypatch.setattr(sys.stdout, "isatty", lambda: width is not None, raising=False)
+        assert main(CALLS[call].split()) == 0
+        return result, capsys.readouterr().out
+
+    return run
+
+
+def row(answer, name):
+    """Return the cells of a row of a table after its first one."""
+    (line,) = (line for line in answer.splitlines() if re.match(re.escape(name) + "(  |$)", line))
+    return re.split("  +", line)[1:]
+
+
+def shown(*values):
+    return [format_cell(value) for value in values]
+
+
+def test_every_command_is_called():
+    assert {call.partition(" of ")[0] for call in CALLS} == set(COMMANDS)
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_eighty_columns_suffice_and_no_number_is_cut(ask, call):
+    _, full = ask(call)
+    _, answer = ask(call, 80)
+    if call != "generate":  # a text as it is
+        assert max(map(len, answer.splitlines())) <= 80
+    number = r"\d[\d,.]*(?:e[+-]\d+)?"
+    assert re.findall(number, answer) == re.findall(number, full)
+
+
+def test_a_terminal_of_eighty_columns_has_no_longer_line():
+    ours, terminal = pty.openpty()
+    command = (sys.executable, "-m", "gptcore", "plan", "--tokens", "142515")
+    environment = os.environ | {"COLUMNS": "80"}
+    process = subprocess.run(command, stdout=terminal, env=environment, check=True, cwd=ROOT)
+    os.close(terminal)
+    text = os.read(ours, 100_000).decode()
+    assert process.returncode == 0
+    assert "0.07620" in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_corpora_are_listed_under_their_own_names(ask):
+    result, answer = ask("corpora")
+    assert answer.startswith("2 texts are available.\n")
+    book = result["corpora"][-1]
+    assert row(answer, "novel[final]") == [
+        *shown(book["n_tokens"], book["n_bytes"]), "unknown", "local file novel[final].txt",
+    ]  # fmt: skip
+
+
+def test_plan_says_what_is_missed_and_how_fast_the_rest_is_shown(ask):
+    result, answer = ask("plan")
+    assert answer.startswith(
+        "random_replacement is expected to miss 34.6 of 142,514 targets (0.0243 %) in 501 steps: "
+        "14.4 epoch-equivalents.\n"
+    )
+    for name, key in (
+        ("missed near the two ends", "expected_missed_edge"),
+        ("missed inside", "expected_missed_interior"),
+    ):
+        assert row(answer, name) == [*shown(result[key]), "targets"]
+    assert row(answer, "repeated windows") == ["221.6", "windows"]
+    assert row(answer, "steps until 99.9 % of targets are shown") == ["262", "steps"]
+
+
+def test_plan_of_all_samplers_names_the_one_that_misses_least(ask):
+    result, answer = ask("plan of all")
+    plans = {plan["sampler"]: plan for plan in result["samplers"]}
+    best = min(plans, key=lambda name: plans[name]["expected_missed_targets"])
+    assert answer.startswith(f"Of 13 samplers, {best} is expected to miss the fewest targets: 17.1")
+    for name, plan in plans.items():
+        missed, *_, to_all = row(answer, name)
+        assert missed == format_cell(plan["expected_missed_targets"])
+        assert to_all == format_cell(plan["steps_for_full_coverage"])
+
+
+def test_coverage_sets_each_count_beside_its_expectation(ask):
+    result, answer = ask("coverage")
+    missed, expected = result["missed_targets"], result["expected"]
+    assert answer.startswith(
+        f"random_replacement never showed {missed} of {result['train_tokens'] - 1:,} targets"
+    )
+    assert f"from {result['visits_min']} to {result['visits_max']})" in answer
+    assert row(answer, "missed targets") == [
+        *shown(missed, expected["missed_targets"]), fixed(result["z"]["missed_targets"], 2),
+    ]  # fmt: skip
+    coverage = 100 * result["alignment_coverage"], 100 * expected["alignment_coverage"]
+    assert row(answer, "start coverage, % of starts") == [*shown(*coverage), "-"]
+    assert len(answer.splitlines()) < 20
+
+
+def test_audit_counts_its_findings_then_explains_them(ask):
+    result, answer = ask("audit")
+    first, fault, note, *_ = answer.splitlines()
+    assert first == "1 fault and 1 note were found in 90 draws."
+    assert fault.startswith("Fault: lost at borders, 89. ")
+    assert result["findings"][0]["explanation"] in fault
+    assert result["findings"][1]["example"] in note
+    assert row(answer, "targets never shown") == shown(result["missed_targets"])
+
+
+def test_audit_of_random_draws_has_what_chance_would_show(ask):
+    result, answer = ask("audit of random draws")
+    assert row(answer, "repeated windows") == shown(
+        result["repeated_windows"], result["expected"]["repeated_windows"]
+    )
+
+
+def test_audit_that_finds_nothing_says_so(folder, capsys):
+    rows = "".join(f"{start},10\n" for start in range(0, 990, 10))
+    (folder / "clean.csv").write_text(f"start,length\n{rows}")
+    assert main(["audit", "clean.csv", "--tokens", "991"]) == 0
+    assert capsys.readouterr().out.startswith("Nothing was found in 99 draws.\n")
+
+
+def test_bias_begins_with_the_verdict_and_leaves_the_profile_out(ask):
+    result, answer = ask("bias")
+    tail, blocks = result["tail"], [100 * block["unseen"] for block in result["profile"]]
+    assert answer.startswith(result["verdict"] + "\n")
+    assert row(answer, "cross-entropy, unigram model, nats per token") == shown(
+        tail["unigram"], tail["mean_unigram"], tail["sd_unigram"], tail["rank_unigram"]
+    )
+    assert row(answer, "tokens unseen in the rest, %") == shown(
+        100 * tail["unseen"], statistics.fmean(blocks), statistics.pstdev(blocks),
+        tail["rank_unseen"],
+    )  # fmt: skip
+    assert f"{result['boilerplate_tokens']:,} tokens of the test part" in answer
+    assert len(answer.splitlines()) < 15
+
+
+def test_leakage_says_what_training_shows_of_the_test_part(ask):
+    result, answer = ask("leakage")
+    assert answer.startswith(
+        "Training shows none of the targets of the test part; "
+        f"{result['shared_13grams']} of its {result['n_test_13grams']} distinct 13-grams"
+    )
+    assert row(answer, "targets") == shown(0, result["n_test_targets"], 0)
+    assert "novel[final]: 2,999 tokens" in answer
+
+
+def test_train_says_where_it_ended_and_what_can_follow(ask):
+    result, answer = ask("train")
+    loss = result["final_loss"]
+    assert answer.startswith(f"Training reached step 3 of 3 with a loss of {loss:.3f} nats per")
+    assert row(answer, "parameters") == [*shown(result["n_params"]), "parameters"]
+    assert "The run is in first:" in answer
+    assert "  gptcore evaluate --checkpoint first\n" in answer
+
+
+def test_generate_prints_the_text_as_it_is_and_nothing_else(ask):
+    result, answer = ask("generate", 10)
+    assert answer == result["text"] + "\n"
+    assert answer.startswith("1:100:2,[b]:smile:")
+
+
+def test_evaluate_gives_the_loss_with_its_interval(ask):
+    result, answer = ask("evaluate")
+    loss, (low, high) = result["loss_nats_per_token"], result["interval_95"]
+    assert answer.startswith(
+        f"The loss is {loss:.3f} nats per token (95 % interval {low:.3f} to {high:.3f}), or "
+        f"{result['bits_per_byte']:.3f} bits per byte, over {result['n_targets']} targets.\n"
+    )
+    assert row(answer, "95 % interval, upper end") == [fixed(high), "nats per token"]
+
+
+def test_fit_gives_the_law_and_each_parameter(ask):
+    result, answer = ask("scale fit")
+    e, a, b, alpha, beta = shown(*(result[name] for name in TRUTH))
+    assert answer.startswith(f"The law is loss = {e} + {a} / N^{alpha} + {b} / D^{beta} nats per")
+    assert row(answer, "alpha") == [
+        alpha, *shown(result["sd"]["alpha"], *result["interval_95"]["alpha"]),
+    ]  # fmt: skip
+
+
+def test_fit_says_what_the_data_do_not_identify(ask):
+    result, answer = ask("scale fit of too few")
+    assert answer.startswith("The data do not identify E, A, alpha of the law")
+    assert row(answer, "alpha") == ["-"] * 4
+    assert answer.splitlines()[-1] == f"Warning: {result['warnings'][-1]}"
+
+
+def test_evaluate_of_a_law_gives_the_error(ask):
+    result, answer = ask("scale evaluate")
+    assert answer.startswith(
+        f"The law predicts size4 with a mean error of {result['are_last30']:.2f} % over the last "
+        f"30 % of the tokens; its final loss is {abs(result['signed_final']):.2f} % too low.\n"
+    )
+    assert row(answer, "final loss, predicted")[0] == fixed(result["predicted_final"])
+
+
+def test_evaluate_of_several_runs_lists_them(ask):
+    result, answer = ask("scale evaluate of several")
+    assert "predicts 3 runs" in answer
+    for run in result["targets"]:
+        assert row(answer, run["model"])[-1] == format_cell(run["are_last30"])
+
+
+def test_predict_gives_the_loss_and_its_interval(ask):
+    result, answer = ask("scale predict")
+    low, high = result["interval_95"]
+    assert answer.startswith(
+        f"The predicted loss of 5e+09 parameters and 1e+11 tokens is {result['loss']:.3f} nats "
+        f"per token (95 % interval {low:.3f} to {high:.3f}).\n"
+    )
+
+
+def test_allocate_gives_size_and_tokens(ask):
+    result, answer = ask("scale allocate")
+    assert answer.startswith(
+        f"The best use of 1e+20 FLOPs is to train {result['params']:.3g} parameters on "
+        f"{result['tokens']:.3g} tokens"
+    )
+    assert row(answer, "tokens for each parameter")[0] == format_cell(result["tokens_per_param"])
+
+
+def test_isoflop_gives_the_exponent_and_a_row_for_each_level(ask):
+    result, answer = ask("scale isoflop")
+    assert answer.startswith(
+        "The best number of parameters grows as FLOPs to the power "
+        f"{result['exponent']:.3f}, by 2 levels of compute.\n"
+    )
+    for level in result["levels"]:
+        assert format_cell(level["params"]) in answer
+
+
+def test_plan_of_a_ladder_begins_with_the_decision(ask):
+    result, answer = ask("scale plan")
+    assert answer.startswith(result["decision"] + "\n")
+    for run in result["models"]:
+        assert format_cell(run["tokens"]) in answer
