@@ -64,7 +64,7 @@ def write(path: Path, text: str) -> None:
         raise ValueError(f"cannot write {path}: {reason}; name another file with -o") from None
 
 
-def report(folders: Sequence[Path], output: Path, form: str) -> None:
+def report(folders: Sequence[Path], output: Path, output_format: str) -> None:
     """Write the report and print where it is and what it says first.
 
     Raises:
@@ -80,7 +80,7 @@ def report(folders: Sequence[Path], output: Path, form: str) -> None:
     for run in runs:
         for warning in run.warnings:
             print(f"warning: {run.folder}: {plain_text.shorten(warning, 300)}", file=sys.stderr)
-    text, found = page.render(runs, form)
+    text, found = page.render(runs, output_format)
     write(output, text)
     print(f"Report: {output.absolute()}")
     for finding in found[:N_PRINTED]:

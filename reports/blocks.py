@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -150,15 +150,16 @@ def table(
     )
 
 
-def first_rows(rows: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
+def first_rows(rows: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
     """Return the first MAX_ROWS rows; a row below them says how many more there are."""
     if len(rows) <= MAX_ROWS:
-        return rows
+        return list(rows)
     blank = ("",) * (len(rows[0]) - 2)
     return [*rows[:MAX_ROWS], ("…", f"{len(rows) - MAX_ROWS:,} more in the ledger", *blank)]
 
 
 def labelled(models: pd.DataFrame) -> pd.DataFrame:
+    """Return model cases with a column `label`: the work and its conditions in words."""
     if models.empty:
         return models
     labels = models["work"].map(words.work) + ": " + models.apply(words.case_label, axis=1)

@@ -1,52 +1,26 @@
-"""Records → what they say in plain words, with numbers, conditions and intervals.
+"""A run → its findings in plain words, with numbers, conditions and intervals.
 
-Every function here is pure and claims only what its records support. Differences come with their
-interval; equality is claimed only through the equivalence test; a null is "no difference resolved".
+The topics state them, and claim only what the records support: a difference comes with its
+interval, equality is claimed through the equivalence test alone, and a null result is worded as
+"no difference resolved".
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from bench.ledger import plain_text
 from reports import words
 from reports.blocks import Finding
 from reports.load import UNSTEADY, Run, stability
-from reports.topics import memory
-from reports.topics.convergence.findings import baseline, sampler_differences
-from reports.topics.peers import findings as peers_findings
-from reports.topics.run import accelerators, completeness
-from reports.topics.sampling import findings as sampling_findings
-from reports.topics.scaling import findings as scaling_findings
-from reports.topics.speed import findings as speed_findings
-from reports.topics.speed.findings import forward_speed, phase_shares, precision_ratios, step_speed
-from reports.topics.trust import findings as trust_findings
+from reports.topics import TOPICS
 
 
 def find(run: Run) -> list[Finding]:
     """Return all findings of one run, the most important first."""
-    models = run.cases("model")
-    training, comparisons = run.cases("convergence"), run.cases("comparison")
-    found = [
-        *completeness(run),
-        *step_speed(models),
-        *forward_speed(models),
-        *([] if trust_findings.compares_precisions(run) else precision_ratios(models)),
-        *phase_shares(models),
-        *sampling_findings.find(run),
-        *sampler_differences(comparisons),
-        *baseline(training),
-        *scaling_findings.find(run),
-        *memory.memory_peak(models),
-        *speed_findings.roofline(models),
-        *speed_findings.flops_apart(models),
-        *speed_findings.ceilings_changed(run),
-        *trust_findings.find(run),
-        *peers_findings.find(run),
-        *accelerators(run),
-    ]
-    found = with_cautions(run, found)
-    return sorted(found, key=lambda finding: -finding.importance)
+    findings = [finding for topic in TOPICS for finding in topic.find(run)]
+    return sorted(with_cautions(run, findings), key=lambda finding: -finding.importance)
 
 
 def verdict(findings: list[Finding]) -> str:
@@ -61,8 +35,8 @@ def verdict(findings: list[Finding]) -> str:
     return words.sentence("; ".join(clauses))
 
 
-def with_cautions(run: Run, found: list[Finding]) -> list[Finding]:
-    """Return the findings; those that rest on a noisy or drifting case say so."""
+def with_cautions(run: Run, findings: Iterable[Finding]) -> list[Finding]:
+    """Return the findings; one that rests on a noisy or drifting case says so in its detail."""
     cautions = {}
     for record in run.finished:
         verdict, reasons = stability(record).get("verdict"), stability(record).get("reasons")
@@ -75,7 +49,7 @@ def with_cautions(run: Run, found: list[Finding]) -> list[Finding]:
         replace(finding, detail=f"{finding.detail} Caution: {'; '.join(warned)}.")
         if (warned := _warned(finding, cautions))
         else finding
-        for finding in found
+        for finding in findings
     ]
 
 

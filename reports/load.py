@@ -217,9 +217,6 @@ def series_frame(records: Iterable[Record], name: str) -> pd.DataFrame:
     return frame.join(cases, on="index").drop(columns="index")
 
 
-# --- memory and roofline --------------------------------------------------------------------
-
-
 def largest(models: pd.DataFrame, work: str, column: str) -> pd.DataFrame:
     """Return the case of the largest model that has `column`, fp32 before others."""
     frame = models[models["work"].eq(work) & models[column].gt(0)]

@@ -13,20 +13,13 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from bench.ledger import plain_text
+from bench.ledger.record import Record
+from bench.ledger.schema import METRICS
 from reports import findings, words
-from reports.blocks import Finding, Plotter, Section, Table
+from reports.blocks import Finding, Plotter, Section, Table, table
+from reports.facts import case_facts
 from reports.load import Run
-from reports.topics import cost, memory, run
-from reports.topics import environment as environment_topic
-from reports.topics.batches import throughput_section
-from reports.topics.convergence.section import convergence_section, text_section
-from reports.topics.peers import section as peers_section
-from reports.topics.position import position_section
-from reports.topics.run import not_run_section
-from reports.topics.sampling.section import sampling_section
-from reports.topics.scaling import section as scaling_section
-from reports.topics.speed.section import speed_section
-from reports.topics.trust import section as trust_section
+from reports.topics import TOPICS
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -42,45 +35,45 @@ class RunPage:
     sections: list[Section]
     summary: list[str]
     """Machine, threads, versions and date, as far as they are known."""
-    environment: list[Table]
     origins: list[tuple[str, str | None]]
     """Each command with its commit, as recorded."""
     anchors: dict[str, str]
     """Case id → id of its entry under "All cases"."""
 
 
-def render(runs: list[Run], form: str) -> tuple[str, list[Finding]]:
+def render(runs: list[Run], output_format: str) -> tuple[str, list[Finding]]:
     """Return the page, and the findings of all runs, the most important first.
 
     Args:
         runs: at least one.
-        form: "html" or "md".
+        output_format: "html" or "md".
     """
-    pages = [run_page(run, f"run{i}", form == "html") for i, run in enumerate(runs, start=1)]
+    pages = [
+        run_page(run, f"run{i}", output_format == "html") for i, run in enumerate(runs, start=1)
+    ]
     templates = Environment(
         loader=FileSystemLoader(TEMPLATES),
-        autoescape=form == "html",
+        autoescape=output_format == "html",
         finalize=_show,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     templates.filters["cell"] = _markdown_cell
-    page = templates.get_template(f"report.{form}").render(
+    page = templates.get_template(f"report.{output_format}").render(
         pages=pages,
-        glossary=run.glossary([record for run in runs for record in run.everything]),
+        glossary=glossary([record for run in runs for record in run.everything]),
         metric=words.metric,
-        case_facts=environment_topic.case_facts,
+        case_facts=case_facts,
     )
     merged = [f for page in pages for f in page.findings]
     return page, sorted(merged, key=lambda finding: -finding.importance)
 
 
 def _show(value: Any) -> Any:
-    """Make hidden characters of a value visible; what is markup already is left alone."""
-    return (
-        words.visible(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
-    )
+    """Make the hidden characters of a text visible; return markup and other values unchanged."""
+    is_plain = isinstance(value, str) and not hasattr(value, "__html__")
+    return words.visible(value) if is_plain else value
 
 
 def _markdown_cell(text: str) -> str:
@@ -95,15 +88,14 @@ def _markdown_cell(text: str) -> str:
 def run_page(run: Run, anchor: str, with_figures: bool) -> RunPage:
     """Return all that is said about one run."""
     plot = Plotter(anchor, with_figures)
-    found = findings.find(run)
+    claims = findings.find(run)
     return RunPage(
         anchor=anchor,
         run=run,
-        verdict=findings.verdict(found),
-        findings=found,
+        verdict=findings.verdict(claims),
+        findings=claims,
         sections=sections_of(run, plot),
         summary=_summary(run),
-        environment=environment_topic.environment(run),
         origins=list(dict.fromkeys((r["command"], r["commit"]) for r in run.everything)),
         anchors={case: f"{anchor}-case{i}" for i, case in enumerate(run.records, start=1)},
     )
@@ -126,17 +118,16 @@ def _summary(run: Run) -> list[str]:
 
 def sections_of(run: Run, plot: Plotter) -> list[Section]:
     """Return all sections of a run, in the order of the page."""
-    return [
-        speed_section(run, plot),
-        *cost.cost_section(run, plot),
-        *peers_section.peers_section(run, plot),
-        *memory.memory_section(run, plot),
-        *trust_section.trust_section(run, plot),
-        throughput_section(run),
-        sampling_section(run, plot),
-        position_section(run, plot),
-        convergence_section(run, plot),
-        *scaling_section.scaling_section(run, plot),
-        text_section(run),
-        not_run_section(run),
-    ]
+    return [section for topic in TOPICS for section in topic.section(run, plot)]
+
+
+def glossary(records: list[Record]) -> Table:
+    """Return the meaning of every metric that occurs in `records`, in the order of the schema."""
+    used = {name for record in records for name in record["metrics"]}
+    rows = [(name, key.unit, _meaning(name)) for name, key in METRICS.items() if name in used]
+    return table("What every metric in this report means.", ("Metric", "Unit", "Meaning"), rows)
+
+
+def _meaning(name: str) -> str:
+    expected = "exact expectation of: " if name.startswith("expected_") else ""
+    return expected + METRICS[name].meaning

@@ -7,10 +7,8 @@ from collections.abc import Iterator
 import pandas as pd
 
 from reports import words
-from reports.blocks import Finding, Section, Table, by_setting, missing, table, titled
+from reports.blocks import Finding, Plotter, Section, Table, by_setting, missing, table, titled
 from reports.load import Run
-
-# --- loading --------------------------------------------------------------------------------
 
 
 def rates(case: pd.Series) -> tuple[float, float, float]:
@@ -25,8 +23,9 @@ def ratio_of_rates(case: pd.Series, base: pd.Series) -> tuple[float, float, floa
     return middle / base_middle, low / base_high, high / base_low
 
 
-def loading_ratio(throughput: pd.DataFrame) -> Iterator[Finding]:
+def find(run: Run) -> Iterator[Finding]:
     """Say how much faster whole batches are made than one sample at a time."""
+    throughput = run.cases("throughput")
     timed = throughput[throughput["tokens_per_s"].gt(0) & throughput["source"].eq("memory")]
     pairs = timed[timed["way"] == "gather"].merge(
         timed[timed["way"] == "dataloader"], on="setting", suffixes=("", "_loader")
@@ -55,7 +54,7 @@ def loading_ratio(throughput: pd.DataFrame) -> Iterator[Finding]:
         )
 
 
-def throughput_section(run: Run) -> Section:
+def section(run: Run, _: Plotter) -> list[Section]:
     """Return how fast batches are made, and how fast their visits are counted."""
     timed = run.cases("throughput")
     timed = timed[timed["time_s"].gt(0)]
@@ -63,16 +62,18 @@ def throughput_section(run: Run) -> Section:
     shown = [titled(loading(part), setting) for setting, (part,) in by_setting(timed[~counted])]
     if counted.any():
         shown.append(ledger(timed[counted]))
-    return Section(
-        "throughput",
-        "Batches",
-        "How fast are batches made?",
-        "Batches are made of random windows, with no model behind them: what is left of a step's "
-        "time for data if nothing else were to do. Counting is what the tables on sampling rest "
-        "on: the visits of every target, exactly.",
-        tables=shown,
-        missing="" if shown else missing(run, "throughput", "timing of batches"),
-    )
+    return [
+        Section(
+            "throughput",
+            "Batches",
+            "How fast are batches made?",
+            "Batches are made of random windows, with no model behind them: what is left of a step's "
+            "time for data if nothing else were to do. Counting is what the tables on sampling rest "
+            "on: the visits of every target, exactly.",
+            tables=shown,
+            missing="" if shown else missing(run, "throughput", "timing of batches"),
+        )
+    ]
 
 
 def loading(frame: pd.DataFrame) -> Table:

@@ -11,7 +11,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from bench.ledger import plain_text
 from reports import drawing, words
-from reports.blocks import Plotter, Section, Table, dicts, missing, table
+from reports.blocks import Finding, Plotter, Section, Table, dicts, missing, table
 from reports.load import Run
 
 TOLD = {"cpu": 45.0, "accelerator": 1.0}
@@ -20,7 +20,12 @@ TOLD_TOKENS = 16 * 256
 """Tokens of its training batch; whether its forward pass had as many it does not say."""
 
 
-def cost_section(run: Run, plot: Plotter) -> list[Section]:
+def find(_: Run) -> list[Finding]:
+    """Return no finding: the section says what was measured, and claims nothing beyond it."""
+    return []
+
+
+def section(run: Run, plot: Plotter) -> list[Section]:
     """Return how the cost of a step grows, and what a forward pass takes under which condition.
 
     Nothing where neither was tried.

@@ -71,9 +71,9 @@ def colour_of(phase: str) -> str:
     return drawing.COLOURS[names.index(phase) if phase in names else 6]
 
 
-def memory_peak(models: pd.DataFrame) -> Iterator[Finding]:
+def find(run: Run) -> Iterator[Finding]:
     """Say how much memory a step of the largest model takes, and in which phase."""
-    for _, case in largest(models, "step", "peak_bytes").iterrows():
+    for _, case in largest(run.cases("model"), "step", "peak_bytes").iterrows():
         phases = case[list(PHASE_PEAKS)].dropna().astype(float)
         highest = [
             PHASE_PEAKS[str(name)] for name in phases[phases >= 0.99 * case["peak_bytes"]].index
@@ -122,7 +122,7 @@ def memory_table(models: pd.DataFrame) -> Table:
     return table("Memory of one call; peaks are above what was held before.", columns, rows)
 
 
-def memory_section(run: Run, plot: Plotter) -> list[Section]:
+def section(run: Run, plot: Plotter) -> list[Section]:
     """Return how much memory the models take; nothing where it was not read."""
     models = run.cases("model")
     models = labelled(models[models["peak_bytes"].notna()])

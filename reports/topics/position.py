@@ -63,8 +63,9 @@ def tail_z(case: pd.Series) -> float:
     return float((case["tail_unigram"] - case["mean_unigram"]) / case["sd_unigram"])
 
 
-def test_part(position: pd.DataFrame) -> Iterator[Finding]:
+def find(run: Run) -> Iterator[Finding]:
     """Say of each text whether the block at its end is like the other blocks."""
+    position = run.cases("position")
     z = position.apply(tail_z, axis=1, result_type="reduce") if len(position) else None
     if z is None:
         return
@@ -118,7 +119,7 @@ def _before(raw: pd.Series) -> str:
     return f" Before cleaning: {_place(raw)}, with {share} of the test part boilerplate."
 
 
-def position_section(run: Run, plot: Plotter) -> Section:
+def section(run: Run, plot: Plotter) -> list[Section]:
     """Return whether the end of each text, where the test part lies, is like the rest of it."""
     cases = run.cases("position")
     cases = cases.assign(form=cases["raw"].map(words.form))
@@ -140,22 +141,24 @@ def position_section(run: Run, plot: Plotter) -> Section:
             f"over all blocks, which overlap. {setting}.",
             f"Unigram cross-entropy by position in the text. {ends}",
         )  # fmt: skip
-    return Section(
-        "position",
-        "Test part",
-        "Is the test part special?",
-        "The test part is the end of the text. A block of its size is slid over the text, and each "
-        "position scored by token counts of all the rest. If the end stands out, a test loss "
-        "measured there alone does not stand for the text. The folds ask the same of a trained "
-        "model: each block of the text is left out once.",
-        plots,
-        [
-            make(frame)
-            for make, frame in ((position, cases), (folds, run.cases("fold")))
-            if not frame.empty
-        ],
-        missing=missing(run, "position", "profile of a text") if cases.empty else "",
-    )
+    return [
+        Section(
+            "position",
+            "Test part",
+            "Is the test part special?",
+            "The test part is the end of the text. A block of its size is slid over the text, and each "
+            "position scored by token counts of all the rest. If the end stands out, a test loss "
+            "measured there alone does not stand for the text. The folds ask the same of a trained "
+            "model: each block of the text is left out once.",
+            plots,
+            [
+                make(frame)
+                for make, frame in ((position, cases), (folds, run.cases("fold")))
+                if not frame.empty
+            ],
+            missing=missing(run, "position", "profile of a text") if cases.empty else "",
+        )
+    ]
 
 
 def position(frame: pd.DataFrame) -> Table:

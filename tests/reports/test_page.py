@@ -15,7 +15,7 @@ import pytest
 
 from bench.ledger.record import LEDGER_NAME, Record
 from bench.ledger.schema import METRICS
-from reports import drawing, load, page
+from reports import drawing, load, page, topics
 from reports.__main__ import main
 from reports.topics.sampling import figures as sampling_figures
 from tests.helpers.checkout import ROOT
@@ -269,6 +269,21 @@ def test_names_cut_to_the_same_label_are_not_averaged_together() -> None:
     long = "x" * 60
     frame = pd.DataFrame({"variant": [f"{long}1", f"{long}2"], "epochs": 1.0, "covered": 0.5})
     assert drawing.with_labels(frame)["variant"].nunique() == 2
+
+
+# --- the topics -----------------------------------------------------------------------------
+
+
+def test_every_module_of_topics_is_listed_once() -> None:
+    folder = Path(topics.__file__).parent
+    names = sorted(path.stem for path in folder.iterdir() if not path.name.startswith("__"))
+    assert sorted(topic.__name__.rpartition(".")[2] for topic in topics.TOPICS) == names
+
+
+def test_page_and_findings_know_topics_by_the_list_alone() -> None:
+    for name in ("page.py", "findings.py"):
+        text = (ROOT / "reports" / name).read_text(encoding="utf-8")
+        assert re.findall(r"reports\.topics\S* import .*", text) == ["reports.topics import TOPICS"]
 
 
 # --- the frames -----------------------------------------------------------------------------

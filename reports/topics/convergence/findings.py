@@ -8,11 +8,17 @@ import pandas as pd
 
 from reports import words
 from reports.blocks import Finding
+from reports.load import Run
 
 ALPHA = 0.05
 
 
-# --- convergence ----------------------------------------------------------------------------
+def find(run: Run) -> list[Finding]:
+    """Return the findings on pairs of samplers, then on the baseline of token frequencies."""
+    return [
+        *sampler_differences(run.cases("comparison")),
+        *baseline(run.cases("convergence")),
+    ]
 
 
 def outcome(comparison: pd.Series) -> str:

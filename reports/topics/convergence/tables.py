@@ -9,7 +9,7 @@ import pandas as pd
 
 from reports import words
 from reports.blocks import Table, table
-from reports.topics.convergence import findings as convergence_findings
+from reports.topics.convergence import findings
 
 
 def shared_text(cases: pd.DataFrame) -> str:
@@ -63,7 +63,7 @@ def comparisons(frame: pd.DataFrame) -> Table:
     rows = [
         (
             f"{words.sampler(pair['a'])} {words.MINUS} {words.sampler(pair['b'])}",
-            convergence_findings.outcome(pair),
+            findings.outcome(pair),
             words.signed(pair["difference"]),
             words.interval(pair["difference_low"], pair["difference_high"]),
             words.number(pair["n_seeds"]),

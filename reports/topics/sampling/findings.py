@@ -1,4 +1,4 @@
-"""Records of sampling, of the test part and of loading → what they say in plain words."""
+"""Records of sampling → what they say in plain words."""
 
 from __future__ import annotations
 
@@ -9,13 +9,11 @@ import pandas as pd
 from reports import words
 from reports.blocks import Finding
 from reports.load import Run
-from reports.topics.batches import loading_ratio
-from reports.topics.position import test_part
 from reports.topics.sampling.frames import missed_share, scarce_text, two_by_two, whole_text
 
 
 def find(run: Run) -> list[Finding]:
-    """Return all findings on what the model is shown, and on how fast."""
+    """Return all findings on what the model is shown."""
     every = run.cases("coverage")
     coverage = whole_text(every)
     return [
@@ -25,8 +23,6 @@ def find(run: Run) -> list[Finding]:
         *theory_agreement(coverage),
         *overlap_or_grid(every),
         *scarcity(every),
-        *test_part(run.cases("position")),
-        *loading_ratio(run.cases("throughput")),
     ]
 
 

@@ -13,7 +13,29 @@ from reports import words
 from reports.blocks import Finding
 from reports.load import Run, largest
 
-# --- speed ----------------------------------------------------------------------------------
+
+def find(run: Run) -> list[Finding]:
+    """Return the findings on timings, the roofline and the ceilings."""
+    models = run.cases("model")
+    return [
+        *step_speed(models),
+        *forward_speed(models),
+        *([] if _precisions_interleaved(run) else precision_ratios(models)),
+        *phase_shares(models),
+        *roofline(models),
+        *flops_apart(models),
+        *ceilings_changed(run),
+    ]
+
+
+def _precisions_interleaved(run: Run) -> bool:
+    """Return whether an interleaved pair compares precisions: its ratio is the better known."""
+    return any(
+        record["group"] == "pair"
+        and str(record["params"].get("change")).startswith("precision=")
+        and record["metrics"].get("ratio") is not None
+        for record in run.finished
+    )
 
 
 def _timed(models: pd.DataFrame, work: str) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from bench.ledger import plain_text
 from reports import words
 from reports.blocks import Table, table
 from reports.load import Run
-from reports.topics.speed import findings as speed_findings
+from reports.topics.speed import findings
 from reports.words import case_label
 
 
@@ -70,7 +70,7 @@ OPEN_TRACE = "Open it at ui.perfetto.dev (it stays on your machine) or in chrome
 
 def ceilings(run: Run) -> Table:
     """Return what the machine was measured to be capable of, before and after."""
-    start, end = speed_findings.ceilings(run)
+    start, end = findings.ceilings(run)
     several = len({device for device, _ in start}) > 1
     rows: list[tuple[str, ...]] = []
     for device, name in dict.fromkeys([*start, *end]):
@@ -98,7 +98,7 @@ def roofline(models: pd.DataFrame) -> Table:
     """Return where each case stands under the roof of the machine."""
     rows = []
     for _, case in models.iterrows():
-        limit = speed_findings.bound(case)
+        limit = findings.bound(case)
         rows.append(
             (
                 f"{case['number']}: {case_label(case)}, {words.work(case['work'])}",
@@ -110,7 +110,7 @@ def roofline(models: pd.DataFrame) -> Table:
             )
         )
     columns = ("Case", "FLOP/byte#", "Attainable#", "Reached#", "Share of it#", "Limited by")
-    gap = speed_findings.flops_gap(models)
+    gap = findings.flops_gap(models)
     note = "" if gap.empty else f"FLOPs by formula and by torch's counter {_agree(gap)}."
     return replace(table("Roofline: what the machine allows each case.", columns, rows), note=note)
 

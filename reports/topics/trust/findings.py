@@ -1,4 +1,4 @@
-"""Records → what they say on memory, on the roofline, and on how far times can be believed."""
+"""Records of pairs → what they say in plain words, and how far that can be trusted."""
 
 from __future__ import annotations
 
@@ -13,13 +13,7 @@ from reports.load import Run
 
 def find(run: Run) -> list[Finding]:
     """Return the findings on pairs."""
-    return [
-        *self_comparison(run),
-        *changes(run),
-    ]
-
-
-# --- pairs ----------------------------------------------------------------------------------
+    return [*self_comparison(run), *changes(run)]
 
 
 def pairs(run: Run) -> pd.DataFrame:
@@ -34,12 +28,6 @@ def pairs(run: Run) -> pd.DataFrame:
         is_self=pd.Series(alone, dtype=bool) | frame["trials"].gt(0),
         precision_changed=pd.Series([str(c).startswith("precision=") for c in given], dtype=bool),
     )
-
-
-def compares_precisions(run: Run) -> bool:
-    """Return whether an interleaved pair says what another precision does."""
-    frame = pairs(run)
-    return bool((frame["precision_changed"] & frame["ratio"].notna()).any())
 
 
 def self_comparison(run: Run) -> Iterator[Finding]:

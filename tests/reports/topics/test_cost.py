@@ -70,7 +70,7 @@ def conditions_case(device="cpu", time_s=0.5, ratios=(1.0, 0.6, 1.1, 1.8), model
 
 def section(tmp_path: Path, *cases):
     folder = write_ledger(tmp_path / "run", [environment(), *cases])
-    (made,) = cost.cost_section(load_runs([folder])[0], Plotter("x", enabled=True))
+    (made,) = cost.section(load_runs([folder])[0], Plotter("x", enabled=True))
     return made
 
 
@@ -123,7 +123,7 @@ def test_other_models_are_not_set_beside_the_text(tmp_path):
 
 def test_run_that_did_not_try_has_no_such_section(tmp_path):
     folder = write_ledger(tmp_path / "run", [environment()])
-    assert cost.cost_section(load_runs([folder])[0], Plotter("x", enabled=True)) == []
+    assert cost.section(load_runs([folder])[0], Plotter("x", enabled=True)) == []
 
 
 def test_run_in_which_it_failed_says_so(tmp_path):

@@ -7,8 +7,7 @@ import pytest
 from reports import findings, page, words
 from reports.blocks import Plotter
 from reports.load import load_runs
-from reports.topics.peers import findings as peers_findings
-from reports.topics.peers import section as peers_section
+from reports.topics import peers
 from tests.helpers.ledgers import environment, record, skip, write_ledger
 from tests.helpers.timed_ledgers import BASE
 
@@ -68,7 +67,7 @@ def run_of(tmp_path):
 
 
 def section(run):
-    (found,) = peers_section.peers_section(run, Plotter("r", True))
+    (found,) = peers.section(run, Plotter("r", True))
     return found
 
 
@@ -81,11 +80,11 @@ def rows(table):
 
 
 def headlines(run):
-    return {plain(f.headline): f for f in peers_findings.find(run)}
+    return {plain(f.headline): f for f in peers.find(run)}
 
 
 def test_run_without_comparisons_has_no_such_section(run_of):
-    assert peers_section.peers_section(run_of(), Plotter("r", True)) == []
+    assert peers.section(run_of(), Plotter("r", True)) == []
 
 
 def test_peer_that_takes_longer_means_that_ours_is_faster(run_of):

@@ -8,12 +8,11 @@ from pathlib import Path
 import pytest
 
 from bench.ledger.record import Record
-from reports import blocks, findings, load, page, words
-from reports.blocks import Finding
-from reports.topics import batches, position
+from reports import findings, load, page, words
+from reports.blocks import Finding, Plotter, Section
+from reports.topics import Topic, batches, position, sampling
 from reports.topics.convergence import tables as convergence_tables
 from reports.topics.sampling import frames as sampling_frames
-from reports.topics.sampling import section as sampling_section
 from reports.topics.sampling import tables as sampling_tables
 from tests.helpers.ledgers import (
     COVERAGE,
@@ -30,6 +29,11 @@ CORE = tuple(sampling_frames.CORE)
 
 def run_of(tmp_path: Path, records: list[Record]) -> load.Run:
     return load.Run.read(write_ledger(tmp_path / "run", records), "run")
+
+
+def section_of(topic: Topic, run: load.Run, figures: bool = False) -> Section:
+    (section,) = topic.section(run, Plotter("r", figures))
+    return section
 
 
 def finding_of(tmp_path: Path, records: list[Record], part: str) -> Finding:
@@ -120,10 +124,7 @@ def test_two_by_two_table_sets_the_grid_beside_the_free_phase(tmp_path: Path) ->
 
 def test_main_figures_show_the_four_cells_and_missed_shows_every_sampler(tmp_path: Path) -> None:
     run = run_of(tmp_path, [coverage_case(sampler, 2.0) for sampler in COVERAGE])
-    plots = {
-        p.title: p.svg
-        for p in sampling_section.sampling_section(run, blocks.Plotter("r", True)).plots
-    }
+    plots = {p.title: p.svg for p in section_of(sampling, run, figures=True).plots}
     assert "unshuffled" in plots.pop("How much was still missing")
     assert len(plots) == 3
     assert all("unshuffled" not in svg and "fresh phase" in svg for svg in plots.values())
@@ -140,9 +141,7 @@ def test_scarce_text_leaves_the_main_findings_as_they_are(tmp_path: Path) -> Non
 
 
 def test_scarce_text_is_in_no_main_table(tmp_path: Path) -> None:
-    shown = sampling_section.sampling_section(
-        run_of(tmp_path, scarce()), blocks.Plotter("r", False)
-    ).tables
+    shown = section_of(sampling, run_of(tmp_path, scarce())).tables
     (main,) = (t for t in shown if t.caption.startswith("Targets missed"))
     (small,) = (t for t in shown if t.caption.startswith("What scarce text changes"))
     assert len(main.rows) == 2
@@ -213,7 +212,7 @@ def test_blocks_without_spread_have_no_z(tmp_path: Path) -> None:
 
 def test_profile_marks_the_tail_of_each_form(tmp_path: Path) -> None:
     run = run_of(tmp_path, [position_case(raw=False), position_case(raw=True)])
-    made = position.position_section(run, blocks.Plotter("r", True))
+    made = section_of(position, run, figures=True)
     (plot,) = made.plots
     assert plot.svg.count(">test part</text>") == 2
     assert "cleaned: unigram" in plot.svg
@@ -239,13 +238,13 @@ def test_loading_ways_whose_rounds_overlap_are_not_ranked(tmp_path: Path) -> Non
 
 def test_loading_without_its_reference_has_a_table_and_no_ratio(tmp_path: Path) -> None:
     run = run_of(tmp_path, [loading_case("mapped", "gather", 0.005)])
-    (table,) = batches.throughput_section(run).tables
+    (table,) = section_of(batches, run).tables
     assert table.rows[0][-2:] == (words.MISSING, words.MISSING)
     assert "Whole batches" not in headlines(tmp_path / "b", [loading_case("mapped", "gather", 0.1)])
 
 
 def test_ledger_timing_says_how_large_the_text_was(tmp_path: Path) -> None:
-    (table,) = batches.throughput_section(run_of(tmp_path, [ledger_case()])).tables
+    (table,) = section_of(batches, run_of(tmp_path, [ledger_case()])).tables
     assert table.rows[0][:3] == ("1,000,000,000", "1,000,000", f"800{words.NBSP}ms")
 
 

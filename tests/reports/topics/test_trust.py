@@ -12,10 +12,9 @@ from bench.ledger.record import Record
 from reports import blocks, findings, load, page, words
 from reports.blocks import Finding, Plotter
 from reports.topics import environment as environment_topic
-from reports.topics import memory
-from reports.topics.speed import section as speed_section
+from reports.topics import memory, trust
+from reports.topics.speed import sections as speed_sections
 from reports.topics.speed import tables as speed_tables
-from reports.topics.trust import section as trust_section
 from reports.topics.trust import tables as trust_tables
 from tests.helpers.ledgers import (
     coverage_case,
@@ -146,14 +145,14 @@ def test_roofline_tells_what_limits_a_step(attainable: float, kind: str, tmp_pat
     case = step(attainable_flops_per_s=attainable)
     finding_of(tmp_path, [case], f"is {kind} by the roofline")
     limit = {"compute-bound": "arithmetic", "memory-bound": "memory"}[kind]
-    placed = speed_section.placed(run_of(tmp_path, [case]).cases("model"))
+    placed = speed_sections.placed(run_of(tmp_path, [case]).cases("model"))
     assert cells(speed_tables.roofline(placed))["Limited by"] == limit
 
 
 def test_flops_that_agree_are_a_line_and_flops_apart_a_warning(tmp_path: Path) -> None:
     case = step()
     case["metrics"]["flops_counted"] = 1.01 * case["metrics"]["flops"]
-    placed = speed_section.placed(run_of(tmp_path, [case]).cases("model"))
+    placed = speed_sections.placed(run_of(tmp_path, [case]).cases("model"))
     assert "agree within 1.00 % in 1 case" in plain(speed_tables.roofline(placed).note)
     assert not found_in(tmp_path / "b", [case], "by formula and as counted")
     case["metrics"]["flops_counted"] = 1.5 * case["metrics"]["flops"]
@@ -231,7 +230,7 @@ def test_interleaved_pair_replaces_the_ratio_of_separate_cases(tmp_path: Path) -
 
 def test_self_comparison_is_drawn_and_pairs_are_in_a_table(tmp_path: Path) -> None:
     run = run_of(tmp_path, [self_case(20, 1), pair_case("corpus=x", 1.0, "same")])
-    (section,) = trust_section.trust_section(run, Plotter("r", True))
+    (section,) = trust.section(run, Plotter("r", True))
     assert [plot.title for plot in section.plots] == ["One thing against itself"]
     assert "20 comparisons" in section.plots[0].alt
     (table,) = section.tables
@@ -260,11 +259,11 @@ def test_environment_shows_every_fact_and_both_loads(tmp_path: Path) -> None:
     made = {t.folded.partition(":")[0]: t for t in environment_topic.environment(
         run_of(tmp_path, [timed_environment()])
     )}  # fmt: skip
-    varying = made["What varies on it, at the start and at the end of the run"]
+    varying = made["State of the machine at the start and at the end of the run"]
     assert ("load", "0.120", "1.98") in varying.rows
-    pinned = dict(made["What was pinned for the whole run"].rows)
+    pinned = dict(made["Settings that were fixed for the whole run"].rows)
     assert (pinned["sdpa"], pinned["affinity"]) == ("flash, math", "0, 1")
-    libraries = dict(made["How torch was built, and the libraries loaded"].rows)
+    libraries = dict(made["How torch was built, and the libraries that it loaded"].rows)
     assert libraries["torch · mkl"] == "2024.2"
     assert libraries["pools"] == "internal api mkl, num threads 2"
 

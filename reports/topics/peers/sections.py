@@ -12,16 +12,16 @@ from bench.ledger.record import Record
 from reports import drawing, words
 from reports.blocks import Plotter, Section, Table, dicts, table
 from reports.load import Run
-from reports.topics.peers import findings as peers_findings
+from reports.topics.peers import findings
 
 MAX_DRAWN = 14
 """Pairs in one figure; tables hold them all."""
 
 
-def peers_section(run: Run, plot: Plotter) -> list[Section]:
+def section(run: Run, plot: Plotter) -> list[Section]:
     """Return how ours compares with others and without its pieces; nothing where neither ran."""
-    peers, pieces = (peers_findings.compared(run, group) for group in peers_findings.PAIRS)
-    peaks, lost = peers_findings.peaks(run), peers_findings.lost(run)
+    peers, pieces = (findings.compared(run, group) for group in findings.PAIRS)
+    peaks, lost = findings.peaks(run), findings.lost(run)
     if peers.empty and pieces.empty and peaks.empty and not lost:
         return []
     plots = [
@@ -87,7 +87,7 @@ def ratios_figure(frame: pd.DataFrame) -> Figure:
         axes.plot(ends, [row, row], color=drawing.COLOURS[0], linewidth=2.2)
         axes.plot(case["ratio"], row, "D", color=drawing.COLOURS[0], markersize=7)
         label = f"{case['other']}; ours: {_short(case)}" if several else case["other"]
-        drawing.row_text(axes, row, drawing.as_label(peers_findings.label(label), 60))
+        drawing.row_text(axes, row, drawing.as_label(findings.label(label), 60))
     furthest = float(frame[["ratio", "ratio_low", "ratio_high"]].max().max())
     axes.set_xlim(0, 1.1 * max(1.1, furthest))
     subject = "" if several else f", {frame['what'].iloc[0]}"
@@ -123,10 +123,10 @@ def pairs_table(frame: pd.DataFrame) -> Table:
     """Return every peer with its ratio, interval and what that says of ours."""
     rows = [
         (
-            peers_findings.label(case["other"]),
+            findings.label(case["other"]),
             words.sentence(_ours(case)).removesuffix("."),
             *_cells(case),
-            peers_findings.outcome(case["verdict"]),
+            findings.outcome(case["verdict"]),
             words.si(case["b_time_s"], "s"),
             words.si(case["a_time_s"], "s"),
             words.number(case["pairs"]),
@@ -151,10 +151,10 @@ def ablation_table(frame: pd.DataFrame, memory: dict[tuple[str, str], float]) ->
     several = len(subjects) > 1
     rows = [
         (
-            peers_findings.label(case["other"]),
+            findings.label(case["other"]),
             *([words.sentence(_ours(case)).removesuffix(".")] if several else []),
             *_cells(case),
-            peers_findings.outcome(case["verdict"]),
+            findings.outcome(case["verdict"]),
             words.number(case["pairs"]),
             *([words.ratio(memory.get(_place(case)))] if memory else []),
         )
@@ -176,7 +176,7 @@ def peaks_table(frame: pd.DataFrame) -> Table:
     """Return the peak memory of a forward and backward pass of each variant."""
     rows = [
         (
-            peers_findings.label(peers_findings.name(case["variant"])),
+            findings.label(findings.name(case["variant"])),
             words.conditions(case),
             words.size(case["base_bytes"]),
             words.size(case["peak_bytes"]),
@@ -193,7 +193,7 @@ def lost_table(records: Iterable[Record]) -> Table:
     """Return what was not compared, and why."""
     rows = [
         (
-            plain_text.shorten(str(r["case"]).removeprefix(peers_findings.MODULE), 90),
+            plain_text.shorten(str(r["case"]).removeprefix(findings.MODULE), 90),
             plain_text.shorten(str(r["reason"]), 300),
         )
         for r in records

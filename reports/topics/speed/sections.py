@@ -11,12 +11,10 @@ from bench.ledger.schema import PHASE_TIMES
 from reports import words
 from reports.blocks import MAX_DRAWN, Plot, Plotter, Section, dicts, first_cases, labelled, missing
 from reports.load import Run
-from reports.topics.speed import figures as speed_figures
-from reports.topics.speed import findings as speed_findings
-from reports.topics.speed import tables as speed_tables
+from reports.topics.speed import figures, findings, tables
 
 
-def speed_section(run: Run, plot: Plotter) -> Section:
+def section(run: Run, plot: Plotter) -> list[Section]:
     """Return how fast the models ran, and how far that is from what the machine can do."""
     models = run.cases("model")
     models = models[models["time_s"].notna()]
@@ -28,12 +26,12 @@ def speed_section(run: Run, plot: Plotter) -> Section:
         steps = steps[steps[list(PHASE_TIMES)].sum(axis=1) > 0]
         shares = models.assign(label=work + ": " + labels).dropna(subset=["mfu"])
         plots += plot(
-            speed_figures.phases, steps, "Where the time of a step goes",
+            figures.phases, steps, "Where the time of a step goes",
             "One bar is one training step. The longest part is where a speed-up would pay.",
             "Stacked bars of seconds per phase. " + " ".join(map(_phases_alt, dicts(steps))),
         )  # fmt: skip
         plots += plot(
-            speed_figures.share_of_peak, shares, "Share of the measured peak",
+            figures.share_of_peak, shares, "Share of the measured peak",
             "The line at 100 % is the fastest matrix product that this machine reached, at the "
             "same precision. Blue is fp32, orange any other precision.",
             "Bars of the share of peak. "
@@ -41,22 +39,24 @@ def speed_section(run: Run, plot: Plotter) -> Section:
         )  # fmt: skip
         plots += rooflines(run, plot)
     points = placed(models)
-    return Section(
-        "speed",
-        "Speed",
-        "How fast is it here?",
-        "Each case was warmed up and then timed over several rounds. The share of peak sets the "
-        "useful arithmetic of a model against the best matrix product of this machine: far below "
-        f"100{words.NBSP}% means that something other than arithmetic takes the time.",
-        plots,
-        [
-            *([speed_tables.speed(models)] if not models.empty else []),
-            *([speed_tables.roofline(points)] if not points.empty else []),
-            *([speed_tables.ceilings(run)] if not models.empty else []),
-            *speed_tables.operators(run),
-        ],
-        missing=missing(run, "model", "timing") if models.empty else "",
-    )
+    return [
+        Section(
+            "speed",
+            "Speed",
+            "How fast is it here?",
+            "Each case was warmed up and then timed over several rounds. The share of peak sets the "
+            "useful arithmetic of a model against the best matrix product of this machine: far below "
+            f"100{words.NBSP}% means that something other than arithmetic takes the time.",
+            plots,
+            [
+                *([tables.speed(models)] if not models.empty else []),
+                *([tables.roofline(points)] if not points.empty else []),
+                *([tables.ceilings(run)] if not models.empty else []),
+                *tables.operators(run),
+            ],
+            missing=missing(run, "model", "timing") if models.empty else "",
+        )
+    ]
 
 
 def _phases_alt(case: dict[Any, Any]) -> str:
@@ -73,7 +73,7 @@ def placed(models: pd.DataFrame) -> pd.DataFrame:
 
 def rooflines(run: Run, plot: Plotter) -> list[Plot]:
     """Return one roofline for each device."""
-    start, _ = speed_findings.ceilings(run)
+    start, _ = findings.ceilings(run)
     points = placed(run.cases("model"))
     devices = points["device"].map(str)
     plots: list[Plot] = []
@@ -87,7 +87,7 @@ def rooflines(run: Run, plot: Plotter) -> list[Plot]:
             continue
         part, more = first_cases(part, MAX_DRAWN, "cases")
         plots += plot(
-            speed_figures.roofline, part, f"Under the roof of {plain_text.shorten(device)}",
+            figures.roofline, part, f"Under the roof of {plain_text.shorten(device)}",
             "Under the slope, memory traffic limits; under the flat part, arithmetic. The gap "
             f"between a point and its roof is what is left to gain.{more}",
             "Roofline, both axes logarithmic. " + " ".join(map(_place, dicts(part))),

@@ -1,4 +1,4 @@
-"""One run → the sections on memory and on how far its numbers can be trusted; the rooflines."""
+"""One run → the section on how far its numbers can be trusted."""
 
 from __future__ import annotations
 
@@ -7,17 +7,15 @@ import pandas as pd
 from reports import words
 from reports.blocks import Plot, Plotter, Section, first_cases, missing
 from reports.load import UNSTEADY, Run, stability
-from reports.topics.trust import figures as trust_figures
-from reports.topics.trust import findings as trust_findings
-from reports.topics.trust import tables as trust_tables
+from reports.topics.trust import figures, findings, tables
 
 MAX_TRIALS = 300
 
 
-def trust_section(run: Run, plot: Plotter) -> list[Section]:
+def section(run: Run, plot: Plotter) -> list[Section]:
     """Return how steady the cases ran and what pairs say; nothing where neither is known."""
     verdicts = [found.get("verdict") for r in run.finished if (found := stability(r))]
-    frame = trust_findings.pairs(run)
+    frame = findings.pairs(run)
     unfinished = [r for r in run.unfinished if r["group"] == "pair"]
     if not verdicts and frame.empty and not unfinished:
         return []
@@ -26,7 +24,7 @@ def trust_section(run: Run, plot: Plotter) -> list[Section]:
     for _, case in frame[frame["trials"].gt(0)].iterrows():
         plots += _self_plot(run, plot, case)
     lines = [] if not verdicts else [_how_steady(len(verdicts), unsteady)]
-    lines += [f"{f.headline}." for f in trust_findings.self_comparison(run)]
+    lines += [f"{f.headline}." for f in findings.self_comparison(run)]
     return [
         Section(
             "trust",
@@ -37,8 +35,8 @@ def trust_section(run: Run, plot: Plotter) -> list[Section]:
             f"a comparison cries wolf. {' '.join(lines)}",
             plots,
             [
-                *([trust_tables.unsteady(run.finished)] if unsteady else []),
-                *([trust_tables.pairs(frame)] if not frame.empty else []),
+                *([tables.unsteady(run.finished)] if unsteady else []),
+                *([tables.pairs(frame)] if not frame.empty else []),
             ],
             missing=missing(run, "pair", "interleaved pair") if frame.empty else "",
         )
@@ -56,7 +54,7 @@ def _self_plot(run: Run, plot: Plotter, case: pd.Series) -> list[Plot]:
     trials, more = first_cases(trials, MAX_TRIALS, "comparisons")
     where = words.base_conditions(case["base"])
     return plot(
-        trust_figures.self_comparisons, trials.assign(margin_ratio=case["margin_ratio"]),
+        figures.self_comparisons, trials.assign(margin_ratio=case["margin_ratio"]),
         "One thing against itself",
         "Dots: ratio of the times; lines: 95 % interval. Shade: differences too small to matter. "
         f"Orange diamonds: intervals that leave out 1. "

@@ -13,7 +13,7 @@ from bench.ledger.recommendations import RECOMMENDATIONS
 from reports import words
 from reports.blocks import Plot, Plotter, Section, Table, dicts, missing, table
 from reports.load import Run
-from reports.topics.scaling import figures as scaling_figures
+from reports.topics.scaling import figures
 from reports.topics.scaling.findings import grade, held, interval, off, percent
 
 GROUPS = ("rung", "prediction", "target", "scaling", "recommendation", "repetition")
@@ -28,7 +28,7 @@ FITTED = 0.3
 MAX_WARNINGS = 6
 
 
-def scaling_section(run: Run, plot: Plotter) -> list[Section]:
+def section(run: Run, plot: Plotter) -> list[Section]:
     """Return what a bigger model would give; nothing where no ladder was asked for."""
     cases = {group: run.cases(group) for group in (*GROUPS, "inference")}
     asked = [r for r in run.unfinished if str(r["case"]).startswith("bench_scaling::")]
@@ -138,7 +138,7 @@ def _ladder(run: Run, plot: Plotter, part: dict[str, pd.DataFrame], text: str) -
         f"{r['variant']}: {words.loss(r['loss'])}, law {words.loss(r['law'])}." for r in dicts(ends)
     )
     return plot(
-        scaling_figures.ladder, points.dropna(subset=["compute"]), "The ladder and the next size",
+        figures.ladder, points.dropna(subset=["compute"]), "The ladder and the next size",
         "Dots: test loss along each run"
         f"{f', mean of {seeds} seeds' if seeds > 1 else ''}. {LAW_KEY if has_law else ''}"
         f"{_conditions(cases.iloc[0], text)}.",
@@ -234,13 +234,13 @@ def _inference(run: Run, plot: Plotter, cases: pd.DataFrame, text: str) -> list[
             for frame in (run.series("inference", n) for n in ("by_context", "by_samples"))
         )
         plots += plot(
-            scaling_figures.by_context, context, "A longer context",
+            figures.by_context, context, "A longer context",
             f"Loss of the next 32 bytes, each from that many bytes before it; bars: "
             f"95 % over places.{_law(case['context_are'])} {where}.",
             "Loss by context length. " + _values(context, words.loss),
         )  # fmt: skip
         plots += plot(
-            scaling_figures.by_samples, samples, "More samples, the likeliest taken",
+            figures.by_samples, samples, "More samples, the likeliest taken",
             f"Share of bytes that are verbatim the true text; bars: 95 % over places."
             f"{_law(case['samples_are'])} {where}.",
             "Verbatim accuracy by number of samples. " + _values(samples, words.percent),

@@ -1,0 +1,85 @@
+"""The section on convergence."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from reports import words
+from reports.blocks import Plot, Plotter, Section, Table, by_setting, dicts, missing, titled
+from reports.load import Run
+from reports.topics.convergence import figures, tables
+
+
+def section(run: Run, plot: Plotter) -> list[Section]:
+    """Return whether training learned, and which sampler ended lower."""
+    cases, comparisons = run.cases("convergence"), run.cases("comparison")
+    plots: list[Plot] = []
+    shown: list[Table] = []
+    series = [run.series("convergence", name) for name in ("loss_curve", "test_curve")]
+    for setting, (part, train, test) in by_setting(cases, *series):
+        plots += _curves(plot, part, train, test, setting)
+        shown.append(titled(tables.training(part), setting, tables.shared_text(part)))
+    points = {r["case"]: r["samples"].get("difference", []) for r in run.finished}
+    comparisons = comparisons[comparisons["difference"].notna()]
+    names = comparisons["corpus"].map(str)
+    for name in dict.fromkeys(names):
+        pairs = comparisons[names == name]
+        corpus = f"Corpus: {words.corpus(pairs['corpus'].iloc[0])}"
+        plots += _differences(plot, pairs.assign(points=pairs["case"].map(points)), corpus)
+        shown.append(titled(tables.comparisons(pairs), corpus))
+    return [
+        Section(
+            "convergence",
+            "Convergence",
+            "Did it converge, and which sampler ended better?",
+            "Each seed trains every sampler from the same initial weights, so differences are taken "
+            "within a seed. An interval that spans zero resolves no difference; that alone does not "
+            "make two samplers equal, which needs the equivalence test against the margin.",
+            plots,
+            shown,
+            missing=missing(run, "convergence", "training run") if cases.empty else "",
+        )
+    ]
+
+
+def _curves(
+    plot: Plotter, cases: pd.DataFrame, train: pd.DataFrame, test: pd.DataFrame, setting: str
+) -> list[Plot]:
+    """Return the curves of the test loss and of the training loss of one setting."""
+    test = test.merge(cases[["case", "unigram_test_loss"]], on="case")
+    test = test.rename(columns={"unigram_test_loss": "unigram"})
+    seeds = "Line: mean over seeds. Band: lowest to highest seed."
+    ends = " ".join(
+        f"{variant}: final test loss {words.loss(rows['final_test_loss'].mean())}."
+        for variant, rows in cases.groupby("variant", sort=False)
+    )
+    return [
+        *plot(
+            figures.test_loss, test.dropna(subset=["tokens", "loss"]), "Loss on unseen text",
+            f"{seeds} Below the dotted line the model knows more than how frequent tokens are. "
+            f"{setting}.",
+            f"Test loss against training tokens, by sampler. {ends}",
+        ),
+        *plot(
+            figures.train_loss, train.dropna(subset=["tokens", "loss"]), "Loss while training",
+            f"{seeds} {setting}.",
+            f"Training loss against training tokens, by sampler. {ends}",
+        ),
+    ]  # fmt: skip
+
+
+def _differences(plot: Plotter, pairs: pd.DataFrame, corpus: str) -> list[Plot]:
+    """Return the figure of the paired differences on one corpus."""
+    return plot(
+        figures.differences, pairs, "Which sampler ended lower",
+        "First minus second: left of zero, the first is better. Circles: one seed each. "
+        "Diamond and bar: mean and 95 % interval. Shade: differences too small to matter. "
+        f"{corpus}.",
+        "Paired differences with intervals. "
+        + " ".join(
+            f"{words.sampler(r['a'])} minus {words.sampler(r['b'])}: "
+            f"{words.signed(r['difference'])}, "
+            f"{words.interval(r['difference_low'], r['difference_high'])}."
+            for r in dicts(pairs)
+        ),
+    )  # fmt: skip
