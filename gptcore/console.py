@@ -48,16 +48,19 @@ def number(text: str) -> float:
 
 
 QUIET_S = 2.0
-"""Work that is over within that time is not talked about."""
+"""Nothing is printed about work that takes less time than this, in seconds."""
 
 
 class Progress:
-    """Tells standard error what is done and to go: a line that rewrites itself, or one every 10 s.
+    """Prints to standard error how much of some work is done, and the time to go.
+
+    On a terminal, one line is written again and again; elsewhere a new line comes every 10 s.
 
     Args:
         unit: what is counted, as in "step 3/8".
-        pace_s: seconds that a unit should take, for as long as only `few` units are done.
-        few: so many units do not tell the pace.
+        pace_s: the assumed seconds for a unit, until more than `few` units are done; then the
+            measured pace is used.
+        few: the number of units that are too few to measure the pace.
     """
 
     def __init__(self, unit: str, *, pace_s: float = math.nan, few: float = 0) -> None:
@@ -67,7 +70,7 @@ class Progress:
         self._first: tuple[float, float] | None = None  # call: what was done, when
 
     def __call__(self, done: float, total: float | None, note: str = "") -> None:
-        """Note that `done` of `total` (None: unknown) are done; say so if it is time."""
+        """Note that `done` of `total` units are done (None: unknown); print a line when due."""
         to_go_s = math.nan if total is None else self.to_go_s(done, total)
         now, last = time.monotonic(), done == total
         since = now - self._told
@@ -80,11 +83,11 @@ class Progress:
         print(f"\r\x1b[K{text}" if self._live else text, end=end, file=sys.stderr, flush=True)
 
     def to_go_s(self, done: float, total: float) -> float:
-        """Return the seconds that the rest should take at the pace so far; NaN: not known yet."""
+        """Return the seconds that the rest takes at the pace so far, or NaN if no pace is known."""
         if done == total:
             return 0.0
         now = time.monotonic()
-        if self._first is None:  # time before it may have gone into compiling: it sets no pace
+        if self._first is None:  # earlier time may be that of compiling, so it does not count
             self._first = (done, now)
         units = done - self._first[0]
         pace_s = (now - self._first[1]) / units if units > self._few else self._pace_s

@@ -33,7 +33,9 @@ def audit_options(parser: argparse.ArgumentParser) -> None:
         "--block-size",
         type=whole,
         metavar="T",
-        help="inputs in a window, in tokens (default: the longest in the log)",
+        help="inputs in a window, in tokens (default: the longest in the log); for a .npy file, "
+        "the length of its rows if they hold inputs alone (default: one less, since they hold "
+        "the targets as well)",
     )
     parser.add_argument(
         "--epoch-draws",

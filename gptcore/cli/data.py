@@ -139,7 +139,7 @@ def bias_options(parser: argparse.ArgumentParser) -> None:
 
 
 def bias(args: argparse.Namespace) -> Json:
-    """Say whether the test part at the end of a text is harder or easier than other parts."""
+    """Say whether the test part at the end of a text is unlike the rest of the text."""
     from gptcore.data.position_bias import measure_bias
 
     corpus = load_corpus(args.corpus, raw=args.raw)

@@ -55,14 +55,14 @@ def generate_options(parser: argparse.ArgumentParser) -> None:
         "--top-k",
         type=whole,
         metavar="K",
-        help="draw among the K most probable tokens only (default: all)",
+        help="draw only among the K most probable tokens (default: all)",
     )
     parser.add_argument(
         "--top-p",
         type=number,
         metavar="P",
-        help="draw among the most probable tokens whose probabilities add up to P only, above 0 "
-        "to 1 (default: all)",
+        help="draw only among the fewest most probable tokens whose probabilities add up to P, "
+        "which is above 0 and at most 1 (default: all)",
     )
     add_seed(parser)
     add_device_option(parser)

@@ -161,6 +161,6 @@ def add_checkpoint_option(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         metavar="DIR",
-        help="folder of the run that trained the model: what gptcore train was given as --out; "
-        "its newest checkpoint is used",
+        help="folder of the run that trained the model, as given to gptcore train --out "
+        "(required); its newest checkpoint is used",
     )

@@ -20,7 +20,7 @@ DASH = "A dash stands for never, or for a number that theory does not give."
 
 
 def draws_and_steps(args: argparse.Namespace, sampler: Sampler) -> tuple[int, int]:
-    """Return the number of draws asked for and the batches they fill, the last maybe in part."""
+    """Return the number of draws asked for, and of their batches; the last may be short."""
     batch_size = check_whole("batch_size", args.batch_size)
     if args.epochs is None:
         steps = check_whole("steps", 501 if args.steps is None else args.steps)
@@ -152,7 +152,7 @@ def _few(number: float) -> str:
 
 
 def _feasible(args: argparse.Namespace) -> Iterator[str]:
-    """Yield the samplers that these sizes allow; drop_last may leave some without a batch."""
+    """Yield the samplers that have a batch of these sizes; with drop_last, some may have none."""
     check_whole("batch_size", args.batch_size)
     errors = []
     for name in SAMPLERS:
@@ -276,7 +276,7 @@ def coverage_answer(result: Json) -> Answer:
 def _exposure(sampler: Sampler, draws: int) -> tuple[Json, Json]:
     """Return pairs, contexts, evenness and overlap as observed, and as expected where known.
 
-    They look at all draws at once; beyond DRAWS_AT_ONCE they are null.
+    What is observed needs all draws at once; for more than DRAWS_AT_ONCE draws it is null.
     """
     from gptcore.coverage.exposure import (
         batch_overlap,
