@@ -7,7 +7,8 @@ import pytest
 from reports import findings, page, words
 from reports.blocks import Plotter
 from reports.load import load_runs
-from reports.topics import peers
+from reports.topics.peers import findings as peers_findings
+from reports.topics.peers import sections as peers_sections
 from tests.helpers.ledgers import environment, record, skip, write_ledger
 from tests.helpers.timed_ledgers import BASE
 
@@ -67,7 +68,7 @@ def run_of(tmp_path):
 
 
 def section(run):
-    (found,) = peers.section(run, Plotter("r", True))
+    (found,) = peers_sections.section(run, Plotter("r", True))
     return found
 
 
@@ -80,11 +81,11 @@ def rows(table):
 
 
 def headlines(run):
-    return {plain(f.headline): f for f in peers.find(run)}
+    return {plain(f.headline): f for f in peers_findings.find(run)}
 
 
 def test_run_without_comparisons_has_no_such_section(run_of):
-    assert peers.section(run_of(), Plotter("r", True)) == []
+    assert peers_sections.section(run_of(), Plotter("r", True)) == []
 
 
 def test_peer_that_takes_longer_means_that_ours_is_faster(run_of):

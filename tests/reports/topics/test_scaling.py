@@ -9,7 +9,7 @@ from bench.ledger.recommendations import RECOMMENDATIONS
 from bench.suite.catalog import CASES, params
 from reports import findings, load, page, words
 from reports.blocks import Plotter
-from reports.topics import scaling
+from reports.topics.scaling import sections as scaling_sections
 from tests.helpers.ledgers import environment, record, skip, standard_ledger, write_ledger
 from tests.helpers.scaling_ledgers import asked, cases, ladder_records, plan
 
@@ -54,7 +54,7 @@ def inference_record():
 
 def section_of(folder, records, figures=False):
     run = load.Run.read(write_ledger(folder / "run", records), "run")
-    found = scaling.section(run, Plotter("r", figures))
+    found = scaling_sections.section(run, Plotter("r", figures))
     return found[0] if found else None
 
 

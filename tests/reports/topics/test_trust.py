@@ -12,9 +12,10 @@ from bench.ledger.record import Record
 from reports import blocks, findings, load, page, words
 from reports.blocks import Finding, Plotter
 from reports.topics import environment as environment_topic
-from reports.topics import memory, trust
+from reports.topics import memory
 from reports.topics.speed import sections as speed_sections
 from reports.topics.speed import tables as speed_tables
+from reports.topics.trust import sections as trust_sections
 from reports.topics.trust import tables as trust_tables
 from tests.helpers.ledgers import (
     coverage_case,
@@ -230,7 +231,7 @@ def test_interleaved_pair_replaces_the_ratio_of_separate_cases(tmp_path: Path) -
 
 def test_self_comparison_is_drawn_and_pairs_are_in_a_table(tmp_path: Path) -> None:
     run = run_of(tmp_path, [self_case(20, 1), pair_case("corpus=x", 1.0, "same")])
-    (section,) = trust.section(run, Plotter("r", True))
+    (section,) = trust_sections.section(run, Plotter("r", True))
     assert [plot.title for plot in section.plots] == ["One thing against itself"]
     assert "20 comparisons" in section.plots[0].alt
     (table,) = section.tables

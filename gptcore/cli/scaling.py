@@ -1,14 +1,174 @@
-"""What people read of the results of `gptcore scale`."""
+"""The subcommands of `gptcore scale`: what each computes, and the answer that people read.
+
+pandas is loaded only when a table is read.
+"""
 
 from __future__ import annotations
 
+import argparse
+import json
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gptcore.cli.options import Json
 from gptcore.console import Answer, Cell, Table, counted, fixed, format_cell
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from gptcore.scaling.law import ScalingLaw
+    from gptcore.scaling.tables import Cut
+
+
 NAMES = ("E", "A", "B", "alpha", "beta")
 NATS = "nats per token"
+
+
+def read_law(path: Path) -> ScalingLaw:
+    """Read a law: the output of `scale fit --json`, or the five parameters alone.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    from gptcore.scaling.law import ScalingLaw, law_from
+    from gptcore.scaling.solver import NAMES
+
+    try:
+        law = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} is not a law in JSON: {error}") from None
+    if isinstance(law, dict) and "state" not in law:
+        values = [law.get(name) for name in NAMES]
+        if all(isinstance(v, int | float) and not isinstance(v, bool) for v in values):
+            return law_from(*map(float, values))  # type: ignore[arg-type]
+    if not isinstance(law, dict):
+        raise ValueError(f"{path} is not a law: give an object with E, A, B, alpha, beta")
+    return ScalingLaw.from_dict(law)
+
+
+def _read(args: argparse.Namespace) -> pd.DataFrame:
+    from gptcore.scaling.tables import keep_rows, one_family, read_table
+
+    return keep_rows(
+        one_family(read_table(args.table), args.family),
+        min_params=args.min_params,
+        max_params=args.max_params,
+        min_tokens_per_param=args.min_tokens_per_param,
+        max_epochs=args.max_epochs,
+    )
+
+
+def _cut(args: argparse.Namespace) -> Cut:
+    from gptcore.scaling.tables import Cut
+
+    return Cut(args.last_share, args.burn_in_tokens, args.final_only)
+
+
+def _borrowed(args: argparse.Namespace) -> dict[str, float]:
+    from gptcore.scaling.fitting import borrow
+
+    return borrow(read_law(args.borrow)) if args.borrow else {}
+
+
+def _plot(args: argparse.Namespace, law: ScalingLaw, table: pd.DataFrame, result: Json) -> Json:
+    if args.plot:
+        from gptcore.cli.plots import plot_law
+        from gptcore.scaling.tables import check_table
+
+        plot_law(args.plot, law, check_table(table)[0])
+        result["plot"] = str(args.plot)
+    return result
+
+
+def fit(args: argparse.Namespace) -> Json:
+    """Fit a scaling law to the losses of training runs."""
+    from gptcore.scaling import fitting
+    from gptcore.scaling.colpret import fit_colpret
+    from gptcore.scaling.repetition import fit_repeated
+    from gptcore.scaling.tables import check_table, drop_largest
+
+    table = drop_largest(_read(args), args.drop_largest)
+    if args.repetition:
+        repeated = fit_repeated(table, min_unique_tokens=args.min_unique_tokens, delta=args.delta)
+        result = repeated.law.as_dict() | repeated.as_dict()
+        return _plot(args, repeated.law, table, result | {"warnings": list(repeated.warnings)})
+    if args.preset:
+        checked, notes = check_table(table)
+        law = fit_colpret(checked, notes=notes)
+    else:
+        law = fitting.fit(
+            table,
+            cut=_cut(args),
+            delta=args.delta,
+            bootstraps=args.bootstraps,
+            borrowed=_borrowed(args),
+        )
+    return _plot(args, law, table, law.as_dict())
+
+
+def evaluate(args: argparse.Namespace) -> Json:
+    """Fit a law to a part of the runs, and measure how well it predicts the others."""
+    from gptcore.scaling import extrapolation
+
+    table = _read(args)
+    evaluation = extrapolation.evaluate(
+        table,
+        extrapolation.Split(
+            args.target, args.models, args.reverse, args.target_share, args.compute_gap
+        ),
+        cut=_cut(args),
+        delta=args.delta,
+        borrowed=_borrowed(args),
+        colpret=args.preset == "colpret",
+    )
+    return _plot(args, evaluation.law, table, evaluation.as_dict())
+
+
+def predict(args: argparse.Namespace) -> Json:
+    """Predict the loss of a run from its parameters and tokens."""
+    law = read_law(args.law)
+    prediction = law.predict(args.params, args.tokens)
+    beyond = law.beyond(args.params, args.tokens)
+    interval = None if prediction.low is None else [prediction.low, prediction.high]
+    return {
+        "loss": prediction.loss,
+        "interval_95": interval,
+        "params": args.params,
+        "tokens": args.tokens,
+        "warnings": [*law.warnings, *([beyond] if beyond else [])],
+    }
+
+
+def allocate(args: argparse.Namespace) -> Json:
+    """Find the size and the tokens that make the best of a training budget."""
+    from gptcore.scaling import planning
+
+    law = read_law(args.law)
+    return planning.allocate(law, args.flops).as_dict() | {"warnings": list(law.warnings)}
+
+
+def isoflop(args: argparse.Namespace) -> Json:
+    """Find the best size at each level of compute, by a parabola through its losses."""
+    from gptcore.scaling import planning
+    from gptcore.scaling.tables import check_table
+
+    table, notes = check_table(_read(args))
+    return planning.isoflop(table) | {"warnings": notes}
+
+
+def plan(args: argparse.Namespace) -> Json:
+    """Propose the small runs from which the loss of a large run can be predicted."""
+    from gptcore.scaling import planning
+
+    return planning.plan_ladder(
+        args.budget,
+        args.target_params,
+        20 * args.target_params if args.target_tokens is None else args.target_tokens,
+        target_are=args.target_are,
+        noise=args.noise,
+        law=read_law(args.law) if args.law else None,
+    )
 
 
 def _answer(sentence: str, result: Json, parts: Sequence[str | Table]) -> Answer:
