@@ -32,7 +32,6 @@ def read_law(path: Path) -> ScalingLaw:
         ValueError: it is neither.
     """
     from gptcore.scaling.law import ScalingLaw, law_from
-    from gptcore.scaling.solver import NAMES
 
     try:
         law = json.loads(path.read_text(encoding="utf-8"))
