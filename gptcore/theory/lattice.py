@@ -142,7 +142,7 @@ class LatticeTheory:
         return short + (starts - enough) * (count(enough + 1) - short)
 
     def _cells(self, starts: int, tail: int, width: int) -> Cells:
-        """Return a row cut wherever a window begins or ends, or the interior does."""
+        """Return a row cut where a window or the interior begins or ends."""
         stride = self.stride
         begins = stride * np.arange(starts, dtype=np.int64)
         n_starts = (starts - 1) * stride + 1 + tail
