@@ -1,4 +1,4 @@
-"""The command `python -m bench`: compare runs, pair two variants, look at the history."""
+"""The command `python -m bench`: compare runs, time two operands in turns, search many runs."""
 
 from __future__ import annotations
 
@@ -8,23 +8,20 @@ import io
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
 
 from bench.ledger.plain_text import visible
+from gptcore.console import Parser
 
 COMMANDS = {
-    "compare": "what changed between two runs",
-    "pair": "time two variants, interleaved in one run",
-    "history": "when did times step, over many runs",
+    "compare": ("bench.comparing.compare_command", "which cases became slower between two runs"),
+    "pair": ("bench.pairing.command", "how many times as long B takes as A, timed in turns"),
+    "history": ("bench.comparing.history_command", "when times changed lastingly over many runs"),
 }
-MODULES = {
-    "compare": "bench.comparing.compare_command",
-    "pair": "bench.pairing.command",
-    "history": "bench.comparing.history_command",
-}
+"""Command → its module, with `add_parser` and `main`, and what it answers."""
+
 EXAMPLES = """\
 examples:
-  python -m bench compare results/main results/branch            table; exit code 1 if slower
+  python -m bench compare results/main results/branch            exit code 1 if a case is slower
   python -m bench compare results/main results/branch --format md > comment.md
   python -m bench compare laptop/results/a server/results/b --normalise
   python -m bench history results/ --plot trend.svg
@@ -32,54 +29,47 @@ examples:
 """
 
 
-class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
+def make_parser(command: str | None) -> argparse.ArgumentParser:
+    """Return the parser of the command line; of the subcommands, only `command` gets options.
 
-    def error(self, message: str) -> NoReturn:
-        """Print `message` and end the program with exit code 2."""
-        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
-
-
-def parser(command: str | None) -> Parser:
-    """Return the parser of the command line; only `command` has its options.
-
-    The other modules are not imported: one of them needs torch, which takes seconds.
+    The modules of the others are not imported, because one of them imports torch, which is slow.
     """
-    made = Parser(
+    parser = Parser(
         prog="python -m bench",
-        description="Compare what `pytest --benchmark-only` measured.",
+        description="Compare times measured by `pytest --benchmark-only`.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    subparsers = made.add_subparsers(dest="command", metavar="COMMAND")
-    for name, summary in COMMANDS.items():
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND")
+    for name, (module, summary) in COMMANDS.items():
         if name == command:
-            importlib.import_module(MODULES[name]).add_parser(subparsers)
+            importlib.import_module(module).add_parser(subparsers, summary)
         else:
             subparsers.add_parser(name, help=summary)
-    return made
+    return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a subcommand and return its exit code: its own, 2 for bad input, 130 interrupted."""
+    """Run a subcommand; return its exit code, 2 for bad input, 130 for Ctrl-C."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        made = parser(arguments[0] if arguments else None)
+        parser = make_parser(arguments[0] if arguments else None)
         if not arguments:
-            made.print_help(sys.stderr)
+            parser.print_help(sys.stderr)
             return 2
-        options = made.parse_args(arguments)
-        code = int(importlib.import_module(MODULES[options.command]).main(options))
+        options = parser.parse_args(arguments)
+        module, _ = COMMANDS[options.command]
+        code = int(importlib.import_module(module).main(options))
         sys.stdout.flush()
     except ValueError as error:
         print(f"error: {visible(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # whoever read our output has left before its end
+    except BrokenPipeError:  # the reader of standard output has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     return code

@@ -1,9 +1,9 @@
 """Question: does the sampler change what a small GPT learns, at equal tokens and equal updates?
 
-Work unit: one training run. Runs are paired: those of one seed start from the same weights and
-are scored by the same sweep over the whole test part (the tail of the text, with an embargo of
-block_size tokens before it); only the order of the windows differs. Initial weights and windows
-come from separate random streams. Not measured: other learning rates, larger models, other texts.
+Work unit: one training run. Runs are paired: runs of one seed start from the same weights and are
+scored on the whole test part (the tail of the text, with an embargo of block_size tokens before
+it). They differ only in the windows and their order. Initial weights and windows come from separate
+random streams. Not measured: other learning rates, larger models, other texts.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ def test_compare(benchmark: Any, result: Result, session: Session, case: Compare
     records = session.ledger.cases("convergence")
     pairs = [(c.a, c.b) for c in session.plan.compare_cases() if c.experiment == case.experiment]
     losses = {s: _losses(records, case, s) for pair in pairs for s in pair}
-    incomplete = [s for s, found in losses.items() if len(found) < case.seeds]
+    incomplete = [s for s, by_seed in losses.items() if len(by_seed) < case.seeds]
     if incomplete:
         pytest.skip(f"not all runs of {', '.join(incomplete)} are finished")
     paired = {
         (a, b): [losses[a][seed] - losses[b][seed] for seed in sorted(losses[a])] for a, b in pairs
     }
-    found = benchmark.pedantic(
+    comparisons = benchmark.pedantic(
         lambda: [compare_pairs(paired[pair], margin=MARGIN_NATS) for pair in pairs], rounds=1
     )
     index = pairs.index((case.a, case.b))
-    this = found[index]
+    this = comparisons[index]
     result.metrics |= {
         "n_seeds": case.seeds,
         "difference": this.mean,
@@ -58,7 +58,7 @@ def test_compare(benchmark: Any, result: Result, session: Session, case: Compare
         "difference_high": this.high,
         "sd_difference": this.sd,
         "p_value": this.p_value,
-        "p_adjusted": holm([comparison.p_value for comparison in found])[index],
+        "p_adjusted": holm([comparison.p_value for comparison in comparisons])[index],
         "margin": MARGIN_NATS,
         "p_equivalence": this.p_equivalence,
     }

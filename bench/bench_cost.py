@@ -1,10 +1,11 @@
-"""Question: what does the time of a model grow with, and under which conditions is it longer?
+"""Question: how does the time of a model grow with its sizes, and which conditions make it slower?
 
-Work unit: one training step (`test_growth`) at growing sizes of one dimension, or one forward pass
-(`test_conditions`) under one condition after the other. All of a case is timed in turns, round by
-round, so that each round sees one state of the machine; exponents and ratios are taken inside a
-round. Batches are random ids: what the text says does not change the time (a pair shows it). Not
-measured: building the models, warm-up, what differs between processes.
+Work unit: one training step at several sizes of one dimension (`test_growth`), or one forward pass
+under several conditions (`test_conditions`). Each round times all sizes or conditions of a case one
+after the other, so that a round sees one state of the machine; exponents and ratios are computed
+within a round. Batches are random ids, because the content of the text does not change the time (a
+case of bench_pair checks this). Not measured: building the models, warm-up, differences between
+processes.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from gptcore.training.step import make_optimizer, train_step
 
 FEWEST_ROUNDS = 5
 BASE = ModelConfig(vocab_size=4096, block_size=128, n_layer=4, n_head=4, n_embd=256)
-"""What `test_growth` starts from: its head is a quarter of its weights, near Model 5's third."""
+"""The model that `test_growth` varies: its head has a quarter of its weights, Model 5's a third."""
 BASE_BATCH = 2
 
 Calls = dict[str, Callable[[], object]]
@@ -44,9 +45,10 @@ Times = npt.NDArray[np.float64]
 
 
 def time_in_turns(calls: Calls, device: torch.device, budget_s: float) -> Times:
-    """Return seconds (rounds, calls): all calls once a round, each round beginning with another.
+    """Return seconds (rounds, calls): a round makes each call once, starting with another one.
 
-    One round warms up; then FEWEST_ROUNDS are timed, and more while they fit into `budget_s`.
+    After one round of warm-up, as many rounds as fit into `budget_s` are timed, but at least
+    FEWEST_ROUNDS.
     """
     rounds: list[dict[str, float]] = []
     names = list(calls)
@@ -78,7 +80,7 @@ def _random_batch(config: ModelConfig, batch_size: int, device: torch.device) ->
 
 
 def _shape(dimension: str, size: int) -> tuple[ModelConfig, int]:
-    """Return the model and the batch size where `dimension` is `size` and all else as in BASE."""
+    """Return BASE and its batch size with `dimension` set to `size`."""
     if dimension == "batch_size":
         return BASE, size
     fields: dict[str, Any] = {dimension: size}
@@ -94,7 +96,7 @@ def _step(dimension: str, size: int, precision: str, device: torch.device) -> Ca
 
 
 def exponents(sizes: tuple[int, ...], times: Times) -> npt.NDArray[np.float64]:
-    """Return for each row of `times` (rounds, sizes) the slope of its log over that of `sizes`."""
+    """Return the slope of ln(time) over ln(size) in each round of `times` (rounds, sizes)."""
     x = np.log(np.array(sizes, dtype=np.float64))
     x -= x.mean()
     slopes: npt.NDArray[np.float64] = np.log(times) @ x / (x @ x)
@@ -135,7 +137,7 @@ def _one_thread() -> Iterator[None]:
 
 
 def _conditions(case: ConditionsCase, device: torch.device) -> Calls:
-    """Return the same forward pass under each condition; the first is what the others are over."""
+    """Return the forward pass under each condition; ratios are taken over the first one."""
     config = replace(PRESETS[case.model], block_size=case.block_size)
     model = GPT(config).to(device).eval()
     ids = _random_batch(config, case.batch_size, device)

@@ -1,10 +1,11 @@
-"""Question: which targets does a sampler miss and repeat, against the others at equal tokens?
+"""Question: which targets does each sampler miss and repeat, at an equal number of tokens?
 
-The core is the 2 x 2 of {with, without replacement} x {fixed grid, free phase}, which takes "random
-against DataLoader" apart; beside it DataLoaders that drop their last batch, and the same budget of
-tokens on a hundredth, a tenth and all of the text. Work unit: one draw, a window of block_size
-targets. No model is trained. The counts stand beside exact theory; the time of `test_coverage` is
-that of drawing and counting, and no claim rests on it. `test_ledger` times the counting itself.
+The main comparison is {with, without replacement} x {fixed grid, any start}: it separates the two
+differences between random windows and a shuffled DataLoader. Further cases are DataLoaders that
+drop their last batch, and the same number of tokens on a hundredth, a tenth and all of the text.
+Work unit: one draw, a window of block_size targets. The counts are recorded together with their
+exact expectations. Not measured: training. `test_coverage` has a time, but no claim uses it;
+`test_ledger` times the counting of visits.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import pytest
 import torch
 
 from bench.measuring.measure import Measure
-from bench.measuring.work import Mark, Result, Work
+from bench.measuring.work import Result, Work
 from bench.suite.cases import CountingCase, CoverageCase
 from bench.suite.inputs import Inputs
 from gptcore.coverage.summaries import (
@@ -30,6 +31,7 @@ from gptcore.data.splits import Segment, tail_split
 from gptcore.sampling.base import Sampler
 from gptcore.sampling.samplers import make_sampler
 from gptcore.theory.expectations import expect_of
+from gptcore.training.step import EndPhase
 
 CURVE_POINTS = 40
 PIECE = 2**20
@@ -52,7 +54,7 @@ def _draw_and_count(sampler: Sampler, draws: int) -> Coverage:
 
 
 def _curve(sampler: Sampler, draws: int) -> list[dict[str, float | None]]:
-    """Return the covered share of targets along the first two epochs and along the whole run."""
+    """Return the share of targets shown so far, over two epochs and over the whole run."""
     per_step = sampler.batch_size * sampler.targets_per_window
     targets = sampler.n_tokens - 1
     steps = max(1, draws // sampler.batch_size)
@@ -77,7 +79,7 @@ def test_coverage(benchmark: Any, result: Result, session: Inputs, case: Coverag
     blocks = (len(train) - 1) // case.block_size
     train = Segment(0, round(case.text_share * len(train)))
     if len(train) <= case.block_size:
-        pytest.skip(f"{len(train)} tokens hold no window of {case.block_size}")
+        pytest.skip(f"{len(train)} tokens are too few for a window of {case.block_size} targets")
     sampler = make_sampler(
         case.sampler,
         segments=[train],
@@ -86,8 +88,8 @@ def test_coverage(benchmark: Any, result: Result, session: Inputs, case: Coverag
         batch_size=case.batch_size,
         drop_last=case.drop_last,
     )
-    # Equal tokens for all samplers and shares: as many windows as the fixed grid has on the whole
-    # text, times its epochs.
+    # All samplers and shares of the text get as many windows as the fixed grid has in
+    # `target_epochs` epochs on the whole text.
     draws = max(case.batch_size, round(case.target_epochs * case.text_share * blocks))
     coverage = benchmark.pedantic(_draw_and_count, args=(sampler, draws), rounds=3)
     expectation = expect_of(sampler, draws)
@@ -120,9 +122,9 @@ def test_ledger(measure: Measure, result: Result, case: CountingCase) -> None:
         for first in range(0, case.draws, PIECE):
             yield sampler.starts(first, min(PIECE, case.draws - first))
 
-    def count(_mark: Mark) -> None:
-        found = measure_coverage(pieces(), n_tokens=case.n_tokens, block_size=case.block_size)
-        assert found.draws == case.draws
+    def count(_end_phase: EndPhase) -> None:
+        coverage = measure_coverage(pieces(), n_tokens=case.n_tokens, block_size=case.block_size)
+        assert coverage.draws == case.draws
 
     result.metrics |= {"ledger_tokens": case.n_tokens, "draws": case.draws}
     measure(Work(count, torch.device("cpu"), case.draws * case.block_size, budget_s=3))

@@ -1,11 +1,12 @@
 """Question: what does a trained model gain from more compute at inference?
 
-Work unit: the ladder's target (bench_scaling), asked two ways about text that it has not seen. The
-loss of the next 32 bytes, each read after exactly c bytes, c in powers of two up to the block; and
-verbatim accuracy: of k continuations drawn at temperature 1 the likeliest is kept, and the share
-of its bytes that equal the true text is counted, as the mean over all choices of k of those drawn.
-Each is fitted by a power law without its largest point, which is then predicted. Not measured:
-time; other ways to choose among samples; models that were trained on longer contexts.
+Work unit: one evaluation of the model of the held-out size (bench_scaling) on unseen text. The
+first metric is the loss of the next 32 bytes, each predicted from exactly c bytes of context; c
+runs over the powers of two up to the block size. The second is verbatim accuracy: the likeliest of
+k continuations drawn at temperature 1 is kept, and the share of its bytes that equal the true text
+is counted, as the mean over all subsets of k samples. A power law is fitted to all points of each
+metric but the largest, and then predicts the largest. Not measured: time; other ways to choose
+among samples; models that were trained on longer contexts.
 """
 
 from __future__ import annotations
@@ -37,9 +38,11 @@ HORIZON = 32
 def test_inference(benchmark: Any, result: Result, session: Session, case: InferenceCase) -> None:
     path = model_path(session.ledger.folder, case.model)
     if not session.ledger.finished(f"bench_scaling::test_target[{case.model.id}]"):
-        pytest.skip("the target is not trained: the same command with the same --results trains it")
+        pytest.skip(
+            "the held-out size is not trained: the same command with the same --results trains it"
+        )
     if not path.exists():
-        pytest.skip(f"the target's weights ({path.name}) are gone: measure in a new folder")
+        pytest.skip(f"the weights {path.name} are not in the folder: measure in a new folder")
     rung = Rung(case.model, session, ladder_device(session))
     model = load_model(rung, path)
     result.metrics["n_params"] = rung.n_params
@@ -67,7 +70,7 @@ def _note_inference(result: Result, rung: Rung, model: GPT, case: InferenceCase)
     )
     counts = [2**i for i in range(case.samples.bit_length()) if 2**i <= case.samples]
     shares = np.stack([best_of(right, likely, k) for k in counts], axis=1)
-    # An accuracy rises towards a ceiling, so its shortfall is what falls as a power.
+    # An accuracy rises towards 1, so the law is fitted to 1 - accuracy, which falls.
     _note_axis(result, "samples", counts, shares, lambda y: 1 - y)
 
 
@@ -78,14 +81,14 @@ def _note_axis(
     values: np.ndarray[Any, np.dtype[np.float64]],
     falling: Callable[[Any], Any],
 ) -> None:
-    """Note means over prompts (P, len(x)) with 95 % t intervals, and the law of all but the last.
+    """Note the means over prompts with 95 % t intervals, and the law of all but the largest `x`.
 
     Args:
-        result: of the case.
+        result: the result of the case.
         axis: name of `x`.
-        x: what was varied; its largest is predicted from the others.
-        values: (P, len(x)).
-        falling: value → what falls towards a floor; its own inverse.
+        x: the values that were varied, ascending.
+        values: (prompts, len(x)).
+        falling: maps a value to a quantity that falls towards a floor; it is its own inverse.
     """
     from scipy.stats import t
 

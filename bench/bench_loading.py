@@ -1,12 +1,12 @@
-"""Question: how many tokens a second can be assembled into batches, and does it matter how?
+"""Question: how many tokens per second can be assembled into batches, and which way is fastest?
 
 Work unit: one batch of batch_size x block_size tokens at random starts, as int64 inputs and targets
-in memory. "gather" is one vectorised indexing of all windows, from an array in memory or a file of
-uint16 or uint32 mapped into it (read once before, so from the page cache); "dataloader" is torch's
-DataLoader over the same windows, one sample at a time, in this process; "workers" is the same
-loader with two worker processes, which are kept over the rounds: what their start costs stands
-beside the time. One runs after the other in one session: for ratios, `python -m bench pair`. No
-model runs. Not measured: cold disks, copies to an accelerator.
+in memory. "gather" indexes all windows at once, either in an array in memory or in a memory-mapped
+file of uint16 or uint32 that is already in the page cache. "dataloader" is torch's DataLoader over
+the same windows, one sample at a time, in the main process. "workers" is the same loader with two
+worker processes, which stay alive over the rounds; the time to start them is recorded separately.
+The cases run one after the other, so use `python -m bench pair` for a precise ratio. Not measured:
+a model, cold disks, copies to an accelerator.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from bench.measuring.measure import Measure
-from bench.measuring.work import Mark, Result, Work
+from bench.measuring.work import Result, Work
 from bench.suite.cases import LoadingCase
 from bench.suite.inputs import Inputs
 from gptcore.data.tokens import TokenStream
@@ -30,6 +30,7 @@ from gptcore.sampling.base import Sampler
 from gptcore.sampling.batches import Stream, batch
 from gptcore.sampling.loaders import StartDataset, StartSampler
 from gptcore.sampling.samplers import make_sampler
+from gptcore.training.step import EndPhase
 
 BATCHES = 50
 WORKERS = 2
@@ -49,12 +50,12 @@ def test_load(
         "random_replacement", n_tokens=len(ids), block_size=case.block_size, seed=case.seed
     )
 
-    def gather(_mark: Mark) -> None:
+    def gather(_end_phase: EndPhase) -> None:
         for step in range(BATCHES):
             batch(ids, sampler, step, case.batch_size)
 
     _check_same(case, sampler, ids)
-    call: Callable[[Mark], None] = gather
+    call: Callable[[EndPhase], None] = gather
     if case.way != "gather":
         loader = _loader(case, sampler, ids)
         if case.way == "workers":
@@ -62,7 +63,7 @@ def test_load(
             next(iter(loader))
             result.metrics["worker_start_s"] = (time.perf_counter_ns() - start_ns) / 1e9
 
-        def call(_mark: Mark) -> None:
+        def call(_end_phase: EndPhase) -> None:
             assert sum(1 for _ in loader) == BATCHES
 
     result.metrics["bytes_per_token"] = stream.ids.itemsize
@@ -72,7 +73,7 @@ def test_load(
 
 def _loader(case: LoadingCase, sampler: Sampler, ids: Stream) -> DataLoader[tuple[Tensor, Tensor]]:
     assert isinstance(ids, Tensor)
-    # Spawned, as on every platform: a fork would copy the threads of torch in an unknown state.
+    # Spawned on every platform: a fork would copy torch's threads in an unknown state.
     workers: dict[str, Any] = {
         "num_workers": WORKERS,
         "persistent_workers": True,
@@ -87,7 +88,7 @@ def _loader(case: LoadingCase, sampler: Sampler, ids: Stream) -> DataLoader[tupl
 
 
 def _check_same(case: LoadingCase, sampler: Sampler, ids: Stream) -> None:
-    """The first batch is what the text itself has at those places."""
+    """Check that the first batch holds the tokens that the text has at its starts."""
     inputs, targets = batch(ids, sampler, 0, case.batch_size)
     for row, start in enumerate(sampler.starts(0, case.batch_size).tolist()):
         window = torch.as_tensor(ids[start : start + case.block_size + 1].tolist())

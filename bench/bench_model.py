@@ -1,12 +1,13 @@
-"""Question: how fast does this model run here, and how far is that from what the machine can do?
+"""Question: how fast does a model run on this machine, compared with the machine's peak?
 
 Work unit: one batch of batch_size x block_size real tokens. "forward" is inference (no gradient);
-"forward_loss" adds the cross-entropy, as an evaluation does; "step" is one training step with its
-phases (data, transfer to an accelerator, forward, loss, backward, optimizer) timed inside it;
+"forward_loss" adds the cross-entropy, as an evaluation does; "step" is one training step whose
+phases (data, transfer to an accelerator, forward, loss, backward, optimizer) are timed inside it;
 "forward_backward" is a step without its optimizer; "decode" reads the first half of a window and
-writes as many tokens after it, greedily. Who does it is the case's variant, checked to be the same
-model (bench/variants/registry.py). Each case is repeated in fresh processes, where its peak memory is read.
-Not measured: building the model, reading the corpus, warm-up (its cost is in the record).
+generates as many tokens after it, greedily. The case names the implementation, which is checked to
+be the same model (bench/variants/registry.py). Each case is repeated in new processes, where its
+peak memory is read. Not measured: building the model, reading the corpus, warm-up (its time is in
+the record).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.measuring.measure import Measure
-from bench.measuring.work import Mark, Result, Work
+from bench.measuring.work import Result, Work
 from bench.suite.cases import ModelCase
 from bench.suite.inputs import Inputs
 from bench.variants import base, registry
@@ -35,16 +36,17 @@ from gptcore.sampling.batches import batch
 from gptcore.sampling.samplers import make_sampler
 from gptcore.training.compiling import prepare
 from gptcore.training.config import COMPILERS, TrainConfig
+from gptcore.training.step import EndPhase
 
 CHECKED_TOKENS = 32
-"""Of the first window: enough to tell another model, and soon done."""
+"""Tokens of the first window on which the logits of a variant are compared with ours."""
 
 BatchAt = Callable[[int], tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
 class _Built:
-    """What a case works on; `batch_at` maps a step to a batch of real tokens on the CPU."""
+    """The model and data of a case; `batch_at` maps a step to a batch of real tokens on the CPU."""
 
     variant: base.Variant
     config: ModelConfig
@@ -54,12 +56,12 @@ class _Built:
 
 
 def _build(case: ModelCase, session: Inputs, result: Result) -> _Built:
-    """Return the fresh model as the case's variant, checked to know nothing yet.
+    """Return the untrained model as the case's variant, with its initial loss checked.
 
-    A compiled model is compiled here, apart from the timing.
+    A model that is to be compiled is compiled here, before the timing.
     """
     if case.compile and case.variant != "gptcore":
-        raise ValueError(f"{case.variant} is timed as it is: compile gptcore alone, or nothing")
+        raise ValueError(f"{case.variant} cannot be compiled: use compile with variant gptcore")
     device = resolve_device(case.device)
     config = replace(PRESETS[case.model], block_size=case.block_size)
     ids = torch.from_numpy(session.stream(case.corpus).ids)
@@ -81,7 +83,7 @@ def _build(case: ModelCase, session: Inputs, result: Result) -> _Built:
     )
     result.metrics["n_params"] = model.n_params
     variant = registry.build(case.variant, model, inputs[:, :CHECKED_TOKENS])
-    _check_fresh(variant, config, inputs, targets)
+    _check_initial_loss(variant, config, inputs, targets)
     if case.compile and case.work in ("forward", "forward_loss"):  # the warm-up compiles it
         model.transformer.compile(dynamic=False, **COMPILERS[case.compile])
     elif case.compile:
@@ -93,9 +95,9 @@ def _build(case: ModelCase, session: Inputs, result: Result) -> _Built:
 
 
 def _count_flops(case: ModelCase) -> int:
-    """Count the FLOPs of the case's call on a model without weights, by torch's counter.
+    """Count the FLOPs of the case's call by torch's counter, on a model without weights.
 
-    The plain attention kernel, since torch does not count the fused one of the CPU.
+    Attention uses the plain kernel, because torch does not count the fused kernel of the CPU.
     """
     with torch.device("meta"):
         model = GPT(replace(PRESETS[case.model], block_size=case.block_size))
@@ -109,20 +111,20 @@ def _count_flops(case: ModelCase) -> int:
     return int(counter.get_total_flops())
 
 
-def _check_fresh(
+def _check_initial_loss(
     variant: base.Variant, config: ModelConfig, inputs: Tensor, targets: Tensor
 ) -> None:
-    """A fresh model knows nothing: its loss is close to ln V, or the model is wrong."""
+    """Check that the untrained model's loss is close to ln V, the loss of a uniform guess."""
     with torch.no_grad():
         loss = variant.loss(inputs, targets).item()
-    assert abs(loss - math.log(config.vocab_size)) < 0.5, f"loss of a fresh model is {loss}"
+    assert abs(loss - math.log(config.vocab_size)) < 0.5, f"loss of the untrained model is {loss}"
 
 
 def _check_text(built: _Built, case: ModelCase, prompt: Tensor, new_tokens: int) -> None:
-    """The same weights write the same text, or decoding is compared with something else."""
+    """Check that a variant generates the same text as gptcore from the same weights."""
     own = base.Variant(GPT(built.config, seed=case.seed).to(built.device))
     assert torch.equal(built.variant.decode(prompt, new_tokens), own.decode(prompt, new_tokens)), (
-        f"{case.variant} writes another text than gptcore from the same weights"
+        f"{case.variant} generates another text than gptcore from the same weights"
     )
 
 
@@ -137,7 +139,7 @@ def _measure_inference(
     built.variant.model.eval()
     inputs, targets = (ids.to(built.device) for ids in built.batch_at(0))
 
-    def call(_mark: Mark) -> None:
+    def call(_end_phase: EndPhase) -> None:
         with torch.no_grad(), autocast(built.device, case.precision):
             work(built.variant, inputs, targets)
 
@@ -150,7 +152,7 @@ def _measure_inference(
             flops=forward_flops(built.config, case.batch_size, case.block_size),
             count_flops=lambda: _count_flops(case),
             bytes_moved=forward_bytes(built.config),
-            fresh=True,
+            in_processes=True,
         )
     )
 
@@ -177,13 +179,13 @@ def test_step(measure: Measure, result: Result, session: Inputs, case: ModelCase
     start = {name: v.to("cpu", copy=True) for name, v in variant.model.state_dict().items()}
     steps = iter(range(10**9))
 
-    def step(mark: Mark) -> None:
+    def step(end_phase: EndPhase) -> None:
         inputs, targets = built.batch_at(next(steps))
-        mark("data")
+        end_phase("data")
         if device.type != "cpu":
             inputs, targets = to_device(inputs, device), to_device(targets, device)
-            mark("transfer")
-        variant.step(optimizer, inputs, targets, precision=case.precision, mark=mark)
+            end_phase("transfer")
+        variant.step(optimizer, inputs, targets, precision=case.precision, end_phase=end_phase)
 
     def restore() -> None:
         nonlocal steps
@@ -203,7 +205,7 @@ def test_step(measure: Measure, result: Result, session: Inputs, case: ModelCase
             flops=training_flops(built.config, case.batch_size, case.block_size),
             count_flops=lambda: _count_flops(case),
             bytes_moved=training_bytes(built.config),
-            fresh=True,
+            in_processes=True,
         )
     )
 
@@ -218,14 +220,14 @@ def test_forward_backward(
     variant.model.train()
     inputs, targets = (ids.to(device) for ids in built.batch_at(0))
 
-    def call(mark: Mark) -> None:
+    def call(end_phase: EndPhase) -> None:
         variant.model.zero_grad(set_to_none=True)
         with matmul_precision(case.precision):
             with autocast(device, case.precision):
                 loss = variant.loss(inputs, targets)
-            mark("forward")
+            end_phase("forward")
             loss.backward()  # type: ignore[no-untyped-call]
-        mark("backward")
+        end_phase("backward")
 
     measure(
         Work(
@@ -235,7 +237,7 @@ def test_forward_backward(
             precision=case.precision,
             flops=training_flops(built.config, case.batch_size, case.block_size),
             count_flops=lambda: _count_flops(case),
-            fresh=True,
+            in_processes=True,
         )
     )
 
@@ -244,9 +246,9 @@ def test_forward_backward(
 @pytest.mark.usefixtures("benchmark")
 def test_decode(measure: Measure, result: Result, session: Inputs, case: ModelCase) -> None:
     if case.precision != "fp32":
-        pytest.skip("text is written in float32: give the case precision fp32")
+        pytest.skip("text is generated in float32: set precision=fp32")
     if case.variant not in registry.DECODERS:
-        pytest.skip(f"{case.variant} does not write text: choose {', '.join(registry.DECODERS)}")
+        pytest.skip(f"{case.variant} cannot generate: choose {', '.join(registry.DECODERS)}")
     built = _build(case, session, result)
     built.variant.model.eval()
     inputs, _ = built.batch_at(0)
@@ -254,9 +256,9 @@ def test_decode(measure: Measure, result: Result, session: Inputs, case: ModelCa
     _check_text(built, case, prompt, new_tokens)
     measure(
         Work(
-            lambda _mark: built.variant.decode(prompt, new_tokens),
+            lambda _end_phase: built.variant.decode(prompt, new_tokens),
             built.device,
             tokens=case.batch_size * new_tokens,
-            fresh=True,
+            in_processes=True,
         )
     )

@@ -1,9 +1,9 @@
-"""Question: what does one change cost, and does a thing timed against itself come out the same?
+"""Question: how much slower or faster is one change, and does an identical copy count as the same?
 
-Work unit: one call of a model case, timed in turns with the same case changed in one parameter; the
-ratio of the times is the result. Without a change it is the check of our own method: the case is
-built anew for each comparison, as another variant would be, and whatever is called slower or faster
-is a false alarm. Not measured: what differs between processes; warm-up and building.
+Work unit: one call of a model case, timed in turns with the same case after a change; the result is
+the ratio of the times. Without a change, the case is timed with an identical copy of itself, which
+checks the method: each comparison builds the copy again, and every verdict "slower" or "faster" is
+a false alarm. Not measured: differences between processes, warm-up, building.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Question: is this faster than what others have, and what does each optimisation gain?
+"""Question: is gptcore faster than other implementations, and what does each optimisation gain?
 
-Work unit: one call of a model case, ours and another variant's timed in turns: the same weights,
-batches, clipping and AdamW (bench/variants/registry.py). A ratio above 1 says that ours is faster. Before
-timing, the logits of both on real tokens and the losses of both after updates are compared. Peak
-memory is that of a forward and backward pass over what was held before it, in a process that does
-nothing else. Not measured: building, converting weights, compiling by peers that could.
+Work unit: one call of a model case, timed in turns with the same call of another variant that has
+the same weights, batches, clipping and AdamW (bench/variants/registry.py). A ratio above 1 means
+that gptcore is faster. Before the timing, the logits of both on real tokens and their losses after
+updates are compared. Peak memory is that of a forward and backward pass above the memory held
+before, in a new process. Not measured: building, converting weights, compiled peers.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from bench.experiments.pairs import time_pair
-from bench.measuring.processes import measure_fresh
+from bench.measuring.processes import measure_in_processes
 from bench.measuring.work import Result
 from bench.measuring.workloads import change
 from bench.suite.cases import ModelCase, PairCase
@@ -22,7 +22,7 @@ from bench.suite.inputs import Inputs
 from bench.variants.registry import why_not
 
 ONE_CALL_S = 1e-9
-"""So few timed seconds that a fresh process makes one call beyond those that it reads peaks in."""
+"""A budget so small that a new process times one call after those that read peaks."""
 
 
 def _time_against(benchmark: Any, result: Result, session: Inputs, case: PairCase) -> None:
@@ -48,4 +48,4 @@ def test_peak(benchmark: Any, result: Result, session: Inputs, case: ModelCase) 
     if reason := why_not(case.variant):
         pytest.skip(reason)
     task = (f"bench_model::test_{case.work}", case, list(session.specs.values()), 1, ONE_CALL_S)
-    result.metrics |= benchmark.pedantic(measure_fresh, args=task, rounds=1).peaks
+    result.metrics |= benchmark.pedantic(measure_in_processes, args=task, rounds=1).peaks

@@ -1,10 +1,11 @@
-"""Question: is the test part at the end of the text special?
+"""Question: is a test part at the end of the text harder or easier than one elsewhere?
 
-Without a model: one profile is a test-sized block slid over 60 positions and scored by n-grams
-fitted on the rest. Where cleaning changed the text, it is profiled raw as well: what the
-boilerplate does is the difference. With a model: the text in folds, one model trained for each on
-all other folds (less an embargo) and scored on every token of its own. One seed a fold: the spread
-over folds holds the noise of training too.
+Work unit: one profile of a text (`test_position`), or one training run (`test_fold`). A profile
+moves a block of the size of the test part over 60 positions and scores it by n-grams of the rest of
+the text. A text that cleaning changed is profiled raw as well: the difference is the effect of the
+boilerplate. For the folds, one model is trained for each fold on all others (less an embargo) and
+scored on every token of its fold. Each fold has one seed, so the spread over folds contains the
+noise of training. Not measured: other n-gram orders, several seeds for a fold.
 """
 
 from __future__ import annotations
@@ -27,22 +28,22 @@ TAIL = ("unigram", "bigram", "js", "unseen")
 def test_position(benchmark: Any, result: Result, session: Session, case: PositionCase) -> None:
     corpus = session.raw(case.corpus) if case.raw else session.corpora[case.corpus]
     if case.raw and not session.corpora[case.corpus].cleaning:
-        pytest.skip("cleaning changes nothing in this text, so raw is the same")
-    found = benchmark.pedantic(measure_bias, args=(corpus,), rounds=1)
-    tail = vars(found.tail)
+        pytest.skip("cleaning changes nothing in this text, so the raw text is the same")
+    bias = benchmark.pedantic(measure_bias, args=(corpus,), rounds=1)
+    tail = vars(bias.tail)
     result.metrics |= {
-        "n_tokens": found.n_tokens,
-        "boilerplate_tokens": found.boilerplate_tokens,
-        "boilerplate_share_of_test": found.boilerplate_share_of_test,
-        "n_blocks": found.tail.n_blocks,
-        "mean_unigram": found.tail.mean_unigram,
-        "sd_unigram": found.tail.sd_unigram,
+        "n_tokens": bias.n_tokens,
+        "boilerplate_tokens": bias.boilerplate_tokens,
+        "boilerplate_share_of_test": bias.boilerplate_share_of_test,
+        "n_blocks": bias.tail.n_blocks,
+        "mean_unigram": bias.tail.mean_unigram,
+        "sd_unigram": bias.tail.sd_unigram,
         **{f"tail_{name}": tail[name] for name in TAIL},
         **{f"rank_{name}": tail[f"rank_{name}"] for name in TAIL},
     }
     columns = ("start", "stop", *TAIL)
     result.series["position_profile"] = [
-        {name: getattr(block, name) for name in columns} for block in found.profile
+        {name: getattr(block, name) for name in columns} for block in bias.profile
     ]
 
 

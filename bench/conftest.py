@@ -13,7 +13,7 @@ from bench.ledger.plain_text import shorten
 from bench.ledger.record import utc_now
 from bench.measuring import profiling
 from bench.measuring.measure import Measure
-from bench.measuring.processes import measure_fresh
+from bench.measuring.processes import measure_in_processes
 from bench.measuring.work import Result, Work
 from bench.session import Session
 from bench.suite.catalog import CASES, Case, params
@@ -99,7 +99,7 @@ def measure(
         result,
         suite.round_budget_s,
         ceilings=session.ceilings_of,
-        fresh=lambda: measure_fresh(test, case, list(specs), processes, budget_s),
+        in_processes=lambda: measure_in_processes(test, case, list(specs), processes, budget_s),
         trace=traced if session.trace else None,
     )
 

@@ -1,4 +1,4 @@
-"""Command-line options that several subcommands of `python -m bench` share."""
+"""The command-line option that several subcommands of `python -m bench` share."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ MARGIN = 0.03
 
 
 def add_margin(parser: argparse.ArgumentParser, meaning: str) -> None:
-    """Add --margin, which is given in per cent and arrives as a share."""
+    """Add --margin, which is given in per cent and is parsed to a share."""
     parser.add_argument(
         "--margin",
         type=_share,
@@ -25,5 +25,7 @@ def _share(text: str) -> float:
     except ValueError:
         value = math.nan
     if not 0 < value <= 100:
-        raise argparse.ArgumentTypeError(f"{text!r} is no margin: give per cent, above 0 to 100")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a margin: give a number above 0, at most 100"
+        )
     return value / 100

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.comparing.compare import FAILURES, compare
-from bench.comparing.compare_formats import FORMS
+from bench.comparing.compare_formats import FORMATS
 from bench.ledger.folders import RunFolder
 from bench.options import add_margin
 
@@ -20,51 +20,64 @@ def failures(text: str) -> tuple[str, ...]:
         if name not in FAILURES:
             known = ", ".join(FAILURES)
             raise argparse.ArgumentTypeError(
-                f"{name!r} cannot fail a comparison: choose of {known}"
+                f"{name!r} cannot fail a comparison: choose from {known}"
             )
     return names
 
 
-def add_parser(subparsers: Any) -> None:
-    """Add the subcommand."""
+def add_parser(subparsers: Any, summary: str) -> None:
+    """Add the subcommand; `summary` is its line in the help of the command."""
     parser = subparsers.add_parser(
         "compare",
-        help="what changed between two runs",
-        description="Compare two runs case by case. Exit code: 0 same or better, 1 slower, "
-        "2 bad input, 3 a case is missing or the runs are not comparable.",
+        help=summary,
+        description="Compare the times of two runs case by case. A case is slower or faster if its "
+        "95 % interval leaves out 1, the change exceeds the margin, and the p-value, adjusted for "
+        "all cases (Holm), is at most 0.05. Exit code: 0 no failure, 1 a case is slower, 2 bad "
+        "input, 3 a case is missing or the runs cannot be compared.",
     )
-    parser.add_argument("base", type=Path, metavar="BASE", help="results folder to compare with")
-    parser.add_argument("new", type=Path, metavar="NEW", help="results folder in question")
-    add_margin(parser, "difference that counts as none")
+    parser.add_argument("base", type=Path, metavar="BASE", help="results folder of the earlier run")
+    parser.add_argument("new", type=Path, metavar="NEW", help="results folder of the later run")
+    add_margin(parser, "a difference within this margin counts as none")
     parser.add_argument(
         "--normalise",
         action="store_true",
-        help="compare shares of each machine's measured ceiling: for other machines or versions",
+        help="compare shares of each machine's measured ceilings instead of times; for runs of "
+        "different machines or versions",
     )
     parser.add_argument(
         "--fail-on",
         type=failures,
         default=("slower", "missing"),
         metavar="VERDICTS",
-        help=f"comma-separated, of {', '.join(FAILURES)} (default: slower,missing)",
+        help=f"verdicts that end in an exit code above 0, joined by commas: {', '.join(FAILURES)} "
+        "(default: slower,missing)",
     )
-    parser.add_argument("-k", default="", metavar="TEXT", help="only cases with TEXT in their id")
-    parser.add_argument("--format", choices=FORMS, default="text", help="default: text")
+    parser.add_argument(
+        "-k", default="", metavar="TEXT", help="compare only cases with TEXT in their id"
+    )
+    parser.add_argument(
+        "--format",
+        choices=FORMATS,
+        default="text",
+        help="output format (default: text); json has every number",
+    )
 
 
 def main(options: argparse.Namespace) -> int:
-    """Compare, print, and return the exit code."""
-    found = compare(
+    """Compare two runs, print the comparison, and return the exit code."""
+    comparison = compare(
         RunFolder.read(options.base),
         RunFolder.read(options.new),
         margin=options.margin,
         normalise=options.normalise,
         only=options.k,
     )
-    print(FORMS[options.format](found))
-    if found.not_comparable:
-        lines = "; ".join(found.not_comparable)
-        can_be = found.base.environment and found.new.environment and not options.normalise
-        remedy = ". --normalise compares shares of the ceilings" if can_be else ""
+    print(FORMATS[options.format](comparison))
+    if comparison.not_comparable:
+        lines = "; ".join(comparison.not_comparable)
+        can_be = (
+            comparison.base.environment and comparison.new.environment and not options.normalise
+        )
+        remedy = "; add --normalise to compare shares of the ceilings" if can_be else ""
         print(f"not comparable: {lines}{remedy}", file=sys.stderr)
-    return found.exit_code(options.fail_on)
+    return comparison.exit_code(options.fail_on)

@@ -1,28 +1,33 @@
-"""Comparisons and histories as text, Markdown for a pull request, and JSON.
+"""A comparison as text, as Markdown for a pull request, and as JSON.
 
-Ids, labels and reasons come from files: nothing in them may steer a terminal or mark up a page.
+Ids, labels and reasons come from files, so they may hold control characters and markup. Both are
+made visible as plain text.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from bench.comparing.formats import as_json, cell, change, code, interval, p_value
 from bench.ledger.folders import PINNED, RunFolder, conditions, duration
 from bench.ledger.plain_text import shorten, visible
+from bench.tables import table
 
 if TYPE_CHECKING:
     from bench.comparing.compare import Comparison, Row
 
 
 HEADINGS = ("verdict", "change", "95 % interval", "p adj.", "base", "new")
-SETTLE = "more rounds (a larger suite), more processes or a quieter machine would settle them"
+DECIDE = (
+    "More rounds (a larger suite), more processes or a quieter machine would decide the ambiguous "
+    "cases."
+)
 
 
 def facts(run: RunFolder) -> dict[str, Any]:
-    """Return the conditions of a run, for those who read its numbers; None is unknown."""
+    """Return the environment of a run by name; None where it is unknown."""
     environment = run.environment
     last = next(reversed(run.records.values()), None)
     record = environment or last
@@ -39,7 +44,7 @@ def facts(run: RunFolder) -> dict[str, Any]:
 
 
 def describe(run: RunFolder) -> str:
-    """Return one line on a run: its name, time, commit and load."""
+    """Return one line on a run: its name, start time, commit and load."""
     known = facts(run)
     dirty = " with changes" if known["dirty"] else ""
     loads = [known[name] for name in ("load_before", "load_after")]
@@ -62,12 +67,27 @@ def _machine(run: RunFolder) -> str:
     )
 
 
-def summary(found: Comparison) -> str:
-    """Return the counts in words, the failures first."""
-    if found.not_comparable:
+def summary(comparison: Comparison) -> str:
+    """Return the counts of the verdicts, the failures first, as in "1 slower, 5 same"."""
+    if comparison.not_comparable:
         return "not comparable"
-    counts = [f"{n} {name}" for name, n in found.counts.items() if n]
+    counts = [f"{n} {name}" for name, n in comparison.counts.items() if n]
     return ", ".join(counts or ["no timed case"])
+
+
+def answer(comparison: Comparison) -> str:
+    """Return the answer in one sentence."""
+    if comparison.not_comparable:
+        return "The two runs cannot be compared."
+    counts = [(n, name) for name, n in comparison.counts.items() if n]
+    if not counts:
+        return "No timed case is in both runs."
+    words = {"same": f"the same within {100 * comparison.margin:g} %"}
+    parts = [f"{n} {'is' if n == 1 else 'are'} {words.get(name, name)}" for n, name in counts]
+    first_n, rest = parts[0].split(" ", 1)
+    parts[0] = f"{first_n} case{'' if first_n == '1' else 's'} {rest}"
+    listed = " and ".join(filter(None, [", ".join(parts[:-1]), parts[-1]]))
+    return f"In NEW, {listed}{' (by share of the ceilings)' if comparison.normalised else ''}."
 
 
 def _fields(row: Row) -> tuple[str, ...]:
@@ -81,55 +101,56 @@ def _fields(row: Row) -> tuple[str, ...]:
     )
 
 
-def _conditions(found: Comparison) -> list[str]:
-    what = "share of the ceiling" if found.normalised else "time"
+def _runs(comparison: Comparison) -> list[str]:
+    """Return one line on each run, and one on the machine."""
+    machine = _machine(comparison.new) or "a machine that was not recorded"
+    return [
+        f"BASE {describe(comparison.base)}",
+        f"NEW  {describe(comparison.new)}",
+        f"on   {machine}",
+    ]
+
+
+def _text(comparison: Comparison) -> str:
+    lines = [answer(comparison), ""]
+    rows = [row for row in comparison.rows if row.verdict != "same"]
+    if rows:
+        headings = ("verdict", "change", "95 % interval", "base", "new", "case")
+        lines += [table(headings, [_cells(row) for row in rows], headings[1:-1]), ""]
+    if comparison.counts["ambiguous"]:
+        lines.append(DECIDE)
+    lines += _runs(comparison)
+    return "\n".join([*lines, *(f"warning: {warning}" for warning in comparison.warnings)])
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    verdict, size, ends, _, base, new = _fields(row)
+    case = visible(row.case) + (f"\n({visible(row.reason)})" if row.reason else "")
+    return verdict, size, ends, base, new, case
+
+
+def _markdown(comparison: Comparison) -> str:
+    title = f"**{summary(comparison)}** · {code(shorten(comparison.base.label))} → "
     lines = [
-        f"BASE {describe(found.base)}",
-        f"NEW  {describe(found.new)}",
-        f"on   {_machine(found.new) or 'a machine that was not recorded'}",
-        f"{what}, margin {100 * found.margin:g} %, p-values adjusted for all cases (Holm); "
-        f"{found.untimed} cases without times are in both",
+        f"{title}{code(shorten(comparison.new.label))}, margin {100 * comparison.margin:g} %",
+        "",
     ]
-    if found.counts["ambiguous"]:
-        lines.append(f"{found.counts['ambiguous']} ambiguous: {SETTLE}")
-    return lines
-
-
-def _text(found: Comparison) -> str:
-    lines = _conditions(found) if not found.not_comparable else _conditions(found)[:2]
-    lines += [f"warning: {warning}" for warning in found.warnings]
-    compared = [row for row in found.rows if row.ratio is not None]
-    widths = [
-        max(map(len, column)) for column in zip(HEADINGS, *map(_fields, compared), strict=True)
-    ]
-    widths[0] = max(map(len, (HEADINGS[0], *found.counts)))
-    lines += ["", _aligned(HEADINGS, widths, "case")] if compared else [""]
-    for row in found.rows:
-        name, reason = visible(row.case), visible(row.reason or "")
-        if row.ratio is None:
-            lines.append(f"{row.verdict:<{widths[0]}}  {name} ({reason})")
-            continue
-        lines.append(_aligned(_fields(row), widths, name))
-        lines += [f"{'':<{widths[0]}}  {reason}"] if reason else []
-    return "\n".join([*lines, "", summary(found)])
-
-
-def _aligned(fields: Sequence[str], widths: Sequence[int], name: str) -> str:
-    padded = [f"{f:>{w}}" for f, w in zip(fields[1:], widths[1:], strict=True)]
-    return "  ".join([f"{fields[0]:<{widths[0]}}", *padded, name])
-
-
-def _markdown(found: Comparison) -> str:
-    title = f"**{summary(found)}** · {code(shorten(found.base.label))} → "
-    lines = [f"{title}{code(shorten(found.new.label))}, margin {100 * found.margin:g} %", ""]
-    lines += [f"- not comparable: {cell(reason)}" for reason in found.not_comparable]
-    shown = [row for row in found.rows if row.verdict != "same"]
-    same = [row for row in found.rows if row.verdict == "same"]
+    lines += [f"- not comparable: {cell(reason)}" for reason in comparison.not_comparable]
+    shown = [row for row in comparison.rows if row.verdict != "same"]
+    same = [row for row in comparison.rows if row.verdict == "same"]
     lines += _markdown_table(shown)
     if same:
         lines += _folded(f"{len(same)} same", _markdown_table(same))
-    notes = [f"- {cell(line)}" for line in (*found.warnings, *_conditions(found))]
-    return "\n".join([*lines, *_folded("conditions and warnings", notes)])
+    notes = [*comparison.warnings, *_runs(comparison)]
+    notes.append(
+        f"p-values are adjusted for all cases (Holm); {comparison.untimed} cases without times are "
+        "in both runs"
+    )
+    if comparison.counts["ambiguous"]:
+        notes.append(DECIDE)
+    return "\n".join(
+        [*lines, *_folded("conditions and warnings", [f"- {cell(note)}" for note in notes])]
+    )
 
 
 def _markdown_table(rows: Iterable[Row]) -> list[str]:
@@ -147,21 +168,21 @@ def _folded(title: str, lines: list[str]) -> list[str]:
     return [f"<details><summary>{title}</summary>", "", *lines, "", "</details>", ""]
 
 
-def _json(found: Comparison) -> str:
+def _json(comparison: Comparison) -> str:
     return as_json(
         {
-            "base": found.base.label,
-            "new": found.new.label,
-            "margin": found.margin,
-            "normalised": found.normalised,
-            "counts": found.counts,
-            "untimed": found.untimed,
-            "not_comparable": found.not_comparable,
-            "warnings": found.warnings,
-            "conditions": {"base": facts(found.base), "new": facts(found.new)},
-            "cases": [dataclasses.asdict(row) for row in found.rows],
+            "base": comparison.base.label,
+            "new": comparison.new.label,
+            "margin": comparison.margin,
+            "normalised": comparison.normalised,
+            "counts": comparison.counts,
+            "untimed": comparison.untimed,
+            "not_comparable": comparison.not_comparable,
+            "warnings": comparison.warnings,
+            "conditions": {"base": facts(comparison.base), "new": facts(comparison.new)},
+            "cases": [dataclasses.asdict(row) for row in comparison.rows],
         }
     )
 
 
-FORMS: dict[str, Callable[[Comparison], str]] = {"text": _text, "md": _markdown, "json": _json}
+FORMATS: dict[str, Callable[[Comparison], str]] = {"text": _text, "md": _markdown, "json": _json}

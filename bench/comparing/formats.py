@@ -1,4 +1,4 @@
-"""Numbers and names as comparisons and histories show them: text, Markdown, JSON."""
+"""How comparisons and histories write numbers and names in text, Markdown and JSON."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from bench.ledger.plain_text import visible
 PLAIN = re.compile(r"[\w:\[\],.=+\-/ ]*", re.ASCII)
 
 
-def as_json(found: Any) -> str:
-    """Return an object as JSON in ASCII, so that no terminal is steered; NaN is refused."""
-    return json.dumps(found, indent=1, allow_nan=False)
+def as_json(value: Any) -> str:
+    """Return a value as JSON in ASCII, so without control characters; NaN is refused."""
+    return json.dumps(value, indent=1, allow_nan=False)
 
 
 def cell(text: str) -> str:
-    """Return `text` for a cell of a Markdown table: it can neither end the cell nor mark it up."""
+    """Return `text` for a cell of a Markdown table, with all markup escaped."""
     return re.sub(r"[^\w ,.;=+-]|_", lambda match: f"&#{ord(match[0])};", visible(text))
 
 
 def code(text: str) -> str:
-    """Return `text` as code in a Markdown table."""
+    """Return `text` as code for a cell of a Markdown table."""
     return f"`{text}`" if PLAIN.fullmatch(text) and text.strip() else f"<code>{cell(text)}</code>"
 
 
 def change(ratio: float | None) -> str:
-    """Return a ratio of times as people say it: 1.05 → "+5.0 %", 12 → "x 12"."""
+    """Return a ratio of times as a change: 1.05 → "+5.0 %", 12 → "x 12"."""
     if ratio is None:
         return "-"
     if 0.5 < ratio < 2:
@@ -37,10 +37,10 @@ def change(ratio: float | None) -> str:
 
 
 def interval(ends: Sequence[float | None] | None) -> str:
-    """Return an interval of ratios."""
+    """Return an interval of ratios as changes: "-" where there is none."""
     return "-" if ends is None else f"{change(ends[0])} to {change(ends[1])}"
 
 
 def p_value(value: float | None) -> str:
-    """Return a p-value with two digits, never "0"."""
+    """Return a p-value with two digits; one below 0.001 is "<0.001"."""
     return "-" if value is None else "<0.001" if value < 0.001 else f"{value:.2g}"

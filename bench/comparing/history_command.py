@@ -20,6 +20,7 @@ from bench.comparing.timing import Timing, finite_exp
 from bench.ledger.folders import RunFolder, machine_key
 from bench.ledger.plain_text import shorten, visible
 from bench.options import add_margin
+from bench.tables import table
 
 MOST_PANELS = 24
 
@@ -68,12 +69,12 @@ def _time_object(run: RunFolder, times: Timing) -> dict[str, Any]:
     }
 
 
-def as_object(found: History) -> dict[str, Any]:
-    """Return a history as JSON values."""
+def as_object(history: History) -> dict[str, Any]:
+    """Return a history as the object that --format json prints."""
     return {
-        "runs": [_run_object(run) for run in found.runs],
-        "margin": found.margin,
-        "warnings": found.warnings,
+        "runs": [_run_object(run) for run in history.runs],
+        "margin": history.margin,
+        "warnings": history.warnings,
         "cases": [
             {
                 "case": trend.case,
@@ -84,65 +85,82 @@ def as_object(found: History) -> dict[str, Any]:
                 ],
                 "steps": [_step_object(trend, step) for step in trend.steps],
             }
-            for trend in found.trends
+            for trend in history.trends
         ],
     }
 
 
-def _json(found: History) -> str:
-    return as_json(as_object(found))
+def _json(history: History) -> str:
+    return as_json(as_object(history))
 
 
-def _table(found: History) -> list[tuple[str, ...]]:
-    rows = []
-    for trend in found.trends:
-        for step in trend.steps:
-            known = _step_object(trend, step)
-            commits = (str(known[name] or "unknown")[:10] for name in ("previous_commit", "commit"))
-            rows.append(
-                (
-                    known["at"][:19],
-                    change(step.ratio),
-                    interval(step.interval_95),
-                    p_value(step.p_adjusted),
-                    " → ".join(map(visible, commits)),
-                    trend.case,
-                    "; ".join(known["changed"]),
-                )
-            )
-    return sorted(rows)
+def _steps(history: History) -> list[dict[str, Any]]:
+    """Return the steps of all cases, oldest first, each with its case and its machine's changes."""
+    steps = [
+        _step_object(trend, step) | {"case": trend.case}
+        for trend in history.trends
+        for step in trend.steps
+    ]
+    return sorted(steps, key=lambda step: step["at"])
 
 
-def _summary(found: History) -> str:
-    stepped = sum(bool(trend.steps) for trend in found.trends)
-    return f"{stepped} of {len(found.trends)} cases stepped in {len(found.runs)} runs"
+def _commits(step: dict[str, Any], *names: str) -> str:
+    return " → ".join(visible(str(step[name] or "unknown"))[:10] for name in names)
 
 
-def _text(found: History) -> str:
-    lines = [f"warning: {warning}" for warning in found.warnings]
-    for at, size, ends, p, commits, case, changed in _table(found):
-        lines += [f"{at}  {size}  ({ends}, p {p})  {commits}  {visible(case)}"]
-        lines += [f"                     {changed}"] if changed else []
-    first, last = (f"{run.started_at:%Y-%m-%d %H:%M}" for run in (found.runs[0], found.runs[-1]))
-    return "\n".join([*lines, f"{_summary(found)}, {first} to {last}"])
+def answer(history: History) -> str:
+    """Return the answer in one sentence."""
+    stepped = sum(bool(trend.steps) for trend in history.trends)
+    n_cases, n_runs = len(history.trends), len(history.runs)
+    first, last = (f"{run.started_at:%Y-%m-%d}" for run in (history.runs[0], history.runs[-1]))
+    return (
+        f"The time of {stepped} of {n_cases} case{'s' * (n_cases > 1)} changed lastingly in "
+        f"{n_runs} run{'s' * (n_runs > 1)} from {first} to {last}."
+    )
 
 
-def _markdown(found: History) -> str:
-    lines = [f"**{_summary(found)}**", ""]
-    rows = _table(found)
+def _text(history: History) -> str:
+    lines = [answer(history)]
+    rows = [
+        (
+            step["at"][:16].replace("T", " "),
+            change(step["ratio"]),
+            interval(step["interval_95"]),
+            _commits(step, "commit"),
+            "\n".join([visible(step["case"]), *(f"({line})" for line in step["changed"])]),
+        )
+        for step in _steps(history)
+    ]
     if rows:
+        headings = ("first run", "change", "95 % interval", "commit", "case")
+        lines += ["", table(headings, rows, headings[1:3])]
+    warnings = [f"warning: {warning}" for warning in history.warnings]
+    return "\n".join([*lines, *([""] if warnings else []), *warnings])
+
+
+def _markdown(history: History) -> str:
+    lines = [f"**{answer(history)}**", ""]
+    steps = _steps(history)
+    if steps:
         lines += ["| first run | change | 95 % interval | p adj. | commit | case | changed |"]
         lines += ["|---|--:|--:|--:|---|---|---|"]
-    for *plain, case, changed in rows:
-        fields = [*map(cell, plain), code(case), cell(changed)]
+    for step in steps:
+        plain = (
+            step["at"][:19],
+            change(step["ratio"]),
+            interval(step["interval_95"]),
+            p_value(step["p_adjusted"]),
+            _commits(step, "previous_commit", "commit"),
+        )
+        fields = [*map(cell, plain), code(step["case"]), cell("; ".join(step["changed"]))]
         lines.append(f"| {' | '.join(fields)} |")
-    return "\n".join([*lines, "", *(f"- {cell(warning)}" for warning in found.warnings)])
+    return "\n".join([*lines, "", *(f"- {cell(warning)}" for warning in history.warnings)])
 
 
-FORMS: dict[str, Callable[[History], str]] = {"text": _text, "md": _markdown, "json": _json}
+FORMATS: dict[str, Callable[[History], str]] = {"text": _text, "md": _markdown, "json": _json}
 
 
-def plot(found: History, path: Path) -> None:
+def plot(history: History, path: Path) -> None:
     """Draw the trends, those with steps first, as SVG or PNG by the suffix of `path`.
 
     Raises:
@@ -154,13 +172,13 @@ def plot(found: History, path: Path) -> None:
         raise ValueError("--plot needs matplotlib: install the dependency group `report`")
     from matplotlib.figure import Figure
 
-    shown = sorted(found.trends, key=lambda trend: not trend.steps)[:MOST_PANELS]
+    shown = sorted(history.trends, key=lambda trend: not trend.steps)[:MOST_PANELS]
     figure = Figure(figsize=(8, 1.8 * len(shown)), layout="constrained")
     for axes, trend in zip(figure.subplots(len(shown), squeeze=False)[:, 0], shown, strict=True):
         _draw(axes, trend)
-    left_out = len(found.trends) - len(shown)
+    left_out = len(history.trends) - len(shown)
     if left_out:
-        figure.supxlabel(f"{left_out} cases more are not shown")
+        figure.supxlabel(f"{left_out} more cases are not shown")
     try:
         figure.savefig(path)
     except OSError as error:
@@ -183,19 +201,19 @@ def _draw(axes: Any, trend: Trend) -> None:
             color="tab:red",
             va="top",
         )
-    # Ids may hold what matplotlib takes for mathematics.
+    # An id may hold dollar signs, between which matplotlib would read mathematics.
     axes.set_title(shorten(trend.case, 100), fontsize="x-small", loc="left", parse_math=False)
     axes.set_ylabel("s")
     axes.tick_params(labelsize="x-small")
 
 
-def add_parser(subparsers: Any) -> None:
-    """Add the subcommand."""
+def add_parser(subparsers: Any, summary: str) -> None:
+    """Add the subcommand; `summary` is its line in the help of the command."""
     parser = subparsers.add_parser(
         "history",
-        help="when did times step, over many runs",
-        description="Find and date the steps in the times of many runs. Exit code: 0 done, "
-        "2 bad input.",
+        help=summary,
+        description="Find and date lasting changes (steps) in the times of many runs. Exit code: "
+        "0 done, 2 bad input.",
     )
     parser.add_argument(
         "results",
@@ -203,18 +221,30 @@ def add_parser(subparsers: Any) -> None:
         type=Path,
         default=[Path("results")],
         metavar="RESULTS",
-        help="results folders, or folders of them (default: results)",
+        help="results folders, or folders that contain results folders (default: results)",
     )
-    parser.add_argument("-k", default="", metavar="TEXT", help="only cases with TEXT in their id")
-    parser.add_argument("--format", choices=FORMS, default="text", help="default: text")
-    add_margin(parser, "smaller steps are not told")
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the trends: .svg or .png")
+    parser.add_argument(
+        "-k", default="", metavar="TEXT", help="look only at cases with TEXT in their id"
+    )
+    parser.add_argument(
+        "--format",
+        choices=FORMATS,
+        default="text",
+        help="output format (default: text); json has every number",
+    )
+    add_margin(parser, "steps within this margin are left out")
+    parser.add_argument(
+        "--plot",
+        type=Path,
+        metavar="FILE",
+        help="draw the times to a file that ends in .svg or .png",
+    )
 
 
 def main(options: argparse.Namespace) -> int:
-    """Find the steps, print them, draw them; return the exit code."""
-    found = study(options.results, options.margin, options.k)
-    print(FORMS[options.format](found))
+    """Find the steps, print them, draw them if asked to, and return the exit code."""
+    history = study(options.results, options.margin, options.k)
+    print(FORMATS[options.format](history))
     if options.plot:
-        plot(found, options.plot)
+        plot(history, options.plot)
     return 0

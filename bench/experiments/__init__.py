@@ -1,1 +1,1 @@
-"""The experiments that train models: convergence, the ladder of sizes, interleaved pairs."""
+"""The experiments behind the benchmarks: convergence, the ladder of sizes, pairs in turns."""

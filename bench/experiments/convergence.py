@@ -1,4 +1,4 @@
-"""One run of the convergence experiment: a model trained with one sampler and seed, then tested."""
+"""One training run of the convergence experiment: one sampler, one seed, tested along the way."""
 
 from __future__ import annotations
 
@@ -28,13 +28,14 @@ from gptcore.training.loop import train
 from gptcore.training.step import make_optimizer
 
 EVALUATIONS = 6
+"""Parts of equal length into which evaluations divide a training run."""
 MARGIN_NATS = 0.05
-"""Two samplers whose losses differ by less count as equal: about 1 % of these losses."""
+"""Samplers whose losses differ by less count as equal; it is about 1 % of these losses."""
 PROMPT_TOKENS, NEW_TOKENS = 8, 80
 
 
 class Experiment:
-    """One training run: the data, the model and the schedule of a case."""
+    """The data, the model and the schedule of one training run."""
 
     def __init__(self, case: TrainCase, session: Session, device: torch.device) -> None:
         ids = session.stream(case.corpus).ids[: case.n_tokens]
@@ -89,7 +90,7 @@ class Experiment:
         )
 
     def generate(self, when: str) -> dict[str, str]:
-        """Return a row of text that the model writes after the first tokens of the test part."""
+        """Return a row with the text that the model generates after the start of the test part."""
         prompt = self.test_ids[:PROMPT_TOKENS]
         ids = generate(
             self.model,
@@ -106,10 +107,10 @@ class Experiment:
         return {"when": when} | {name: decode(part) for name, part in written.items()}
 
     def run(self) -> tuple[list[StepMetrics], list[dict[str, float]]]:
-        """Train to the end; return the steps, and the test loss at points along the way."""
+        """Train; return the metrics of all steps, and rows with the test loss along the way."""
         steps = self.config.steps
         points = {round(steps * i / EVALUATIONS) for i in range(1, EVALUATIONS)} - {0, steps}
-        curve = [self._point(0, self.evaluate())]
+        curve = [self.point(0, self.evaluate())]
         log = []
         optimizer = make_optimizer(self.model, self.config)
         for metrics in train(
@@ -122,10 +123,11 @@ class Experiment:
         ):
             log.append(metrics)
             if metrics.step in points:
-                curve.append(self._point(metrics.step, self.evaluate()))
+                curve.append(self.point(metrics.step, self.evaluate()))
         return log, curve
 
-    def _point(self, step: int, evaluation: Evaluation) -> dict[str, float]:
+    def point(self, step: int, evaluation: Evaluation) -> dict[str, float]:
+        """Return the row of the series `test_curve` for one evaluation."""
         return {
             "step": step,
             "tokens": step * self.config.batch_size * self.config.block_size,
@@ -135,39 +137,28 @@ class Experiment:
 
 
 def _unigram_loss(train_ids: Ids, test_ids: Ids, vocab_size: int) -> float:
-    """Return the loss (nats per token) of add-one frequencies: what a model must beat."""
+    """Return the loss (nats per token) of token frequencies with add-one smoothing."""
     counts = np.bincount(train_ids, minlength=vocab_size) + 1
     return float(-np.log(counts / counts.sum())[test_ids[1:]].mean())
 
 
-def train_and_score(benchmark: Any, result: Result, session: Session, case: TrainCase) -> None:
-    """Train one model, score it on its whole test part, and note everything in `result`."""
-    device = torch.device(next(reversed(session.devices)))  # an accelerator, where there is one
-    experiment = Experiment(case, session, device)
-    generated = [experiment.generate("before")] if case.seed == 0 else []
-    log, curve = benchmark.pedantic(experiment.run, rounds=1)
-    final = experiment.evaluate()
-    config, sampler = experiment.config, experiment.sampler
-    curve.append(experiment._point(config.steps, final))
-    low, high = final.interval_95 or (None, None)
+def _counts(experiment: Experiment) -> dict[str, int | float | None]:
+    """Return the sizes of the run, the targets that it missed, and what train and test share."""
+    config, sampler, split = experiment.config, experiment.sampler, experiment.split
+    block_size = config.block_size
     coverage = measure_coverage(
         sampler.starts(0, config.steps * config.batch_size),
         segments=sampler.segments,
-        block_size=case.block_size,
+        block_size=block_size,
         targets_per_window=sampler.targets_per_window,
     )
-    shared = certificate(experiment.stream.ids, experiment.split, block_size=case.block_size)
-    last = log[-max(1, len(log) // 10) :]
-    train_ids = np.concatenate(
-        [experiment.stream.ids[part.start : part.stop] for part in experiment.split.train]
-    )
-    test_ids = experiment.test_ids.numpy()
-    result.metrics |= {
+    shared = certificate(experiment.stream.ids, split, block_size=block_size)
+    return {
         "n_params": experiment.model.n_params,
         "vocab_size": experiment.stream.vocab_size,
         "n_tokens": len(experiment.stream),
-        "train_tokens": len(train_ids),
-        "test_tokens": len(test_ids),
+        "train_tokens": experiment.train_tokens,
+        "test_tokens": len(experiment.test_ids),
         "steps": config.steps,
         "draws": coverage.draws,
         "epochs": coverage.epochs,
@@ -176,15 +167,40 @@ def train_and_score(benchmark: Any, result: Result, session: Session, case: Trai
         "shared_targets": shared.shared_targets,
         "shared_13grams": shared.shared_ngrams,
         "fraction_of_test_targets_trained": shared.fraction_of_test_targets_trained,
-        "initial_test_loss": curve[0]["loss"],
+    }
+
+
+def _losses(
+    experiment: Experiment, log: list[StepMetrics], first: float, final: Evaluation
+) -> dict[str, float | None]:
+    """Return the losses before, during and after training, and that of token frequencies."""
+    low, high = final.interval_95 or (None, None)
+    ids = experiment.stream.ids
+    train_ids = np.concatenate([ids[part.start : part.stop] for part in experiment.split.train])
+    last = log[-max(1, len(log) // 10) :]
+    return {
+        "initial_test_loss": first,
         "final_test_loss": final.loss_nats_per_token,
         "final_test_loss_low": low,
         "final_test_loss_high": high,
         "bits_per_byte": final.bits_per_byte,
-        "unigram_test_loss": _unigram_loss(train_ids, test_ids, experiment.stream.vocab_size),
+        "unigram_test_loss": _unigram_loss(
+            train_ids, experiment.test_ids.numpy(), experiment.stream.vocab_size
+        ),
         "final_train_loss": sum(m.loss for m in last) / len(last),
         "train_tokens_per_s": log[-1].tokens / sum(m.step_time_s for m in log),
     }
+
+
+def train_and_score(benchmark: Any, result: Result, session: Session, case: TrainCase) -> None:
+    """Train one model, score it on its whole test part, and note the outcome in `result`."""
+    device = torch.device(next(reversed(session.devices)))  # an accelerator, where there is one
+    experiment = Experiment(case, session, device)
+    generated = [experiment.generate("before")] if case.seed == 0 else []
+    log, curve = benchmark.pedantic(experiment.run, rounds=1)
+    final = experiment.evaluate()
+    curve.append(experiment.point(experiment.config.steps, final))
+    result.metrics |= _counts(experiment) | _losses(experiment, log, curve[0]["loss"], final)
     if case.seed == 0:
         generated.append(experiment.generate("after"))
     result.series |= {

@@ -1,4 +1,4 @@
-"""One pair of a suite: two pieces of work timed in turns, and one of them against itself."""
+"""One pair of a suite: two pieces of work timed in turns, or one with an identical copy."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gptcore.stats import ratio_of_pairs, verdict
 
 
 def _compare(case: PairCase, session: Inputs) -> list[PairResult]:
-    """Return the comparisons; b is built anew in each, so that it lies elsewhere in memory."""
+    """Return the comparisons; each builds b again, so that b is at another place in memory."""
     test = f"bench_model::test_{case.base.work}"
     other = change(case.base, case.change) if case.change else case.base
     a = work_of(test, case.base, session)
@@ -42,20 +42,20 @@ def _note_trials(result: Result, trials: list[PairResult]) -> None:
 
 
 def time_pair(benchmark: Any, result: Result, session: Inputs, case: PairCase) -> None:
-    """Time the pair and note what came out in `result`."""
+    """Time the pair and note the outcome in `result`."""
     load_before = load()
     trials = benchmark.pedantic(_compare, args=(case, session), rounds=1)
     a_time_s = list(chain.from_iterable(trial.a_time_s for trial in trials))
     b_time_s = list(chain.from_iterable(trial.b_time_s for trial in trials))
-    # Each comparison is an even number of pairs that begins with a: the order goes on alternating.
+    # Each comparison has an even number of pairs and begins with a, so the order alternates on.
     a_first = [name == "a" for trial in trials for name in trial.first]
-    found = ratio_of_pairs(a_time_s, b_time_s, a_first)
-    assert found, "a comparison has at least as many pairs as the statistics need"
+    pooled = ratio_of_pairs(a_time_s, b_time_s, a_first)
+    assert pooled, "a comparison has at least as many pairs as the statistics need"
     result.metrics |= {
         "pairs": len(a_first),
-        "ratio": found.ratio,
-        "ratio_low": found.low,
-        "ratio_high": found.high,
+        "ratio": pooled.ratio,
+        "ratio_low": pooled.low,
+        "ratio_high": pooled.high,
         "margin_ratio": MARGIN,
         "a_time_s": statistics.median(a_time_s),
         "b_time_s": statistics.median(b_time_s),
@@ -65,7 +65,7 @@ def time_pair(benchmark: Any, result: Result, session: Inputs, case: PairCase) -
     if not case.change:
         _note_trials(result, trials)
     result.facts |= {
-        "verdict": verdict(found.ratio, found.low, found.high, margin=MARGIN),
+        "verdict": verdict(pooled.ratio, pooled.low, pooled.high, margin=MARGIN),
         "warnings": list(dict.fromkeys(chain.from_iterable(trial.warnings for trial in trials))),
         "load_before": load_before,
         "load_after": load(),

@@ -1,6 +1,7 @@
-"""One rung of the ladder: a small model of the bytes of a text, trained and tested along the way.
+"""One rung of the ladder: a small model that reads bytes, trained and tested along the way.
 
-A token is a byte (those that occur, renumbered), so that losses are in nats per byte.
+A token is a byte of the text (the byte values that occur are renumbered), so losses are in nats per
+byte.
 """
 
 from __future__ import annotations
@@ -32,24 +33,25 @@ from gptcore.training.step import make_optimizer
 
 EVALUATIONS = 16
 TEST_PIECES, PIECE = 8, 1024
-"""Pieces of the test part, evenly spread over it, on which a checkpoint is scored, and targets of
-each; a short test part is scored whole."""
+"""A checkpoint is scored on so many pieces, evenly spread over the test part, of so many targets
+each; a short test part is scored as a whole."""
 WARMUP = 0.05
+"""Share of the steps over which the learning rate rises."""
 
 
 def byte_stream(inputs: Inputs, corpus: str, n_bytes: int | None) -> TokenStream:
-    """Return the first `n_bytes` of a text, the bytes that occur renumbered."""
-    found = np.frombuffer(inputs.corpora[corpus].text.encode()[:n_bytes], dtype=np.uint8)
-    return TokenStream(found.astype(np.int64), 256).compact()[0]
+    """Return the first `n_bytes` of a text as tokens: the byte values that occur, renumbered."""
+    values = np.frombuffer(inputs.corpora[corpus].text.encode()[:n_bytes], dtype=np.uint8)
+    return TokenStream(values.astype(np.int64), 256).compact()[0]
 
 
 class Rung:
-    """One run: the data, the model and the schedule of a case.
+    """The data, the model and the schedule of one training run.
 
     Attributes:
-        steps: updates; the tokens of one pass over the whole training part, whatever the share.
-        n_params: of the model, embeddings included.
-        train_tokens: of the part that is used.
+        steps: number of updates: one pass over the whole training part, whatever share is used.
+        n_params: parameters of the model, embeddings included.
+        train_tokens: tokens of the share that is used.
     """
 
     def __init__(self, case: RungCase, inputs: Inputs, device: torch.device) -> None:
@@ -89,11 +91,11 @@ class Rung:
 
     @property
     def tokens(self) -> int:
-        """Tokens of the whole run."""
+        """Return the number of tokens of the whole run."""
         return self.steps * self.tokens_per_step
 
     def test_loss(self, model: GPT) -> float:
-        """Return the loss on the fixed pieces of the test part, nats per byte."""
+        """Return the mean loss on the pieces of the test part, nats per byte."""
         size = self.case.block_size
         losses = [
             sweep_losses(model, piece, block_size=size, stride=size, device=self.device)
@@ -102,7 +104,7 @@ class Rung:
         return float(torch.cat(losses).double().mean())
 
     def run(self) -> tuple[GPT, list[dict[str, float]], float]:
-        """Train to the end; return the model, its test losses along the way, and training time."""
+        """Train; return the model, rows with its test loss along the way, and training seconds."""
         model = GPT(self.shape, seed=self.case.seed).to(self.device)
         points = {
             step
@@ -126,7 +128,7 @@ class Rung:
 
 
 def test_pieces(ids: Tensor) -> list[Tensor]:
-    """Return evenly spread pieces of a text (N,), or the whole of a short one."""
+    """Return evenly spread pieces of a text (N,), or one piece with all of a short text."""
     if len(ids) <= TEST_PIECES * (PIECE + 1):
         return [ids]
     starts = np.linspace(0, len(ids) - PIECE - 1, TEST_PIECES).astype(int)
@@ -134,18 +136,18 @@ def test_pieces(ids: Tensor) -> list[Tensor]:
 
 
 def ladder_device(session: Session) -> torch.device:
-    """Return where the ladder trains: on the session's first accelerator, else on its device."""
+    """Return the device that the ladder trains on: the first accelerator, or else the CPU."""
     accelerators = [name for name in session.devices if name != "cpu"]
     return torch.device(next(iter(accelerators or session.devices)))
 
 
 def model_path(folder: Path, case: RungCase) -> Path:
-    """Return where a results folder keeps the weights of a run."""
+    """Return the path at which a results folder keeps the weights of a run."""
     return folder / "models" / f"{case.id}.pt"
 
 
 def save_model(model: GPT, path: Path) -> None:
-    """Write the weights; whole or not at all."""
+    """Write the weights atomically."""
     path.parent.mkdir(exist_ok=True)
     with write_atomically(path) as partial, partial.open("wb") as file:
         torch.save(model.state_dict(), file)

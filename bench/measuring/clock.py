@@ -1,4 +1,4 @@
-"""Clocks of phases, warm-up until times are steady, and what is kept still while a clock runs."""
+"""A clock for the phases of a call, warm-up until times are steady, and a quiet interpreter."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ import torch
 from bench.measuring.work import Work
 from gptcore.devices import synchronize
 
-MIN_ROUNDS, MAX_ROUNDS = 6, 200  # of fewer than 6 no interval of the median can be given
+MIN_ROUNDS, MAX_ROUNDS = 6, 200  # fewer than 6 give no 95 % interval of the median
 MIN_WARMUP, MAX_WARMUP = 2, 100
 WINDOW = 3
+"""Number of calls in a row whose median says how long a call takes at present."""
 STEADY = 0.05
-"""Warm-up ends when the medians of two windows of calls in a row differ by less than this share."""
+"""Warm-up ends when the medians of the last two windows differ by less than this share."""
 
 
 class PhaseClock:
-    """Times one call after the other: `mark(name)` ends a phase of it, `stop` the call."""
+    """Times calls: `start` begins one, `end_phase(name)` ends one of its phases, `stop` ends it."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -38,7 +39,7 @@ class PhaseClock:
         self.device_s: list[float] = []
 
     def keep(self, calls: int) -> None:
-        """Forget all but the first calls: with --benchmark-cprofile, profiled ones follow them."""
+        """Forget all but the first calls; with --benchmark-cprofile, profiled calls follow them."""
         for times in (self.totals_s, self.device_s, *self.times_s.values()):
             del times[calls:]
 
@@ -48,7 +49,7 @@ class PhaseClock:
         self._events = _events(self._device)
         self._first_ns = self._last_ns = time.perf_counter_ns()
 
-    def mark(self, name: str) -> None:
+    def end_phase(self, name: str) -> None:
         """End the phase called `name`."""
         synchronize(self._device)
         now_ns = time.perf_counter_ns()
@@ -77,7 +78,7 @@ def _events(device: torch.device) -> tuple[Any, Any] | None:
 
 @contextmanager
 def quiet_gc() -> Iterator[None]:
-    """Keep the garbage collector from running inside."""
+    """Switch the garbage collector off inside the block."""
     gc.collect()
     gc.freeze()
     was_enabled = gc.isenabled()
@@ -92,7 +93,7 @@ def quiet_gc() -> Iterator[None]:
 
 @contextmanager
 def kept_rng(device: torch.device) -> Iterator[None]:
-    """Put torch's random generators back as they were, at the end."""
+    """Put the state of torch's random generators back at the end of the block."""
     on_cpu = device.type == "cpu"
     with torch.random.fork_rng(
         devices=[] if on_cpu else [device], device_type="cuda" if on_cpu else device.type
@@ -101,7 +102,7 @@ def kept_rng(device: torch.device) -> Iterator[None]:
 
 
 def is_steady(times_s: Sequence[float]) -> bool:
-    """Whether the rolling median stands still: the last WINDOW calls against those before."""
+    """Return whether the median of the last WINDOW calls is close to that of the WINDOW before."""
     if len(times_s) < 2 * WINDOW:
         return False
     last = statistics.median(times_s[-WINDOW:])
@@ -110,10 +111,10 @@ def is_steady(times_s: Sequence[float]) -> bool:
 
 
 def warm_up(call: Callable[[], object], budget_s: float) -> list[float]:
-    """Call until the rolling median stands still; return the times in seconds.
+    """Call until times are steady (`is_steady`); return the times in seconds.
 
-    At least MIN_WARMUP calls are made; `budget_s` used up, or MAX_WARMUP calls, end it as well:
-    `is_steady` of the returned times says which.
+    At least MIN_WARMUP calls are made. The warm-up ends at the latest after `budget_s` seconds or
+    MAX_WARMUP calls.
     """
     times: list[float] = []
     while len(times) < MAX_WARMUP:
@@ -126,7 +127,7 @@ def warm_up(call: Callable[[], object], budget_s: float) -> list[float]:
 
 
 def compilations() -> int:
-    """Return how many graphs torch.compile has made and broken in this process so far."""
+    """Return how many graphs and graph breaks torch.compile has counted in this process so far."""
     if "torch._dynamo" not in sys.modules:
         return 0
     from torch._dynamo.utils import counters
@@ -140,13 +141,13 @@ def prepare(
     """Warm `work` up and put its state back.
 
     Returns:
-        The call to time, the times of the warm-up in seconds, and how much of the first call
-        torch.compile took (None where nothing was compiled).
+        The call to time; the times of the warm-up calls in seconds; and the seconds that
+        torch.compile took in the first call, None where nothing was compiled.
     """
 
     def timed() -> None:
         clock.start()
-        work.call(clock.mark)
+        work.call(clock.end_phase)
         clock.stop()
 
     compiled = compilations()
@@ -159,5 +160,5 @@ def prepare(
 
 
 def rounds_for(warmup_s: Sequence[float], budget_s: float) -> int:
-    """Return how many rounds fill `budget_s`, by the fastest call of the warm-up."""
+    """Return how many rounds as fast as the fastest call of the warm-up fill `budget_s`."""
     return min(max(math.ceil(budget_s / min(warmup_s)), MIN_ROUNDS), MAX_ROUNDS)

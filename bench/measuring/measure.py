@@ -1,8 +1,9 @@
-"""Timing one call: warm up until it is steady, put the state back, then time it.
+"""Measures one piece of work: warms it up until it is steady, puts its state back, then times it.
 
-The clock is read only when the device has finished (`synchronize`); the garbage collector is off
-while it runs. Threads, affinity and precision are settled once a run, in `bench.measuring.pinning`.
-What is slow or disturbs is done apart from the timing: fresh processes, memory, the profiler.
+The clock is read only after the device has finished (`synchronize`), and the garbage collector is
+off while it runs. Threads, affinity and precision are set once for each run
+(`bench.measuring.pinning`). New processes, memory readings and profiles are slow or disturb the
+times, so they happen apart from the timing.
 """
 
 from __future__ import annotations
@@ -21,19 +22,19 @@ from bench.measuring.environment import load
 from bench.measuring.memory import read_peaks
 from bench.measuring.pinning import usable_cpus
 from bench.measuring.stability import median_interval, quantile, stability
-from bench.measuring.work import Fresh, Result, Work
+from bench.measuring.work import ProcessTimes, Result, Work
 
 
 @dataclass
 class Measure:
-    """Times a work through pytest-benchmark and notes what it finds in `result`.
+    """Times a piece of work through pytest-benchmark and notes the outcome in `result`.
 
     Attributes:
         benchmark: pytest-benchmark's fixture.
-        result: of the case.
-        budget_s: timed seconds that a case aims at.
-        ceilings: of the work's device: name → value, as `bench.measuring.ceilings` measures them.
-        fresh: times the case again in new processes, for work that asks for it.
+        result: the result of the case.
+        budget_s: timed seconds to aim at.
+        ceilings: returns the ceilings of a device (name → value) from `bench.measuring.ceilings`.
+        in_processes: times the case in new processes, for work that asks for it.
         trace: writes a profile of the work and returns its top operators; None for no profile.
     """
 
@@ -41,18 +42,18 @@ class Measure:
     result: Result
     budget_s: float
     ceilings: Callable[[torch.device], dict[str, float]] = lambda _device: {}
-    fresh: Callable[[], Fresh] | None = None
+    in_processes: Callable[[], ProcessTimes] | None = None
     trace: Callable[[Work], tuple[list[dict[str, Any]], Path]] | None = None
 
     def __call__(self, work: Work) -> None:
         """Time `work`.
 
         Raises:
-            AssertionError: torch.compile was at work while the clock ran.
+            AssertionError: torch.compile compiled while the clock ran.
         """
         clock = PhaseClock(work.device)
         budget_s = min(work.budget_s, self.budget_s)
-        if work.fresh and work.device.type != "cpu":  # a CPU's peak is read in a fresh process
+        if work.in_processes and work.device.type != "cpu":  # a CPU's peak needs a new process
             self.result.metrics |= read_peaks(work)
         state: dict[str, Any] = {
             "load_before": load(),
@@ -65,17 +66,18 @@ class Measure:
             self.benchmark.pedantic(timed, rounds=rounds)
         clock.keep(rounds)
         assert compilations() == compiled, (
-            "torch.compile made a graph while the clock ran: give it fixed shapes"
+            "torch.compile compiled while the clock ran: give the model inputs of one shape"
         )
         state["reference_s"].append(reference_time_s(device=work.device))
         state["load_after"] = load()
         self._note_times(work, clock, warmup)
-        compiled_s = [self.result.metrics.get("compile_s"), compile_s]  # by the benchmark, and here
+        # A model may have been compiled by the benchmark before, and by the first call here.
+        compiled_s = [self.result.metrics.get("compile_s"), compile_s]
         known_s = [seconds for seconds in compiled_s if seconds is not None]
         self.result.metrics["compile_s"] = sum(known_s) if known_s else None
         self._note_rates(work)
-        if work.fresh and self.fresh:
-            self._note_processes(self.fresh)
+        if work.in_processes and self.in_processes:
+            self._note_processes(self.in_processes)
         self._note_stability(state, warmup)
         if self.trace:
             self._note_profile(work, self.trace)
@@ -112,7 +114,7 @@ class Measure:
         datasheet = work.precision and datasheet_flops_per_s(work.device, work.precision)
         intensity = work.flops / work.bytes_moved if work.bytes_moved else None
         roof = None
-        if peak and copy and intensity:  # a copied byte is read and written
+        if peak and copy and intensity:  # a copied byte is memory traffic twice: read, written
             roof = min(peak, intensity * 2 * copy)
         self.result.metrics |= {
             "flops": work.flops,
@@ -125,21 +127,21 @@ class Measure:
             "attainable_flops_per_s": roof,
         }
 
-    def _note_processes(self, fresh: Callable[[], Fresh]) -> None:
+    def _note_processes(self, in_processes: Callable[[], ProcessTimes]) -> None:
         try:
-            found = fresh()
-        except (ValueError, OSError) as error:  # the times of this process stand all the same
+            others = in_processes()
+        except (ValueError, OSError) as error:  # the times of this process stay valid
             self.result.facts["fresh"] = str(error)
             return
         process_s = [
-            statistics.median(times) for times in (self.result.samples["time_s"], *found.time_s)
+            statistics.median(times) for times in (self.result.samples["time_s"], *others.time_s)
         ]
-        self.result.facts["process_rounds"] = [len(times) for times in found.time_s]
+        self.result.facts["process_rounds"] = [len(times) for times in others.time_s]
         self.result.samples["process_time_s"] = process_s
         self.result.metrics |= {
             "processes": len(process_s),
             "process_time_s": statistics.median(process_s),
-            **found.peaks,
+            **others.peaks,
         }
 
     def _note_profile(
@@ -157,7 +159,7 @@ class Measure:
         samples = self.result.samples
         samples["reference_s"] = state["reference_s"]
         self.result.metrics["reference_s"] = statistics.mean(state["reference_s"])
-        found = stability(
+        judgement = stability(
             samples["time_s"],
             warmup_s=warmup,
             reference_s=state["reference_s"],
@@ -169,9 +171,9 @@ class Measure:
         )
         self.result.facts |= {
             "stability": {
-                "verdict": found.verdict,
-                "reasons": list(found.reasons),
-                "remedies": list(found.remedies),
+                "verdict": judgement.verdict,
+                "reasons": list(judgement.reasons),
+                "remedies": list(judgement.remedies),
             },
             "load_before": state["load_before"],
             "load_after": state["load_after"],

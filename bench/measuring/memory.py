@@ -1,9 +1,10 @@
-"""Peak memory of a work, by phase: from the kernel on a CPU, from torch's allocator elsewhere.
+"""Peak memory of a piece of work, by phase: from the kernel on a CPU, else from torch's allocator.
 
-On Linux the peak is VmHWM of /proc/self/status, set back at the start of each phase. It is read in
-a process that does nothing else (`bench.measuring.processes`): memory that an earlier case left behind would
-hide in it. `ru_maxrss` is not used: it survives exec, so the child of a fat parent reports the
-parent's peak. Where there is no VmHWM, the resident memory is sampled every few milliseconds.
+On Linux the peak is VmHWM of /proc/self/status, which is reset at the start of each phase. It is
+read in a new process (`bench.measuring.processes`), because freed memory of an earlier case would
+be used again and would not raise the peak. `ru_maxrss` is not used: it is inherited across exec,
+so a child would report its parent's peak. Where there is no VmHWM, the resident memory is sampled
+every 2 ms.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ if TYPE_CHECKING:
 
 
 STATUS, CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-RESET_PEAK = "5"  # what proc(5) gives CLEAR_REFS to set VmHWM back to the present VmRSS
+RESET_PEAK = "5"  # proc(5): writing "5" to clear_refs sets VmHWM to the present VmRSS
 FULL_CALLS = 2
-"""Calls before the peak is read: the first ones allocate what the later ones reuse."""
+"""Calls before the peak is read: the first ones allocate memory that the later ones reuse."""
 SAMPLE_S = 0.002
 
 
@@ -37,11 +38,11 @@ class HighWaterMark:
     source = "VmHWM"
 
     def reset(self) -> None:
-        """Start from the memory held now."""
+        """Set the peak to the memory that is held now."""
         CLEAR_REFS.write_text(RESET_PEAK)
 
     def peak_bytes(self) -> int:
-        """Return the peak since then."""
+        """Return the peak since the last `reset`."""
         for line in STATUS.read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
@@ -49,7 +50,7 @@ class HighWaterMark:
 
 
 class SampledPeak:
-    """The same by sampling: short peaks can be missed."""
+    """The same peak, estimated by sampling: a peak shorter than SAMPLE_S can be missed."""
 
     source = "sampled resident memory"
 
@@ -65,19 +66,19 @@ class SampledPeak:
             self.peak_bytes()
 
     def reset(self) -> None:
-        """Start from the memory held now."""
+        """Set the peak to the memory that is held now."""
         with self._lock:
             self._peak = self._process.memory_info().rss
 
     def peak_bytes(self) -> int:
-        """Return the peak since then."""
+        """Return the peak since the last `reset`."""
         with self._lock:
             self._peak = max(self._peak, self._process.memory_info().rss)
             return self._peak
 
 
 class AllocatorPeak:
-    """The peak of what torch's allocator gave out on an accelerator."""
+    """The peak of the memory that torch's allocator handed out on an accelerator."""
 
     source = "allocator"
 
@@ -85,11 +86,11 @@ class AllocatorPeak:
         self._device, self._module = device, torch.get_device_module(device)
 
     def reset(self) -> None:
-        """Start from the memory held now."""
+        """Set the peak to the memory that is held now."""
         self._module.reset_peak_memory_stats(self._device)
 
     def peak_bytes(self) -> int:
-        """Return the peak since then."""
+        """Return the peak since the last `reset`."""
         return int(self._module.max_memory_allocated(self._device))
 
 
@@ -97,38 +98,39 @@ Peak = HighWaterMark | SampledPeak | AllocatorPeak
 
 
 def peak_of(device: torch.device) -> Peak | None:
-    """Return the best way here to read the peak of `device`, None if torch counts none for it."""
+    """Return the best available reader of peaks; None if torch counts no memory of `device`."""
     if device.type != "cpu":
         counts = hasattr(torch.get_device_module(device), "max_memory_allocated")
         return AllocatorPeak(device) if counts else None
     try:
-        mark = HighWaterMark()
-        mark.reset()
-        mark.peak_bytes()
+        reader = HighWaterMark()
+        reader.reset()
+        reader.peak_bytes()
     except OSError:
         return SampledPeak()
-    return mark
+    return reader
 
 
 def _return_free_memory() -> None:
-    """Give the system back what was freed: reused later, it would hide in the base (glibc)."""
+    """Return freed memory to the system (glibc), so that the base does not contain it."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
     if trim:
         trim(0)
 
 
 def read_peaks(work: Work, peak: Peak | None = None) -> dict[str, int]:
-    """Return the peak of one call over what was held before the first, whole and by phase.
+    """Return the peak of one call above the memory held before the first call, by phase too.
 
-    The peak of a step thus holds gradients, optimizer state and activations, and not the weights.
+    The peak of a training step thus counts gradients, optimizer state and activations, but not the
+    weights.
 
     Args:
-        work: not called before in this process, so that the base is that of a built model.
-        peak: how to read; by default the best way.
+        work: not yet called in this process, so that only its inputs and model are held.
+        peak: reader of peaks; by default the best available one.
 
     Returns:
-        base_bytes, peak_bytes and `<phase>_peak_bytes` for each phase that the call marks; nothing
-        where no peak can be read.
+        base_bytes, peak_bytes, and `<phase>_peak_bytes` for each phase that the call ends; an empty
+        dict where no peak can be read.
     """
     peak = peak or peak_of(work.device)
     if peak is None:
@@ -148,7 +150,7 @@ def read_peaks(work: Work, peak: Peak | None = None) -> dict[str, int]:
 
     peak.reset()
     work.call(read)
-    read("rest")  # what follows the last mark, and all of a call without phases
+    read("rest")  # what follows the last phase; the whole call if it has no phases
     whole = max(phases.values())
     named = {f"{name}_peak_bytes": max(0, n) for name, n in phases.items() if name != "rest"}
     return {"base_bytes": base, "peak_bytes": max(0, whole), **named}

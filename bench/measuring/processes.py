@@ -1,8 +1,9 @@
-"""A case in a process of its own: its time again, and its peak memory.
+"""Times a case once more in new processes, and reads its peak memory there.
 
-Processes, not rounds, are the unit of replication: where memory lies, and what the threads were
-given, is settled anew in each. Run as `python -m bench.measuring.processes` by `measure_fresh` alone: the task
-comes as one line of JSON on standard input, the answer is the last line of standard output.
+Each process places memory and threads anew, so processes, and not rounds, are the independent
+repetitions of a measurement. Only `measure_in_processes` runs this file, as
+`python -m bench.measuring.processes`: the child reads its task as one line of JSON from standard
+input and writes its answer as the last line of standard output.
 """
 
 from __future__ import annotations
@@ -20,22 +21,22 @@ from typing import Any, get_args
 
 from bench.ledger.plain_text import shorten
 from bench.measuring.environment import ROOT
-from bench.measuring.work import Fresh
+from bench.measuring.work import ProcessTimes
 
 TIME_LIMIT_S = 1_800
 
 
-def measure_fresh(
+def measure_in_processes(
     test: str, case: Any, specs: Sequence[str], processes: int, budget_s: float
-) -> Fresh:
+) -> ProcessTimes:
     """Time a case in new processes, one after the other.
 
     Args:
-        test: its benchmark, as in "bench_model::test_step".
-        case: one of `bench.suite.cases`.
+        test: the benchmark of the case, as in "bench_model::test_step".
+        case: an instance of one of the classes in `bench.suite.cases`.
         specs: the texts, as the command line names them.
-        processes: how many, at least 1.
-        budget_s: timed seconds in each; at least one call is timed.
+        processes: number of processes, at least 1.
+        budget_s: timed seconds in each process; at least one call is timed.
 
     Raises:
         ValueError: a process ended without an answer.
@@ -48,7 +49,7 @@ def measure_fresh(
         "budget_s": budget_s,
     }
     answers = [_run(json.dumps(task)) for _ in range(processes)]
-    return Fresh([answer["time_s"] for answer in answers], answers[0]["peaks"])
+    return ProcessTimes([answer["time_s"] for answer in answers], answers[0]["peaks"])
 
 
 def _run(task: str) -> dict[str, Any]:
@@ -67,10 +68,10 @@ def _run(task: str) -> dict[str, Any]:
         limit.start()
         try:
             process.stdin.write(task + "\n")
-            process.stdin.flush()  # and left open: the child ends when this process does
+            process.stdin.flush()  # it stays open: the child ends when this end is closed
             output = process.stdout.read()
             process.wait()
-        except BrokenPipeError:  # it ended before it read its task
+        except BrokenPipeError:  # the child ended before it read its task
             process.wait()
         finally:
             limit.cancel()
@@ -79,13 +80,13 @@ def _run(task: str) -> dict[str, Any]:
         lines = errors.read().strip().splitlines()
     if process.returncode != 0 or not output.strip():
         why = shorten(lines[-1], 200) if lines else f"exit code {process.returncode}"
-        raise ValueError(f"the fresh process ended without an answer: {why}")
+        raise ValueError(f"the new process ended without an answer: {why}")
     answer: dict[str, Any] = json.loads(output.strip().splitlines()[-1])
     return answer
 
 
 def _end_with_parent() -> None:
-    """Leave when standard input ends: whoever asked is gone, and this load would disturb others."""
+    """End this process when standard input closes, which means that the parent has ended."""
     sys.stdin.read()
     os._exit(1)
 
@@ -98,22 +99,22 @@ def _answer(task: dict[str, Any]) -> dict[str, Any]:
     from bench.suite.catalog import Case
     from bench.suite.inputs import Inputs
 
-    pinning.pin(keep_memory=False)  # peaks are those of malloc as it comes
+    pinning.pin(keep_memory=False)  # peak memory is that of malloc's default settings
     kinds = {kind.__name__: kind for kind in get_args(Case)}
     case = kinds[task["kind"]](**task["case"])
     work = work_of(task["test"], case, Inputs(task["specs"]))
     start = time.perf_counter_ns()
     peaks = read_peaks(work)
     call_s = (time.perf_counter_ns() - start) / 1e9 / (FULL_CALLS + 1)
-    pinning.pin()  # times as in the other processes
+    pinning.pin()  # times are measured with the same settings as in the main process
     work.restore()
     clock = PhaseClock(work.device)
-    if call_s < task["budget_s"] / 10:  # a longer call is warm after the calls just made
+    if call_s < task["budget_s"] / 10:  # longer calls are warm after read_peaks
         prepare(work, clock, task["budget_s"] / 2)
     with quiet_gc():
         for _ in range(min(200, max(1, int(task["budget_s"] / call_s)))):
             clock.start()
-            work.call(clock.mark)
+            work.call(clock.end_phase)
             clock.stop()
     return {"time_s": clock.totals_s, "peaks": peaks}
 

@@ -1,14 +1,15 @@
-"""A look inside one case: a Perfetto/Chrome trace and its costliest operators.
+"""A profile of one case: a trace for Perfetto or Chrome, and the operators that take most time.
 
-A pass of its own, never while timing: the profiler slows small operators down. Open the file with
-ui.perfetto.dev or chrome://tracing; the ranges called "phase: …" are the phases of the work.
+The profile is taken in extra calls after the timing, because the profiler slows small operators
+down. Open the file with ui.perfetto.dev or chrome://tracing; the ranges called "phase: …" are the
+phases of the work.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,35 +18,23 @@ import torch
 from torch.profiler import ProfilerActivity, profile, record_function, supported_activities
 
 from bench.ledger.plain_text import shorten
+from bench.measuring.work import Work
 from gptcore.checks import check_whole
 from gptcore.devices import synchronize
 from gptcore.files import write_atomically
 
-Mark = Callable[[str], None]
 Row = dict[str, Any]
 
 LARGEST = 15
 PHASE = "phase: "
 REST = "rest"
-"""Name of the range after the last phase that a work marks."""
+"""Name of the range after the last phase of a call."""
 SUFFIX = ".json.gz"
 NAME_LENGTH = 150
 
 
-class Traceable(Protocol):
-    """What can be traced: `bench.measuring.measure.Work`, say."""
-
-    @property
-    def call(self) -> Callable[[Mark], object]:
-        """Does the work; calls `mark(name)` at the end of each phase."""
-
-    @property
-    def device(self) -> torch.device:
-        """Where the work runs."""
-
-
 class Event(Protocol):
-    """What torch says of one operator, over all its calls; times in microseconds."""
+    """What torch reports for one operator, summed over all its calls; times are in microseconds."""
 
     key: str
     count: int
@@ -55,23 +44,23 @@ class Event(Protocol):
 
     @property
     def self_device_time_total(self) -> float:
-        """Time on the accelerator in the operator's own kernels."""
+        """Return the time of the operator's own kernels on the accelerator."""
 
 
-def trace(work: Traceable, path: Path, calls: int = 1) -> list[Row]:
-    """Run `work` once unobserved and `calls` times under the profiler; write a trace to `path`.
+def trace(work: Work, path: Path, calls: int = 1) -> list[Row]:
+    """Run `work` once without the profiler and `calls` times under it; write a trace to `path`.
 
-    The first call warms up and shows the names of the phases. The device is waited for at the end
-    only, so that the trace shows how its work overlaps with the host's. Neither stacks nor shapes
-    are recorded: they would make a step's trace ten times as large.
+    The first call warms up and yields the names of the phases. The profiled calls wait for the
+    device only at the end, so that the trace shows how its work overlaps with the host's. Stacks
+    and shapes are not recorded: they would make the trace of a step ten times as large.
 
     Args:
-        work: what to look into.
-        path: of the trace, ending in ".json.gz" or ".json"; it appears whole or not at all.
-        calls: under the profiler; one or two suffice, and the file grows with them.
+        work: the piece of work to profile.
+        path: file of the trace, ending in ".json.gz" or ".json"; it is written atomically.
+        calls: number of profiled calls; one or two suffice, and the file grows with them.
 
     Returns:
-        Rows of the series "top_operators", see `top_operators`.
+        Rows of the series "top_operators", as `top_operators` returns them.
 
     Raises:
         ValueError: `path` has another ending or cannot be written, `calls` is below 1, or the
@@ -95,7 +84,7 @@ def trace(work: Traceable, path: Path, calls: int = 1) -> list[Row]:
 def trace_name(case_id: str) -> str:
     """Return the file name of a case's trace: safe on every system, unique, at most 150 characters.
 
-    Letters, digits and `._+=-` are kept; a hash of the whole id keeps two ids apart.
+    Letters, digits and `._+=-` are kept; a hash of the whole id makes the name unique.
     """
     tail = f"-{hashlib.sha256(case_id.encode()).hexdigest()[:10]}{SUFFIX}"
     words = re.sub(r"[^A-Za-z0-9._+=-]+", "_", case_id).strip("._") or "case"
@@ -103,24 +92,24 @@ def trace_name(case_id: str) -> str:
 
 
 def top_operators(events: Iterable[Event], calls: int, *, on_device: bool) -> list[Row]:
-    """Return the operators with the largest self time, largest first, LARGEST at most.
+    """Return at most LARGEST operators with the largest self time, the largest first.
 
-    Self time is time in an operator less the operators that it calls; on an accelerator it is the
-    time of the kernels that it starts. Python between the operators is in none of them.
+    Self time is the time in an operator without the operators that it calls; on an accelerator it
+    is the time of the kernels that it starts. Time spent in Python belongs to no operator.
 
     Args:
-        events: averages by operator, as `profiler.key_averages()`.
-        calls: of the work that they are sums of.
-        on_device: whether to count the accelerator's time in place of the CPU's.
+        events: sums by operator, from `profiler.key_averages()`.
+        calls: number of calls of the work that the sums are over.
+        on_device: whether to use the accelerator's time instead of the CPU's.
 
     Returns:
-        operator, calls (over the whole pass), self_time_s (for one call of the work), share (of the
-        self time of all operators).
+        One row for each operator: operator, calls (over all profiled calls of the work),
+        self_time_s (in one call of the work), share (of the self time of all operators).
     """
     times = [
         (event, event.self_device_time_total if on_device else event.self_cpu_time_total)
         for event in events
-        # Ranges are no operators, and kernels are counted with the operators that start them.
+        # Ranges are not operators; kernels count for the operators that start them.
         if event.device_type.name == "CPU"
         and not event.is_user_annotation
         and not event.key.startswith(PHASE)
@@ -139,7 +128,7 @@ def top_operators(events: Iterable[Event], calls: int, *, on_device: bool) -> li
 
 
 def _activities(device: torch.device) -> list[ProfilerActivity]:
-    """Return CPU and, where torch can observe it, the device's own activity."""
+    """Return the activity of the CPU and, where torch can observe it, that of the device."""
     own: ProfilerActivity | None = getattr(ProfilerActivity, device.type.upper(), None)
     observable: set[ProfilerActivity] = supported_activities()  # type: ignore[no-untyped-call]
     if own is None or own == ProfilerActivity.CPU or own not in observable:
@@ -147,27 +136,28 @@ def _activities(device: torch.device) -> list[ProfilerActivity]:
     return [ProfilerActivity.CPU, own]
 
 
-def _call_in_phases(work: Traceable, names: list[str]) -> None:
-    """Call once; each phase becomes a range, named after the phases that a call is known to have.
+def _call_in_phases(work: Work, names: list[str]) -> None:
+    """Call `work` once, with each of its phases as a range of the trace.
 
-    `mark` names a phase when it ends, and a range needs its name when it begins.
+    A range needs its name when it begins, but `end_phase` gives the name when the phase ends. So
+    the names come from an earlier call.
     """
     coming = iter([*names, REST])
     seen: list[str] = []
 
-    def mark(name: str) -> None:
+    def end_phase(name: str) -> None:
         seen.append(name)
         if seen != names[: len(seen)]:
             raise ValueError(
-                f"phase {name!r} came where an earlier call had other phases "
-                f"({', '.join(names)[:100]}): a work must mark the same phases in every call"
+                f"phase {name!r} ended where an earlier call had the phases "
+                f"{', '.join(names)[:100]}: a work must have the same phases in every call"
             )
         phase.close()
         phase.enter_context(record_function(PHASE + next(coming)))
 
     with ExitStack() as phase:
         phase.enter_context(record_function(PHASE + next(coming)))
-        work.call(mark)
+        work.call(end_phase)
 
 
 def _export(profiler: profile, path: Path) -> None:

@@ -1,8 +1,7 @@
-"""What is measured: one piece of work, prepared, and the result of measuring it."""
+"""The piece of work that is measured, and the result of measuring it."""
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,21 +9,12 @@ from typing import Any
 
 import torch
 
-
-@dataclasses.dataclass(frozen=True)
-class Fresh:
-    """What new processes found: every round of each, and the peaks of the first."""
-
-    time_s: list[list[float]]
-    peaks: dict[str, int]
-
-
-Mark = Callable[[str], None]
+from gptcore.training.step import EndPhase
 
 
 @dataclass
 class Result:
-    """What one case has found so far; it becomes a record when the case ends."""
+    """The results of one case so far; they become its record when the case ends."""
 
     metrics: dict[str, float | int | None] = field(default_factory=dict)
     samples: dict[str, list[float]] = field(default_factory=dict)
@@ -34,22 +24,24 @@ class Result:
 
 @dataclass(frozen=True)
 class Work:
-    """What is timed, prepared: one call, and what is known about it.
+    """One call that can be timed, and what is known about it.
 
     Attributes:
-        call: does the work; it calls `mark(name)` at the end of each of its phases.
-        device: what to wait for.
-        tokens: work of one call.
+        call: does the work once; it calls `end_phase(name)` at the end of each of its phases.
+        device: the device that has to finish before a clock is read.
+        tokens: tokens that one call processes.
         restore: puts back the state that calls change (weights, optimizer, position in the data).
-        precision: of the matrix products, for the ceiling; None where there is none.
-        flops: of one call, by formula.
-        count_flops: counts them, by torch's own counter.
-        bytes_moved: least memory traffic of one call, by formula.
-        fresh: repeat it in processes of its own, and read its memory there.
+        precision: precision of the matrix products, which chooses the ceiling to compare with;
+            None for work without matrix products.
+        flops: FLOPs of one call, by formula.
+        count_flops: returns the FLOPs of one call as torch's own counter counts them.
+        bytes_moved: least memory traffic of one call in bytes, by formula.
+        in_processes: whether to time the work in new processes as well, and to read its peak
+            memory there.
         budget_s: timed seconds to aim at, where the suite would allow more.
     """
 
-    call: Callable[[Mark], object]
+    call: Callable[[EndPhase], object]
     device: torch.device
     tokens: int
     restore: Callable[[], None] = lambda: None
@@ -57,5 +49,18 @@ class Work:
     flops: int | None = None
     count_flops: Callable[[], int] | None = None
     bytes_moved: int | None = None
-    fresh: bool = False
+    in_processes: bool = False
     budget_s: float = math.inf
+
+
+@dataclass(frozen=True)
+class ProcessTimes:
+    """Times and peak memory of one case in new processes.
+
+    Attributes:
+        time_s: seconds of every round, one list for each process.
+        peaks: peak memory in the first process, as `bench.measuring.memory.read_peaks` returns it.
+    """
+
+    time_s: list[list[float]]
+    peaks: dict[str, int]

@@ -1,7 +1,8 @@
-"""Cases by their id, and the work of a case without its timing.
+"""Finds a case by its id, and builds the work of a case without timing it.
 
-A benchmark hands its work to `measure`. Run with a `measure` that only keeps it, any timed case can
-be built again elsewhere: in a fresh process (`bench.measuring.processes`), or beside another (`bench.pairing.pair`).
+A benchmark hands its work to `measure`. `work_of` calls the benchmark with a `measure` that only
+keeps the work. So every timed case can be built again elsewhere: in a new process
+(`bench.measuring.processes`), or beside another one (`bench.pairing.pair`).
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from gptcore.devices import choose_devices
 
 
 class _Keep:
-    """Stands in for `measure`: keeps the work instead of timing it."""
+    """Replaces `measure`: it keeps the work instead of timing it."""
 
     work: Work | None = None
 
@@ -38,7 +39,7 @@ def work_of(test: str, case: Case, inputs: Inputs) -> Work:
     """Return what `test` (as in "bench_model::test_step") would time for `case`.
 
     Raises:
-        ValueError: the benchmark does not time this case, or cannot run it here.
+        ValueError: the benchmark is not timed, or it cannot run on this machine.
     """
     module, _, name = test.partition("::")
     function = getattr(importlib.import_module(f"bench.{module}"), name)
@@ -52,21 +53,21 @@ def work_of(test: str, case: Case, inputs: Inputs) -> Work:
     }
     names = inspect.signature(function).parameters
     if "measure" not in names:
-        raise ValueError(f"{test} is not timed: choose a case of bench_model or bench_loading")
+        raise ValueError(f"{test} cannot be timed: choose a case of bench_model or bench_loading")
     with tempfile.TemporaryDirectory() as folder:
         known["tmp_path"] = Path(folder)
         if missing := [name for name in names if name not in known]:
-            raise ValueError(f"{test} cannot be built alone: it needs {', '.join(missing)}")
+            raise ValueError(f"{test} cannot be built by itself: it needs {', '.join(missing)}")
         try:
             function(**{name: known[name] for name in names})
         except pytest.skip.Exception as skipped:
-            raise ValueError(f"{test} does not run here: {skipped.msg}") from None
+            raise ValueError(f"{test} cannot run on this machine: {skipped.msg}") from None
     assert keep.work, f"{test} never called measure"
     return keep.work
 
 
 def plans(corpora: tuple[str, ...]) -> list[Plan]:
-    """Return every suite's plan on the devices of this machine."""
+    """Return the plan of each suite on the devices of this machine."""
     devices = choose_devices(None)
     return [Plan(suite, devices, corpora) for suite in SUITES]
 
@@ -75,11 +76,11 @@ def find_case(case_id: str, corpora: tuple[str, ...]) -> tuple[str, Case]:
     """Return the test and the case of an id such as "bench_model::test_step[…]".
 
     Args:
-        case_id: as it stands in a ledger.
+        case_id: id of a case, as a ledger has it.
         corpora: names of the texts.
 
     Raises:
-        ValueError: no suite has such a case; the closest ids are named.
+        ValueError: no suite has this case; the message names the closest ids.
     """
     cases = {
         f"{test}[{case.id}]": (test, case)
@@ -97,8 +98,8 @@ def change(case: Case, settings: str) -> Case:
     """Return `case` with parameters changed, as in "precision=bf16" or "variant=plain,seed=1".
 
     Raises:
-        ValueError: a setting is not name=value, or the case has no such parameter, or the value is
-            not of its type.
+        ValueError: a setting is not name=value, the case has no such parameter, or the value has
+            another type.
     """
     for setting in settings.split(","):
         case = _change_one(case, setting)
@@ -108,7 +109,7 @@ def change(case: Case, settings: str) -> Case:
 def _change_one(case: Case, setting: str) -> Case:
     name, equals, value = setting.partition("=")
     types = typing.get_type_hints(type(case))
-    # `work` is the name of the benchmark itself: changed here it would change nothing.
+    # `work` only names the benchmark: a changed value would still time the same work.
     names = [f.name for f in dataclasses.fields(case) if f.name not in ("cost_s", "work")]
     if not equals or name not in names:
         raise ValueError(f"{setting!r}: give one of {', '.join(names)} as name=value")

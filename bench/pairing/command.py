@@ -14,42 +14,43 @@ from typing import Any
 import torch
 
 from bench.ledger.folders import duration
+from bench.ledger.plain_text import visible
 from bench.measuring import environment
 from bench.measuring.pinning import pin
 from bench.options import add_margin
 from bench.pairing.operands import EXAMPLE, build, one_line
 from bench.pairing.pair import PairResult, interleave, percent
+from bench.tables import table
 from gptcore.checks import check_number
 from gptcore.console import Progress, number
 from gptcore.devices import device_label
 
 
-def in_words(found: dict[str, Any]) -> str:
-    """Return what a person reads; `found` is the object that --json prints."""
-    low, high = found["interval_95"]
-    machine = found["machine"]
-    margin = found["margin"]
-    explained = {
-        "slower": "slower",
-        "faster": "faster",
-        "same": f"the same within {percent(margin)}",
-        "ambiguous": f"ambiguous at a margin of {percent(margin)}",
-    }[found["verdict"]]
-    calls = {name: found[f"{name}_calls"] for name in "ab"}
-    repeated = [
-        f"{name.upper()} is called {n:,} times in each timing" for name, n in calls.items() if n > 1
+def in_words(answer: dict[str, Any]) -> str:
+    """Return the answer for people; `answer` is the object that --json prints."""
+    low, high = answer["interval_95"]
+    ratio, low_text, high_text = (_digits(x, low, high) for x in (answer["ratio"], low, high))
+    margin = percent(answer["margin"])
+    verdict = {
+        "slower": "B is slower",
+        "faster": "B is faster",
+        "same": f"the two are the same within {margin}",
+        "ambiguous": f"too uncertain for a verdict at a margin of {margin}",
+    }[answer["verdict"]]
+    times = [
+        (name.upper(), duration(answer[f"{name}_s"], 4), visible(answer[name])) for name in "ab"
     ]
-    loads = [f"{value:.2g}" for value in machine["load"] if value is not None]
+    machine = answer["machine"]
+    loads = " → ".join(f"{load:.2g}" for load in machine["load"] if load is not None)
     return "\n".join(
         [
-            f"A  {duration(found['a_s'], 4):>10}  {found['a']}",
-            f"B  {duration(found['b_s'], 4):>10}  {found['b']}",
-            f"B takes {_digits(found['ratio'], low, high)} times as long as A (95 % interval "
-            f"{_digits(low, low, high)} to {_digits(high, low, high)}; {found['n_pairs']} pairs, "
-            f"{found['seconds']:.3g} s): {explained}",
-            *repeated,
-            f"on {machine['device']}, {machine['threads']} threads"
-            + (f", load {' → '.join(loads)}" if loads else ""),
+            f"B takes {ratio} times as long as A (95 % interval {low_text} to {high_text}): "
+            f"{verdict}.",
+            "",
+            table(("", "median time", "operand"), times, ("median time",)),
+            "",
+            f"{answer['n_pairs']} pairs in {answer['seconds']:.3g} s on {machine['device']}, "
+            f"{machine['threads']} threads" + (f", load {loads}" if loads else ""),
         ]
     )
 
@@ -60,61 +61,65 @@ def _digits(value: float, low: float, high: float) -> str:
     return f"{value:.{min(5, max(2, 1 - math.floor(math.log10(width))))}f}"
 
 
-def as_json(a: str, b: str, found: PairResult, machine: dict[str, Any]) -> dict[str, Any]:
-    """Return the object of --json: the result, every timing in order, and the conditions."""
+def as_json(a: str, b: str, result: PairResult, machine: dict[str, Any]) -> dict[str, Any]:
+    """Return the object that --json prints: the result, every timing in order, the machine."""
     return {
         "a": a,
         "b": b,
-        "verdict": found.verdict,
-        "ratio": found.ratio,
-        "interval_95": [found.low, found.high],
-        "n_pairs": len(found.first),
-        "a_s": statistics.median(found.a_time_s),
-        "b_s": statistics.median(found.b_time_s),
-        "margin": found.margin,
-        "seconds": found.seconds,
-        "warmup_s": found.warmup_s,
-        "a_calls": found.a_calls,
-        "b_calls": found.b_calls,
-        "a_time_s": found.a_time_s,
-        "b_time_s": found.b_time_s,
-        "first": found.first,
+        "verdict": result.verdict,
+        "ratio": result.ratio,
+        "interval_95": [result.low, result.high],
+        "n_pairs": len(result.first),
+        "a_s": statistics.median(result.a_time_s),
+        "b_s": statistics.median(result.b_time_s),
+        "margin": result.margin,
+        "seconds": result.seconds,
+        "warmup_s": result.warmup_s,
+        "a_calls": result.a_calls,
+        "b_calls": result.b_calls,
+        "a_time_s": result.a_time_s,
+        "b_time_s": result.b_time_s,
+        "first": result.first,
         "machine": machine,
         "commit": environment.commit(),
-        "warnings": list(found.warnings),
+        "warnings": list(result.warnings),
     }
 
 
-def add_parser(subparsers: Any) -> None:
-    """Add the subcommand."""
+def add_parser(subparsers: Any, summary: str) -> None:
+    """Add the subcommand; `summary` is its line in the help of the command."""
     parser = subparsers.add_parser(
         "pair",
-        help="time two things in turns: which is slower, and by how much",
-        description="Time A and B in turns in one process and tell how many times as long B "
-        "takes, with a 95 % interval. Exit code: 0 measured, 2 bad input.",
+        help=summary,
+        description="Time A and B in turns in one process, and print how many times as long B "
+        "takes as A, with a 95 % interval. Exit code: 0 measured, 2 bad input.",
         epilog=f"example: python -m bench pair '{EXAMPLE}' precision=bf16",
     )
-    kinds = "a case, module:function or file.py:function (called without arguments)"
+    kinds = "a case id, module:function or file.py:function (called without arguments)"
     parser.add_argument("a", metavar="A", help=kinds)
-    parser.add_argument("b", metavar="B", help="the same, or name=value: A with that changed")
     parser.add_argument(
-        "--seconds", type=number, default=30.0, metavar="S", help="of timing (default: 30)"
+        "b", metavar="B", help="the same, or name=value: case A with that parameter changed"
     )
-    add_margin(parser, "difference that counts as none")
+    parser.add_argument(
+        "--seconds", type=number, default=30.0, metavar="S", help="seconds of timing (default: 30)"
+    )
+    add_margin(parser, "a difference within this margin counts as none")
     parser.add_argument(
         "--corpus",
         action="append",
         metavar="NAME|PATH",
-        help="text that cases are made of (default: python-docs); may be given several times",
+        help="text that a case uses (default: python-docs); may be given several times",
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object, with every timing")
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object with every timing"
+    )
 
 
 def main(options: argparse.Namespace) -> int:
-    """Time the two, print what was found, and return the exit code."""
+    """Time the two operands, print the answer, and return the exit code."""
     check_number("--seconds", options.seconds, "(0, inf)")
     state = pin()
-    with redirect_stdout(sys.stderr):  # what the calls print is no result
+    with redirect_stdout(sys.stderr):  # standard output is for the answer alone
         a, b = build(options.a, options.b, options.corpus or ["python-docs"])
         load_before = environment.load()
         try:
@@ -123,7 +128,7 @@ def main(options: argparse.Namespace) -> int:
             )
         except KeyboardInterrupt:
             raise
-        except BaseException as error:  # sys.exit(0) in a call is no measurement either
+        except BaseException as error:  # a call may even raise SystemExit
             raise ValueError(f"a call failed: {one_line(error)}") from error
     machine = {
         "device": device_label(a.device),
@@ -133,8 +138,8 @@ def main(options: argparse.Namespace) -> int:
         "torch": torch.__version__,
     }
     name = f"{options.a} with {options.b}" if "=" in options.b else options.b
-    found = as_json(options.a, name, pairs, machine)
-    print(json.dumps(found, allow_nan=False) if options.json else in_words(found))
+    answer = as_json(options.a, name, pairs, machine)
+    print(json.dumps(answer, allow_nan=False) if options.json else in_words(answer))
     for warning in pairs.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     return 0

@@ -29,7 +29,7 @@ def default_device() -> torch.device:
 
 def work_from(call: Callable[[], object], device: torch.device) -> Work:
     """Return the work of calling a function without arguments."""
-    return Work(lambda _mark: call(), device, tokens=0)
+    return Work(lambda _end_phase: call(), device, tokens=0)
 
 
 def load_call(target: str) -> Callable[[], object]:

@@ -95,7 +95,7 @@ class _Side:
         call, n = self._work.call, range(self.calls)
         self._clock.start()
         for _ in n:
-            call(_unmarked)
+            call(_ignore_phase)
         return self._clock.stop()
 
     def time(self) -> None:
@@ -104,7 +104,7 @@ class _Side:
         self.time_s.append(self._timing_s() / self.calls)
 
 
-def _unmarked(_phase: str) -> None:
+def _ignore_phase(_phase: str) -> None:
     """Stand in for the end of a phase: pairs are about whole calls."""
 
 
@@ -242,6 +242,7 @@ def compare_calls(
 
 
 def percent(share: float) -> str:
+    """Return a share in per cent with three digits, as in "3 %"."""
     return f"{100 * share:.3g} %"
 
 

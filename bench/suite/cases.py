@@ -1,8 +1,8 @@
-"""Cases: one frozen dataclass each for what a benchmark is given.
+"""The parameters of each kind of case, as one frozen dataclass for each kind of benchmark.
 
-Its fields are the parameters, its `id` holds all of them, and `cost_s` is what it took on the
-reference machine (2 cores with AVX-512 and AMX, torch 2.13.0). Those of `bench_scaling` and
-`bench_inference` stand in `bench.suite.ladder`.
+The fields of a case are its parameters, its `id` holds all of them, and `cost_s` is the time that
+it took on the reference machine (2 cores with AVX-512 and AMX, torch 2.13.0). The cases that train
+models are in `bench.suite.training_cases`.
 """
 
 from __future__ import annotations
@@ -12,11 +12,14 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class ModelCase:
-    """Time one kind of work of one model: "forward" (no gradient), "forward_loss", "step" and more.
+    """Time one kind of work of one model.
 
-    Each work is a function of bench_model.py. `variant` is who does it, and how: a name of
-    `bench.variants.registry.VARIANTS`; the default is ours, and stands neither in the id nor in the record.
-    `compile` is one of `training.COMPILERS`, or "" for a model that is not compiled.
+    Attributes:
+        work: "forward" (no gradient), "forward_loss", "step", …: each is a benchmark of
+            bench_model.py.
+        compile: one of `gptcore.training.config.COMPILERS`, or "" for no compiling.
+        variant: the implementation, a name in `bench.variants.registry.VARIANTS`; the default is
+            left out of the id and of the record.
     """
 
     corpus: str
@@ -33,7 +36,7 @@ class ModelCase:
 
     @property
     def id(self) -> str:
-        """Every parameter but the work, which is the name of the test, and our own variant."""
+        """Every parameter but the work (the test's name holds it) and the default variant."""
         compiled = f"-{self.compile}" if self.compile else ""
         return (
             f"{self.corpus}-{self.model}-{self.device}-{self.precision}{compiled}"
@@ -44,7 +47,7 @@ class ModelCase:
 
 @dataclass(frozen=True)
 class CoverageCase:
-    """Draw windows for `target_epochs` epoch-equivalents and count what they show."""
+    """Draw windows for `target_epochs` epoch-equivalents and count the targets that they show."""
 
     corpus: str
     sampler: str
@@ -83,7 +86,7 @@ class CountingCase:
 
 @dataclass(frozen=True)
 class PositionCase:
-    """Profile the positions of a text, cleaned or raw."""
+    """Compare a test part at each position of a text, cleaned or raw."""
 
     corpus: str
     raw: bool
@@ -118,13 +121,13 @@ class LoadingCase:
 
 @dataclass(frozen=True)
 class PairCase:
-    """Time a model case and the same with one change, interleaved; "" changes nothing.
+    """Time a model case in turns with a changed copy of it.
 
     Attributes:
-        base: what is changed.
-        change: name=value, as in "precision=bf16"; several are joined by commas.
-        trials: comparisons made; each has an interval of its own.
-        seconds: timed in each.
+        base: the model case.
+        change: name=value, as in "precision=bf16"; commas join several; "" changes nothing.
+        trials: number of comparisons, each with its own interval.
+        seconds: timed seconds of each comparison.
     """
 
     base: ModelCase
@@ -145,9 +148,9 @@ class GrowthCase:
     """Time a training step at growing sizes of one dimension: "batch_size" or one of ModelConfig's.
 
     Attributes:
-        dimension: what grows, all else as `bench_cost` has it.
-        sizes: in which steps, as many times larger each.
-        seconds: timed, warm-up apart.
+        dimension: the dimension that varies; all others are as in `bench_cost.BASE`.
+        sizes: its sizes, each larger than the one before by the same factor.
+        seconds: timed seconds, without warm-up.
     """
 
     dimension: str
@@ -166,7 +169,7 @@ class GrowthCase:
 
 @dataclass(frozen=True)
 class ConditionsCase:
-    """Time a forward pass under one condition after the other, in turns."""
+    """Time a forward pass in turns under several conditions."""
 
     model: str
     device: str

@@ -1,4 +1,4 @@
-"""Which cases each benchmark runs: the list that a new benchmark joins with one line."""
+"""Which cases each benchmark runs: a new benchmark adds one line to CASES."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Case = (
 
 
 def params(case: Case) -> dict[str, object]:
-    """Return the parameters of a case as they stand in its record."""
+    """Return the parameters of a case as its record holds them."""
     named = {k: v for k, v in asdict(case).items() if k not in ("cost_s", "seed")}
     if named.get("variant") == "gptcore":
         del named["variant"]
@@ -62,19 +62,19 @@ CASES: dict[str, Callable[[Plan], Iterable[Case]]] = {
     "bench_cost::test_conditions": Plan.conditions_cases,
     "bench_loading::test_load": Plan.loading_cases,
     "bench_coverage::test_coverage": Plan.coverage_cases,
-    "bench_coverage::test_ledger": Plan.ledger_cases,
+    "bench_coverage::test_ledger": Plan.counting_cases,
     "bench_position::test_position": Plan.position_cases,
     "bench_position::test_fold": Plan.fold_cases,
     "bench_convergence::test_train": Plan.train_cases,
     "bench_convergence::test_compare": Plan.compare_cases,
-    # The order matters: the prediction is on disk before its target is trained.
+    # The order matters: the prediction is on disk before the held-out size is trained.
     "bench_scaling::test_rung": ladder.rung_cases,
     "bench_scaling::test_predict": ladder.predict_cases,
-    "bench_scaling::test_target": ladder.target_cases,
+    "bench_scaling::test_target": ladder.held_out_cases,
     "bench_scaling::test_scaling": ladder.scaling_cases,
-    "bench_scaling::test_recommendation": ladder.advice_cases,
+    "bench_scaling::test_recommendation": ladder.recommendation_cases,
     "bench_scaling::test_repeated": ladder.repeated_cases,
     "bench_scaling::test_repeat": ladder.repeat_cases,
     "bench_inference::test_inference": ladder.inference_cases,
 }
-"""Which cases each benchmark runs: a new benchmark is one function and one line here."""
+"""Benchmark → the function that returns its cases for a plan, in the order in which they run."""

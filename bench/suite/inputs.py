@@ -1,4 +1,4 @@
-"""The texts that cases are made of: those of the command line, and random ids as a control."""
+"""The texts that cases use: those of the command line, and random ids as a control."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def load_corpora(specs: Sequence[str]) -> dict[str, Corpus]:
     """Return name → corpus.
 
     Raises:
-        ValueError: a corpus cannot be read, two have one name, or one has the control's.
+        ValueError: a corpus cannot be read, or its name is that of another one or of the control.
     """
     corpora: dict[str, Corpus] = {}
     for spec in specs:
         corpus = load_corpus(spec)
-        # Names go into case ids, which are one line and one pytest id.
+        # A name becomes part of case ids, so it may hold only characters that pytest keeps.
         name = re.sub(r"[^\w.+-]+", "_", corpus.name)
         if name in corpora:
             raise ValueError(f"two corpora are called {name!r}: rename one of the files")
@@ -39,7 +39,7 @@ class Inputs:
     """The texts of one command line, cleaned and tokenized.
 
     Attributes:
-        specs: name → what the command line called it.
+        specs: name → the text's argument on the command line.
         corpora: name → cleaned text.
 
     Raises:
@@ -53,7 +53,7 @@ class Inputs:
         self._streams: dict[str, TokenStream] = {}
 
     def stream(self, name: str) -> TokenStream:
-        """Return the tokens of the text called `name`, or of the control."""
+        """Return the tokens of the text called `name`, which may be the control."""
         if name not in self._streams:
             self._streams[name] = (
                 _uniform_stream()
@@ -63,7 +63,7 @@ class Inputs:
         return self._streams[name]
 
     def raw(self, name: str) -> Corpus:
-        """Return the text called `name` without cleaning."""
+        """Return the text called `name` as it is without cleaning."""
         return load_corpus(self.specs[name], raw=True)
 
 

@@ -1,8 +1,8 @@
-"""The ladder of small models: which sizes each suite trains, and what is asked of them.
+"""The cases of the ladder of small models: `bench_scaling` and `bench_inference`.
 
-`bench.suite.cases` says what a case is; these are the cases of `bench_scaling`. Models read single
-bytes: of the default text's 139,015 GPT-2 tokens one pass hardly tells sizes apart, while the same
-text is 466,195 bytes, and no model is mostly vocabulary (docs/decisions/0015-ladder-of-bytes.md).
+The models read single bytes. The default text has 139,015 GPT-2 tokens, and one pass over these
+hardly separates the sizes. It has 466,195 bytes, and with bytes no model consists mostly of its
+vocabulary (docs/decisions/0015-ladder-of-bytes.md).
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bench.ledger.recommendations import RECOMMENDATIONS
-from bench.suite.sizes import FEWEST_BYTES, LADDERS, Ladder
+from bench.suite.shapes import Ladder
+from bench.suite.sizes import FEWEST_BYTES, LADDERS
 from bench.suite.training_cases import InferenceCase, LadderCase, RungCase, learning_rate
 
 if TYPE_CHECKING:
@@ -20,11 +21,11 @@ if TYPE_CHECKING:
 
 
 SHARES = (0.5, 0.25, 0.125)
-"""Of the training part, passed over 2, 4 and 8 times: the tokens of one pass over all of it."""
+"""Shares of the training part that are passed over 2, 4 and 8 times, with equal tokens in all."""
 
 
 def _ladder_rungs(plan: Plan) -> Iterable[tuple[Ladder, list[RungCase]]]:
-    """Yield the ladder of each text: every width of every seed, the target's last."""
+    """Yield the ladder of each text and its runs: every width of every seed, the widest last."""
     ladder = LADDERS.get(plan.suite)
     if ladder is None:
         return
@@ -51,7 +52,7 @@ def _ladder_rungs(plan: Plan) -> Iterable[tuple[Ladder, list[RungCase]]]:
 
 
 def rung_cases(plan: Plan) -> list[RungCase]:
-    """Return every run that the law is fitted to."""
+    """Return the runs that the law is fitted to."""
     return [
         rung
         for ladder, rungs in _ladder_rungs(plan)
@@ -60,8 +61,8 @@ def rung_cases(plan: Plan) -> list[RungCase]:
     ]
 
 
-def target_cases(plan: Plan) -> list[RungCase]:
-    """Return the runs that are predicted: the largest width, every seed."""
+def held_out_cases(plan: Plan) -> list[RungCase]:
+    """Return the runs of the held-out size: the largest width, every seed."""
     return [
         rung
         for ladder, rungs in _ladder_rungs(plan)
@@ -71,7 +72,7 @@ def target_cases(plan: Plan) -> list[RungCase]:
 
 
 def repeated_cases(plan: Plan) -> list[RungCase]:
-    """Return the runs that pass several times over a part of the text, at equal tokens."""
+    """Return the runs that pass several times over a part of the text, with equal tokens in all."""
     return [
         replace(rung, text_share=share, sampler=sampler)
         for ladder, rungs in _ladder_rungs(plan)
@@ -103,22 +104,22 @@ def predict_cases(plan: Plan) -> list[LadderCase]:
 
 
 def scaling_cases(plan: Plan) -> list[LadderCase]:
-    """Return, for each text, how the prediction came out."""
+    """Return, for each text, the comparison of the prediction with the held-out size."""
     return _questions(plan, lambda _: ["outcome"])
 
 
-def advice_cases(plan: Plan) -> list[LadderCase]:
-    """Return each recommendation of Choshen et al. 2025, where the suite tries them."""
-    return _questions(plan, lambda ladder: RECOMMENDATIONS if ladder.advice else ())
+def recommendation_cases(plan: Plan) -> list[LadderCase]:
+    """Return each recommendation of Choshen et al. 2025, if the suite tries them."""
+    return _questions(plan, lambda ladder: RECOMMENDATIONS if ladder.recommendations else ())
 
 
 def repeat_cases(plan: Plan) -> list[LadderCase]:
-    """Return what repeated text is worth, sampler by sampler."""
+    """Return the question what repeated text is worth, once for each sampler."""
     return _questions(plan, lambda ladder: ladder.repeated)
 
 
 def inference_cases(plan: Plan) -> list[InferenceCase]:
-    """Return inference-time scaling of the first target of each text."""
+    """Return inference-time scaling of the first held-out model of each text."""
     return [
         InferenceCase(
             rungs[0].corpus,

@@ -1,7 +1,7 @@
-"""One run's cases: a suite on the devices and texts of this machine, at its measured speed.
+"""The cases of one run: a suite on the devices, texts and measured speed of one machine.
 
-On a machine slower than the reference the trainings get shorter and the last model cases are left
-out; what was left out is reported.
+On a machine slower than the reference machine, training runs use fewer tokens and the last model
+cases are left out. The report lists what was left out.
 """
 
 from __future__ import annotations
@@ -21,19 +21,20 @@ from bench.suite.cases import (
     PairCase,
     PositionCase,
 )
-from bench.suite.sizes import BF16_COST, COVERAGE, SCARCE, SUITES, PairShape
+from bench.suite.shapes import PairShape
+from bench.suite.sizes import BF16_COST, COVERAGE, SCARCE, SUITES
 from bench.suite.training_cases import CompareCase, TrainCase
 
 
 @dataclass(frozen=True)
 class Plan:
-    """One run's choice: a suite on devices and corpora, at a measured speed.
+    """A suite on the devices and texts of one machine, at its measured speed.
 
     Attributes:
         suite: a name in SUITES.
         devices: device → its precisions, as in {"cpu": ("fp32", "bf16")}.
-        corpora: their names.
-        speed: this machine's training speed over the reference machine's.
+        corpora: names of the texts.
+        speed: training speed of this machine over that of the reference machine.
     """
 
     suite: str
@@ -43,11 +44,11 @@ class Plan:
 
     @property
     def scale(self) -> float:
-        """Share of the training tokens used here: 1, 1/2, 1/4 or 1/8 (never more than 1)."""
+        """Return the share of the training tokens that is used: 1, 1/2, 1/4 or 1/8, by speed."""
         return next((s for s in (1.0, 0.5, 0.25) if self.speed >= 0.6 * s), 0.125)
 
     def all_models(self) -> list[ModelCase]:
-        """Return every model case of the suite, most important first."""
+        """Return every model case of the suite, the most important first."""
         return [
             ModelCase(
                 self.corpora[0],
@@ -68,7 +69,7 @@ class Plan:
         ]
 
     def models(self) -> list[ModelCase]:
-        """Return those that fit the budget on this machine, but the first in any case."""
+        """Return the model cases that fit the budget of this machine; the first one always does."""
         cases = self.all_models()
         budget = SUITES[self.suite].model_budget_s * self.scale * len(self.devices)
         spent = itertools.accumulate(case.cost_s for case in cases)
@@ -76,14 +77,14 @@ class Plan:
         return cases[: max(1, fits)]
 
     def model_cases(self, work: str) -> list[ModelCase]:
-        """Return those of one kind of work."""
+        """Return the model cases of one kind of work that fit the budget."""
         return [case for case in self.models() if case.work == work]
 
     def left_out(self) -> list[tuple[str, str]]:
-        """Return (case id, reason) for what this machine is too slow to do in the suite's time."""
+        """Return (case id, reason) of each case that would exceed the suite's time here."""
         kept = set(self.models())
         reason = (
-            f"would exceed the time of suite {self.suite} here: this machine trains at "
+            f"would exceed the time of suite {self.suite}: this machine trains at "
             f"{self.speed:.2f} of the reference speed; --suite=study runs it"
         )
         return [
@@ -93,7 +94,7 @@ class Plan:
         ]
 
     def coverage_cases(self) -> list[CoverageCase]:
-        """Return each sampler at each number of epochs, and scarce text at the largest."""
+        """Return each sampler at each number of epochs, and on small parts of the text."""
         epochs = SUITES[self.suite].epochs
         cases = [
             CoverageCase(corpus, sampler, drop_last, number)
@@ -101,7 +102,7 @@ class Plan:
                 self.corpora, epochs, COVERAGE
             )
         ]
-        # The same budget of tokens on less text is as many times more epochs.
+        # With a constant number of tokens, a tenth of the text is passed over ten times as often.
         scarce = [
             CoverageCase(corpus, sampler, False, max(epochs) / share, text_share=share)
             for corpus, share, sampler in itertools.product(
@@ -111,19 +112,19 @@ class Plan:
         return cases + scarce
 
     def position_cases(self) -> list[PositionCase]:
-        """Return each text cleaned, and raw."""
+        """Return each text twice: cleaned, and raw."""
         return [PositionCase(*pair) for pair in itertools.product(self.corpora, (False, True))]
 
     def pair_cases(self) -> list[PairCase]:
-        """Return each pair on each device that can do it."""
+        """Return each pair on each device that supports its precisions."""
         return self._pairs(SUITES[self.suite].pairs)
 
     def peer_cases(self) -> list[PairCase]:
-        """Return ours against each other implementation, on each device that can do it."""
+        """Return gptcore with each other implementation, on each device that can run both."""
         return self._pairs(SUITES[self.suite].peers)
 
     def ablation_cases(self) -> list[PairCase]:
-        """Return ours against ours without each piece, on each device."""
+        """Return gptcore with gptcore without each optimisation, on each device."""
         return self._pairs(SUITES[self.suite].ablation)
 
     def _pairs(self, shapes: Iterable[PairShape]) -> list[PairCase]:
@@ -146,7 +147,7 @@ class Plan:
         return cases
 
     def peak_cases(self) -> list[ModelCase]:
-        """Return whose peak memory of a forward and backward pass is read, on each device."""
+        """Return the variants whose peak memory in a forward and backward pass is read."""
         return [
             ModelCase(
                 self.corpora[0],
@@ -165,7 +166,7 @@ class Plan:
         ]
 
     def growth_cases(self) -> list[GrowthCase]:
-        """Return each dimension on each device, in fp32."""
+        """Return the growth of each dimension on each device, in fp32."""
         suite = SUITES[self.suite]
         return [
             GrowthCase(dimension, device, "fp32", sizes, suite.growth_s, 2 + 2 * suite.growth_s)
@@ -174,7 +175,7 @@ class Plan:
         ]
 
     def conditions_cases(self) -> list[ConditionsCase]:
-        """Return the conditions of a forward pass on each device."""
+        """Return the forward pass under different conditions on each device."""
         suite = SUITES[self.suite]
         seconds = suite.conditions_s
         return [
@@ -190,12 +191,12 @@ class Plan:
             cases.append(LoadingCase(self.corpora[0], "memory", "workers", cost_s=10.0))
         return cases
 
-    def ledger_cases(self) -> list[CountingCase]:
-        """Return what the visit ledger is timed on."""
-        return [CountingCase(*size) for size in SUITES[self.suite].ledgers]
+    def counting_cases(self) -> list[CountingCase]:
+        """Return the sizes at which the counting of visits is timed."""
+        return [CountingCase(*size) for size in SUITES[self.suite].counting]
 
     def train_cases(self) -> list[TrainCase]:
-        """Return the convergence runs, seed by seed, so that an early stop leaves whole pairs."""
+        """Return the convergence runs seed by seed: a run that is stopped early has whole pairs."""
         suite = SUITES[self.suite]
         cases = []
         for corpus, seed, sampler in itertools.product(
@@ -212,7 +213,7 @@ class Plan:
         return cases
 
     def fold_cases(self) -> list[TrainCase]:
-        """Return one run for each fold of the first text, at half the tokens of the others."""
+        """Return one training run for each fold of the first text, with half of the tokens."""
         cases = [c for c in self.train_cases() if c.corpus == self.corpora[0] and c.seed == 0]
         folds = SUITES[self.suite].folds
         return [

@@ -1,50 +1,20 @@
-"""The suites: what is run, at which sizes.
+"""The suites and their sizes: a suite is one entry of SUITES.
 
-A suite is one entry of SUITES; `bench.suite.plan` makes its cases.
+`bench.suite.plan` makes the cases of a suite for one machine.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Any
 
+from bench.suite.shapes import Ladder, ModelShape, PairShape, Suite
 from bench.suite.training_cases import ONE_PASS
 
 UNIFORM = "uniform-ids"
 """Name of the control text: ids drawn evenly from the vocabulary (bench/suite/inputs.py)."""
 
-
 FEWEST_BYTES = 16_384
-"""A slower machine gets less of the text, but never less than this."""
-
-
-@dataclass(frozen=True)
-class Ladder:
-    """The scaling experiments of one suite.
-
-    Attributes:
-        rungs: widths trained, with the seconds that each takes; the last one is the target.
-        n_bytes: of the text; None is all of it.
-        block_size: T.
-        seeds: of every rung, and of the target.
-        prompts: of inference-time scaling, and `samples` continuations of each.
-        advice: try each of RECOMMENDATIONS.
-        repeated: samplers under which text is repeated, and the width that is trained on it.
-    """
-
-    rungs: dict[int, float]
-    n_bytes: int | None = None
-    block_size: int = 64
-    seeds: int = 1
-    prompts: int = 32
-    samples: int = 16
-    new_tokens: int = 16
-    inference_s: float = 4.0
-    advice: bool = False
-    repeated: tuple[str, ...] = ()
-    repeated_width: int = 24
-
+"""The ladder uses less of the text on a slower machine, but at least this much."""
 
 STANDARD = {8: 3.5, 12: 3.7, 16: 4.0, 24: 5.0, 32: 6.0, 48: 8.5}
 """Width → seconds of a run on the reference machine."""
@@ -64,109 +34,15 @@ LADDERS: dict[str, Ladder] = {
         rungs=STANDARD | {64: 14.0, 96: 25.0},
         seeds=3,
         prompts=64,
-        advice=True,
+        recommendations=True,
         repeated=(ONE_PASS, "random_replacement"),
         inference_s=10.0,
     ),
 }
-"""Suite → its ladder; a suite without one trains none."""
-
-
-GROWTH: dict[str, tuple[int, ...]] = {
-    "batch_size": (1, 2, 4, 8, 16),
-    "block_size": (32, 64, 128, 256, 512),
-    "n_embd": (64, 128, 256, 512),
-    "n_layer": (1, 2, 4, 8, 16),
-}
-"""Sizes of each dimension along which the cost of a training step is followed."""
+"""Suite → its ladder; the suites that are not here train none."""
 
 REFERENCE_TOKENS_PER_S = 16_000
-"""What the probe (bench/session.py) measures on the reference machine when it is quiet."""
-
-
-@dataclass(frozen=True)
-class ModelShape:
-    """A model at one batch shape, and what each kind of work on it costs in fp32.
-
-    It is timed in those of `precisions` that a device has.
-    """
-
-    model: str
-    batch_size: int
-    block_size: int
-    cost_s: dict[str, float]
-    compile: str = ""
-    precisions: tuple[str, ...] = ("fp32", "bf16")
-
-
-@dataclass(frozen=True)
-class PairShape:
-    """A pair: what is timed on each device, what is changed, how often and for how long.
-
-    `setup_s` is what building both costs, the packages of a peer included.
-    """
-
-    model: str
-    batch_size: int
-    block_size: int
-    work: str
-    change: str
-    trials: int
-    seconds: float
-    precision: str = "fp32"
-    setup_s: float = 4.0
-
-
-@dataclass(frozen=True)
-class Suite:
-    """The sizes of one suite.
-
-    Attributes:
-        models: what is timed, most important first.
-        model_budget_s: model cases that would exceed it are left out, last ones first.
-        round_budget_s: timed seconds that a model case aims at.
-        epochs: epoch-equivalents at which coverage is measured.
-        train: the convergence experiment, as far as it differs from TrainCase's defaults.
-        seeds: paired seeds of it.
-        budget_s: what the whole suite may take on the reference machine.
-        ceiling_s: seconds for each ceiling of the machine.
-        folds: blocks of the text that are tested on in turn; 0 for none.
-        ledgers: (tokens, draws) on which counting visits is timed.
-        samplers: of the convergence experiment.
-        pairs: what is timed interleaved; the first is something against itself.
-        peers: pairs of ours and other implementations.
-        ablation: pairs of ours and ours without one optimisation.
-        peaks: (model, B, T, seconds each, variants) whose peak memory is read.
-        processes: new processes in which each model case is timed again.
-        workers: whether a DataLoader with worker processes is timed, too.
-        growth: sizes of each dimension along which the cost of a step is timed.
-        growth_s: timed seconds for each.
-        conditions: model, batch and context size of the forward pass timed under each condition.
-        conditions_s: timed seconds for all conditions.
-    """
-
-    models: tuple[ModelShape, ...]
-    model_budget_s: float
-    round_budget_s: float
-    epochs: tuple[float, ...]
-    train: dict[str, Any]
-    seeds: int
-    budget_s: float
-    samplers: tuple[str, ...] = ("random_replacement", "sequential", "shuffled_blocks")
-    pairs: tuple[PairShape, ...] = ()
-    peers: tuple[PairShape, ...] = ()
-    ablation: tuple[PairShape, ...] = ()
-    peaks: tuple[tuple[str, int, int, float, tuple[str, ...]], ...] = ()
-    processes: int = 1
-    workers: bool = True
-    ceiling_s: float = 1.0
-    folds: int = 5
-    ledgers: tuple[tuple[int, int], ...] = ((10**9, 10**6),)
-    growth: dict[str, tuple[int, ...]] = field(default_factory=lambda: GROWTH)
-    growth_s: float = 3.0
-    conditions: tuple[str, int, int] = ("model5", 1, 256)
-    conditions_s: float = 15.0
-
+"""Training speed that `ceilings.training_tokens_per_s` measures on the idle reference machine."""
 
 COVERAGE = (
     ("random_replacement", False),
@@ -178,14 +54,14 @@ COVERAGE = (
     ("sequential", True),
     ("random_distinct", False),
 )
-"""Samplers counted, with drop_last or not: the 2 x 2, DataLoaders as people set them up, and
-random windows without replacement: what disjointness does, and what replacement."""
+"""(sampler, drop_last) whose coverage is measured: {with, without replacement} x {fixed grid, any
+start}, DataLoaders as they are usually set up, and random windows without replacement."""
 
 SCARCE = (0.1, 0.01)
-"""Shares of the text on which the budget of tokens is spent again."""
+"""Shares of the text on which coverage is measured again with the same number of tokens."""
 
 BF16_COST = 0.7
-"""Cost of a case in bf16 or medium precision over the same one in fp32."""
+"""Planned time of a case in bf16, or in fp32 with bf16 products, over that of the case in fp32."""
 
 MODELS = (
     ModelShape("model5", 4, 256, {"step": 77.0}),
@@ -198,7 +74,7 @@ PAIRS = (
     PairShape("model5", 4, 256, "forward", "precision=bf16", 1, 14.0),
     PairShape("model4", 4, 256, "forward_loss", f"corpus={UNIFORM}", 1, 6.0),
 )
-"""One thing against itself; what bf16 gains; and whether the time depends on what the text says."""
+"""A model case with an identical copy; with bf16; and with random ids in place of real text."""
 
 ABLATION = (
     "without-chunked-loss",
@@ -210,13 +86,13 @@ ABLATION = (
     "nanogpt-style",
     "plain",
 )
-"""Ours without one piece each, without several, without all (bench/variants/registry.py), in fp32."""
+"""Variants that lack one optimisation, several, or all of them (bench/variants/registry.py)."""
 
 ABLATION_LARGE = ("without-onednn-gelu",)
-"""What the few numbers of the standard suite's ablation (B = 2, T = 128) are too small for."""
+"""Makes no difference at the small shape of the standard suite (B = 2, T = 128)."""
 
 ABLATION_BF16 = ("without-bf16-products",)
-"""The same in bf16, where alone this piece does anything; on Model 4 too little to show."""
+"""Makes a difference in bf16 only, and too small a one on Model 4."""
 
 
 def _against(
@@ -228,7 +104,7 @@ def _against(
     setup_s: float,
     precision: str = "fp32",
 ) -> tuple[PairShape, ...]:
-    """Return a training step of ours against that of each variant."""
+    """Return the pairs of gptcore's training step and that of each variant."""
     return tuple(
         PairShape(
             model,
@@ -254,14 +130,14 @@ STUDY_PEERS = (
     PairShape("gpt2", 1, 512, "decode", "variant=transformers", 1, 120.0),
     PairShape("model5", 1, 128, "decode", "variant=plain", 1, 40.0),
 )
-"""At the size of Model 5: fp32, bf16, bf16 against their fp32, inference, and written text."""
+"""Peers at the size of Model 5: fp32, bf16, bf16 against their fp32, forward pass, generation."""
 
 STUDY_PAIRS = (
     PairShape("model5", 4, 256, "step", "precision=bf16", 1, 120.0),
     PairShape("model5", 4, 256, "step", "precision=medium", 1, 120.0),
     PairShape("model5", 4, 256, "step", "compile=inductor", 1, 120.0),
 )
-"""What a step gains from lower precision and from torch.compile."""
+"""A training step with lower precision and with torch.compile."""
 
 SUITES: dict[str, Suite] = {
     "smoke": Suite(
@@ -287,7 +163,7 @@ SUITES: dict[str, Suite] = {
         workers=False,
         ceiling_s=0.2,
         folds=2,
-        ledgers=((10**9, 10**4),),
+        counting=((10**9, 10**4),),
         growth={"n_layer": (1, 2)},
         growth_s=0.2,
         conditions=("model3", 2, 64),
@@ -338,7 +214,7 @@ SUITES: dict[str, Suite] = {
         train={"n_tokens": None, "target_epochs": 4.0, "cost_s": 120.0},
         seeds=9,
         budget_s=4 * 3_600,
-        ledgers=((10**9, 10**6), (10**9, 10**7)),
+        counting=((10**9, 10**6), (10**9, 10**7)),
     ),
     "full": Suite(
         models=(ModelShape("model5", 16, 256, {"step": 350.0, "forward": 80.0}),),

@@ -1,4 +1,4 @@
-"""Cases that train models: one frozen dataclass for each kind of training benchmark."""
+"""The parameters of the cases that train models, as one frozen dataclass for each kind."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class TrainCase:
-    """Train one GPT under one sampler on the first `n_tokens` of a corpus (all of it: None)."""
+    """Train one GPT with one sampler on the first `n_tokens` of a corpus (None: on all of it)."""
 
     corpus: str
     sampler: str
@@ -26,7 +26,7 @@ class TrainCase:
 
     @property
     def experiment(self) -> str:
-        """Every parameter but sampler and seed: runs that differ only in those are compared."""
+        """Every parameter but sampler and seed: runs that differ only in these two are compared."""
         size = "all" if self.n_tokens is None else str(self.n_tokens)
         vocabulary = "compact" if self.compact else "gpt2"
         return (
@@ -61,16 +61,16 @@ class CompareCase:
 
 
 ONE_PASS = "shuffled_blocks"
-"""Sampler of the ladder: within a pass no token comes twice."""
+"""Sampler of the ladder: within one pass it shows no token twice."""
 
 
 @dataclass(frozen=True)
 class RungCase:
-    """Train one size on the first `n_bytes` of a text (all of it: None).
+    """Train one size on the first `n_bytes` of a text (None: on all of it).
 
     Attributes:
-        text_share: of the training part that is used; below 1 it is passed over 1 / share times.
-        learning_rate: constant after the warm-up, so that a checkpoint is a shorter run's end.
+        learning_rate: constant after the warm-up, so that a checkpoint is the end of a shorter run.
+        text_share: share of the training part that is used; the run passes over it 1 / share times.
     """
 
     corpus: str
@@ -99,10 +99,12 @@ class RungCase:
 
 @dataclass(frozen=True)
 class LadderCase:
-    """Ask something of a whole ladder: its rungs, its target, every seed of both.
+    """Evaluate one question on a whole ladder, over every seed.
 
     Attributes:
         question: "predict", "outcome", one of RECOMMENDATIONS, or a sampler that repeats text.
+        rungs: widths that the law is fitted to.
+        target: width of the held-out size.
     """
 
     corpus: str
@@ -126,12 +128,14 @@ class LadderCase:
 
 @dataclass(frozen=True)
 class InferenceCase:
-    """Ask the trained target for more at inference: longer contexts, more samples.
+    """Give the trained model of the held-out size more compute at inference.
 
     Attributes:
-        prompts: places of the test part that are continued.
-        samples: continuations drawn of each.
-        new_tokens: length of each, bytes.
+        model: the training run of that model.
+        prompts: number of places in the test part that are continued.
+        samples: continuations drawn at each place.
+        new_tokens: length of each continuation in bytes.
+        seed: seed of the draws.
     """
 
     corpus: str

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -14,9 +13,7 @@ from gptcore.model.gpt import GPT
 from gptcore.model.loss import next_token_loss
 from gptcore.ops.cross_entropy import cross_entropy
 from gptcore.training.config import TrainConfig
-from gptcore.training.step import make_optimizer, train_step
-
-Mark = Callable[[str], None]
+from gptcore.training.step import EndPhase, make_optimizer, train_step
 
 
 class Variant:
@@ -52,10 +49,10 @@ class Variant:
         targets: Tensor,
         *,
         precision: str = "fp32",
-        mark: Mark = lambda _phase: None,
+        end_phase: EndPhase = lambda _phase: None,
     ) -> None:
-        """Update the weights once; `mark` as in `gptcore.training.step.train_step`."""
-        train_step(self.model, optimizer, inputs, targets, precision=precision, mark=mark)
+        """Update the weights once; `end_phase` as in `gptcore.training.step.train_step`."""
+        train_step(self.model, optimizer, inputs, targets, precision=precision, end_phase=end_phase)
 
     def decode(self, prompt: Tensor, new_tokens: int) -> Tensor:
         """Return `prompt` (B, T) and the `new_tokens` likeliest tokens after it, one by one."""
@@ -80,23 +77,23 @@ class FullLogits(Variant):
         targets: Tensor,
         *,
         precision: str = "fp32",
-        mark: Mark = lambda _phase: None,
+        end_phase: EndPhase = lambda _phase: None,
     ) -> None:
         """Update the weights once; arguments as there."""
         optimizer.zero_grad(set_to_none=True)
         with matmul_precision(precision):
             with autocast(inputs.device, precision):
                 logits = self.logits(inputs)
-            mark("forward")
+            end_phase("forward")
             with autocast(inputs.device, precision):
                 loss = cross_entropy(logits, targets)
-            mark("loss")
+            end_phase("loss")
             del logits  # as in a function of its own: only the graph still holds them
             loss.backward()  # type: ignore[no-untyped-call]
-        mark("backward")
+        end_phase("backward")
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         optimizer.step()
-        mark("optimizer")
+        end_phase("optimizer")
 
     def decode(self, prompt: Tensor, new_tokens: int) -> Tensor:
         """Read the whole text again for every token: there is no cache; arguments as there."""

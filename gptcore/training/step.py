@@ -15,6 +15,9 @@ from gptcore.model.gpt import GPT
 from gptcore.ops.cross_entropy import linear_cross_entropy
 from gptcore.training.config import TrainConfig
 
+EndPhase = Callable[[str], None]
+"""A callback that receives the name of each phase of a step at the moment when the phase ends."""
+
 
 def make_optimizer(model: GPT, config: TrainConfig) -> torch.optim.AdamW:
     """Return AdamW with weight decay on matrices only, and torch's fused kernel where it exists."""
@@ -26,7 +29,7 @@ def make_optimizer(model: GPT, config: TrainConfig) -> torch.optim.AdamW:
     betas = (config.beta1, config.beta2)
     try:
         return torch.optim.AdamW(groups, lr=config.learning_rate, betas=betas, fused=True)
-    except RuntimeError:  # torch raises this on a device without a fused kernel
+    except RuntimeError:  # torch raises it where the device has no fused kernel
         return torch.optim.AdamW(groups, lr=config.learning_rate, betas=betas)
 
 
@@ -38,45 +41,45 @@ def train_step(
     *,
     precision: str = "fp32",
     grad_clip: float = 1.0,
-    mark: Callable[[str], None] | None = None,
+    end_phase: EndPhase | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Update the weights once; never wait for the device.
+    """Update the weights once, without waiting for the device.
 
     Args:
         model: the model, in training mode, on the device of the batch.
         optimizer: the optimizer of its parameters.
         inputs: (B, T), int64.
         targets: (B, T), int64.
-        precision: one of `devices.PRECISIONS`.
-        grad_clip: the largest norm of the whole gradient; `math.inf` turns clipping off.
-        mark: called after each phase with its name: forward (up to the head), loss (the head,
-            the cross-entropy and the gradients of both), backward (of the rest), optimizer. To
-            time phases it must synchronise the device.
+        precision: of the matrix products; weights, gradients and optimizer state stay float32.
+        grad_clip: largest norm of the whole gradient; `math.inf` turns clipping off.
+        end_phase: called after each phase with its name: forward (up to the head), loss (the head,
+            the cross-entropy and the gradients of both), backward (of the rest), optimizer. A
+            callback that times phases must synchronise the device itself.
 
     Returns:
         The loss before the update and the norm of the gradient before clipping: scalars on the
         device, detached.
     """
-    mark = mark or (lambda _phase: None)
+    end_phase = end_phase or (lambda _phase: None)
     optimizer.zero_grad(set_to_none=True)
     with matmul_precision(precision):
         with autocast(inputs.device, precision):
-            # With inputs of one memory layout, a compiled model is compiled once.
+            # Contiguous inputs have one layout, so torch.compile compiles once for all batches.
             hidden, waiting = model.transformer(inputs.contiguous())
-        mark("forward")
+        end_phase("forward")
         with autocast(inputs.device, precision):
             loss = linear_cross_entropy(hidden, model.lm_head.weight, targets, waiting)
-        mark("loss")
+        end_phase("loss")
         loss.backward()  # type: ignore[no-untyped-call]
-    mark("backward")
+    end_phase("backward")
     grad_norm = _clip_gradient(model, grad_clip)
     optimizer.step()
-    mark("optimizer")
+    end_phase("optimizer")
     return loss.detach(), grad_norm.detach()
 
 
 def _clip_gradient(model: GPT, greatest: float) -> Tensor:
-    """Return the norm of the whole gradient, and scale the gradient to `greatest` if it is larger.
+    """Scale the gradient down to the norm `greatest` if it is larger; return its norm before.
 
     On a CPU this takes at most half the time of torch's `clip_grad_norm_` (docs/decisions/0017).
     """

@@ -155,7 +155,7 @@ def test_missing_rung_is_named_and_not_a_traceback():
 
 def test_target_is_not_trained_before_a_prediction_is_on_disk():
     target = cases("test_target")[0]
-    with pytest.raises(pytest.skip.Exception, match="before its target is trained"):
+    with pytest.raises(pytest.skip.Exception, match="before the held-out size is trained"):
         bench_scaling.test_target(None, Result(), run_with(ladder_records()), target)
 
 

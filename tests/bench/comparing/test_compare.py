@@ -9,6 +9,7 @@ from bench.__main__ import main
 from bench.comparing.compare import compare
 from bench.ledger.folders import RunFolder
 from bench.ledger.record import LEDGER_NAME, dumps
+from bench.tables import table
 from tests.helpers import ledgers
 from tests.helpers.checkout import ROOT
 
@@ -411,17 +412,28 @@ def test_markdown_has_the_slower_case_above_the_fold(tmp_path, base, capsys):
     assert text.index("`bench_model::test_step[c1]`") > text.index("<details>")
 
 
-def test_text_has_whole_ids_and_conditions(tmp_path, capsys):
+def test_text_answers_first_and_has_whole_ids_and_the_machine(tmp_path, capsys):
     name = "x" * 300
     old, new = (
-        write(tmp_path / str(seed), [environment(), *quiet(seed), case(name, rounds(seed))])
-        for seed in (0, 50)
+        write(
+            tmp_path / str(seed), [environment(), *quiet(seed), case(name, rounds(seed, level_s))]
+        )
+        for seed, level_s in ((0, 0.1), (50, 0.2))
     )
     command(old, new)
     text = capsys.readouterr().out
+    assert text.startswith("In NEW, 1 case is slower and 6 are the same within 3 %.\n")
     assert f"bench_model::test_step[{name}]\n" in text
     assert "Example CPU" in text
-    assert "margin 3 %" in text
+
+
+def test_table_fits_a_narrow_terminal_and_nothing_is_cut(monkeypatch):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    name = "[bold]" + "x" * 300
+    lines = table(("verdict", "change", "case"), [("slower", "+5.0 %", name)]).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "".join(line[16:].strip() for line in lines[1:]) == name
 
 
 def test_compare_needs_no_torch(base):

@@ -20,7 +20,7 @@ from bench.measuring.clock import (
     warm_up,
 )
 from bench.measuring.measure import Measure
-from bench.measuring.work import Fresh, Result, Work
+from bench.measuring.work import ProcessTimes, Result, Work
 
 CPU = torch.device("cpu")
 
@@ -66,7 +66,7 @@ def work(call, **known):
 
 def test_work_queued_on_a_device_is_waited_for(monkeypatch, measure):
     device = AsyncDevice(monkeypatch)
-    measure(work(lambda _mark: device.launch(0.02)))
+    measure(work(lambda _end_phase: device.launch(0.02)))
     assert min(measure.result.samples["time_s"]) >= 0.02
 
 
@@ -81,10 +81,10 @@ def test_work_queued_before_a_call_is_not_charged_to_it(monkeypatch):
 def test_phase_is_charged_with_its_own_queued_work(monkeypatch, measure):
     device = AsyncDevice(monkeypatch)
 
-    def step(mark):
+    def step(end_phase):
         device.launch(0.02)
-        mark("forward")
-        mark("loss")
+        end_phase("forward")
+        end_phase("loss")
 
     measure(work(step))
     assert min(measure.result.samples["forward_s"]) >= 0.02
@@ -109,14 +109,14 @@ def test_device_time_is_recorded_beside_wall_time(monkeypatch, measure):
     monkeypatch.setattr(timing_clock, "synchronize", lambda _device: None)
     monkeypatch.setattr(timing_clock, "kept_rng", lambda _device: quiet_gc())
     monkeypatch.setattr(module, "reference_time_s", lambda **_where: 1e-3)
-    measure(Work(lambda _mark: time.sleep(0.01), torch.device("cuda", 0), 1))
+    measure(Work(lambda _end_phase: time.sleep(0.01), torch.device("cuda", 0), 1))
     metrics = measure.result.metrics
     assert 0.005 <= metrics["device_time_s"] < metrics["time_s"]
     assert len(measure.result.samples["device_time_s"]) == metrics["rounds"]
 
 
 def test_cpu_has_no_device_time(measure):
-    measure(work(lambda _mark: None))
+    measure(work(lambda _end_phase: None))
     assert "device_time_s" not in measure.result.metrics
 
 
@@ -132,7 +132,7 @@ def spin(seconds):
 def test_times_agree_with_an_independent_clock(measure):
     independent = []
 
-    def call(_mark):
+    def call(_end_phase):
         start = time.monotonic()
         spin(0.005)
         independent.append(time.monotonic() - start)
@@ -146,7 +146,7 @@ def test_times_agree_with_an_independent_clock(measure):
 
 
 def test_times_agree_with_pytest_benchmarks_own(measure):
-    measure(work(lambda _mark: spin(0.005)))
+    measure(work(lambda _end_phase: spin(0.005)))
     theirs = measure.benchmark.stats.stats.data
     assert measure.result.samples["time_s"] == pytest.approx(theirs, abs=5e-4)
 
@@ -159,7 +159,7 @@ def test_times_agree_with_torchs_timer(measure):
         timer = Timer("a @ b", globals={"a": a, "b": b}, num_threads=torch.get_num_threads())
         theirs = timer.blocked_autorange(min_run_time=0.5)
         measure.budget_s = 0.5
-        measure(work(lambda _mark: a @ b))
+        measure(work(lambda _end_phase: a @ b))
         ours = measure.result.metrics
         low, high = statistics.quantiles(theirs.times, n=20)[0], max(theirs.times)
         if ours["time_low_s"] <= high * 1.05 and low <= ours["time_high_s"] * 1.05:
@@ -171,11 +171,11 @@ def test_times_agree_with_torchs_timer(measure):
 
 
 def test_phases_are_timed_in_the_same_rounds_and_add_up(measure):
-    def step(mark):
+    def step(end_phase):
         time.sleep(0.004)
-        mark("forward")
+        end_phase("forward")
         time.sleep(0.002)
-        mark("backward")
+        end_phase("backward")
 
     measure(work(step))
     samples = measure.result.samples
@@ -187,7 +187,7 @@ def test_phases_are_timed_in_the_same_rounds_and_add_up(measure):
 
 def test_state_is_restored_between_warm_up_and_timing(measure):
     calls = []
-    measure(work(lambda _mark: calls.append("call"), restore=lambda: calls.append("restore")))
+    measure(work(lambda _end_phase: calls.append("call"), restore=lambda: calls.append("restore")))
     warmup = measure.result.metrics["warmup_rounds"]
     rounds = measure.result.metrics["rounds"]
     assert calls == ["call"] * warmup + ["restore"] + ["call"] * rounds
@@ -198,7 +198,7 @@ def test_random_numbers_after_warm_up_are_those_of_before(measure):
     expected = torch.rand(3)
     torch.manual_seed(7)
     drawn = []
-    measure(work(lambda _mark: drawn.append(torch.rand(3))))
+    measure(work(lambda _end_phase: drawn.append(torch.rand(3))))
     first_timed = drawn[measure.result.metrics["warmup_rounds"]]
     assert torch.equal(first_timed, expected)
 
@@ -207,7 +207,7 @@ def test_phase_clock_repeats_phases_of_several_calls():
     clock = PhaseClock(CPU)
     for _ in range(3):
         clock.start()
-        clock.mark("forward")
+        clock.end_phase("forward")
     assert len(clock.times_s["forward"]) == 3
 
 
@@ -234,13 +234,13 @@ def test_warm_up_makes_two_calls_however_slow():
 
 
 def test_cost_of_the_warm_up_and_how_it_ended_are_recorded(measure):
-    measure(work(lambda _mark: time.sleep(0.02)))
+    measure(work(lambda _end_phase: time.sleep(0.02)))
     assert measure.result.metrics["warmup_s"] >= 0.04
     assert measure.result.facts["warmup"] == "out of time"
 
 
 def test_there_are_rounds_enough_for_an_interval(measure):
-    measure(work(lambda _mark: time.sleep(0.02)))
+    measure(work(lambda _end_phase: time.sleep(0.02)))
     metrics = measure.result.metrics
     assert metrics["rounds"] == MIN_ROUNDS
     assert metrics["time_low_s"] <= metrics["time_s"] <= metrics["time_high_s"]
@@ -257,7 +257,7 @@ def test_compile_time_is_reported_apart_from_the_time(measure):
 
     double = torch.compile(lambda x: x * 2, backend=slow_backend)
     x = torch.ones(8)
-    measure(work(lambda _mark: double(x)))
+    measure(work(lambda _end_phase: double(x)))
     assert measure.result.metrics["compile_s"] > 0.2
     assert measure.result.metrics["time_max_s"] < 0.2
 
@@ -266,14 +266,14 @@ def test_recompiling_while_the_clock_runs_is_an_error(measure):
     triple = torch.compile(lambda x: x * 3, backend="eager", dynamic=False)
     sizes = iter(range(2, 10**6))
     before = compilations()
-    with pytest.raises(AssertionError, match="fixed shapes"):
-        measure(work(lambda _mark: triple(torch.ones(next(sizes)))))
+    with pytest.raises(AssertionError, match="inputs of one shape"):
+        measure(work(lambda _end_phase: triple(torch.ones(next(sizes)))))
     assert compilations() > before
     torch._dynamo.reset()
 
 
 def test_without_compilation_there_is_no_compile_time(measure):
-    measure(work(lambda _mark: None))
+    measure(work(lambda _end_phase: None))
     assert measure.result.metrics["compile_s"] is None
 
 
@@ -284,7 +284,7 @@ def test_share_of_the_ceiling_is_rate_over_peak(measure):
     measure.ceilings = lambda _device: {"gemm_fp32_flops_per_s": 1e6, "copy_bytes_per_s": 1e3}
     measure(
         work(
-            lambda _mark: time.sleep(0.01),
+            lambda _end_phase: time.sleep(0.01),
             tokens=50,
             flops=1_000,
             bytes_moved=10,
@@ -302,14 +302,14 @@ def test_share_of_the_ceiling_is_rate_over_peak(measure):
 
 
 def test_unknown_ceiling_gives_no_share(measure):
-    measure(work(lambda _mark: None, flops=1))
+    measure(work(lambda _end_phase: None, flops=1))
     metrics = measure.result.metrics
     assert metrics["mfu"] is metrics["mfu_datasheet"] is metrics["attainable_flops_per_s"] is None
 
 
-def test_fresh_processes_join_the_time_of_this_one(measure):
-    measure.fresh = lambda: Fresh([[3.0], [2.0, 2.0, 9.0]], {"peak_bytes": 7})
-    measure(work(lambda _mark: None, fresh=True))
+def test_new_processes_join_the_time_of_this_one(measure):
+    measure.in_processes = lambda: ProcessTimes([[3.0], [2.0, 2.0, 9.0]], {"peak_bytes": 7})
+    measure(work(lambda _end_phase: None, in_processes=True))
     metrics, samples = measure.result.metrics, measure.result.samples
     assert samples["process_time_s"] == [metrics["time_s"], 3.0, 2.0]
     assert metrics["process_time_s"] == 2.0
@@ -319,8 +319,8 @@ def test_fresh_processes_join_the_time_of_this_one(measure):
 
 
 def test_only_work_that_asks_for_it_is_repeated(measure):
-    measure.fresh = lambda: pytest.fail("not asked for")
-    measure(work(lambda _mark: None))
+    measure.in_processes = lambda: pytest.fail("not asked for")
+    measure(work(lambda _end_phase: None))
     assert "process_time_s" not in measure.result.samples
 
 
@@ -328,14 +328,14 @@ def test_failed_process_does_not_lose_the_times(measure):
     def fail():
         raise ValueError("killed for memory")
 
-    measure.fresh = fail
-    measure(work(lambda _mark: None, fresh=True))
+    measure.in_processes = fail
+    measure(work(lambda _end_phase: None, in_processes=True))
     assert measure.result.facts["fresh"] == "killed for memory"
     assert measure.result.samples["time_s"]
 
 
 def test_every_case_says_whether_it_was_stable(measure):
-    measure(work(lambda _mark: spin(0.002)))
+    measure(work(lambda _end_phase: spin(0.002)))
     facts = measure.result.facts
     assert facts["stability"]["verdict"] in {"stable", "noisy", "drifting"}
     assert len(measure.result.samples["reference_s"]) == 2
@@ -350,7 +350,7 @@ def test_profile_is_taken_after_the_timing(measure):
         return [{"operator": "mm"}], Path("t.json")
 
     measure.trace = trace
-    measure(work(lambda _mark: events.append("call")))
+    measure(work(lambda _end_phase: events.append("call")))
     assert events[-1] == "trace"
     assert events.count("trace") == 1
     assert measure.result.facts["trace"] == "t.json"
@@ -361,7 +361,7 @@ def test_profile_that_fails_does_not_lose_the_times(measure):
         raise ValueError("the disk is full")
 
     measure.trace = fail
-    measure(work(lambda _mark: None))
+    measure(work(lambda _end_phase: None))
     assert measure.result.facts["trace_failed"] == "the disk is full"
     assert measure.result.samples["time_s"]
 
@@ -376,7 +376,7 @@ def test_calls_after_the_rounds_are_not_timed(measure):
         target()
 
     measure.benchmark.pedantic = pedantic
-    measure(work(lambda mark: mark("forward")))
+    measure(work(lambda end_phase: end_phase("forward")))
     assert [len(measure.result.samples["time_s"])] == asked
     assert [len(measure.result.samples["forward_s"])] == asked
 
@@ -386,7 +386,7 @@ def test_calls_after_the_rounds_are_not_timed(measure):
 
 def test_garbage_collector_rests_while_timing(measure):
     seen = []
-    measure(work(lambda _mark: seen.append(gc.isenabled())))
+    measure(work(lambda _end_phase: seen.append(gc.isenabled())))
     rounds = measure.result.metrics["rounds"]
     assert seen[-rounds:] == [False] * rounds
     assert gc.isenabled()

@@ -29,23 +29,23 @@ def hold(mib):
     return pages
 
 
-def phased(mark):
+def phased(end_phase):
     first = hold(40)
     del first
-    mark("forward")
+    end_phase("forward")
     second = hold(90)
-    mark("loss")
+    end_phase("loss")
     del second
     gc.collect()
-    mark("backward")
+    end_phase("backward")
 
 
 @linux
 @pytest.mark.parametrize("make", [HighWaterMark, SampledPeak])
 def test_peak_of_each_phase_is_what_that_phase_held(make):
-    def slow(mark):  # sampling needs time to see the memory
+    def slow(end_phase):  # sampling needs time to see the memory
         first = hold(40)
-        mark("forward")
+        end_phase("forward")
         del first
 
     found = read_peaks(Work(slow, CPU, 1), make())
@@ -64,7 +64,7 @@ def test_peak_of_a_phase_ends_with_the_phase():
 
 @linux
 def test_a_call_without_phases_has_a_peak():
-    found = read_peaks(Work(lambda _mark: hold(30), CPU, 1))
+    found = read_peaks(Work(lambda _end_phase: hold(30), CPU, 1))
     assert abs(found["peak_bytes"] - 30 * MIB) < SLACK
 
 
@@ -73,7 +73,7 @@ def test_freed_memory_that_is_still_held_does_not_hide_the_peak():
     pieces = [bytearray(100_000) for _ in range(400)]  # small enough to come from the heap
     keep = pieces[::50]
     del pieces
-    found = read_peaks(Work(lambda _mark: [bytearray(100_000) for _ in range(300)], CPU, 1))
+    found = read_peaks(Work(lambda _end_phase: [bytearray(100_000) for _ in range(300)], CPU, 1))
     assert keep
     assert abs(found["peak_bytes"] - 30_000_000) < SLACK
 
@@ -81,21 +81,21 @@ def test_freed_memory_that_is_still_held_does_not_hide_the_peak():
 @linux
 def test_peak_that_was_reached_before_does_not_count():
     hold(200)
-    found = read_peaks(Work(lambda _mark: hold(10), CPU, 1))
+    found = read_peaks(Work(lambda _end_phase: hold(10), CPU, 1))
     assert found["peak_bytes"] < 10 * MIB + SLACK
 
 
 @linux
 def test_memory_of_the_first_calls_alone_is_not_the_peak():
     sizes = iter([120, 120, 10])
-    found = read_peaks(Work(lambda _mark: hold(next(sizes)), CPU, 1))
+    found = read_peaks(Work(lambda _end_phase: hold(next(sizes)), CPU, 1))
     assert found["peak_bytes"] < 10 * MIB + SLACK
 
 
 @linux
 def test_peak_is_read_after_two_full_calls():
     calls = []
-    read_peaks(Work(lambda _mark: calls.append("call"), CPU, 1))
+    read_peaks(Work(lambda _end_phase: calls.append("call"), CPU, 1))
     assert len(calls) == memory.FULL_CALLS + 1 >= 3
 
 
@@ -145,12 +145,12 @@ def test_accelerators_peak_comes_from_its_allocator(monkeypatch):
     monkeypatch.setattr(torch, "get_device_module", lambda _device: allocator)
     monkeypatch.setattr(memory, "synchronize", lambda _device: None)
 
-    def step(mark):
+    def step(end_phase):
         allocator.take(50)
-        mark("forward")
+        end_phase("forward")
         allocator.take(30)
         allocator.take(-80)
-        mark("backward")
+        end_phase("backward")
 
     assert read_peaks(Work(step, device, 1)) == {
         "base_bytes": 100,
@@ -163,4 +163,4 @@ def test_accelerators_peak_comes_from_its_allocator(monkeypatch):
 def test_device_without_peak_statistics_has_none(monkeypatch):
     monkeypatch.setattr(torch, "get_device_module", lambda _device: object())
     device = torch.device("mps", 0)
-    assert read_peaks(Work(lambda _mark: pytest.fail("not called"), device, 1)) == {}
+    assert read_peaks(Work(lambda _end_phase: pytest.fail("not called"), device, 1)) == {}

@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from bench.measuring import processes
-from bench.measuring.processes import measure_fresh
+from bench.measuring.processes import measure_in_processes
 from bench.suite.cases import ModelCase
 from tests.helpers.checkout import ROOT
 
@@ -19,10 +19,10 @@ SMALL = ModelCase(CORPUS, "model3", "cpu", "fp32", 2, 64, "step")
 
 
 def test_each_process_gives_its_own_time_and_the_first_its_peaks():
-    found = measure_fresh(STEP, SMALL, [CORPUS], processes=2, budget_s=0.1)
-    peaks = found.peaks
-    assert len(found.time_s) == 2
-    assert all(0 < t < 60 for times in found.time_s for t in times)
+    times = measure_in_processes(STEP, SMALL, [CORPUS], processes=2, budget_s=0.1)
+    peaks = times.peaks
+    assert len(times.time_s) == 2
+    assert all(0 < t < 60 for times in times.time_s for t in times)
     logits = 2 * 64 * 50257 * 4  # B * T * V in fp32: a step holds them and their gradient
     assert peaks["peak_bytes"] > 2 * logits
     assert {f"{p}_peak_bytes" for p in ("data", "forward", "loss", "backward", "optimizer")} < set(
@@ -32,21 +32,21 @@ def test_each_process_gives_its_own_time_and_the_first_its_peaks():
 
 def test_process_that_fails_says_why():
     wrong = dataclasses.replace(SMALL, model="model9")
-    with pytest.raises(ValueError, match=r"fresh process ended without an answer: .*model9"):
-        measure_fresh(STEP, wrong, [CORPUS], processes=1, budget_s=0.1)
+    with pytest.raises(ValueError, match=r"new process ended without an answer: .*model9"):
+        measure_in_processes(STEP, wrong, [CORPUS], processes=1, budget_s=0.1)
 
 
 def test_process_that_takes_too_long_is_ended(monkeypatch):
     monkeypatch.setattr(processes, "TIME_LIMIT_S", 0.2)
-    with pytest.raises(ValueError, match="fresh process ended without an answer"):
-        measure_fresh(STEP, SMALL, [CORPUS], processes=1, budget_s=0.1)
+    with pytest.raises(ValueError, match="new process ended without an answer"):
+        measure_in_processes(STEP, SMALL, [CORPUS], processes=1, budget_s=0.1)
 
 
 PARENT = """
 from bench.suite.cases import ModelCase
-from bench.measuring.processes import measure_fresh
+from bench.measuring.processes import measure_in_processes
 case = ModelCase("python-docs", "model3", "cpu", "fp32", 2, 64, "step")
-measure_fresh("bench_model::test_step", case, ["python-docs"], 1, budget_s=600)
+measure_in_processes("bench_model::test_step", case, ["python-docs"], 1, budget_s=600)
 """
 
 

@@ -1,6 +1,5 @@
 import gzip
 import json
-from dataclasses import dataclass
 from types import SimpleNamespace
 
 import pytest
@@ -9,27 +8,22 @@ import torch
 from bench.ledger.schema import SERIES
 from bench.measuring import profiling as module
 from bench.measuring.profiling import top_operators, trace, trace_name
+from bench.measuring.work import Work
 
 CPU = torch.device("cpu")
-
-
-@dataclass(frozen=True)
-class Work:
-    call: object
-    device: torch.device = CPU
 
 
 def product(size=64):
     a = torch.ones(size, size)
 
-    def call(mark):
+    def call(end_phase):
         b = a @ a
-        mark("forward")
+        end_phase("forward")
         b.exp_()
-        mark("loss")
+        end_phase("loss")
         return b.sum()
 
-    return Work(call)
+    return Work(call, CPU, tokens=0)
 
 
 def event(key, cpu_us, device_us=0.0, count=1, device="CPU", annotation=False):
@@ -81,11 +75,11 @@ def test_nothing_but_the_trace_is_left_in_its_folder(traced):
 def test_the_first_call_is_not_traced(tmp_path):
     calls = []
 
-    def call(mark):
+    def call(end_phase):
         torch.ones(2).cos() if calls else torch.ones(2).sin()
         calls.append(1)
 
-    rows = trace(Work(call), tmp_path / "t.json")
+    rows = trace(Work(call, CPU, tokens=0), tmp_path / "t.json")
     assert len(calls) == 2
     assert "aten::sin" not in {row["operator"] for row in rows}
 
@@ -119,7 +113,7 @@ def test_on_an_accelerator_its_time_counts_once():
 
 
 def test_work_without_operators_has_no_rows(tmp_path):
-    assert trace(Work(lambda _mark: None), tmp_path / "t.json") == []
+    assert trace(Work(lambda _end_phase: None, CPU, tokens=0), tmp_path / "t.json") == []
 
 
 def test_an_accelerator_is_observed_where_torch_can(monkeypatch):
@@ -134,8 +128,8 @@ def test_an_accelerator_is_observed_where_torch_can(monkeypatch):
 
 def test_phases_that_change_from_call_to_call_are_refused_in_one_line(tmp_path):
     names = iter(["data", "forward"])
-    with pytest.raises(ValueError, match=r"phase 'forward' came .* \(data\)") as caught:
-        trace(Work(lambda mark: mark(next(names))), tmp_path / "t.json")
+    with pytest.raises(ValueError, match=r"phase 'forward' ended .* data:") as caught:
+        trace(Work(lambda end_phase: end_phase(next(names)), CPU, tokens=0), tmp_path / "t.json")
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.iterdir())
 
@@ -176,11 +170,11 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
     ("name", "calls", "message"), [("t.txt", 1, "must end in"), ("t.json", 0, "calls is 0")]
 )
 def test_wrong_arguments_are_refused_before_the_work_runs(tmp_path, name, calls, message):
-    def call(mark):
+    def call(end_phase):
         raise AssertionError("the work ran")
 
     with pytest.raises(ValueError, match=message):
-        trace(Work(call), tmp_path / name, calls=calls)
+        trace(Work(call, CPU, tokens=0), tmp_path / name, calls=calls)
 
 
 ODD_IDS = [

@@ -62,10 +62,12 @@ def test_json_is_one_object_with_every_timing(calls, capsys):
 
 def test_text_says_how_many_times_as_long(calls, capsys):
     assert main(["pair", f"{calls}:long", f"{calls}:short", "--seconds", "0.5"]) == 0
-    said = capsys.readouterr().out.splitlines()[2]
+    said, _, *table = capsys.readouterr().out.splitlines()
     number = r"\d+\.\d+"
-    interval = rf"95 % interval {number} to {number}; \d+ pairs, {number} s"
-    assert re.fullmatch(rf"B takes {number} times as long as A \({interval}\): \w.*", said)
+    interval = rf"95 % interval {number} to {number}"
+    assert re.fullmatch(rf"B takes {number} times as long as A \({interval}\): \w.*\.", said)
+    assert table[1].split()[-1] == f"{calls}:long"
+    assert re.match(r"\d+ pairs in ", table[-1])
 
 
 def test_margin_is_given_in_per_cent(calls, capsys):
@@ -100,7 +102,7 @@ def test_function_of_a_module_is_found():
         ("{}:short", "{}:leaving", "a call failed: SystemExit: 0"),
         ("{}:short", "{}:later", "is a coroutine function"),
         ("bench_model::test_step[python-docs-model3]", "precision=bf16", "the closest are"),
-        ("bench_position::test_position[python-docs-raw]", "raw=false", "is not timed"),
+        ("bench_position::test_position[python-docs-raw]", "raw=false", "cannot be timed"),
     ],
 )
 def test_what_cannot_be_timed_is_refused_in_one_line(calls, capsys, a, b, said):

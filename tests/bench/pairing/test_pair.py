@@ -25,7 +25,7 @@ CPU = torch.device("cpu")
 
 
 def work(call, **known):
-    return Work(lambda _mark: call(), CPU, tokens=0, **known)
+    return Work(lambda _end_phase: call(), CPU, tokens=0, **known)
 
 
 class Machine:

@@ -9,7 +9,7 @@ from bench import bench_peers
 from bench.bench_peers import test_peak as run_peak_case
 from bench.bench_peers import test_peer as run_peer_case
 from bench.ledger.schema import METRICS
-from bench.measuring.work import Fresh, Result
+from bench.measuring.work import ProcessTimes, Result
 from bench.measuring.workloads import change, work_of
 from bench.suite.cases import ModelCase, PairCase
 from bench.suite.catalog import params
@@ -76,15 +76,15 @@ def test_decoding_writes_half_a_window_after_the_other_half(inputs, variant):
 
 def test_text_of_another_model_is_refused_before_it_is_timed(inputs, monkeypatch):
     monkeypatch.setattr(base.FullLogits, "decode", lambda _self, ids, _n: ids)
-    with pytest.raises(AssertionError, match="plain writes another text than gptcore"):
+    with pytest.raises(AssertionError, match="plain generates another text than gptcore"):
         work_of("bench_model::test_decode", change(SMALL, "variant=plain"), inputs)
 
 
 @pytest.mark.parametrize(
     ("setting", "reason"),
     [
-        ("variant=nanogpt-style", "nanogpt-style does not write text: choose gptcore, plain, "),
-        ("precision=bf16", "give the case precision fp32"),
+        ("variant=nanogpt-style", "nanogpt-style cannot generate: choose gptcore, plain, "),
+        ("precision=bf16", "set precision=fp32"),
     ],
 )
 def test_decoding_that_is_not_offered_is_skipped_with_a_reason(inputs, setting, reason):
@@ -121,14 +121,14 @@ def test_pair_with_a_variant_gives_a_ratio_with_an_interval(inputs):
     assert METRICS.keys() >= found.keys()
 
 
-def test_peak_is_read_in_a_fresh_process_of_the_variant(monkeypatch):
+def test_peak_is_read_in_a_new_process_of_the_variant(monkeypatch):
     asked = []
 
-    def fresh(test, case, specs, processes, _budget_s):
+    def read_peak(test, case, specs, processes, _budget_s):
         asked.append((test, case.variant, specs, processes))
-        return Fresh([[0.1]], {"base_bytes": 5, "peak_bytes": 7})
+        return ProcessTimes([[0.1]], {"base_bytes": 5, "peak_bytes": 7})
 
-    monkeypatch.setattr(bench_peers, "measure_fresh", fresh)
+    monkeypatch.setattr(bench_peers, "measure_in_processes", read_peak)
     case = change(SMALL, "variant=plain")
     case = ModelCase(**(vars(case) | {"work": "forward_backward"}))
     result, run = Result(), SimpleNamespace(specs={"a": "a.txt"})

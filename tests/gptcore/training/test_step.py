@@ -112,10 +112,10 @@ def test_a_step_equals_adamw_written_out():
 
 
 def test_phases_are_marked_in_order():
-    marks: list[str] = []
+    phases: list[str] = []
     model = GPT(MODEL)
-    train_step(model, make_optimizer(model, CONFIG), *batch_at(0), mark=marks.append)
-    assert marks == ["forward", "loss", "backward", "optimizer"]
+    train_step(model, make_optimizer(model, CONFIG), *batch_at(0), end_phase=phases.append)
+    assert phases == ["forward", "loss", "backward", "optimizer"]
 
 
 def test_gradients_left_over_do_not_change_a_step():
