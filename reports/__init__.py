@@ -1,4 +1,4 @@
-"""How results are shown: a ledger in, one self-contained page out.
+"""The report: reads the ledger of a run and writes one self-contained page.
 
-Of ours it imports only `bench.ledger.record` (standard library), so it renders where torch is missing.
+It imports `bench.ledger` and `gptcore.files` alone, so a report renders where torch is missing.
 """

@@ -50,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def write(path: Path, text: str) -> None:
-    """Write `text` so that a reader sees the old file or the new one, never a part.
+    """Write `text` so that a reader sees the old file or the new one, never a part of it.
 
     Raises:
         ValueError: `path` cannot be written.
@@ -65,7 +65,7 @@ def write(path: Path, text: str) -> None:
 
 
 def report(folders: Sequence[Path], output: Path, output_format: str) -> None:
-    """Write the report and print where it is and what it says first.
+    """Write the report; print its path and its first findings.
 
     Raises:
         ValueError: a folder cannot be read or the output cannot be written.
@@ -80,12 +80,12 @@ def report(folders: Sequence[Path], output: Path, output_format: str) -> None:
     for run in runs:
         for warning in run.warnings:
             print(f"warning: {run.folder}: {plain_text.shorten(warning, 300)}", file=sys.stderr)
-    text, found = page.render(runs, output_format)
+    text, findings = page.render(runs, output_format)
     write(output, text)
     print(f"Report: {output.absolute()}")
-    for finding in found[:N_PRINTED]:
+    for finding in findings[:N_PRINTED]:
         print(f"- {words.visible(words.sentence(finding.headline))}")
-    if not found:
+    if not findings:
         print("- The ledger holds no finished measurement.")
 
 
@@ -106,11 +106,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # whoever read our output has left; the report is written
+    except BrokenPipeError:  # the reader of standard output has gone; the report is written
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
 if __name__ == "__main__":
-    gc.disable()  # figures make many objects, and all of them may live these few seconds
+    gc.disable()  # collecting the many objects of the figures would cost time
     sys.exit(main())

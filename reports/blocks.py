@@ -1,4 +1,4 @@
-"""What a section is made of, and what the sections share."""
+"""The parts of a page (findings, figures, tables, sections), and what the topics share."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from reports.load import Run
 class Finding:
     """One claim.
 
-    `importance` orders findings, largest first. `clause` is the claim as a part of a longer
-    sentence. `evidence` holds the ids of the cases behind it.
+    `importance` orders findings, largest first. `clause` is the claim as a part of the verdict,
+    "" where the verdict leaves it out. `evidence` holds the ids of the cases behind the claim.
     """
 
     importance: int
@@ -45,18 +45,18 @@ class Table:
     rows: list[tuple[str, ...]]
     numeric: frozenset[int] = frozenset()
     note: str = ""
-    """A line below the table."""
+    """A line shown below the table."""
     folded: str = ""
-    """What stands on the fold under which a long table is hidden; "" for none."""
+    """The summary line under which a long table is folded away; "" shows the table at once."""
 
 
 MAX_DRAWN = 8
-"""Cases in one figure; tables hold them all."""
+"""Cases in one figure at most; the tables hold all cases."""
 
 
 @dataclass(frozen=True)
 class Plot:
-    """A figure, and the words that stand for it where it cannot be seen."""
+    """A figure; `alt` is read out where it cannot be seen."""
 
     title: str
     caption: str
@@ -76,7 +76,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Section:
-    """One question of the report with all that answers it; `missing` says what is not there."""
+    """One question of the report with its answer; `missing` says why there is none."""
 
     anchor: str
     short: str
@@ -93,7 +93,7 @@ Draw = Callable[[pd.DataFrame], Figure]
 
 
 class Plotter:
-    """Draws figures with names that are unique inside one page."""
+    """Draws figures, and gives each a name that is unique inside one page."""
 
     def __init__(self, prefix: str, enabled: bool) -> None:
         self.prefix, self.enabled, self.drawn = prefix, enabled, 0
@@ -101,7 +101,7 @@ class Plotter:
     def __call__(
         self, draw: Draw, data: pd.DataFrame, title: str, caption: str, alt: str
     ) -> list[Plot]:
-        """Return the figure in a list, an empty list if there is nothing to draw."""
+        """Return the figure in a list; an empty list where there is nothing to draw."""
         if data.empty or not self.enabled:
             return []
         self.drawn += 1
@@ -110,19 +110,16 @@ class Plotter:
 
 
 def missing(run: Run, group: str, what: str) -> str:
-    """Return why there is no `what`: cases that did not finish, or none at all."""
+    """Return why there is no `what`: its cases did not finish, or there were none."""
     lost = [r for r in run.unfinished if r["group"] == group]
     if lost:
-        return (
-            f"No {what} finished in this run; {words.count(len(lost), 'case')} did not: see below."
-        )
-    return (
-        f"This ledger holds no {what}: the suite does not include them, or the run was cut short."
-    )
+        n = words.count(len(lost), "case")
+        return f"No {what} finished in this run: {n} failed or did not run, for the reasons below."
+    return f"This ledger holds no {what}. The suite does not include it, or the run ended before."
 
 
 def dicts(frame: pd.DataFrame) -> list[dict[Any, Any]]:
-    """Return a frame as one dict a row."""
+    """Return a frame as a list with one dict for each row."""
     return frame.to_dict("records")
 
 
@@ -133,7 +130,7 @@ def by_setting(*frames: pd.DataFrame) -> Iterator[tuple[str, list[pd.DataFrame]]
 
 
 def titled(table: Table, setting: str, note: str = "") -> Table:
-    """Return a table that names its conditions."""
+    """Return the table with its conditions in the caption."""
     return replace(table, caption=f"{table.caption} {setting}.", note=note or table.note)
 
 

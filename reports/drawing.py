@@ -1,8 +1,8 @@
-"""What all figures share: margins, labels, looks, axes; and figure → SVG that lives inside a page.
+"""What all figures share: margins, labels, style, axes; and figure → SVG for inlining in a page.
 
 Colours are placeholders here: `svg` replaces them by CSS variables and `currentColor`, so that one
-drawing follows the page's light and dark theme. Text stays text, in the page's own font. Figures
-are drawn 460 units wide, so that they are legible at 350 and at 560 pixels alike.
+drawing follows the light and the dark theme of the page. Text stays text, in the font of the page.
+Figures are drawn 460 units wide, so that they are legible at 350 and at 560 pixels.
 """
 
 from __future__ import annotations
@@ -77,20 +77,20 @@ def svg(draw: Callable[[pd.DataFrame], Figure], data: pd.DataFrame, name: str) -
     """Return what `draw` makes of `data` as SVG for inlining.
 
     Args:
-        draw: a function of `figures`.
+        draw: a function from the frame to a figure.
         data: its frame.
         name: unique inside the page; it prefixes every id of the SVG.
     """
     buffer = io.StringIO()
     with mpl.rc_context(STYLE), warnings.catch_warnings():
-        # The page's fonts draw the text, so a glyph that Matplotlib's font lacks is no matter.
+        # The browser draws the text, so Matplotlib's font may lack a glyph.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         draw(data).savefig(buffer, format="svg", metadata={"Date": None})
     return inline(buffer.getvalue(), name)
 
 
 def inline(text: str, name: str) -> str:
-    """Return Matplotlib's SVG as an element of an HTML page: own ids, own colours, page's font."""
+    """Return Matplotlib's SVG as an element of a page, with unique ids and the page's colours."""
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>|<style .*?</style>", "", text, flags=re.DOTALL)
     view_box = re.search(r'viewBox="[^"]*"', text)
@@ -112,8 +112,8 @@ def new_figure(
 ) -> tuple[Figure, list[Axes]]:
     """Return a figure of `rows` stacked axes, each `axes_in` high.
 
-    Margins are given in inches: they hold text of known size, and Matplotlib's own layout engines
-    would draw everything twice.
+    Margins are given in inches, because they hold text of known size: the layout engines of
+    Matplotlib would draw everything twice.
     """
     bottom_in = 0.55
     height = rows * axes_in + (rows - 1) * gap_in + top_in + bottom_in
@@ -180,7 +180,7 @@ def line_figure(frame: pd.DataFrame, title: str) -> tuple[Figure, Axes]:
 
 
 def _legend_rows(frame: pd.DataFrame) -> list[list[str]]:
-    """Return the samplers in rows of two; a long name has a row to itself."""
+    """Return the names in rows of two; a long name has a row to itself."""
     rows: list[list[str]] = []
     for name in dict.fromkeys(frame["variant"]):
         if rows and len(rows[-1]) == 1 and max(len(name), len(rows[-1][0])) <= HALF_ROW:
@@ -195,12 +195,12 @@ def legend(figure: Figure, axes: Axes, frame: pd.DataFrame) -> None:
     handles, labels = axes.get_legend_handles_labels()
     if axes.legend_ is not None:
         axes.legend_.remove()
-    found = dict(zip(labels, handles, strict=True))
+    by_name = dict(zip(labels, handles, strict=True))
     height = figure.get_figheight()
     for row, names in enumerate(_legend_rows(frame)):
         for column, name in enumerate(names):
             figure.legend(
-                [found[name]], [name], loc="upper left", borderpad=0, borderaxespad=0,
+                [by_name[name]], [name], loc="upper left", borderpad=0, borderaxespad=0,
                 bbox_to_anchor=(0.02 + 0.48 * column, 1 - (0.05 + row * LEGEND_ROW_IN) / height),
             )  # fmt: skip
 

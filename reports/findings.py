@@ -24,14 +24,17 @@ def find(run: Run) -> list[Finding]:
 
 
 def verdict(findings: list[Finding]) -> str:
-    """Return one sentence from the most important finding of each topic that has a result."""
+    """Return one sentence made of the first finding with a `clause` on each of three topics."""
     clauses = []
     for topic in ("speed", "sampling", "convergence"):
         clause = next((f.clause for f in findings if f.topic == topic and f.clause), None)
         if clause:
             clauses.append(clause)
     if not clauses:
-        return "Nothing can be concluded from this run yet: see below what it holds and what not."
+        return (
+            "Nothing can be concluded from this run yet. The sections below say what it holds and "
+            "what is missing."
+        )
     return words.sentence("; ".join(clauses))
 
 
@@ -58,4 +61,4 @@ def _warned(finding: Finding, cautions: dict[str, str]) -> list[str]:
     if len(finding.evidence) == 1:
         return [f"this case {cautions[case]}" for case in which]
     n = {case: i for i, case in enumerate(finding.evidence, start=1)}
-    return [f"case {n[case]} of its evidence {cautions[case]}" for case in which]
+    return [f"case {n[case]} of the evidence {cautions[case]}" for case in which]

@@ -1,8 +1,8 @@
 """Results folders → runs, and their records → tidy DataFrames.
 
-A frame has one row per case (or per row of a series). Its columns are the params and the metrics
-of the case; every metric of the schema is present, NaN where it was not measured, so that no
-reader of a frame has to ask whether a column exists.
+A frame has one row per case (or per row of a series). Its columns are the params and the metrics of
+the case. Every metric of the schema is a column, NaN where it was not measured, so that no reader
+of a frame has to ask whether a column exists.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ PARAMS = (
 NUMBERS = ("target_epochs", "text_share")
 IDENTITY = ("case", "group", "status", "reason", "seed", "duration_s", "started_at")
 STATE = ("stability", "process_low_s", "process_high_s", "verdict")
-"""What a frame has of a case's facts and samples; the times are of its processes' medians."""
+"""Columns from the facts and samples of a case; the times are the range of process medians."""
 TEXT_COLUMNS = {"when", "prompt", "text", "operator", "condition"}
-# Params that a chart compares; the others are the conditions, and must be equal inside one chart.
+# Params that a chart compares. All others are its conditions and must be equal inside one chart.
 COMPARED = {
     "sampler", "drop_last", "target_epochs", "work", "device", "precision", "model", "experiment",
     "text_share", "raw", "source", "way", "split", "compile", "dimension", "sizes", "seconds",
@@ -50,13 +50,13 @@ class Run(RunFolder):
     _frames: dict[str, pd.DataFrame] = field(default_factory=dict, repr=False, compare=False)
 
     def cases(self, group: str) -> pd.DataFrame:
-        """Return the finished cases of a group, one a row; change no column of it in place."""
+        """Return the finished cases of a group, one per row; do not change the frame in place."""
         if group not in self._frames:
             self._frames[group] = case_frame(r for r in self.finished if r["group"] == group)
         return self._frames[group]
 
     def series(self, group: str, name: str) -> pd.DataFrame:
-        """Return a series of all finished cases of a group, one row of it a row."""
+        """Return a series of all finished cases of a group, one of its rows per row."""
         return series_frame((r for r in self.finished if r["group"] == group), name)
 
     @property
@@ -71,7 +71,7 @@ class Run(RunFolder):
 
     @property
     def unfinished(self) -> list[Record]:
-        """Return what failed, then what was skipped."""
+        """Return the failed cases, then the skipped ones."""
         left_out = [r for r in self.records.values() if r["status"] != "ok"]
         return sorted(left_out, key=lambda r: r["status"])
 
@@ -110,14 +110,14 @@ def load_runs(folders: Sequence[Path]) -> list[Run]:
 
 
 def _plain(value: Any) -> Any:
-    """Return a param as something hashable: lists and objects as their JSON text."""
+    """Return a param as a hashable value: lists and objects become their JSON text."""
     return json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list)) else value
 
 
 def stability(record: Record) -> dict[str, Any]:
     """Return what is known of how steady a case ran: `verdict`, `reasons`, `remedies`."""
-    found = record["facts"].get("stability")
-    return found if isinstance(found, dict) and isinstance(found.get("verdict"), str) else {}
+    state = record["facts"].get("stability")
+    return state if isinstance(state, dict) and isinstance(state.get("verdict"), str) else {}
 
 
 def _state(record: Record) -> dict[str, Any]:
@@ -186,7 +186,7 @@ def case_frame(records: Iterable[Record]) -> pd.DataFrame:
         else:
             columns[name] = pd.Series(values)
     columns["variant"] = variants(pd.DataFrame({n: columns[n] for n in ("sampler", "drop_last")}))
-    return pd.DataFrame(columns)  # at once: added one by one, so many columns would be slow
+    return pd.DataFrame(columns)  # at once: adding so many columns one by one is slow
 
 
 def variants(frame: pd.DataFrame) -> pd.Series[str]:
@@ -200,7 +200,7 @@ def variants(frame: pd.DataFrame) -> pd.Series[str]:
 def series_frame(records: Iterable[Record], name: str) -> pd.DataFrame:
     """Return one series as a tidy frame: the columns of the series beside its case's.
 
-    A column that the case has too (`epochs`, say) is the series' own.
+    Where both have a column (`epochs`, for example), it is that of the series.
     """
     chosen = [record for record in records if record["series"].get(name)]
     keep, columns = ["case", "seed", "setting", "sampler", "drop_last"], list(SERIES[name])

@@ -1,4 +1,4 @@
-"""Numbers, units and names as a reader sees them; hostile text made harmless and visible."""
+"""Numbers, units and names as a reader sees them; hidden characters of any text made visible."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ MISSING = "\u2013"
 MINUS = "\u2212"
 NBSP = "\u00a0"
 
-# Names that readers know better under other words. Unknown names are shown as they came.
+# Words for the names in records. An unknown name is shown as it came.
 SAMPLER_LABELS = {
     "random_replacement": "random windows",
     "random_distinct": "random windows, distinct",
     "grid_replacement": "random blocks of the grid",
     "sequential": "DataLoader, unshuffled",
     "shuffled_blocks": "DataLoader, shuffled",
-    "random_phase_blocks": "shuffled blocks, fresh phase",
+    "random_phase_blocks": "shuffled blocks, free offset",
     "stratified": "one window per stratum",
     "golden": "golden-ratio starts",
     "van_der_corput": "van der Corput starts",
@@ -38,7 +38,7 @@ SAMPLERS_IN_PROSE = {
 }
 LOADING_LABELS = {
     ("memory", "gather"): "whole batches, from memory",
-    ("mapped", "gather"): "whole batches, from a mapped file",
+    ("mapped", "gather"): "whole batches, from a memory-mapped file",
     ("memory", "dataloader"): "torch DataLoader, from memory",
     ("memory", "workers"): "torch DataLoader with workers, from memory",
 }
@@ -56,11 +56,11 @@ DIMENSIONS = {
     "n_layer": "depth (L)",
 }
 CONDITIONS = {
-    "fp32": "in fp32, nothing kept for gradients",
+    "fp32": "in fp32 without gradients",
     "bf16": "in bf16",
-    "medium": "in medium precision",
-    "gradients": "keeping what gradients need",
-    "last_logits": "logits of the last token alone",
+    "medium": "in fp32 with bf16 products",
+    "gradients": "with gradients enabled",
+    "last_logits": "with the logits of the last token alone",
     "one_thread": "on one thread",
 }
 CHANGES = {"precision": "in", "corpus": "on", "device": "on"}
@@ -69,14 +69,14 @@ WORK_LABELS = {
     "forward_loss": "forward + loss",
     "step": "training step",
     "forward_backward": "forward + backward",
-    "decode": "writing text",
+    "decode": "text generation",
 }
 PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
 SMALL_PREFIXES = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
 
 
 def visible(text: str) -> str:
-    """Return `text` as `bench.ledger.record.visible` does; line feed and tab stay."""
+    """Return `text` with hidden characters escaped; line feed and tab stay."""
     return plain_text.visible(text, keep="\n\t")
 
 
@@ -116,7 +116,7 @@ def si(value: Any, unit: str) -> str:
 
 
 def si_range(low: Any, high: Any, unit: str) -> str:
-    """Return two ends, their unit once where it is the same: "1.71 to 1.76 s"."""
+    """Return the two ends of a range, a common unit only once: "1.71 to 1.76 s"."""
     first, last = si(low, unit), si(high, unit)
     number, _, prefixed = first.partition(NBSP)
     return f"{number if last.endswith(NBSP + prefixed) else first} to {last}"
@@ -134,7 +134,7 @@ def size(value: Any) -> str:
 
 
 def ratio(value: Any) -> str:
-    """Return a ratio of two times: three decimals below 10, for the third is what is claimed."""
+    """Return a ratio of two times: three decimals below 10, where claims rest on the third."""
     if is_missing(value):
         return MISSING
     return f"{value:.3f}" if 0.1 <= value < 10 else number(value)
@@ -156,12 +156,12 @@ def tick(value: Any) -> str:
 
 
 def loss(value: Any) -> str:
-    """Return a loss in nats per token, three decimals: seed noise is of that order."""
+    """Return a loss in nats per token with three decimals, the order of the seed noise."""
     return MISSING if is_missing(value) else f"{value:.3f}".replace("-", MINUS)
 
 
 def signed(value: Any, digits: int = 4) -> str:
-    """Return a difference with its sign, so that its direction cannot be overlooked."""
+    """Return a difference with its sign, four decimals unless told otherwise."""
     return MISSING if is_missing(value) else f"{value:+.{digits}f}".replace("-", MINUS)
 
 
@@ -235,7 +235,7 @@ def work(name: Any) -> str:
 
 
 def dimension(name: Any) -> str:
-    """Return the words for what a model or batch has more or less of."""
+    """Return the words for a dimension of a model or batch."""
     return "not recorded" if is_missing(name) else DIMENSIONS.get(str(name), shorten(str(name)))
 
 
@@ -250,17 +250,20 @@ def steadiness(verdict: Any) -> str:
 
 
 def verdict(name: Any) -> str:
-    """Return what a comparison found, as a sentence would say it of the second."""
+    """Return the verdict of a comparison, as a sentence would say it of the second."""
     if is_missing(name):
         return "not recorded"
-    known = {"ambiguous": "ambiguous: neither shown", "same": "same, within the margin"}
+    known = {
+        "ambiguous": "ambiguous: neither a difference nor equality",
+        "same": "same, within the margin",
+    }
     return known.get(str(name), shorten(str(name)))
 
 
 def ceiling(device: str, name: str) -> str:
     """Return the words for one ceiling of a machine: "cpu: matrix product, fp32"."""
-    found = re.fullmatch(r"gemm_(\w+?)_flops_per_s", name)
-    what = f"matrix product, {found[1]}" if found else name.replace("_", " ")
+    product = re.fullmatch(r"gemm_(\w+?)_flops_per_s", name)
+    what = f"matrix product, {product[1]}" if product else name.replace("_", " ")
     what = "memory copy" if name == "copy_bytes_per_s" else shorten(what)
     return f"{shorten(device)}: {what}" if device else what[:1].upper() + what[1:]
 
@@ -285,9 +288,9 @@ def base_conditions(base: Any) -> str:
 
 
 def change(change: Any) -> str:
-    """Return the words for what the second of a pair has different: "in bf16"."""
+    """Return the words for what the second of a pair changes: "in bf16"."""
     if is_missing(change) or change == "":
-        return "against itself"
+        return "against an identical copy"
     name, equals, value = str(change).partition("=")
     if not equals:
         return f"against {shorten(name, 90)}"
@@ -305,13 +308,13 @@ def loading(source: Any, way: Any) -> str:
     return f"{shorten(str(way))}, from {shorten(str(source))}"
 
 
-def form(raw: Any) -> str:
-    """Return the words for a text before or after cleaning."""
-    return {"True": "raw", "False": "cleaned"}.get(str(raw), "form not recorded")
+def version(raw: Any) -> str:
+    """Return the word for a text before or after cleaning."""
+    return {"True": "raw", "False": "cleaned"}.get(str(raw), "cleaning not recorded")
 
 
 def text_share(share: float) -> str:
-    """Return a share of the text as people say it: 0.1 → "1/10", 1.0 → "all"."""
+    """Return a share of the text as a fraction: 0.1 → "1/10", 1.0 → "all"."""
     if is_missing(share) or share == 1:
         return "all"
     parts = 1 / share if share > 0 else math.inf
@@ -336,8 +339,8 @@ def sentence(text: str) -> str:
 
 def fold(split: str) -> str:
     """Return a split such as "block:2/5" in words."""
-    found = re.fullmatch(r"block:(\d+)/(\d+)", str(split))
-    return f"block {found[1]} of {found[2]}" if found else visible(str(split))
+    block = re.fullmatch(r"block:(\d+)/(\d+)", str(split))
+    return f"block {block[1]} of {block[2]}" if block else visible(str(split))
 
 
 def case_label(case: pd.Series) -> str:

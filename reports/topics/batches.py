@@ -1,4 +1,4 @@
-"""How fast batches are made: findings, tables and the section of the report."""
+"""How fast batches are made, and how fast the visits of all targets are counted."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from reports.load import Run
 
 
 def rates(case: pd.Series) -> tuple[float, float, float]:
-    """Return tokens per second: of the median, of the slowest and of the fastest round."""
+    """Return tokens per second in the median, the slowest and the fastest round."""
     tokens = case["tokens_per_s"] * case["time_s"]
     return case["tokens_per_s"], tokens / case["time_max_s"], tokens / case["time_min_s"]
 
@@ -37,18 +37,22 @@ def find(run: Run) -> Iterator[Finding]:
         ratio, low, high = ratio_of_rates(gather, loader)
         spread = f"{words.number(low)} to {words.number(high)}"
         word, factor = ("faster", ratio) if ratio >= 1 else ("slower", 1 / ratio)
-        claim = f"were {words.number(factor)} times {word} than from torch's DataLoader"
+        claim = f"was {words.number(factor)} times {word} than torch's DataLoader"
         if low <= 1 <= high:
-            claim = "took no clearly different time than from torch's DataLoader"
-        ends = "" if pd.isna(low + high) else f" The extremes over the rounds allow {spread}."
+            claim = "showed no clear difference in time from torch's DataLoader"
+        ends = (
+            ""
+            if pd.isna(low + high)
+            else f" The slowest and fastest rounds allow ratios from {spread}."
+        )
         yield Finding(
             45,
             "throughput",
             "",
-            f"Whole batches gathered at once {claim}",
+            f"Gathering whole batches from memory {claim}",
             f"{words.si(gather['tokens_per_s'], '')} against "
-            f"{words.si(loader['tokens_per_s'], '')} tokens/s.{ends} Two separate cases, timed one "
-            "after the other in one process without workers, so no interval is claimed. "
+            f"{words.si(loader['tokens_per_s'], '')} tokens/s.{ends} The two cases were timed one "
+            "after the other, in one process without workers, so no confidence interval is given. "
             f"Conditions: {setting}.",
             (gather["case"], loader["case"]),
         )
@@ -61,15 +65,15 @@ def section(run: Run, _: Plotter) -> list[Section]:
     counted = timed["ledger_tokens"].notna()
     shown = [titled(loading(part), setting) for setting, (part,) in by_setting(timed[~counted])]
     if counted.any():
-        shown.append(ledger(timed[counted]))
+        shown.append(counting(timed[counted]))
     return [
         Section(
             "throughput",
             "Batches",
             "How fast are batches made?",
-            "Batches are made of random windows, with no model behind them: what is left of a step's "
-            "time for data if nothing else were to do. Counting is what the tables on sampling rest "
-            "on: the visits of every target, exactly.",
+            "Batches of random windows are made without a model, so that the time for data stands "
+            "alone. The tables on sampling rest on an exact count of the visits of every target; "
+            "the time of such a count is measured as well.",
             tables=shown,
             missing="" if shown else missing(run, "throughput", "timing of batches"),
         )
@@ -77,7 +81,7 @@ def section(run: Run, _: Plotter) -> list[Section]:
 
 
 def loading(frame: pd.DataFrame) -> Table:
-    """Return the ways to make batches, each against gathering whole ones from memory."""
+    """Return the ways to make batches, each compared with gathering whole ones from memory."""
     base = frame[frame["source"].eq("memory") & frame["way"].eq("gather")]
     rows = []
     for _, case in frame.iterrows():
@@ -96,13 +100,13 @@ def loading(frame: pd.DataFrame) -> Table:
         rows.append((*row, *(("1", "") if case["case"] in set(base["case"]) else against)))
     columns = (
         "Way", "Tokens/s#", "Slowest to fastest round#", "Rounds#", "Bytes/token#",
-        "Against whole batches from memory#", "Extremes over rounds#",
+        "Ratio to whole batches from memory#", "Range over rounds#",
     )  # fmt: skip
-    caption = "Making batches, without a model; separate cases, one after the other."
+    caption = "Batches made without a model. The cases were timed one after the other."
     return table(caption, columns, rows)
 
 
-def ledger(frame: pd.DataFrame) -> Table:
+def counting(frame: pd.DataFrame) -> Table:
     """Return how long it takes to count the visits of all targets."""
     rows = [
         (
@@ -114,5 +118,11 @@ def ledger(frame: pd.DataFrame) -> Table:
         )
         for _, case in frame.iterrows()
     ]
-    columns = ("Tokens of the text", "Windows drawn#", "Time#", "Fastest to slowest#", "Rounds#")
-    return table("Counting what windows show, exactly: time of one count.", columns, rows)
+    columns = (
+        "Tokens of the text",
+        "Windows drawn#",
+        "Time#",
+        "Fastest to slowest round#",
+        "Rounds#",
+    )
+    return table("Time of one exact count of the visits of all targets.", columns, rows)

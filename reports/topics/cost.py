@@ -1,4 +1,7 @@
-"""One run → the section on what makes a model take longer, and the answer to text A's question."""
+"""What makes a step take longer, and how the times relate to those of a tutorial.
+
+"The tutorial" is the one that introduced Model 5. It reports 45 s for a forward pass on a CPU.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,10 @@ from reports import drawing, words
 from reports.blocks import Finding, Plotter, Section, Table, dicts, missing, table
 from reports.load import Run
 
-TOLD = {"cpu": 45.0, "accelerator": 1.0}
-"""Seconds that text A gives for a forward pass of Model 5, on a CPU and on a GPU."""
-TOLD_TOKENS = 16 * 256
-"""Tokens of its training batch; whether its forward pass had as many it does not say."""
+TUTORIAL_SECONDS = {"cpu": 45.0, "accelerator": 1.0}
+"""What the tutorial reports for a forward pass of Model 5, on a CPU and on a GPU."""
+TUTORIAL_TOKENS = 16 * 256
+"""Tokens of its training batch. It does not say whether the timed forward pass had as many."""
 
 
 def find(_: Run) -> list[Finding]:
@@ -26,9 +29,9 @@ def find(_: Run) -> list[Finding]:
 
 
 def section(run: Run, plot: Plotter) -> list[Section]:
-    """Return how the cost of a step grows, and what a forward pass takes under which condition.
+    """Return how the time of a step grows, and the times of a forward pass under other conditions.
 
-    Nothing where neither was tried.
+    There is no section where the run asked for neither.
     """
     growth, passes = run.cases("growth"), run.cases("conditions")
     curves = relative(run.series("growth", "cost_curve"), growth)
@@ -42,26 +45,26 @@ def section(run: Run, plot: Plotter) -> list[Section]:
     section = Section(
         "cost",
         "Cost",
-        "What makes it take longer?",
-        "All sizes of a dimension, and all conditions, are timed in turns; exponents and ratios "
-        "are taken inside a round, so that a change of the machine between rounds does not count. "
-        "An exponent of 1 doubles the time when the size doubles.",
+        "What makes a step take longer?",
+        "All sizes of a dimension are timed in turns, and so are all conditions. Exponents and "
+        "ratios are computed within a round, so that a change of the machine between rounds does "
+        "not matter. An exponent of 1 means that the time doubles when the size doubles.",
         plot(
             growth_figure, curves, "How a training step grows",
-            "Each line lets one size grow and leaves the others as they are. Circles: what the "
-            "arithmetic alone would take. Below them, part of the time does not grow.",
-            "Time of a training step over that at the smallest size, both axes logarithmic. "
+            "Along each line one size grows, and all others stay fixed. Circles: growth of the "
+            "FLOPs. A line below its circles means that part of the time does not grow.",
+            "Time of a training step relative to the smallest size, both axes logarithmic. "
             + " ".join(map(_growth_alt, dicts(growth))),
         )
         + plot(
             conditions_figure, conditions, "The same forward pass under other conditions",
-            "Time over that in fp32 without gradients; lines are 95 % intervals over rounds. Left "
-            "of 1 is faster.",
+            "Time relative to a forward pass in fp32 without gradients. Lines: 95 % intervals over "
+            "rounds. Left of 1: faster.",
             "Ratios of time. " + " ".join(map(_condition_alt, dicts(conditions))),
         ),
         [
             *([growth_table(growth)] if not growth.empty else []),
-            *([told_table(conditions)] if not conditions.empty else []),
+            *([tutorial_table(conditions)] if not conditions.empty else []),
         ],
         missing=missing(run, "growth", "timing of growing sizes") if lost else "",
     )  # fmt: skip
@@ -84,7 +87,7 @@ def relative(curves: pd.DataFrame, growth: pd.DataFrame) -> pd.DataFrame:
 def growth_figure(curves: pd.DataFrame) -> Figure:
     """Draw time against size, both as multiples of the smallest; circles are the FLOPs."""
     frame = drawing.with_labels(curves)
-    figure, axes = drawing.line_figure(frame, "times as long as at the smallest size")
+    figure, axes = drawing.line_figure(frame, "time relative to the smallest size")
     for index, (name, rows) in enumerate(frame.groupby("variant", sort=False)):
         colour = drawing.COLOURS[index % drawing.N_COLOURS]
         dashes = drawing.DASHES[index % len(drawing.DASHES)]
@@ -98,7 +101,7 @@ def growth_figure(curves: pd.DataFrame) -> Figure:
         )  # fmt: skip
     drawing.legend(figure, axes, frame)
     axes.set(xscale="log", yscale="log")
-    axes.set_xlabel("times as large as the smallest")
+    axes.set_xlabel("size relative to the smallest")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(LogLocator(2, numticks=9))
         axis.set_minor_formatter(NullFormatter())
@@ -120,7 +123,7 @@ def conditions_figure(conditions: pd.DataFrame) -> Figure:
         axes.plot(case["ratio"], row, "D", color=drawing.COLOURS[0], markersize=7)
         drawing.row_text(axes, row, drawing.as_label(_where(case), 60))
     axes.set_xlim(0, max(1.2, 1.1 * float(shown["ratio_high"].max())) if len(shown) else 1.2)
-    axes.set_xlabel("time over that in fp32, nothing kept for gradients")
+    axes.set_xlabel("time relative to fp32 without gradients")
     drawing.number_axis(axes.xaxis)
     return figure
 
@@ -134,7 +137,7 @@ def _growth_alt(case: dict[Any, Any]) -> str:
     ends = f"{words.tick(case['exponent_low'])} to {words.tick(case['exponent_high'])}"
     return (
         f"{words.sentence(words.dimension(case['dimension'])).removesuffix('.')}: exponent "
-        f"{words.number(case['exponent'])} ({ends}), of the arithmetic "
+        f"{words.number(case['exponent'])} ({ends}), of the FLOPs "
         f"{words.number(case['flops_exponent'])}."
     )
 
@@ -144,7 +147,7 @@ def _condition_alt(row: dict[Any, Any]) -> str:
 
 
 def growth_table(growth: pd.DataFrame) -> Table:
-    """Return the exponent of each dimension, and that of the arithmetic."""
+    """Return the exponent of the time in each dimension, and that of the FLOPs."""
     rows = []
     for _, case in growth.iterrows():
         ends = f"{words.number(case['exponent_low'])} to {words.number(case['exponent_high'])}"
@@ -158,47 +161,57 @@ def growth_table(growth: pd.DataFrame) -> Table:
                 words.number(case["rounds"]),
             )
         )
-    columns = ("What grows", "Sizes", "Exponent#", "95 % interval#", "Of the FLOPs#", "Rounds#")
-    return table("Time of a training step as a power of its sizes, fp32.", columns, rows)
+    columns = (
+        "What grows",
+        "Sizes",
+        "Exponent#",
+        "95 % interval#",
+        "Exponent of the FLOPs#",
+        "Rounds#",
+    )
+    return table("Time of a training step as a power of one size, in fp32.", columns, rows)
 
 
-def told_table(conditions: pd.DataFrame) -> Table:
-    """Return text A's two times beside the times here, all for its batch of tokens."""
+def tutorial_table(conditions: pd.DataFrame) -> Table:
+    """Return the two times of the tutorial beside those measured, all for its batch of tokens."""
     first = dicts(conditions)[0]
-    flops = first["flops"] / (first["batch_size"] * first["block_size"]) * TOLD_TOKENS
+    flops = first["flops"] / (first["batch_size"] * first["block_size"]) * TUTORIAL_TOKENS
     is_model5 = first["model"] == "model5"
     rows = [
-        (f"The text, on {'a CPU' if kind == 'cpu' else 'a GPU'}", *_told(seconds, flops))
-        for kind, seconds in TOLD.items()
+        (
+            f"The tutorial, on {'a CPU' if kind == 'cpu' else 'a GPU'}",
+            *_time_and_rate(seconds, flops),
+        )
+        for kind, seconds in TUTORIAL_SECONDS.items()
         if is_model5
     ]
     for row in dicts(conditions):
         tokens = row["batch_size"] * row["block_size"]
-        scaled = "" if tokens == TOLD_TOKENS else f", scaled from {words.number(tokens)} tokens"
+        scaled = "" if tokens == TUTORIAL_TOKENS else f", scaled from {words.number(tokens)} tokens"
         where = f"Here, {plain_text.shorten(row['device'])}"
         name = f"{where}: {words.condition(row['condition'])}{scaled}"
-        time, rate = _told(_seconds(row), flops)
-        less = row["condition"] == "last_logits"  # it leaves out most of the head's arithmetic
+        time, rate = _time_and_rate(_seconds(row), flops)
+        less = row["condition"] == "last_logits"  # it leaves out most FLOPs of the head
         rows.append((name, time, words.MISSING if less else rate))
-    columns = ("Forward pass", "Time#", "Rate of arithmetic#")
+    columns = ("Forward pass", "Time#", "Arithmetic rate#")
     caption = (
         f"A forward pass of {words.model(first['model'])} over "
-        f"{words.number(TOLD_TOKENS)} tokens (16 windows of 256)."
+        f"{words.number(TUTORIAL_TOKENS)} tokens (16 windows of 256)."
     )
-    return replace(table(caption, columns, rows), note=made_of(conditions) if is_model5 else "")
+    return replace(table(caption, columns, rows), note=explanation(conditions) if is_model5 else "")
 
 
 def _seconds(row: dict[Any, Any]) -> float:
-    """Return the time of a row, scaled to the tokens of the text's batch."""
-    return float(row["time_s"] * TOLD_TOKENS / (row["batch_size"] * row["block_size"]))
+    """Return the time of a row, scaled to the tokens of the tutorial's batch."""
+    return float(row["time_s"] * TUTORIAL_TOKENS / (row["batch_size"] * row["block_size"]))
 
 
-def _told(seconds: float, flops: float) -> tuple[str, str]:
+def _time_and_rate(seconds: float, flops: float) -> tuple[str, str]:
     return words.si(seconds, "s"), words.si(flops / seconds, "FLOP/s")
 
 
-def made_of(conditions: pd.DataFrame) -> str:
-    """Return in words what the difference to the text's CPU time is made of, as far as measured.
+def explanation(conditions: pd.DataFrame) -> str:
+    """Return in words which factors explain the tutorial's times, as far as they were measured.
 
     A factor counts where its interval lies above 1.
     """
@@ -206,29 +219,34 @@ def made_of(conditions: pd.DataFrame) -> str:
     accelerators = [
         row for row in dicts(conditions) if row["device"] != "cpu" and row["condition"] == "fp32"
     ]
+    told = words.si(TUTORIAL_SECONDS["accelerator"], "s")
     parts = [_of_cpu(here)] if "fp32" in here else []
     parts += [
-        f"{plain_text.shorten(row['device'])} takes {words.si(_seconds(row), 's')} where the text says "
-        f"about {words.si(TOLD['accelerator'], 's')}."
+        f"{plain_text.shorten(row['device'])} takes {words.si(_seconds(row), 's')}; the tutorial "
+        f"reports about {told} on a GPU."
         for row in accelerators
     ]
     if not accelerators:
-        parts.append("No accelerator was timed in this run: nothing here tests the 1 s on a GPU.")
+        parts.append(
+            f"No accelerator was timed in this run, so nothing here tests the {told} that the "
+            "tutorial reports on a GPU."
+        )
     return " ".join(parts)
 
 
 def _of_cpu(here: dict[str, dict[Any, Any]]) -> str:
     seconds = _seconds(here["fp32"])
-    factor = rest = TOLD["cpu"] / seconds
+    factor = rest = TUTORIAL_SECONDS["cpu"] / seconds
     known = []
     for name in ("one_thread", "gradients"):
         if name in here and here[name]["ratio_low"] > 1:
             ratio = here[name]["ratio"]
             rest /= ratio
-            known.append(f"{words.number(ratio)} {words.condition(name)}")
-    measured = f" Of that, this machine shows {' and '.join(known)};" if known else ""
+            known.append(f"{words.number(ratio)} times as long {words.condition(name)}")
+    measured = f" On this machine, a forward pass takes {' and '.join(known)}." if known else ""
     return (
-        f"The text's 45 s are {words.number(factor)} times the {words.si(seconds, 's')} here."
-        f"{measured} a factor of {words.number(rest)} is left for what the text does not tell: its "
-        "processor, its math library, its batch, and whether the first, slow call was timed."
+        f"The tutorial reports {words.si(TUTORIAL_SECONDS['cpu'], 's')}, {words.number(factor)} "
+        f"times the {words.si(seconds, 's')} measured here.{measured} A factor of "
+        f"{words.number(rest)} stays unexplained: the tutorial does not give its CPU, its math "
+        "library or its batch size, nor whether it timed the first, slow call."
     )

@@ -1,4 +1,4 @@
-"""What a run was measured on: its machine, settings, versions and texts, whatever its facts hold."""
+"""What a run was measured on: its machine, settings, versions and texts."""
 
 from __future__ import annotations
 

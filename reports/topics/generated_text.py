@@ -7,7 +7,7 @@ from reports.load import Run
 
 
 def find(_: Run) -> list[Finding]:
-    """Return no finding: a text is an anecdote."""
+    """Return no finding: a text is an example and no measurement."""
     return []
 
 
@@ -24,9 +24,10 @@ def section(run: Run, _: Plotter) -> list[Section]:
         Section(
             "text",
             "Generated text",
-            "What does it write?",
-            "The same prompt, continued before and after training. An anecdote, not a measurement: "
-            "read it for its form (line breaks, punctuation, words), not for its sense.",
+            "What does the model write?",
+            "The model continues the same prompt before and after training. The texts are examples "
+            "and no measurement: judge their form (line breaks, punctuation, words), not their "
+            "meaning.",
             texts=texts,
             missing="" if texts else "This ledger holds no generated text.",
         )

@@ -1,4 +1,4 @@
-"""Peak memory by phase: findings, tables, figures and the section of the report."""
+"""How much memory the models take, by phase."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ GIB = 2**30
 
 
 def memory_figure(models: pd.DataFrame) -> Figure:
-    """Draw the peak of each phase of each case, above what was held before it.
+    """Draw the peak of each phase of each case, beyond the memory held before the call.
 
     Args:
         models: cases with a column `label`, `peak_bytes` and the peaks of phases.
@@ -60,14 +60,14 @@ def memory_figure(models: pd.DataFrame) -> Figure:
     axes.set(ylim=(row - 0.7, -0.6), xlim=(0, 1.22 * top), yticks=list(rows))
     axes.set_yticklabels(phases)
     axes.grid(visible=False)
-    axes.set_xlabel("GiB above what was held before the call")
+    axes.set_xlabel("GiB beyond the memory held before the call")
     drawing.number_axis(axes.xaxis)
     return figure
 
 
 def colour_of(phase: str) -> str:
-    """Return the colour of a phase; its name stands beside it."""
-    names = [name for name in PHASE_PEAKS.values() if name != "transfer"]  # as in figures.phases
+    """Return the colour of a phase, the same as in the figure of phase times."""
+    names = [name for name in PHASE_PEAKS.values() if name != "transfer"]
     return drawing.COLOURS[names.index(phase) if phase in names else 6]
 
 
@@ -78,7 +78,8 @@ def find(run: Run) -> Iterator[Finding]:
         highest = [
             PHASE_PEAKS[str(name)] for name in phases[phases >= 0.99 * case["peak_bytes"]].index
         ]
-        where = f", in {' and '.join(highest)}" if highest else ""
+        phase = "phase" if len(highest) == 1 else "phases"
+        where = f", in the {' and '.join(highest)} {phase}" if highest else ""
         each = "; ".join(f"{PHASE_PEAKS[str(k)]} {words.size(v)}" for k, v in phases.items())
         tokens = case["batch_size"] * case["block_size"] if _sized(case) else math.nan
         yield Finding(
@@ -86,11 +87,11 @@ def find(run: Run) -> Iterator[Finding]:
             "memory",
             "",
             f"A training step of {words.model(case['model'])} peaks at "
-            f"{words.size(case['peak_bytes'])} above the {words.size(case['base_bytes'])} held "
+            f"{words.size(case['peak_bytes'])} beyond the {words.size(case['base_bytes'])} held "
             f"before it{where}",
-            f"{words.conditions(case)}: {words.size(case['peak_bytes'] / tokens)} a token of the "
-            f"batch.{f' Peak by phase: {each}.' if each else ''} Read apart from the timing, in "
-            "a call after two others.",
+            f"{words.conditions(case)}: {words.size(case['peak_bytes'] / tokens)} for each token "
+            f"of the batch.{f' Peak by phase: {each}.' if each else ''} The peak was "
+            "read apart from the timing, in a call after two others.",
             (case["case"],),
         )
 
@@ -116,14 +117,18 @@ def memory_table(models: pd.DataFrame) -> Table:
             )
         )
     columns = (
-        "Case", "Held before#", "Peak above it#", *(f"{p.capitalize()}#" for p in phases.values()),
-        "Peak a token#",
+        "Case", "Held before#", "Peak beyond it#", *(f"{p.capitalize()}#" for p in phases.values()),
+        "Peak per token#",
     )  # fmt: skip
-    return table("Memory of one call; peaks are above what was held before.", columns, rows)
+    return table(
+        "Memory of one call. A peak counts what was needed beyond the memory held before.",
+        columns,
+        rows,
+    )
 
 
 def section(run: Run, plot: Plotter) -> list[Section]:
-    """Return how much memory the models take; nothing where it was not read."""
+    """Return how much memory the models take; no section where it was not read."""
     models = run.cases("model")
     models = labelled(models[models["peak_bytes"].notna()])
     if models.empty:
@@ -133,13 +138,14 @@ def section(run: Run, plot: Plotter) -> list[Section]:
         Section(
             "memory",
             "Memory",
-            "How much memory does it take?",
-            "Peaks are above what was held before the call: activations, gradients and optimizer "
-            "state, and not the weights. On a CPU they are read in a fresh process, elsewhere from "
-            "the allocator; always apart from the timing.",
+            "How much memory do the models take?",
+            "A peak is the most memory that one call needs beyond what was held before it: "
+            "activations, gradients and optimizer state, but not the weights. On a CPU, peaks are "
+            "read in a new process; on other devices, from torch's allocator. They are always read "
+            "apart from the timing.",
             plot(
                 memory_figure, shown, "Peak by phase",
-                f"The longest bar of a case is what decides whether it fits.{more}",
+                f"The longest bar of a case decides whether the case fits into memory.{more}",
                 "Bars of the peak in each phase. " + " ".join(map(_peaks, dicts(shown))),
             ),
             [memory_table(models)],

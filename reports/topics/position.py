@@ -1,4 +1,4 @@
-"""Whether the test part is special: findings, tables, figures and the section of the report."""
+"""Whether the test part, at the end of a text, is like the rest of the text."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def tail_profile(profile: pd.DataFrame) -> Figure:
     """Draw how well the rest of the text predicts each block; the last one is marked.
 
     Args:
-        profile: blocks with columns `form`, `where` (middle, share of the text), `unigram`, and
-            `mean_unigram` and `sd_unigram` of their form.
+        profile: blocks with columns `version` (raw or cleaned), `where` (middle of the block, as a
+            share of the text), `unigram`, and `mean_unigram` and `sd_unigram` of their version.
     """
-    forms = list(dict.fromkeys(profile["form"]))
-    figure, panels = drawing.new_figure(1.5, len(forms), top_in=0.35, gap_in=0.42)
-    for axes, form in zip(panels, forms, strict=True):
-        rows = profile[profile["form"] == form].sort_values("where")
+    versions = list(dict.fromkeys(profile["version"]))
+    figure, panels = drawing.new_figure(1.5, len(versions), top_in=0.35, gap_in=0.42)
+    for axes, version in zip(panels, versions, strict=True):
+        rows = profile[profile["version"] == version].sort_values("where")
         mean, sd = rows[["mean_unigram", "sd_unigram"]].iloc[0]
         if pd.notna(mean) and pd.notna(sd):
             axes.axhspan(mean - sd, mean + sd, color=drawing.COLOURS[6], alpha=0.22, linewidth=0)
@@ -32,14 +32,14 @@ def tail_profile(profile: pd.DataFrame) -> Figure:
         axes.plot(rows["where"], rows["unigram"], color=drawing.COLOURS[0])
         tail = (rows["where"].iloc[-1], rows["unigram"].iloc[-1])
         axes.plot(*tail, "D", color=drawing.COLOURS[1], markersize=8, clip_on=False)
-        # Away from the mean, for that is where the line comes from.
+        # The label stands on the side away from the mean, where the line is not.
         away = -15 if tail[1] < rows["unigram"].mean() else 15
         axes.annotate(
             "test part", tail, xytext=(14, away), textcoords="offset points", ha="right",
             va="center",
         )  # fmt: skip
         axes.margins(y=0.22)
-        axes.set_title(f"{drawing.as_label(form)}: unigram cross-entropy, nats/token")
+        axes.set_title(f"{drawing.as_label(version)}: unigram cross-entropy, nats/token")
         axes.yaxis.set_major_locator(MaxNLocator(4))
         axes.set_xlim(0, 1)
         drawing.percent_axis(axes.xaxis)
@@ -51,9 +51,6 @@ def tail_profile(profile: pd.DataFrame) -> Figure:
 
 
 UNUSUAL_Z = 2.0
-
-
-# --- the test part --------------------------------------------------------------------------
 
 
 def tail_z(case: pd.Series) -> float:
@@ -72,19 +69,20 @@ def find(run: Run) -> Iterator[Finding]:
     known = position.assign(z=z, is_raw=position["raw"].eq(True))
     known = known[known[["z", "rank_unigram", "n_blocks"]].notna().all(axis=1)]
     known = known.sort_values("is_raw", kind="stable")
-    for corpus, forms in known.groupby("corpus", sort=False, dropna=False):
-        case = forms.iloc[0]
-        raw = forms[forms["is_raw"]].head(1) if not case["is_raw"] else forms.head(0)
+    for corpus, versions in known.groupby("corpus", sort=False, dropna=False):
+        case = versions.iloc[0]
+        raw = versions[versions["is_raw"]].head(0 if case["is_raw"] else 1)
         yield Finding(
             63,
             "position",
             "",
             f"The test part at the end of {words.corpus(corpus)}{_how_unusual(case)}",
-            f"Token frequencies of the rest give it {words.loss(case['tail_unigram'])} nats/token; "
-            f"blocks of its size have {words.loss(case['mean_unigram'])} ± "
-            f"{words.loss(case['sd_unigram'])} (1\u00a0sd): {_place(case)}. "
+            "Predicted from the token frequencies of the rest of the text, it has a cross-entropy "
+            f"of {words.loss(case['tail_unigram'])} nats/token; blocks of its size have "
+            f"{words.loss(case['mean_unigram'])} ± {words.loss(case['sd_unigram'])} (1\u00a0sd): "
+            f"{_place(case)}. "
             f"{_consequence(case)}{''.join(_before(row) for _, row in raw.iterrows())} "
-            "The blocks overlap, so this describes the text; it is no test and has no p-value.",
+            "The blocks overlap, so this describes the text. It is not a test and has no p-value.",
             (case["case"], *raw["case"]),
         )
 
@@ -94,11 +92,11 @@ def _is_unusual(case: pd.Series) -> bool:
 
 
 def _how_unusual(case: pd.Series) -> str:
-    form = "" if not case["is_raw"] else ", uncleaned,"
+    version = "" if not case["is_raw"] else ", uncleaned,"
     if not _is_unusual(case):
-        return f"{form} is not unusual for it"
+        return f"{version} is not unusual for this text"
     word = "harder" if case["z"] > 0 else "easier"
-    return f"{form} is {word} to predict than most of it"
+    return f"{version} is {word} to predict than most of the text"
 
 
 def _place(case: pd.Series) -> str:
@@ -109,28 +107,28 @@ def _place(case: pd.Series) -> str:
 
 def _consequence(case: pd.Series) -> str:
     if not _is_unusual(case):
-        return "A loss measured there may stand for the text, as far as token counts can tell."
+        return "A loss measured there may represent the text, as far as token counts can tell."
     word = "worse" if case["z"] > 0 else "better"
-    return f"A loss measured there alone looks {word} than one on the rest would."
+    return f"A loss measured there alone looks {word} than a loss on the rest of the text would."
 
 
 def _before(raw: pd.Series) -> str:
     share = words.percent(raw["boilerplate_share_of_test"])
-    return f" Before cleaning: {_place(raw)}, with {share} of the test part boilerplate."
+    return f" Before cleaning: {_place(raw)}, and {share} of the test part was boilerplate."
 
 
 def section(run: Run, plot: Plotter) -> list[Section]:
     """Return whether the end of each text, where the test part lies, is like the rest of it."""
     cases = run.cases("position")
-    cases = cases.assign(form=cases["raw"].map(words.form))
-    columns = ["case", "form", "n_tokens", "mean_unigram", "sd_unigram"]
+    cases = cases.assign(version=cases["raw"].map(words.version))
+    columns = ["case", "version", "n_tokens", "mean_unigram", "sd_unigram"]
     profile = run.series("position", "position_profile")
     plots = []
     for setting, (part, blocks) in by_setting(cases, profile):
         blocks = blocks.merge(part[columns], on="case")
         blocks = blocks.assign(where=(blocks["start"] + blocks["stop"]) / 2 / blocks["n_tokens"])
         ends = " ".join(
-            f"{r['form']}: test part {words.loss(r['tail_unigram'])} nats/token, rank "
+            f"{r['version']}: test part {words.loss(r['tail_unigram'])} nats/token, rank "
             f"{words.number(r['rank_unigram'])} of {words.number(r['n_blocks'])}."
             for r in dicts(part)
         )
@@ -146,10 +144,10 @@ def section(run: Run, plot: Plotter) -> list[Section]:
             "position",
             "Test part",
             "Is the test part special?",
-            "The test part is the end of the text. A block of its size is slid over the text, and each "
-            "position scored by token counts of all the rest. If the end stands out, a test loss "
-            "measured there alone does not stand for the text. The folds ask the same of a trained "
-            "model: each block of the text is left out once.",
+            "The test part is the end of the text. A block of its size is moved along the text, "
+            "and at each position it is scored by the token counts of all other text. If the end "
+            "stands out, a test loss measured there alone does not represent the text. The folds "
+            "repeat this with trained models: each block of the text is left out of training once.",
             plots,
             [
                 make(frame)
@@ -173,7 +171,7 @@ def position(frame: pd.DataFrame) -> Table:
         mean, sd = words.loss(case["mean_unigram"]), words.loss(case["sd_unigram"])
         rows.append(
             (
-                f"{words.corpus(case['corpus'])}, {words.form(case['raw'])}",
+                f"{words.corpus(case['corpus'])}, {words.version(case['raw'])}",
                 n_blocks,
                 ranks[0],
                 f"{mean} ± {sd}",
@@ -185,12 +183,14 @@ def position(frame: pd.DataFrame) -> Table:
         )
     columns = (
         "Text", "Blocks#", "Unigram#", "All blocks, mean ± sd#", "z#", "Bigram#", "Divergence#",
-        "Unseen tokens#", "Boilerplate tokens#", "Of the test part#",
+        "Unseen tokens#", "Boilerplate tokens#", "Boilerplate in the test part#",
     )  # fmt: skip
-    caption = "The last block, with its rank among all blocks in brackets; 1 is the highest."
+    caption = (
+        "The last block of each text. In brackets: its rank among all blocks; 1 is the highest."
+    )
     note = (
         "Unigram and bigram: cross-entropy in nats/token. Divergence: Jensen-Shannon, of the "
-        "token frequencies, in nats. All against the rest of the text."
+        "token frequencies, in nats. All are computed against the rest of the text."
     )
     return replace(table(caption, columns, rows), note=note)
 
@@ -215,8 +215,8 @@ def folds(frame: pd.DataFrame) -> Table:
     )  # fmt: skip
     caption = "One small model per fold of the text, scored on every token of the block left out."
     note = (
-        "Losses in nats/token; the interval is of the mean over that block alone. One seed a fold, "
-        "so differences between folds hold the noise of training too."
+        "Losses in nats/token; the interval is of the mean over that block alone. Each fold has "
+        "one seed, so differences between folds include the noise of training."
     )
     return replace(table(caption, columns, rows), note=note)
 

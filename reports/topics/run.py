@@ -22,23 +22,21 @@ def find(run: Run) -> Iterator[Finding]:
             "run",
             "",
             f"{n} failed",
-            "Nothing below includes them. " + words.sentence("; ".join(reasons[:3])),
+            "No number below includes these cases. " + words.sentence("; ".join(reasons[:3])),
             tuple(r["case"] for r in failed[:5]),
         )
     if run.warnings:
         n = words.count(len(run.warnings), "line")
         headline = f"{n} of the ledger could not be read"
-        yield Finding(
-            95, "run", "", headline, "What they held is missing here, and may change the result."
-        )
+        yield Finding(95, "run", "", headline, "The results in those lines are missing here.")
     if run.fact("run", "dirty") is True:
         yield Finding(
             50,
             "run",
             "",
             "The code differed from its commit",
-            "Tracked files had changes when this was measured, so the commit alone does not "
-            "reproduce it; the SHA-256 of the sources below says what ran.",
+            "Tracked files had uncommitted changes when this run was measured, so the commit alone "
+            "does not reproduce it. The SHA-256 of the sources, given below, identifies the code.",
         )
 
 
@@ -50,8 +48,8 @@ def section(run: Run, _: Plotter) -> list[Section]:
             "missing",
             "Not run",
             "What did not run, and why?",
-            "Failed cases broke off with an error; skipped ones were not tried here. Neither is "
-            "part of any number above.",
+            "Failed cases ended with an error; skipped cases were not started. Neither is part of "
+            "any number above.",
             tables=[not_run(lost)] if lost else [],
             missing="" if lost else "Every case in the ledger finished.",
         )

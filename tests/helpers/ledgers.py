@@ -278,7 +278,7 @@ def loading_case(source: str, way: str, time_s: float) -> Record:
     )
 
 
-def ledger_case(n_tokens: int = 10**9, draws: int = 10**6) -> Record:
+def counting_case(n_tokens: int = 10**9, draws: int = 10**6) -> Record:
     return throughput_case(
         f"bench_coverage::test_ledger[N{n_tokens}-K{draws}-T256]",
         0.8,
@@ -435,7 +435,7 @@ def standard_ledger() -> list[Record]:
             reason="MemoryError: 11.2 GiB needed, 7.9 GiB free",
         ),
     ]
-    first = [environment(), *models, *loading, ledger_case(), *coverage, *scarce, *position]
+    first = [environment(), *models, *loading, counting_case(), *coverage, *scarce, *position]
     return [*first, *training, *comparisons, *others]
 
 

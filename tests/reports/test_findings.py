@@ -39,8 +39,8 @@ def test_equality_is_claimed_only_through_the_equivalence_test(tmp_path: Path) -
 
 
 def test_null_is_worded_as_no_difference_resolved(tmp_path: Path) -> None:
-    found = headlines(tmp_path, [pair(p_adjusted=0.9, p_equivalence=0.2)])
-    assert "No difference in test loss resolved between a and b" in found
+    said = headlines(tmp_path, [pair(p_adjusted=0.9, p_equivalence=0.2)])
+    assert "No difference in test loss resolved between a and b" in said
 
 
 def test_difference_needs_the_adjusted_p_value(tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_real_but_small_difference_is_said_to_be_inside_the_margin(tmp_path: Pat
 def test_too_few_seeds_are_blamed_for_what_they_cannot_show(tmp_path: Path) -> None:
     few = comparison_case("a", "b", [0.1, 0.2, 0.3], p_adjusted=0.25)
     (finding,) = findings.find(run_of(tmp_path, [few]))
-    assert "could not give p below 0.25" in finding.detail
+    assert "p cannot be below 0.25" in finding.detail
 
 
 def test_finding_gives_the_interval_with_its_difference(tmp_path: Path) -> None:
@@ -90,15 +90,14 @@ def test_targets_are_called_never_shown_only_after_more_than_one_pass(tmp_path: 
 
 def test_precisions_are_compared_without_an_interval_claim(tmp_path: Path) -> None:
     records = [model_case("step", "fp32", 5.6, 2e11), model_case("step", "bf16", 2.8, 1e12)]
-    found = findings.find(run_of(tmp_path, records))
-    (ratio,) = (f for f in found if "bf16" in f.headline)
+    (ratio,) = (f for f in findings.find(run_of(tmp_path, records)) if "bf16" in f.headline)
     assert "2 times faster" in ratio.headline
     assert "not interleaved" in ratio.detail
 
 
 def test_precisions_whose_rounds_overlap_are_not_ranked(tmp_path: Path) -> None:
     records = [model_case("step", "fp32", 5.6, 2e11), model_case("step", "bf16", 5.59, 1e12)]
-    assert "no clearly different time in bf16" in headlines(tmp_path, records)
+    assert "no clear difference in time between bf16" in headlines(tmp_path, records)
 
 
 def test_precisions_of_different_sizes_are_not_compared(tmp_path: Path) -> None:
@@ -107,9 +106,9 @@ def test_precisions_of_different_sizes_are_not_compared(tmp_path: Path) -> None:
 
 
 def test_time_of_the_text_is_no_speed_up_claim(tmp_path: Path) -> None:
-    found = findings.find(run_of(tmp_path, [model_case("forward", "fp32", 1.8, 2e11)]))
-    (forward,) = (f for f in found if "45 s" in f.headline)
-    assert "are no speed-up" in forward.detail
+    run = run_of(tmp_path, [model_case("forward", "fp32", 1.8, 2e11)])
+    (forward,) = (f for f in findings.find(run) if "45 s" in f.headline)
+    assert "is no speed-up" in forward.detail
 
 
 def test_absent_accelerator_is_said_only_where_it_was_looked_for(tmp_path: Path) -> None:
@@ -120,9 +119,9 @@ def test_absent_accelerator_is_said_only_where_it_was_looked_for(tmp_path: Path)
 def test_failed_cases_and_changed_code_are_findings(tmp_path: Path) -> None:
     dirty = environment(facts={"run": {"dirty": True}})
     failed = record("a::b", status="failed", reason="MemoryError")
-    found = headlines(tmp_path, [dirty, failed])
-    assert "1 case failed" in found
-    assert "code differed from its commit" in found
+    said = headlines(tmp_path, [dirty, failed])
+    assert "1 case failed" in said
+    assert "code differed from its commit" in said
 
 
 # --- words ----------------------------------------------------------------------------------

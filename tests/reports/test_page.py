@@ -21,9 +21,9 @@ from reports.topics.sampling import figures as sampling_figures
 from tests.helpers.checkout import ROOT
 from tests.helpers.ledgers import (
     comparison_case,
+    counting_case,
     coverage_case,
     environment,
-    ledger_case,
     loading_case,
     model_case,
     position_case,
@@ -197,7 +197,9 @@ PARTS: dict[str, list[Record]] = {
     "loading without numbers": [
         loading_case("memory", "gather", 0.1) | {"metrics": {"time_s": 0.1}}
     ],
-    "counting without numbers": [ledger_case() | {"metrics": {"ledger_tokens": 1, "time_s": 0.1}}],
+    "counting without numbers": [
+        counting_case() | {"metrics": {"ledger_tokens": 1, "time_s": 0.1}}
+    ],
     "unknown group": [record("a::b", group="scaling", metrics={"time_s": 2.0})],
 }
 

@@ -1,4 +1,4 @@
-"""Whether training converged, which sampler ended lower, and what the models wrote."""
+"""Whether training converged, and which sampler ended with the lower loss."""
 
 from reports.topics.convergence.findings import find
 from reports.topics.convergence.sections import section

@@ -8,8 +8,6 @@ from matplotlib.figure import Figure
 
 from reports import drawing, words
 
-# --- convergence ----------------------------------------------------------------------------
-
 
 def _losses(curves: pd.DataFrame, title: str, marker: bool) -> tuple[Figure, Axes]:
     frame = drawing.with_labels(curves)

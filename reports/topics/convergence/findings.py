@@ -1,4 +1,4 @@
-"""What the loss curves and the paired seeds say, in words."""
+"""What the final losses and the paired seeds say, in plain words."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def outcome(comparison: pd.Series) -> str:
 
 
 def sampler_differences(comparisons: pd.DataFrame) -> Iterator[Finding]:
-    """Say, comparison by comparison, what the paired seeds resolve."""
+    """Say of each comparison what its paired seeds resolve."""
     frame = comparisons[comparisons["difference"].notna()]
     for _, pair in frame.iterrows():
         a, b = words.sampler_in_prose(pair["a"]), words.sampler_in_prose(pair["b"])
@@ -68,10 +68,10 @@ def _evidence_of(pair: pd.Series, kind: str, margin: str) -> str:
         f"equivalence p = {words.p_value(pair['p_equivalence'])} (margin {margin})."
     )
     if kind == "unresolved":
-        text += " That is no proof of equality: the equivalence test did not show it either."
+        text += " This does not prove equality: the equivalence test did not show it either."
         if pd.notna(n_seeds) and 2 / 2**n_seeds > ALPHA:
             least = words.p_value(2 / 2**n_seeds)
-            text += f" So few seeds could not give p below {least}."
+            text += f" With so few seeds, p cannot be below {least}."
     return f"{text} Corpus {words.corpus(pair['corpus'])}."
 
 
@@ -95,8 +95,8 @@ def baseline(training: pd.DataFrame) -> Iterator[Finding]:
         "convergence",
         headline[0].lower() + headline[1:],
         headline,
-        f"Mean final test loss {words.loss(mean)} nats/token against {words.loss(unigram)} of "
-        f"unigram counts. By each run's own 95 % interval {below} lie below that baseline, "
-        f"{above} above, {rest} not resolved.",
+        f"Mean final test loss: {words.loss(mean)} nats/token, against {words.loss(unigram)} of a "
+        "model that knows token frequencies alone (unigram counts). By the 95 % interval of each "
+        f"run, {below} lie below that baseline, {above} lie above it, and {rest} are not resolved.",
         tuple(frame["case"].head(3)),
     )

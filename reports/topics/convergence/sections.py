@@ -11,7 +11,7 @@ from reports.topics.convergence import figures, tables
 
 
 def section(run: Run, plot: Plotter) -> list[Section]:
-    """Return whether training learned, and which sampler ended lower."""
+    """Return whether training learned, and which sampler ended with the lower loss."""
     cases, comparisons = run.cases("convergence"), run.cases("comparison")
     plots: list[Plot] = []
     shown: list[Table] = []
@@ -31,10 +31,11 @@ def section(run: Run, plot: Plotter) -> list[Section]:
         Section(
             "convergence",
             "Convergence",
-            "Did it converge, and which sampler ended better?",
-            "Each seed trains every sampler from the same initial weights, so differences are taken "
-            "within a seed. An interval that spans zero resolves no difference; that alone does not "
-            "make two samplers equal, which needs the equivalence test against the margin.",
+            "Did training converge, and which sampler ended with the lower loss?",
+            "Each seed trains a model with every sampler from the same initial weights, so "
+            "differences are taken within a seed. An interval that contains zero resolves no "
+            "difference. It does not show that two samplers are equal either: that takes the "
+            "equivalence test against the margin.",
             plots,
             shown,
             missing=missing(run, "convergence", "training run") if cases.empty else "",
@@ -56,7 +57,7 @@ def _curves(
     return [
         *plot(
             figures.test_loss, test.dropna(subset=["tokens", "loss"]), "Loss on unseen text",
-            f"{seeds} Below the dotted line the model knows more than how frequent tokens are. "
+            f"{seeds} Below the dotted line, a model has learned more than token frequencies. "
             f"{setting}.",
             f"Test loss against training tokens, by sampler. {ends}",
         ),
@@ -71,9 +72,9 @@ def _curves(
 def _differences(plot: Plotter, pairs: pd.DataFrame, corpus: str) -> list[Plot]:
     """Return the figure of the paired differences on one corpus."""
     return plot(
-        figures.differences, pairs, "Which sampler ended lower",
+        figures.differences, pairs, "Which sampler ended with the lower loss",
         "First minus second: left of zero, the first is better. Circles: one seed each. "
-        "Diamond and bar: mean and 95 % interval. Shade: differences too small to matter. "
+        "Diamond and bar: mean and 95 % interval. Shade: differences within the margin. "
         f"{corpus}.",
         "Paired differences with intervals. "
         + " ".join(

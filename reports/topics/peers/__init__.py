@@ -1,4 +1,4 @@
-"""Our model beside other implementations, and without each of its optimisations."""
+"""gptcore beside other implementations, and without each of its optimisations."""
 
 from reports.topics.peers.findings import find
 from reports.topics.peers.sections import section

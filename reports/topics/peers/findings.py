@@ -26,7 +26,7 @@ NAMES = {
     "without-fused-qkv": "with separate queries, keys and values",
     "without-bf16-products": "with torch's own bf16 products",
 }
-"""Variants as a reader knows them; packages are called what they are called."""
+"""Variants in words; a package keeps its own name."""
 
 PACKAGES = ("gptcore", "transformers", "litgpt")
 PAIRS, PEAKS = ("peers", "ablation"), "peaks"
@@ -41,7 +41,7 @@ def name(variant: Any) -> str:
 
 
 def label(text: Any) -> str:
-    """Return words that begin a line: with a capital, but for packages, which are called so."""
+    """Return words that begin a line: with a capital, except for the names of packages."""
     line = str(text)
     return line if line.startswith(PACKAGES) else words.sentence(line).removesuffix(".")
 
@@ -53,10 +53,10 @@ def settings(change: Any) -> dict[str, str]:
 
 
 def compared(run: Run, group: str) -> pd.DataFrame:
-    """Return the pairs of a group with a ratio, the largest first in each work.
+    """Return the pairs of a group that have a ratio, the largest first for each kind of work.
 
-    Columns beside the case's own: `base` (params of ours), `variant` (the other), `other` (its
-    words, with what else is different), `what` (the work in words).
+    Columns beside the case's own: `base` (params of gptcore's case), `variant` (the other),
+    `other` (the other in words, with what else it changes), `what` (the work in words).
     """
     frame = run.cases(group)
     params = {r["case"]: r["params"] for r in run.finished if r["group"] == group}
@@ -75,7 +75,7 @@ def compared(run: Run, group: str) -> pd.DataFrame:
 
 
 def _what(base: Any, change: dict[str, str]) -> str:
-    """Return what ours did, with its precision and device where they do not go without saying."""
+    """Return what gptcore did; its precision and device where they are not fp32 and the CPU."""
     known = base if isinstance(base, dict) else {}
     precision, device = str(known.get("precision", "fp32")), str(known.get("device", "cpu"))
     how = (
@@ -93,7 +93,7 @@ def _other(change: dict[str, str]) -> str:
 
 
 def peaks(run: Run) -> pd.DataFrame:
-    """Return the peaks of variants, with `variant` and `times_ours` (NaN where ours is missing)."""
+    """Return the peaks with `variant` and `times_ours`, the ratio to gptcore (NaN if unknown)."""
     frame = run.cases(PEAKS)
     params = {r["case"]: r["params"] for r in run.finished if r["group"] == PEAKS}
     variants = [str(params[case].get("variant", "gptcore")) for case in frame["case"]]
@@ -111,8 +111,8 @@ def lost(run: Run) -> list[Record]:
 
 
 def outcome(verdict: Any) -> str:
-    """Return what a pair found, as said of ours: the verdict itself is about the other."""
-    turned = {"slower": "ours is faster", "faster": "ours is slower"}
+    """Return the verdict of a pair as said of gptcore: the record says it of the other."""
+    turned = {"slower": "gptcore is faster", "faster": "gptcore is slower"}
     return turned.get(str(verdict)) or words.verdict(verdict)
 
 
@@ -123,7 +123,7 @@ def find(run: Run) -> list[Finding]:
 
 
 def against_peers(frame: pd.DataFrame) -> Iterator[Finding]:
-    """Say of each peer whether ours is faster; one that is faster than ours comes first."""
+    """Say of each peer whether gptcore is faster; a peer that is faster is more important."""
     for _, case in frame.iterrows():
         beaten = case["verdict"] == "faster"
         yield Finding(
@@ -139,12 +139,13 @@ def against_peers(frame: pd.DataFrame) -> Iterator[Finding]:
 def _claim(case: pd.Series) -> str:
     factor = words.number(max(case["ratio"], 1 / case["ratio"]))
     return {
-        "slower": f"{case['what']} is {factor} times faster here than in {case['other']}",
-        "faster": f"{case['what']} is {factor} times slower here than in {case['other']}",
-        "same": f"{case['what']} takes as long as in {case['other']}, within the margin",
+        "slower": f"{case['what']} is {factor} times faster in gptcore than in {case['other']}",
+        "faster": f"{case['what']} is {factor} times slower in gptcore than in {case['other']}",
+        "same": f"{case['what']} takes as long in gptcore as in {case['other']}, within the margin",
     }.get(
         str(case["verdict"]),
-        f"{case['what']} against {case['other']}: neither a difference nor equality is shown",
+        f"{case['what']} in gptcore and in {case['other']}: neither a difference nor equality is "
+        "shown",
     )
 
 
@@ -152,15 +153,15 @@ def _evidence(case: pd.Series) -> str:
     ends = f"{words.ratio(case['ratio_low'])} to {words.ratio(case['ratio_high'])}"
     count = "" if pd.isna(case["pairs"]) else f" of {words.count(int(case['pairs']), 'pair')}"
     return (
-        f"Their time over ours {words.ratio(case['ratio'])}, 95 % interval {ends}: "
-        f"{words.si(case['b_time_s'], 's')} against {words.si(case['a_time_s'], 's')}, medians"
-        f"{count} timed in turns, from the same weights on the same batches. Conditions of ours: "
-        f"{words.base_conditions(case['base']) or 'not recorded'}."
+        f"Time of the other over time of gptcore: {words.ratio(case['ratio'])}, 95 % interval "
+        f"{ends}; {words.si(case['b_time_s'], 's')} against {words.si(case['a_time_s'], 's')}, "
+        f"medians{count} timed in turns, from the same weights on the same batches. Conditions of "
+        f"gptcore: {words.base_conditions(case['base']) or 'not recorded'}."
     )
 
 
 def gains(frame: pd.DataFrame) -> Iterator[Finding]:
-    """Say which optimisation gains most, and of each that costs time that it does."""
+    """Say which optimisation gains most, and name each one that costs time."""
     alone = frame[frame["variant"].str.startswith("without-")]
     for case in [row for _, row in alone.iterrows() if row["verdict"] == "faster"]:
         factor = words.number(1 / case["ratio"])
@@ -180,7 +181,7 @@ def gains(frame: pd.DataFrame) -> Iterator[Finding]:
         44,
         "speed",
         "",
-        f"Of the optimisations one gains most: {most['what']} is {words.number(most['ratio'])} "
+        f"Largest gain of one optimisation: {most['what']} is {words.number(most['ratio'])} "
         f"times slower {most['other']}",
         _evidence(most),
         (most["case"],),
@@ -188,7 +189,7 @@ def gains(frame: pd.DataFrame) -> Iterator[Finding]:
 
 
 def memory_against(frame: pd.DataFrame) -> Iterator[Finding]:
-    """Say how the peak memory compares with that of the peer that takes least."""
+    """Compare the peak memory with that of the peer that needs least."""
     theirs = frame[~frame["variant"].str.startswith(("gptcore", "without-"))]
     theirs = theirs.dropna(subset=["times_ours"])
     if theirs.empty:
@@ -203,9 +204,9 @@ def memory_against(frame: pd.DataFrame) -> Iterator[Finding]:
         83 if least["times_ours"] < 1 / 1.03 else 55,
         "peers",
         "",
-        f"A forward and backward pass of {words.model(least['model'])} peaks at {share} of the "
-        f"memory of {name(least['variant'])}",
-        f"{words.size(least['ours_bytes'])} over what was held before; {each}. Each in a fresh "
-        f"process. Conditions: {words.conditions(least)}.",
+        f"A forward and backward pass of {words.model(least['model'])} needs {share} times the "
+        f"peak memory of {name(least['variant'])}",
+        f"gptcore needs {words.size(least['ours_bytes'])} beyond the memory held before; {each}. "
+        f"Each was measured in a new process. Conditions: {words.conditions(least)}.",
         (least["case"], *theirs["case"].drop(least.name).head(2)),
     )

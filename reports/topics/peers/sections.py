@@ -1,4 +1,4 @@
-"""One run → the section that sets ours beside others, and beside itself with less."""
+"""One run → the section on other implementations and on single optimisations."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from reports.load import Run
 from reports.topics.peers import findings
 
 MAX_DRAWN = 14
-"""Pairs in one figure; tables hold them all."""
+"""Pairs in one figure at most; the tables hold all pairs."""
 
 
 def section(run: Run, plot: Plotter) -> list[Section]:
-    """Return how ours compares with others and without its pieces; nothing where neither ran."""
+    """Return how gptcore compares with others and without its parts; no section without either."""
     peers, pieces = (findings.compared(run, group) for group in findings.PAIRS)
     peaks, lost = findings.peaks(run), findings.lost(run)
     if peers.empty and pieces.empty and peaks.empty and not lost:
@@ -27,14 +27,15 @@ def section(run: Run, plot: Plotter) -> list[Section]:
     plots = [
         *plot(
             ratios_figure, peers.head(MAX_DRAWN), "Other implementations",
-            f"Time of the other over ours: right of 1, ours is faster. {MARKS}",
-            "Ratios of the other's time to ours. " + " ".join(map(_alt, dicts(peers))),
+            f"Time of the other over time of gptcore. Right of 1: gptcore is faster. {MARKS}",
+            "Time of the other over time of gptcore. " + " ".join(map(_alt, dicts(peers))),
         ),
         *plot(
             ratios_figure, pieces.head(MAX_DRAWN), "What each optimisation gains",
-            "Time without it over time with all: right of 1, it gains. One is taken away at a "
-            f"time; the nanoGPT-style and the plain model lack several. {MARKS}",
-            "Ratios of the time without an optimisation to ours. "
+            "Time without an optimisation over time with all. Right of 1: the optimisation gains. "
+            "Each row leaves out one; the nanoGPT-style model and the plain model lack several. "
+            f"{MARKS}",
+            "Time without an optimisation over time with all. "
             + " ".join(map(_alt, dicts(pieces))),
         ),
     ]  # fmt: skip
@@ -50,11 +51,11 @@ def section(run: Run, plot: Plotter) -> list[Section]:
         Section(
             "peers",
             "Peers",
-            "How does it compare with other implementations?",
-            "All start from the same weights and work on the same batches, with the same clipping "
-            "and AdamW; logits and the losses after updates were compared before timing. Each is "
-            "timed in turns with ours, and ratios are of their time to ours: above 1, ours is "
-            "faster.",
+            "How does gptcore compare with other implementations?",
+            "All implementations start from the same weights and work on the same batches, with "
+            "the same gradient clipping and AdamW. Their logits, and their losses after updates, "
+            "were compared before timing. Each is timed in turns with gptcore. A ratio divides its "
+            "time by that of gptcore: above 1, gptcore is faster.",
             plots,
             tables,
             missing="" if plots or tables else "Nothing was compared in this run.",
@@ -62,7 +63,7 @@ def section(run: Run, plot: Plotter) -> list[Section]:
     ]
 
 
-MARKS = "Diamonds: ratio; lines: 95 % interval. Shade: differences too small to matter."
+MARKS = "Diamonds: ratio. Lines: 95 % interval. Shade: differences within the margin."
 
 
 def _alt(case: dict[object, object]) -> str:
@@ -74,7 +75,7 @@ def ratios_figure(frame: pd.DataFrame) -> Figure:
     """Draw the ratio of each pair with its interval, beside the margin.
 
     Args:
-        frame: pairs as `findings_peers.compared` returns them.
+        frame: pairs as `findings.compared` returns them.
     """
     figure, axes = drawing.rows_of_bars(len(frame), top_in=0.1)
     margin = frame["margin_ratio"].iloc[0]
@@ -86,12 +87,12 @@ def ratios_figure(frame: pd.DataFrame) -> Figure:
         ends = [case["ratio_low"], case["ratio_high"]]
         axes.plot(ends, [row, row], color=drawing.COLOURS[0], linewidth=2.2)
         axes.plot(case["ratio"], row, "D", color=drawing.COLOURS[0], markersize=7)
-        label = f"{case['other']}; ours: {_short(case)}" if several else case["other"]
+        label = f"{case['other']}; gptcore: {_short(case)}" if several else case["other"]
         drawing.row_text(axes, row, drawing.as_label(findings.label(label), 60))
     furthest = float(frame[["ratio", "ratio_low", "ratio_high"]].max().max())
     axes.set_xlim(0, 1.1 * max(1.1, furthest))
     subject = "" if several else f", {frame['what'].iloc[0]}"
-    axes.set_xlabel(drawing.as_label(f"time of the other over ours{subject}", 60))
+    axes.set_xlabel(drawing.as_label(f"time of the other over gptcore{subject}", 60))
     drawing.number_axis(axes.xaxis)
     return figure
 
@@ -113,14 +114,14 @@ def _cells(case: pd.Series) -> tuple[str, ...]:
 
 
 def _ours(case: pd.Series) -> str:
-    """Return what ours did: "training step, Model 5, cpu, fp32, B = 1, T = 256"."""
+    """Return what gptcore did: "training step, Model 5, cpu, fp32, B = 1, T = 256"."""
     base = case["base"] if isinstance(case["base"], dict) else {}
     of = words.base_conditions(case["base"])
     return f"{words.work(base.get('work'))}, {of}" if of else words.work(base.get("work"))
 
 
 def pairs_table(frame: pd.DataFrame) -> Table:
-    """Return every peer with its ratio, interval and what that says of ours."""
+    """Return every peer with its ratio, its interval and the verdict on gptcore."""
     rows = [
         (
             findings.label(case["other"]),
@@ -134,18 +135,18 @@ def pairs_table(frame: pd.DataFrame) -> Table:
         for _, case in frame.iterrows()
     ]
     columns = (
-        "Other", "Ours", "Ratio#", "95 % interval#", "Verdict", "Their time#", "Our time#",
-        "Pairs#",
+        "Other", "Case of gptcore", "Ratio#", "95 % interval#", "Verdict", "Time of the other#",
+        "Time of gptcore#", "Pairs#",
     )  # fmt: skip
-    return table("Other implementations: their time over ours.", columns, rows)
+    return table("Other implementations: their time over the time of gptcore.", columns, rows)
 
 
 def ablation_table(frame: pd.DataFrame, memory: dict[tuple[str, str], float]) -> Table:
     """Return what a step takes without each optimisation.
 
     Args:
-        frame: pairs of ours and ours without something.
-        memory: device, variant → its peak memory over ours, where it was read.
+        frame: pairs of gptcore and gptcore without something.
+        memory: (device, variant) → its peak memory over that of gptcore, where it was read.
     """
     subjects = dict.fromkeys(_ours(case) for _, case in frame.iterrows())
     several = len(subjects) > 1
@@ -160,10 +161,13 @@ def ablation_table(frame: pd.DataFrame, memory: dict[tuple[str, str], float]) ->
         )
         for _, case in frame.iterrows()
     ]
-    peak = ("Peak memory over ours#",) if memory else ()
-    ours = ("Ours",) if several else ()
-    columns = ("Variant", *ours, "Time over ours#", "95 % interval#", "Verdict", "Pairs#", *peak)
-    caption = f"What each optimisation gains. {words.sentence('; '.join(subjects))}"
+    peak = ("Ratio of peak memory#",) if memory else ()
+    ours = ("Case of gptcore",) if several else ()
+    columns = ("Variant", *ours, "Ratio of times#", "95 % interval#", "Verdict", "Pairs#", *peak)
+    caption = (
+        "What each optimisation gains: ratios to gptcore with all of them. "
+        f"{words.sentence('; '.join(subjects))}"
+    )
     return table(caption, columns, rows)
 
 
@@ -184,8 +188,14 @@ def peaks_table(frame: pd.DataFrame) -> Table:
         )
         for _, case in frame.iterrows()
     ]
-    columns = ("Whose", "Conditions", "Held before#", "Peak above it#", "Times ours#")
-    caption = "Peak memory of a forward and backward pass, each in a fresh process."
+    columns = (
+        "Implementation",
+        "Conditions",
+        "Held before#",
+        "Peak beyond it#",
+        "Ratio to gptcore#",
+    )
+    caption = "Peak memory of a forward and backward pass, each measured in a new process."
     return table(caption, columns, rows)
 
 
@@ -198,4 +208,4 @@ def lost_table(records: Iterable[Record]) -> Table:
         )
         for r in records
     ]
-    return table("Not compared in this run.", ("Case", "Why"), rows)
+    return table("Not compared in this run.", ("Case", "Reason"), rows)

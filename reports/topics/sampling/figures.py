@@ -8,8 +8,6 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from reports import drawing
 
-# --- sampling -------------------------------------------------------------------------------
-
 
 def covered(curves: pd.DataFrame) -> Figure:
     """Draw the covered share against epochs: lines observed, dots theory."""

@@ -1,4 +1,4 @@
-"""Records of sampling → what they say in plain words."""
+"""What the records of sampling say, in plain words."""
 
 from __future__ import annotations
 
@@ -42,7 +42,9 @@ def random_visits(coverage: pd.DataFrame) -> Iterator[Finding]:
         uneven = f"showed others up to {high} times"
         theory = ""
         if pd.notna(case["expected_missed_targets"]):
-            theory = f"Theory expects {words.number(case['expected_missed_targets'])} missed"
+            theory = (
+                f"Theory expects {words.number(case['expected_missed_targets'])} missed targets"
+            )
             if pd.notna(case["sd_missed_targets"]):
                 theory += f" ± {words.number(case['sd_missed_targets'])} (1\u00a0sd)"
             theory += ". "
@@ -51,7 +53,7 @@ def random_visits(coverage: pd.DataFrame) -> Iterator[Finding]:
             "sampling",
             f"random windows missed {missed} of {targets} targets after {epochs} and {uneven}",
             f"After {epochs}, random windows missed {missed} of {targets} targets and {uneven}",
-            f"{theory}A target was visited {words.number(case['visits_mean'])} times on average "
+            f"{theory}A target was shown {words.number(case['visits_mean'])} times on average "
             f"(sd {words.number(case['visits_sd'])}, from {low} to {high}). "
             f"Conditions: {case['setting']}.",
             (case["case"],),
@@ -59,7 +61,7 @@ def random_visits(coverage: pd.DataFrame) -> Iterator[Finding]:
 
 
 def never_shown(coverage: pd.DataFrame) -> Iterator[Finding]:
-    """Say what a DataLoader leaves out in one pass, and whether it ever makes up for it."""
+    """Say what a DataLoader leaves out in one pass, and whether later passes show it."""
     frame = _of(coverage, "sequential", "shuffled_blocks").sort_values("epochs", kind="stable")
     one = frame[frame["target_epochs"].eq(1) & frame["missed_targets"].gt(0)]
     for _, case in one.sort_values("missed_targets", ascending=False).head(1).iterrows():
@@ -72,7 +74,7 @@ def never_shown(coverage: pd.DataFrame) -> Iterator[Finding]:
         length = f"{words.number(last['epochs'])} epoch-equivalents"
         never = last["epochs"] > 1.5 and last["missed_targets"] == case["missed_targets"]
         claim = (
-            f"{name} never showed {missed} targets ({share}), not in {length}"
+            f"{name} never showed {missed} targets ({share}), even in {length}"
             if never
             else f"{name} left out {missed} targets ({share}) in one pass"
         )
@@ -81,14 +83,15 @@ def never_shown(coverage: pd.DataFrame) -> Iterator[Finding]:
             "sampling",
             claim,
             words.sentence(claim).removesuffix("."),
-            "Blocks lie on a fixed grid; what does not fill the last block or batch is left out. "
+            "Blocks start on a fixed grid, and tokens that do not fill the last block or the last "
+            "batch are left out. "
             f"Conditions: {case['setting']}{how}.",
             tuple(dict.fromkeys([str(case["case"]), str(last["case"])])),
         )
 
 
 def one_epoch_of_random(coverage: pd.DataFrame) -> Iterator[Finding]:
-    """Say what random windows miss when they draw as many tokens as the text has."""
+    """Say what random windows miss when they draw as many targets as the text has."""
     frame = _of(coverage, "random_replacement")
     for _, case in frame[frame["target_epochs"].eq(1)].head(1).iterrows():
         share = case["missed_targets"] / (case["train_tokens"] - 1)
@@ -97,15 +100,16 @@ def one_epoch_of_random(coverage: pd.DataFrame) -> Iterator[Finding]:
             "sampling",
             f"at one epoch-equivalent random windows missed {words.percent(share)} of the targets",
             f"At one epoch-equivalent, random windows missed {words.percent(share)} of the targets",
-            "They fed as many tokens as the training part holds, and still left these out; theory "
-            f"expects {words.number(case['expected_missed_targets'])}. "
+            "The windows held as many targets as the training part, but some targets repeatedly "
+            f"and others never. Theory expects {words.number(case['expected_missed_targets'])} "
+            "missed targets. "
             f"Conditions: {case['setting']}.",
             (case["case"],),
         )
 
 
 def theory_agreement(coverage: pd.DataFrame) -> Iterator[Finding]:
-    """Say whether the numbers missed lie where the exact theory puts them."""
+    """Say whether the numbers of missed targets agree with the exact theory."""
     frame = coverage[coverage["z_missed_targets"].notna()]
     if frame.empty:
         return
@@ -118,7 +122,7 @@ def theory_agreement(coverage: pd.DataFrame) -> Iterator[Finding]:
             "sampling",
             "",
             f"Theory predicted the number of missed targets to within {words.number(worst, 2)} sd",
-            f"Largest deviation of {n} with a known standard deviation; one seed each.",
+            f"Largest deviation among {n} with a known standard deviation; one seed each.",
             (case,),
         )
     else:
@@ -127,8 +131,8 @@ def theory_agreement(coverage: pd.DataFrame) -> Iterator[Finding]:
             "sampling",
             "",
             f"A number of missed targets lies {words.number(worst, 2)} sd from theory",
-            f"Largest deviation of {n}. More than 3 sd is rarely chance: suspect the sampler, the "
-            "formula, or conditions that the formula does not describe.",
+            f"Largest deviation among {n}. More than 3 sd is rarely chance: the sampler or the "
+            "formula may be wrong, or the formula may not describe these conditions.",
             (case,),
         )
 
@@ -137,7 +141,7 @@ def theory_agreement(coverage: pd.DataFrame) -> Iterator[Finding]:
 
 
 def overlap_or_grid(coverage: pd.DataFrame) -> Iterator[Finding]:
-    """Say what the 2 x 2 at one epoch-equivalent shows: which factor decides what is missed."""
+    """Say what the 2 x 2 shows: does replacement decide what one epoch-equivalent misses?"""
     cells = two_by_two(coverage)
     settings = cells.loc[cells["target_epochs"].eq(1), "setting"].head(1)
     for setting in settings:
@@ -148,9 +152,10 @@ def overlap_or_grid(coverage: pd.DataFrame) -> Iterator[Finding]:
         decided = once.max() < drawn.min()
         shown = {name: words.percent(share) for name, share in missed.items()}
         headline = (
-            "What is missed depends on overlap within a pass, not on the grid"
+            f"Drawing with replacement missed {_span(drawn)} of the targets in one epoch; drawing "
+            f"without replacement missed {_span(once)}"
             if decided
-            else "The 2 x 2 shows no clear cause of what is missed"
+            else "Replacement and grid, combined, show no clear cause of missed targets"
         )
         yield Finding(
             88,
@@ -158,9 +163,10 @@ def overlap_or_grid(coverage: pd.DataFrame) -> Iterator[Finding]:
             "",
             headline,
             "At one epoch-equivalent, draws with replacement missed "
-            f"{shown['grid_replacement']} of the targets on the fixed grid and "
-            f"{shown['random_replacement']} at free phase; shuffled blocks, each once, missed "
-            f"{shown['shuffled_blocks']} and {shown['random_phase_blocks']}."
+            f"{shown['grid_replacement']} of the targets with starts on a fixed grid and "
+            f"{shown['random_replacement']} with free starts. Shuffled blocks, each drawn once, "
+            f"missed {shown['shuffled_blocks']} on the fixed grid and "
+            f"{shown['random_phase_blocks']} with a free offset of the grid."
             f"{_repeats(four.loc['random_replacement'], decided)} {_alignments(of_setting)} "
             f"Conditions: {setting}.",
             tuple(four["case"]),
@@ -172,28 +178,28 @@ def _repeats(random: pd.Series, decided: bool) -> str:
     if not decided or not random["repeated_windows"] <= 0.05 * random["draws"]:
         return ""
     return (
-        f" Replacement as such is not it: random windows repeated "
-        f"{words.number(random['repeated_windows'])} of {words.number(random['draws'])} starts; "
-        "they overlap, and disjoint blocks do not."
+        " Repeated starts do not explain this: random windows repeated "
+        f"{words.number(random['repeated_windows'])} of {words.number(random['draws'])} starts. "
+        "But random windows overlap, and disjoint blocks do not."
     )
 
 
 def _alignments(cells: pd.DataFrame) -> str:
-    """Say how many of the possible starts each column of the longest 2 x 2 has seen."""
+    """Give the start coverage on the grid and off it, in the longest 2 x 2."""
     longest = cells[cells["target_epochs"] == cells["target_epochs"].max()]
     fixed = longest.loc[longest["grid"], "alignment_coverage"]
     free = longest.loc[~longest["grid"], "alignment_coverage"]
     if longest["alignment_coverage"].isna().any():
-        return "How many starts were seen was not recorded."
+        return "The start coverage was not recorded."
     seen = (
-        f"{_span(free)} of the possible starts at free phase and {_span(fixed)} on the grid, "
-        f"after {_epochs(longest['epochs'].max())}"
+        f"After {_epochs(longest['epochs'].max())}, {_span(free)} of the possible starts were "
+        f"drawn with free starts or offsets and {_span(fixed)} on the fixed grid"
     )
     if longest["target_epochs"].max() <= 1:
-        return f"Starts seen: {seen}; only a longer run can tell alignments apart."
+        return f"{seen}; only a longer run can separate the two."
     if free.min() > fixed.max():
-        return f"Only the free phase brings new alignments: {seen}."
-    return f"Starts seen: {seen}."
+        return f"{seen}: only free starts and offsets keep adding new ones."
+    return f"{seen}."
 
 
 def _span(shares: pd.Series) -> str:
@@ -209,7 +215,7 @@ def _epochs(epochs: float) -> str:
 
 
 def scarcity(coverage: pd.DataFrame) -> Iterator[Finding]:
-    """Say what the same budget of tokens does on the smallest part of the text."""
+    """Say what the same number of training tokens shows of the smallest part of the text."""
     frame = _of(scarce_text(coverage), "random_replacement")
     for _, few in frame[frame["text_share"].lt(1)].sort_values("text_share").head(1).iterrows():
         share = words.text_share(few["text_share"])
@@ -220,17 +226,18 @@ def scarcity(coverage: pd.DataFrame) -> Iterator[Finding]:
         compared, moved = "", ""
         for _, much in whole.head(1).iterrows():
             compared = (
-                f" On the whole text it showed each {words.number(much['visits_mean'])} times "
-                f"and missed {_missed(much)}."
+                " On the whole text they showed each target "
+                f"{words.number(much['visits_mean'])} times on average and missed {_missed(much)}."
             )
             if few["missed_targets"] < much["missed_targets"]:
-                moved = " The risk moves from missing to repeating."
+                moved = " Less text means fewer missed targets and more repetition."
         yield Finding(
             64,
             "sampling",
             "",
-            f"On {share} of the text the same budget {shown}",
-            f"Random windows there missed {_missed(few)}; visits from {low} to {high}."
+            f"On {share} of the text, the same number of training tokens {shown}",
+            f"Random windows missed {_missed(few)} and showed a target between {low} and {high} "
+            f"times."
             f"{compared}{moved} Conditions: {few['setting']}.",
             (few["case"], *whole["case"].head(1)),
         )

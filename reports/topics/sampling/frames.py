@@ -1,4 +1,4 @@
-"""Coverage cases → the experiments that they belong to, each a frame of its own."""
+"""Coverage cases → one frame for each experiment: the whole text, the 2 x 2, scarce text."""
 
 from __future__ import annotations
 

@@ -46,10 +46,10 @@ def section(run: Run, plot: Plotter) -> list[Section]:
             "sampling",
             "Sampling",
             "What did the sampling show the model?",
-            "A target is a token that the model is asked to predict. One epoch-equivalent feeds as "
-            "many tokens as the training part holds; random windows then repeat some and miss others. "
-            "z is how many standard deviations the observed number lies from exact theory: within "
-            "about ±2 is what chance gives.",
+            "A target is a token that the model is asked to predict. In one epoch-equivalent, a "
+            "sampler draws as many targets as the training part holds; random windows repeat some "
+            "of them and miss others. z is the distance of an observed number from exact theory, "
+            "in standard deviations: chance alone rarely takes it beyond ±2.",
             plots,
             shown,
             missing=missing(run, "coverage", "coverage case") if cases.empty else "",
@@ -77,32 +77,32 @@ def _plots(
         for r in dicts(last)
     )
     curves = _of_cases(curves, last).dropna(subset=["epochs", "covered"])
-    longest = f"At the most epochs measured. {setting}."
+    longest = f"After the most epochs measured. {setting}."
     return [
         *plot(
             figures.covered, _of_cases(curves[curves["epochs"] <= 2], core),
             "How much of the text was shown",
-            "Lines are observed, circles exact theory where it is known; equal lines lie on each "
+            "Lines: observed. Circles: exact theory, where it is known. Equal lines cover each "
             f"other. {setting}.",
             f"Share of targets shown at least once against epochs. {numbers}",
         ),
         *plot(
             figures.missed, curves[curves["covered"] < 1 - 1e-9], "How much was still missing",
-            "Each grid line is ten times less. A line that ends has reached zero; equal lines lie "
-            f"on each other. {setting}.",
+            "Each grid line is a tenth of the one above. A line that ends has reached zero. Equal "
+            f"lines cover each other. {setting}.",
             f"Share of targets not shown yet, logarithmic, against epochs. {numbers}",
         ),
         *plot(
             figures.visits, _of_cases(histogram, core).dropna(subset=["visits", "targets"]),
             "How often a target was shown",
-            f"A single bar is an even diet; a wide hill is chance. {longest}",
+            f"One bar: every target was shown equally often. Many bars: chance decided. {longest}",
             f"Histogram of visits per target, by sampler. {numbers}",
         ),
         *plot(
             figures.positions,
             _of_cases(position, core).dropna(subset=["visits_min", "visits_max"]),
-            "Where in the text it was shown",
-            f"Line: mean of each hundredth of the text. Band: least and most shown. {longest}",
+            "Where in the text targets were shown",
+            f"Line: mean over each hundredth of the text. Band: least and most visits. {longest}",
             f"Visits along the training part, by sampler. {numbers}",
         ),
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Tables of coverage, of the 2 x 2 of sampling choices, and of scarce text."""
+"""Tables of coverage, of replacement and grid (the 2 x 2), and of scarce text."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ def coverage(frame: pd.DataFrame) -> Table:
         )
     columns = (
         "Sampler", "Epochs#", "Missed#", "Share#", "Expected#", "sd#", "z#",
-        "Visits min / mean / max#", "Starts seen#",
+        "Visits min / mean / max#", "Start coverage#",
     )  # fmt: skip
     return table("Targets missed, observed against exact theory; one seed each.", columns, rows)
 
 
 def two_by_two(cells: pd.DataFrame) -> Table:
-    """Return the 2 x 2, length by length: replacement in rows, the grid beside the free phase.
+    """Return the 2 x 2 for each length of training: replacement in rows, grid in columns.
 
     Args:
-        cells: complete ones of one setting, from `coverage.two_by_two`.
+        cells: complete ones of one setting, from `frames.two_by_two`.
     """
     rows = []
     frame = cells.assign(share=missed_share(cells), targets=cells["train_tokens"] - 1)
@@ -55,17 +55,18 @@ def two_by_two(cells: pd.DataFrame) -> Table:
             ]
         rows.append(tuple(row))
     columns = (
-        "Epoch-equivalents", "Fixed grid: missed#", "Expected#", "z#", "Starts seen#",
-        "Free phase: missed#", "Expected#", "z#", "Starts seen#",
+        "Epoch-equivalents", "Fixed grid: missed#", "Expected#", "z#", "Start coverage#",
+        "Free starts: missed#", "Expected#", "z#", "Start coverage#",
     )  # fmt: skip
     caption = (
-        "The 2 \u00d7 2: share of targets missed, and of the possible starts seen, one seed each."
+        "Replacement and grid: share of targets missed, and start coverage (distinct starts drawn "
+        "over possible starts); one seed each."
     )
     return table(caption, columns, rows)
 
 
 def scarce_text(frame: pd.DataFrame) -> Table:
-    """Return what the same budget of tokens shows of less text, sampler by sampler."""
+    """Return what the same number of training tokens shows of less text, for each sampler."""
     rows = []
     for variant, cases in frame.groupby("variant", sort=False):
         for _, case in cases.iterrows():
@@ -84,10 +85,10 @@ def scarce_text(frame: pd.DataFrame) -> Table:
                 )
             )
     columns = (
-        "Sampler, share of the text", "Tokens fed#", "Epochs#", "Missed#", "Share#",
-        "Visits min / mean / max#", "Repeated windows#", "Starts seen#",
+        "Sampler, share of the text", "Training tokens#", "Epochs#", "Missed#", "Share#",
+        "Visits min / mean / max#", "Repeated windows#", "Start coverage#",
     )  # fmt: skip
     caption = (
-        "What scarce text changes: about the same budget of tokens on less of the training part."
+        "Scarce text: about the same number of training tokens from less of the training part."
     )
     return table(caption, columns, rows)

@@ -1,4 +1,4 @@
-"""Figures on scaling: the ladder with its law and its target; what a model gains at inference."""
+"""Figures on scaling: the ladder with its law and held-out size; what inference gains."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ LOSS_TICKS = 5
 
 
 def ladder(points: pd.DataFrame) -> Figure:
-    """Draw loss against compute, both logarithmic: runs as lines, the law dashed, the target.
+    """Draw loss against compute, both logarithmic: runs as points, the law as lines.
 
     Args:
         points: one row a checkpoint with `variant` (name of the size), `compute` (FLOP), `loss`
-            measured (NaN where the run is missing), `law`, and for the target `low` and `high` of
-            the interval stated, NaN for the others.
+            measured (NaN where the run is missing), `law`, `is_target` (of the held-out size), and
+            `low` and `high` of the stated interval, NaN for the other sizes.
     """
     frame = drawing.with_labels(points)
     figure, axes = drawing.line_figure(frame, "test loss, nats/byte (logarithmic)")
@@ -96,7 +96,7 @@ def by_context(rows: pd.DataFrame) -> Figure:
 def by_samples(rows: pd.DataFrame) -> Figure:
     """Draw verbatim accuracy against the samples drawn."""
     figure, axes = _axis(
-        rows, "bytes equal to the true text", "samples drawn; the likeliest is taken"
+        rows, "bytes equal to the true text", "samples drawn; the likeliest is kept"
     )
     drawing.percent_axis(axes.yaxis)
     return figure

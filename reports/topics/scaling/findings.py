@@ -1,4 +1,4 @@
-"""What the ladder says in plain words: was the next size predicted, and what would it give?"""
+"""What the ladder says in plain words: how well its law predicted the held-out size."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from reports.blocks import Finding
 from reports.load import Run
 
 FLOOR, HELPS = 4.0, 20.0
-"""ARE in per cent: text B's floor by seed noise, and up to where a prediction helps a choice."""
+"""ARE in %: the floor by seed noise, and the most that helps a choice (Choshen et al. 2025)."""
 
 
 def percent(value: float, digits: int = 2) -> str:
@@ -32,32 +32,32 @@ def interval(case: pd.Series) -> str:
 
 
 def held(case: pd.Series) -> str:
-    """Return whether the stated interval held: "it held", "it held for 2 of 3 seeds"."""
+    """Return whether the stated interval held: "the interval held for 2 of 3 seeds"."""
     if pd.isna(case["interval_holds"]) or pd.isna(case["n_seeds"]):
-        return "no interval to hold"
+        return "there was no interval to hold"
     n, of = int(case["interval_holds"]), int(case["n_seeds"])
     if of == 1:
-        return "it held" if n else "it did not hold"
-    return f"it held for {n} of {of} seeds"
+        return "the interval held" if n else "the interval did not hold"
+    return f"the interval held for {n} of {of} seeds"
 
 
 def grade(are: float) -> str:
-    """Return what an ARE is worth by text B's measure."""
+    """Return what an ARE is worth by the measure of Choshen et al. 2025."""
+    floor, helps = f"{FLOOR:g}{words.NBSP}%", f"{HELPS:g}{words.NBSP}%"
     if are <= FLOOR:
-        return f"below the {FLOOR:g}{words.NBSP}% that text B names as the floor"
+        return f"below the floor of {floor} that Choshen et al. 2025 give for seed noise"
     if are <= HELPS:
         return (
-            f"above text B's floor of {FLOOR:g}{words.NBSP}%, but such errors still help a choice"
+            f"above the floor of {floor} that Choshen et al. 2025 give for seed noise, but such "
+            "errors still help a choice"
         )
-    return f"above the {HELPS:g}{words.NBSP}% up to which a prediction helps a choice"
+    return f"above the {helps} up to which a prediction helps a choice (Choshen et al. 2025)"
 
 
 def find(run: Run) -> Iterator[Finding]:
-    """Say how the prediction of the next size came out, text by text."""
+    """Say of each text how the prediction of the held-out size came out."""
     cases = run.cases("scaling")
     for _, case in cases[cases["are_last30"].notna()].iterrows():
-        outcome = f"predicted the next size to {percent(case['are_last30'])}"
-        stated = f"{words.loss(case['predicted_loss'])} nats/byte"
         noise = ""
         if pd.notna(case["seed_sd"]):
             noise = f" Seeds of one size differ by {percent(case['seed_sd'])} (one sd)."
@@ -65,12 +65,14 @@ def find(run: Run) -> Iterator[Finding]:
             72,
             "scaling",
             "",
-            f"Small models {outcome} of its loss",
-            f"{words.corpus(case['corpus'])}: {stated} was stated before the target trained, 80 % "
-            f"interval {interval(case)}; it reached {words.loss(case['target_loss'])}, "
-            f"{words.loss(case['gain'])} below the largest size of the ladder, so the law "
-            f"was {off(case['signed_final'])} at the end and {held(case)}. The error over the last "
-            f"30 % of the run is {grade(case['are_last30'])}.{noise} Models so small: "
-            "the method is what carries over, not the law.",
+            "Small models predicted the loss of the next size with an error of "
+            f"{percent(case['are_last30'])}",
+            f"{words.corpus(case['corpus'])}: {words.loss(case['predicted_loss'])} nats/byte was "
+            f"stated before the held-out size was trained (80 % interval: {interval(case)}). That "
+            f"size reached {words.loss(case['target_loss'])}, {words.loss(case['gain'])} below the "
+            f"largest size of the ladder, so the law was {off(case['signed_final'])} at the end; "
+            f"{held(case)}. The mean error over the last 30 % of the run is "
+            f"{grade(case['are_last30'])}.{noise} The models are small: the method carries over "
+            "to larger ones, the fitted law does not.",
             (case["case"],),
         )

@@ -1,4 +1,4 @@
-"""One run → the section on scaling: the ladder, its law and its target; advice; inference."""
+"""One run → the section on scaling: the ladder, its law, its held-out size; gains at inference."""
 
 from __future__ import annotations
 
@@ -18,18 +18,19 @@ from reports.topics.scaling.findings import grade, held, interval, off, percent
 
 GROUPS = ("rung", "prediction", "target", "scaling", "recommendation", "repetition")
 SHOWN = 0.15
-"""Share of a run before which its checkpoints are not drawn: they would squeeze the others."""
+"""Share of a run before which checkpoints are not drawn: they would compress the others."""
 LAW_KEY = (
-    "Lines: the law, fitted to the last 70 % of all runs but the target's. Dashed line and shade: "
-    "what it stated for the target, with the 80 % interval for one run. Diamonds: the target. "
+    "Lines: the law, fitted to the last 70 % of every run of the smaller sizes. Dashed line and "
+    "shade: its prediction for the held-out size, with the 80 % interval for one run. Diamonds: "
+    "the held-out size. "
 )
 FITTED = 0.3
-"""Share of a run before which the law is not fitted, so not drawn."""
+"""Share of a run before which the law is neither fitted nor drawn."""
 MAX_WARNINGS = 6
 
 
 def section(run: Run, plot: Plotter) -> list[Section]:
-    """Return what a bigger model would give; nothing where no ladder was asked for."""
+    """Return what a larger model would reach; no section where no ladder was asked for."""
     cases = {group: run.cases(group) for group in (*GROUPS, "inference")}
     asked = [r for r in run.unfinished if str(r["case"]).startswith("bench_scaling::")]
     if all(frame.empty for frame in cases.values()) and not asked:
@@ -44,7 +45,7 @@ def section(run: Run, plot: Plotter) -> list[Section]:
         rungs = _rungs(pd.concat([part["rung"], part["target"]]), text)
         shown.append(_with_facts(rungs, run, part["prediction"], part["target"]))
         if not part["recommendation"].empty:
-            shown.append(_advice(part["recommendation"], text))
+            shown.append(_recommendations(part["recommendation"], text))
         if not part["repetition"].empty:
             repetition = _repetition(run, part["repetition"], text)
             shown.append(_with_facts(repetition, run, part["repetition"]))
@@ -53,11 +54,11 @@ def section(run: Run, plot: Plotter) -> list[Section]:
         Section(
             "scaling",
             "Scaling",
-            "What would a bigger model give?",
+            "What loss would a larger model reach?",
             "Small models of several sizes are trained on the same bytes. A law L = E + "
             "A/N^\u03b1 + B/D^\u03b2 of parameters N and training bytes D is fitted to their "
-            "losses and states what the next size will reach, before that size is trained. Tokens "
-            "are single bytes here, so losses do not compare with those of other sections. "
+            "losses. It predicts the loss of the next size before that size is trained. Each byte "
+            "is a token here, so losses cannot be compared with those of other sections. "
             f"{' '.join(lines)}".strip(),
             plots,
             shown,
@@ -71,9 +72,9 @@ def _outcome(case: pd.Series) -> str:
         return ""
     are = case["are_last30"]
     return (
-        f"On {words.corpus(case['corpus'])} the law was {off(case['signed_final'])} at the end of "
-        f"the target's run and {percent(are)} off over its last 30 %, {grade(are)}; 80 % interval "
-        f"({interval(case)}): {held(case)}."
+        f"On {words.corpus(case['corpus'])}, the law was {off(case['signed_final'])} at the end of "
+        f"the held-out run. Its mean error over the last 30 % of that run is {percent(are)}, "
+        f"{grade(are)}. 80 % interval: {interval(case)}; {held(case)}."
     )
 
 
@@ -92,7 +93,7 @@ def _conditions(case: pd.Series, text: str) -> str:
 
 
 def _with_facts(made: Table, run: Run, *frames: pd.DataFrame) -> Table:
-    """Return the table with the warnings of the fits and the device of the trainings below it."""
+    """Return the table with the device of the training and the warnings of the fits below it."""
     cases = {case for frame in frames for case in frame["case"]}
     facts = [r["facts"] for r in run.finished if r["case"] in cases]
     warnings = [w for f in facts if isinstance(f.get("warnings"), list) for w in f["warnings"]]
@@ -106,7 +107,7 @@ def _with_facts(made: Table, run: Run, *frames: pd.DataFrame) -> Table:
 
 
 def _ladder(run: Run, plot: Plotter, part: dict[str, pd.DataFrame], text: str) -> list[Plot]:
-    """Return the figure of the ladder with its law and its target."""
+    """Return the figure of the ladder with its law and its held-out size."""
     cases = pd.concat([part["rung"], part["target"]])
     curves = pd.concat([run.series(group, "test_curve") for group in ("rung", "target")])
     curves = curves.merge(cases[["case", "n_params"]], on="case")
@@ -127,7 +128,7 @@ def _ladder(run: Run, plot: Plotter, part: dict[str, pd.DataFrame], text: str) -
     points = points.assign(
         compute=6 * points["n_params"] * points["tokens"],
         variant=[
-            f"{_parameters(n)}{' (target)' if n == target else ''}" for n in points["n_params"]
+            f"{_parameters(n)}{' (held out)' if n == target else ''}" for n in points["n_params"]
         ],
         is_target=points["n_params"] == target,
     )
@@ -147,7 +148,7 @@ def _ladder(run: Run, plot: Plotter, part: dict[str, pd.DataFrame], text: str) -
 
 
 def _rungs(cases: pd.DataFrame, text: str) -> Table:
-    """Return every size of the ladder with its runs."""
+    """Return every size of the ladder with the losses of its runs."""
     rows = []
     for n_params in sorted(cases["n_params"].dropna().unique().tolist()):
         runs = cases[cases["n_params"] == n_params]
@@ -156,7 +157,7 @@ def _rungs(cases: pd.DataFrame, text: str) -> Table:
         first = runs.iloc[0]
         rows.append(
             (
-                _parameters(n_params) + (" (target)" if "target" in set(runs["group"]) else ""),
+                _parameters(n_params) + (" (held out)" if "target" in set(runs["group"]) else ""),
                 f"{words.number(first['n_layer'])} \u00d7 {words.number(first['n_embd'])}",
                 words.number(first["learning_rate"]),
                 words.number(first["epochs"] * (first["train_tokens"] - 1) / n_params),
@@ -175,8 +176,8 @@ def _rungs(cases: pd.DataFrame, text: str) -> Table:
     return replace(table(caption, columns, rows), note=note)
 
 
-def _advice(cases: pd.DataFrame, text: str) -> Table:
-    """Return what each recommendation of Choshen et al. 2025 does to our own prediction."""
+def _recommendations(cases: pd.DataFrame, text: str) -> Table:
+    """Return the error of the prediction under each recommendation of Choshen et al. 2025."""
     rows = []
     for _, case in cases.iterrows():
         name = str(case.get("question"))
@@ -190,17 +191,17 @@ def _advice(cases: pd.DataFrame, text: str) -> Table:
                 words.MISSING if pd.isna(case["interval_holds"]) else n,
             )
         )
-    columns = ("Fitted on", "ARE, last 30 %#", "At the end, signed#", "80 % interval holds#")
+    columns = ("Fitted on", "ARE, last 30 %#", "Signed error at the end#", "80 % interval held#")
     note = (
-        "Each seed's ladder predicts its own target; means over seeds. Differences below the noise "
-        "of seeds mean nothing."
+        "The ladder of each seed predicts its own held-out run; errors are means over seeds. "
+        "Differences smaller than the seed noise mean nothing."
     )
-    caption = f"What the advice of Choshen et al. 2025 does here. {text}."
+    caption = f"What the recommendations of Choshen et al. 2025 change here. {text}."
     return replace(table(caption, columns, rows), note=note)
 
 
 def _repetition(run: Run, cases: pd.DataFrame, text: str) -> Table:
-    """Return what repeated text is worth, share by share."""
+    """Return what repeated text is worth, for each share of the text."""
     series = run.series("repetition", "repetition")
     cases = cases.reindex(columns=["case", "question", "R_D"]).merge(series, on="case")
     rows = [
@@ -215,16 +216,16 @@ def _repetition(run: Run, cases: pd.DataFrame, text: str) -> Table:
         for row in dicts(cases)
     ]
     columns = (
-        "Sampler, share of the text", "Epochs#", "Final loss#", "Repeat law#",
-        "Law, were all bytes new#", "R_D#",
+        "Sampler, share of the text", "Epochs#", "Final loss#", "Law with repetition#",
+        "Law if all bytes were new#", "R_D#",
     )  # fmt: skip
-    note = "R_D: repetitions after which a repeated byte is worth 1/e of a new one."
-    caption = f"The same number of training bytes from less text, one size. {text}."
+    note = "R_D: the number of repetitions after which a repeated byte is worth 1/e of a new one."
+    caption = f"The same number of training bytes from less text, at one size. {text}."
     return replace(table(caption, columns, rows), note=note)
 
 
 def _inference(run: Run, plot: Plotter, cases: pd.DataFrame, text: str) -> list[Plot]:
-    """Return what the target gains from longer contexts and from more samples."""
+    """Return what the held-out size gains from longer contexts and from more samples."""
     plots: list[Plot] = []
     for _, case in cases.iterrows():
         places = words.number(case.get("prompts"))
@@ -235,13 +236,13 @@ def _inference(run: Run, plot: Plotter, cases: pd.DataFrame, text: str) -> list[
         )
         plots += plot(
             figures.by_context, context, "A longer context",
-            f"Loss of the next 32 bytes, each from that many bytes before it; bars: "
-            f"95 % over places.{_law(case['context_are'])} {where}.",
+            "Loss of the next 32 bytes, each predicted from the given number of bytes before it. "
+            f"Bars: 95 % intervals over places.{_law(case['context_are'])} {where}.",
             "Loss by context length. " + _values(context, words.loss),
         )  # fmt: skip
         plots += plot(
-            figures.by_samples, samples, "More samples, the likeliest taken",
-            f"Share of bytes that are verbatim the true text; bars: 95 % over places."
+            figures.by_samples, samples, "More samples, of which the likeliest is kept",
+            f"Share of bytes equal to the true text. Bars: 95 % intervals over places."
             f"{_law(case['samples_are'])} {where}.",
             "Verbatim accuracy by number of samples. " + _values(samples, words.percent),
         )  # fmt: skip
@@ -249,10 +250,13 @@ def _inference(run: Run, plot: Plotter, cases: pd.DataFrame, text: str) -> list[
 
 
 def _law(are: float) -> str:
-    """Return what the dashed line is, "" where there is none."""
+    """Return what the dashed line means, "" where there is none."""
     if words.is_missing(are):
         return ""
-    return f" Dashed: power law of all but the last; ring: its prediction, off by {percent(are)}."
+    return (
+        " Dashed line: a power law fitted to all points but the last. Ring: its prediction of the "
+        f"last point, off by {percent(are)}."
+    )
 
 
 def _values(rows: pd.DataFrame, shown: Callable[[Any], str]) -> str:

@@ -1,4 +1,4 @@
-"""How fast the models ran, and how far that is from what the machine can do."""
+"""How fast the models ran, and how close that is to the limits of the machine."""
 
 from reports.topics.speed.findings import find
 from reports.topics.speed.sections import section

@@ -13,8 +13,6 @@ from reports import drawing, words
 
 LEGEND_COLUMNS = 5
 
-# --- speed ----------------------------------------------------------------------------------
-
 
 def phases(steps: pd.DataFrame) -> Figure:
     """Draw one stacked bar per training step: seconds in each phase.
@@ -77,11 +75,11 @@ LINE_PT = 15.0
 
 
 def roofline(points: pd.DataFrame) -> Figure:
-    """Draw cases under the roof of their precision, both axes logarithmic.
+    """Draw each case below the roofline of its precision, both axes logarithmic.
 
     Args:
         points: cases of one device with columns `number`, `label`, `intensity`, `flops_per_s`, and
-            `peak` (FLOP/s) and `bandwidth` (B/s) of their roof.
+            `peak` (FLOP/s) and `bandwidth` (B/s) of their roofline.
     """
     figure, (axes,) = drawing.new_figure(3.1, top_in=0.45 + 0.24 * len(points), left_in=0.85)
     low = min(points["intensity"].min(), (points["peak"] / points["bandwidth"]).min()) / 3
@@ -116,7 +114,7 @@ def roofline(points: pd.DataFrame) -> Figure:
         axis.set_major_locator(LogLocator(10, numticks=6))
         axis.set_minor_formatter(NullFormatter())
         axis.set_major_formatter(FuncFormatter(lambda value, _: _power(value)))
-    axes.set_title("useful arithmetic, FLOP/s (logarithmic)")
+    axes.set_title("FLOP/s by formula (logarithmic)")
     axes.set_xlabel("FLOP for each byte that must move (logarithmic)")
     return figure
 
@@ -127,7 +125,7 @@ def _power(value: float) -> str:
 
 
 def _number_points(figure: Figure, points: pd.DataFrame) -> None:
-    """Write each point's number beside it, where neither another number nor a point is."""
+    """Write the number of each point beside it, where it covers no other number or point."""
     axes = figure.axes[0]
     pixels = axes.transData.transform(points[["intensity", "flops_per_s"]].to_numpy(dtype=float))
     taken = [(x, y) for x, y in pixels * 72 / figure.dpi]

@@ -39,7 +39,7 @@ def _precisions_interleaved(run: Run) -> bool:
 
 
 def _timed(models: pd.DataFrame, work: str) -> pd.DataFrame:
-    """Return the timings of one kind of work; the largest model first, fp32 before others."""
+    """Return the timings of one kind of work, the largest model first and fp32 before others."""
     frame = models[(models["work"] == work) & models["time_s"].gt(0)]
     order = frame.assign(other=frame["precision"].ne("fp32"))
     return order.sort_values(["n_params", "other"], ascending=[False, True], kind="stable")
@@ -59,8 +59,8 @@ def step_speed(models: pd.DataFrame) -> Iterator[Finding]:
             "speed",
             f"{name} trains at {speed} in {case['precision']}{of_peak}",
             f"{name} trains at {speed}: {took}{of_peak}",
-            f"{words.conditions(case)}. {_rounds(case)} The peak is the best {case['precision']} "
-            "matrix product that this machine reached at the model's shapes, measured here.",
+            f"{words.conditions(case)}. {_rounds(case)} The peak is the fastest matrix product in "
+            f"{case['precision']} measured on this machine, at the shapes of GPT-2 small.",
             (case["case"],),
         )
 
@@ -73,21 +73,23 @@ def _rounds(case: pd.Series) -> str:
 
 
 def forward_speed(models: pd.DataFrame) -> Iterator[Finding]:
-    """Say how long a forward pass takes; for Model 5 on a CPU beside what its text says."""
+    """Say how long a forward pass takes; for Model 5 on a CPU, beside the tutorial's 45 s."""
     for _, case in _timed(models, "forward").head(1).iterrows():
         name, took = words.model(case["model"]), words.si(case["time_s"], "s")
-        told = case["model"] == "model5" and str(case["device"]).startswith("cpu")
-        beside = " on this CPU; its text says about 45 s" if told else ""
-        caution = (
-            " The text that introduced Model 5 names neither its batch size nor its machine, so "
-            "the two numbers show the order of magnitude and are no speed-up."
-        )
+        in_tutorial = case["model"] == "model5" and str(case["device"]).startswith("cpu")
+        beside = caution = ""
+        if in_tutorial:
+            beside = " on this CPU; the tutorial that introduced it reports about 45 s"
+            caution = (
+                " The tutorial gives neither its batch size nor its CPU, so only the orders of "
+                "magnitude can be compared: the ratio of the two times is no speed-up."
+            )
         yield Finding(
             70,
             "speed",
             f"a forward pass of {name} takes {took}",
             f"A forward pass of {name} takes {took}{beside}",
-            f"{words.conditions(case)}. {_rounds(case)}{caution if told else ''}",
+            f"{words.conditions(case)}. {_rounds(case)}{caution}",
             (case["case"],),
         )
 
@@ -104,20 +106,24 @@ def precision_ratios(models: pd.DataFrame) -> Iterator[Finding]:
         low = pair["time_min_s_fp32"] / pair["time_max_s_bf16"]
         high = pair["time_max_s_fp32"] / pair["time_min_s_bf16"]
         spread = f"{words.number(low)} to {words.number(high)}"
-        ends = "" if pd.isna(low + high) else f" The extremes over the rounds allow {spread}."
+        ends = (
+            ""
+            if pd.isna(low + high)
+            else f" The slowest and fastest rounds allow ratios from {spread}."
+        )
         word, factor = ("faster", ratio) if ratio >= 1 else ("slower", 1 / ratio)
         headline = f"in bf16 was {words.number(factor)} times {word} than in fp32"
         if low <= 1 <= high:
-            headline = "took no clearly different time in bf16 than in fp32"
+            headline = "showed no clear difference in time between bf16 and fp32"
         model = words.model(pair["model"])
         yield Finding(
             75,
             "speed",
             "",
-            f"A step of {model} {headline}",
+            f"A training step of {model} {headline}",
             f"{words.si(pair['time_s_bf16'], 's')} against {words.si(pair['time_s_fp32'], 's')}."
-            f"{ends} The two were timed one after the other, not interleaved, so a drift of the "
-            "machine between them is not excluded, and no interval is claimed.",
+            f"{ends} The two cases were timed one after the other, not interleaved. The machine "
+            "may have changed between them, so no confidence interval is given.",
             (pair["case_fp32"], pair["case_bf16"]),
         )
 
@@ -136,7 +142,7 @@ def phase_shares(models: pd.DataFrame) -> Iterator[Finding]:
             "speed",
             "",
             f"The {top} phase takes {share} of a training step",
-            f"{words.conditions(case)}: {listed}. Phases are marked inside one real step.",
+            f"{words.conditions(case)}: {listed}. The phases are timed inside one real step.",
             (case["case"],),
         )
 
@@ -167,11 +173,12 @@ def roofline(models: pd.DataFrame) -> Iterator[Finding]:
             "speed",
             "",
             f"A training step of {words.model(case['model'])} is {kind} by the roofline, and "
-            f"reaches {share} of what it allows",
-            f"{words.conditions(case)}: {words.number(case['intensity'])} FLOP for each byte that "
-            f"must move, so at most {words.si(case['attainable_flops_per_s'], 'FLOP/s')}; measured "
-            f"{words.si(case['flops_per_s'], 'FLOP/s')}. Bytes are the least possible, by formula: "
-            "a real step moves more, so it may be nearer to memory-bound than this says.",
+            f"reaches {share} of the rate that the roofline allows",
+            f"{words.conditions(case)}: the step does {words.number(case['intensity'])} FLOP for "
+            "each byte that must move. The roofline allows at most "
+            f"{words.si(case['attainable_flops_per_s'], 'FLOP/s')}; the step reached "
+            f"{words.si(case['flops_per_s'], 'FLOP/s')}. The bytes are a lower bound, by formula. "
+            "A real step moves more, so it may be closer to memory-bound than stated.",
             (case["case"],),
         )
 
@@ -192,25 +199,22 @@ def flops_apart(models: pd.DataFrame) -> Iterator[Finding]:
         82,
         "speed",
         "",
-        f"FLOPs by formula and as counted lie {words.percent(gap.max())} apart",
+        f"FLOPs by formula and FLOPs as counted differ by {words.percent(gap.max())}",
         f"{words.conditions(case)}, {words.work(case['work'])}: {words.si(case['flops'], 'FLOP')} "
-        f"by formula, {words.si(case['flops_counted'], 'FLOP')} by torch's counter. Shares of peak "
-        "are wrong by as much until it is known which one is.",
+        f"by formula, {words.si(case['flops_counted'], 'FLOP')} by torch's counter. One of "
+        "the two is wrong, so shares of peak may be wrong by as much.",
         (case["case"],),
     )
 
 
-# --- ceilings -------------------------------------------------------------------------------
-
-
 def _by_device(facts: Any) -> dict[tuple[str, str], float]:
-    """Return (device, ceiling) → value of a fact that holds an object for each device."""
+    """Return (device, ceiling) → value, from a fact that holds an object for each device."""
     devices = facts.items() if isinstance(facts, dict) else ()
     return {
         (str(device), str(name)): float(value)
-        for device, found in devices
-        if isinstance(found, dict)
-        for name, value in found.items()
+        for device, rates in devices
+        if isinstance(rates, dict)
+        for name, value in rates.items()
         if isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0
     }
 
@@ -218,7 +222,7 @@ def _by_device(facts: Any) -> dict[tuple[str, str], float]:
 def ceilings(run: Run) -> tuple[dict[tuple[str, str], float], dict[tuple[str, str], float]]:
     """Return (device, ceiling) → value, as measured at the start and at the end."""
     start = _by_device(run.fact("ceilings"))
-    if not start and run.environment:  # before the facts had them: of the first device
+    if not start and run.environment:  # the facts hold none: the metrics are of the first device
         known = ("gemm_fp32_flops_per_s", "gemm_bf16_flops_per_s", "copy_bytes_per_s")
         metrics = run.environment["metrics"]
         start = _by_device({"": {name: metrics.get(name) for name in known}})
@@ -226,7 +230,7 @@ def ceilings(run: Run) -> tuple[dict[tuple[str, str], float], dict[tuple[str, st
 
 
 def ceilings_changed(run: Run) -> Iterator[Finding]:
-    """Warn where the machine itself could do less or more at the end than at the start."""
+    """Warn where the ceilings at the end of the run differ from those at the start."""
     start, end = ceilings(run)
     changed = {key: end[key] / start[key] - 1 for key in start if key in end}
     if not changed or max(map(abs, changed.values())) <= CEILING_CHANGE:
@@ -239,8 +243,10 @@ def ceilings_changed(run: Run) -> Iterator[Finding]:
         84,
         "machine",
         "",
-        f"The machine's ceilings changed by up to {words.percent(abs(changed[worst]))} during the "
+        f"The measured ceilings changed by up to {words.percent(abs(changed[worst]))} during the "
         "run",
-        f"From start to end: {plain_text.shorten(each, 400)}. Shares of peak, taken of those at the "
-        "start, are uncertain by that much; other load or a falling clock is the usual reason.",
+        "Ceilings are the highest rates of matrix products and of a copy that the machine reached. "
+        f"Changes from start to end: {plain_text.shorten(each, 400)}. Shares of peak are computed "
+        "from the ceilings at the start, so they are uncertain by that much. Usual reasons are "
+        "other programs and a falling clock frequency.",
     )

@@ -27,13 +27,13 @@ def section(run: Run, plot: Plotter) -> list[Section]:
         shares = models.assign(label=work + ": " + labels).dropna(subset=["mfu"])
         plots += plot(
             figures.phases, steps, "Where the time of a step goes",
-            "One bar is one training step. The longest part is where a speed-up would pay.",
+            "Each bar is one training step. A speed-up of its longest part would gain most.",
             "Stacked bars of seconds per phase. " + " ".join(map(_phases_alt, dicts(steps))),
         )  # fmt: skip
         plots += plot(
             figures.share_of_peak, shares, "Share of the measured peak",
-            "The line at 100 % is the fastest matrix product that this machine reached, at the "
-            "same precision. Blue is fp32, orange any other precision.",
+            "The line at 100 % is the fastest matrix product measured on this machine in the same "
+            "precision. Blue: fp32. Orange: any other precision.",
             "Bars of the share of peak. "
             + " ".join(f"{r['label']}: {words.percent(r['mfu'])}." for r in dicts(shares)),
         )  # fmt: skip
@@ -43,10 +43,11 @@ def section(run: Run, plot: Plotter) -> list[Section]:
         Section(
             "speed",
             "Speed",
-            "How fast is it here?",
-            "Each case was warmed up and then timed over several rounds. The share of peak sets the "
-            "useful arithmetic of a model against the best matrix product of this machine: far below "
-            f"100{words.NBSP}% means that something other than arithmetic takes the time.",
+            "How fast do the models run on this machine?",
+            "Each case was warmed up and then timed over several rounds. The share of peak divides "
+            "the FLOP/s of a case, by formula, by those of the fastest matrix product measured on "
+            f"this machine. A share far below 100{words.NBSP}% means that something other than "
+            "arithmetic takes the time.",
             plots,
             [
                 *([tables.speed(models)] if not models.empty else []),
@@ -87,9 +88,9 @@ def rooflines(run: Run, plot: Plotter) -> list[Plot]:
             continue
         part, more = first_cases(part, MAX_DRAWN, "cases")
         plots += plot(
-            figures.roofline, part, f"Under the roof of {plain_text.shorten(device)}",
-            "Under the slope, memory traffic limits; under the flat part, arithmetic. The gap "
-            f"between a point and its roof is what is left to gain.{more}",
+            figures.roofline, part, f"Roofline of {plain_text.shorten(device)}",
+            "Below the slope, memory traffic is the limit; below the flat part, arithmetic. The "
+            f"gap between a point and the line above it is the most that could be gained.{more}",
             "Roofline, both axes logarithmic. " + " ".join(map(_place, dicts(part))),
         )  # fmt: skip
     return plots

@@ -17,7 +17,7 @@ from reports.words import case_label
 
 
 def _time_interval(case: pd.Series) -> str:
-    """Return the 95 % interval of the median; of too few rounds for one, their range."""
+    """Return the 95 % interval of the median, or the range of rounds that are too few for it."""
     if pd.isna(case["time_low_s"]) or pd.isna(case["time_high_s"]):
         n = "" if pd.isna(case["rounds"]) else f" (range of {words.number(case['rounds'])} rounds)"
         return f"{_range(case)}{n}"
@@ -36,7 +36,7 @@ def _processes(case: pd.Series) -> str:
 
 
 def speed(models: pd.DataFrame) -> Table:
-    """Return time, speed and share of peak of every timed case; columns that hold nothing go."""
+    """Return time, speed and share of peak of every timed case, without empty columns."""
     has = models.notna().any()
     columns: list[tuple[str, bool, Callable[[pd.Series], str]]] = [
         ("Case", True, case_label),
@@ -45,31 +45,35 @@ def speed(models: pd.DataFrame) -> Table:
         ("95 % interval#", True, _time_interval),
         ("Rounds#", True, lambda case: words.number(case["rounds"])),
         ("Steadiness", has["stability"], lambda case: words.steadiness(case["stability"])),
-        ("Processes: medians#", has["processes"], _processes),
-        ("On the device#", has["device_time_s"], lambda c: words.si(c["device_time_s"], "s")),
-        ("Compiling#", has["compile_s"], lambda case: words.si(case["compile_s"], "s")),
+        ("New processes: range of medians#", has["processes"], _processes),
+        ("Time on the device#", has["device_time_s"], lambda c: words.si(c["device_time_s"], "s")),
+        ("Compile time#", has["compile_s"], lambda case: words.si(case["compile_s"], "s")),
         ("Tokens/s#", True, lambda case: words.number(case["tokens_per_s"])),
-        # Beside a roofline, its table has the rate.
+        # The table of the roofline has the rate, where there is one.
         (
-            "Rate#",
+            "Arithmetic rate#",
             not has["attainable_flops_per_s"],
             lambda case: words.si(case["flops_per_s"], "FLOP/s"),
         ),
         ("Share of peak#", True, lambda case: words.percent(case["mfu"])),
-        ("Of datasheet#", has["mfu_datasheet"], lambda c: words.percent(c["mfu_datasheet"])),
+        (
+            "Share of datasheet peak#",
+            has["mfu_datasheet"],
+            lambda c: words.percent(c["mfu_datasheet"]),
+        ),
     ]
     shown = [(name, cell) for name, present, cell in columns if present]
     rows = [tuple(cell(case) for _, cell in shown) for _, case in models.iterrows()]
-    caption = "Time is the median over rounds, of one call."
+    caption = "Time of one call: the median over rounds."
     return table(caption, tuple(name for name, _ in shown), rows)
 
 
 MAX_OPERATORS = 15
-OPEN_TRACE = "Open it at ui.perfetto.dev (it stays on your machine) or in chrome://tracing."
+OPEN_TRACE = "Open the file at ui.perfetto.dev (it stays on your machine) or in chrome://tracing."
 
 
 def ceilings(run: Run) -> Table:
-    """Return what the machine was measured to be capable of, before and after."""
+    """Return the measured ceilings of the machine, at the start and at the end of the run."""
     start, end = findings.ceilings(run)
     several = len({device for device, _ in start}) > 1
     rows: list[tuple[str, ...]] = []
@@ -82,20 +86,20 @@ def ceilings(run: Run) -> Table:
         rows.append((label, words.si(before, unit), *at_end))
     speed = run.environment["metrics"].get("reference_speed") if run.environment else None
     blank = ("", "") if end else ()
-    rows.append(("Speed against the reference machine", words.number(speed), *blank))
+    rows.append(("Speed relative to the reference machine", words.number(speed), *blank))
     if end:
         columns: tuple[str, ...] = ("Ceiling", "At the start#", "At the end#", "Change#")
-        return table("Ceilings of this machine, measured at both ends of the run.", columns, rows)
+        return table("Ceilings of this machine at the start and at the end.", columns, rows)
     caption = "Ceilings of this machine, measured at the start of the run."
     note = (
-        "They were not measured again at the end, because the run did not end properly, so a "
-        "change of the machine in between would not show."
+        "The ceilings were not measured again, because the run did not end properly. A change of "
+        "the machine during the run would not show."
     )
-    return replace(table(caption, ("Ceiling", "Best#"), rows), note=note)
+    return replace(table(caption, ("Ceiling", "Highest rate#"), rows), note=note)
 
 
 def roofline(models: pd.DataFrame) -> Table:
-    """Return where each case stands under the roof of the machine."""
+    """Return the rate that the roofline allows each case, and the rate that it reached."""
     rows = []
     for _, case in models.iterrows():
         limit = findings.bound(case)
@@ -109,26 +113,40 @@ def roofline(models: pd.DataFrame) -> Table:
                 limit or words.MISSING,
             )
         )
-    columns = ("Case", "FLOP/byte#", "Attainable#", "Reached#", "Share of it#", "Limited by")
+    columns = (
+        "Case",
+        "FLOP/byte#",
+        "Attainable#",
+        "Reached#",
+        "Share of attainable#",
+        "Limited by",
+    )
     gap = findings.flops_gap(models)
     note = "" if gap.empty else f"FLOPs by formula and by torch's counter {_agree(gap)}."
-    return replace(table("Roofline: what the machine allows each case.", columns, rows), note=note)
+    return replace(
+        table(
+            "Roofline: the rate that this machine allows each case, and the rate it reached.",
+            columns,
+            rows,
+        ),
+        note=note,
+    )
 
 
 def _agree(gap: pd.Series[float]) -> str:
     n = words.count(len(gap), "case")
     if gap.max() == 0:
-        return f"are the same number in {n}"
+        return f"are equal in {n}"
     return f"agree within {words.percent(gap.max())} in {n}"
 
 
 def operators(run: Run) -> list[Table]:
-    """Return the top operators of each traced case, folded, with the way to its trace."""
+    """Return the top operators of each traced case, folded, with the path of its trace."""
     made = []
     for record in run.finished:
-        found = record["series"].get("top_operators") or []
+        operators = record["series"].get("top_operators") or []
         trace = record["facts"].get("trace")
-        if not found and not isinstance(trace, str):
+        if not operators and not isinstance(trace, str):
             continue
         rows = [
             (
@@ -137,14 +155,16 @@ def operators(run: Run) -> list[Table]:
                 words.si(_number(row["self_time_s"]), "s"),
                 words.percent(_number(row["share"])),
             )
-            for row in found[:MAX_OPERATORS]
+            for row in operators[:MAX_OPERATORS]
         ]
         where = ""
         if isinstance(trace, str):
             where = f"Trace: {plain_text.shorten(trace, 400)}. {OPEN_TRACE}"
         columns = ("Operator", "Calls#", "Self time#", "Share#")
-        shown = f"the {len(rows)} first of {len(found):,}" if len(found) > len(rows) else "all"
-        caption = f"Operators by their own time, {shown}; profiled apart from the timing."
+        shown = (
+            f"the first {len(rows)} of {len(operators):,}" if len(operators) > len(rows) else "all"
+        )
+        caption = f"Operators by self time, {shown}. They were profiled apart from the timing."
         fold = f"Top operators: {plain_text.shorten(record['case'], 160)}"
         made.append(replace(table(caption, columns, rows, fold), note=where))
     return made

@@ -1,4 +1,4 @@
-"""How far the numbers of a run can be trusted: steadiness, and pairs timed in turns."""
+"""How far the numbers of a run can be trusted: steady cases, and pairs timed in turns."""
 
 from reports.topics.trust.findings import find
 from reports.topics.trust.sections import section

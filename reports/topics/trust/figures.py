@@ -1,4 +1,4 @@
-"""The figure of comparisons of one thing with itself."""
+"""The figure of comparisons of a case with an identical copy."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from reports import drawing
 
 
 def self_comparisons(trials: pd.DataFrame) -> Figure:
-    """Draw each comparison of one thing with itself: ratio and interval, in order of time.
+    """Draw each comparison of a case with its copy: ratio and interval, in order of time.
 
     Args:
         trials: rows with `trial`, `ratio`, `ratio_low`, `ratio_high` and `margin_ratio`.

@@ -31,27 +31,33 @@ def pairs(run: Run) -> pd.DataFrame:
 
 
 def self_comparison(run: Run) -> Iterator[Finding]:
-    """Say how often one thing was called slower or faster than itself."""
+    """Give the false-alarm rate: how often a case was called slower or faster than its copy."""
     frame = pairs(run)
     known = frame[frame["trials"].gt(0) & frame["false_alarms"].notna()]
     for _, case in known.iterrows():
         n, alarms = int(case["trials"]), int(case["false_alarms"])
         often = case["false_alarm_rate"] > 0.05
         high = case["false_alarm_high"]
-        limit = "" if pd.isna(high) else f" (upper 95 % limit {words.percent(high)})"
+        limit = "" if pd.isna(high) else f" (upper 95 % limit of the rate: {words.percent(high)})"
         cover = case["missed_cover"]
-        missed = "" if pd.isna(cover) else f" {int(cover)} of {n} intervals leave out 1."
+        missed = "" if pd.isna(cover) else f" {int(cover)} of {n} intervals exclude a ratio of 1."
         yield Finding(
             86 if often else 52,
             "trust",
             "",
-            f"{alarms} of {words.count(n, 'comparison')} of one thing with itself "
-            f"{'was' if alarms == 1 else 'were'} called slower or faster{limit}",
-            f"{words.sentence(words.subject(case['base']))} {words.base_conditions(case['base'])}; "
-            f"interleaved, {_margin(case)}.{missed}"
-            + (" A verdict of slower or faster here may be noise." if often else ""),
+            f"{alarms} of {words.count(n, 'comparison')} of a case with an identical copy "
+            f"{'was a false alarm' if alarms == 1 else 'were false alarms'}{limit}",
+            "A false alarm says slower or faster although nothing differs. The two copies were "
+            f"timed in turns; {_margin(case)}.{missed} "
+            f"What was timed: {words.subject(case['base'])}.{_conditions(case)}"
+            + (" In this run, a verdict of slower or faster may be noise." if often else ""),
             (case["case"],),
         )
+
+
+def _conditions(case: pd.Series) -> str:
+    known = words.base_conditions(case["base"])
+    return f" Conditions: {known}." if known else ""
 
 
 def _margin(case: pd.Series) -> str:
@@ -61,7 +67,7 @@ def _margin(case: pd.Series) -> str:
 
 
 def changes(run: Run) -> Iterator[Finding]:
-    """Say of each interleaved pair what its change does to the time."""
+    """Say of each interleaved pair how its change affects the time."""
     frame = pairs(run)
     for _, case in frame[~frame["is_self"] & frame["ratio"].gt(0)].iterrows():
         count = "" if pd.isna(case["pairs"]) else f" of {words.count(int(case['pairs']), 'pair')}"

@@ -13,8 +13,8 @@ MAX_TRIALS = 300
 
 
 def section(run: Run, plot: Plotter) -> list[Section]:
-    """Return how steady the cases ran and what pairs say; nothing where neither is known."""
-    verdicts = [found.get("verdict") for r in run.finished if (found := stability(r))]
+    """Return how steady the cases ran and what pairs say; no section where neither is known."""
+    verdicts = [state["verdict"] for r in run.finished if (state := stability(r))]
     frame = findings.pairs(run)
     unfinished = [r for r in run.unfinished if r["group"] == "pair"]
     if not verdicts and frame.empty and not unfinished:
@@ -30,9 +30,10 @@ def section(run: Run, plot: Plotter) -> list[Section]:
             "trust",
             "Trust",
             "Can these numbers be trusted?",
-            "Two variants timed in turns share whatever the machine does meanwhile, so their ratio "
-            "is better known than either time. One thing timed against itself shows how often such "
-            f"a comparison cries wolf. {' '.join(lines)}",
+            "Two variants timed in turns meet the same state of the machine, so their ratio is "
+            "known better than either time. A case timed against an identical copy gives the "
+            "false-alarm rate: how often such a comparison says slower or faster although nothing "
+            f"differs. {' '.join(lines)}",
             plots,
             [
                 *([tables.unsteady(run.finished)] if unsteady else []),
@@ -45,7 +46,7 @@ def section(run: Run, plot: Plotter) -> list[Section]:
 
 def _how_steady(n: int, unsteady: int) -> str:
     cases = words.count(n, "timed case")
-    return f"{unsteady} of {cases} ran noisy or drifting."
+    return f"{unsteady} of {cases} {'was' if unsteady == 1 else 'were'} noisy or drifting."
 
 
 def _self_plot(run: Run, plot: Plotter, case: pd.Series) -> list[Plot]:
@@ -55,11 +56,11 @@ def _self_plot(run: Run, plot: Plotter, case: pd.Series) -> list[Plot]:
     where = words.base_conditions(case["base"])
     return plot(
         figures.self_comparisons, trials.assign(margin_ratio=case["margin_ratio"]),
-        "One thing against itself",
-        "Dots: ratio of the times; lines: 95 % interval. Shade: differences too small to matter. "
-        f"Orange diamonds: intervals that leave out 1. "
+        "A case against an identical copy",
+        "Dots: ratio of the times. Lines: 95 % interval. Shade: differences within the margin. "
+        "Orange diamonds: intervals that exclude 1. "
         f"{words.sentence(words.subject(case['base']))} {where}{'.' if where else ''}{more}",
-        f"{words.count(len(trials), 'comparison')} of one thing with itself: ratios from "
+        f"{words.count(len(trials), 'comparison')} of a case with an identical copy: ratios from "
         f"{words.ratio(trials['ratio'].min())} to {words.ratio(trials['ratio'].max())}, "
-        f"{words.number(case['false_alarms'])} called slower or faster.",
+        f"{words.number(case['false_alarms'])} false alarms.",
     )  # fmt: skip

@@ -20,19 +20,19 @@ def unsteady(records: Iterable[Record]) -> Table:
     """Return the noisy and drifting cases, with the reasons and the remedies."""
     rows: list[tuple[str, ...]] = []
     for record in records:
-        found = stability(record)
-        if found.get("verdict") not in UNSTEADY:
+        state = stability(record)
+        if state.get("verdict") not in UNSTEADY:
             continue
         rows.append(
             (
                 record["case"],
-                words.steadiness(found["verdict"]),
-                _sentences(found.get("reasons")),
-                _sentences(found.get("remedies")),
+                words.steadiness(state["verdict"]),
+                _sentences(state.get("reasons")),
+                _sentences(state.get("remedies")),
             )
         )
     columns = ("Case", "Steadiness", "Reason", "Remedy")
-    return table("What to do about unsteady cases.", columns, first_rows(rows))
+    return table("Noisy and drifting cases, with reasons and remedies.", columns, first_rows(rows))
 
 
 def _sentences(values: Any) -> str:
@@ -64,7 +64,8 @@ def pairs(frame: pd.DataFrame) -> Table:
             )
         )
     columns = (
-        "Pair", "Verdict", "Ratio#", "95 % interval#", "Pairs#", "First#", "Second#", "Margin#",
+        "Pair", "Verdict", "Ratio#", "95 % interval#", "Pairs#", "Time of the first#",
+        "Time of the second#", "Margin#",
     )  # fmt: skip
-    caption = "Interleaved pairs: time of the second over time of the first."
+    caption = "Pairs timed in turns: time of the second over time of the first."
     return table(caption, columns, rows)

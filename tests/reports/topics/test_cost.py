@@ -1,4 +1,4 @@
-"""The section on what makes a model take longer, and the answer to text A's question."""
+"""The section on what makes a step take longer, and the tutorial's 45 s explained."""
 
 from pathlib import Path
 
@@ -74,10 +74,10 @@ def section(tmp_path: Path, *cases):
     return made
 
 
-def test_growth_is_drawn_against_the_arithmetic_and_tabled_with_its_interval(tmp_path):
+def test_growth_is_drawn_against_the_flops_and_tabled_with_its_interval(tmp_path):
     made = section(tmp_path, growth_case("batch_size"), growth_case("n_layer", 0.7))
     assert [plot.title for plot in made.plots] == ["How a training step grows"]
-    assert "Depth (L): exponent 0.700 (0.68 to 0.72), of the arithmetic 1" in made.plots[0].alt
+    assert "Depth (L): exponent 0.700 (0.68 to 0.72), of the FLOPs 1" in made.plots[0].alt
     (table,) = made.tables
     assert table.rows[0] == ("sequences (B), cpu", "1, 2, 4", "0.900", "0.880 to 0.920", "1", "6")
 
@@ -91,34 +91,39 @@ def test_times_and_flops_are_multiples_of_those_at_the_smallest_size(tmp_path):
     assert frame["flops"].tolist() == [1, 2, 4]
 
 
-def test_the_texts_seconds_are_taken_apart_into_what_was_measured(tmp_path):
+def test_tutorials_seconds_are_divided_by_the_factors_that_were_measured(tmp_path):
     """45 s over 16 times 0.5 s is 5.62; 1.8 by threads and 1.1 by gradients leave 2.84."""
     made = section(tmp_path, conditions_case())
     (table,) = made.tables
-    assert table.rows[0] == ("The text, on a CPU", "45.0\u00a0s", "22.8\u00a0GFLOP/s")
+    assert table.rows[0] == ("The tutorial, on a CPU", "45.0\u00a0s", "22.8\u00a0GFLOP/s")
     assert table.rows[2][1:] == ("8.00\u00a0s", "128\u00a0GFLOP/s")
-    assert "are 5.62 times the 8.00\u00a0s here" in table.note
-    assert "1.80 on one thread and 1.10 keeping what gradients need" in table.note
-    assert "a factor of 2.84 is left" in table.note
+    assert "reports 45.0\u00a0s, 5.62 times the 8.00\u00a0s measured here" in table.note
+    assert (
+        "1.80 times as long on one thread and 1.10 times as long with gradients enabled"
+        in table.note
+    )
+    assert "A factor of 2.84 stays unexplained" in table.note
     assert "No accelerator was timed" in table.note
 
 
 def test_a_factor_that_may_be_none_is_not_taken_out(tmp_path):
     """1.01 with an interval from 0.99: only the threads' 1.8 is, of 5.62, and leaves 3.12."""
     note = section(tmp_path, conditions_case(ratios=(1.0, 0.6, 1.01, 1.8))).tables[0].note
-    assert "Of that, this machine shows 1.80 on one thread; a factor of 3.12 is left" in note
+    assert "1.80 times as long on one thread. A factor of 3.12 stays unexplained" in note
 
 
-def test_an_accelerator_is_set_beside_the_texts_second(tmp_path):
+def test_accelerator_is_set_beside_the_tutorials_second(tmp_path):
     made = section(tmp_path, conditions_case(), conditions_case("cuda:0", 0.001))
-    assert "cuda:0 takes 16.0\u00a0ms where the text says about 1.00\u00a0s" in made.tables[0].note
+    assert (
+        "cuda:0 takes 16.0\u00a0ms; the tutorial reports about 1.00\u00a0s" in made.tables[0].note
+    )
     assert "No accelerator" not in made.tables[0].note
 
 
-def test_other_models_are_not_set_beside_the_text(tmp_path):
+def test_other_models_are_not_set_beside_the_tutorial(tmp_path):
     (table,) = section(tmp_path, conditions_case(model="model3")).tables
     assert table.note == ""
-    assert not any("The text" in row[0] for row in table.rows)
+    assert not any("The tutorial" in row[0] for row in table.rows)
 
 
 def test_run_that_did_not_try_has_no_such_section(tmp_path):
@@ -139,5 +144,5 @@ def test_first_condition_is_not_drawn_against_itself(tmp_path):
     rows = run.series("conditions", "conditions").assign(device="cpu")
     figure = cost.conditions_figure(rows)
     texts = [text.get_text() for text in figure.axes[0].texts]
-    assert texts == ["In bf16", "Keeping what gradients need", "On one thread"]
+    assert texts == ["In bf16", "With gradients enabled", "On one thread"]
     assert drawing.svg(cost.conditions_figure, rows, "a")

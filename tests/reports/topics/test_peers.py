@@ -93,9 +93,9 @@ def test_peer_that_takes_longer_means_that_ours_is_faster(run_of):
     assert first["Other"] == "A nanoGPT-style model in fp32"
     assert (second["Other"], second["Ratio"]) == ("transformers", "1.300")
     assert second["95 % interval"] == "1.261 to 1.339"
-    assert second["Verdict"] == "ours is faster"
-    assert (second["Their time"], second["Our time"]) == ("1.95 s", "1.50 s")
-    assert second["Ours"] == "Training step, Model 5, cpu, fp32, B = 1, T = 256"
+    assert second["Verdict"] == "gptcore is faster"
+    assert (second["Time of the other"], second["Time of gptcore"]) == ("1.95 s", "1.50 s")
+    assert second["Case of gptcore"] == "Training step, Model 5, cpu, fp32, B = 1, T = 256"
 
 
 def on_cuda(made):
@@ -113,9 +113,9 @@ def test_two_devices_stand_apart_each_with_its_own_peak(run_of):
         run_of(pair("variant=transformers", 1.3, "slower"), slow, *MEMORY, *there)
     ).tables
     here, moved = rows(table)
-    assert "cpu" in here["Ours"]
-    assert "cuda:0" in moved["Ours"]
-    assert (here["Peak memory over ours"], moved["Peak memory over ours"]) == ("1.500", "5.000")
+    assert "cpu" in here["Case of gptcore"]
+    assert "cuda:0" in moved["Case of gptcore"]
+    assert (here["Ratio of peak memory"], moved["Ratio of peak memory"]) == ("1.500", "5.000")
 
 
 def test_devices_other_than_the_cpu_are_in_the_headline(run_of):
@@ -133,7 +133,7 @@ def test_memory_of_one_device_is_compared_on_that_device_alone(run_of):
 def test_precision_of_ours_is_in_the_headline_where_it_is_not_fp32(run_of):
     made = pair("variant=transformers,precision=fp32", 1.8, "slower", base=OURS | BF16)
     (headline,) = headlines(run_of(made))
-    assert "in bf16 is 1.80 times faster here than in transformers in fp32" in headline
+    assert "in bf16 is 1.80 times faster in gptcore than in transformers in fp32" in headline
 
 
 def test_ablation_names_each_piece_and_what_it_does_to_the_peak(run_of):
@@ -145,19 +145,19 @@ def test_ablation_names_each_piece_and_what_it_does_to_the_peak(run_of):
         "With attention written out",
         "With GELU's output kept",
     ]
-    assert found["With GELU's output kept"]["Verdict"] == "ours is slower"
+    assert found["With GELU's output kept"]["Verdict"] == "gptcore is slower"
     assert found["With attention written out"]["Verdict"] == "same, within the margin"
-    assert found["With attention written out"]["Peak memory over ours"] == "1.500"
-    assert found["With AdamW as a loop"]["Peak memory over ours"] == words.MISSING
+    assert found["With attention written out"]["Ratio of peak memory"] == "1.500"
+    assert found["With AdamW as a loop"]["Ratio of peak memory"] == words.MISSING
 
 
 def test_without_peaks_the_ablation_has_no_column_for_them(run_of):
-    assert "Peak memory over ours" not in section(run_of(*RECORDS)).tables[1].columns
+    assert "Ratio of peak memory" not in section(run_of(*RECORDS)).tables[1].columns
 
 
 def test_peaks_are_set_against_ours(run_of):
     (table,) = section(run_of(*MEMORY)).tables
-    found = {row["Whose"]: row["Times ours"] for row in rows(table)}
+    found = {row["Implementation"]: row["Ratio to gptcore"] for row in rows(table)}
     assert found == {
         "gptcore": "1.000",
         "transformers": "2.500",
@@ -169,21 +169,23 @@ def test_peer_that_did_not_run_is_named_with_its_reason(run_of):
     shown = section(run_of(skip(LITGPT, WHY)))
     (row,) = rows(shown.tables[0])
     assert "litgpt" in row["Case"]
-    assert row["Why"] == WHY
+    assert row["Reason"] == WHY
     assert not shown.missing
 
 
 def test_peer_faster_than_ours_is_among_the_first_findings(run_of):
     run = run_of(pair("variant=transformers", 0.8, "faster"), *RECORDS[1:])
-    headline = "A training step of Model 5 is 1.25 times slower here than in transformers"
+    headline = "A training step of Model 5 is 1.25 times slower in gptcore than in transformers"
     assert headlines(run)[headline].importance > 80
     assert headline in [plain(f.headline) for f in findings.find(run)]
 
 
 def test_what_an_optimisation_gains_or_costs_is_found(run_of):
     found = headlines(run_of(*RECORDS))
-    assert "A training step of Model 5 is 1.30 times faster here than in transformers" in found
-    most = "Of the optimisations one gains most: a training step of Model 5 is 1.50 times slower "
+    assert (
+        "A training step of Model 5 is 1.30 times faster in gptcore than in transformers" in found
+    )
+    most = "Largest gain of one optimisation: a training step of Model 5 is 1.50 times slower "
     assert most + "with AdamW as a loop" in found
     costs = "An optimisation costs time: a training step of Model 5 is 1.11 times faster with "
     assert costs + "GELU's output kept" in found
@@ -197,7 +199,7 @@ def test_pair_that_shows_nothing_is_said_to(run_of, verdict, words_of_it):
 
 def test_memory_is_compared_with_the_peer_that_takes_least(run_of):
     found = headlines(run_of(*MEMORY, peak("nanogpt-style", 1000)))
-    least = "A forward and backward pass of Model 5 peaks at 0.600 of the memory of a "
+    least = "A forward and backward pass of Model 5 needs 0.600 times the peak memory of a "
     assert found[f"{least}nanoGPT-style model"].importance < 80
 
 
@@ -215,8 +217,8 @@ def test_figures_hold_every_pair_and_their_texts_the_numbers(run_of):
 def test_figure_of_several_works_says_which_one_ours_did(run_of):
     other = pair("variant=transformers,precision=fp32", 3.0, "slower", base=OURS | BF16)
     shown = section(run_of(RECORDS[0], other)).plots[0].svg
-    assert "transformers in fp32; ours: training step, bf16" in plain(shown)
-    assert "transformers; ours: training step, fp32" in plain(shown)
+    assert "transformers in fp32; gptcore: training step, bf16" in plain(shown)
+    assert "transformers; gptcore: training step, fp32" in plain(shown)
 
 
 def test_ledger_from_anywhere_still_renders(run_of):

@@ -16,8 +16,8 @@ from reports.topics.sampling import frames as sampling_frames
 from reports.topics.sampling import tables as sampling_tables
 from tests.helpers.ledgers import (
     COVERAGE,
+    counting_case,
     coverage_case,
-    ledger_case,
     loading_case,
     position_case,
     training_case,
@@ -65,7 +65,7 @@ def scarce(epochs: float = 1.0) -> list[Record]:
 def test_two_by_two_needs_all_four_cells(absent: str, tmp_path: Path) -> None:
     cases = [case for case in four(1.0) if case["params"]["sampler"] != absent]
     assert sampling_frames.two_by_two(run_of(tmp_path, cases).cases("coverage")).empty
-    assert "overlap" not in headlines(tmp_path / "found", cases)
+    assert "eplacement" not in headlines(tmp_path / "found", cases)
 
 
 def test_two_by_two_takes_no_cell_from_another_setting_or_drop_last(tmp_path: Path) -> None:
@@ -81,11 +81,11 @@ def test_overlap_is_blamed_with_the_numbers_of_this_run(tmp_path: Path) -> None:
     cases = four(1.0)
     for case, missed in zip(cases, (45_000, 46_000, 250, 125), strict=True):
         case["metrics"] |= {"missed_targets": missed, "repeated_windows": 2}
-    finding = finding_of(tmp_path, cases, "depends on overlap")
+    finding = finding_of(tmp_path, cases, "Drawing with replacement missed 36.0")
     for text in (
-        "36.8 % of the targets on the fixed grid",
-        "36.0 % at free",
-        "0.100 % and 0.200 %",
+        "36.8 % of the targets with starts on a fixed grid",
+        "36.0 % with free starts",
+        "0.100 % on the fixed grid and 0.200 % with a free offset",
     ):
         assert text.replace(" %", f"{words.NBSP}%") in finding.detail
     assert "random windows repeated 2 of 496 starts" in finding.detail
@@ -99,13 +99,13 @@ def test_overlap_is_not_blamed_where_the_cells_do_not_show_it(tmp_path: Path) ->
 
 
 def test_new_alignments_are_claimed_only_from_a_run_longer_than_one_epoch(tmp_path: Path) -> None:
-    one = finding_of(tmp_path / "one", four(1.0), "overlap")
+    one = finding_of(tmp_path / "one", four(1.0), "Drawing with")
     assert "only a longer run" in one.detail
-    many = finding_of(tmp_path / "many", [*four(1.0), *four(4.0)], "overlap")
-    assert "Only the free phase brings new alignments" in many.detail
+    many = finding_of(tmp_path / "many", [*four(1.0), *four(4.0)], "Drawing with")
+    assert "only free starts and offsets keep adding new ones" in many.detail
 
 
-def test_two_by_two_table_sets_the_grid_beside_the_free_phase(tmp_path: Path) -> None:
+def test_two_by_two_table_sets_the_grid_beside_free_starts(tmp_path: Path) -> None:
     cells = sampling_frames.two_by_two(run_of(tmp_path, [*four(1.0), *four(2.0)]).cases("coverage"))
     table = sampling_tables.two_by_two(cells)
     assert [row[0] for row in table.rows] == [
@@ -127,7 +127,7 @@ def test_main_figures_show_the_four_cells_and_missed_shows_every_sampler(tmp_pat
     plots = {p.title: p.svg for p in section_of(sampling, run, figures=True).plots}
     assert "unshuffled" in plots.pop("How much was still missing")
     assert len(plots) == 3
-    assert all("unshuffled" not in svg and "fresh phase" in svg for svg in plots.values())
+    assert all("unshuffled" not in svg and "free offset" in svg for svg in plots.values())
 
 
 # --- scarce text ----------------------------------------------------------------------------
@@ -137,13 +137,13 @@ def test_scarce_text_leaves_the_main_findings_as_they_are(tmp_path: Path) -> Non
     main = [coverage_case("random_replacement", 1.0)]
     alone = findings.find(run_of(tmp_path / "a", main))
     both = findings.find(run_of(tmp_path / "b", [*main, *scarce()[1:3]]))
-    assert [f for f in both if "of the text the same budget" not in f.headline] == alone
+    assert [f for f in both if "same number of training tokens" not in f.headline] == alone
 
 
 def test_scarce_text_is_in_no_main_table(tmp_path: Path) -> None:
     shown = section_of(sampling, run_of(tmp_path, scarce())).tables
     (main,) = (t for t in shown if t.caption.startswith("Targets missed"))
-    (small,) = (t for t in shown if t.caption.startswith("What scarce text changes"))
+    (small,) = (t for t in shown if t.caption.startswith("Scarce text"))
     assert len(main.rows) == 2
     assert [row[0].rpartition(", ")[2] for row in small.rows] == ["all", "1/10", "1/100"] * 2
 
@@ -152,16 +152,19 @@ def test_scarce_text_is_compared_only_at_an_equal_budget(tmp_path: Path) -> None
     cases = [coverage_case("random_replacement", 4.0), *scarce()[1:3]]
     frame = sampling_frames.scarce_text(run_of(tmp_path, cases).cases("coverage"))
     assert list(frame["text_share"]) == [0.1, 0.01]
-    assert "whole text" not in finding_of(tmp_path / "b", cases, "same budget").detail
+    assert (
+        "whole text"
+        not in finding_of(tmp_path / "b", cases, "same number of training tokens").detail
+    )
 
 
-def test_scarcity_moves_the_risk_only_if_less_is_missed(tmp_path: Path) -> None:
+def test_scarce_text_is_said_to_miss_less_only_where_it_does(tmp_path: Path) -> None:
     finding = finding_of(tmp_path / "a", scarce(), "On 1/100 of the text")
     assert "shows each target 100 times on average" in finding.headline
-    assert "moves from missing to repeating" in finding.detail
+    assert "fewer missed targets and more repetition" in finding.detail
     cases = scarce()
     cases[2]["metrics"]["missed_targets"] = 1_000_000
-    assert "moves" not in finding_of(tmp_path / "b", cases, "On 1/100 of the text").detail
+    assert "fewer missed" not in finding_of(tmp_path / "b", cases, "On 1/100 of the text").detail
 
 
 def test_scarce_text_without_its_whole_is_still_shown(tmp_path: Path) -> None:
@@ -169,7 +172,7 @@ def test_scarce_text_without_its_whole_is_still_shown(tmp_path: Path) -> None:
     cases[0]["params"]["target_epochs"] = None
     text = page.render([run_of(tmp_path, cases)], "html")[0]
     assert "random windows, 1/10</th>" in text
-    assert "What scarce text changes" in text
+    assert "Scarce text" in text
 
 
 # --- the test part --------------------------------------------------------------------------
@@ -199,7 +202,7 @@ def test_cleaned_text_is_the_claim_and_raw_text_stands_beside_it(tmp_path: Path)
     finding = finding_of(tmp_path, cases, "The test part")
     assert finding.evidence[0].endswith("cleaned]")
     assert "Before cleaning: z = +4.00, rank 1 of 60" in finding.detail
-    assert f"21.0{words.NBSP}% of the test part boilerplate" in finding.detail
+    assert f"21.0{words.NBSP}% of the test part was boilerplate" in finding.detail
 
 
 def test_raw_text_alone_is_called_uncleaned(tmp_path: Path) -> None:
@@ -210,7 +213,7 @@ def test_blocks_without_spread_have_no_z(tmp_path: Path) -> None:
     assert "test part" not in headlines(tmp_path, [position_case(raw=False, sd_unigram=0.0)])
 
 
-def test_profile_marks_the_tail_of_each_form(tmp_path: Path) -> None:
+def test_profile_marks_the_test_part_of_each_version(tmp_path: Path) -> None:
     run = run_of(tmp_path, [position_case(raw=False), position_case(raw=True)])
     made = section_of(position, run, figures=True)
     (plot,) = made.plots
@@ -225,26 +228,26 @@ def test_profile_marks_the_tail_of_each_form(tmp_path: Path) -> None:
 
 def test_loading_ratio_has_extremes_and_no_interval(tmp_path: Path) -> None:
     cases = [loading_case("memory", "gather", 0.004), loading_case("memory", "dataloader", 0.04)]
-    finding = finding_of(tmp_path, cases, "Whole batches")
-    assert "were 10 times faster" in finding.headline
-    assert "allow 7.50 to 13.3" in finding.detail
-    assert "no interval is claimed" in finding.detail
+    finding = finding_of(tmp_path, cases, "Gathering whole batches")
+    assert "was 10 times faster" in finding.headline
+    assert "allow ratios from 7.50 to 13.3" in finding.detail
+    assert "no confidence interval" in finding.detail
 
 
 def test_loading_ways_whose_rounds_overlap_are_not_ranked(tmp_path: Path) -> None:
     cases = [loading_case("memory", "gather", 0.04), loading_case("memory", "dataloader", 0.041)]
-    assert "took no clearly different time" in headlines(tmp_path, cases)
+    assert "no clear difference in time" in headlines(tmp_path, cases)
 
 
 def test_loading_without_its_reference_has_a_table_and_no_ratio(tmp_path: Path) -> None:
     run = run_of(tmp_path, [loading_case("mapped", "gather", 0.005)])
     (table,) = section_of(batches, run).tables
     assert table.rows[0][-2:] == (words.MISSING, words.MISSING)
-    assert "Whole batches" not in headlines(tmp_path / "b", [loading_case("mapped", "gather", 0.1)])
+    assert "whole batches" not in headlines(tmp_path / "b", [loading_case("mapped", "gather", 0.1)])
 
 
-def test_ledger_timing_says_how_large_the_text_was(tmp_path: Path) -> None:
-    (table,) = section_of(batches, run_of(tmp_path, [ledger_case()])).tables
+def test_timing_of_a_count_says_how_large_the_text_was(tmp_path: Path) -> None:
+    (table,) = section_of(batches, run_of(tmp_path, [counting_case()])).tables
     assert table.rows[0][:3] == ("1,000,000,000", "1,000,000", f"800{words.NBSP}ms")
 
 

@@ -9,7 +9,7 @@ from bench.ledger.recommendations import RECOMMENDATIONS
 from bench.suite.catalog import CASES, params
 from reports import findings, load, page, words
 from reports.blocks import Plotter
-from reports.topics.scaling import sections as scaling_sections
+from reports.topics import scaling
 from tests.helpers.ledgers import environment, record, skip, standard_ledger, write_ledger
 from tests.helpers.scaling_ledgers import asked, cases, ladder_records, plan
 
@@ -54,8 +54,8 @@ def inference_record():
 
 def section_of(folder, records, figures=False):
     run = load.Run.read(write_ledger(folder / "run", records), "run")
-    found = scaling_sections.section(run, Plotter("r", figures))
-    return found[0] if found else None
+    sections = scaling.section(run, Plotter("r", figures))
+    return sections[0] if sections else None
 
 
 def table_of(section, part):
@@ -66,19 +66,19 @@ def table_of(section, part):
 def test_section_states_prediction_interval_and_error(tmp_path, whole):
     intro = section_of(tmp_path, whole).intro.replace(words.NBSP, " ")
     (outcome,) = [r["metrics"] for r in whole if r["group"] == "scaling"]
-    assert f"{outcome['are_last30']:.2f} % off over its last 30 %" in intro
-    assert f"({outcome['predicted_low']:.3f} to {outcome['predicted_high']:.3f})" in intro
+    assert f"over the last 30 % of that run is {outcome['are_last30']:.2f} %," in intro
+    assert f"interval: {outcome['predicted_low']:.3f} to {outcome['predicted_high']:.3f};" in intro
     assert f"for {outcome['interval_holds']} of 3 seeds" in intro
 
 
-def test_ladder_table_marks_the_target_and_has_every_size(tmp_path, whole):
+def test_ladder_table_marks_the_held_out_size_and_has_every_size(tmp_path, whole):
     rows = table_of(section_of(tmp_path, whole), "The ladder")
     assert len(rows) == len({r["metrics"]["n_params"] for r in whole if r["group"] == "rung"}) + 1
-    assert [("(target)" in row[0]) for row in rows] == [False] * (len(rows) - 1) + [True]
+    assert [("(held out)" in row[0]) for row in rows] == [False] * (len(rows) - 1) + [True]
 
 
 def test_every_recommendation_is_shown_in_its_words(tmp_path, whole):
-    rows = table_of(section_of(tmp_path, whole), "advice")
+    rows = table_of(section_of(tmp_path, whole), "recommendations")
     assert [row[0] for row in rows] == [tried.words for tried in RECOMMENDATIONS.values()]
 
 
@@ -122,7 +122,7 @@ def test_figures_say_in_words_what_they_show(tmp_path, whole):
 def test_finding_names_the_interval_and_the_noise_of_seeds(tmp_path, whole):
     run = load.Run.read(write_ledger(tmp_path / "run", whole), "run")
     (found,) = [f for f in findings.find(run) if f.topic == "scaling"]
-    assert "was stated before the target trained" in found.detail
+    assert "was stated before the held-out size was trained" in found.detail
     assert "Seeds of one size differ by" in found.detail
 
 
@@ -141,7 +141,7 @@ def test_ladder_without_its_target_is_shown_without_an_outcome(tmp_path, whole):
     reason = "runs not finished: width 32 seed 0"
     lost = skip("bench_scaling::test_predict[x]", reason, group="prediction")
     section = section_of(tmp_path, [*rungs, lost], figures=True)
-    assert "held" not in section.intro
+    assert "interval" not in section.intro
     assert len(section.plots) == 1
     assert "law" not in section.plots[0].caption
 
@@ -151,7 +151,7 @@ def test_run_in_which_every_rung_failed_says_so(tmp_path):
         record(f"bench_scaling::test_rung[{i}]", group="rung", status="failed", reason="no memory")
         for i in range(2)
     ]
-    assert "2 cases did not" in section_of(tmp_path, [environment(), *lost]).missing
+    assert "2 cases failed or did not run" in section_of(tmp_path, [environment(), *lost]).missing
 
 
 def test_records_without_parameters_or_numbers_do_not_stop_the_report(tmp_path, whole):
@@ -169,4 +169,4 @@ def test_ledger_without_a_ladder_has_no_section(tmp_path):
 def test_page_shows_the_section_in_both_forms(tmp_path, whole):
     run = load.Run.read(write_ledger(tmp_path / "run", whole), "run")
     for form in ("html", "md"):
-        assert "What would a bigger model give?" in page.render([run], form)[0]
+        assert "What loss would a larger model reach?" in page.render([run], form)[0]

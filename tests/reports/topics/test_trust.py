@@ -12,10 +12,9 @@ from bench.ledger.record import Record
 from reports import blocks, findings, load, page, words
 from reports.blocks import Finding, Plotter
 from reports.topics import environment as environment_topic
-from reports.topics import memory
+from reports.topics import memory, trust
 from reports.topics.speed import sections as speed_sections
 from reports.topics.speed import tables as speed_tables
-from reports.topics.trust import sections as trust_sections
 from reports.topics.trust import tables as trust_tables
 from tests.helpers.ledgers import (
     coverage_case,
@@ -79,9 +78,9 @@ def noisy_step() -> Record:
 def test_speed_table_has_interval_processes_and_steadiness_in_words(tmp_path: Path) -> None:
     row = cells(speed_tables.speed(run_of(tmp_path, [noisy_step()]).cases("model")))
     assert row["95 % interval"] == "5.49 to 5.77 s"
-    assert row["Processes: medians"] == "3: 5.54 to 5.71 s"
+    assert row["New processes: range of medians"] == "3: 5.54 to 5.71 s"
     assert row["Steadiness"] == "noisy"
-    assert "Of datasheet" not in row
+    assert "Share of datasheet peak" not in row
 
 
 def test_too_few_rounds_show_their_range_and_say_so(tmp_path: Path) -> None:
@@ -93,14 +92,15 @@ def test_too_few_rounds_show_their_range_and_say_so(tmp_path: Path) -> None:
 def test_device_time_compiling_and_datasheet_stand_beside_where_present(tmp_path: Path) -> None:
     case = step(device_time_s=5.5, compile_s=12.0, mfu_datasheet=0.31)
     row = cells(speed_tables.speed(run_of(tmp_path, [case]).cases("model")))
-    assert (row["On the device"], row["Compiling"]) == ("5.50 s", "12.0 s")
-    assert row["Of datasheet"] == "31.0 %"
+    assert (row["Time on the device"], row["Compile time"]) == ("5.50 s", "12.0 s")
+    assert row["Share of datasheet peak"] == "31.0 %"
 
 
 def test_what_was_not_measured_has_no_column_and_no_section(tmp_path: Path) -> None:
     run = run_of(tmp_path, standard_ledger())
     assert speed_tables.speed(run.cases("model")).columns == (
-        "Case", "Work", "Time", "95 % interval", "Rounds", "Tokens/s", "Rate", "Share of peak",
+        "Case", "Work", "Time", "95 % interval", "Rounds", "Tokens/s", "Arithmetic rate",
+        "Share of peak",
     )  # fmt: skip
     shown = [part.anchor for part in page.sections_of(run, Plotter("r", False))]
     assert shown[:2] == ["speed", "throughput"]
@@ -128,15 +128,15 @@ def test_only_unsteady_cases_get_reason_and_remedy(tmp_path: Path) -> None:
 def test_memory_table_has_base_peak_phases_and_bytes_a_token(tmp_path: Path) -> None:
     frame = run_of(tmp_path, [step(base_bytes=2**30)]).cases("model")
     row = cells(memory.memory_table(frame))
-    assert (row["Held before"], row["Peak above it"]) == ("1.00 GiB", "2.10 GiB")
-    assert (row["Forward"], row["Peak a token"]) == ("1.89 GiB", "2.10 MiB")
+    assert (row["Held before"], row["Peak beyond it"]) == ("1.00 GiB", "2.10 GiB")
+    assert (row["Forward"], row["Peak per token"]) == ("1.89 GiB", "2.10 MiB")
     assert "Transfer" not in row
 
 
 def test_finding_says_in_which_phase_the_peak_falls_and_how_large_it_is(tmp_path: Path) -> None:
     finding = finding_of(tmp_path, [step()], "peaks at")
     assert plain(finding.headline).startswith("A training step of Model 5 peaks at 2.10 GiB")
-    assert finding.headline.endswith("in loss")
+    assert finding.headline.endswith("in the loss phase")
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_flops_that_agree_are_a_line_and_flops_apart_a_warning(tmp_path: Path) -
     assert "agree within 1.00 % in 1 case" in plain(speed_tables.roofline(placed).note)
     assert not found_in(tmp_path / "b", [case], "by formula and as counted")
     case["metrics"]["flops_counted"] = 1.5 * case["metrics"]["flops"]
-    finding_of(tmp_path / "c", [case], "lie 50.0.% apart")
+    finding_of(tmp_path / "c", [case], "differ by 50.0.%")
 
 
 # --- ceilings -------------------------------------------------------------------------------
@@ -191,13 +191,13 @@ def test_run_without_its_end_says_so(tmp_path: Path) -> None:
 
 
 def test_self_comparison_gives_count_and_upper_limit(tmp_path: Path) -> None:
-    finding = finding_of(tmp_path, [self_case(20, 1)], "with itself")
+    finding = finding_of(tmp_path, [self_case(20, 1)], "an identical copy")
     assert plain(finding.headline) == (
-        "1 of 20 comparisons of one thing with itself was called slower or faster "
-        "(upper 95 % limit 21.5 %)"
+        "1 of 20 comparisons of a case with an identical copy was a false alarm "
+        "(upper 95 % limit of the rate: 21.5 %)"
     )
     assert "may be noise" not in finding.detail
-    often = finding_of(tmp_path / "b", [self_case(20, 3)], "with itself")
+    often = finding_of(tmp_path / "b", [self_case(20, 3)], "an identical copy")
     assert "may be noise" in often.detail
 
 
@@ -231,8 +231,8 @@ def test_interleaved_pair_replaces_the_ratio_of_separate_cases(tmp_path: Path) -
 
 def test_self_comparison_is_drawn_and_pairs_are_in_a_table(tmp_path: Path) -> None:
     run = run_of(tmp_path, [self_case(20, 1), pair_case("corpus=x", 1.0, "same")])
-    (section,) = trust_sections.section(run, Plotter("r", True))
-    assert [plot.title for plot in section.plots] == ["One thing against itself"]
+    (section,) = trust.section(run, Plotter("r", True))
+    assert [plot.title for plot in section.plots] == ["A case against an identical copy"]
     assert "20 comparisons" in section.plots[0].alt
     (table,) = section.tables
     assert cells(table, 1)["Pair"].startswith("A training step of Model 4, on x (Model 4, cpu")
@@ -289,10 +289,10 @@ def test_state_of_a_case_stands_with_its_record(tmp_path: Path) -> None:
 
 def test_page_of_a_measured_run_shows_all_its_parts(tmp_path: Path) -> None:
     text = text_of(tmp_path, timed_ledger())
-    for part in ("Peak by phase", "Under the roof of cpu", "One thing against itself"):
+    for part in ("Peak by phase", "Roofline of cpu", "A case against an identical copy"):
         assert part in text
     assert text.count('role="img"') == 13
-    assert "What to do about unsteady cases" in text
+    assert "Noisy and drifting cases" in text
     assert not re.search(r"\bnan\b|\bNone\b", re.sub(r"<[^>]*>", " ", text))
 
 
