@@ -241,9 +241,7 @@ def ratio_of_pairs(
     a, b = (np.asarray(times, dtype=np.float64) for times in (a_time_s, b_time_s))
     order = np.asarray(a_first, dtype=np.bool_)
     if not a.ndim == 1 or not a.shape == b.shape == order.shape:
-        raise ValueError(
-            f"{a.size} times of a, {b.size} of b, {order.size} orders: give equally many of each"
-        )
+        raise ValueError(f"{a.size} times of a, {b.size} of b, {order.size} orders: give n of each")
     if not (np.isfinite(a) & np.isfinite(b) & (a > 0) & (b > 0)).all():
         raise ValueError("a time is not positive and finite: time the pair again")
     if (order[1:] == order[:-1]).any():
