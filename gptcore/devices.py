@@ -1,4 +1,4 @@
-"""The devices of this machine, how to feed and wait for them, and the precisions they offer."""
+"""The devices of this machine, their precisions, how to wait for them, and how memory is freed."""
 
 from __future__ import annotations
 
@@ -13,30 +13,31 @@ import torch
 from torch import Tensor
 
 PRECISIONS = ("fp32", "bf16", "medium")
-"""How to compute; weights, their gradients and the optimizer are float32 in all of them.
+"""Precisions of training; weights, gradients and optimizer state are float32 in all of them.
 
-fp32: float32 products, exactly. bf16: bfloat16 products and activations. medium: activations stay
-float32, and products may round their inputs to bfloat16 or TF32.
+`fp32`: float32 products without rounding of their inputs. `bf16`: bfloat16 products and
+activations. `medium`: fp32 with bf16 products, that is, activations stay float32, and products may
+round their inputs to bfloat16 (or TF32).
 """
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4  # of glibc's malloc.h
-_LARGE_BYTES = 2**18  # blocks that are worth a call of the system each
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4  # from glibc's malloc.h
+_LARGE_BYTES = 2**18  # a block of this size is worth a system call of its own
 
 
 def keep_freed_memory() -> bool:
-    """Have malloc keep freed blocks of any size for the next ones; return whether it will.
+    """Make malloc keep freed blocks of any size for later ones; return whether it does.
 
-    Otherwise glibc hands large ones back to the system, and takes new, zeroed pages for those of
-    the next step. For the whole process, until `return_freed_memory`. Other C libraries are left
-    as they are.
+    Otherwise glibc returns large blocks to the system, and every step pays for new, zeroed pages.
+    The setting holds for the whole process, until `return_freed_memory`. C libraries other than
+    glibc are not changed.
     """
     return _mallopt({_M_MMAP_MAX: 0, _M_TRIM_THRESHOLD: 2**31 - 1})
 
 
 def return_freed_memory() -> bool:
-    """Have malloc hand every large block back to the system once it is freed: the opposite.
+    """Make malloc return every large block to the system when it is freed; return whether it does.
 
-    The process then holds what is in use, without the holes between; new pages cost time.
+    The process then holds only the memory in use, but new pages take time.
     """
     return _mallopt(
         {_M_MMAP_MAX: 2**16, _M_MMAP_THRESHOLD: _LARGE_BYTES, _M_TRIM_THRESHOLD: _LARGE_BYTES}
@@ -45,7 +46,7 @@ def return_freed_memory() -> bool:
 
 def _mallopt(settings: dict[int, int]) -> bool:
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None
-    mallopt = getattr(libc, "mallopt", None)  # musl has none
+    mallopt = getattr(libc, "mallopt", None)  # absent in musl
     return mallopt is not None and all(mallopt(name, value) for name, value in settings.items())
 
 
@@ -60,7 +61,7 @@ def available_devices() -> list[str]:
 
 
 def resolve_device(name: str) -> torch.device:
-    """Return the device called `name`; without a number, as in "cuda", the first of its kind.
+    """Return the device called `name`; a name without number, such as "cuda", means the first one.
 
     Raises:
         ValueError: this machine has no such device.
@@ -73,13 +74,13 @@ def resolve_device(name: str) -> torch.device:
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until `device` has finished all work given to it; the CPU always has."""
+    """Wait until `device` has finished all work given to it; a CPU always has."""
     if device.type != "cpu":
         torch.accelerator.synchronize(device)
 
 
 def to_device(ids: Tensor, device: torch.device) -> Tensor:
-    """Return `ids` on `device`; from page-locked memory, without waiting, where it can copy so."""
+    """Return `ids` on `device`; CUDA and XPU copy them from page-locked memory, without waiting."""
     if ids.device.type == "cpu" and device.type in ("cuda", "xpu"):
         return ids.pin_memory().to(device, non_blocking=True)
     return ids.to(device)
@@ -141,9 +142,9 @@ def _autocast(device: torch.device, precision: str) -> Iterator[None]:
 
 @contextmanager
 def matmul_precision(precision: str) -> Iterator[None]:
-    """Compute float32 products as `precision` says, whatever is set globally; then set that again.
+    """Compute float32 products in `precision`; afterwards restore the setting from before.
 
-    The setting is the process's: threads that train at the same time share it.
+    The setting belongs to the process: threads that train at the same time share it.
     """
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("medium" if precision == "medium" else "highest")
@@ -154,7 +155,7 @@ def matmul_precision(precision: str) -> Iterator[None]:
 
 
 def device_label(device: torch.device) -> str:
-    """Return what people call `device`: the processor's or accelerator's product name."""
+    """Return the product name of the processor or accelerator, for people to read."""
     if device.type == "cpu":
         return _cpu_name()
     module = torch.get_device_module(device)
@@ -173,10 +174,10 @@ def _cpu_name() -> str:
 
 
 def choose_devices(names: str | None) -> dict[str, tuple[str, ...]]:
-    """Return device → precisions for a comma-separated list; by default all that are here.
+    """Return device → precisions for a comma-separated list, or for all devices of this machine.
 
     Raises:
-        ValueError: a device is not here.
+        ValueError: this machine lacks a device of the list.
     """
     wanted = available_devices() if names is None else [n.strip() for n in names.split(",")]
     devices = [resolve_device(name) for name in wanted]

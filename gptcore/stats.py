@@ -32,7 +32,7 @@ MOST_STRETCHES = 8
 """Pairs are divided into at most 8 stretches. With more pairs a stretch is longer, so it preserves
 dependence over a longer time."""
 RESAMPLED_VALUES = 250_000
-"""Bounds the time of the bootstrap: more pairs get fewer resamples, but at least 200."""
+"""Bounds the time of the bootstrap: with more pairs there are fewer resamples, but at least 200."""
 
 
 @dataclass(frozen=True)
@@ -221,7 +221,7 @@ def ratio_of_pairs(
     stretches of neighbouring pairs, because neighbours depend on each other. Percentile intervals
     of few stretches are too narrow. With k stretches the interval therefore uses Student's quantile
     for k - 1 degrees of freedom and the factor sqrt(k / (k - 1)), as Efron and Tibshirani (1993,
-    chapter 12) advise for small samples. It describes the two in this process, not in others.
+    chapter 12) advise for small samples. The interval describes a and b in this process only.
 
     Args:
         a_time_s: (n,), the time of a in each pair, in order.
@@ -241,7 +241,7 @@ def ratio_of_pairs(
     a, b = (np.asarray(times, dtype=np.float64) for times in (a_time_s, b_time_s))
     order = np.asarray(a_first, dtype=np.bool_)
     if not a.ndim == 1 or not a.shape == b.shape == order.shape:
-        raise ValueError(f"{a.size} times of a, {b.size} of b, {order.size} orders: give as many")
+        raise ValueError(f"{a.size} times of a, {b.size} of b, {order.size} orders: give n of each")
     if not (np.isfinite(a) & np.isfinite(b) & (a > 0) & (b > 0)).all():
         raise ValueError("a time is not positive and finite: time the pair again")
     if (order[1:] == order[:-1]).any():

@@ -1,7 +1,8 @@
-"""Do the 80 % intervals of gptcore.scaling cover the truth 80 % of the time? Known laws tell.
+"""Do the 80 % intervals of gptcore.scaling cover the truth 80 % of the time? Simulated runs tell.
 
-python docs/results/coverage.py [REPETITIONS, default 200] [DESIGN] prints a line for each design:
-how often an interval covers the law at the next size, a new run there, and the exponents.
+python docs/results/coverage.py [REPETITIONS, default 200] [DESIGN] draws runs from a known law, and
+prints a line for each design: how often an interval covers the law at the next size, a new run of
+that size, and the exponents.
 """
 
 from __future__ import annotations
@@ -11,8 +12,7 @@ import sys
 import numpy as np
 import pandas as pd
 
-from gptcore.scaling.fitting import fit
-from gptcore.scaling.tables import Cut
+from gptcore.scaling import Cut, fit
 
 TRUTH = {"E": 1.8, "A": 480.0, "B": 2000.0, "alpha": 0.35, "beta": 0.37}
 Z80, Z95 = 1.2816, 1.96
@@ -55,7 +55,7 @@ DESIGNS = {
 
 
 def simulate(design, repetitions):
-    """Return the shares of intervals that cover."""
+    """Return the shares of intervals that cover the truth, and the mean ARE of the law."""
     rng, hits = np.random.default_rng(0), []
     n = 1e7 * design["step"] ** design["sizes"]
     d = n * design["lengths"][len(design["lengths"]) // 2]

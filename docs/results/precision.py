@@ -1,9 +1,10 @@
-"""Does training in bf16 or medium give another loss curve than fp32? Paired seeds tell.
+"""Does training in bf16, or in fp32 with bf16 products, give another loss curve than in fp32?
 
-python docs/results/precision.py [SEEDS, default 8] [TOKENS, default 131072] trains 2 layers x 128
-on the first TOKENS of python-docs in its compact vocabulary, one epoch-equivalent of random
-windows, in every precision that this CPU gains from. Runs of one seed have the same first weights
-and the same batches. Test losses are computed in fp32, so only training differs. Prints the table.
+python docs/results/precision.py [SEEDS, default 8] [TOKENS, default 131072] trains a model of 2
+layers and 128 channels on the first TOKENS of python-docs in its compact vocabulary. It trains for
+one epoch-equivalent of random windows, in every precision that this CPU gains from, and prints a
+table of paired comparisons. Runs of one seed have the same initial weights and the same batches.
+Test losses are computed in fp32, so only training differs.
 """
 
 from __future__ import annotations
@@ -92,12 +93,13 @@ def row(precision: str, curves: np.ndarray, reference: np.ndarray) -> str:
     if curves is reference:
         return f"{mean} | | | |"
     differences = curves - reference
-    found = compare_pairs(differences[:, -1], margin=float(sd[-1]))
+    paired = compare_pairs(differences[:, -1], margin=float(sd[-1]))
     means = np.abs(differences.mean(axis=0))
     farthest = int(np.argmax(means / sd))
     return (
-        f"{mean} {found.mean:+.4f} [{found.low:+.4f}, {found.high:+.4f}] | {found.p_value:.2f} | "
-        f"{found.p_equivalence:.1e} | {means[farthest]:.4f} = {means[farthest] / sd[farthest]:.2f} "
+        f"{mean} {paired.mean:+.4f} [{paired.low:+.4f}, {paired.high:+.4f}] | "
+        f"{paired.p_value:.2f} | {paired.p_equivalence:.1e} | "
+        f"{means[farthest]:.4f} = {means[farthest] / sd[farthest]:.2f} "
         f"sd, at {(farthest + 1) / POINTS:.0%} |"
     )
 
@@ -118,7 +120,7 @@ def main(seeds: int = 8, n_tokens: int = 131_072) -> None:
         "equivalence p, margin = fp32's sd | test curve: largest mean difference |\n"
         "|---|---|---|---|---|---|---|"
     )
-    arrays = {name: np.array(found) for name, found in curves.items()}
+    arrays = {name: np.array(losses) for name, losses in curves.items()}
     for name in precisions:
         print(row(name, arrays[name], arrays["fp32"]))
 

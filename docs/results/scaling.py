@@ -17,8 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from gptcore.cli.main import main
-from gptcore.scaling.extrapolation import Split, evaluate
-from gptcore.scaling.tables import Cut, one_family, read_table
+from gptcore.scaling import Cut, Split, evaluate, one_family, read_table
 
 CHINCHILLA, DEV = "chinchilla_epoch.csv.gz", "scaling_dev.csv.gz"
 
@@ -50,58 +49,58 @@ class Runner:
 
 
 def at_most(key: str, bar: float):
-    """Show a percentage that has to be small."""
-    return lambda found: (f"{found[key]:.2f} %", found[key] <= bar)
+    """Show a percentage that must be at most `bar`."""
+    return lambda answer: (f"{answer[key]:.2f} %", answer[key] <= bar)
 
 
-def published(found: dict):
+def published(law: dict):
     """Show the parameters of Chinchilla's runs."""
     text = (
-        f"objective {found['objective']:.8f}, E {found['E']:.4f}, alpha {found['alpha']:.4f}, "
-        f"beta {found['beta']:.4f}, SD {found['sd']['alpha']:.4f} and {found['sd']['beta']:.4f}, "
-        f"fit {found['seconds']:.2f} s"
+        f"objective {law['objective']:.8f}, E {law['E']:.4f}, alpha {law['alpha']:.4f}, "
+        f"beta {law['beta']:.4f}, SD {law['sd']['alpha']:.4f} and {law['sd']['beta']:.4f}, "
+        f"fit {law['seconds']:.2f} s"
     )
     good = (
-        found["objective"] <= 0.00101828
-        and abs(found["E"] - 1.8172) <= 1e-3
-        and abs(found["alpha"] - 0.3473) <= 5e-4
-        and abs(found["beta"] - 0.3672) <= 5e-4
-        and abs(found["sd"]["alpha"] / 0.0152 - 1) <= 0.2
-        and abs(found["sd"]["beta"] / 0.020 - 1) <= 0.2
+        law["objective"] <= 0.00101828
+        and abs(law["E"] - 1.8172) <= 1e-3
+        and abs(law["alpha"] - 0.3473) <= 5e-4
+        and abs(law["beta"] - 0.3672) <= 5e-4
+        and abs(law["sd"]["alpha"] / 0.0152 - 1) <= 0.2
+        and abs(law["sd"]["beta"] / 0.020 - 1) <= 0.2
     )
     return text, good
 
 
-def replication(found: dict):
+def replication(law: dict):
     """Show the parameters with a small delta."""
     names = ("E", "A", "B", "alpha", "beta")
-    good = abs(found["alpha"] - 0.3477) < 5e-4 and abs(found["beta"] - 0.3658) < 5e-4
-    return ", ".join(f"{name} {found[name]:.5g}" for name in names), good
+    good = abs(law["alpha"] - 0.3477) < 5e-4 and abs(law["beta"] - 0.3658) < 5e-4
+    return ", ".join(f"{name} {law[name]:.5g}" for name in names), good
 
 
 def near(key: str, bar: float):
-    """Show a percentage that has to be reproduced to 0.05."""
-    return lambda found: (f"{found[key]:.2f} %", abs(found[key] - bar) <= 0.05)
+    """Show a percentage that must be reproduced to within 0.05."""
+    return lambda answer: (f"{answer[key]:.2f} %", abs(answer[key] - bar) <= 0.05)
 
 
 def warned(limit: float):
-    """Show an evaluation that has to warn."""
-    return lambda found: (
-        f"{found['are_last30']:.2f} %, {len(found['warnings'])} warnings",
-        bool(found["warnings"]) and found["are_last30"] <= limit,
+    """Show an evaluation that must warn."""
+    return lambda answer: (
+        f"{answer['are_last30']:.2f} %, {len(answer['warnings'])} warnings",
+        bool(answer["warnings"]) and answer["are_last30"] <= limit,
     )
 
 
-def allocation(found: dict):
+def allocation(answer: dict):
     """Show the exponent of N and the tokens per parameter."""
-    ratio = found["tokens_per_param"]
-    text = f"a {found['exponent']:.3f} ± {found['exponent_sd']:.3f}, D/N {ratio:.1f}"
-    return text, abs(found["exponent"] - 0.514) <= 0.019 and 16 <= ratio <= 20
+    ratio = answer["tokens_per_param"]
+    text = f"a {answer['exponent']:.3f} ± {answer['exponent_sd']:.3f}, D/N {ratio:.1f}"
+    return text, abs(answer["exponent"] - 0.514) <= 0.019 and 16 <= ratio <= 20
 
 
-def repeats(found: dict):
+def repeats(law: dict):
     """Show R_D."""
-    return f"R_D {found['R_D']:.1f}", 10 <= found["R_D"] <= 25
+    return f"R_D {law['R_D']:.1f}", 10 <= law["R_D"] <= 25
 
 
 def bars(run: Runner) -> None:
@@ -157,9 +156,9 @@ def families(folder: Path) -> None:
         first = 3 if len(sizes) > 3 else 2
         ares, holds = [], []
         for size in sizes[first:]:
-            found = evaluate(rows[rows["params"] <= size], Split()).as_dict()
-            ares.append(found["are_last30"])
-            holds.append(found["interval_80_holds"])
+            result = evaluate(rows[rows["params"] <= size], Split()).as_dict()
+            ares.append(result["are_last30"])
+            holds.append(result["interval_80_holds"])
         every.append(np.median(ares))
         known = [h for h in holds if h is not None]
         held += known
@@ -169,7 +168,7 @@ def families(folder: Path) -> None:
 
 
 def advice(folder: Path) -> None:
-    """Print the advice of Choshen et al. 2025, tried: median ARE, %, over gpt3, opt and porian."""
+    """Print the median ARE with each advice of Choshen et al. 2025, over three families."""
     table = read_table(folder / DEV)
     names = ("gpt3", "opt", "porian_rw_const")
     cells = []

@@ -1,8 +1,8 @@
-"""How well does a law predict runs that are known already? Fit on some sizes, compare on another.
+"""How well does a law predict known runs? It is fitted to some sizes and compared with another.
 
-ARE is the absolute relative error |L - L^| / L in per cent: over the checkpoints in the last 30 %
-of a run's tokens (`are_last30`), or of its last loss (`are_final`; signed: positive when the law
-predicts too high a loss).
+ARE is the absolute relative error |observed - predicted| / observed, in per cent. `are_last30` is
+its mean over the checkpoints in the last 30 % of a run's tokens, `are_final` that of the last loss.
+`signed_final` has a sign: it is positive when the predicted loss is too high.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gptcore.scaling.colpret import fit_colpret
-from gptcore.scaling.fitting import fit_points
+from gptcore.scaling.fitting import fit, fit_points
 from gptcore.scaling.law import ScalingLaw
 from gptcore.scaling.solver import DELTA
 from gptcore.scaling.tables import Cut, check_table, make_points
@@ -23,21 +23,24 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-LAST = 0.3  # share of a target's tokens that is compared
-SAME_COMPUTE = 0.9  # of the largest compute counts as the largest
+LAST = 0.3  # share of the held-out run's tokens, at its end, that is compared
+SAME_COMPUTE = 0.9  # this share of the largest compute counts as the largest
 
 
 @dataclass(frozen=True)
 class Split:
-    """What to predict from what.
+    """Which runs are predicted, and from which others.
 
     Attributes:
-        target: a model; None is every run of the largest size (the smallest, if `reverse`).
-        models: number of sizes to fit on, the smallest (largest) first; None is all.
-        reverse: predict a smaller run from larger ones.
-        target_share: share of the target's own tokens that is fitted as well, up to 0.7.
-        compute_gap: predict the rows of the largest compute 6 N D from those with at most that
-            compute divided by the gap, whatever their size.
+        target: the model held out; None holds out every run of the largest size (of the smallest,
+            with `reverse`).
+        models: the number of sizes to fit, the smallest first (with `reverse` the largest first);
+            None fits all.
+        reverse: whether a smaller run is predicted from larger ones.
+        target_share: the share of the held-out run's own tokens, at its start, that is fitted as
+            well; up to 0.7.
+        compute_gap: if given, rows with the largest compute 6 N D are predicted from those with at
+            most that compute divided by the gap, whatever their size.
     """
 
     target: str | None = None
@@ -55,10 +58,12 @@ class Split:
         if self.compute_gap is not None and not self.compute_gap > 1:
             raise ValueError(f"compute gap is {self.compute_gap}: give a factor above 1")
         if self.compute_gap is not None and (self.target or self.reverse or self.target_share):
-            raise ValueError("a compute gap goes with no target, target share or reverse")
+            raise ValueError(
+                "a compute gap cannot be combined with a target, a target share or reverse"
+            )
 
     def __call__(self, table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """Return the rows to fit and the target's rows of a checked table."""
+        """Return the rows of a checked table to fit, and those that are held out."""
         if self.compute_gap is not None:
             return self._by_compute(table)
         sizes = np.sort(table["params"].unique())
@@ -89,8 +94,8 @@ class Split:
             rows = pd.concat([rows, seen], ignore_index=True)
         if rows.empty:
             raise ValueError(
-                "nothing to fit on: there is no smaller size (larger, in reverse), and nothing of "
-                "the target's own start; name another target or give a target share"
+                "nothing to fit on: there is no smaller size (with reverse: no larger one), and "
+                "nothing of the target's own start; name another target or give a target share"
             )
         return rows
 
@@ -108,7 +113,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Outcome:
-    """One target run: what came, what was predicted, in nats per token and per cent."""
+    """One held-out run: its observed and predicted losses in nats per token, errors in per cent."""
 
     model: str
     params: float
@@ -122,14 +127,14 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The law, and how it did on each target run, the longest run first."""
+    """A law, and its errors on each held-out run, the longest run first."""
 
     law: ScalingLaw
     outcomes: tuple[Outcome, ...]
     warnings: tuple[str, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the means over the targets and, for several, each of them."""
+        """Return the means over the held-out runs and, if there are several, each of them."""
         first = self.outcomes[0]
         names = list(dict.fromkeys(outcome.model for outcome in self.outcomes))
         return {
@@ -172,18 +177,19 @@ def evaluate(
     borrowed: Mapping[str, float] | None = None,
     colpret: bool = False,
 ) -> Evaluation:
-    """Fit on a part of a table and say how well the rest is predicted.
+    """Fit a law to a part of a table and compare its predictions with the rest.
 
     Args:
-        table: of one family, as `scaling.fit` takes it.
-        split: what to predict from what.
+        table: rows of one family, as in `fit`.
+        split: which runs are predicted, and from which others.
         cut: the part of each run that is fitted.
-        delta: Huber's.
+        delta: where Huber's loss turns linear.
         borrowed: parameters held at another law's values.
-        colpret: fit by text B's recipe; `cut`, `delta` and `borrowed` are not used.
+        colpret: fit by the recipe of Choshen et al. 2025; it does not use `cut`, `delta` and
+            `borrowed`.
 
     Raises:
-        ValueError: the table is not usable, or there is nothing to fit or predict.
+        ValueError: the table is not usable, or there is nothing to fit or to predict.
     """
     checked, notes = check_table(table)
     rows, targets = (split or Split())(checked)
@@ -226,20 +232,18 @@ def _compare(law: ScalingLaw, run: pd.DataFrame) -> Outcome:
 def predict_next(
     table: pd.DataFrame, params: float, tokens: float, *, confidence: float = 0.8
 ) -> dict[str, Any]:
-    """Fit a ladder of small runs and predict the next size.
+    """Fit a law to a ladder of small runs and predict the next size.
 
     Args:
-        table: one row a loss: model, params, tokens (or tokens_seen), loss; maybe seed.
+        table: rows of one family, as in `fit`.
         params: N of the run to predict.
-        tokens: D at which to predict its loss.
-        confidence: of the interval.
+        tokens: D at which its loss is predicted.
+        confidence: the confidence of the interval.
 
     Returns:
         `loss`, `low`, `high` (nats per token; None where the ladder says nothing), `law` (as
         `ScalingLaw.as_dict`) and `warnings`.
     """
-    from gptcore.scaling.fitting import fit
-
     law = fit(table, bootstraps=0)
     beyond = law.beyond(params, tokens)
     return {

@@ -1,6 +1,6 @@
-"""A scaling law as an object: its parameters, how sure they are, predictions, JSON.
+"""A scaling law as an object: its parameters, their uncertainty, predictions, and JSON.
 
-L(N, D) = E + A / N^alpha + B / D^beta, N parameters, D tokens, L nats per token.
+L(N, D) = E + A / N^alpha + B / D^beta, with N parameters, D tokens and L in nats per token.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SAME_TOKENS = 1.5  # token counts within this factor do not identify the data te
 
 @dataclass(frozen=True)
 class Prediction:
-    """The loss of one run, nats per token, and the interval it falls into, or None."""
+    """The predicted loss of one run, nats per token, and the ends of its interval; or None."""
 
     loss: float | None
     low: float | None
@@ -34,20 +34,24 @@ class ScalingLaw:
     """A fitted law.
 
     Attributes:
-        theta: (5,) E, a, b, alpha, beta with a = A / pivot_params^alpha, b likewise.
-        pivot_params: geometric mean of the sizes fitted, and `pivot_tokens` of the tokens.
-        unidentified: names of the parameters that the data do not tell.
-        objective: sum of Huber's losses of ln L.
-        n_points: losses fitted, after thinning.
-        n_models: runs fitted.
-        params_range: smallest and largest N fitted, and `tokens_range` likewise.
-        noise: standard deviation of ln L of one run about the law.
-        replicates: (R, 6) weight and theta of the refits that make the intervals.
-        sd: name to standard deviation, None where unidentified, and `interval_95` likewise.
-        profile_95: the same for alpha and beta from the objective's profile.
+        theta: (5,) E, a, b, alpha and beta, with a = A / pivot_params^alpha and
+            b = B / pivot_tokens^beta.
+        pivot_params: the geometric mean of the sizes fitted.
+        pivot_tokens: the geometric mean of the token counts fitted.
+        objective: the sum of Huber's losses of ln L.
+        n_points: the number of losses fitted, after thinning.
+        n_models: the number of runs fitted.
+        params_range: the smallest and the largest N fitted.
+        tokens_range: the smallest and the largest D fitted.
+        delta: where Huber's loss turns linear.
+        noise: the standard deviation of ln L of one run about the law.
+        replicates: (R, 6), the weight and theta of each refit that the intervals are made of.
+        unidentified: the names of the parameters that the data do not determine.
+        sd: name → standard deviation; None where the parameter is unidentified.
+        interval_95: name → 95 % interval; None where the parameter is unidentified.
+        profile_95: name → 95 % interval of alpha and beta from the profile of the objective.
         warnings: what is doubtful, and what to do about it.
-        seconds: time of the fit alone.
-        delta: Huber's.
+        seconds: the time of the fit alone.
     """
 
     theta: Floats
@@ -70,12 +74,12 @@ class ScalingLaw:
 
     @property
     def parameters(self) -> dict[str, float]:
-        """E, A, B, alpha, beta as the formula has them, identified or not."""
+        """E, A, B, alpha and beta of the formula, identified or not."""
         raw = natural(self.theta[None], self.pivot_params, self.pivot_tokens)[0]
         return dict(zip(NAMES, map(float, raw), strict=True))
 
     def loss(self, params: Floats | float, tokens: Floats | float) -> Floats:
-        """Return L(N, D), nats per token, of the law itself."""
+        """Return L(N, D), nats per token, without the noise of a run."""
         e, a, b, alpha, beta = self.theta
         x, z = np.log(params) - math.log(self.pivot_params), np.log(tokens) - self._log_tokens
         return np.asarray(e + a * np.exp(-alpha * x) + b * np.exp(-beta * z))
@@ -85,7 +89,7 @@ class ScalingLaw:
         return math.log(self.pivot_tokens)
 
     def sd_log(self, params: float, tokens: float) -> float | None:
-        """Return the standard deviation of ln L(N, D) by the fit alone."""
+        """Return the standard deviation of ln L(N, D) that comes from the fit; None if unknown."""
         if not len(self.replicates):
             return None
         x = np.array([math.log(params / self.pivot_params)])
@@ -102,12 +106,12 @@ class ScalingLaw:
         Args:
             params: N.
             tokens: D.
-            confidence: of the interval, in (0, 1).
-            new_run: the interval is for the loss of a new run, its noise included; otherwise for
-                the law, the mean over such runs.
+            confidence: the confidence of the interval, in (0, 1).
+            new_run: whether the interval is for the loss of a new run, with its noise; otherwise it
+                is for the law, which is the mean over such runs.
 
         Raises:
-            ValueError: a number is not positive, or the confidence no probability.
+            ValueError: a number is not positive, or `confidence` is not in (0, 1).
         """
         check_number("params", params, "(0, inf)")
         check_number("tokens", tokens, "(0, inf)")
@@ -121,19 +125,19 @@ class ScalingLaw:
         return Prediction(loss, loss * math.exp(-width), loss * math.exp(width))
 
     def beyond(self, params: float, tokens: float) -> str | None:
-        """Return why a prediction there would be a guess, or None."""
+        """Return why the law says nothing about that size or token count, or None if it does."""
         low, high = self.params_range
         no_size_term = low == high and self.theta[1] == 0
         if no_size_term and not math.isclose(params, low, rel_tol=1e-6):
-            return f"one size alone, {low:g}, says nothing of {params:g} parameters: add sizes"
+            return f"one size alone, {low:g}, says nothing about {params:g} parameters: add sizes"
         low, high = self.tokens_range
         no_data_term = self.theta[2] == 0 and high <= low * SAME_TOKENS
         if no_data_term and not low / SAME_TOKENS <= tokens <= high * SAME_TOKENS:
-            return f"runs of {low:g} to {high:g} tokens say nothing of {tokens:g}: add lengths"
+            return f"runs of {low:g} to {high:g} tokens say nothing about {tokens:g}: add lengths"
         return None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the law as JSON has it; `from_dict` reads it again."""
+        """Return the law as an object for JSON; `from_dict` reads it again."""
         known = {
             name: None if name in self.unidentified else value
             for name, value in self.parameters.items()
@@ -161,36 +165,36 @@ class ScalingLaw:
         }
 
     @classmethod
-    def from_dict(cls, found: Mapping[str, Any]) -> ScalingLaw:
+    def from_dict(cls, saved: Mapping[str, Any]) -> ScalingLaw:
         """Return the law that `as_dict` wrote.
 
         Raises:
-            ValueError: it is not such a law.
+            ValueError: `saved` is not such a law.
         """
         try:
-            state = found["state"]
+            state = saved["state"]
             law = cls(
                 theta=np.array(state["theta"], dtype=np.float64),
                 pivot_params=float(state["pivot_params"]),
                 pivot_tokens=float(state["pivot_tokens"]),
-                objective=float(found["objective"]),
-                n_points=int(found["n_points"]),
-                n_models=int(found["n_models"]),
+                objective=float(saved["objective"]),
+                n_points=int(saved["n_points"]),
+                n_models=int(saved["n_models"]),
                 params_range=_pair(state["params_range"]),
                 tokens_range=_pair(state["tokens_range"]),
                 delta=float(state["delta"]),
                 noise=None if state["noise"] is None else float(state["noise"]),
                 replicates=np.array(state["replicates"], dtype=np.float64).reshape(-1, 6),
-                unidentified=tuple(name for name in NAMES if found[name] is None),
-                sd=dict(found["sd"]),
+                unidentified=tuple(name for name in NAMES if saved[name] is None),
+                sd=dict(saved["sd"]),
                 interval_95={
-                    k: v if v is None else _pair(v) for k, v in found["interval_95"].items()
+                    k: v if v is None else _pair(v) for k, v in saved["interval_95"].items()
                 },
                 profile_95={
-                    k: v if v is None else _pair(v) for k, v in found["profile_95"].items()
+                    k: v if v is None else _pair(v) for k, v in saved["profile_95"].items()
                 },
-                warnings=tuple(found["warnings"]),
-                seconds=float(found["seconds"]),
+                warnings=tuple(saved["warnings"]),
+                seconds=float(saved["seconds"]),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ValueError(

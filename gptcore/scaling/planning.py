@@ -1,6 +1,6 @@
 """What to train: the best size for a budget, IsoFLOP parabolas, and the ladder of small runs.
 
-Training costs C = 6 N D FLOPs (a multiply-add counts as two; attention is left out).
+Training costs C = 6 N D FLOPs. A multiply-add counts as two; attention is left out.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -21,27 +21,28 @@ if TYPE_CHECKING:
 
 
 FLOPS_PER_PARAM_TOKEN = 6.0
-# The fit of this module to the 240 runs of Chinchilla's figure 4 (Besiroglu et al. 2024).
+# The law that gptcore fits to the 240 runs of Chinchilla's figure 4 (Besiroglu et al. 2024).
 PUBLISHED = {"E": 1.8172, "A": 477.8, "B": 2143.4, "alpha": 0.3473, "beta": 0.3672}
-SAME_LEVEL = 0.05  # of ln C: runs that close spent the same compute
+SAME_LEVEL = 0.05  # runs whose ln C differs by no more than this spent the same compute
 FEWEST_ON_PARABOLA = 4
 
 LADDERS = tuple(itertools.product(range(4, 9), (1.5, 2.0, 3.0), ((20,), (10, 40), (5, 20, 80))))
-EXPONENT_SD = 0.15  # what is known of alpha and beta before any run
-NOISE = 0.01  # of ln L, run to run and law to runs
-MISFIT = 0.01  # of ln L, for each factor e from the largest size fitted to the target's
+EXPONENT_SD = 0.15  # standard deviation of alpha and beta as known before any run
+NOISE = 0.01  # standard deviation of ln L from run to run
+MISFIT = 0.01  # error of the law in ln L, for each factor e in size beyond the largest run
 USEFUL_ARE = 20.0  # per cent; up to that a prediction still helps a decision (Choshen et al. 2025)
 
 
 @dataclass(frozen=True)
 class Allocation:
-    """The size and tokens that a law says are best for a budget.
+    """The size and number of tokens with the least loss for a budget, according to a law.
 
     Attributes:
         params: N.
         tokens: D.
-        loss: predicted, nats per token.
-        exponent: a of N ~ C^a, beta / (alpha + beta), and `exponent_sd` by leaving out runs.
+        loss: the predicted loss, nats per token.
+        exponent: a of N ~ C^a, which is beta / (alpha + beta).
+        exponent_sd: the standard deviation of a from the refits of the law; None without refits.
     """
 
     params: float
@@ -51,7 +52,7 @@ class Allocation:
     exponent_sd: float | None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as JSON has it."""
+        """Return the object that JSON gets."""
         return vars(self) | {"tokens_per_param": self.tokens / self.params}
 
 
@@ -59,7 +60,7 @@ def allocate(law: ScalingLaw, flops: float) -> Allocation:
     """Return N and D with 6 N D = flops and the least loss.
 
     Raises:
-        ValueError: `flops` is not positive, or the law does not say how size and tokens trade.
+        ValueError: `flops` is not positive, or the law does not identify both exponents.
     """
     check_number("flops", flops, "(0, inf)")
     if {"alpha", "beta"} & {*law.unidentified}:
@@ -68,7 +69,7 @@ def allocate(law: ScalingLaw, flops: float) -> Allocation:
     _, a, b, alpha, beta = law.theta
     if a == 0 or b == 0:
         raise ValueError("the law has no term for size or none for tokens: no allocation follows")
-    # at the optimum alpha a (N/N0)^-alpha = beta b (D/D0)^-beta
+    # At the optimum, alpha a (N/N0)^-alpha = beta b (D/D0)^-beta; x is ln(N/N0) there.
     free = math.log(flops / FLOPS_PER_PARAM_TOKEN / law.pivot_params / law.pivot_tokens)
     x = (math.log(alpha * a / (beta * b)) + beta * free) / (alpha + beta)
     params = law.pivot_params * math.exp(x)
@@ -88,14 +89,14 @@ def allocate(law: ScalingLaw, flops: float) -> Allocation:
 def isoflop(table: pd.DataFrame) -> dict[str, Any]:
     """Fit a parabola of the loss in ln N at each level of compute, and a line through their minima.
 
-    Hoffmann et al. 2022, approach 2. Runs whose ln C differs by at most 0.05 are of one level; a
-    level needs 4 sizes and a minimum among them.
+    This is approach 2 of Hoffmann et al. 2022. Runs whose ln C differs by at most 0.05 belong to
+    one level. A level needs 4 sizes and a minimum between them.
 
     Args:
         table: a checked table; rows with the same size at one level count by their mean.
 
     Returns:
-        `levels` (list of `flops, params, tokens, loss, n_sizes`), `exponent` a of N ~ C^a, None
+        `levels` (list of `flops, params, tokens, loss, n_sizes`) and `exponent`, a of N ~ C^a, None
         with fewer than two levels.
     """
     compute = FLOPS_PER_PARAM_TOKEN * table["params"] * table["tokens_seen"]
@@ -107,6 +108,7 @@ def isoflop(table: pd.DataFrame) -> dict[str, Any]:
         if len(means) < FEWEST_ON_PARABOLA:
             continue
         x, y = np.log(means.index.to_numpy(dtype=np.float64)), means["loss"].to_numpy()
+        # The parabola's minimum is the best size of this level, if it lies between the sizes.
         curve, slope, base = np.polyfit(x - x.mean(), y, 2)
         best = x.mean() - slope / (2 * curve) if curve > 0 else math.inf
         if not x.min() < best < x.max():
@@ -123,7 +125,7 @@ def isoflop(table: pd.DataFrame) -> dict[str, Any]:
         )
     exponent = None
     if len(levels) > 1:
-        logs = np.log([[found["flops"], found["params"]] for found in levels])
+        logs = np.log([[level["flops"], level["params"]] for level in levels])
         exponent = float(np.polyfit(logs[:, 0], logs[:, 1], 1)[0])
     return {"levels": levels, "exponent": exponent}
 
@@ -137,28 +139,74 @@ def plan_ladder(
     law: ScalingLaw | None = None,
     noise: float = NOISE,
 ) -> dict[str, Any]:
-    """Propose the small runs that predict a big one, for a budget and a wanted accuracy.
+    """Propose the small runs that predict a large one, for a budget and a wanted accuracy.
 
-    Every ladder of 4 to 8 sizes, steps of 1.5, 2 or 3 and one to three lengths (tokens per
-    parameter) is scaled to the budget; the expected ARE comes from the linearised fit with
-    independent noise. The ladder that reaches the accuracy at the least compute is taken (each is
-    tried at a quarter, half and all of the budget), or else the most accurate one.
+    Of all ladders tried (`_ladders`), the cheapest one whose expected ARE is at most `target_are`
+    is proposed; if there is none, the most accurate one.
 
     Args:
         budget: FLOPs of all small runs together.
-        target_params: N of the run to predict, and `target_tokens` its D.
-        target_tokens: as above.
-        target_are: wanted, per cent.
-        law: assumed meanwhile; the published one if None.
-        noise: standard deviation of ln L of one run about the law.
+        target_params: N of the run to predict.
+        target_tokens: D of the run to predict.
+        target_are: the wanted ARE, in per cent.
+        law: the law assumed until the runs are done; None is Chinchilla's.
+        noise: the standard deviation of ln L of one run about the law.
 
     Returns:
         `decision` (a sentence), `reaches_target`, `expected_are`, `models` (list of `params,
         tokens, flops`), `n_models`, `n_sizes`, `flops`, `share_of_target`, `scale_up`, `target`.
 
     Raises:
-        ValueError: a number is not positive, or the budget buys the target itself.
+        ValueError: a number is not positive, or the budget buys the run to predict itself.
     """
+    cost = _check_budget(budget, target_params, target_tokens, target_are, noise)
+    assumed = law or law_from(**PUBLISHED)
+    target = np.array([target_params]), np.array([target_tokens])
+    ladders = [
+        Ladder(n, d, expected_are(assumed, n, d, *target, noise=noise))
+        for n, d in _ladders(budget, target_params)
+    ]
+    good = [ladder for ladder in ladders if ladder.are <= target_are]
+    best = min(good, key=_flops) if good else min(ladders, key=lambda ladder: ladder.are)
+    return {
+        "decision": _decision(best, target_are, cost),
+        "reaches_target": bool(good),
+        "expected_are": best.are,
+        **_runs(best),
+        "share_of_target": _flops(best) / cost,
+        "scale_up": target_params / float(best.params.max()),
+        "target": {"params": target_params, "tokens": target_tokens, "flops": cost},
+    }
+
+
+class Ladder(NamedTuple):
+    """Small runs: N and D of each, and the expected ARE of their prediction."""
+
+    params: Floats
+    tokens: Floats
+    are: float
+
+
+def _flops(ladder: Ladder) -> float:
+    return FLOPS_PER_PARAM_TOKEN * float(ladder.params @ ladder.tokens)
+
+
+def _runs(ladder: Ladder) -> dict[str, Any]:
+    return {
+        "models": [
+            {"params": float(n), "tokens": float(d), "flops": FLOPS_PER_PARAM_TOKEN * n * d}
+            for n, d in zip(ladder.params, ladder.tokens, strict=True)
+        ],
+        "n_models": len(ladder.params),
+        "n_sizes": len(np.unique(ladder.params)),
+        "flops": _flops(ladder),
+    }
+
+
+def _check_budget(
+    budget: float, target_params: float, target_tokens: float, target_are: float, noise: float
+) -> float:
+    """Return the FLOPs of the run to predict; refuse a budget that buys it."""
     numbers = {
         "budget": budget,
         "target params": target_params,
@@ -174,39 +222,20 @@ def plan_ladder(
             f"the budget of {budget:.3g} FLOPs buys the target itself ({cost:.3g}): train it, or "
             "name a larger target (--target-params, --target-tokens)"
         )
-    assumed = law or law_from(**PUBLISHED)
-    target = np.array([target_params]), np.array([target_tokens])
+    return cost
+
+
+def _ladders(budget: float, target_params: float) -> list[tuple[Floats, Floats]]:
+    """Return N and D of the runs of every ladder that stays below the size to predict.
+
+    A ladder has 4 to 8 sizes, each 1.5, 2 or 3 times the one before, trained for one to three
+    lengths (tokens per parameter), at a quarter, half or all of the budget.
+    """
     ladders = [_ladder(share * budget, *shape) for share in (0.25, 0.5, 1.0) for shape in LADDERS]
-    tried = [
-        (expected_are(assumed, *runs, *target, noise=noise), *runs)
-        for runs in ladders
-        if runs[0].max() <= target_params
-    ]
-    if not tried:
+    small = [(n, d) for n, d in ladders if n.max() <= target_params]
+    if not small:
         raise ValueError("every ladder reaches above the target's size: lower the budget")
-    good = [t for t in tried if t[0] <= target_are]
-    are, sizes, tokens = min(good, key=_flops) if good else min(tried, key=lambda t: t[0])
-    spent = _flops((are, sizes, tokens))
-    distinct = len(np.unique(sizes))
-    return {
-        "decision": _decision(are, target_are, sizes, distinct, spent, cost),
-        "reaches_target": bool(good),
-        "expected_are": are,
-        "models": [
-            {"params": float(n), "tokens": float(d), "flops": FLOPS_PER_PARAM_TOKEN * n * d}
-            for n, d in zip(sizes, tokens, strict=True)
-        ],
-        "n_models": len(sizes),
-        "n_sizes": distinct,
-        "flops": spent,
-        "share_of_target": spent / cost,
-        "scale_up": target_params / float(sizes.max()),
-        "target": {"params": target_params, "tokens": target_tokens, "flops": cost},
-    }
-
-
-def _flops(tried: tuple[float, Floats, Floats]) -> float:
-    return FLOPS_PER_PARAM_TOKEN * float(tried[1] @ tried[2])
+    return small
 
 
 def _ladder(
@@ -229,11 +258,12 @@ def expected_are(
     *,
     noise: float,
 ) -> float:
-    """Return the expected ARE, per cent, of predicting the target from runs with that noise.
+    """Return the expected ARE, in per cent, of a prediction from runs with that noise.
 
-    The linearised least-squares fit of ln L: its variance at the target, the target's own noise,
-    and 1 % for each factor e in size beyond the largest run, about what published families show
-    (docs/scaling.md); the mean of |error| is sqrt(2 / pi) of the standard deviation.
+    Its variance is a sum of three: that of the linearised least-squares fit of ln L, the noise of
+    the predicted run, and the law's misfit, 1 % for each factor e in size beyond the largest run,
+    about what published families show (docs/scaling.md). The mean of |error| is sqrt(2 / pi) times
+    the standard deviation.
     """
 
     def slopes(n: Floats, d: Floats) -> Floats:
@@ -252,19 +282,18 @@ def expected_are(
     return 100 * math.sqrt(2 / math.pi * (variance + noise**2 + misfit**2))
 
 
-def _decision(
-    are: float, wanted: float, sizes: Floats, distinct: int, spent: float, cost: float
-) -> str:
-    first = (
-        f"Train {len(sizes)} runs of {distinct} sizes, {sizes.min():.3g} to {sizes.max():.3g} "
-        f"parameters, for {spent:.3g} FLOPs ({spent / cost:.2%} of the target run): expected error "
-        f"{are:.1f} %"
+def _decision(ladder: Ladder, wanted: float, cost: float) -> str:
+    sizes, spent = np.unique(ladder.params), _flops(ladder)
+    start = (
+        f"Train {len(ladder.params)} runs of {len(sizes)} sizes, {sizes.min():.3g} to "
+        f"{sizes.max():.3g} parameters, for {spent:.3g} FLOPs ({spent / cost:.2%} of the target "
+        f"run): expected error {ladder.are:.1f} %"
     )
-    if are <= wanted:
-        return f"{first}, within the {wanted:g} % wanted."
+    if ladder.are <= wanted:
+        return f"{start}, within the {wanted:g} % wanted."
     use = (
         "still of use for a choice between variants"
-        if are <= USEFUL_ARE
+        if ladder.are <= USEFUL_ARE
         else "of no use for decisions; raise the budget, or predict a smaller run"
     )
-    return f"{first}, not the {wanted:g} % wanted; {use}."
+    return f"{start}, not the {wanted:g} % wanted; {use}."

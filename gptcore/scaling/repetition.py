@@ -1,9 +1,9 @@
 """Scaling laws of repeated text: how much is a token worth that the model has seen before?
 
-Muennighoff et al. 2023 (arXiv:2305.16264): with U unique tokens and R = D / U - 1 repetitions the
-effective tokens are D' = U + U R_D (1 - exp(-R / R_D)), and likewise N' = U_N + U_N R_N
-(1 - exp(-R' / R_N)) with U_N the best size for U tokens and R' = N / U_N - 1. Random windows over
-one book repeat it: this is where sampling meets scaling.
+Muennighoff et al. 2023 (arXiv:2305.16264) replace D and N by effective numbers. With U unique
+tokens and R = D / U - 1 repetitions, D' = U + U R_D (1 - exp(-R / R_D)). With the best size U_N for
+U tokens and R' = N / U_N - 1, N' = U_N + U_N R_N (1 - exp(-R' / R_N)). Training on random windows
+of one book repeats it, so these laws also apply to runs of the samplers.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-ONE_PASS = 1.001  # epochs; token counts of sources are rounded
+ONE_PASS = 1.001  # epochs; published token counts are rounded
 GRID = np.geomspace(0.5, 200, 60)
-LEAST_LOG = -5  # of R_D and R_N
+LEAST_LOG = -5  # the least ln R_D and ln R_N
 FEWEST_REPEATED = 3
 
 
 @dataclass(frozen=True)
 class RepeatedLaw:
-    """A law of single passes, and what repetition does to it.
+    """A law of single passes, and the worth of repeated tokens.
 
     Attributes:
-        law: fitted to the runs of one pass.
-        R_D: repetitions after which a repeated token is worth 1 / e of a new one.
-        R_N: the same for parameters beyond the best size for the unique tokens; infinite, so that
-            all parameters count, where the repeated runs have one size.
-        objective: of the second stage.
-        n_repeated: runs of the second stage.
+        law: the law fitted to the runs of one pass.
+        R_D: the number of repetitions after which a repeated token is worth 1 / e of a new one.
+        R_N: the same for parameters beyond the best size for the unique tokens. It is infinite, so
+            that all parameters count, if the repeated runs have one size.
+        objective: the sum of Huber's losses of the second stage.
+        n_repeated: the number of runs of the second stage.
         warnings: what is doubtful.
     """
 
@@ -61,7 +61,7 @@ class RepeatedLaw:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what the second stage adds, as JSON has it."""
+        """Return the results of the second stage, for JSON."""
         return {
             "R_D": self.R_D,
             "R_N": None if np.isinf(self.R_N) else self.R_N,
@@ -78,20 +78,20 @@ def effective(
     repeats_d: float,
     repeats_n: float,
 ) -> tuple[Floats, Floats]:
-    """Return the parameters and tokens that count, N' and D'."""
+    """Return the effective parameters and tokens, N' and D'."""
     unique = np.minimum(unique_tokens, tokens)
-    fresh = np.asarray(unique * (1 + repeats_d * -np.expm1(-(tokens / unique - 1) / repeats_d)))
+    worth = np.asarray(unique * (1 + repeats_d * -np.expm1(-(tokens / unique - 1) / repeats_d)))
     if np.isinf(repeats_n):
-        return np.asarray(params, dtype=np.float64), fresh
+        return np.asarray(params, dtype=np.float64), worth
     _, a, b, alpha, beta = law.theta
     best = (
         law.pivot_params
         * (alpha * a / (beta * b)) ** (1 / alpha)
         * (unique / law.pivot_tokens) ** (beta / alpha)
-    )  # size at which N and D matter alike for `unique` tokens
+    )  # the size at which the terms for N and D balance for `unique` tokens
     useful = np.minimum(params, best)
     size = useful * (1 + repeats_n * -np.expm1(-(params / useful - 1) / repeats_n))
-    return size, fresh
+    return size, worth
 
 
 def fit_repeated(
@@ -102,17 +102,28 @@ def fit_repeated(
     Args:
         table: of one family, with `unique_tokens`; the last loss of each run is used.
         min_unique_tokens: runs with fewer unique tokens are left out of the second stage.
-        delta: Huber's, in both stages.
+        delta: where Huber's loss turns linear, in both stages.
 
     Raises:
         ValueError: no column `unique_tokens`, or too few runs of one pass or of several.
     """
-    from scipy.optimize import minimize
-
     checked, notes = check_table(table)
-    if "unique_tokens" not in checked or checked["unique_tokens"].isna().any():
+    once, again = _by_passes(checked, min_unique_tokens)
+    law = fit_points(make_points(once.assign(run=once["model"])), delta=delta)
+    if law.theta[1] == 0 or law.theta[2] == 0:
+        raise ValueError("the runs of one pass show no effect of size or of tokens: add such runs")
+    repeats_d, repeats_n, objective = _fit_repeats(law, again, delta)
+    # The law of single passes is not affected by the repetition that a warning may point to.
+    notes = [note for note in (*notes, *law.warnings) if "--repetition" not in note]
+    doubts = (*notes, *_doubts(repeats_d, repeats_n))
+    return RepeatedLaw(law, repeats_d, repeats_n, objective, len(again), doubts)
+
+
+def _by_passes(table: pd.DataFrame, min_unique_tokens: float) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the last losses of the runs of one pass, and of those of several passes."""
+    if "unique_tokens" not in table or table["unique_tokens"].isna().any():
         raise ValueError("repetition needs the column unique_tokens, a number in every row")
-    last = checked[checked["tokens_seen"] >= checked.groupby("run")["tokens_seen"].transform("max")]
+    last = table[table["tokens_seen"] >= table.groupby("run")["tokens_seen"].transform("max")]
     means = last.groupby(["model", "params", "tokens_seen", "unique_tokens"], as_index=False)[
         "loss"
     ].mean()
@@ -124,42 +135,50 @@ def fit_repeated(
             f"{len(once)} runs of one pass and {len(again)} of several: repetition needs at least "
             "3 sizes of the former and 3 runs of the latter"
         )
-    law = fit_points(make_points(once.assign(run=once["model"])), delta=delta)
-    if law.theta[1] == 0 or law.theta[2] == 0:
-        raise ValueError("the runs of one pass show no effect of size or of tokens: add such runs")
+    return once, again
+
+
+def _fit_repeats(law: ScalingLaw, again: pd.DataFrame, delta: float) -> tuple[float, float, float]:
+    """Return R_D, R_N and the objective of the second stage; R_N is infinite for one size."""
+    from scipy.optimize import minimize
+
     n, d, u, y = (
         again[name].to_numpy(dtype=np.float64)
         for name in ("params", "tokens_seen", "unique_tokens", "loss")
     )
-    ones = np.ones(len(y))
     one_size = len(set(again["params"])) == 1
 
     def repeats(logs: Floats) -> tuple[float, float]:
-        found = np.exp(np.clip(logs, LEAST_LOG, 12))
-        return float(found[0]), np.inf if one_size else float(found[1])
+        repeats_d, repeats_n = np.exp(np.clip(logs, LEAST_LOG, 12))
+        return float(repeats_d), np.inf if one_size else float(repeats_n)
 
     def objective(logs: Floats) -> float:
         seen = effective(law, n, d, u, *repeats(logs))
-        return float(solver.huber_sum(np.log(y) - np.log(law.loss(*seen)), ones, delta))
+        return float(solver.huber_sum(np.log(y) - np.log(law.loss(*seen)), np.ones(len(y)), delta))
 
-    tried = [np.log(pair) for pair in itertools.product(GRID[::2], repeat=2)]
-    start = min(tried, key=objective)
-    found = minimize(objective, start, method="Nelder-Mead", options={"xatol": 1e-6})
-    repeats_d, repeats_n = repeats(found.x)
-    warnings = [n for n in (*notes, *law.warnings) if "--repetition" not in n]
-    if one_size:
-        warnings.append(
+    # Search from the best point of a grid.
+    starts = [np.log(pair) for pair in itertools.product(GRID[::2], repeat=2)]
+    start = min(starts, key=objective)
+    best = minimize(objective, start, method="Nelder-Mead", options={"xatol": 1e-6})
+    return *repeats(best.x), float(best.fun)
+
+
+def _doubts(repeats_d: float, repeats_n: float) -> list[str]:
+    """Return warnings of what the repeated runs do not show."""
+    doubts = []
+    if np.isinf(repeats_n):
+        doubts.append(
             "the repeated runs have one size: R_N cannot be told, and all parameters are taken to "
             "count; repeat text at several sizes"
         )
     if repeats_d < 1.01 * math.exp(LEAST_LOG):
-        warnings.append(
-            f"R_D is at its least, {repeats_d:.2g}: the form does not describe these runs, in "
-            "which repeating is worse than not to go on; fit larger texts or fewer passes"
+        doubts.append(
+            f"R_D is at its least, {repeats_d:.2g}: the formula does not describe these runs, in "
+            "which repeating is worse than stopping; fit larger texts or fewer passes"
         )
     if repeats_d > GRID[-1]:
-        warnings.append(
+        doubts.append(
             f"R_D is {repeats_d:.3g}: repeated tokens look as good as new ones; add runs of more "
-            "epochs to see where they stop being so"
+            "epochs to see where that ends"
         )
-    return RepeatedLaw(law, repeats_d, repeats_n, float(found.fun), len(again), tuple(warnings))
+    return doubts

@@ -1,11 +1,12 @@
-"""The numbers of a scaling law: starts by variable projection, then a robust polish of many fits.
+"""The optimiser of scaling laws: starts by variable projection, then Newton steps for many fits.
 
-L(N, D) = E + A / N^alpha + B / D^beta. Inside, N and D are divided by pivots (their geometric
-means), so that a = A / N0^alpha and b = B / D0^beta are losses like E and the five unknowns
-hardly depend on each other's scale. K fits of M points are polished at once: the same points
-from several starts, with a parameter held, or with other weights (a bootstrap).
+L(N, D) = E + A / N^alpha + B / D^beta. N and D are divided by pivots (their geometric means N0 and
+D0), so that a = A / N0^alpha and b = B / D0^beta are losses, as E is, and the five unknowns have
+similar scales. `polish` improves K fits of M points at once: the same points from several starts,
+with a parameter held, or with other weights (a bootstrap). `solve` puts both parts together.
 
-theta is (K, 5): E, a, b, alpha, beta. x = ln(N / N0), z = ln(D / D0), log_loss: (M,).
+Shapes: theta (K, 5) holds E, a, b, alpha and beta; x = ln(N / N0), z = ln(D / D0) and log_loss are
+(M,).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
-DELTA = 1e-3  # of Huber's loss of ln L
+DELTA = 1e-3  # where Huber's loss of ln L turns linear
 NAMES = ("E", "A", "B", "alpha", "beta")
 EXPONENTS = (0.01, 3.0)
 LOWER = np.array([0.0, 0.0, 0.0, EXPONENTS[0], EXPONENTS[0]])
@@ -29,13 +30,13 @@ ALL = np.ones(5, dtype=np.bool_)
 
 GRID = np.geomspace(0.02, 2.5, 28)
 MAX_STEPS = 300
-STILL = 6  # steps without a fall that end a fit
-AT_ONCE = 400_000  # values of one (K, M) array
+STILL = 6  # a fit ends after so many steps in which the objective does not fall
+AT_ONCE = 400_000  # the most values in one (K, M) array
 
 
 @dataclass(frozen=True)
 class Data:
-    """Points as the fit sees them: ln(N / N0), ln(D / D0) and ln L, each (M,)."""
+    """The points that the solver fits: ln(N / N0), ln(D / D0) and ln L, each (M,)."""
 
     x: Floats
     z: Floats
@@ -50,7 +51,10 @@ def log_prediction(theta: Floats, x: Floats, z: Floats) -> Floats:
 
 
 def huber_sum(residuals: Floats, weights: Floats, delta: float) -> Floats:
-    """Return the weighted sum of Huber's loss over the last axis: r^2 / 2 below delta."""
+    """Return the weighted sum of Huber's loss over the last axis.
+
+    Huber's loss of r is r^2 / 2 up to |r| = delta, and delta (|r| - delta / 2) beyond.
+    """
     size = np.abs(residuals)
     inside = np.minimum(size, delta)
     with np.errstate(invalid="ignore"):
@@ -58,18 +62,20 @@ def huber_sum(residuals: Floats, weights: Floats, delta: float) -> Floats:
 
 
 def project(data: Data) -> list[Floats]:
-    """Return starts: local minima over a grid of exponents of the best E, a, b >= 0.
+    """Return starts: the local minima over a grid of exponents, each with its best E, a, b >= 0.
 
-    For given exponents the rest is linear least squares with E, a, b >= 0, solved exactly by
-    trying the seven sets of positive coefficients. Residuals are relative to the loss.
+    For given exponents the problem is linear least squares with E, a, b >= 0. It is solved exactly
+    by trying the seven sets of positive coefficients. Residuals are relative to the loss.
 
     Returns:
         Up to four starts, (5,), the best first.
     """
+    # The three columns of the design, divided by the loss: 1, N^-alpha and D^-beta.
     scaled = np.exp(-data.log_loss)
     p = np.exp(-np.outer(GRID, data.x)) * scaled  # (g, M)
     q = np.exp(-np.outer(GRID, data.z)) * scaled
-    target = np.ones(len(scaled))
+    ones = np.ones(len(scaled))  # the loss divided by itself
+    # The normal equations for every pair of exponents: X'X (g, g, 3, 3) and X'y (g, g, 3).
     g = len(GRID)
     gram = np.empty((g, g, 3, 3))
     gram[..., 0, 0] = scaled @ scaled
@@ -79,10 +85,11 @@ def project(data: Data) -> list[Floats]:
     gram[..., 2, 2] = (q * q).sum(1)[None, :]
     gram[..., 1, 2] = gram[..., 2, 1] = p @ q.T
     moment = np.empty((g, g, 3))
-    moment[..., 0] = scaled @ target
-    moment[..., 1] = (p @ target)[:, None]
-    moment[..., 2] = (q @ target)[None, :]
+    moment[..., 0] = scaled @ ones
+    moment[..., 1] = (p @ ones)[:, None]
+    moment[..., 2] = (q @ ones)[None, :]
     best, coefficients = _nonnegative(gram, moment)
+    # Keep the pairs whose objective is at most that of their eight neighbours on the grid.
     padded = np.pad(best, 1, constant_values=np.inf)
     shifts = [s for s in itertools.product((0, 1, 2), repeat=2) if s != (1, 1)]
     lowest = np.all([best <= padded[i : i + g, j : j + g] for i, j in shifts], axis=0)
@@ -92,7 +99,11 @@ def project(data: Data) -> list[Floats]:
 
 
 def _nonnegative(gram: Floats, moment: Floats) -> tuple[Floats, Floats]:
-    """Solve min |X c - y|^2, c >= 0, from X'X and X'y; return the part of the sum that c moves."""
+    """Solve min |X c - y|^2 with c >= 0 from X'X and X'y.
+
+    Returns:
+        The part of the sum of squares that depends on c, (g, g), and c, (g, g, 3).
+    """
     best = np.full(gram.shape[:-2], np.inf)
     chosen = np.zeros(moment.shape)
     for used in itertools.product((False, True), repeat=3):
@@ -121,17 +132,17 @@ def polish(
 ) -> tuple[Floats, Floats]:
     """Minimise Huber's loss of ln L over the free parameters, K fits at once.
 
-    Newton's method with the exact Hessian, damped towards the majorising (reweighted least
-    squares) step, and projected on the bounds. The objective never rises.
+    The method is Newton's with the exact Hessian. It is damped towards the step of reweighted least
+    squares, which majorises the objective, and projected on the bounds. The objective never rises.
 
     Args:
         theta: (K, 5) starts inside the bounds.
         data: the points.
         weights: (M,) or (K, M).
         delta: where Huber's loss turns linear; inf is least squares.
-        free: (5,) parameters that move.
-        tolerance: relative fall of the objective in a step that counts as none; six such steps
-            end a fit.
+        free: (5,) which parameters move.
+        tolerance: a relative fall of the objective up to this one counts as none; six such steps
+            in a row end a fit.
 
     Returns:
         theta (K, 5) and the objectives (K,).
@@ -157,10 +168,13 @@ def _polish(
     for _ in range(MAX_STEPS):
         now, w = theta[active], weights[active]
         gradient, newton, majoriser = _derivatives(now, data, w, delta)
+        # A parameter at a bound is held if the objective falls beyond that bound.
         held = ~free | ((now <= LOWER) & (gradient > 0)) | ((now >= UPPER) & (gradient < 0))
+        # Solve for the damped Newton step and project it on the bounds.
         matrix = newton + damping[active, None, None] * majoriser
         step = _solve(matrix, np.where(held, 0.0, -gradient), held)
         moved = np.clip(now + step, LOWER, UPPER)
+        # Accept the step if the objective falls, and damp less; otherwise damp more.
         moved_value = huber_sum(log_loss - log_prediction(moved, x, z), w, delta)
         fell = moved_value < value[active]
         small = value[active] - moved_value <= tolerance * value[active]
@@ -190,7 +204,7 @@ def _solve(matrix: Floats, right: Floats, held: Mask) -> Floats:
 def _derivatives(
     theta: Floats, data: Data, weights: Floats, delta: float
 ) -> tuple[Floats, Floats, Floats]:
-    """Return gradient (K, 5), Hessian and the majoriser's Hessian (K, 5, 5)."""
+    """Return the gradient (K, 5), the Hessian and that of the majoriser, both (K, 5, 5)."""
     x, z, log_loss = data.x, data.z, data.log_loss
     e, a, b, alpha, beta = (theta[:, i, None] for i in range(5))
     p, q = np.exp(-alpha * x), np.exp(-beta * z)
@@ -198,12 +212,14 @@ def _derivatives(
     jacobian = np.stack(
         [inverse, p * inverse, q * inverse, -a * x * p * inverse, -b * z * q * inverse], axis=1
     )  # (K, 5, M)
+    # `pull` is the derivative of each point's loss by its residual, `near` the second derivative.
     residual = log_loss + np.log(inverse)
     size = np.abs(residual)
     pull = weights * np.clip(residual, -delta, delta)
     gradient = -np.einsum("kim,km->ki", jacobian, pull)
     near = weights * (size < delta)
     newton = (jacobian * (near + pull)[:, None]) @ jacobian.transpose(0, 2, 1)
+    # Add the second derivatives of the prediction; those that no exponent takes part in are 0.
     curl = pull * inverse
     for i, j, term in (
         (1, 3, x * p),
@@ -214,6 +230,7 @@ def _derivatives(
         newton[:, i, j] += (curl * term).sum(1)
         if i != j:
             newton[:, j, i] += (curl * term).sum(1)
+    # The weights of iteratively reweighted least squares: 1 inside delta, delta / |r| beyond.
     bent = weights * np.minimum(1.0, delta / np.maximum(size, 1e-300))
     majoriser = (jacobian * bent[:, None]) @ jacobian.transpose(0, 2, 1)
     return gradient, newton, majoriser
@@ -226,9 +243,9 @@ def solve(
 
     Args:
         data: the points, all with weight 1.
-        delta: Huber's.
-        free: (5,) parameters that move.
-        held: (5,) values of those that do not.
+        delta: where Huber's loss turns linear.
+        free: (5,) which parameters move.
+        held: (5,) the values of those that do not.
 
     Returns:
         theta (5,) and the objective.
@@ -236,20 +253,22 @@ def solve(
     starts, ones = _around(np.array(project(data))), np.ones(len(data.x))
     if held is not None:
         starts = np.where(free, starts, held)
+    # Begin with least squares, and narrow Huber's delta step by step.
     starts, _ = polish(starts, data, ones, delta=math.inf, free=free)
-    found = []
+    candidates = []
     for width in (100 * delta, 30 * delta, 10 * delta, 3 * delta):
         starts, _ = polish(starts, data, ones, delta=width, free=free)
-        found.append(_distinct(starts))
+        candidates.append(_distinct(starts))
+    # Polish the fits of every width with the delta asked for, and take the best.
     thetas, values = polish(
-        np.concatenate(found), data, ones, delta=delta, free=free, tolerance=1e-13
+        np.concatenate(candidates), data, ones, delta=delta, free=free, tolerance=1e-13
     )
     best = int(np.argmin(values))
     return thetas[best], float(values[best])
 
 
 def _around(starts: Floats) -> Floats:
-    """Return the starts, and the best one with its exponents a quarter up and down."""
+    """Return the starts, and the best one with each exponent times 0.8, 1 or 1.25."""
     factors = np.array([f for f in itertools.product((0.8, 1.0, 1.25), repeat=2) if f != (1, 1)])
     near = np.repeat(starts[:1], len(factors), axis=0)
     near[:, 3:] *= factors
@@ -257,6 +276,6 @@ def _around(starts: Floats) -> Floats:
 
 
 def _distinct(thetas: Floats) -> Floats:
-    """Return the thetas without near copies."""
+    """Return the thetas, and of those that are equal to six digits only one."""
     _, index = np.unique(np.round(thetas, 6), axis=0, return_index=True)
     return thetas[np.sort(index)]

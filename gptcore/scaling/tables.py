@@ -1,7 +1,8 @@
-"""Tables of losses for scaling laws: read, checked, cut to the part that a fit uses.
+"""Tables of losses for scaling laws: read, checked, and cut to the part that a fit uses.
 
-Columns: `model` one run, `params` N, `tokens_seen` D, `loss` nats per token; and where there are
-any `family`, `seed`, `unique_tokens` U, `loss_kind`. Rows of one model and seed are one run.
+A row is one loss. The columns are `model`, `params` (N), `tokens_seen` (D) and `loss` (nats per
+token); `family`, `seed`, `unique_tokens` (U) and `loss_kind` are optional. Rows of one model and
+seed are one run.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 REQUIRED = ("model", "params", "tokens_seen", "loss")
 NUMERIC = ("params", "tokens_seen", "loss")
 WORST_LOSS = 15.0  # nats; a uniform guess over 50,257 ids has 10.8
-FEWEST_UNITS = 1000.0  # smaller sizes or token counts are in millions or billions
+FEWEST_UNITS = 1000.0  # smaller sizes or token counts must be in millions or billions
 FEW_TOKENS_PER_PARAM = 0.1
 MANY_EPOCHS = 4.0  # up to about that many, repeated text is worth nearly as much as new text
 MAX_RUNS = 1000
@@ -34,10 +35,10 @@ Ints = npt.NDArray[np.int64]
 
 
 def read_table(path: Path | str) -> pd.DataFrame:
-    """Read a CSV, maybe compressed (.gz, .bz2, .xz, .zip).
+    """Read a CSV file, which may be compressed (.gz, .bz2, .xz, .zip).
 
     Raises:
-        ValueError: it is not readable as such.
+        ValueError: there is no such file, or it cannot be read as CSV.
     """
     import zlib
 
@@ -53,14 +54,14 @@ def read_table(path: Path | str) -> pd.DataFrame:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(
             f"{path} is not a CSV table, compressed as its name says ({reason})"
-        ) from (None)
+        ) from None
 
 
 def one_family(table: pd.DataFrame, family: str | None = None) -> pd.DataFrame:
     """Return the rows of `family`; a table of one family needs no name.
 
     Raises:
-        ValueError: no such family, or several and none named.
+        ValueError: there is no such family, or there are several and none is named.
     """
     if "family" not in table:
         if family is not None:
@@ -91,8 +92,21 @@ def check_table(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
         `unique_tokens`, sorted by size, run and tokens; and warnings.
 
     Raises:
-        ValueError: a column is missing or holds what no loss table can hold.
+        ValueError: a column is missing or holds values that no loss table can hold.
     """
+    table = _used_columns(table)
+    for name in NUMERIC:
+        table[name] = _positive(table, name)
+    _check_units(table)
+    table, notes = _without_copies(table)
+    table = _numbered_runs(table)
+    notes += _doubts(table)
+    columns = ["run", "model", *NUMERIC, *(["unique_tokens"] if "unique_tokens" in table else [])]
+    order = ["params", "run", "tokens_seen", "loss"]
+    return table[columns].sort_values(order, kind="stable", ignore_index=True), notes
+
+
+def _used_columns(table: pd.DataFrame) -> pd.DataFrame:
     if "tokens" in table and "tokens_seen" not in table:
         table = table.rename(columns={"tokens": "tokens_seen"})
     missing = [name for name in REQUIRED if name not in table]
@@ -102,45 +116,8 @@ def check_table(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
         )
     if table.empty:
         raise ValueError("the table has no rows: give one row for each loss")
-    extra = [name for name in ("unique_tokens", "seed", "loss_kind") if name in table]
-    table = table[[*REQUIRED, *extra]].copy()
-    for name in NUMERIC:
-        table[name] = _positive(table, name)
-    _check_units(table)
-    notes = []
-    repeated = int(table.duplicated().sum())
-    if repeated:
-        notes.append(
-            f"{repeated} rows repeat another in full and are left out: remove them, or add a "
-            "column seed if they are runs of their own"
-        )
-        table = table.drop_duplicates()
-    seed = table["seed"].astype(str) if "seed" in table else table["model"]
-    table["model"] = table["model"].astype(str)
-    table["run"] = table.groupby(["model", seed], sort=True).ngroup()
-    sizes = table.groupby("run")["params"].nunique()
-    if (sizes > 1).any():
-        name = table.loc[table["run"] == sizes.idxmax(), "model"].iloc[0]
-        raise ValueError(
-            f"run {name!r} has {sizes.max()} values of params: give each size a model name of its "
-            "own, and check that params and tokens_seen are not swapped"
-        )
-    ratio = float((table["tokens_seen"] / table["params"]).median())
-    if ratio < FEW_TOKENS_PER_PARAM:
-        notes.append(
-            f"the median row has {ratio:.2g} tokens per parameter: check that params and "
-            "tokens_seen are not swapped, and that both are plain numbers"
-        )
-    kinds = sorted(map(str, table["loss_kind"].unique())) if "loss_kind" in table else []
-    if len(kinds) > 1:
-        notes.append(
-            f"losses of several kinds ({', '.join(kinds)}) do not compare: fit one kind at a time"
-        )
-    if "unique_tokens" in table:
-        notes += _repetition(table)
-    columns = ["run", "model", *NUMERIC, *(["unique_tokens"] if "unique_tokens" in table else [])]
-    order = ["params", "run", "tokens_seen", "loss"]
-    return table[columns].sort_values(order, kind="stable", ignore_index=True), notes
+    optional = [name for name in ("unique_tokens", "seed", "loss_kind") if name in table]
+    return table[[*REQUIRED, *optional]].copy()
 
 
 def _positive(table: pd.DataFrame, name: str) -> pd.Series[float]:
@@ -158,18 +135,6 @@ def _positive(table: pd.DataFrame, name: str) -> pd.Series[float]:
     return values
 
 
-def _repetition(table: pd.DataFrame) -> list[str]:
-    ends = table.groupby("run")[["tokens_seen", "unique_tokens"]].max()
-    epochs = ends["tokens_seen"] / ends["unique_tokens"]
-    if not (epochs > MANY_EPOCHS).any() or epochs.max() < 2 * epochs.min():
-        return []
-    return [
-        f"{int((epochs > MANY_EPOCHS).sum())} runs repeat their text for up to {epochs.max():.3g} "
-        "epochs and others do not: D alone does not tell their losses apart; leave them out "
-        "(--max-epochs 4) or fit the data-constrained form (--repetition)"
-    ]
-
-
 def _check_units(table: pd.DataFrame) -> None:
     for name in ("params", "tokens_seen"):
         smallest = table[name].min()
@@ -185,14 +150,70 @@ def _check_units(table: pd.DataFrame) -> None:
         )
 
 
+def _without_copies(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Leave out rows that are equal to another one, and say how many."""
+    copies = int(table.duplicated().sum())
+    if not copies:
+        return table, []
+    note = (
+        f"{copies} rows repeat another in full and are left out: remove them, or add a "
+        "column seed if they are runs of their own"
+    )
+    return table.drop_duplicates(), [note]
+
+
+def _numbered_runs(table: pd.DataFrame) -> pd.DataFrame:
+    """Add the column `run`: rows of one model and seed are one run, of one size."""
+    seed = table["seed"].astype(str) if "seed" in table else table["model"]
+    table["model"] = table["model"].astype(str)
+    table["run"] = table.groupby(["model", seed], sort=True).ngroup()
+    sizes = table.groupby("run")["params"].nunique()
+    if (sizes > 1).any():
+        name = table.loc[table["run"] == sizes.idxmax(), "model"].iloc[0]
+        raise ValueError(
+            f"run {name!r} has {sizes.max()} values of params: give each size a model name of its "
+            "own, and check that params and tokens_seen are not swapped"
+        )
+    return table
+
+
+def _doubts(table: pd.DataFrame) -> list[str]:
+    """Return warnings of what a table of losses hardly ever has."""
+    notes = []
+    ratio = float((table["tokens_seen"] / table["params"]).median())
+    if ratio < FEW_TOKENS_PER_PARAM:
+        notes.append(
+            f"the median row has {ratio:.2g} tokens per parameter: check that params and "
+            "tokens_seen are not swapped, and that both are plain numbers"
+        )
+    kinds = sorted(map(str, table["loss_kind"].unique())) if "loss_kind" in table else []
+    if len(kinds) > 1:
+        notes.append(
+            f"losses of several kinds ({', '.join(kinds)}) do not compare: fit one kind at a time"
+        )
+    return [*notes, *(_repetition(table) if "unique_tokens" in table else [])]
+
+
+def _repetition(table: pd.DataFrame) -> list[str]:
+    ends = table.groupby("run")[["tokens_seen", "unique_tokens"]].max()
+    epochs = ends["tokens_seen"] / ends["unique_tokens"]
+    if not (epochs > MANY_EPOCHS).any() or epochs.max() < 2 * epochs.min():
+        return []
+    return [
+        f"{int((epochs > MANY_EPOCHS).sum())} runs repeat their text for up to {epochs.max():.3g} "
+        "epochs and others do not: D alone does not tell their losses apart; leave them out "
+        "(--max-epochs 4) or fit the data-constrained form (--repetition)"
+    ]
+
+
 @dataclass(frozen=True)
 class Cut:
     """The part of each run that a fit uses. The last row of a run always stays.
 
     Attributes:
-        last_share: rows from (1 - last_share) of the run's last tokens on; 1 is all of them.
+        last_share: the share of the run's tokens at its end whose rows stay; 1 keeps all rows.
         burn_in_tokens: rows before that many tokens are left out.
-        final_only: the last row of each run alone.
+        final_only: whether only the last row of each run stays.
     """
 
     last_share: float = 0.7
@@ -215,7 +236,7 @@ class Cut:
 
 @dataclass(frozen=True)
 class Points:
-    """What is fitted: M points of G runs.
+    """The points that a law is fitted to: M losses of G runs.
 
     Attributes:
         params: (M,) N.
@@ -238,16 +259,17 @@ class Points:
 
     @property
     def sizes(self) -> Floats:
-        """Distinct sizes, ascending."""
+        """The distinct sizes, in ascending order."""
         return np.unique(self.params)
 
 
 def make_points(table: pd.DataFrame) -> Points:
     """Return the points of a checked table: replicates averaged, long runs thinned.
 
-    Losses of one run at the same tokens are averaged. A run of more than 128 checkpoints becomes
-    128 means of neighbours (loss and ln tokens), so that no run outweighs the others by how often
-    it was logged. Of more than 1,000 runs, 1,000 are drawn with a fixed seed.
+    Losses of one run at the same token count are averaged. A run of more than 128 checkpoints
+    becomes 128 means of neighbours (of loss and ln tokens), so that no run counts more because it
+    was logged more often. If there are more than 1,000 runs, 1,000 of them are drawn with a fixed
+    seed.
     """
     notes = []
     runs = table["run"].unique()
@@ -255,9 +277,10 @@ def make_points(table: pd.DataFrame) -> Points:
         kept = np.random.default_rng(0).choice(len(runs), MAX_RUNS, replace=False)
         table = table[table["run"].isin(runs[np.sort(kept)])]
         notes.append(
-            f"{len(runs)} runs: fitted on {MAX_RUNS} of them, drawn with seed 0; more change "
-            "little, and intervals are of the sample"
+            f"{len(runs)} runs: the law is fitted to {MAX_RUNS} of them, drawn with seed 0; more "
+            "would change little, and the intervals are those of the sample"
         )
+    # Average replicates, then number the checkpoints of each run and merge neighbours into bins.
     table = table.groupby(["params", "run", "tokens_seen"])[["loss"]].mean().reset_index()
     group = table.groupby(["params", "run"], sort=True)
     count = group["loss"].transform("size")
@@ -296,10 +319,10 @@ def keep_rows(
     min_tokens_per_param: float | None = None,
     max_epochs: float | None = None,
 ) -> pd.DataFrame:
-    """Return the rows within the limits given.
+    """Return the rows within the limits that are not None.
 
     Raises:
-        ValueError: no row stays, or there is no column to tell by.
+        ValueError: no row stays, or a column that a limit needs is missing.
     """
     limits = (min_params, max_params, min_tokens_per_param, max_epochs)
     if all(limit is None for limit in limits):

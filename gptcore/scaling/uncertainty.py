@@ -1,6 +1,7 @@
-"""How sure a scaling law is: refits without a run, bootstraps of runs, profiles.
+"""The uncertainty of a scaling law: refits without a run, bootstraps of runs, profiles.
 
-The unit is a run: checkpoints of one run share its seed and say little more together than alone.
+The unit of replication is a run: the checkpoints of one run share its seed, so many of them tell
+little more than a few.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from gptcore.scaling.solver import ALL, NAMES, Data, Floats, Mask
 from gptcore.scaling.tables import Ints, Points
 
 MOST_GROUPS = 40
-FEWEST_RUNS = 3  # fewer are cut into pieces
+FEWEST_RUNS = 3  # fewer runs are cut into pieces
 PIECES = 8
 PROFILE_VALUES = 17
 
@@ -23,8 +24,8 @@ PROFILE_VALUES = 17
 def leave_out_groups(points: Points) -> Ints:
     """Return for each point the group that is left out with it.
 
-    Groups are runs; more than 40 are dealt out to 40 groups. Of one or two runs, groups are
-    eight pieces of consecutive checkpoints.
+    A group is a run; more than 40 runs are distributed over 40 groups. One or two runs are cut into
+    eight groups of consecutive checkpoints.
     """
     if points.n_runs >= FEWEST_RUNS:
         order = np.random.default_rng(0).permutation(points.n_runs)
@@ -44,8 +45,8 @@ def leave_out(
     """Refit without each group of points in turn (the jackknife over runs).
 
     Returns:
-        (G, 6): the weight (G - 1) / G of its squared deviation in a variance, and theta. None
-        where there are too few points to leave any out.
+        (G, 6): for each group the weight (G - 1) / G of its squared deviation in a variance, and
+        theta. With too few points to leave any out, (0, 6).
     """
     groups = leave_out_groups(points)
     count = int(groups.max()) + 1
@@ -67,10 +68,10 @@ def bootstrap(
     count: int = 1000,
     seed: int = 0,
 ) -> Floats:
-    """Refit to runs drawn with replacement.
+    """Refit to `count` samples of the runs, drawn with replacement.
 
     Returns:
-        (count, 5) thetas.
+        The thetas, (count, 5).
     """
     runs = points.n_runs
     drawn = np.random.default_rng(seed).multinomial(runs, np.full(runs, 1 / runs), size=count)
@@ -82,7 +83,7 @@ def bootstrap(
 def noise_sd(data: Data, theta: Floats, n_free: int) -> float | None:
     """Return the robust standard deviation of ln L about the law: 1.4826 median |r|.
 
-    Enlarged by sqrt(M / (M - p)) for the p parameters fitted; None if no point is left over.
+    It is multiplied by sqrt(M / (M - p)) for the p fitted parameters; it is None if M <= p.
     """
     residuals = data.log_loss - solver.log_prediction(theta[None], data.x, data.z)[0]
     spare = len(residuals) - n_free
@@ -96,14 +97,14 @@ def intervals(
 ) -> tuple[dict[str, float | None], dict[str, tuple[float, float] | None]]:
     """Return the standard deviation and 95 % interval of E, A, B, alpha, beta.
 
-    From bootstraps where there are any: their quantiles; otherwise from leaving out runs, normal,
-    and for A and B normal in the logarithm.
+    If there are bootstraps, the interval is given by their quantiles. Otherwise it comes from the
+    refits without a run, as a normal interval; for A and B it is normal in the logarithm.
 
     Args:
-        values: (5,) estimates.
-        weights: (R,) of the squared deviations of the refits.
-        refits: (R, 5).
-        drawn: (K, 5) bootstraps or None.
+        values: (5,) the estimates.
+        weights: (R,) the weights of the squared deviations of the refits.
+        refits: (R, 5) the parameters of the refits.
+        drawn: (K, 5) the parameters of the bootstraps, or None.
     """
     sd: dict[str, float | None] = dict.fromkeys(NAMES)
     ends: dict[str, tuple[float, float] | None] = dict.fromkeys(NAMES)
@@ -132,26 +133,28 @@ def profile(
 ) -> tuple[float, float] | None:
     """Return the 95 % profile interval of an exponent, or None where the profile is flat.
 
-    The exponent is held at values from a quarter of the estimate to four times it, and the rest
-    refitted. Inside are those with 2 (F - F_min) / s below the chi-square quantile, s = sum psi^2
-    / sum psi' (Heritier & Ronchetti 1994), the points of a run counted as one. Flat: an end of the
-    values tried is inside.
+    The exponent is held at values from a quarter of the estimate to four times it, and the other
+    parameters are refitted. A value is inside if 2 (F - F_min) / s is below the chi-square
+    quantile, with s = sum psi^2 / sum psi' (Heritier & Ronchetti 1994); the points of a run count
+    as one. The profile is flat if the smallest or the largest value tried is inside.
 
     Args:
-        points: their runs count.
-        data: what is fitted.
+        points: the points; the number of their runs is used.
+        data: the same points for the solver.
         theta: (5,) the best fit.
         name: "alpha" or "beta".
-        delta: Huber's.
-        free: (5,) parameters that move.
+        delta: where Huber's loss turns linear.
+        free: (5,) which parameters move.
     """
     index = NAMES.index(name)
     values = theta[index] * np.geomspace(0.25, 4, PROFILE_VALUES)
     starts = np.repeat(theta[None], len(values), axis=0)
     starts[:, index] = values
+    # F at each value of the exponent, all other free parameters refitted.
     ones = np.ones(len(data.x))
     moving = free & (np.arange(5) != index)
     _, held = solver.polish(starts, data, ones, delta=delta, free=moving)
+    # The limit of F, from the robust scale s of the best fit.
     residuals = data.log_loss - solver.log_prediction(theta[None], data.x, data.z)[0]
     best = float(solver.huber_sum(residuals, ones, delta))
     near = max(1, int((np.abs(residuals) < delta).sum()))
@@ -167,6 +170,6 @@ def profile(
 
 
 def _crossing(values: Floats, held: Floats, limit: float) -> float:
-    """Return where a profile passes the limit between two values, by a straight line."""
+    """Return where a profile reaches the limit between two values, by linear interpolation."""
     share = (limit - held[0]) / (held[1] - held[0])
     return float(values[0] + share * (values[1] - values[0]))

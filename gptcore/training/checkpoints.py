@@ -67,9 +67,9 @@ def load_checkpoint(directory: Path) -> dict[str, Any] | None:
     """Read the newest undamaged checkpoint, with its tensors on the CPU.
 
     Returns:
-        None if there are no checkpoints; otherwise
-        `step` (number of updates done), `model_config` (arguments of ModelConfig), `model` and
-        `optimizer` (state dicts), `fingerprint`.
+        None if there are no checkpoints; otherwise `step` (the number of updates done),
+        `model_config` (the arguments of ModelConfig), `model` and `optimizer` (state dicts) and
+        `fingerprint`.
 
     Warns:
         UserWarning: a newer checkpoint is damaged.

@@ -11,19 +11,19 @@ from gptcore.stats import FEWEST_PAIRS, compare_pairs, holm, ratio_of_pairs, sig
 def test_interval_and_mean_are_those_of_a_paired_t_test():
     rng = np.random.default_rng(0)
     a, b = rng.normal(size=(2, 7))
-    found = compare_pairs(a - b, margin=0.1)
+    comparison = compare_pairs(a - b, margin=0.1)
     reference = stats.ttest_rel(a, b)
     interval = reference.confidence_interval()
-    assert found.mean == pytest.approx((a - b).mean())
-    assert (found.low, found.high) == pytest.approx((interval.low, interval.high))
+    assert comparison.mean == pytest.approx((a - b).mean())
+    assert (comparison.low, comparison.high) == pytest.approx((interval.low, interval.high))
 
 
 def test_equivalence_is_the_larger_of_two_one_sided_tests():
     values, margin = np.array([0.01, -0.02, 0.03, 0.0, 0.015]), 0.05
     above = stats.ttest_1samp(values, -margin, alternative="greater").pvalue
     below = stats.ttest_1samp(values, margin, alternative="less").pvalue
-    found = compare_pairs(values, margin=margin)
-    assert found.p_equivalence == pytest.approx(max(above, below))
+    comparison = compare_pairs(values, margin=margin)
+    assert comparison.p_equivalence == pytest.approx(max(above, below))
 
 
 @pytest.mark.parametrize("n", [2, 3, 6, 10])
@@ -58,8 +58,13 @@ def test_holm_never_exceeds_one_and_keeps_order():
 
 
 def test_identical_runs_are_equal_within_any_margin():
-    found = compare_pairs([0.0] * 6, margin=0.01)
-    assert (found.p_value, found.p_equivalence, found.low, found.high) == (1.0, 0.0, 0.0, 0.0)
+    comparison = compare_pairs([0.0] * 6, margin=0.01)
+    assert (comparison.p_value, comparison.p_equivalence, comparison.low, comparison.high) == (
+        1.0,
+        0.0,
+        0.0,
+        0.0,
+    )
 
 
 @pytest.mark.parametrize(
@@ -100,8 +105,8 @@ def times_in_turns(n, rng, *, ratio=1.05, second=1.0, drift=0.0, rho=0.0):
 )
 def test_interval_of_pairs_holds_the_ratio_95_times_in_100(n, kind):
     rng = np.random.default_rng(n)
-    found = [ratio_of_pairs(*times_in_turns(n, rng, **kind)) for _ in range(150)]
-    covered = np.mean([f.low <= 1.05 <= f.high for f in found])
+    ratios = [ratio_of_pairs(*times_in_turns(n, rng, **kind)) for _ in range(150)]
+    covered = np.mean([f.low <= 1.05 <= f.high for f in ratios])
     # 0.95 less 2.5 standard errors of 150 trials.
     assert covered >= 0.95 - 2.5 * np.sqrt(0.95 * 0.05 / 150)
 
@@ -113,8 +118,8 @@ def test_pairs_that_depend_on_each_other_widen_the_interval():
         state = np.zeros(n)
         for i in range(1, n):
             state[i] = 0.8 * state[i - 1] + 0.6 * rng.standard_normal()
-        found = ratio_of_pairs(np.ones(n), np.exp(0.03 * state), np.arange(n) % 2 == 0)
-        missed += not found.low <= 1 <= found.high
+        ratio = ratio_of_pairs(np.ones(n), np.exp(0.03 * state), np.arange(n) % 2 == 0)
+        missed += not ratio.low <= 1 <= ratio.high
     # Resampled pair by pair, a third of these intervals miss; 0.05 plus 3 standard errors is 0.115.
     assert missed / 100 <= 0.115
 
@@ -159,17 +164,17 @@ def test_too_few_pairs_have_no_interval():
 
 
 def test_times_without_noise_give_an_interval_of_no_width():
-    found = ratio_of_pairs([2.0] * 8, [3.0] * 8, [True, False] * 4)
-    assert (found.ratio, found.low, found.high) == pytest.approx((1.5, 1.5, 1.5), rel=1e-12)
+    ratio = ratio_of_pairs([2.0] * 8, [3.0] * 8, [True, False] * 4)
+    assert (ratio.ratio, ratio.low, ratio.high) == pytest.approx((1.5, 1.5, 1.5), rel=1e-12)
 
 
 def test_many_pairs_are_summed_up_in_bounded_time():
     pairs = times_in_turns(100_000, np.random.default_rng(7))
     start = time.process_time()
-    found = ratio_of_pairs(*pairs)
+    ratio = ratio_of_pairs(*pairs)
     # 0.5 s of a quiet core; a resampling of all values 2,000 times takes 10 s.
     assert time.process_time() - start < 5
-    assert found.ratio == pytest.approx(1.05, rel=1e-3)
+    assert ratio.ratio == pytest.approx(1.05, rel=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def test_power_law_refuses_what_it_cannot_fit(x, y, message):
 
 @pytest.mark.parametrize("context", [1, 3, 8])
 def test_loss_by_context_reads_exactly_that_many_tokens(model, ids, context):
-    found = loss_by_context(model, ids, [20, 31], [context], horizon=4, device=CPU)
+    result = loss_by_context(model, ids, [20, 31], [context], horizon=4, device=CPU)
     expected = []
     for start in (20, 31):
         losses = [
@@ -69,7 +69,7 @@ def test_loss_by_context_reads_exactly_that_many_tokens(model, ids, context):
         ]
         expected.append(np.mean(losses))
     # float32 logits, summed in another order
-    assert found[:, 0] == pytest.approx(expected, rel=1e-5)
+    assert result[:, 0] == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize(

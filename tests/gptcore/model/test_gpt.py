@@ -154,15 +154,15 @@ def test_next_logits_are_the_last_of_all():
 
 def test_recomputing_changes_neither_loss_nor_gradients():
     config = replace(TINY, dropout=0.2)
-    idx, found = random_ids(3, 12), []
+    idx, results = random_ids(3, 12), []
     for recompute in (False, True):
         model = GPT(config)
         model.transformer.recompute = recompute
         torch.manual_seed(5)
         loss = next_token_loss(model, idx[:, :-1], idx[:, 1:])
         loss.backward()
-        found.append([loss, *(p.grad for p in model.parameters())])
-    assert all(torch.equal(first, second) for first, second in zip(*found, strict=True))
+        results.append([loss, *(p.grad for p in model.parameters())])
+    assert all(torch.equal(first, second) for first, second in zip(*results, strict=True))
 
 
 def test_recomputing_keeps_one_tensor_a_block():

@@ -18,9 +18,9 @@ def draw(*shape, scale=1.0, seed=0):
     return scale * torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def off_by(found, exact):
+def off_by(result, exact):
     """Return the norm of the error over that of `exact`."""
-    return ((found.double() - exact).norm() / exact.norm()).item()
+    return ((result.double() - exact).norm() / exact.norm()).item()
 
 
 @pytest.fixture
@@ -60,10 +60,10 @@ def products_of(monkeypatch):
 def test_product_in_pieces_is_the_product(columns, has_out):
     a, b = draw(5, 8).bfloat16(), draw(columns, 8, seed=1).bfloat16().t()
     out = torch.full((5, columns), math.nan, dtype=torch.bfloat16) if has_out else None
-    found = matmul(a, b, out)
-    assert found is out or not has_out
+    product = matmul(a, b, out)
+    assert product is out or not has_out
     # bfloat16 keeps 8 bits: one rounding of the exact sum, which may fall to either side.
-    torch.testing.assert_close(found, (a.double() @ b.double()).bfloat16(), atol=0, rtol=2**-7)
+    torch.testing.assert_close(product, (a.double() @ b.double()).bfloat16(), atol=0, rtol=2**-7)
 
 
 @pytest.mark.usefixtures("pieces")
@@ -108,11 +108,11 @@ def test_linear_layer_is_as_exact_as_torchs(low, shape):
     with torch.autocast("cpu", enabled=False):
         exact = passes(F.linear, *(t.double() for t in (x, weight, bias, grad)))
     assert [t.dtype for t in own] == [torch.bfloat16, *[torch.float32] * 3]
-    for found, theirs, truth in zip(own, torchs, exact, strict=True):
-        assert found.shape == theirs.shape
+    for ours, theirs, truth in zip(own, torchs, exact, strict=True):
+        assert ours.shape == theirs.shape
         # Inputs and results are rounded alike; the bias is added after one rounding more.
-        assert off_by(found, truth) <= 1.5 * off_by(theirs, truth) + 1e-4
-        assert off_by(found, truth) < 0.01
+        assert off_by(ours, truth) <= 1.5 * off_by(theirs, truth) + 1e-4
+        assert off_by(ours, truth) < 0.01
 
 
 def test_bf16_inputs_keep_their_type(low):
@@ -164,12 +164,12 @@ def test_attention_is_about_as_exact_as_torchs(monkeypatch, n_tokens, scale, wid
     exact = attention_gradients(
         F.scaled_dot_product_attention, *(t.double() for t in (q, k, v, grad))
     )
-    for found, theirs, truth in zip(own, torchs, exact, strict=True):
-        assert found.dtype == torch.bfloat16
-        assert found.shape == truth.shape
+    for ours, theirs, truth in zip(own, torchs, exact, strict=True):
+        assert ours.dtype == torch.bfloat16
+        assert ours.shape == truth.shape
         # Where a score takes all, the gradient by scores vanishes, and rounding is what is left.
         norm = max(truth.norm().item(), max(scale, 1) * grad.double().norm().item() / 16)
-        error, reference = ((t.double() - truth).norm().item() / norm for t in (found, theirs))
+        error, reference = ((t.double() - truth).norm().item() / norm for t in (ours, theirs))
         assert error <= 2.5 * reference + 2**-9
 
 
@@ -195,8 +195,8 @@ def test_rows_of_attention_come_a_few_at_a_time(monkeypatch):
 def test_other_attention_is_torchs_bit_by_bit(monkeypatch, dtype, options):
     monkeypatch.delattr(bfloat16, "_CausalAttention")
     q, k, v = (draw(2, 3, 5, 4, seed=i).to(dtype) for i in range(3))
-    found = scaled_dot_product_attention(q, k, v, **options)
-    assert torch.equal(found, F.scaled_dot_product_attention(q, k, v, **options))
+    result = scaled_dot_product_attention(q, k, v, **options)
+    assert torch.equal(result, F.scaled_dot_product_attention(q, k, v, **options))
 
 
 def test_dropout_in_attention_is_torchs(monkeypatch):

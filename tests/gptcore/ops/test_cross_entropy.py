@@ -152,11 +152,11 @@ def test_fused_gradients_accumulate_over_backward_passes():
 def test_a_weight_that_is_embedding_and_head_gets_both_gradients():
     _, weight, targets = case()
     ids = targets.clamp(min=0)
-    found = []
+    gradients = []
     for function in (linear_cross_entropy, plain):
         loss = function(torch.tanh(weight[ids]), weight, targets)
-        found.append(torch.autograd.grad(loss, weight)[0])
-    torch.testing.assert_close(*found, atol=1e-6, rtol=1e-6)  # float32, another order of sums
+        gradients.append(torch.autograd.grad(loss, weight)[0])
+    torch.testing.assert_close(*gradients, atol=1e-6, rtol=1e-6)  # float32, another order of sums
 
 
 def test_without_gradients_the_fused_loss_is_the_same_number():
@@ -190,12 +190,12 @@ def test_under_autocast_the_products_are_bf16_and_the_results_float32(request, c
         loss = linear_cross_entropy(hidden, weight, targets)
         logits = hidden @ weight.t()
     loss.backward()
-    found = (loss.detach(), hidden.grad, weight.grad)
-    assert {t.dtype for t in found} == {torch.float32}
+    low = (loss.detach(), hidden.grad, weight.grad)
+    assert {t.dtype for t in low} == {torch.float32}
     # The same bfloat16 logits, scored in float32.
     assert logits.dtype == torch.bfloat16
     assert loss.item() == pytest.approx(cross_entropy(logits, targets).item(), abs=1e-6)
-    for ours, expected in zip(found, exact, strict=True):
+    for ours, expected in zip(low, exact, strict=True):
         # bfloat16 keeps 8 bits; logits reach 8, so probabilities are off by some per cent.
         assert 0 < (ours - expected).norm() < 0.03 * expected.norm()
 

@@ -60,8 +60,8 @@ def test_numbers_and_gradients_are_those_of_torch(taken, dtype, shape):
     # Of numbers up to 12: float32 is off by a few units of the last of its 24 bits, or of its 8.
     unit = 2**-24 if dtype == torch.float32 else 2**-8
     assert (out - exact).abs().max() <= 12 * unit
-    found, theirs = (torch.autograd.grad(f, x, grad)[0] for f in (out, torchs(x)))
-    assert torch.equal(found, theirs)
+    ours, theirs = (torch.autograd.grad(f, x, grad)[0] for f in (out, torchs(x)))
+    assert torch.equal(ours, theirs)
 
 
 @fast
@@ -106,8 +106,8 @@ def test_second_derivative_is_torchs():
     ids=["odd", "transposed", "float64", "float16", "meta"],
 )
 def test_elsewhere_it_is_torchs_bit_by_bit(taken, x):
-    found = gelu(x)
-    assert x.is_meta or torch.equal(found, torchs(x))
+    result = gelu(x)
+    assert x.is_meta or torch.equal(result, torchs(x))
     assert not taken
 
 

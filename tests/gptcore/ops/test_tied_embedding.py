@@ -42,9 +42,9 @@ def expected(*seeds, scale=1.0):
 
 
 def check(model, gradient):
-    found = model.lm_head.weight.grad
-    assert not found.is_sparse
-    torch.testing.assert_close(found, gradient, atol=1e-12, rtol=1e-9)
+    tied = model.lm_head.weight.grad
+    assert not tied.is_sparse
+    torch.testing.assert_close(tied, gradient, atol=1e-12, rtol=1e-9)
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.25])
@@ -94,10 +94,10 @@ def test_what_another_pass_left_is_not_added(reaches_the_head):
         check(model, expected(0))
     else:
         hidden.sum().backward()
-        found = model.lm_head.weight.grad
-        fresh = wild()
-        fresh.hidden(inputs).sum().backward()
-        torch.testing.assert_close(found.to_dense(), fresh.lm_head.weight.grad.to_dense())
+        grad = model.lm_head.weight.grad
+        another = wild()
+        another.hidden(inputs).sum().backward()
+        torch.testing.assert_close(grad.to_dense(), another.lm_head.weight.grad.to_dense())
 
 
 @pytest.mark.parametrize("names", [["lm_head"], ["lm_head", "transformer.wpe"]])

@@ -14,11 +14,11 @@ WHOLE = Cut(last_share=1)
 
 def test_the_default_target_is_the_largest_size_and_is_not_fitted():
     table = trajectories(noise=0.001)
-    found = evaluate(table)
-    assert found.as_dict()["target"] == "size4"
-    assert found.law.params_range[1] == pytest.approx(1e7 * 3**3)
-    assert found.as_dict()["are_last30"] < 1
-    assert found.as_dict()["interval_80"][0] < found.outcomes[0].predicted
+    result = evaluate(table)
+    assert result.as_dict()["target"] == "size4"
+    assert result.law.params_range[1] == pytest.approx(1e7 * 3**3)
+    assert result.as_dict()["are_last30"] < 1
+    assert result.as_dict()["interval_80"][0] < result.outcomes[0].predicted
 
 
 def test_are_is_of_the_last_30_per_cent_and_signed_of_the_final_loss():
@@ -26,10 +26,10 @@ def test_are_is_of_the_last_30_per_cent_and_signed_of_the_final_loss():
     largest = table["model"] == "size4"
     late = largest & (table["tokens_seen"] > 0.75e10)
     table.loc[late, "loss"] *= 1.1
-    found = evaluate(table, cut=WHOLE).as_dict()
+    result = evaluate(table, cut=WHOLE).as_dict()
     # 13 checkpoints from 70 % on, of which 10 are 10 % above the law
-    assert found["are_last30"] == pytest.approx(100 * 10 / 13 * (1 - 1 / 1.1), rel=1e-3)
-    assert found["signed_final"] == pytest.approx(100 * (1 / 1.1 - 1), rel=1e-3)
+    assert result["are_last30"] == pytest.approx(100 * 10 / 13 * (1 - 1 / 1.1), rel=1e-3)
+    assert result["signed_final"] == pytest.approx(100 * (1 / 1.1 - 1), rel=1e-3)
 
 
 def test_the_k_smallest_sizes_and_reverse_choose_what_is_fitted():
@@ -43,9 +43,9 @@ def test_the_k_smallest_sizes_and_reverse_choose_what_is_fitted():
 
 def test_a_target_can_be_predicted_from_its_own_start():
     table = trajectories(checkpoints=100)
-    found = evaluate(table, Split(models=0, target_share=0.3))
-    assert found.law.tokens_range[1] <= 0.3e10 * (1 + 1e-9)
-    assert found.as_dict()["are_final"] < 0.1
+    result = evaluate(table, Split(models=0, target_share=0.3))
+    assert result.law.tokens_range[1] <= 0.3e10 * (1 + 1e-9)
+    assert result.as_dict()["are_final"] < 0.1
 
 
 def test_rows_of_the_largest_compute_can_be_the_target():
@@ -54,9 +54,9 @@ def test_rows_of_the_largest_compute_can_be_the_target():
     d = c / 6 / n
     table = pd.DataFrame({"model": n.astype(str), "params": n, "tokens_seen": d,
                           "loss": LAW.loss(n, d)})  # fmt: skip
-    found = evaluate(table, Split(compute_gap=4), cut=WHOLE)
-    assert len(found.outcomes) == 7
-    assert found.as_dict()["are_final"] < 1e-3
+    result = evaluate(table, Split(compute_gap=4), cut=WHOLE)
+    assert len(result.outcomes) == 7
+    assert result.as_dict()["are_final"] < 1e-3
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_rows_of_the_largest_compute_can_be_the_target():
         ({"target_share": 0.8}, "give 0 to 0.7"),
         ({"compute_gap": 1}, "above 1"),
         ({"compute_gap": 1e9}, "lower the gap"),
-        ({"compute_gap": 4, "reverse": True}, "goes with no"),
+        ({"compute_gap": 4, "reverse": True}, "cannot be combined"),
     ],
 )
 def test_splits_that_cannot_be_are_refused(split, message):
@@ -79,9 +79,9 @@ def test_splits_that_cannot_be_are_refused(split, message):
 
 def test_a_ladder_predicts_the_next_size():
     table = ladder(noise=0.003).rename(columns={"tokens_seen": "tokens"})
-    found = predict_next(table, 1e7 * 3**5, 1e10, confidence=0.95)
-    assert found["low"] < LAW.loss(1e7 * 3**5, 1e10) < found["high"]
-    assert found["law"]["n_models"] == 15
+    prediction = predict_next(table, 1e7 * 3**5, 1e10, confidence=0.95)
+    assert prediction["low"] < LAW.loss(1e7 * 3**5, 1e10) < prediction["high"]
+    assert prediction["law"]["n_models"] == 15
 
 
 def test_the_preset_is_one_least_squares_fit_after_ten_billion_tokens():

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gptcore import scaling
-from gptcore.scaling import fitting, solver
+from gptcore.scaling import identification, solver
 from gptcore.scaling.fitting import borrow, fit
 from gptcore.scaling.law import ScalingLaw
 from gptcore.scaling.solver import Data
@@ -31,11 +31,11 @@ def test_a_law_without_noise_is_found(e, a, b, alpha, beta):
     law = ScalingLaw(
         np.array([e, a, b, alpha, beta]), 1e8, 2e9, 0.0, 0, 0, (1e7, 1e9), (1e8, 1e10), 1e-3
     )
-    found = fit(ladder(law=law), bootstraps=0)
+    fitted = fit(ladder(law=law), bootstraps=0)
     # the asked-for accuracy of the exponents; the rest follows from them
-    assert found.parameters["alpha"] == pytest.approx(alpha, abs=1e-6)
-    assert found.parameters["beta"] == pytest.approx(beta, abs=1e-6)
-    assert found.parameters["E"] == pytest.approx(e, abs=1e-5)
+    assert fitted.parameters["alpha"] == pytest.approx(alpha, abs=1e-6)
+    assert fitted.parameters["beta"] == pytest.approx(beta, abs=1e-6)
+    assert fitted.parameters["E"] == pytest.approx(e, abs=1e-5)
 
 
 def test_the_objective_is_a_minimum_over_many_random_starts():
@@ -120,8 +120,8 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say(kind):
                 1e10,
             )
         law = fit(table, cut=WHOLE, bootstraps=0)
-        found = law.predict(n, d, confidence=0.8, new_run=False)
-        hits.append(found.low <= LAW.loss(n, d) <= found.high)
+        prediction = law.predict(n, d, confidence=0.8, new_run=False)
+        hits.append(prediction.low <= LAW.loss(n, d) <= prediction.high)
     # 80 % of 20 is 16 with a standard deviation of 2; docs/results has 200 of six designs
     assert 12 <= np.sum(hits) <= 20
 
@@ -151,8 +151,8 @@ def test_profile_intervals_hold_the_estimate_and_shrink_with_the_noise():
 
 def test_two_sizes_are_warned_of_and_give_no_exponent():
     law = fit(trajectories(sizes=2, noise=0.002))
-    found = law.as_dict()
-    assert found["E"] is found["A"] is found["alpha"] is None
+    parameters = law.as_dict()
+    assert parameters["E"] is parameters["A"] is parameters["alpha"] is None
     assert "2 sizes" in law.warnings[0]
     far = law.predict(1e9, 1e10, confidence=0.8)
     assert far.low <= LAW.loss(1e9, 1e10) <= far.high
@@ -188,7 +188,7 @@ def test_a_flat_profile_gives_null():
 def test_four_sizes_that_do_not_tell_alpha_get_a_typical_one():
     law = fit(trajectories(sizes=4, step=1.2, noise=0.01))
     assert law.as_dict()["alpha"] is None
-    assert law.theta[3] == fitting.TYPICAL_EXPONENT
+    assert law.theta[3] == identification.TYPICAL_EXPONENT
     assert "4 sizes" in law.warnings[0]
     assert fit(trajectories(sizes=4, step=4)).parameters["alpha"] == pytest.approx(0.35, abs=1e-6)
 
@@ -200,9 +200,9 @@ def test_three_runs_are_never_sure_of_a_far_prediction():
 
 
 def test_a_loss_that_does_not_fall_gives_no_exponents():
-    found = fit(ladder().assign(loss=3.0)).as_dict()
-    assert found["alpha"] is found["beta"] is None
-    assert found["warnings"]
+    law = fit(ladder().assign(loss=3.0)).as_dict()
+    assert law["alpha"] is law["beta"] is None
+    assert law["warnings"]
 
 
 # --- laws as objects ------------------------------------------------------------------------------
@@ -215,10 +215,10 @@ def test_a_law_survives_json():
     assert again.as_dict() == law.as_dict()
 
 
-@pytest.mark.parametrize("found", [{}, {"state": 1}, {"E": 1}, {"state": {"theta": [1]}}])
-def test_what_is_not_a_law_is_refused(found):
+@pytest.mark.parametrize("saved", [{}, {"state": 1}, {"E": 1}, {"state": {"theta": [1]}}])
+def test_what_is_not_a_law_is_refused(saved):
     with pytest.raises(ValueError, match="not a law"):
-        ScalingLaw.from_dict(found)
+        ScalingLaw.from_dict(saved)
 
 
 @pytest.mark.parametrize("params", [0, -1, float("nan"), float("inf")])

@@ -12,11 +12,11 @@ from tests.helpers.loss_tables import LAW, trajectories
 
 
 def test_the_allocation_spends_the_budget_at_the_least_loss():
-    found = allocate(LAW, 1e20)
-    assert 6 * found.params * found.tokens == pytest.approx(1e20)
+    best = allocate(LAW, 1e20)
+    assert 6 * best.params * best.tokens == pytest.approx(1e20)
     for factor in (0.9, 1.1):
-        assert LAW.loss(found.params * factor, found.tokens / factor) > found.loss
-    assert found.exponent == pytest.approx(0.37 / 0.72)
+        assert LAW.loss(best.params * factor, best.tokens / factor) > best.loss
+    assert best.exponent == pytest.approx(0.37 / 0.72)
 
 
 def test_no_allocation_without_a_size_term():
@@ -30,11 +30,11 @@ def test_isoflop_parabolas_find_the_exponent_of_the_law():
     n = best * np.tile(np.geomspace(0.7, 1 / 0.7, 7), 4)
     d = c / 6 / n
     table = pd.DataFrame({"model": n, "params": n, "tokens_seen": d, "loss": LAW.loss(n, d)})
-    found = isoflop(check_table(table)[0])
-    assert len(found["levels"]) == 4
+    result = isoflop(check_table(table)[0])
+    assert len(result["levels"]) == 4
     # a symmetric parabola of a slightly skew valley
-    assert found["exponent"] == pytest.approx(0.37 / 0.72, abs=1e-3)
-    assert found["levels"][0]["params"] == pytest.approx(allocate(LAW, 1e18).params, rel=0.02)
+    assert result["exponent"] == pytest.approx(0.37 / 0.72, abs=1e-3)
+    assert result["levels"][0]["params"] == pytest.approx(allocate(LAW, 1e18).params, rel=0.02)
 
 
 def test_a_plan_spends_no_more_than_the_budget_and_more_money_helps():

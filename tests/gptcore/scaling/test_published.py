@@ -5,11 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from gptcore.scaling.extrapolation import Split, evaluate
-from gptcore.scaling.fitting import borrow, fit
-from gptcore.scaling.planning import allocate
-from gptcore.scaling.repetition import fit_repeated
-from gptcore.scaling.tables import Cut, drop_largest, one_family, read_table
+from gptcore.scaling import (
+    Cut,
+    Split,
+    allocate,
+    borrow,
+    drop_largest,
+    evaluate,
+    fit,
+    fit_repeated,
+    one_family,
+    read_table,
+)
 from tests.helpers.checkout import ROOT
 
 BESIDE = ROOT.parent / "shared" / "scaling"
@@ -46,8 +53,8 @@ def test_chinchilla_is_reproduced(chinchilla):
 
 @pytest.mark.parametrize(("models", "are"), [(5, 5.20), (6, 0.81), (7, 2.69)])
 def test_cells_of_text_b_are_reproduced(family, models, are):
-    found = evaluate(family("gpt3"), Split(models=models), colpret=True)
-    assert found.as_dict()["are_final"] == pytest.approx(are, abs=0.05)
+    result = evaluate(family("gpt3"), Split(models=models), colpret=True)
+    assert result.as_dict()["are_final"] == pytest.approx(are, abs=0.05)
 
 
 @pytest.mark.parametrize(
@@ -66,10 +73,10 @@ def test_families_are_predicted(family, name, split, cut, bar):
 
 def test_a_borrowed_size_term_helps_one_small_model(family, chinchilla):
     borrowed = borrow(fit(chinchilla, bootstraps=0))
-    found = evaluate(family("datablations_c4_e01"), Split(models=1), borrowed=borrowed)
-    assert found.as_dict()["are_last30"] <= 0.6
+    result = evaluate(family("datablations_c4_e01"), Split(models=1), borrowed=borrowed)
+    assert result.as_dict()["are_last30"] <= 0.6
 
 
 def test_repeated_tokens_lose_their_worth_as_published(family):
-    found = fit_repeated(family("datablations_c4_grid"), min_unique_tokens=1e9)
-    assert 10 <= found.R_D <= 25
+    law = fit_repeated(family("datablations_c4_grid"), min_unique_tokens=1e9)
+    assert 10 <= law.R_D <= 25

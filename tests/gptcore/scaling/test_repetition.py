@@ -17,10 +17,10 @@ def test_the_two_stages_find_the_worth_of_repeated_tokens():
                 loss = float(LAW.loss(*seen))
                 rows.append((f"{n:g}-{u:g}-{epochs}", n, u * epochs, u, loss))
     table = pd.DataFrame(rows, columns=["model", "params", "tokens_seen", "unique_tokens", "loss"])
-    found = fit_repeated(table)
-    assert pytest.approx(15, rel=1e-3) == found.R_D
-    assert pytest.approx(5, rel=0.02) == found.R_N
-    assert found.loss(1e8, 2e10, 1e9) > found.loss(1e8, 2e10, 2e10)
+    law = fit_repeated(table)
+    assert pytest.approx(15, rel=1e-3) == law.R_D
+    assert pytest.approx(5, rel=0.02) == law.R_N
+    assert law.loss(1e8, 2e10, 1e9) > law.loss(1e8, 2e10, 2e10)
 
 
 def test_repeats_of_one_size_tell_nothing_of_excess_parameters():
@@ -29,11 +29,11 @@ def test_repeats_of_one_size_tell_nothing_of_excess_parameters():
     columns = ["model", "params", "tokens_seen", "unique_tokens"]
     table = pd.DataFrame([*rows, *again], columns=columns)
     seen = effective(LAW, *(table[c].to_numpy() for c in table.columns[1:]), 3.0, np.inf)
-    found = fit_repeated(table.assign(loss=LAW.loss(*seen)))
-    assert pytest.approx(3, rel=1e-3) == found.R_D  # no noise: the optimiser's tolerance
-    assert np.isinf(found.R_N)
-    assert found.as_dict()["R_N"] is None
-    assert any("R_N cannot be told" in warning for warning in found.warnings)
+    law = fit_repeated(table.assign(loss=LAW.loss(*seen)))
+    assert pytest.approx(3, rel=1e-3) == law.R_D  # no noise: the optimiser's tolerance
+    assert np.isinf(law.R_N)
+    assert law.as_dict()["R_N"] is None
+    assert any("R_N cannot be told" in warning for warning in law.warnings)
 
 
 def test_worth_of_repeats_at_its_bound_says_so():
@@ -42,8 +42,8 @@ def test_worth_of_repeats_at_its_bound_says_so():
     rows += [(f"again{u:g}", 1e8, 1.6e9, u, 1.05) for u in (1e8, 2e8, 4e8, 8e8)]
     table = pd.DataFrame(rows, columns=["model", "params", "tokens_seen", "unique_tokens", "loss"])
     first_pass = LAW.loss(table["params"].to_numpy(), table["unique_tokens"].to_numpy())
-    found = fit_repeated(table.assign(loss=table["loss"] * first_pass))
-    assert any("R_D is at its least" in warning for warning in found.warnings)
+    law = fit_repeated(table.assign(loss=table["loss"] * first_pass))
+    assert any("R_D is at its least" in warning for warning in law.warnings)
 
 
 def test_one_pass_leaves_the_law_as_it_is():

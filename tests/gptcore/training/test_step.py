@@ -143,7 +143,7 @@ def test_bf16_keeps_weights_gradients_and_optimizer_in_float32():
 
 
 def steps_of(config: TrainConfig, steps: int = 4) -> tuple[list[float], float | None]:
-    """Return the losses of some steps on a fresh model, and the seconds spent compiling it."""
+    """Return the losses of some steps of a new model, and the seconds spent compiling it."""
     model = GPT(MODEL)
     compile_time_s = prepare(model, config, CPU)
     optimizer, losses = make_optimizer(model, config), []
