@@ -104,7 +104,10 @@ def clock(seconds: float) -> str:
 
 @dataclass(frozen=True)
 class Table:
-    """Headings, and rows of one cell for each heading. A column of numbers is aligned right."""
+    """Headings, and rows of one cell for each heading; a line break in a cell begins a new line.
+
+    A column of numbers is aligned right.
+    """
 
     columns: Sequence[str]
     rows: Sequence[Sequence[Cell]]
@@ -114,17 +117,24 @@ class Table:
         grid = [list(self.columns), *([format_cell(cell) for cell in row] for row in self.rows)]
         columns = range(len(self.columns))
         is_text = [any(_is_text(row[i]) for row in self.rows) for i in columns]
-        widths = [max(len(row[i]) for row in grid) for i in columns]
+        widths = [max(len(line) for row in grid for line in row[i].split("\n")) for i in columns]
         while width and sum(widths) + 2 * (len(widths) - 1) > width and max(widths) > 1:
             widths[widths.index(max(widths))] -= 1
         lines = []
         for row in grid:
-            folded = [wrap(cell, w, cut=True) for cell, w in zip(row, widths, strict=True)]
+            folded = [
+                [piece for line in cell.split("\n") for piece in wrap(line, w, cut=True)]
+                for cell, w in zip(row, widths, strict=True)
+            ]
             for parts in zip_longest(*folded, fillvalue=""):
                 cells = zip(parts, widths, is_text, strict=True)
                 line = "  ".join(p.ljust(w) if text else p.rjust(w) for p, w, text in cells)
                 lines.append(line.rstrip())
         return lines
+
+    def __str__(self) -> str:
+        """Return the table as it is printed: it folds where standard output is a terminal."""
+        return "\n".join(self.lines(terminal_width()))
 
 
 @dataclass(frozen=True)
@@ -151,8 +161,12 @@ def show(answer: Answer | str) -> None:
     if isinstance(answer, str):
         print(answer)
         return
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    print("\n".join(answer.lines(width)))
+    print("\n".join(answer.lines(terminal_width())))
+
+
+def terminal_width() -> int | None:
+    """Return the columns of the terminal that reads standard output; None where none does."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def wrap(text: str, width: int | None, *, cut: bool = False) -> list[str]:

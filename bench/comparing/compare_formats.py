@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from bench.comparing.formats import as_json, cell, change, code, interval, p_value
 from bench.ledger.folders import PINNED, RunFolder, conditions, duration
 from bench.ledger.plain_text import shorten, visible
-from bench.tables import table
+from gptcore.console import Table
 
 if TYPE_CHECKING:
     from bench.comparing.compare import Comparison, Row
@@ -116,7 +116,7 @@ def _text(comparison: Comparison) -> str:
     rows = [row for row in comparison.rows if row.verdict != "same"]
     if rows:
         headings = ("verdict", "change", "95 % interval", "base", "new", "case")
-        lines += [table(headings, [_cells(row) for row in rows], headings[1:-1]), ""]
+        lines += [str(Table(headings, [_cells(row) for row in rows])), ""]
     if comparison.counts["ambiguous"]:
         lines.append(DECIDE)
     lines += _runs(comparison)

@@ -20,7 +20,7 @@ from bench.comparing.timing import Timing, finite_exp
 from bench.ledger.folders import RunFolder, machine_key
 from bench.ledger.plain_text import shorten, visible
 from bench.options import add_margin
-from bench.tables import table
+from gptcore.console import Table
 
 MOST_PANELS = 24
 
@@ -133,7 +133,7 @@ def _text(history: History) -> str:
     ]
     if rows:
         headings = ("first run", "change", "95 % interval", "commit", "case")
-        lines += ["", table(headings, rows, headings[1:3])]
+        lines += ["", str(Table(headings, rows))]
     warnings = [f"warning: {warning}" for warning in history.warnings]
     return "\n".join([*lines, *([""] if warnings else []), *warnings])
 

@@ -20,9 +20,8 @@ from bench.measuring.pinning import pin
 from bench.options import add_margin
 from bench.pairing.operands import EXAMPLE, build, one_line
 from bench.pairing.pair import PairResult, interleave, percent
-from bench.tables import table
 from gptcore.checks import check_number
-from gptcore.console import Progress, number
+from gptcore.console import Progress, Table, number
 from gptcore.devices import device_label
 
 
@@ -47,7 +46,7 @@ def in_words(answer: dict[str, Any]) -> str:
             f"B takes {ratio} times as long as A (95 % interval {low_text} to {high_text}): "
             f"{verdict}.",
             "",
-            table(("", "median time", "operand"), times, ("median time",)),
+            str(Table(("", "median time", "operand"), times)),
             "",
             f"{answer['n_pairs']} pairs in {answer['seconds']:.3g} s on {machine['device']}, "
             f"{machine['threads']} threads" + (f", load {loads}" if loads else ""),

@@ -9,7 +9,7 @@ from bench.__main__ import main
 from bench.comparing.compare import compare
 from bench.ledger.folders import RunFolder
 from bench.ledger.record import LEDGER_NAME, dumps
-from bench.tables import table
+from gptcore.console import Table
 from tests.helpers import ledgers
 from tests.helpers.checkout import ROOT
 
@@ -431,7 +431,7 @@ def test_table_fits_a_narrow_terminal_and_nothing_is_cut(monkeypatch):
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "80")
     name = "[bold]" + "x" * 300
-    lines = table(("verdict", "change", "case"), [("slower", "+5.0 %", name)]).splitlines()
+    lines = str(Table(("verdict", "change", "case"), [("slower", "+5.0 %", name)])).splitlines()
     assert max(map(len, lines)) <= 80
     assert "".join(line[16:].strip() for line in lines[1:]) == name
 
