@@ -11,9 +11,11 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from bench.record import LATEST_NAME, METRICS, SERIES, Record, read_ledger
@@ -66,7 +68,8 @@ class Run:
     def cases(self, group: str) -> pd.DataFrame:
         """Return the finished cases of a group, one a row; change no column of it in place."""
         if group not in self._frames:
-            self._frames[group] = case_frame(r for r in self.finished if r["group"] == group)
+            records = [r for r in self.finished if r["group"] == group]
+            self._frames[group] = case_frame(records) if records else _no_cases()
         return self._frames[group]
 
     def series(self, group: str, name: str) -> pd.DataFrame:
@@ -203,12 +206,21 @@ def case_frame(records: Iterable[Record]) -> pd.DataFrame:
     names |= dict.fromkeys(name for row in rows for name in row)
     columns: dict[str, Any] = {}
     for name in names:
-        values = pd.Series([row.get(name, math.nan) for row in rows])
+        values = [row.get(name, math.nan) for row in rows]
         if name in METRICS and name not in PARAMS:
-            values = values.astype(float)
-        columns[name] = pd.to_numeric(values, errors="coerce") if name in NUMBERS else values
+            columns[name] = np.array(values, dtype=float)
+        elif name in NUMBERS:
+            columns[name] = pd.to_numeric(pd.Series(values), errors="coerce")
+        else:
+            columns[name] = pd.Series(values)
     columns["variant"] = variants(pd.DataFrame({n: columns[n] for n in ("sampler", "drop_last")}))
     return pd.DataFrame(columns)  # at once: added one by one, so many columns would be slow
+
+
+@cache
+def _no_cases() -> pd.DataFrame:
+    """Return the frame of the groups that were not run: most of them, in a partial ledger."""
+    return case_frame([])
 
 
 def variants(frame: pd.DataFrame) -> pd.Series[str]:
