@@ -1,8 +1,17 @@
-"""The suite as its users run it: pytest in a process of its own."""
+"""The suite as its users run it: pytest with our options.
 
+One test starts a process, in order to kill it. The others run pytest within this process, where
+torch is loaded already, and measure the ceilings of the machine on small products.
+"""
+
+import contextlib
+import dataclasses
+import gc
 import gzip
+import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,49 +20,75 @@ from pathlib import Path
 
 import pytest
 
+from bench import ceilings, pinning
+from bench.experiments import SUITES
 from bench.plan import CASES, Plan
+from reports.__main__ import main as report
 
 ROOT = Path(__file__).parent.parent
-COVERAGE = ("--suite=smoke", "-k", "bench_coverage or bench_convergence")
+SMOKE = ("--benchmark-only", "--suite=smoke")
+FEW_CASES = (*SMOKE, "-k", "drop_last or bench_convergence")
+ONE_CASE = (*SMOKE, "-k", "sequential-keep")
 
 
-@pytest.fixture
-def start(tmp_path):
-    """Start pytest as a user does; `results/latest` of the checkout stays as it is."""
-    latest = ROOT / "results" / "latest"
-    before = latest.read_bytes() if latest.exists() else None
-    processes = []
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Return a function that runs pytest on the benchmarks: options → exit code, output."""
+    folder = tmp_path_factory.mktemp("checkout")  # where results/latest is written
+    started = (f"--config-file={ROOT / 'pyproject.toml'}", "-p", "no:cacheprovider", ROOT / "bench")
 
-    def start(*options):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *options],
-            cwd=ROOT,
-            env={n: v for n, v in os.environ.items() if not n.startswith("PYTEST_XDIST")},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        processes.append(process)
-        return process
-
-    yield start
-    for process in processes:
-        process.kill()
-        process.communicate()
-    if before is None:
-        latest.unlink(missing_ok=True)
-    else:
-        latest.write_bytes(before)
-
-
-@pytest.fixture
-def run(start):
     def run(*options):
-        process = start(*options)
-        output, _ = process.communicate(timeout=240)
-        return process.returncode, output
+        output = io.StringIO()
+        with (
+            pytest.MonkeyPatch.context() as patch,
+            contextlib.redirect_stdout(output),
+            contextlib.redirect_stderr(output),
+        ):
+            for name in ("conftest", "bench.conftest"):  # each session has its own
+                patch.delitem(sys.modules, name, raising=False)
+            patch.chdir(folder)
+            patch.delenv("PYTEST_XDIST_WORKER", raising=False)  # it disables pytest-benchmark
+            patch.setitem(SUITES, "smoke", dataclasses.replace(SUITES["smoke"], ceiling_s=0.01))
+            patch.setattr(ceilings, "GEMM_SHAPES", ((64, 64, 64),))
+            patch.setattr(ceilings, "COPY_BYTES", 2**20)
+            gc.freeze()  # to collect what this process has loaded would take longer than the run
+            try:
+                code = pytest.main([*map(str, started), *options])
+            finally:
+                gc.unfreeze()
+                pinning.unpin()  # a run that was refused is still pinned
+        return code, output.getvalue()
 
     return run
+
+
+@pytest.fixture(scope="module")
+def finished(run, tmp_path_factory):
+    """Return a folder with a run of one case, and what options of pytest-benchmark add to it."""
+    folder = tmp_path_factory.mktemp("finished")
+    code, output = run(
+        *ONE_CASE,
+        f"--results={folder / 'run'}",
+        f"--benchmark-json={folder / 'out.json'}",
+        f"--benchmark-storage={folder / 'storage'}",
+        "--benchmark-save=first",
+        "--benchmark-group-by=func",
+    )
+    assert code == 0, output
+    return folder
+
+
+@pytest.fixture
+def resumable(finished, tmp_path):
+    """Return a copy of the finished run: its folder, and a function that changes its manifest."""
+    folder = shutil.copytree(finished / "run", tmp_path / "run")
+
+    def change(**facts):
+        manifest = json.loads((folder / "run.json").read_text())
+        manifest["fingerprint"] |= facts.pop("fingerprint", {})
+        (folder / "run.json").write_text(json.dumps(manifest | facts))
+
+    return folder, change
 
 
 def cases(folder, record="case"):
@@ -61,15 +96,12 @@ def cases(folder, record="case"):
     return [r["case"] for r in map(json.loads, lines) if r["record"] == record]
 
 
-def planned(folder, *modules):
+def planned(folder):
+    """Return the ids of FEW_CASES."""
     speed = json.loads((folder / "run.json").read_text())["speed"]
     plan = Plan("smoke", {"cpu": ("fp32", "bf16")}, ("python-docs",), speed)
-    return [
-        f"{test}[{case.id}]"
-        for test, make in CASES.items()
-        for case in make(plan)
-        if test.startswith(modules)
-    ]
+    ids = [f"{test}[{case.id}]" for test, make in CASES.items() for case in make(plan)]
+    return [name for name in ids if "drop_last" in name or "bench_convergence" in name]
 
 
 def wait_for_cases(process, folder, count):
@@ -81,10 +113,29 @@ def wait_for_cases(process, folder, count):
     pytest.fail("the suite ended or stood still before it was killed")
 
 
-def test_killed_run_resumes_with_no_case_lost_and_none_doubled(start, run, tmp_path):
+@pytest.fixture
+def process(tmp_path):
+    """Start the suite as a user does; `results/latest` of the checkout stays as it is."""
+    latest = ROOT / "results" / "latest"
+    before = latest.read_bytes() if latest.exists() else None
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *FEW_CASES,
+         f"--results={tmp_path / 'run'}"],
+        cwd=ROOT,
+        env={n: v for n, v in os.environ.items() if not n.startswith("PYTEST_XDIST")},
+        stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    yield process
+    process.kill()
+    process.wait()
+    if before is None:
+        latest.unlink(missing_ok=True)
+    else:
+        latest.write_bytes(before)
+
+
+def test_killed_run_resumes_with_no_case_lost_and_none_doubled(process, run, tmp_path):
     folder = tmp_path / "run"
-    options = ("--benchmark-only", f"--results={folder}", *COVERAGE)
-    process = start(*options)
     wait_for_cases(process, folder, 3)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
@@ -93,26 +144,22 @@ def test_killed_run_resumes_with_no_case_lost_and_none_doubled(start, run, tmp_p
     with (folder / "records.jsonl").open("ab") as file:
         file.write(b'{"schema_version":1,"record":"ca')
 
-    code, output = run(*options)
+    code, output = run(*FEW_CASES, f"--results={folder}")
     assert code == 0, output
     assert "resuming suite smoke" in output
     assert f"{len(finished)} skipped" in output
     after = cases(folder)
     assert after[: len(finished)] == finished
-    assert sorted(after) == sorted(planned(folder, "bench_coverage", "bench_convergence"))
+    assert sorted(after) == sorted(planned(folder))
     skips = cases(folder, "skip")
     assert len(skips) == len(set(skips))
 
 
-def test_folder_of_other_code_is_refused_with_exit_code_2(run, tmp_path):
-    folder = tmp_path / "run"
-    options = ("--benchmark-only", "--suite=smoke", f"--results={folder}", "-k", "sequential-keep")
-    assert run(*options)[0] == 0
-    manifest = json.loads((folder / "run.json").read_text())
-    manifest["fingerprint"]["source_sha256"] = "0" * 64
-    (folder / "run.json").write_text(json.dumps(manifest))
+def test_folder_of_other_code_is_refused_with_exit_code_2(run, resumable):
+    folder, change = resumable
+    change(fingerprint={"source_sha256": "0" * 64})
     before = (folder / "records.jsonl").read_bytes()
-    code, output = run(*options)
+    code, output = run(*ONE_CASE, f"--results={folder}")
     assert code == 2
     assert "source_sha256 was 000000000000… and is" in output
     assert "Traceback" not in output
@@ -139,35 +186,22 @@ def test_bad_option_ends_with_one_line_and_exit_code_2(run, tmp_path, option, me
 
 
 def test_plain_pytest_times_nothing(run):
-    code, output = run("bench", "-q")
+    code, output = run("-q")
     assert "passed" not in output
     assert "skipped" in output
     assert code == 0
 
 
-def test_pytest_benchmark_options_still_work(run, tmp_path):
-    out = tmp_path / "out.json"
-    code, output = run(
-        "--benchmark-only",
-        "--suite=smoke",
-        f"--results={tmp_path / 'run'}",
-        f"--benchmark-json={out}",
-        "--benchmark-group-by=func",
-        "-k",
-        "sequential-keep",
-    )
-    assert code == 0, output
-    (benchmark,) = json.loads(out.read_text())["benchmarks"]
+def test_pytest_benchmark_options_still_work(finished):
+    (benchmark,) = json.loads((finished / "out.json").read_text())["benchmarks"]
     assert benchmark["group"] == "coverage"
     assert benchmark["extra_info"]["sampler"] == "sequential"
 
 
-def test_runs_saved_by_pytest_benchmark_are_compared_by_it(run, tmp_path):
-    options = ("--benchmark-only", "--suite=smoke", f"--benchmark-storage={tmp_path}")
-    chosen = ("-k", "sequential-keep", f"--results={tmp_path / 'run'}")
-    assert run(*options, *chosen, "--benchmark-save=first")[0] == 0
-    chosen = ("-k", "sequential-keep", f"--results={tmp_path / 'again'}")
-    code, output = run(*options, *chosen, "--benchmark-compare=0001")
+def test_runs_saved_by_pytest_benchmark_are_compared_by_it(run, finished, tmp_path):
+    storage = f"--benchmark-storage={finished / 'storage'}"
+    again = f"--results={tmp_path / 'again'}"
+    code, output = run(*ONE_CASE, storage, again, "--benchmark-compare=0001")
     assert code == 0, output
     assert "(0001_first)" in output
     assert "(NOW)" in output
@@ -175,8 +209,7 @@ def test_runs_saved_by_pytest_benchmark_are_compared_by_it(run, tmp_path):
 
 def test_trace_profiles_each_timed_case_and_starts_no_debugger(run, tmp_path):
     folder = tmp_path / "run"
-    options = ("--suite=smoke", f"--results={folder}", "--trace", "-k", "memory-gather")
-    code, output = run("--benchmark-only", *options)
+    code, output = run(*SMOKE, f"--results={folder}", "--trace", "-k", "memory-gather")
     assert code == 0, output
     (record,) = [
         r
@@ -188,12 +221,9 @@ def test_trace_profiles_each_timed_case_and_starts_no_debugger(run, tmp_path):
         assert json.load(file)["traceEvents"]
 
 
-def test_environment_is_recorded_again_at_the_end(run, tmp_path):
-    folder = tmp_path / "run"
-    options = ("--suite=smoke", f"--results={folder}", "-k", "sequential-keep")
-    assert run("--benchmark-only", *options)[0] == 0
-    lines = [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
-    first, last = (r for r in lines if r["record"] == "environment")
+def test_environment_is_recorded_again_at_the_end(finished):
+    lines = (finished / "run" / "records.jsonl").read_text().splitlines()
+    first, last = (r for r in map(json.loads, lines) if r["record"] == "environment")
     assert first["environment"] == last["environment"]
     assert "end" not in first["facts"]
     assert last["facts"]["end"]["ceilings"]["cpu"].keys() == last["facts"]["ceilings"]["cpu"].keys()
@@ -203,31 +233,22 @@ def test_text_full_of_markup_gives_a_harmless_report(run, tmp_path):
     book = tmp_path / "<script>alert(1)&$y_1$.txt"
     book.write_text("<script>alert(2)</script>\n</pre><img src=x onerror=alert(3)> $\\frac\n" * 900)
     folder, page = tmp_path / "run", tmp_path / "report.html"
-    options = ("--suite=smoke", f"--corpus={book}", f"--results={folder}", "-k", "seed0 and train")
-    code, output = run("--benchmark-only", *options)
+    options = (f"--corpus={book}", f"--results={folder}", "-k", "seed0 and train")
+    code, output = run(*SMOKE, *options)
     assert code == 0, output
-    subprocess.run([sys.executable, "-m", "reports", folder, "-o", page], cwd=ROOT, check=True)
+    assert report([str(folder), "-o", str(page)]) == 0
     html = page.read_text()
     assert "&lt;script&gt;" in html
     assert "<script" not in html
     assert "<img" not in html
 
 
-def test_benchmark_without_cases_is_skipped_and_does_not_stop_the_suite(run, tmp_path):
+def test_benchmark_without_cases_is_skipped_and_does_not_stop_the_suite(run, resumable):
     """On a slow machine nothing may be left of a benchmark."""
-    folder = tmp_path / "run"
-    options = (
-        "--benchmark-only",
-        "--suite=smoke",
-        f"--results={folder}",
-        "-k",
-        "coverage or model",
-    )
+    folder, change = resumable
+    options = (*SMOKE, f"--results={folder}", "-k", "sequential or test_forward")
     assert run(*options, "--collect-only")[0] == 0
-    assert run(*options, "-k", "sequential-keep")[0] == 0
-    manifest = json.loads((folder / "run.json").read_text())
-    manifest["speed"] = 0.01  # kept on resume
-    (folder / "run.json").write_text(json.dumps(manifest))
+    change(speed=0.01)  # kept on resume
     code, output = run(*options)
     assert code == 0, output
     assert "INTERNALERROR" not in output
