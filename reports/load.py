@@ -11,6 +11,7 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,8 @@ class Run(RunFolder):
     def cases(self, group: str) -> pd.DataFrame:
         """Return the finished cases of a group, one per row; do not change the frame in place."""
         if group not in self._frames:
-            self._frames[group] = case_frame(r for r in self.finished if r["group"] == group)
+            records = [r for r in self.finished if r["group"] == group]
+            self._frames[group] = case_frame(records) if records else _no_cases()
         return self._frames[group]
 
     def series(self, group: str, name: str) -> pd.DataFrame:
@@ -187,6 +189,12 @@ def case_frame(records: Iterable[Record]) -> pd.DataFrame:
             columns[name] = pd.Series(values)
     columns["variant"] = variants(pd.DataFrame({n: columns[n] for n in ("sampler", "drop_last")}))
     return pd.DataFrame(columns)  # at once: adding so many columns one by one is slow
+
+
+@cache
+def _no_cases() -> pd.DataFrame:
+    """Return the frame of the groups that were not run: most of them, in a partial ledger."""
+    return case_frame([])
 
 
 def variants(frame: pd.DataFrame) -> pd.Series[str]:

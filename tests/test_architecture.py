@@ -60,7 +60,7 @@ LOADS_WITHOUT = {
     "bench.comparing.compare_command": ("torch",),
     "bench.comparing.history_command": ("torch",),
     "bench.ledger.folders": ("torch", "numpy"),
-    "reports.page": ("torch",),
+    "reports.page": ("torch", "scipy", "gptcore"),
 }
 MAX_FUNCTION_LINES, MAX_FILE_LINES = 50, 350
 EXCEPTIONS: dict[str, str] = {}

@@ -171,7 +171,8 @@ def pin(*, keep_memory: bool = True) -> dict[str, Any]:
     torch.set_float32_matmul_precision("highest")
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
-    torch.use_deterministic_algorithms(False)
+    if torch.are_deterministic_algorithms_enabled():  # to set it, torch loads its compiler
+        torch.use_deterministic_algorithms(False)
     if keep_memory:
         _lasting["keeps_freed_memory"] = keep_freed_memory()
     return pinned()

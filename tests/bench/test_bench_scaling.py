@@ -1,5 +1,7 @@
 """The ladder of the suite: what is trained, in which order it is asked, and what is refused."""
 
+import copy
+import functools
 from dataclasses import fields, replace
 from types import SimpleNamespace
 
@@ -29,11 +31,16 @@ def predicted(suite="study", records=None):
     return asked(bench_scaling.test_predict, "test_predict", case, rungs, suite)
 
 
-def whole_ladder(suite="study"):
-    """Rungs, the prediction from them, and the target: in the order of the suite."""
+@functools.cache
+def _whole_ladder(suite):
     rungs = ladder_records(suite)
     stated = predicted(suite, rungs)
     return [*rungs, stated, *ladder_records(suite, "test_target")]
+
+
+def whole_ladder(suite="study"):
+    """Rungs, the prediction from them, and the target: in the order of the suite."""
+    return copy.deepcopy(_whole_ladder(suite))
 
 
 # --- cases -------------------------------------------------------------------------------------

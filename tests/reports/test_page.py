@@ -205,13 +205,12 @@ PARTS: dict[str, list[Record]] = {
 
 
 @pytest.mark.parametrize("name", PARTS)
-@pytest.mark.parametrize("form", ["html", "md"])
-def test_report_of_a_partial_ledger_is_complete_in_itself(
-    name: str, form: str, tmp_path: Path
-) -> None:
-    text, _ = page.render([run_of(tmp_path, PARTS[name])], form)
-    assert "What did not run, and why?" in text
-    assert not re.search(r"\bnan\b|\bNone\b", Document(text).text)
+def test_report_of_a_partial_ledger_is_complete_in_itself(name: str, tmp_path: Path) -> None:
+    run = run_of(tmp_path, PARTS[name])
+    for form in ("html", "md"):
+        text, _ = page.render([run], form)
+        assert "What did not run, and why?" in text
+        assert not re.search(r"\bnan\b|\bNone\b", Document(text).text)
 
 
 def test_absent_parts_are_said_to_be_absent(tmp_path: Path) -> None:
@@ -390,17 +389,6 @@ def test_bad_input_is_one_line_and_exit_code_2(
     assert len(captured.err.splitlines()) == 1
     assert message in captured.err
     assert not (tmp_path / "r.html").exists()
-
-
-def test_report_needs_neither_torch_nor_scipy_nor_the_library() -> None:
-    code = (
-        "import sys, reports.page, reports.load; "
-        "print(sorted({'torch', 'gptcore', 'scipy'} & {n.split('.')[0] for n in sys.modules}))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    assert done.stdout.strip() == "[]"
 
 
 def test_curves_are_drawn_where_scipy_is_missing() -> None:

@@ -15,6 +15,15 @@ MIB = 2**20
 # Resident memory moves by pages of other things (the interpreter, the allocator's own books).
 SLACK = 4 * MIB
 
+
+@pytest.fixture(autouse=True)
+def frozen():
+    """Keep the collector from what the process has loaded, which takes longer than a test."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 linux = pytest.mark.skipif(not memory.CLEAR_REFS.exists(), reason="needs /proc of Linux")
 
 

@@ -30,7 +30,11 @@ def test_each_process_gives_its_own_time_and_the_first_its_peaks():
     )
 
 
-def test_process_that_fails_says_why():
+def test_process_that_fails_says_why(monkeypatch, tmp_path):
+    stand_in = tmp_path / "bench" / "measuring"  # of the module itself, which takes seconds to load
+    stand_in.mkdir(parents=True)
+    (stand_in / "processes.py").write_text("print('noise')\nraise ValueError(input())")
+    monkeypatch.setattr(processes, "ROOT", tmp_path)
     wrong = dataclasses.replace(SMALL, model="model9")
     with pytest.raises(ValueError, match=r"new process ended without an answer: .*model9"):
         measure_in_processes(STEP, wrong, [CORPUS], processes=1, budget_s=0.1)

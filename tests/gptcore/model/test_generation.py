@@ -2,8 +2,7 @@ import math
 
 import pytest
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel
-from transformers.generation import TopPLogitsWarper
+import transformers  # its models load on their first use: that takes seconds
 
 from gptcore.model.config import ModelConfig
 from gptcore.model.generation import generate
@@ -25,10 +24,12 @@ def model() -> GPT:
 
 def test_greedy_text_equals_that_of_transformers():
     shape = {"n_layer": 2, "n_head": 2, "n_embd": 16}
-    config = GPT2Config(vocab_size=31, n_positions=32, bos_token_id=0, eos_token_id=None, **shape)
+    config = transformers.GPT2Config(
+        vocab_size=31, n_positions=32, bos_token_id=0, eos_token_id=None, **shape
+    )
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        theirs = GPT2LMHeadModel(config).eval()
+        theirs = transformers.GPT2LMHeadModel(config).eval()
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in theirs.parameters():
@@ -86,11 +87,11 @@ def test_rows_of_a_batch_are_the_texts_of_single_prompts(model):
 
 def test_top_p_draws_among_the_tokens_that_transformers_keeps(model):
     logits = model.eval()(PROMPT[None])[0, -1:].detach()
-    kept = TopPLogitsWarper(0.6)(None, logits / 2.0)[0].isfinite().nonzero().flatten()
-    drawn = {
-        int(generate(model, PROMPT, 1, temperature=2.0, top_p=0.6, seed=s, device=CPU)[-1])
-        for s in range(300)
-    }
+    scores = transformers.TopPLogitsWarper(0.6)(None, logits / 2.0)
+    kept = scores[0].isfinite().nonzero().flatten()
+    prompts = PROMPT.expand(300, -1)  # each row has a seed of its own
+    ids = generate(model, prompts, 1, temperature=2.0, top_p=0.6, seed=0, device=CPU)[:, -1]
+    drawn = set(ids.tolist())
     assert drawn == set(kept.tolist())
     assert 3 < len(drawn) < 31
 
@@ -141,21 +142,15 @@ def test_a_temperature_near_zero_is_greedy(model):
 
 
 def test_tokens_are_drawn_with_the_softmax_probabilities(model):
-    temperature, draws = 2.0, 2000
+    temperature, draws = 0.01, 2000  # so low that the four most likely differ by far
     logits = model.eval()(PROMPT[None])[0, -1].detach()
     top = logits.topk(4).indices
     expected = torch.softmax(logits[top].double() / temperature, dim=0)
-    ids = torch.tensor(
-        [
-            int(
-                generate(model, PROMPT, 1, temperature=temperature, top_k=4, seed=s, device=CPU)[-1]
-            )
-            for s in range(draws)
-        ]
-    )
+    prompts = PROMPT.expand(draws, -1)  # each row has a seed of its own
+    ids = generate(model, prompts, 1, temperature=temperature, top_k=4, seed=0, device=CPU)[:, -1]
     observed = torch.stack([(ids == token).double().mean() for token in top])
     assert observed.sum() == pytest.approx(1.0, abs=1e-12)  # nothing outside the top 4
-    # Four standard errors of a share near 1/4 in 2,000 draws.
+    # Four standard errors of a share of 1/2 in 2,000 draws.
     torch.testing.assert_close(observed, expected, atol=4 * math.sqrt(0.25 / draws), rtol=0)
 
 

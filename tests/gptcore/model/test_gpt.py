@@ -4,9 +4,9 @@ from itertools import pairwise
 
 import pytest
 import torch
+import transformers  # its models load on their first use: that takes seconds
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import GPT2Config, GPT2LMHeadModel
 
 from gptcore.model.config import PRESETS, ModelConfig
 from gptcore.model.gpt import GPT
@@ -17,10 +17,10 @@ from gptcore.model.pretrained import load_gpt2_state_dict
 TINY = ModelConfig(vocab_size=61, block_size=12, n_layer=2, n_head=3, n_embd=24)
 
 
-def reference(config: ModelConfig) -> GPT2LMHeadModel:
+def reference(config: ModelConfig) -> torch.nn.Module:
     """Return transformers' GPT-2 of the same shape with weights far from their initial values."""
     names = ("resid_pdrop", "embd_pdrop", "attn_pdrop")
-    hf_config = GPT2Config(
+    hf_config = transformers.GPT2Config(
         vocab_size=config.vocab_size,
         n_positions=config.block_size,
         n_layer=config.n_layer,
@@ -28,7 +28,7 @@ def reference(config: ModelConfig) -> GPT2LMHeadModel:
         n_embd=config.n_embd,
         **dict.fromkeys(names, config.dropout),
     )
-    model = GPT2LMHeadModel(hf_config)
+    model = transformers.GPT2LMHeadModel(hf_config)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -48,7 +48,7 @@ def random_ids(*shape: int, seed: int = 0, vocab_size: int = TINY.vocab_size) ->
 
 
 @pytest.fixture
-def pair() -> tuple[GPT, GPT2LMHeadModel]:
+def pair() -> tuple[GPT, torch.nn.Module]:
     theirs = reference(TINY)
     ours = GPT(TINY)
     load_gpt2_state_dict(ours, theirs.state_dict())
