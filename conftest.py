@@ -1,4 +1,4 @@
-"""The command-line options of the suite: pytest reads options only from a root conftest."""
+"""The command-line options of the suite, which pytest reads only from a root conftest."""
 
 from __future__ import annotations
 
@@ -15,39 +15,39 @@ SESSION: pytest.StashKey[Session] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the options; write them with `=`, as in --suite=smoke."""
+    """Add the options of the suite; they are written with `=`, as in --suite=smoke."""
     group = parser.getgroup("gptcore", "gptcore (with --benchmark-only)")
     group.addoption(
         "--suite",
         default="standard",
         metavar="NAME",
-        help="smoke (a minute), standard (10 minutes, the default), study (hours) or full (text "
-        "A's run: Model 5, 501 steps; hours on a CPU)",
+        help="cases and sizes: smoke (a minute), standard (10 minutes, the default), study (hours) "
+        "or full (the run of the tutorial that introduced Model 5: 501 steps; hours on a CPU)",
     )
     group.addoption(
         "--corpus",
         action="append",
         metavar="NAME|PATH",
-        help="text to run on: python-docs (the default) or the path of a UTF-8 file; may be given "
-        "several times",
+        help="text that the cases use: python-docs (the default) or the path of a UTF-8 file; may "
+        "be given several times",
     )
     group.addoption(
         "--devices",
         metavar="LIST",
-        help="devices to measure, as in --devices=cpu,cuda (default: all that are here)",
+        help="devices to measure, as in --devices=cpu,cuda (default: all of this machine)",
     )
     group.addoption(
         "--results",
         metavar="DIR",
         type=Path,
-        help="folder of this run; one that holds the same run is resumed (default: "
-        "results/<UTC time>-<commit>)",
+        help="results folder of this run; if the folder holds the same run, that run is resumed "
+        "(default: results/<UTC time>-<commit>)",
     )
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """With --benchmark-only, --trace writes profiles (see README) and does not start pdb."""
+    """Let --trace write profiles (see README) instead of starting pdb, with --benchmark-only."""
     if _measures(config) and config.option.trace:
         config.pluginmanager.unregister(name="pdbtrace")
 
@@ -57,14 +57,16 @@ def _measures(config: pytest.Config) -> bool:
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Open the session, or stop with exit code 2 and one line that says why not."""
+    """Open the session, or stop with exit code 2 and one line with the reason."""
     config = session.config
     if not _measures(config):
         return
     reporter = config.pluginmanager.getplugin("terminalreporter")
-    reporter.write_line("reading the texts, measuring what this machine can do: a few seconds")
+    reporter.write_line(
+        "reading the texts and measuring the ceilings of this machine: a few seconds"
+    )
     reporter.flush()
-    from bench.session import Session  # torch and the corpora are loaded only to measure
+    from bench.session import Session  # loads torch, so only when measuring
 
     try:
         config.stash[SESSION] = Session(
@@ -79,13 +81,13 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Close the session; each finished case is on disk already."""
+    """Close the session; every finished case is already on disk."""
     measuring = session.config.stash.get(SESSION, None)
     if measuring:
         measuring.close(whole=exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED))
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave the tests alone when measuring."""
+    """Leave out the tests when measuring."""
     is_test = collection_path.is_relative_to(config.rootpath / "tests")
     return True if config.option.benchmark_only and is_test else None

@@ -1,4 +1,4 @@
-"""Fixtures and hooks of the benchmarks: cases, `measure`, records, progress."""
+"""Fixtures and hooks of the benchmarks: their cases, `measure`, records and progress lines."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def case_id(item: pytest.Item) -> str:
 
 
 def case_of(item: pytest.Item) -> Case | None:
-    """Return the case of a benchmark; None for another test, or where none is left to run."""
+    """Return the case of a benchmark; None for another test or a benchmark without cases."""
     case = getattr(item, "callspec", None) and item.callspec.params.get("case")  # type: ignore[attr-defined]
     return case if isinstance(case, Case) else None
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Give each benchmark its cases from the plan (a nominal one when nothing is measured)."""
+    """Give each benchmark its cases from the plan, or from a nominal one when not measuring."""
     if "case" not in metafunc.fixturenames:
         return
     session = metafunc.config.stash.get(SESSION, None)
@@ -50,7 +50,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Run in the order of CASES; leave out (as skips) what an earlier session finished."""
+    """Run in the order of CASES, and skip the cases that an earlier session finished."""
     session = config.stash.get(SESSION, None)
     order = list(CASES)
     items.sort(key=lambda item: _rank(case_id(item), order))
@@ -74,7 +74,7 @@ def session(request: pytest.FixtureRequest) -> Session:
 
 @pytest.fixture
 def result(request: pytest.FixtureRequest) -> Result:
-    """Return what becomes the record of this case."""
+    """Return the result of this case, which becomes its record."""
     result = Result()
     request.node.stash[RESULT] = result
     return result
@@ -84,7 +84,7 @@ def result(request: pytest.FixtureRequest) -> Result:
 def measure(
     request: pytest.FixtureRequest, benchmark: Any, result: Result, session: Session
 ) -> Measure:
-    """Return the timer of this case."""
+    """Return the function that times the work of this case."""
     suite = SUITES[session.plan.suite]
     name, case = case_id(request.node), case_of(request.node)
     test = name.partition("[")[0]
@@ -106,7 +106,7 @@ def measure(
 
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, Any, Any]:
-    """Put the case on disk the moment it ends, whether it passed or not."""
+    """Write the record of a case as soon as the case ends, whether it passed or not."""
     session = pyfuncitem.config.stash.get(SESSION, None)
     case = case_of(pyfuncitem)
     if session is None or case is None:
@@ -131,7 +131,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, Any, Any]
 
 
 class CaseLines:
-    """One line per case: what runs, how much is left, the time to go."""
+    """Progress lines: the case that runs, how many are left, and the time that they will take."""
 
     def __init__(self, session: Session, reporter: Any, items: list[pytest.Item]) -> None:
         self._session = session
@@ -153,7 +153,7 @@ class CaseLines:
         return clock(self._progress.to_go_s(self._planned_s - left_s, self._planned_s))
 
     def announce(self) -> None:
-        """Say what is about to run."""
+        """Print what is about to run, and where the results go."""
         session, line = self._session, self._reporter.write_line
         verb = "resuming" if session.ledger.resumed else "running"
         line(
@@ -167,7 +167,7 @@ class CaseLines:
         if session.plan.scale < 1:
             line(
                 f"this machine trains at {session.plan.speed:.2f} of the reference speed: "
-                f"convergence runs see {session.plan.scale:g} of the tokens",
+                f"convergence runs use {session.plan.scale:g} of the tokens",
                 yellow=True,
             )
         for warning in session.ledger.warnings:
@@ -175,7 +175,7 @@ class CaseLines:
         self._reporter.flush()
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
-        """Show the case that starts, and how long the rest should take at the speed so far."""
+        """Print the case that starts, and the time that the rest will take at the speed so far."""
         if nodeid not in self._costs_s:
             return
         done = self._total - len(self._costs_s) + 1
@@ -184,10 +184,10 @@ class CaseLines:
             f"{clock(time.perf_counter() - self._started):>5} gone, "
             f"{self._to_go():>5} to go · {nodeid.rpartition('/')[2]}"
         )
-        self._reporter.flush()  # at once through a pipe, too: this line is news
+        self._reporter.flush()  # a pipe would keep the line back
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Take the case off the list; say so when it failed."""
+        """Count the case as done; print the reason if it failed."""
         if report.failed:
             crash = getattr(report.longrepr, "reprcrash", None)
             reason = crash.message.partition("\n")[0] if crash else report.when
@@ -197,7 +197,7 @@ class CaseLines:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
-        """Replace pytest's dots; the counts at the end stay."""
+        """Suppress the dots of pytest, but keep its counts at the end."""
         if report.when == "call" or report.outcome != "passed":
             category = "error" if report.failed and report.when != "call" else report.outcome
             return category, "", ""
@@ -206,7 +206,7 @@ class CaseLines:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Start the progress lines."""
+    """Register the progress lines and print what is about to run."""
     measuring = session.config.stash.get(SESSION, None)
     if measuring is None:
         return

@@ -1,4 +1,4 @@
-"""One pytest session of the suite: its options, corpora, devices, plan and ledger."""
+"""One pytest session of the suite: its texts, devices, plan and ledger."""
 
 from __future__ import annotations
 
@@ -23,9 +23,14 @@ from gptcore.devices import available_devices, choose_devices
 
 
 class Session(Inputs):
-    """One session of a run: its texts, plan and ledger.
+    """One session of a run.
 
-    The default of `folder` is results/<UTC time>-<commit>.
+    Args:
+        suite: name of the suite.
+        corpora: the texts, as the command line names them.
+        devices: names joined by commas; None for all devices of this machine.
+        folder: results folder; by default results/<UTC time>-<commit>.
+        trace: whether to write a profile of each timed case.
 
     Raises:
         ValueError: an option is wrong, or the folder holds another run.
@@ -66,7 +71,7 @@ class Session(Inputs):
         self._append_left_out()
 
     def ceilings_of(self, device: torch.device) -> dict[str, float]:
-        """Return what `device` was measured to be capable of at the start."""
+        """Return the ceilings of `device` that were measured at the start."""
         return self.ceilings["cpu" if device.type == "cpu" else str(device)]
 
     def _check_sizes(self, suite: str) -> None:
@@ -153,10 +158,10 @@ class Session(Inputs):
         self.ledger.append(self._environment)
 
     def close(self, *, whole: bool) -> None:
-        """Close the ledger; after a `whole` session, measure what the machine can do once more.
+        """Close the ledger; at the end of a `whole` session, measure the ceilings once more.
 
-        The environment is then recorded again, with what it was like at the end: a reader of the
-        ledger sees whether the ceilings, and so the shares of them, still held.
+        The environment is then recorded again together with its state at the end. So a reader of
+        the ledger sees whether the ceilings, and thus the shares of peak, changed.
         """
         if whole:
             end = {
@@ -178,7 +183,7 @@ class Session(Inputs):
             self.skip("bench_model::test_step[accelerator]", reason)
 
     def skip(self, case: str, reason: str) -> None:
-        """Record that `case` did not run; a second session does not repeat it."""
+        """Record that `case` did not run, and why; a resumed run does not repeat the record."""
         known = self.ledger.records.get(case)
         if known is None or known["reason"] != reason:
             self.ledger.append(
@@ -195,10 +200,10 @@ class Session(Inputs):
         duration_s: float,
         error: str | None = None,
     ) -> None:
-        """Record a finished case; `error` says why it failed, if it did.
+        """Record a finished case; `error` is the reason if it failed.
 
         Raises:
-            ValueError: the result breaks the record format.
+            ValueError: the result violates the format of a record.
         """
         self.ledger.append(
             self._record(

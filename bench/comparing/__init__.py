@@ -1,1 +1,1 @@
-"""Runs against runs, from their ledgers: what changed, and since when. It needs no torch."""
+"""Compares runs by their ledgers: what changed, and since when. It needs no torch."""

@@ -1,8 +1,8 @@
-"""What changed between two runs: `python -m bench compare BASE NEW`, a verdict for each case.
+"""A verdict for each case on what changed between two runs: `python -m bench compare BASE NEW`.
 
-"slower" and "faster" need three things: an interval that leaves out 1, a ratio beyond the margin,
-and a p-value that holds among all cases compared (Holm). "same" needs an interval within the
-margin. A case that is no longer there is "missing", a failure; it never passes in silence.
+A case is "slower" or "faster" if its interval leaves out 1, its ratio exceeds the margin, and its
+p-value, adjusted for all cases (Holm), is at most ALPHA. It is "same" if its interval lies within
+the margin, and else "ambiguous". A case that NEW does not have is "missing", which is a failure.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ from gptcore.stats import holm, verdict
 
 VERDICTS = ("slower", "missing", "ambiguous", "faster", "new", "same")
 FAILURES = {"slower": 1, "ambiguous": 1, "faster": 1, "missing": 3}
-"""What --fail-on may name, and the exit code of each."""
+"""Verdict that --fail-on may name → its exit code."""
 NOT_COMPARABLE = 3
 MOVED = 0.01
-"""The reference product has to move by more than this to be worth a warning."""
+"""A warning is given if the time of the reference product changed by more than this share."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """What became of one case; None where nothing was, or could be, computed."""
+    """The comparison of one case; a field is None where it does not apply or is unknown."""
 
     case: str
     verdict: str
@@ -61,17 +61,17 @@ class Row:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The whole answer.
+    """The comparison of two runs.
 
     Attributes:
-        base: the run compared with.
-        new: the run in question.
+        base: the earlier run.
+        new: the later run.
         margin: relative difference that counts as none.
-        normalised: shares of each machine's ceilings were compared.
-        rows: one for each timed case, and for each case that is missing or new.
-        untimed: how many cases without times are in both.
-        warnings: what a reader has to know.
-        not_comparable: why nothing was compared; empty if it was.
+        normalised: whether shares of each machine's ceilings were compared instead of times.
+        rows: one for each timed case, and one for each case that is missing or new.
+        untimed: number of cases without times in both runs.
+        warnings: what makes the verdicts less certain, one sentence each.
+        not_comparable: why nothing was compared; empty if the runs were compared.
     """
 
     base: RunFolder
@@ -85,13 +85,14 @@ class Comparison:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Return how many cases have each verdict."""
+        """Return verdict → number of cases."""
         return {name: sum(row.verdict == name for row in self.rows) for name in VERDICTS}
 
     def exit_code(self, fail_on: Sequence[str] = ("slower", "missing")) -> int:
-        """Return 3 for runs that cannot be compared, else the code of the worst failure.
+        """Return 3 for runs that cannot be compared, else the lowest code of the failures.
 
-        A slower case goes before a missing one, so that whoever puts up with 3 still sees it.
+        The code 1 of a slower case comes before the code 3 of a missing one, so that a script that
+        tolerates 3 still fails on a slower case.
         """
         if self.not_comparable:
             return NOT_COMPARABLE
@@ -109,11 +110,11 @@ def compare(
     """Compare two runs, case by case.
 
     Args:
-        base: the run compared with.
-        new: the run in question.
+        base: the earlier run.
+        new: the later run.
         margin: relative difference that counts as none, as in 0.03.
-        normalise: compare time times ceiling: the share of what each machine can do.
-        only: compare the cases with this in their id. Noise is learnt from all of them.
+        normalise: whether to compare time x ceiling, that is shares of what each machine can do.
+        only: compare only cases with this text in their id; noise is estimated from all cases.
 
     Raises:
         ValueError: no case has `only` in its id.
@@ -148,14 +149,14 @@ def _is_ok(run: RunFolder, name: str) -> bool:
 
 
 def _timings(run: RunFolder) -> dict[str, Timing]:
-    found = {name: timing(record) for name, record in run.records.items() if is_timed(record)}
-    return {name: value for name, value in found.items() if value}
+    timings = {name: timing(record) for name, record in run.records.items() if is_timed(record)}
+    return {name: value for name, value in timings.items() if value}
 
 
 def _refusals(base: RunFolder, new: RunFolder, present: list[str], timed: list[str]) -> list[str]:
     """Return why the runs cannot be compared; empty if they can."""
     if not present:
-        return ["no case ended well in both: compare runs of one suite"]
+        return ["no case succeeded in both runs: compare runs of one suite"]
     lost = [run for run in (base, new) if run.environment is None]
     if lost:
         names = " and ".join(shorten(run.label) for run in lost)
@@ -164,7 +165,7 @@ def _refusals(base: RunFolder, new: RunFolder, present: list[str], timed: list[s
 
 
 def _presence(base: RunFolder, new: RunFolder, name: str) -> Row | None:
-    """Return the row of a case that is in one run only, or lost its times; None for others."""
+    """Return the row of a case that one run lacks or that NEW has no times of; else None."""
     old, now = base.records.get(name), new.records.get(name)
     was, is_ = _is_ok(base, name), _is_ok(new, name)
     if was and not is_:
@@ -183,7 +184,7 @@ def _presence(base: RunFolder, new: RunFolder, name: str) -> Row | None:
 
 
 def reference_warnings(base: dict[str, Timing], new: dict[str, Timing]) -> list[str]:
-    """Say so if the reference product took longer or shorter in NEW, beyond chance."""
+    """Return a warning if the time of the reference product changed by more than chance allows."""
     moved = [
         now.reference - t.reference
         for name, t in base.items()
@@ -194,14 +195,14 @@ def reference_warnings(base: dict[str, Timing], new: dict[str, Timing]) -> list[
     if min(moved) < max(moved) and stats.ttest_1samp(moved, 0).pvalue > 0.01:
         return []
     return [
-        f"the machine itself differed: its reference product took {per_cent(mean)} time in NEW; "
-        "intervals are wider for it. Measure both again, one right after the other"
+        f"the machine itself changed: its reference product took {per_cent(mean)} time in NEW, "
+        "which widens the intervals; measure both runs again, one right after the other"
     ]
 
 
 @dataclass(frozen=True)
 class _Judge:
-    """Turns times into rows."""
+    """Compares the times of two runs, with what varies between them."""
 
     base: RunFolder
     new: RunFolder
@@ -211,7 +212,7 @@ class _Judge:
 
     def rows(self, names: list[str], old: dict[str, Timing], now: dict[str, Timing]) -> list[Row]:
         """Return the row of every timed case that is in both runs."""
-        found: dict[str, Difference] = {}
+        differences: dict[str, Difference] = {}
         rows: list[Row] = []
         for name in names:
             if not is_timed(self.new.records[name]):
@@ -232,13 +233,16 @@ class _Judge:
             )
             outcome = self._difference(name, a, b)
             if isinstance(outcome, Difference):
-                found[name] = outcome
+                differences[name] = outcome
             else:
                 row = dataclasses.replace(row, **outcome)
             rows.append(row)
-        adjusted = dict(zip(found, holm([d.p_value for d in found.values()]), strict=True))
+        p_values = holm([difference.p_value for difference in differences.values()])
+        adjusted = dict(zip(differences, p_values, strict=True))
         return [
-            self._judged(row, found[row.case], adjusted[row.case]) if row.case in found else row
+            self._judged(row, differences[row.case], adjusted[row.case])
+            if row.case in differences
+            else row
             for row in rows
         ]
 
@@ -249,24 +253,24 @@ class _Judge:
         ceiling = self.ceilings.change(name) if self.ceilings else None
         if isinstance(ceiling, str):
             return {"verdict": "missing", "reason": f"not comparable: {ceiling}"}
-        found = difference(name, a, b, self.noise, ceiling)
-        if found is None:
+        result = difference(name, a, b, self.noise, ceiling)
+        if result is None:
             ratio = finite_exp(b.logs[0] - a.logs[0] + (ceiling[0] if ceiling else 0.0))
-            reason = "one round says nothing about its noise: time at least two"
+            reason = "one round does not show how much rounds differ: time at least two"
             return {"reason": reason, "ratio": ratio}
-        return found
+        return result
 
-    def _judged(self, row: Row, found: Difference, p_adjusted: float) -> Row:
-        ratios = [finite_exp(x) for x in (found.d, found.low, found.high)]
+    def _judged(self, row: Row, difference: Difference, p_adjusted: float) -> Row:
+        ratios = [finite_exp(x) for x in (difference.d, difference.low, difference.high)]
         ratio, low, high = (math.inf if x is None else x for x in ratios)
         outcome = verdict(ratio, low, high, margin=self.margin)
         reason = None
         if outcome in ("slower", "faster") and p_adjusted > ALPHA:
-            reason = f"{outcome} by itself, not among all cases: {self._remedy(found)}"
+            reason = f"{outcome} by itself, not among all cases: {self._remedy(difference)}"
             outcome = "ambiguous"
         elif outcome == "ambiguous":
-            width = 100 * (found.high - found.low) / 2
-            reason = f"±{width:.2g} %: {self._remedy(found)}"
+            width = 100 * (difference.high - difference.low) / 2
+            reason = f"±{width:.2g} %: {self._remedy(difference)}"
         return dataclasses.replace(
             row,
             verdict=outcome,
@@ -277,24 +281,25 @@ class _Judge:
         )
 
     @staticmethod
-    def _remedy(found: Difference) -> str:
-        if found.rounds_share > 0.5:
-            return "more rounds would narrow it"
-        return "more processes or a quieter machine would narrow it"
+    def _remedy(difference: Difference) -> str:
+        if difference.rounds_share > 0.5:
+            return "more rounds would narrow the interval"
+        return "more processes or a quieter machine would narrow the interval"
 
     def warnings(self, rows: list[Row]) -> list[str]:
-        """Return what the verdicts rest on, where that is less than it could be."""
+        """Return what makes the verdicts less certain than they could be, one sentence each."""
         lines = []
         if rows and self.noise.assumed:
             sd = 100 * math.sqrt(self.noise.prior.variance)
             lines.append(
-                f"no case was timed in several processes: ±{sd:.2g} % is assumed to lie between "
-                "two processes (the spread of all ratios, 1 % at least): a change of half of the "
-                "cases counts as noise, too"
+                f"no case was timed in several processes, so a standard deviation of {sd:.2g} % "
+                "between two processes is assumed (the spread of all ratios, at least 1 %); a "
+                "change that affects half of the cases therefore counts as noise"
             )
         if self.ceilings and not self.ceilings.measured_twice:
             lines.append(
-                f"ceilings were measured once a run: ±{100 * CEILING_FLOOR:.2g} % is assumed"
+                "each run measured its ceilings once, so a standard deviation of "
+                f"{100 * CEILING_FLOOR:.2g} % is assumed for them"
             )
         for run, side in ((self.base, "BASE"), (self.new, "NEW")):
             states = [look_up(run.records[row.case], "stability", "verdict") for row in rows]

@@ -1,7 +1,7 @@
-"""When did times step? `python -m bench history [RESULTS…]` over the runs of one machine.
+"""When times changed lastingly over many runs: `python -m bench history [RESULTS…]`.
 
-The runs of another machine, or with another number of threads, have trends of their own. Versions
-and commits may change: what changed with a step is named beside it.
+Runs of different machines or numbers of threads are studied separately. Versions and commits may
+change within one machine; what changed at a step is listed with it.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from bench.ledger.plain_text import shorten
 from bench.ledger.record import LEDGER_NAME
 
 MOVED = 0.02
-"""The reference product has to move by more than this to be named."""
+"""The reference product is listed if its time changed by more than this share."""
 
 
 @dataclass(frozen=True)
 class History:
-    """The whole answer.
+    """The steps in the times of many runs.
 
     Attributes:
-        runs: all that name their machine, oldest first.
+        runs: the runs with an environment record, oldest first.
         trends: one for each case and machine.
-        margin: steps smaller than this share are not told.
-        warnings: what a reader has to know.
+        margin: steps smaller than this share are left out.
+        warnings: what makes the answer less certain, one sentence each.
     """
 
     runs: list[RunFolder]
@@ -41,10 +41,10 @@ class History:
 
 
 def find_runs(paths: Sequence[Path]) -> tuple[list[RunFolder], list[str]]:
-    """Read runs and folders of runs, oldest run first.
+    """Read runs and folders of runs.
 
     Returns:
-        The runs that name their machine, and warnings.
+        The runs with an environment record, oldest first; and warnings.
 
     Raises:
         ValueError: a path holds no run.
@@ -67,19 +67,19 @@ def find_runs(paths: Sequence[Path]) -> tuple[list[RunFolder], list[str]]:
 
 
 def trends(runs: Sequence[RunFolder], only: str = "") -> list[Trend]:
-    """Return the series of every timed case with `only` in its id."""
-    found: dict[str, Trend] = {}
+    """Return the trend of every timed case with `only` in its id."""
+    by_case: dict[str, Trend] = {}
     for run in runs:
         for name, record in run.records.items():
             if only in name and is_timed(record) and (times := timing(record)):
-                trend = found.setdefault(name, Trend(name, [], []))
+                trend = by_case.setdefault(name, Trend(name, [], []))
                 trend.runs.append(run)
                 trend.timings.append(times)
-    return list(found.values())
+    return list(by_case.values())
 
 
 def changes(trend: Trend, at: int) -> list[str]:
-    """Return what else differs between the runs before and after a step, one line each."""
+    """Return what else changed between the runs before and after a step, one line each."""
     before, after = trend.runs[at - 1], trend.runs[at]
     old, now = conditions(before), conditions(after)
     lines = [
@@ -90,7 +90,7 @@ def changes(trend: Trend, at: int) -> list[str]:
     lines += [line for line in minor_differences(before, after) if not lines]
     dirty = (before.fact("run", "dirty"), after.fact("run", "dirty"))
     if True in dirty:
-        lines.append("a checkout had changes that no commit holds")
+        lines.append("a checkout had uncommitted changes")
     references = [t.reference for t in trend.timings]
     sides = [
         [r for r in part if r is not None]
@@ -99,7 +99,9 @@ def changes(trend: Trend, at: int) -> list[str]:
     if all(sides):
         moved = float(np.median(sides[1]) - np.median(sides[0]))
         if abs(moved) > MOVED:
-            lines.append(f"the reference product {100 * math.expm1(moved):+.1f} %: the machine")
+            lines.append(
+                f"the reference product {100 * math.expm1(moved):+.1f} %: the machine changed"
+            )
     return lines
 
 
@@ -108,8 +110,8 @@ def study(paths: Sequence[Path], margin: float, only: str = "") -> History:
 
     Args:
         paths: results folders, or folders of them.
-        margin: steps smaller than this share are not told.
-        only: look at the cases with this in their id.
+        margin: steps smaller than this share are left out.
+        only: study only cases with this text in their id.
 
     Raises:
         ValueError: a path holds no run, or no timed case has `only` in its id.
@@ -118,22 +120,22 @@ def study(paths: Sequence[Path], margin: float, only: str = "") -> History:
     groups: dict[tuple[str, ...], list[RunFolder]] = {}
     for run in runs:
         groups.setdefault(machine_key(run), []).append(run)
-    found = []
+    studied = []
     for same in groups.values():
         series = trends(same, only)
         find_steps(same, series, len(groups))
-        found += series
-    if not found:
+        studied += series
+    if not studied:
         wanted = f" with {shorten(only)!r} in its id" if only else ""
         raise ValueError(f"no run has a timed case{wanted}: run `pytest --benchmark-only`")
-    for trend in found:
+    for trend in studied:
         trend.steps = [s for s in trend.steps if abs(math.log(s.ratio)) > math.log1p(margin)]
-    few = sum(len(trend.runs) < FEWEST_RUNS for trend in found)
+    few = sum(len(trend.runs) < FEWEST_RUNS for trend in studied)
     if few:
         warnings.append(
-            f"{few} of {len(found)} cases have fewer than {FEWEST_RUNS} runs on one machine: "
-            "a step in them could not be told from chance"
+            f"{few} of {len(studied)} cases have fewer than {FEWEST_RUNS} runs on one machine: "
+            "a step in them cannot be separated from chance"
         )
     if len(groups) > 1:
-        warnings.append(f"{len(groups)} machines or numbers of threads: each has its own trends")
-    return History(runs, found, margin, warnings)
+        warnings.append(f"{len(groups)} machines or numbers of threads are studied separately")
+    return History(runs, studied, margin, warnings)

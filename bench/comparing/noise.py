@@ -1,16 +1,18 @@
-"""How much the time of a case varies though nothing changed, and what a difference is worth.
+"""The variance of a time between runs of unchanged code, and intervals that include it.
 
-Times are kept as logarithms, so that a ratio is a difference. For one case it is d = log(median in
-NEW) - log(median in BASE), and the variance of d has two parts. Rounds: how well the rounds of one
-process fix its median (`median_variance`). Between: what changes from process to process and from
-hour to hour though the code is the same; the larger of
-  - processes: the variance of the medians of fresh processes. Each case's own is drawn towards what
-    the others show (moderated t: Smyth, Stat. Appl. Genet. Mol. Biol. 3, 2004); a case timed in one
-    process gets the others'. Where no case has several, the spread of all d about their median
-    stands in, and FLOOR at least;
-  - machine: how a fixed matrix product, timed beside every case, varied over both runs, and how
-    much it moved beside this case.
-Intervals and p-values are Student's, with Welch and Satterthwaite's degrees of freedom.
+Times are kept as logarithms, so that a ratio is a difference. The difference of one case is
+d = ln(median in NEW) - ln(median in BASE). Its variance is the sum of two parts.
+
+The first part is the uncertainty of each median, from the rounds of one process
+(`median_variance`). The second part is what varies between processes and over hours although the
+code is the same. It is the larger of two estimates:
+  - processes: the variance between the medians of new processes. The variance of each case is
+    shrunk towards those of the others (moderated t: Smyth, Stat. Appl. Genet. Mol. Biol. 3, 2004);
+    a case timed in one process takes the variance of the others. If no case was timed in several
+    processes, the spread of all d about their median is used, and at least FLOOR;
+  - machine: the variance of a fixed matrix product, timed beside every case, over both runs, or its
+    change beside this case if that is larger.
+Intervals and p-values come from Student's t with the degrees of freedom of Welch and Satterthwaite.
 """
 
 from __future__ import annotations
@@ -29,47 +31,48 @@ from bench.comparing.timing import Timing
 CONFIDENCE = 0.95
 ALPHA = 0.05
 FLOOR = 0.01
-"""Standard deviation (log) between processes, at least, where no case was timed in several."""
+"""Least standard deviation (of ln time) between processes if no case was timed in several."""
 LEAST = 0.001
-"""No two processes are taken to agree better than this, however alike the few that were timed."""
+"""Least standard deviation (of ln time) between processes, even if the few timed agree better."""
 FEWEST_MOVED = 5
+"""Fewest cases whose ratios are taken to show a spread."""
 ENOUGH_CASES = 6
-"""From here on it can be told how much variances differ from case to case."""
+"""Fewest cases from which the spread of their variances is estimated."""
 ENOUGH_PROCESSES = 3
-"""From here on the medians of processes alone say how well their median is known."""
+"""With so many processes, their medians alone give the uncertainty of their common median."""
 MAD_EFFICIENCY = 0.37
-"""Of the median of absolute deviations, for the variance of normal values."""
+"""Efficiency of the median absolute deviation as an estimate of the variance of normal values."""
 
 
 def spread(values: Sequence[float]) -> float:
-    """Return the standard deviation as the median of absolute deviations sees it."""
+    """Return the standard deviation, estimated from the median absolute deviation."""
     center = statistics.median(values)
     return 1.4826 * statistics.median([abs(v - center) for v in values])
 
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a variance and its degrees of freedom."""
+    """One part of a variance, with its degrees of freedom."""
 
     variance: float
     df: float
 
     def times(self, factor: float) -> Part:
-        """Return the same for a value multiplied by the root of `factor`."""
+        """Return the variance multiplied by `factor`, with the same degrees of freedom."""
         return Part(self.variance * factor, self.df)
 
 
 @dataclass(frozen=True)
 class Prior:
-    """Scaled inverse chi-square: what is known of a variance before a case's own is seen."""
+    """Prior distribution of the variance of a case: scaled inverse chi-square."""
 
     variance: float
     df: float
     pooled: bool = False
-    """All cases are taken to have one variance: what a case shows itself is part of it already."""
+    """Whether all cases share one variance, so that a case's own is part of it already."""
 
     def moderate(self, own: Part | None) -> Part:
-        """Return the variance of a case, its own drawn towards the others'."""
+        """Return the variance of a case: its own estimate, shrunk towards that of the others."""
         if own is None or self.pooled:
             return Part(self.variance, self.df)
         df = self.df + own.df
@@ -89,10 +92,10 @@ def process_variance(timings: Iterable[Timing]) -> Part | None:
 
 
 def fit_prior(parts: list[Part]) -> Prior:
-    """Fit the prior from which the cases' variances come (moments of log s2; Smyth 2004, 6.2).
+    """Fit the prior distribution to the variances of the cases (moments of ln s²; Smyth 2004, 6.2).
 
-    How much variances differ from case to case is itself known badly from a few cases: two standard
-    errors are added, and n cases that differ count as n degrees of freedom at most.
+    A few cases show badly how much variances differ. So two standard errors are added to that
+    spread, and n cases give the prior at most n degrees of freedom.
     """
     df = np.array([part.df for part in parts])
     variances = np.array([part.variance for part in parts])
@@ -120,24 +123,24 @@ def _trigamma_inverse(value: float) -> float:
 
 @dataclass(frozen=True)
 class Noise:
-    """What varies between two runs of the same code.
+    """The variances between two runs of the same code.
 
     Attributes:
-        own: case → variance between its processes; None for one process.
-        prior: that variance in any case.
-        machine: variance of the machine's own speed at one time; None if it was not followed.
+        own: case → variance between its processes; None if it was timed in one process.
+        prior: prior distribution of that variance.
+        machine: variance of the speed of the machine; None if it was not measured.
+        assumed: whether `prior` is assumed because no case was timed in several processes.
     """
 
     own: Mapping[str, Part | None]
     prior: Prior
     machine: Part | None
     assumed: bool
-    """No case was timed in several processes: `prior` is a stand-in."""
 
     def between(self, case: str, base: Timing, new: Timing, processes: int) -> list[Part]:
-        """Return the part of the variance of d between processes, and the machine's if known."""
-        found = self.prior.moderate(self.own.get(case))
-        least = Part(max(found.variance, LEAST**2), found.df)
+        """Return the variance of d between processes, and that of the machine if it is known."""
+        own = self.prior.moderate(self.own.get(case))
+        least = Part(max(own.variance, LEAST**2), own.df)
         parts = [least.times(2 * median_factor(processes))]
         if self.machine is not None:
             machine = self.machine.times(2)
@@ -149,26 +152,26 @@ class Noise:
 
 
 def median_factor(n: int) -> float:
-    """Return the variance of the median of n values over that of one; for n > 2 its limit."""
+    """Return the variance of the median of n values over that of one; for n > 2 the limit."""
     return 1 / n if n <= 2 else math.pi / (2 * n)
 
 
 def noise(base: Mapping[str, Timing], new: Mapping[str, Timing]) -> Noise:
-    """Estimate what varies between two runs from the cases of both."""
+    """Estimate the variances between two runs from the cases of both."""
     own = {
         case: process_variance(t for t in (base.get(case), new.get(case)) if t)
         for case in {**base, **new}
     }
     parts = [part for part in own.values() if part]
-    prior = fit_prior(parts) if parts else stand_in(base, new)
+    prior = fit_prior(parts) if parts else assumed_prior(base, new)
     return Noise(own, prior, machine_variance([base, new]), assumed=not parts)
 
 
-def stand_in(base: Mapping[str, Timing], new: Mapping[str, Timing]) -> Prior:
-    """Return what has to do for the variance between processes where no case shows it.
+def assumed_prior(base: Mapping[str, Timing], new: Mapping[str, Timing]) -> Prior:
+    """Return the variance between processes that is assumed if no case was timed in several.
 
-    If the ratios of many cases lie apart, either all changed by different amounts or the machine is
-    not steady; without fresh processes nobody can tell, so the spread counts as noise.
+    If the ratios of many cases differ, either each case changed by another amount or the machine is
+    not steady. Without new processes the two cannot be separated, so the spread counts as noise.
     """
     moved = [new[c].center(1) - base[c].center(1) for c in base.keys() & new.keys()]
     if len(moved) >= FEWEST_MOVED and (sd := spread(moved) / math.sqrt(2)) > FLOOR:
@@ -177,10 +180,10 @@ def stand_in(base: Mapping[str, Timing], new: Mapping[str, Timing]) -> Prior:
 
 
 def machine_variance(runs: Sequence[Mapping[str, Timing]]) -> Part | None:
-    """Return the variance of the reference product's log time over cases and runs.
+    """Return the variance of the ln time of the reference product over cases and runs.
 
-    It is taken about one centre a device, so that a run on a slower machine widens every interval.
-    The degrees of freedom are those of a variance that is as uncertain as this robust one.
+    Deviations are taken from one centre for each device, so that a run on a slower machine widens
+    every interval. The degrees of freedom allow for the lower efficiency of the robust estimate.
     """
     residuals = [
         value for run in centred(runs) for t in run.values() if (value := t.reference) is not None
@@ -192,13 +195,13 @@ def machine_variance(runs: Sequence[Mapping[str, Timing]]) -> Part | None:
 
 
 def centred(runs: Sequence[Mapping[str, Timing]]) -> list[dict[str, Timing]]:
-    """Return runs with the reference product less its median over all of them, for each device."""
-    known: dict[str, list[float]] = {}
+    """Return runs whose reference times are relative to the median over all runs of the device."""
+    references: dict[str, list[float]] = {}
     for run in runs:
         for t in run.values():
             if t.reference is not None:
-                known.setdefault(t.device, []).append(t.reference)
-    centers = {device: statistics.median(values) for device, values in known.items()}
+                references.setdefault(t.device, []).append(t.reference)
+    centers = {device: statistics.median(values) for device, values in references.items()}
     return [
         {
             name: t
@@ -212,14 +215,14 @@ def centred(runs: Sequence[Mapping[str, Timing]]) -> list[dict[str, Timing]]:
 
 @dataclass(frozen=True)
 class Difference:
-    """log(time in NEW / time in BASE), with its interval."""
+    """ln(time in NEW / time in BASE) with its interval."""
 
     d: float
     low: float
     high: float
     p_value: float
     rounds_share: float
-    """Share of the variance that more rounds would reduce."""
+    """Share of the variance that comes from the rounds, which more rounds would reduce."""
 
 
 def difference(
@@ -235,12 +238,12 @@ def difference(
         case: its id.
         base: its time in BASE.
         new: its time in NEW.
-        noise: of the two runs.
-        ceiling: log of NEW's ceiling over BASE's, with its variance, where shares of ceilings are
-            compared: time x ceiling instead of time.
+        noise: the variances between the two runs.
+        ceiling: ln(ceiling of NEW / ceiling of BASE) and its variance, if shares of the ceilings
+            (time x ceiling) are compared instead of times.
 
     Returns:
-        The difference; None where neither rounds nor processes show how much it varies.
+        The difference; None if neither rounds nor processes show its variance.
     """
     processes = min(len(base.logs), len(new.logs))
     rounds: list[Part] = []
@@ -257,17 +260,17 @@ def difference(
         d += ceiling[0]
         shares = [ceiling[1]]
     between = noise.between(case, base, new, processes)
-    # The first part alone may have few degrees of freedom, which a sum would hide.
+    # The first part alone may have few degrees of freedom, which its sum with others would hide.
     return widest(
         [student(d, rounds, [part, *shares]) for part in between] + [student(d, [], between[:1])]
     )
 
 
-def widest(found: Sequence[Difference]) -> Difference:
-    """Return what holds under each of several views of one difference: the widest of them."""
-    low, high = min(x.low for x in found), max(x.high for x in found)
-    p_value = max(x.p_value for x in found)
-    return dataclasses.replace(found[0], low=low, high=high, p_value=p_value)
+def widest(estimates: Sequence[Difference]) -> Difference:
+    """Return one difference with the widest interval and the largest p-value of its estimates."""
+    low, high = min(x.low for x in estimates), max(x.high for x in estimates)
+    p_value = max(x.p_value for x in estimates)
+    return dataclasses.replace(estimates[0], low=low, high=high, p_value=p_value)
 
 
 def student(d: float, rounds: Sequence[Part], others: Sequence[Part]) -> Difference:

@@ -1,4 +1,4 @@
-"""Ceilings of the machine, to set times of different machines against each other."""
+"""Ceilings of two machines, by which the times of one can be compared with those of the other."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from bench.ledger.plain_text import shorten
 from bench.ledger.record import Record
 
 CEILING_FLOOR = 0.03
-"""Standard deviation (log) of a ceiling that was measured once only."""
+"""Assumed standard deviation (of the logarithm) of a ceiling that was measured once."""
 
 
 class Ceilings:
-    """What each machine can do at most, and how surely that is known."""
+    """The ceilings of two runs and their variances."""
 
     def __init__(self, base: RunFolder, new: RunFolder) -> None:
         self._runs = (base, new)
@@ -34,21 +34,21 @@ class Ceilings:
             self._one = Part(statistics.fmean(squares), len(squares))
 
     def change(self, case: str) -> tuple[float, Part] | str:
-        """Return log(ceiling of NEW / ceiling of BASE) and its variance, or what is missing."""
+        """Return ln(ceiling of NEW / ceiling of BASE) and its variance, or what is missing."""
         logs, variance = [], 0.0
         for run, side in zip(self._runs, ("BASE", "NEW"), strict=True):
             record = run.records[case]
             device, name = ceiling_name(record)
             ends = _ceiling(run.environments.get(record["environment"]), device, name)
             if not ends:
-                return f"{side} has no {name} of {shorten(device)} to take a share of"
+                return f"{side} has no {name} of {shorten(device)}"
             logs.append(statistics.fmean(map(math.log, ends)))
             variance += self._one.variance / len(ends)
         return logs[1] - logs[0], Part(variance, self._one.df)
 
 
 def ceiling_name(record: Record) -> tuple[str, str]:
-    """Return the device of a case and the ceiling that its time is a share of."""
+    """Return the device of a case and the name of the ceiling that its time is compared with."""
     params = record["params"]
     device = str(params.get("device") or "cpu")
     precision = params.get("precision")
@@ -60,7 +60,7 @@ def _objects(value: Any) -> dict[str, Any]:
 
 
 def _ceiling(environment: Record | None, device: str, name: str) -> list[float]:
-    """Return a ceiling at the start and the end of a session, as far as it was measured."""
+    """Return the measurements of a ceiling at the start and the end of a session."""
     paths = (("ceilings", device, name), ("end", "ceilings", device, name))
     values = [look_up(environment, *path) for path in paths]
     if values == [None, None] and environment and device == "cpu":

@@ -1,10 +1,11 @@
-"""Steps in the times of many runs: changes of level that stay.
+"""Finds steps, which are lasting changes of level, in the times of many runs.
 
-A step is looked for by seeded binary segmentation (Kovács et al., Biometrika 110, 2023): Student's
-t of every split of many overlapping stretches of runs. Its p-value comes from shuffling the order
-of the runs, all cases together, and taking the largest statistic among all cases (Westfall and
-Young, 1993), so it holds for all of them, and what hits every case of a run at once counts once.
-One run or two that stand alone are no step; a drift comes out as one step or several.
+The method is seeded binary segmentation (Kovács et al., Biometrika 110, 2023): the statistic is
+Student's t of every split of many overlapping intervals of runs. For the p-value, the order of the
+runs is shuffled for all cases together and the largest statistic among all cases is taken (Westfall
+and Young, 1993). So the p-value is adjusted for all cases, and a disturbance of all cases of one
+run counts once. One or two runs that differ from the rest are not a step; a slow drift appears as
+one step or several.
 """
 
 from __future__ import annotations
@@ -25,25 +26,26 @@ Values = npt.NDArray[np.float64]
 
 SHUFFLES = 1999
 FEWEST_RUNS = 8
-"""With fewer, even a clean step has a p-value above 0.05: 4 of 8 runs are 1 order in 35."""
+"""With fewer runs even a clean step may have a p-value above 0.05: 4 of 8 is 1 order in 35."""
 FEWEST_AFTER = 3
-"""One run, or two, may be outliers; a step is a step when the third agrees."""
+"""One or two runs may be outliers, so a step needs a third run that agrees."""
 FEWEST_STRETCH = 6
+"""Fewest runs in an interval that is searched."""
 OUTLIER = 2.5
-"""A run is an outlier if it is this many times `run_noise` beyond all others."""
+"""A run is an outlier if it lies this many times `run_noise` beyond all others."""
 PRIOR_DF = 4
-"""Runs' worth of trust in the noise that the other cases show; it tames tiny variances."""
+"""Degrees of freedom of the noise that the other cases show; they raise very small variances."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """A change of level.
+    """A lasting change of level.
 
     Attributes:
-        at: index of the first run after it.
+        at: index of the first run after the step.
         ratio: time after over time before.
-        interval_95: of that ratio, the place of the step taken as known.
-        p_adjusted: among all cases.
+        interval_95: interval of the ratio, with the place of the step taken as known.
+        p_adjusted: p-value, adjusted for all cases.
     """
 
     at: int
@@ -54,13 +56,13 @@ class Step:
 
 @dataclass
 class Trend:
-    """One case over the runs of one machine.
+    """The times of one case over the runs of one machine.
 
     Attributes:
-        case: its id.
-        runs: those that timed it, oldest first.
-        timings: its times in them.
-        steps: those found, oldest first; `at` counts in `runs`.
+        case: id of the case.
+        runs: the runs that timed it, oldest first.
+        timings: its time in each of them.
+        steps: the steps in its times, oldest first; `at` is an index into `runs`.
     """
 
     case: str
@@ -70,19 +72,20 @@ class Trend:
 
     @property
     def logs(self) -> Values:
-        """Return the logs of the medians of the main process: every run has that."""
+        """Return ln of the median time of the main process, which every run has."""
         return np.array([t.logs[0] for t in self.timings])
 
     def level(self, begin: int, end: int) -> float:
-        """Return the time in s at which the runs from `begin` to before `end` stand."""
+        """Return the median time in s of the runs `begin` to `end` - 1."""
         return math.exp(float(np.median(self.logs[begin:end])))
 
 
 def run_noise(logs: Values) -> float:
-    """Return the standard deviation of a run, from the narrowest half of the series.
+    """Return the standard deviation of a run: the width of the narrowest half of the series.
 
-    Where there are two levels that half lies on one of them, and order plays no part in it. It is
-    the narrowest of several, hence less wide than half of a normal distribution (1.349).
+    If the series has two levels, that half lies on one of them. The order of the runs has no
+    influence. The narrowest half is narrower than the central half of a normal distribution, which
+    is 1.349 standard deviations wide, so its width is used undivided.
     """
     values, half = np.sort(logs), len(logs) // 2
     widths = values[half - 1 :] - values[: len(values) - half + 1]
@@ -90,10 +93,11 @@ def run_noise(logs: Values) -> float:
 
 
 def ordinary(logs: Values, sigma: float) -> npt.NDArray[np.int64]:
-    """Return the indices of the series without one or two runs beyond all others, at each end.
+    """Return the indices without one or two outliers at each end of the sorted series.
 
-    Wild runs then neither look like a step nor hide one, while the three runs or more after a step
-    stand together. Their order plays no part in it, so that shuffled series are like the one seen.
+    Outliers then neither look like a step nor hide one; the runs after a step stay, because they
+    are at least three. The order of the runs has no influence, so that shuffled series are treated
+    like the observed one.
     """
     order, reach = np.argsort(logs), OUTLIER * sigma
     gaps = np.diff(logs[order]) > reach
@@ -103,27 +107,29 @@ def ordinary(logs: Values, sigma: float) -> npt.NDArray[np.int64]:
 
 
 def stretches(n: int) -> list[tuple[int, int]]:
-    """Return the seeded intervals of n runs: (begin, end), lengths falling by the root of 2."""
-    found = {(0, n)}
+    """Return the seeded intervals (begin, end) of n runs; lengths fall by the root of 2."""
+    intervals = {(0, n)}
     layer = 1
     while (length := math.ceil(n * 2 ** (-layer / 2))) >= FEWEST_STRETCH:
         count = 2 * math.ceil(2 ** (layer / 2)) - 1
-        found |= {(b, b + length) for b in np.linspace(0, n - length, count).round().astype(int)}
+        intervals |= {
+            (b, b + length) for b in np.linspace(0, n - length, count).round().astype(int)
+        }
         layer += 1
-    return sorted((int(begin), int(end)) for begin, end in found)
+    return sorted((int(begin), int(end)) for begin, end in intervals)
 
 
 def scan(values: Values, sigma: float) -> tuple[Values, npt.NDArray[np.int64]]:
-    """Return the strongest split of each row, over all stretches.
+    """Return the strongest split of each row over all seeded intervals.
 
     Args:
-        values: (rows, n) logs of times.
-        sigma: standard deviation that is likely before these are seen.
+        values: (rows, n), ln of times.
+        sigma: prior standard deviation of a value.
 
     Returns:
-        Its strength, the square of Student's t as a standard normal value (Wallace, Ann. Math.
-        Statist. 30, 1959), so that stretches of all lengths compare; and its place, the index of
-        the first value after it. Both (rows,).
+        The strength of the split: Student's t as a standard normal value (Wallace, Ann. Math.
+        Statist. 30, 1959), squared, so that intervals of all lengths are comparable. And its place:
+        the index of the first value after the split. Both (rows,).
     """
     rows, n = values.shape
     best, place = np.full(rows, -np.inf), np.zeros(rows, dtype=np.int64)
@@ -133,7 +139,7 @@ def scan(values: Values, sigma: float) -> tuple[Values, npt.NDArray[np.int64]]:
         before = np.arange(FEWEST_AFTER, size - FEWEST_AFTER + 1)
         centred = part - part.mean(axis=1, keepdims=True)
         sums = np.cumsum(centred, axis=1)[:, before - 1]
-        # The gap between the means is sums * size / (before * after), in size.
+        # Sum of squares between the two sides of each split, then within them.
         between = sums**2 * size / (before * (size - before))
         total = (centred**2).sum(axis=1, keepdims=True)
         df = size - 2 + PRIOR_DF
@@ -147,26 +153,27 @@ def scan(values: Values, sigma: float) -> tuple[Values, npt.NDArray[np.int64]]:
     return best, place
 
 
-def find_steps(runs: Sequence[RunFolder], found: list[Trend], n_groups: int = 1) -> None:
-    """Fill in the steps of all trends of one machine.
+def find_steps(runs: Sequence[RunFolder], trends: list[Trend], n_groups: int = 1) -> None:
+    """Find the steps of all trends of one machine and store them in the trends.
 
     Args:
-        runs: all runs of that machine, oldest first.
-        found: its trends.
-        n_groups: number of machines, for which p-values are adjusted, too.
+        runs: all runs of the machine, oldest first.
+        trends: its trends.
+        n_groups: number of machines, for which the p-values are adjusted as well.
     """
     position = {id(run): i for i, run in enumerate(runs)}
     keys = np.random.default_rng(0).random((SHUFFLES, len(runs)))
-    own = [run_noise(trend.logs) for trend in found]
+    own = [run_noise(trend.logs) for trend in trends]
     usual = float(np.median(own)) if own else LEAST
-    kept = [ordinary(trend.logs, max(s, usual)) for trend, s in zip(found, own, strict=True)]
-    series = [trend.logs[chosen] for trend, chosen in zip(found, kept, strict=True)]
+    kept = [ordinary(trend.logs, max(s, usual)) for trend, s in zip(trends, own, strict=True)]
+    series = [trend.logs[chosen] for trend, chosen in zip(trends, kept, strict=True)]
     columns = [
         [position[id(trend.runs[k])] for k in chosen]
-        for trend, chosen in zip(found, kept, strict=True)
+        for trend, chosen in zip(trends, kept, strict=True)
     ]
-    cuts: list[dict[int, float]] = [{} for _ in found]
+    cuts: list[dict[int, float]] = [{} for _ in trends]
     open_parts = [(i, 0, len(values)) for i, values in enumerate(series)]
+    # Each pass tests all open parts with one set of shuffles, and splits them where p <= ALPHA.
     while open_parts := [part for part in open_parts if part[2] - part[1] >= FEWEST_RUNS]:
         largest = np.full(SHUFFLES, -np.inf)
         seen = []
@@ -184,13 +191,13 @@ def find_steps(runs: Sequence[RunFolder], found: list[Trend], n_groups: int = 1)
                 cuts[i][at] = p_value
                 halves += [(i, begin, at), (i, at, end)]
         open_parts = halves
-    for trend, values, chosen, places in zip(found, series, kept, cuts, strict=True):
+    for trend, values, chosen, places in zip(trends, series, kept, cuts, strict=True):
         steps = [_step(values, places, at) for at in sorted(places)]
         trend.steps = [replace(step, at=int(chosen[step.at])) for step in steps]
 
 
 def _step(values: Values, places: dict[int, float], at: int) -> Step:
-    """Return the step at one cut; its size is between the levels up to the cuts beside it."""
+    """Return the step at one cut, between the levels that reach to the neighbouring cuts."""
     edges = [0, *sorted(places), len(values)]
     index = edges.index(at)
     before, after = values[edges[index - 1] : at], values[at : edges[index + 1]]
@@ -198,7 +205,7 @@ def _step(values: Values, places: dict[int, float], at: int) -> Step:
     rest = np.concatenate([before - np.median(before), after - np.median(after)])
     df = len(rest) - 2
     variance = max(float((rest**2).sum()) / df, LEAST**2)
-    # A median of n normal values has up to pi / 2 times the variance of their mean.
+    # The median of n normal values has at most pi / 2 times the variance of their mean.
     error = math.sqrt(math.pi / 2 * variance * (1 / len(before) + 1 / len(after)))
     half = float(stats.t.ppf(0.975, df)) * error
     return Step(at, math.exp(gap), (math.exp(gap - half), math.exp(gap + half)), places[at])

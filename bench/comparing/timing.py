@@ -1,4 +1,4 @@
-"""Records → the time of a case with its interval, over rounds and processes."""
+"""The time of a case in one run, from the rounds and processes in its record."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 from bench.ledger.record import Record
 
 RESAMPLES = 500
+"""Bootstrap samples of `median_variance`."""
 
 
 @dataclass(frozen=True)
@@ -19,12 +20,12 @@ class Timing:
     """The time of one case in one run.
 
     Attributes:
-        logs: log of the median time in s, for each process; the main one first.
-        rounds: how many were timed in the main process.
-        within: variance of the first of `logs`, by its rounds alone; None for one round.
-        within_df: its degrees of freedom.
-        reference: log of the mean time of the reference product beside this case, if it was timed.
-        device: on which.
+        logs: ln of the median time in s of each process, the main process first.
+        rounds: number of rounds in the main process.
+        within: variance of the first of `logs` that its rounds show; None for one round.
+        within_df: degrees of freedom of `within`.
+        reference: ln of the mean time of the reference product beside the case; None if not timed.
+        device: device of the case.
     """
 
     logs: tuple[float, ...]
@@ -35,28 +36,28 @@ class Timing:
     device: str = "cpu"
 
     def center(self, processes: int) -> float:
-        """Return the median of the first `processes` medians, a logarithm."""
+        """Return the median of the first `processes` values of `logs`."""
         return statistics.median(self.logs[:processes])
 
 
 def finite_exp(value: float) -> float | None:
-    """Return e ** value, None where no float holds it."""
+    """Return e ** value, or None where it exceeds the range of floats."""
     return math.exp(value) if value < 709 else None
 
 
 def is_timed(record: Record | None) -> bool:
-    """Whether a case ended well and has times."""
+    """Return whether a case succeeded and has times."""
     return bool(record and record["status"] == "ok" and _times(record))
 
 
 def _times(record: Record) -> list[float]:
-    """Return the rounds of a case; where a ledger holds a time alone, that one."""
+    """Return the rounds of a case, or its one time if the ledger has no rounds."""
     alone = record["metrics"].get("time_s")
     return record["samples"].get("time_s") or ([] if alone is None else [alone])
 
 
 def timing(record: Record) -> Timing | None:
-    """Return the times of a timed case; None where the clock did not tick (a time of 0)."""
+    """Return the times of a timed case; None if one of them is 0 (the clock did not advance)."""
     samples = record["samples"]
     times = _times(record)
     processes = samples.get("process_time_s") or [statistics.median(times)]
@@ -76,22 +77,22 @@ def timing(record: Record) -> Timing | None:
 
 
 def block_length(n_rounds: int) -> int:
-    """Return how many rounds in a row are resampled together: n ** (1/3), rounded up."""
+    """Return how many consecutive rounds are resampled together: n ** (1/3), rounded up."""
     return math.ceil(round(math.cbrt(n_rounds), 9))
 
 
 def median_variance(logs: np.ndarray[Any, Any]) -> tuple[float | None, float]:
     """Return the variance of the median of dependent values, and its degrees of freedom.
 
-    By moving-block bootstrap (Künsch, Ann. Statist. 17, 1989). With n values in blocks of L there
-    are k = n / L independent pieces at most: resampling k pieces shows only (k - 1) / k of their
-    variance, which is put back.
+    The method is the moving-block bootstrap (Künsch, Ann. Statist. 17, 1989). n values in blocks of
+    L are at most k = n / L independent pieces. Resampling k pieces shows only (k - 1) / k of their
+    variance, so the result is multiplied by k / (k - 1).
 
     Args:
         logs: (n,), in the order in which they were measured.
 
     Returns:
-        The variance, None for a single value, and k - 1.
+        The variance (None for a single value), and k - 1.
     """
     n = len(logs)
     if n < 2:

@@ -1,7 +1,7 @@
-"""Results folders as runs to be compared: their cases, times and conditions.
+"""Reads results folders, and tells in what two runs differ apart from their times.
 
-What is read here may come from anywhere: facts are looked up with care, and text is made harmless
-before it is shown.
+A folder may come from anywhere, so a fact may be missing or of another type, and text may hold
+control characters, which are made visible before they are shown.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MACHINE = ("cpu", "cores", "usable_cpus", "accelerators", "threads")
 FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_tile", "amx_bf16", "asimd", "sve", "bf16")
 """CPU flags that change which kernels run."""
 VERSIONS = {"python": 2, "torch": 3, "numpy": 2}
-"""Packages whose version changes times, and how many of its numbers count."""
+"""Package whose version changes times → how many numbers of its version have to be equal."""
 EARLIEST = datetime.min.replace(tzinfo=UTC)
 PINNED = (
     "matmul_precision",
@@ -34,14 +34,14 @@ PINNED = (
 
 @dataclass(frozen=True)
 class RunFolder:
-    """What one results folder holds.
+    """The contents of one results folder.
 
     Attributes:
-        label: how it is called in tables.
-        folder: where it lies.
-        records: case id → its record, a skip included, in the order of the ledger.
+        label: name of the run in tables.
+        folder: path of the folder.
+        records: case id → its record (skipped cases included), in the order of the ledger.
         environments: environment id → its record, one for each session, oldest first.
-        warnings: one for each line that could not be read.
+        warnings: one for each line of the ledger that could not be read.
     """
 
     label: str
@@ -56,10 +56,10 @@ class RunFolder:
 
         Args:
             path: the folder, or the file.
-            label: by default, the name of the folder.
+            label: name of the run; by default that of the folder.
 
         Raises:
-            ValueError: there is no ledger.
+            ValueError: the folder has no ledger.
         """
         folder = path.parent if path.name == LEDGER_NAME else path
         records, warnings = read_ledger(folder)
@@ -74,29 +74,29 @@ class RunFolder:
 
     @property
     def environment(self) -> Record | None:
-        """Return the newest environment, None if none was recorded."""
+        """Return the newest environment record, None if there is none."""
         return next(reversed(self.environments.values()), None)
 
     @property
     def started_at(self) -> datetime:
-        """Return when the first session began; without one, the first case."""
+        """Return when the first session began; if none is recorded, when the first case began."""
         records = self.environments or self.records
         return min((moment(r["started_at"]) for r in records.values()), default=EARLIEST)
 
     def fact(self, *path: str, default: Any = None) -> Any:
-        """Return one fact of the newest environment, or `default` where it is missing."""
-        found = look_up(self.environment, *path)
-        return default if found is None else found
+        """Return one fact of the newest environment record, or `default` where it is missing."""
+        value = look_up(self.environment, *path)
+        return default if value is None else value
 
 
 def moment(text: str) -> datetime:
-    """Read a time of a record; one without a zone is UTC."""
+    """Parse a time of a record; a time without a zone is UTC."""
     time = datetime.fromisoformat(text)
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def look_up(record: Record | None, *path: str) -> Any:
-    """Return one fact of a record, None where it is missing."""
+    """Return one fact of a record by its path of keys, None where it is missing."""
     value: Any = record["facts"] if record else None
     for key in path:
         value = value.get(key) if isinstance(value, dict) else None
@@ -109,9 +109,9 @@ def unread_lines(runs: Iterable[RunFolder]) -> list[str]:
 
 
 def machine_differences(base: RunFolder, new: RunFolder) -> list[str]:
-    """Return in what machine, threads and versions two runs differ, one line each.
+    """Return the differences of machine, threads and versions between two runs, one line each.
 
-    What only one of them recorded is no difference.
+    A fact that only one of the runs recorded does not count as a difference.
     """
     old, now = conditions(base), conditions(new)
     return [
@@ -122,38 +122,38 @@ def machine_differences(base: RunFolder, new: RunFolder) -> list[str]:
 
 
 def machine_key(run: RunFolder) -> tuple[str, ...]:
-    """Return what is equal for runs on one machine with the same threads."""
-    found = conditions(run)
-    return tuple(str(found[name]) for name in MACHINE)
+    """Return a key that is equal for runs on one machine with the same number of threads."""
+    known = conditions(run)
+    return tuple(str(known[name]) for name in MACHINE)
 
 
 def conditions(run: RunFolder) -> dict[str, Any]:
-    """Return name → value of what must be equal for times to be compared; None is unknown."""
-    found = {name: run.fact("machine", name) for name in MACHINE[:-1]}
-    found["threads"] = run.fact("run", "threads")
-    found["memory_bytes"] = run.fact("machine", "memory_bytes")
+    """Return the facts that must be equal for times to be comparable; None where unknown."""
+    known = {name: run.fact("machine", name) for name in MACHINE[:-1]}
+    known["threads"] = run.fact("run", "threads")
+    known["memory_bytes"] = run.fact("machine", "memory_bytes")
     flags = run.fact("machine", "cpu_flags")
-    found["cpu_flags"] = [f for f in FLAGS if f in flags] if isinstance(flags, list) else None
-    found |= {name: run.fact("pinned", name) for name in PINNED}
-    return found | {name: run.fact("software", name) for name in VERSIONS}
+    known["cpu_flags"] = [f for f in FLAGS if f in flags] if isinstance(flags, list) else None
+    known |= {name: run.fact("pinned", name) for name in PINNED}
+    return known | {name: run.fact("software", name) for name in VERSIONS}
 
 
 def _alike(name: str, old: Any, new: Any) -> bool:
     if name == "memory_bytes" and isinstance(old, int) and isinstance(new, int):
-        return 10 * abs(old - new) < max(old, new)  # what the system keeps for itself varies
+        return 10 * abs(old - new) < max(old, new)  # the part that the system reserves varies
     if name in VERSIONS:
         return main_version(old, VERSIONS[name]) == main_version(new, VERSIONS[name])
     return bool(old == new)
 
 
 def main_version(version: Any, numbers: int) -> str:
-    """Return "3.11" of "3.11.7" for 2 numbers; a build such as "+cpu" counts."""
+    """Return "3.11" for "3.11.7" and 2 numbers; a build tag such as "+cpu" is kept."""
     public, _, build = str(version).partition("+")
     return ".".join(public.split(".")[:numbers]) + build
 
 
 def minor_differences(base: RunFolder, new: RunFolder) -> list[str]:
-    """Return one line on versions that differ and are not held to change times; else nothing."""
+    """Return one line on versions that differ, although they hardly change times; else nothing."""
     old, now = _software(base), _software(new)
     lines = [
         f"{shorten(str(name))} {shorten(str(old[name]))} → {shorten(str(now[name]))}"
@@ -164,7 +164,7 @@ def minor_differences(base: RunFolder, new: RunFolder) -> list[str]:
 
 
 def size_differences(base: RunFolder, new: RunFolder) -> list[str]:
-    """Return one line on what made the runs plan different cases; else nothing."""
+    """Return one line on settings that made the runs plan different cases; else nothing."""
     lines = []
     for name in ("suite", "devices", "scale"):
         old, now = base.fact("run", name), new.fact("run", name)
@@ -181,7 +181,7 @@ def _software(run: RunFolder) -> dict[str, Any]:
 
 
 def corpus_differences(base: RunFolder, new: RunFolder, cases: Iterable[str]) -> list[str]:
-    """Return the texts that differ in content and that one of `cases` uses, one line each."""
+    """Return the texts of `cases` that differ in content between two runs, one line each."""
     old, now = _corpora(base), _corpora(new)
     used = {str(base.records[name]["params"].get("corpus")) for name in cases}
     return [
@@ -198,12 +198,12 @@ def _corpora(run: RunFolder) -> dict[str, str]:
 
 
 def per_cent(log_ratio: float) -> str:
-    """Return a difference of logarithms as people say it: 0.0488 → "+5.0 %"."""
+    """Return a difference of logarithms as a change: 0.0488 → "+5.0 %"."""
     return f"{100 * math.expm1(log_ratio):+.1f} %"
 
 
 def duration(value: float | None, digits: int = 3) -> str:
-    """Return a time with so many digits and its unit."""
+    """Return a time with `digits` digits in s, ms, µs or ns; "-" for None."""
     if value is None:
         return "-"
     for scale, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")):

@@ -1,7 +1,7 @@
-"""One results folder is one run: an append-only ledger that survives a kill and resumes.
+"""Writes the ledger of one run, which is one results folder and can be resumed after a kill.
 
-The folder holds `run.json` (what was run: the fingerprint and the sizes chosen) and
-`records.jsonl` (one line per finished case, on disk before the next case starts).
+The folder holds `run.json` (the fingerprint of the run and the sizes chosen for it) and
+`records.jsonl` (one line for each finished case, on disk before the next case starts).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from gptcore.files import write_atomically
 
 try:
     import fcntl
-except ImportError:  # Windows: no lock, as documented in the README
+except ImportError:  # Windows has no such lock, as the README says
     fcntl = None  # type: ignore[assignment]
 
 Manifest = dict[str, Any]
@@ -53,15 +53,14 @@ def differences(old: object, new: object, name: str = "") -> list[str]:
 
 
 class Ledger:
-    """The open ledger of one run. Use it as a context manager; it holds a lock on the folder.
+    """The open ledger of one run, which locks its folder; use it as a context manager.
 
     Args:
-        folder: created if missing. A folder of an earlier run is resumed if its fingerprint is the
-            same.
-        fingerprint: what makes two runs the same run (JSON values).
+        folder: results folder, created if missing. A run with the same fingerprint is resumed.
+        fingerprint: JSON values that must be equal for a run to be resumed.
 
     Raises:
-        ValueError: the folder holds something else, or another run, or is in use.
+        ValueError: the folder is in use, or it holds another run or other files.
     """
 
     def __init__(self, folder: Path, fingerprint: Manifest) -> None:
@@ -108,7 +107,7 @@ class Ledger:
         path = self.folder / RUN_NAME
         manifest: Manifest
         self.resumed = path.exists()
-        if not self.resumed:  # written before anything else: a run killed here is known again
+        if not self.resumed:  # written first, so that a run that is killed now can be resumed
             manifest = {"schema_version": SCHEMA_VERSION, "fingerprint": fingerprint}
             _write(path, json.dumps(manifest, indent=1) + "\n")
             return manifest
@@ -128,7 +127,7 @@ class Ledger:
         return manifest
 
     def keep(self, **facts: object) -> None:
-        """Write facts chosen at the start of a run (its sizes, say) beside the fingerprint."""
+        """Add facts that were chosen at the start of a run, such as its sizes, to `run.json`."""
         self.manifest |= facts
         _write(self.folder / RUN_NAME, json.dumps(self.manifest, indent=1) + "\n")
 
@@ -141,14 +140,14 @@ class Ledger:
             if end < len(content):
                 file.truncate(end)
                 self.warnings.append(
-                    f"the last line of {self.path} was cut in the middle: that case runs again"
+                    f"the last line of {self.path} was incomplete: its case runs again"
                 )
 
     def append(self, record: Record) -> None:
-        """Put a record on disk: when this returns, a kill no longer loses it.
+        """Write a record; when this returns, the record is on disk (fsync).
 
         Raises:
-            ValueError: the record breaks the format (nothing is written).
+            ValueError: the record violates the format; nothing is written.
         """
         self._file.write(dumps(record).encode() + b"\n")
         self._file.flush()
@@ -156,11 +155,11 @@ class Ledger:
         self.records[record["case"] or record["environment"]] = record
 
     def finished(self, case: str) -> bool:
-        """Whether `case` has ended well, so that a resumed run leaves it out."""
+        """Return whether `case` has succeeded, so that a resumed run leaves it out."""
         return case in self.records and self.records[case]["status"] == "ok"
 
     def cases(self, group: str) -> list[Record]:
-        """Return the finished cases of one group."""
+        """Return the records of the finished cases of one group."""
         return [r for r in self.records.values() if r["group"] == group and r["status"] == "ok"]
 
     def close(self) -> None:
@@ -181,7 +180,7 @@ class Ledger:
 
 
 def point_latest(folder: Path) -> None:
-    """Remember `folder` in results/latest, where `python -m reports` looks by default."""
+    """Write the path of `folder` to results/latest, which `python -m reports` reads by default."""
     base = Path("results")
     base.mkdir(exist_ok=True)
     _write(base / LATEST_NAME, f"{folder.resolve()}\n")

@@ -1,4 +1,4 @@
-"""Text from anywhere → text that is safe to show in one line: hidden characters made visible."""
+"""Makes text of unknown origin safe to print: control characters and the like become visible."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import unicodedata
 def visible(text: str, keep: str = "") -> str:
     r"""Return `text` with the escapes (\x1b, \u202e) of characters that hide or reorder others.
 
-    These are control characters, direction marks, lone surrogates and unassigned code points; a
-    ledger may come from anywhere. Those in `keep` stay.
+    These are control characters, direction marks, lone surrogates and unassigned code points.
+    Characters in `keep` stay.
     """
     if text.isascii() and text.isprintable():
         return text
@@ -26,6 +26,6 @@ def _is_hidden(char: str) -> bool:
 
 
 def shorten(text: str, width: int = 60) -> str:
-    """Return one visible line of at most `width` characters; what is cut is marked by "…"."""
+    """Return one visible line of at most `width` characters; "…" marks a cut."""
     line = visible(re.sub(r"\s+", " ", text.strip(), flags=re.ASCII))
     return line if len(line) <= width else f"{line[: width - 1]}…"

@@ -1,4 +1,4 @@
-"""What Choshen et al. 2025 recommend for scaling-law fits: each choice that the suite tries out."""
+"""The recommendations of Choshen et al. 2025 for fits of scaling laws that the suite tries."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class Recommendation:
     """One way to fit a scaling law that Choshen et al. 2025 (arXiv:2410.11840) compare.
 
     Attributes:
-        words: the losses that the law is fitted to.
+        words: the losses that the law is fitted to, as the report shows it.
         split: arguments of `gptcore.scaling.extrapolation.Split` that choose them.
         cut: arguments of `gptcore.scaling.tables.Cut` that choose them.
     """
@@ -39,4 +39,4 @@ RECOMMENDATIONS = {
     ),
     "reverse": Recommendation("the smallest from the larger ones", split={"reverse": True}),
 }
-"""The param `question` of a recommendation → what is tried on our own ladder of models."""
+"""Parameter `question` of a case → the recommendation that it tries on the ladder of models."""

@@ -1,8 +1,8 @@
-"""The result format: one JSON object a line, every key with its unit and its check.
+"""The format of a record, which is one JSON object in one line: writing, reading and checking it.
 
-Standard library only, so that a report can be rendered where torch is not installed. A record is
-one of three things, named by its key `record`: a finished "case", the "environment" it ran in, or
-a "skip" (what did not run, and why). What is unknown is null; NaN and infinity are refused.
+This module uses only the standard library, so that a report can be rendered without torch. The key
+`record` says what a record is: a finished "case", the "environment" of a session, or a "skip" (a
+case that did not run, and why). Unknown values are null; NaN and infinity are refused.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ CASE_ID = re.compile(r"\w+::\w+(\[[^\n]*\])?")
 
 
 class SchemaVersionError(ValueError):
-    """A record is of another schema version than the one that is read here."""
+    """A record has another schema version than SCHEMA_VERSION."""
 
 
 def _check_number(name: str, value: object, key: Key) -> None:
@@ -71,7 +71,7 @@ def _check_samples(name: str, values: object) -> None:
         raise ValueError(f"samples {name} must be a list")
     for value in values:
         if value is None:
-            raise ValueError(f"samples {name} hold null: leave out what was not measured")
+            raise ValueError(f"samples {name} hold null: leave out values that were not measured")
         _check_number(name, value, METRICS[name])
 
 
@@ -89,19 +89,19 @@ def _check_series(name: str, rows: object) -> None:
 
 
 def validate(record: object) -> Record:
-    """Return `record` if it keeps the format.
+    """Return `record` if it follows the format.
 
     Raises:
-        SchemaVersionError: it is of another schema version.
-        ValueError: a key is missing, unknown, of a wrong type or outside its range.
+        SchemaVersionError: the record has another schema version.
+        ValueError: a key is missing or unknown, or its value has a wrong type or is out of range.
     """
     if not isinstance(record, dict):
         raise ValueError(f"a record is a JSON object, got {type(record).__name__}")
     version = record.get("schema_version")
     if type(version) is int and version != SCHEMA_VERSION:
         raise SchemaVersionError(
-            f"schema version {version} cannot be read, only {SCHEMA_VERSION} can: measure again, "
-            "or use the version of the suite that wrote it"
+            f"schema version {version} cannot be read, only {SCHEMA_VERSION} can: measure "
+            "again, or use the version of the suite that wrote it"
         )
     if record.keys() != FIELDS.keys():
         odd = sorted(record.keys() ^ FIELDS.keys())
@@ -133,7 +133,7 @@ def validate(record: object) -> Record:
 
 
 def dumps(record: Record) -> str:
-    """Return the one line (without its end) that stands for a valid record."""
+    """Return a valid record as one line of JSON, without the line break."""
     return json.dumps(validate(record), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
@@ -145,8 +145,8 @@ def loads(line: str) -> Record:
     """Parse and check one line.
 
     Raises:
-        SchemaVersionError: it is of another schema version.
-        ValueError: not JSON, or not a record.
+        SchemaVersionError: the record has another schema version.
+        ValueError: the line is not JSON, or not a record.
     """
     return validate(json.loads(line, parse_constant=_refuse_constant))
 
@@ -154,17 +154,17 @@ def loads(line: str) -> Record:
 def read_ledger(folder: Path) -> tuple[dict[str, Record], list[str]]:
     """Read the records of one run.
 
-    A line that cannot be read (cut in the middle, say) costs that record alone and one warning. Of
-    several records of one case, the last one stands.
+    A line that cannot be read, for example an incomplete one, is left out with a warning. Of
+    several records of one case, the last one counts.
 
     Args:
         folder: a results folder.
 
     Returns:
-        Case or environment → its record, in the order of the file; and the warnings.
+        Id of a case or an environment → its record, in the order of the file; and the warnings.
 
     Raises:
-        ValueError: there is no ledger in `folder`, or one of another schema version.
+        ValueError: `folder` has no ledger, or one of another schema version.
     """
     path = folder / LEDGER_NAME
     try:

@@ -1,6 +1,6 @@
-"""The keys of a record: each metric, sample and series, with its unit and its check.
+"""The metrics, samples and series that a record may hold, with their units and allowed values.
 
-A new metric, sample or series is one line here.
+A new metric, sample or series is one line in this file.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ PHASES = {
     "backward": "backward pass inside one real step",
     "optimizer": "clipping and update inside one real step",
 }
-"""Phase of a training step, in order → what it is; only accelerators have a "transfer"."""
+"""Phase of a training step, in order → its meaning; only accelerators have a "transfer"."""
 
 PHASE_TIMES = {f"{phase}_s": phase for phase in PHASES}
 PHASE_PEAKS = {f"{phase}_peak_bytes": phase for phase in PHASES}
-"""Name of a metric → the phase that it is of."""
+"""Name of a metric → its phase."""
 
 
 @dataclass(frozen=True)
 class Key:
-    """What one metric means: its unit, one line of explanation, and the values allowed."""
+    """The unit of a metric, its meaning in one line, and the values that are allowed."""
 
     unit: str
     meaning: str

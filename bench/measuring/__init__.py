@@ -1,1 +1,1 @@
-"""How one piece of work is measured: its time, its memory, its machine, and how steady it was."""
+"""Measures one piece of work: its time, its memory, its machine, and how stable the times are."""

@@ -1,10 +1,9 @@
-"""What a machine can do at most, and what it can do at this moment.
+"""Measures the ceilings of a machine, and its speed at this moment.
 
-Ceilings are measured, not looked up: the best matrix product at the model's own shapes, per
-precision, and the bandwidth of a copy. They are the denominators of every share in the report. The
-datasheet's peak stands beside them where the device is known. The reference time is the median of
-one fixed product, taken just before and after a case: whatever our code does, it tells whether the
-machine stayed the same.
+A ceiling is the highest rate measured on this machine: of matrix products at the model's shapes, in
+each precision, and of a copy. Every share of peak in the report is a share of a ceiling. The
+maker's peak is recorded as well where the device is known. The reference time is the median of one
+fixed product, measured just before and after a case: if it changes, the machine has changed.
 """
 
 from __future__ import annotations
@@ -26,23 +25,23 @@ from gptcore.training.config import TrainConfig
 from gptcore.training.step import make_optimizer, train_step
 
 PROBE = ModelConfig(vocab_size=4_000, block_size=64, n_layer=2, n_head=4, n_embd=128)
-
+"""The small GPT whose training speed is compared with the reference machine's."""
 
 # Rows x inner x columns of the products in a GPT-2 small block, for 1,024 tokens (B=4, T=256).
 GEMM_SHAPES = ((1024, 768, 2304), (1024, 768, 768), (1024, 768, 3072), (1024, 3072, 768))
 COPY_BYTES = 256 * 2**20
 
 CPU = torch.device("cpu")
-# Milliseconds on either: 0.3 GFLOP on a CPU, 17 GFLOP where a launch alone takes microseconds.
+# These products take milliseconds: 0.3 GFLOP on a CPU, 17 GFLOP on an accelerator.
 REFERENCE_SHAPES = {"cpu": (256, 768, 768)}
 REFERENCE_SHAPE = (2048, 2048, 2048)
 FEWEST_REFERENCES = 5
 
-# Dense peaks (no structured sparsity) in FLOP/s by the name that the driver gives; a multiply-add
-# counts as 2. "fp32" is without TF32, as pinned here; "bf16" accumulates in fp32. Sources: NVIDIA's
-# datasheets and white papers of H100 (half of the sparse bf16 figure), H200, A100, L4, L40S, T4
-# and V100; for GeForce the white papers of Ada (AD102) and Ampere (GA102). Slices of a device (MIG)
-# and laptop versions have other names and are not in here.
+# Dense peaks (no structured sparsity) in FLOP/s by the name that the driver reports; a multiply-add
+# counts as 2. "fp32" is without TF32, as set by `pinning.pin`; "bf16" accumulates in fp32. Sources:
+# NVIDIA's datasheets and white papers of H100 (half of the sparse bf16 figure), H200, A100, L4,
+# L40S, T4 and V100; for GeForce the white papers of Ada (AD102) and Ampere (GA102). Slices of a
+# device (MIG) and laptop versions have other names and are left out.
 DATASHEET: dict[str, dict[str, float]] = {
     r"NVIDIA H100 80GB HBM3": {"fp32": 66.9e12, "bf16": 989.4e12},  # SXM
     r"NVIDIA H100 PCIe": {"fp32": 51.2e12, "bf16": 756e12},
@@ -60,7 +59,7 @@ DATASHEET: dict[str, dict[str, float]] = {
 
 
 def datasheet_flops_per_s(device: torch.device, precision: str) -> float | None:
-    """Return the dense peak that the maker states for `device`; None for a CPU or if unknown."""
+    """Return the maker's dense peak of `device` in FLOP/s; None for a CPU or if unknown."""
     if device.type != "cuda":
         return None
     name = device_label(device)
@@ -79,7 +78,7 @@ def _time_s(call: Callable[[], object], device: torch.device) -> float:
 
 
 def _best_time_s(call: Callable[[], object], device: torch.device, budget_s: float) -> float:
-    """Return the fastest of repeated calls: a ceiling is what the machine can do, not its mean."""
+    """Return the seconds of the fastest of repeated calls, since a ceiling is the best result."""
     best = float("inf")
     deadline = time.perf_counter() + budget_s
     rounds = 0
@@ -90,7 +89,7 @@ def _best_time_s(call: Callable[[], object], device: torch.device, budget_s: flo
 
 
 def gemm_flops_per_s(precision: str, device: torch.device, budget_s: float) -> float:
-    """Return the best FLOP/s of a matrix product over the model's shapes, 2 a multiply-add."""
+    """Return the best FLOP/s of a matrix product over GEMM_SHAPES; a multiply-add counts as 2."""
     generator = torch.Generator().manual_seed(0)
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     best = 0.0
@@ -112,14 +111,14 @@ def gemm_flops_per_s(precision: str, device: torch.device, budget_s: float) -> f
 
 
 def copy_bytes_per_s(device: torch.device, budget_s: float) -> float:
-    """Return the rate of a 256 MiB copy into memory already in use, in bytes copied a second."""
+    """Return the rate of a 256 MiB copy into memory already in use, in copied bytes per second."""
     source = torch.ones(COPY_BYTES, dtype=torch.uint8, device=device)
-    target = torch.zeros_like(source)
-    return COPY_BYTES / _best_time_s(lambda: target.copy_(source), device, budget_s)
+    copy = torch.zeros_like(source)
+    return COPY_BYTES / _best_time_s(lambda: copy.copy_(source), device, budget_s)
 
 
 def ceilings(device: torch.device, precisions: Iterable[str], budget_s: float) -> dict[str, float]:
-    """Measure what `device` can do at most, in `budget_s` or little more for each ceiling."""
+    """Measure the ceilings of `device`, spending about `budget_s` on each."""
     return {
         **{f"gemm_{p}_flops_per_s": gemm_flops_per_s(p, device, budget_s) for p in precisions},
         "copy_bytes_per_s": copy_bytes_per_s(device, budget_s),
@@ -128,7 +127,7 @@ def ceilings(device: torch.device, precisions: Iterable[str], budget_s: float) -
 
 @cache
 def _reference_operands(device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the fixed operands and the place of the product, made once and warmed up."""
+    """Return the fixed operands and the output of the product, made once and warmed up."""
     rows, inner, columns = REFERENCE_SHAPES.get(device.type, REFERENCE_SHAPE)
     generator = torch.Generator().manual_seed(0)
     a = torch.randn(rows, inner, generator=generator).to(device)
@@ -143,8 +142,8 @@ def _reference_operands(device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
 def reference_time_s(budget_s: float = 0.05, device: torch.device = CPU) -> float:
     """Return the median time of one fixed fp32 matrix product, in about `budget_s`.
 
-    256 x 768 x 768 on a CPU, 2048 x 2048 x 2048 elsewhere; at least FEWEST_REFERENCES products,
-    after one that is not counted: it brings operands back to the caches that a case has emptied.
+    The product is 256 x 768 x 768 on a CPU, 2048 x 2048 x 2048 elsewhere. At least
+    FEWEST_REFERENCES products are timed, after one more that fills the caches again.
     """
     a, b, out = _reference_operands(device)
     times_s: list[float] = []
@@ -156,10 +155,10 @@ def reference_time_s(budget_s: float = 0.05, device: torch.device = CPU) -> floa
 
 
 def training_tokens_per_s(enough: float, budget_s: float) -> float:
-    """Return the training speed of a small GPT on the CPU: the best step decides.
+    """Return the training speed of PROBE on the CPU in tokens per second, from its fastest step.
 
-    Other load on the machine only makes a step slower, so the probe goes on until it has seen
-    `enough`, for `budget_s` at most.
+    Other load on the machine only makes steps slower. So steps are repeated until one reaches the
+    speed `enough`, or for at most `budget_s`.
     """
     config = TrainConfig(steps=1, batch_size=16, block_size=PROBE.block_size)
     model = GPT(PROBE)

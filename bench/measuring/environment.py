@@ -1,8 +1,8 @@
-"""The machine a run was measured on, how it was set up, and what the code was.
+"""The environment of a run: its machine, its software and its code.
 
-Stable facts (`machine`) are part of a run's fingerprint: they must be equal for it to be resumed.
-What changes from minute to minute (`conditions`: load, free memory, clocks) is recorded beside
-them. A fact that this system does not tell is None, never a guess.
+Stable facts (`machine`) are part of the fingerprint of a run, which must be equal for the run to be
+resumed. Facts that change from minute to minute (`conditions`: load, free memory, clocks) are
+recorded separately. A fact that the system does not provide is None.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ PACKAGES = (
 
 
 def source_sha256(root: Path = ROOT) -> str:
-    """Return one SHA-256 over the sources that can change a number or its presentation."""
+    """Return one SHA-256 over all sources that can change a number or how it is shown."""
     digest = hashlib.sha256()
     paths = [root / "conftest.py"]
     for package in ("gptcore", "bench", "reports"):
@@ -70,17 +70,17 @@ def is_dirty() -> bool | None:
 
 
 def command() -> str:
-    """Return the command line of this process, as it can be typed again."""
+    """Return the command line of this process in a form that can be typed again."""
     first = Path(sys.argv[0])
     name = f"python -m {first.parent.name}" if first.name == "__main__.py" else first.name
     return shlex.join([*name.split(), *sys.argv[1:]])
 
 
 def machine() -> dict[str, Any]:
-    """Return what the machine is: stable facts only, since they are part of a run's fingerprint.
+    """Return the stable facts of the machine, which are part of the fingerprint of a run.
 
-    `usable_cpus` counts what this process was allowed before it was pinned; `cpu_limit` is the
-    quota of its container in CPUs (1.5, say), None without one.
+    `usable_cpus` counts the CPUs that this process was allowed before it was pinned. `cpu_limit` is
+    the quota of its container in CPUs, such as 1.5, or None without a quota.
     """
     labels = [device_label(torch.device(name)) for name in available_devices()]
     cpuinfo = (read_text("/proc/cpuinfo") or "").split()
@@ -106,7 +106,7 @@ def machine() -> dict[str, Any]:
 
 
 def conditions() -> dict[str, Any]:
-    """Return what varies: load average of a minute, free memory, clocks, temperature, power."""
+    """Return facts that vary: load average of a minute, free memory, clocks, temperature, power."""
     return {
         "load": load(),
         "memory_available_bytes": psutil.virtual_memory().available,
@@ -122,9 +122,10 @@ def load() -> float | None:
 
 
 def _asked(ask: Callable[[], Any]) -> Any:
-    """Return what a driver or the system answers, None where it cannot: no fact is worth a run.
+    """Return the answer of a driver or the system, or None where asking fails.
 
-    Drivers, psutil and optional packages (pynvml) raise whatever they like.
+    Drivers, psutil and optional packages (pynvml) may raise any exception, and a missing fact must
+    not end a run.
     """
     try:
         return ask()
@@ -139,24 +140,24 @@ def _governor() -> str | None:
 
 
 def _frequencies() -> tuple[float | None, float | None]:
-    """Return the current and the greatest clock in Hz; psutil says 0 for unknown."""
-    found = _asked(psutil.cpu_freq)
-    if found is None:
+    """Return the current and the highest clock in Hz, None where psutil reports 0 for unknown."""
+    frequency = _asked(psutil.cpu_freq)
+    if frequency is None:
         return None, None
-    return found.current * 1e6 or None, found.max * 1e6 or None
+    return frequency.current * 1e6 or None, frequency.max * 1e6 or None
 
 
 def _in_container() -> bool | None:
-    """Return whether this looks like a container (Linux), None where it cannot be told."""
+    """Return whether this looks like a container (Linux), None where that is unknown."""
     cgroup = read_text("/proc/1/cgroup")
     if cgroup is None:
         return None
-    marks = any(Path(mark).exists() for mark in ("/.dockerenv", "/run/.containerenv"))
-    return marks or bool(re.search(r"docker|kubepods|containerd|lxc|libpod", cgroup))
+    has_file = any(Path(path).exists() for path in ("/.dockerenv", "/run/.containerenv"))
+    return has_file or bool(re.search(r"docker|kubepods|containerd|lxc|libpod", cgroup))
 
 
 def accelerator(device: torch.device) -> dict[str, Any]:
-    """Return the stable facts of an accelerator, as far as its module of torch tells them."""
+    """Return the stable facts of an accelerator that its torch module provides."""
     module = torch.get_device_module(device)
     properties = _asked(lambda: module.get_device_properties(device))
     capability = _asked(lambda: module.get_device_capability(device))
@@ -177,12 +178,12 @@ def _driver(device: torch.device) -> str | None:
     if torch.version.hip:
         return read_text("/sys/module/amdgpu/version")
     text = read_text("/proc/driver/nvidia/version") or ""
-    found = re.search(r"Kernel Module.*?(\d+\.\d[\d.]*)", text)
-    return str(found[1]) if found else None
+    match = re.search(r"Kernel Module.*?(\d+\.\d[\d.]*)", text)
+    return str(match[1]) if match else None
 
 
 def clocks(device: torch.device) -> dict[str, float | None]:
-    """Return clock, temperature and power of an accelerator now; None without pynvml, say."""
+    """Return clock, temperature and power of an accelerator now; None where they are unknown."""
     module = torch.get_device_module(device)
 
     def scaled(name: str, factor: float) -> float | None:
@@ -197,20 +198,20 @@ def clocks(device: torch.device) -> dict[str, float | None]:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions that numbers depend on."""
-    found = {"python": platform.python_version()}
+    """Return the versions of Python and of the packages that results depend on."""
+    known = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
-            found[name] = importlib.metadata.version(name)
+            known[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return known
 
 
 def libraries() -> dict[str, Any]:
     """Return how torch was built, and the BLAS and threading libraries loaded so far.
 
-    Which are loaded depends on what was imported, so that they are no part of the fingerprint.
+    Which of them are loaded depends on the imports so far, so the fingerprint leaves them out.
     """
     build = torch.__config__.show()
     patterns = {
@@ -223,7 +224,7 @@ def libraries() -> dict[str, Any]:
         "cudnn": r"CuDNN (\S+)",
         "nccl": r"NCCL (\S+)",
     }
-    found = {name: re.search(pattern, build) for name, pattern in patterns.items()}
+    matches = {name: re.search(pattern, build) for name, pattern in patterns.items()}
     pools = _asked(threadpoolctl.threadpool_info) or []
     keys = ("internal_api", "version", "architecture", "threading_layer", "num_threads")
     return {
@@ -231,19 +232,19 @@ def libraries() -> dict[str, Any]:
             "git_version": torch.version.git_version,
             "cuda": torch.version.cuda,
             "hip": torch.version.hip,
-            **{name: match[1] if match else None for name, match in found.items()},
+            **{name: match[1] if match else None for name, match in matches.items()},
         },
         "pools": [{key: pool.get(key) for key in keys} for pool in pools],
     }
 
 
 def fingerprint(suite: str, devices: Iterable[str], corpora: dict[str, str]) -> dict[str, Any]:
-    """Return what must be equal for a run to be resumed.
+    """Return the facts that must be equal for a run to be resumed.
 
     Args:
-        suite: its name.
-        devices: devices measured.
-        corpora: name → SHA-256 of the text measured.
+        suite: name of the suite.
+        devices: names of the measured devices.
+        corpora: name → SHA-256 of each text.
     """
     return {
         "source_sha256": source_sha256(),

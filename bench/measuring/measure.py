@@ -20,8 +20,9 @@ from bench.measuring.ceilings import datasheet_flops_per_s, reference_time_s
 from bench.measuring.clock import PhaseClock, compilations, is_steady, prepare, quiet_gc, rounds_for
 from bench.measuring.environment import load
 from bench.measuring.memory import read_peaks
+from bench.measuring.order_statistics import median_interval, quantile
 from bench.measuring.pinning import usable_cpus
-from bench.measuring.stability import median_interval, quantile, stability
+from bench.measuring.stability import stability
 from bench.measuring.work import ProcessTimes, Result, Work
 
 

@@ -1,7 +1,7 @@
-"""How a process is set up before it measures: threads, CPUs, precision, kernels.
+"""Sets up a process before it measures: threads, CPUs, precision, memory.
 
-Everything is set together, inherited by child processes, and read back for the record: what was
-asked for is not always what a system gives.
+Child processes inherit threads and CPUs. All settings are read back for the record, because a
+system may not apply a setting that was asked for.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ CPUS = Path("/sys/devices/system/cpu")
 CGROUPS = Path("/sys/fs/cgroup")
 VARIABLE = "OMP_NUM_THREADS"
 SDPA = ("cudnn", "flash", "math", "mem_efficient")
-"""Kernels of attention that torch can be told to leave out; the CPU has flash and math."""
+"""Attention kernels that torch can switch off; the CPU has flash and math."""
 
 _before: dict[str, Any] = {}
-"""CPUs allowed and OMP_NUM_THREADS, as they were before `pin` changed them."""
+"""The allowed CPUs and OMP_NUM_THREADS as they were before `pin` changed them."""
 
 _lasting = {"keeps_freed_memory": False}
-"""What `pin` set for as long as the process lives; the system does not tell."""
+"""Settings of `pin` that last as long as the process and cannot be read back."""
 
 
 def read_text(path: Path | str) -> str | None:
@@ -46,7 +46,7 @@ def _affinity() -> list[int]:
 
 
 def allowed_cpus() -> list[int]:
-    """Return the numbers of the CPUs that this process was given, whether or not it is pinned."""
+    """Return the numbers of the CPUs that this process was allowed before it was pinned."""
     return list(_before.get("affinity", _affinity()))
 
 
@@ -56,9 +56,9 @@ def usable_cpus() -> int:
 
 
 def cpu_limit() -> float | None:
-    """Return how many CPUs' worth of time the control groups allow (Linux), None if unlimited.
+    """Return the CPU time that the control groups allow (Linux) in CPUs, None if unlimited.
 
-    A group may use as much as the tightest of its ancestors; versions 1 and 2 are read.
+    The lowest limit among a group and its ancestors holds; versions 1 and 2 are read.
     """
     limits = []
     for line in (read_text("/proc/self/cgroup") or "").splitlines():
@@ -84,7 +84,7 @@ def _quota(folder: Path) -> float | None:
 
 
 def choose_threads() -> int:
-    """Return the threads to use: OMP_NUM_THREADS if given, else the physical cores allowed.
+    """Return the number of threads: OMP_NUM_THREADS if set, else the physical cores allowed.
 
     Raises:
         ValueError: OMP_NUM_THREADS is not a positive whole number.
@@ -100,12 +100,13 @@ def choose_threads() -> int:
 
 
 def set_threads() -> int:
-    """Set torch's threads for the whole run: OMP_NUM_THREADS if given, else the physical cores.
+    """Set torch's threads: OMP_NUM_THREADS if set, else one for each physical core allowed.
 
-    A container that may use 1.5 CPUs gets one thread: two would be stopped by turns.
+    A container with a quota of 1.5 CPUs gets one thread, because two would be paused in turns.
 
     Returns:
-        The number of intra-op threads; inter-op is 1, since these models have one stream of work.
+        The number of intra-op threads. Inter-op threads are set to 1, because a GPT runs one
+        operation after the other.
 
     Raises:
         ValueError: OMP_NUM_THREADS is not a positive whole number.
@@ -113,7 +114,7 @@ def set_threads() -> int:
     threads = choose_threads()
     torch.set_num_threads(threads)
     if torch.get_num_interop_threads() != 1:
-        with suppress(RuntimeError):  # too late once they have worked; the record says what holds
+        with suppress(RuntimeError):  # torch refuses this after parallel work; it is recorded
             torch.set_num_interop_threads(1)
     return threads
 
@@ -135,28 +136,28 @@ def choose_cpus(allowed: Iterable[int], n: int) -> list[int]:
 
 
 def _set_affinity(cpus: Iterable[int]) -> None:
-    """Move every thread of this process: those that exist already keep their own affinity."""
+    """Set the affinity of every thread, because threads that exist already keep their own."""
     wanted = set(cpus)
     for task in Path("/proc/self/task").iterdir():
         try:
             os.sched_setaffinity(int(task.name), wanted)
-        except OSError:  # ended since it was listed, or not allowed: `pinned` tells what holds
+        except OSError:  # the thread has ended, or this is not allowed; `pinned` reads it back
             continue
 
 
 def pin(*, keep_memory: bool = True) -> dict[str, Any]:
     """Set this process up for measuring; child processes inherit threads and CPUs.
 
-    Threads as `set_threads`; on Linux, where there are fewer than CPUs, the process keeps to one
-    CPU of each physical core, as many as threads, within those that it was given. fp32 products
-    are exact fp32 (no TF32), deterministic algorithms are not forced.
+    The number of threads comes from `set_threads`. On Linux, a process with fewer threads than CPUs
+    is bound to as many CPUs as it has threads, each on another physical core where possible. fp32
+    products are exact (no TF32), and deterministic algorithms are not required.
 
     Args:
-        keep_memory: freed memory is kept for the next blocks where malloc can, for as long as the
-            process lives; without it peaks are lower.
+        keep_memory: whether malloc keeps freed memory for later blocks, where it can, for as long
+            as the process lives; this makes calls faster and their peak memory higher.
 
     Returns:
-        What holds now, as `pinned`.
+        The settings that now hold, as `pinned` returns them.
 
     Raises:
         ValueError: OMP_NUM_THREADS is not a positive whole number.
@@ -179,7 +180,7 @@ def pin(*, keep_memory: bool = True) -> dict[str, Any]:
 
 
 def unpin() -> None:
-    """Give CPUs and OMP_NUM_THREADS back as they were before the first `pin`."""
+    """Put the CPUs and OMP_NUM_THREADS back as they were before the first `pin`."""
     if not _before:
         return
     if hasattr(os, "sched_setaffinity"):
@@ -191,7 +192,7 @@ def unpin() -> None:
 
 
 def pinned() -> dict[str, Any]:
-    """Return how this process is set up now, read back from torch and the system."""
+    """Return the settings of this process, read back from torch and the system."""
     omp = os.environ.get(VARIABLE, "")
     return {
         "matmul_precision": torch.get_float32_matmul_precision(),

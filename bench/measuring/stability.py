@@ -1,12 +1,12 @@
-"""Can a time be believed? Each case is stable, noisy or drifting, with the reason and a remedy.
+"""Judges whether the time of a case is reliable: stable, noisy or drifting, with a remedy.
 
-"noisy": rounds differ so much that their median is not known well. "drifting": the time depends on
-when it was measured, so that no number of rounds makes one time of it. Everything here is a pure
-function of the times; ranks and medians are used throughout, because times have long upper tails.
+"noisy" means that rounds differ so much that their median is not known well. "drifting" means that
+the time depends on when it was measured, so that more rounds do not help. All functions here depend
+on the times alone. They use ranks and medians, because times have long upper tails.
 
-A case of independent rounds is called drifting by chance in at most 2 % (trend) + 2 % (level) + 1 %
-(processes) of cases, whatever their distribution. An effect must also be large enough to matter:
-at least TREND, LEVEL or DISAGREEMENT, below.
+If rounds are independent, a case is called drifting by chance in at most 5 % of cases, whatever the
+distribution: 2 % by the trend, 2 % by the level and 1 % by the processes. The effect must also be
+large enough to matter: at least TREND, LEVEL or DISAGREEMENT.
 """
 
 from __future__ import annotations
@@ -20,43 +20,45 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from gptcore.checks import check_number
+from bench.measuring.order_statistics import median_interval
 
 Floats = npt.NDArray[np.float64]
 
 FEWEST_ROUNDS = 5
-"""Of fewer, no order of the times is rare and their range is no interval worth the name."""
+"""With fewer rounds no order is rare, and their range is not an interval of the median."""
 HALF_WIDTH = 0.05
-"""Of the 95 % interval of the median, over the median. It is the slowdown that a comparison of two
-runs has to find; an interval as wide as that finds nothing."""
+"""Largest half width of the 95 % interval of the median, over the median. A comparison of two runs
+has to find slowdowns of this size, which a wider interval does not show."""
 ROBUST_CV = 0.10
-"""1.4826 * median absolute deviation over the median. Matrix products on an idle machine stay below
-3 %; with another program on half the cores they reach 10 % and more."""
+"""Largest robust coefficient of variation: 1.4826 * median absolute deviation over the median. For
+matrix products it is below 3 % on an idle machine, and above 10 % if another program uses half of
+the cores."""
 OUTLIER = 1.5
-"""A round of more than this times the median was interrupted …"""
+"""A round that takes more than this times the median is an outlier."""
 OUTLIER_SHARE = 0.05
-"""… and this share of such rounds, two at least, says that interruptions are the rule."""
+"""Largest share of outliers; a single outlier is always allowed."""
 TREND_P, LEVEL_P, PROCESS_P = 0.02, 0.02, 0.01
-"""At five rounds the smallest p of a trend is 2 / 5! = 0.017, so that a lower threshold would
-never see one; together they stay at 5 %."""
+"""Largest p-values of an effect. The smallest p of a trend over five rounds is 2 / 5! = 0.017, so a
+lower threshold could never find one."""
 TREND, LEVEL = 0.05, 0.05
-"""Smallest change over the rounds that matters: no more is asked of their median."""
+"""Smallest change over the rounds that matters; it equals the allowed error of the median."""
 DISAGREEMENT = 0.05
-"""Between process medians: up to 5 % from one process to the next is usual (memory layout)."""
+"""Smallest difference between process medians that matters: memory layout causes up to 5 %."""
 REFERENCE = 0.05
-"""Change of the fixed matrix product. It explains what the rounds show and decides nothing: on
-shared machines its level was seen to jump by 25 % every few seconds, which rounds average."""
+"""Smallest change of the reference product that is reported. It is an explanation only and does not
+change the verdict: on shared machines it can jump by 25 % every few seconds, while rounds average
+over such jumps."""
 NULL_SIZE = 20_000  # orders drawn for the level test: at p = 0.02 its error is 0.001
 
 
 @dataclass(frozen=True)
 class Stability:
-    """A verdict on one case.
+    """The verdict on one case.
 
     Attributes:
-        verdict: "stable", "noisy" or "drifting"; drifting where both hold.
-        reasons: one sentence each, with the number.
-        remedies: what a person can do, in the order of the reasons, each once.
+        verdict: "stable", "noisy" or "drifting"; "drifting" if both hold.
+        reasons: one sentence each, with its number.
+        remedies: what a person can do, in the order of the reasons, without repetition.
     """
 
     verdict: str
@@ -66,7 +68,7 @@ class Stability:
 
 @dataclass(frozen=True)
 class _Sign:
-    """One thing found."""
+    """One reason for a verdict other than "stable"."""
 
     kind: str
     reason: str
@@ -87,18 +89,18 @@ def stability(
     """Judge the rounds of one case.
 
     Args:
-        times_s: every round of the main process, in order.
-        warmup_s: the calls before them; they explain a fall, and decide nothing.
-        reference_s: time of a fixed matrix product [before, after] the case; it explains what the
-            rounds show, and decides nothing.
-        load_before: load average before, for the advice.
-        load_after: the same after.
-        cores: CPUs that could be used, for the advice.
-        process_time_s: median of each process, the main one first.
-        process_rounds: fewest rounds behind one of these medians; as many as `times_s` if None.
+        times_s: seconds of every round in the main process, in order.
+        warmup_s: seconds of the warm-up calls, which may explain a fall of the times.
+        reference_s: seconds of the reference product [before, after] the case, which may explain
+            what the rounds show.
+        load_before: load average before the case, for the remedy.
+        load_after: load average after the case, for the remedy.
+        cores: number of CPUs that could be used, for the remedy.
+        process_time_s: median seconds of each process, the main process first.
+        process_rounds: fewest rounds behind one of these medians; None for as many as `times_s`.
 
     Raises:
-        ValueError: a time is not positive and finite, or there is none.
+        ValueError: there is no time, or one that is not positive and finite.
     """
     times = _checked(times_s, "round")
     busy = _busy(load_before, load_after, cores)
@@ -111,45 +113,13 @@ def stability(
         signs += _processes(times, medians, process_rounds or times.size)
     kinds = {sign.kind for sign in signs}
     verdict = "drifting" if "drifting" in kinds else "noisy" if kinds else "stable"
-    if reference_s is not None and signs:  # it explains, and decides nothing
+    if reference_s is not None and signs:  # an explanation, which does not change the verdict
         signs += _reference(_checked(reference_s, "reference"), busy)
     return Stability(
         verdict,
         tuple(sign.reason for sign in signs),
         tuple(dict.fromkeys(sign.remedy for sign in signs)),
     )
-
-
-def median_interval(times_s: Sequence[float]) -> tuple[float, float] | None:
-    """Return the 95 % interval of the median by order statistics; None below 6 rounds.
-
-    No distribution is assumed: the median of what is measured lies below the k-th smallest round
-    with the chance that fewer than k of n coins show heads.
-
-    Returns:
-        The k-th smallest and k-th largest round, k being the largest for which the interval still
-        holds the median with a chance of at least 95 %.
-    """
-    rank = int(stats.binom.ppf(0.025, len(times_s), 0.5))
-    if rank < 1:
-        return None
-    ordered = sorted(times_s)
-    return ordered[rank - 1], ordered[-rank]
-
-
-def quantile(times_s: Sequence[float], q: float) -> float | None:
-    """Return the q-quantile (linear between rounds), or None where the rounds cannot show it.
-
-    The rule: with a chance of 95 %, at least one round lies beyond the quantile, on its outer side.
-    That takes n >= ln 0.05 / ln max(q, 1 - q) rounds: 59 for q = 0.95, 299 for q = 0.99.
-
-    Raises:
-        ValueError: q is not between 0 and 1.
-    """
-    check_number("q", q, "(0, 1)")
-    if len(times_s) < math.log(0.05) / math.log(max(q, 1 - q)):
-        return None
-    return float(np.quantile(np.asarray(times_s, dtype=np.float64), q))
 
 
 def _checked(values: Sequence[float], name: str) -> Floats:
@@ -180,33 +150,37 @@ def _busy(before: float | None, after: float | None, cores: int | None) -> str:
 
 
 def _interval(times: Floats) -> tuple[float, float, float]:
-    """Return low, high and confidence for the median: at five rounds their range, at 93.75 %."""
-    found = median_interval(times.tolist())
-    if found:
-        return *found, 0.95
+    """Return low, high and confidence for the median; for five rounds, their range (93.75 %)."""
+    interval = median_interval(times.tolist())
+    if interval:
+        return *interval, 0.95
     return float(times.min()), float(times.max()), 1 - 2.0 ** (1 - times.size)
 
 
 def _spread(times: Floats, busy: str) -> list[_Sign]:
-    """Return what is wrong with the rounds as a heap."""
+    """Return what is wrong with the spread of the rounds, without their order."""
     n, median = times.size, float(np.median(times))
     if n < FEWEST_ROUNDS:
-        reason = f"{n} rounds cannot show how much rounds differ: {FEWEST_ROUNDS} are the fewest"
+        reason = (
+            f"{n} rounds cannot show how much rounds differ: at least {FEWEST_ROUNDS} are needed"
+        )
         return [_Sign("noisy", reason, "run longer (--suite=study) or give the case more rounds")]
     signs = []
     low, high, confidence = _interval(times)
     half = (high - low) / 2 / median
     if half > HALF_WIDTH:
         reason = (
-            f"the median of {n} rounds is known to ±{_percent(half)} only "
-            f"({100 * confidence:.3g} % interval); at most ±{_percent(HALF_WIDTH)} is wanted"
+            f"the median of {n} rounds is known only to ±{_percent(half)} "
+            f"({100 * confidence:.3g} % interval); it should be at most ±{_percent(HALF_WIDTH)}"
         )
         remedy = "run longer (--suite=study): four times the rounds halve the interval"
         signs.append(_Sign("noisy", reason, remedy))
     cv = 1.4826 * float(np.median(np.abs(times - median))) / median
     if cv > ROBUST_CV:
-        wanted = f"at most {_percent(ROBUST_CV)} is wanted"
-        reason = f"rounds spread over {_percent(cv)} (robust CV; {wanted})"
+        reason = (
+            f"the robust coefficient of variation of the rounds is {_percent(cv)}; it should be at "
+            f"most {_percent(ROBUST_CV)}"
+        )
         signs.append(_Sign("noisy", reason, busy))
     slow = int(np.sum(times > OUTLIER * median))
     if slow >= 2 and slow > OUTLIER_SHARE * n:
@@ -220,32 +194,32 @@ def _spread(times: Floats, busy: str) -> list[_Sign]:
 
 
 def _order(times: Floats, warmup_rounds: int) -> list[_Sign]:
-    """Return a trend or a change of level, whichever describes the rounds better."""
+    """Return a trend or a change of level, whichever fits the rounds better."""
     if times.size < FEWEST_ROUNDS:
         return []
-    found = [sign for sign in (_trend(times), _level(times)) if sign]
-    if not found:
+    fits = [fit for fit in (_trend(times), _level(times)) if fit]
+    if not fits:
         return []
-    _, direction, reason = min(found)
+    _, direction, reason = min(fits)
     if direction == "falls":
         calls = f" (it ended after {warmup_rounds} calls)" if warmup_rounds else ""
         return [_Sign("drifting", reason, f"warm up longer{calls}, or run the case again")]
     if direction == "rises":
         remedy = "let the machine cool, or fix the CPU governor to performance"
         return [_Sign("drifting", reason, remedy)]
-    remedy = "something began or ended in between: see what, and measure again"
+    remedy = "find out what started or ended on the machine in between, and measure again"
     return [_Sign("drifting", reason, remedy)]
 
 
 def _trend(times: Floats) -> tuple[float, str, str] | None:
-    """Return misfit, direction and reason of a trend, None without one.
+    """Return misfit, direction and reason of a trend, or None if there is no trend.
 
-    Mann-Kendall's test, exact for few rounds, and Theil-Sen's line; the misfit is the sum of the
-    distances from it.
+    The test is Mann-Kendall's (exact for few rounds), and the line is Theil-Sen's. The misfit is
+    the sum of the distances from the line.
     """
     rounds = np.arange(times.size, dtype=np.float64)
     p = float(stats.kendalltau(rounds, times).pvalue)
-    if not p <= TREND_P:  # nan where all rounds are equal
+    if not p <= TREND_P:  # NaN if all rounds are equal
         return None
     slope, intercept, _, _ = stats.theilslopes(times, rounds)
     change = float(slope * (times.size - 1) / np.median(times))
@@ -260,19 +234,20 @@ def _trend(times: Floats) -> tuple[float, str, str] | None:
 
 
 def _level(times: Floats) -> tuple[float, str, str] | None:
-    """Return misfit, "steps" and reason of one change of level, None without one.
+    """Return misfit, "steps" and reason of one change of level, or None if there is none.
 
-    Pettitt, Appl. Statist. 28 (1979): the largest |U| over all places of the step, U being the sum
-    of the ranks before it less its expectation. The p-value is the share of random orders that
-    reach as much, so it holds for any distribution of independent rounds. The misfit is the sum of
-    the distances from the medians before and after, at the place where that is least.
+    The statistic is Pettitt's (Appl. Statist. 28, 1979): the largest |U| over all places of the
+    step, where U is the sum of the ranks before it less its expectation. The p-value is the share
+    of random orders with at least this statistic, so it holds for any distribution of independent
+    rounds. The misfit is the sum of the distances from the medians before and after the step, at
+    the place where that sum is smallest.
     """
     u = np.abs(_rank_sums(stats.rankdata(times)[None]))[0]
     null = _level_null(times.size)
     p = float((1 + np.sum(null >= u.max() - 1e-9)) / (1 + null.size))
     if p > LEVEL_P:
         return None
-    # The ranks find that there is a step; the place that fits best is where it is.
+    # The ranks show that there is a step; its place is where the misfit is smallest.
     misfit, place = min((_misfit(times, place), place) for place in range(1, times.size))
     before, after = times[:place], times[place:]
     change = float(np.median(after) / np.median(before)) - 1
@@ -308,11 +283,11 @@ def _level_null(n: int) -> Floats:
 
 
 def _processes(times: Floats, medians: Floats, rounds: int) -> list[_Sign]:
-    """Return whether processes differ by more than their own rounds explain.
+    """Return a sign if processes differ by more than the spread of their rounds explains.
 
-    The largest difference of two of k medians is compared with its standard error, taken from the
-    interval of the main process and widened for medians of fewer rounds, by a t test for all
-    k (k - 1) / 2 pairs (Bonferroni).
+    A t test, adjusted for all k (k - 1) / 2 pairs (Bonferroni), compares the largest difference of
+    two of the k medians with its standard error. The standard error comes from the interval of the
+    main process and is larger for medians of fewer rounds.
     """
     k, n = medians.size, times.size
     if k < 2 or n < FEWEST_ROUNDS:
@@ -326,15 +301,15 @@ def _processes(times: Floats, medians: Floats, rounds: int) -> list[_Sign]:
     if share <= DISAGREEMENT or spread <= allowed:
         return []
     reason = (
-        f"{k} processes differ by {_percent(share, 1)}, and their rounds explain "
-        f"{_percent(allowed / float(np.median(medians)), 1)} at most"
+        f"{k} processes differ by {_percent(share, 1)}, but their rounds explain at most "
+        f"{_percent(allowed / float(np.median(medians)), 1)}"
     )
     remedy = "pin the threads (leave OMP_NUM_THREADS unset) and compare more processes"
     return [_Sign("drifting", reason, remedy)]
 
 
 def _reference(reference: Floats, busy: str) -> list[_Sign]:
-    """Return whether the machine itself changed while the case ran."""
+    """Return a sign if the machine itself changed while the case ran."""
     change = float(reference[-1] / reference[0]) - 1
     if max(change, 1 / (1 + change) - 1) <= REFERENCE:
         return []

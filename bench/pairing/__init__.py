@@ -1,1 +1,1 @@
-"""Two pieces of work timed in turns in one process: a ratio with an interval."""
+"""Times two pieces of work in turns in one process; the result is a ratio with an interval."""

@@ -1,4 +1,4 @@
-"""Works by the name that a command line gives them: a case, a function, a case with one change."""
+"""Finds the operands of a pair by name: a case, a changed case, or a function."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ EXAMPLE = "bench_model::test_step[python-docs-model4-cpu-fp32-B8-T256-seed0]"
 
 
 def default_device() -> torch.device:
-    """Return the accelerator, if there is one, and the CPU otherwise."""
+    """Return the accelerator if there is one, else the CPU."""
     accelerator = torch.accelerator.current_accelerator(check_available=True)
     return accelerator or torch.device("cpu")
 
 
 def work_from(call: Callable[[], object], device: torch.device) -> Work:
-    """Return the work of calling a function without arguments."""
+    """Return the work that calls a function without arguments."""
     return Work(lambda _end_phase: call(), device, tokens=0)
 
 
-def load_call(target: str) -> Callable[[], object]:
+def load_call(operand: str) -> Callable[[], object]:
     """Return the function that "module:function" or "path/file.py:function" names.
 
     Raises:
         ValueError: there is no such module, file or function.
     """
-    source, _, name = target.rpartition(":")
+    source, _, name = operand.rpartition(":")
     try:
         module = (
             _load_file(Path(source)) if source.endswith(".py") else importlib.import_module(source)
@@ -51,41 +51,43 @@ def load_call(target: str) -> Callable[[], object]:
     if not callable(call):
         raise ValueError(f"{source} has no function {name!r}: give one without arguments")
     if inspect.iscoroutinefunction(call):
-        raise ValueError(f"{target} is a coroutine function: give one that runs it")
+        raise ValueError(f"{operand} is a coroutine function: give a function that runs it")
     return call  # type: ignore[no-any-return]
 
 
 def _load_file(path: Path) -> Any:
-    # A name that no import can ask for: a file called random.py replaces nothing.
+    # No import statement can use this name, so a file called random.py replaces no module.
     spec = importlib.util.spec_from_file_location(f"file {path.resolve()}", path)
     assert spec, "a path that ends in .py has a loader"
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
+    sys.modules[spec.name] = module  # dataclasses look up their module
     sys.path.insert(0, str(path.resolve().parent))  # as `python file.py` does
     spec.loader.exec_module(module)
     return module
 
 
 def build(a: str, b: str, corpora: Sequence[str]) -> tuple[Work, Work]:
-    """Return the works that the command line names.
+    """Return the work of each operand.
 
     Args:
         a: a case id, module:function or file.py:function.
-        b: the same, or name=value: a with that changed; more follow after commas.
-        corpora: texts that cases are made of.
+        b: the same, or changes to the case a, as in "precision=bf16" or "seed=1,variant=plain".
+        corpora: texts that cases use.
 
     Raises:
-        ValueError: a name is unknown, or what it names cannot be built here.
+        ValueError: a name is unknown, or its work cannot be built on this machine.
     """
     is_change = re.fullmatch(r"\w+=[^\[\]]*", b) is not None
     if is_change and "::" not in a:
-        raise ValueError(f"{b!r} changes a parameter of a case, and {a!r} is none: as in {EXAMPLE}")
+        raise ValueError(
+            f"{b!r} changes a parameter of a case, but {a!r} is not a case such as {EXAMPLE}"
+        )
     for text in (a,) if is_change else (a, b):
         if not re.fullmatch(r"\w+::.+|(.+\.py|[\w.]+):\w+", text):
             raise ValueError(
-                f"{text!r} names nothing: give a case, as in {EXAMPLE}, module:function or "
-                f"file.py:function{'' if text == a else ', or one change, as in precision=bf16'}"
+                f"{text!r} names nothing: give a case such as {EXAMPLE}, module:function or "
+                f"file.py:function{'' if text == a else ', or a change such as precision=bf16'}"
             )
     if "::" not in a + b:
         device = default_device()
@@ -99,19 +101,19 @@ def _build_case(name: str, setting: str, inputs: Inputs) -> Work:
         return work_from(load_call(name), default_device())
     test, case = find_case(name, tuple(inputs.corpora))
     if re.search(r"\bwork=", setting):
-        raise ValueError("what is done is the benchmark itself: give the other case's id as B")
+        raise ValueError("the kind of work cannot be changed: give the other case's id as B")
     if setting:
         case = change(case, setting)
     corpus = getattr(case, "corpus", UNIFORM)
     if corpus not in (*inputs.corpora, UNIFORM):
         known = ", ".join((*inputs.corpora, UNIFORM))
-        raise ValueError(f"the text {corpus!r} is not read (there are {known}): add --corpus")
+        raise ValueError(f"the text {corpus!r} is not given (given are {known}): add --corpus")
     try:
         return work_of(test, case, inputs)
     except (AssertionError, KeyError, RuntimeError) as error:
-        raise ValueError(f"{name} {setting}: it cannot be built: {one_line(error)}") from error
+        raise ValueError(f"{name} {setting} cannot be built: {one_line(error)}") from error
 
 
 def one_line(error: BaseException) -> str:
-    """Return what an exception says, in one line of 300 characters at most."""
+    """Return the type and message of an exception in one line of at most 300 characters."""
     return shorten(f"{type(error).__name__}: {error}", 300)

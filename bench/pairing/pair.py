@@ -1,9 +1,10 @@
-"""Two works timed in turns in one process: how many times as long does b take as a?
+"""Times two operands in turns in one process: how many times as long does b take as a?
 
-A machine changes from minute to minute, and two timings in a row change with it: only their ratio
-is kept. The order alternates (AB, BA, AB, …), so that being second costs both the same. How many
-pairs are timed is settled by the pace of the first tenth alone, never by the ratio seen so far. Not
-measured: what differs between processes; both works are alive at once, and share caches and memory.
+The speed of a machine changes from minute to minute, but two timings in a row see about the same
+speed, so only their ratio is used. The order alternates (AB, BA, AB, …), so that the second place
+affects both equally. The number of pairs depends on the pace of the first tenth of the time, and
+never on the ratio so far. Not measured: differences between processes. Both operands are alive at
+once, and share caches and memory.
 """
 
 from __future__ import annotations
@@ -24,32 +25,32 @@ from gptcore.devices import resolve_device
 from gptcore.stats import FEWEST_PAIRS, ratio_of_pairs, verdict
 
 SHORTEST_S = 1e-3
-"""A timing is at least as long: shorter calls are repeated inside it. Clock and loop take 1 µs."""
+"""Least seconds of one timing, which repeats shorter calls; clock and loop take 1 µs of it."""
 WARMUP_SHARE = 0.2
-"""Of the seconds asked for, most that is spent on warming up each of the two."""
+"""Largest share of the given seconds that the warm-up of each operand may take."""
 PILOT_SHARE = 0.1
-"""Of the seconds asked for, those after which the number of pairs is settled."""
+"""Share of the given seconds after which the number of pairs is fixed."""
 
 PairsDone = Callable[[int, int], object]
 
 
 @dataclass(frozen=True)
 class PairResult:
-    """What interleaved timing found.
+    """The times of two operands and their ratio.
 
     Attributes:
-        a_time_s: time of one call of a, in each pair, in order.
-        b_time_s: the same of b.
-        first: "a" or "b": which ran first in each pair.
+        a_time_s: seconds of one call of a in each pair, in order.
+        b_time_s: seconds of one call of b in each pair, in order.
+        first: "a" or "b" for each pair: the operand that ran first.
         ratio: time of b over time of a; see `gptcore.stats.ratio_of_pairs`.
-        low: lower end of its 95 % interval.
-        high: its upper end.
+        low: lower end of the 95 % interval of the ratio.
+        high: upper end of that interval.
         margin: relative difference that counts as none.
-        verdict: "slower", "faster", "same" or "ambiguous": b, compared with a.
+        verdict: "slower", "faster", "same" or "ambiguous", of b compared with a.
         a_calls: calls of a in one timing; a_time_s is their mean.
-        b_calls: the same of b.
-        warmup_s: spent on both before.
-        seconds: spent on the pairs.
+        b_calls: calls of b in one timing; b_time_s is their mean.
+        warmup_s: seconds spent on the warm-up of both.
+        seconds: seconds spent on the pairs.
         warnings: what makes the result less certain, one sentence each.
     """
 
@@ -69,7 +70,7 @@ class PairResult:
 
 
 class _Side:
-    """One of the two works: warm, its state put back, ready to be timed."""
+    """One operand, warmed up and with its state put back."""
 
     def __init__(self, work: Work, budget_s: float) -> None:
         self._work = work
@@ -83,11 +84,11 @@ class _Side:
 
     @property
     def timed_s(self) -> float:
-        """Return the seconds of all timings."""
+        """Return the seconds of all timings together."""
         return sum(self.time_s) * self.calls
 
     def _settle(self) -> None:
-        """Raise `calls` until a timing, undisturbed, is long enough."""
+        """Raise `calls` until the shortest of three timings is long enough."""
         while (timing_s := min(self._timing_s() for _ in range(3))) < SHORTEST_S:
             self.calls = math.ceil(self.calls * min(10.0, 1.2 * SHORTEST_S / timing_s))
 
@@ -99,22 +100,22 @@ class _Side:
         return self._clock.stop()
 
     def time(self) -> None:
-        """Time once; the garbage of the call before is not part of it."""
+        """Add one timing, which leaves out the collection of earlier garbage."""
         gc.collect()
         self.time_s.append(self._timing_s() / self.calls)
 
 
 def _ignore_phase(_phase: str) -> None:
-    """Stand in for the end of a phase: pairs are about whole calls."""
+    """Ignore the end of a phase, because pairs compare whole calls."""
 
 
 def count_pairs(pair_s: float, budget_s: float) -> int:
-    """Return how many pairs of `pair_s` fit into `budget_s`: an even number, six at least."""
+    """Return how many pairs of `pair_s` fit into `budget_s`: an even number, at least six."""
     return max(FEWEST_PAIRS, 2 * int(budget_s / pair_s / 2))
 
 
 def _time_pairs(a: _Side, b: _Side, budget_s: float, progress: PairsDone) -> None:
-    """Time pairs in alternating order; the pace of the first ones settles how many."""
+    """Time pairs in alternating order; the pace of the first pairs fixes their number."""
     orders = itertools.cycle(((a, b), (b, a)))
 
     def time_pair() -> None:
@@ -141,15 +142,15 @@ def interleave(
 ) -> PairResult:
     """Time `a` and `b` in turns.
 
-    Both are warmed up until steady and their state is put back; from there on, each call is a step
-    of its own (a training step goes on from the one before).
+    Both are warmed up until they are steady, and their state is put back once. After that each call
+    continues from the one before, as training steps do.
 
     Args:
-        a: what is compared with.
-        b: what is compared.
-        budget_s: seconds of timing to aim at; six pairs are timed in any case.
+        a: the operand to compare with.
+        b: the other operand.
+        budget_s: seconds of timing to aim at; at least six pairs are timed.
         margin: relative difference that counts as none, as in 0.03.
-        progress: is told (pairs done, pairs in all).
+        progress: called with (pairs done, pairs in all).
 
     Raises:
         ValueError: `budget_s` is not positive, or `margin` negative.
@@ -167,50 +168,50 @@ def interleave(
 def _summarise(sides: dict[str, _Side], margin: float, seconds: float) -> PairResult:
     a, b = sides["a"], sides["b"]
     first = ["ab"[index % 2] for index in range(len(a.time_s))]
-    found = ratio_of_pairs(a.time_s, b.time_s, [name == "a" for name in first])
-    assert found is not None, "count_pairs never returns fewer than the statistics need"
-    outcome = verdict(found.ratio, found.low, found.high, margin=margin)
+    ratio = ratio_of_pairs(a.time_s, b.time_s, [name == "a" for name in first])
+    assert ratio is not None, "count_pairs never returns fewer than the statistics need"
+    outcome = verdict(ratio.ratio, ratio.low, ratio.high, margin=margin)
     return PairResult(
         a_time_s=a.time_s,
         b_time_s=b.time_s,
         first=first,
-        ratio=found.ratio,
-        low=found.low,
-        high=found.high,
+        ratio=ratio.ratio,
+        low=ratio.low,
+        high=ratio.high,
         margin=margin,
         verdict=outcome,
         a_calls=a.calls,
         b_calls=b.calls,
         warmup_s=sum(a.warmup) + sum(b.warmup),
         seconds=seconds,
-        warnings=tuple(_warnings(sides, outcome, found.high / found.low, margin, seconds)),
+        warnings=tuple(_warnings(sides, outcome, ratio.high / ratio.low, margin, seconds)),
     )
 
 
 def _warnings(
     sides: dict[str, _Side], outcome: str, width: float, margin: float, seconds: float
 ) -> list[str]:
-    """Return what makes the result less certain; `width` is the interval's high over low."""
-    found = [
+    """Return what makes the result less certain; `width` is high over low of the interval."""
+    lines = [
         f"{name} was still changing after {len(side.warmup)} calls of warm-up: "
         "give more seconds, or let it do the same work in each call"
         for name, side in sides.items()
         if not is_steady(side.warmup)
     ]
     if outcome == "ambiguous" and margin > 0:
-        # An interval of half the margin's width would have decided; its width falls as 1 / sqrt(n).
+        # An interval as wide as the margin would decide; its width falls with the root of the time.
         needed = seconds * (math.log(width) / math.log(1 + margin)) ** 2
         if needed > seconds:
-            found.append(
-                f"the interval is too wide to tell at a margin of {percent(margin)}: about "
-                f"{_round_up(needed)} s would do, or a quieter machine"
+            lines.append(
+                f"the interval is too wide for a verdict at a margin of {percent(margin)}: give "
+                f"about {_round_up(needed)} seconds, or use a quieter machine"
             )
         else:
-            found.append(
-                f"the ratio lies near the margin of {percent(margin)}: more seconds, or another "
-                "margin, tell on which side"
+            lines.append(
+                f"the ratio lies near the margin of {percent(margin)}: give more seconds, or "
+                "another margin"
             )
-    return found
+    return lines
 
 
 def compare_calls(
@@ -224,21 +225,18 @@ def compare_calls(
     """Time two functions without arguments in turns; how many times as long does `b` take?
 
     Args:
-        a: what is compared with.
-        b: what is compared.
-        seconds: of timing, warm-up apart.
+        a: the function to compare with.
+        b: the other function.
+        seconds: seconds of timing, without warm-up.
         margin: relative difference that counts as none.
-        device: what to wait for before the clock is read; the accelerator by default, if there is
-            one, and the CPU otherwise.
+        device: the device that has to finish before the clock is read; by default the accelerator
+            if there is one, else the CPU.
 
     Raises:
-        ValueError: this machine has no such device, or a number is not in its range.
+        ValueError: this machine has no such device, or a number is out of its range.
     """
     chosen = default_device() if device is None else resolve_device(device)
     return interleave(work_from(a, chosen), work_from(b, chosen), seconds, margin=margin)
-
-
-# From here on: the command.
 
 
 def percent(share: float) -> str:
@@ -247,6 +245,6 @@ def percent(share: float) -> str:
 
 
 def _round_up(seconds: float) -> int:
-    """Return the seconds with two figures, rounded up."""
+    """Return the seconds rounded up to two significant digits."""
     step: int = 10 ** max(0, math.floor(math.log10(seconds)) - 1)
     return math.ceil(seconds / step) * step

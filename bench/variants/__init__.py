@@ -1,1 +1,1 @@
-"""Other ways to do the work of a model case, each checked to do the same work as ours."""
+"""Other implementations of the work of a model case, each checked to do the same work as ours."""

@@ -1,4 +1,4 @@
-"""What a variant is: one way to do the work of a GPT, ours unless a subclass says otherwise."""
+"""The interface of a variant, which is one way to do the work of a GPT."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from gptcore.training.step import EndPhase, make_optimizer, train_step
 
 
 class Variant:
-    """One way to do the work of a GPT; this one is ours as it is.
+    """One way to do the work of a GPT; this class is gptcore itself.
 
     Args:
-        model: with the weights to start from, on its device; it may be changed or taken apart.
+        model: a GPT with the initial weights, on its device; the variant may change it.
 
     Attributes:
-        model: what holds the parameters.
+        model: the module that holds the parameters.
     """
 
     def __init__(self, model: GPT) -> None:
@@ -55,19 +55,19 @@ class Variant:
         train_step(self.model, optimizer, inputs, targets, precision=precision, end_phase=end_phase)
 
     def decode(self, prompt: Tensor, new_tokens: int) -> Tensor:
-        """Return `prompt` (B, T) and the `new_tokens` likeliest tokens after it, one by one."""
+        """Return `prompt` (B, T) with `new_tokens` more tokens, each the likeliest one (greedy)."""
         device = next(self.model.parameters()).device
         return generate(self.model, prompt, new_tokens, temperature=0, device=device)
 
 
 class FullLogits(Variant):
-    """All logits at once, then torch's cross-entropy, as the usual implementations do.
+    """A variant that computes all logits at once, then torch's cross-entropy, as is usual.
 
-    The phase "forward" of a step thus contains the head, which ours counts as "loss".
+    The phase "forward" of its step contains the head, which gptcore counts as "loss".
     """
 
     def loss(self, inputs: Tensor, targets: Tensor) -> Tensor:
-        """Return the mean loss; arguments as there."""
+        """Return the mean loss; arguments as in `Variant.loss`."""
         return cross_entropy(self.logits(inputs), targets)
 
     def step(
@@ -79,7 +79,7 @@ class FullLogits(Variant):
         precision: str = "fp32",
         end_phase: EndPhase = lambda _phase: None,
     ) -> None:
-        """Update the weights once; arguments as there."""
+        """Update the weights once; arguments as in `Variant.step`."""
         optimizer.zero_grad(set_to_none=True)
         with matmul_precision(precision):
             with autocast(inputs.device, precision):
@@ -88,7 +88,7 @@ class FullLogits(Variant):
             with autocast(inputs.device, precision):
                 loss = cross_entropy(logits, targets)
             end_phase("loss")
-            del logits  # as in a function of its own: only the graph still holds them
+            del logits  # from here on, only the graph holds them
             loss.backward()  # type: ignore[no-untyped-call]
         end_phase("backward")
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -96,7 +96,7 @@ class FullLogits(Variant):
         end_phase("optimizer")
 
     def decode(self, prompt: Tensor, new_tokens: int) -> Tensor:
-        """Read the whole text again for every token: there is no cache; arguments as there."""
+        """Generate without a cache: each token reads the whole text again; as `Variant.decode`."""
         ids = prompt.to(next(self.model.parameters()).device)
         with torch.inference_mode():
             for _ in range(new_tokens):

@@ -1,4 +1,4 @@
-"""Variants must do the same work: their logits, losses and updates are compared with ours."""
+"""Checks that a variant does the same work as gptcore: equal logits, losses and updates."""
 
 from __future__ import annotations
 
@@ -13,26 +13,24 @@ from gptcore.model.gpt import GPT
 from gptcore.ops import gelu
 from gptcore.training.config import TrainConfig
 
-# --- is it the same model? --------------------------------------------------------------------
-
 CHECK = ModelConfig(vocab_size=61, block_size=16, n_layer=2, n_head=2, n_embd=16)
-"""What updates are compared on: everything that a large model has but its size, in no time."""
+"""A small model with every part of a large one, on which updates are compared quickly."""
 
 CHECK_STEPS = 3
 CHECK_REPEATS = gelu.MIN_NUMEL // (2 * CHECK.block_size * 4 * CHECK.n_embd)
-"""How often two windows are repeated in a batch: the MLP then has as many numbers between its
-layers as our GELU needs before it uses oneDNN. Means over the batch are those of two windows."""
+"""Copies of two windows in a batch, so many that our GELU uses oneDNN (`gelu.MIN_NUMEL` numbers
+between the layers of the MLP). Means over the batch are those over the two windows."""
 
 LOGIT_TOLERANCE = 1e-3
-"""Between logits of size 1 to 10: orders of the same float32 sums differ by 1e-5 and less a layer;
-a mask, a position or a GELU of the other kind that is wrong moves some by 1e-2 and more."""
+"""Largest difference between logits, which have sizes of 1 to 10. Another order of float32 sums
+changes them by at most 1e-5 in each layer; a wrong mask, position or GELU by at least 1e-2."""
 LOSS_TOLERANCE = 1e-4
-"""Relative, between losses before and after updates: rounding moves them by 1e-6, and a gradient
-that is wrong somewhere, or a weight that is decayed and should not be, by 1e-3 and more."""
+"""Largest relative difference between losses after updates. Rounding changes them by 1e-6; a wrong
+gradient, or weight decay on a wrong parameter, by at least 1e-3."""
 
 
 def training_losses(make: Callable[[GPT], Variant]) -> list[float]:
-    """Return the losses of a small model before each of a few updates, and after the last."""
+    """Return the losses of a small model before each of CHECK_STEPS updates and after the last."""
     draws = torch.Generator().manual_seed(0)
     model = GPT(CHECK)
     with torch.no_grad():
@@ -55,13 +53,13 @@ def _train(variant: Variant, draws: torch.Generator) -> list[float]:
 
 
 @torch.no_grad()
-def check_logits(name: str, expected: Tensor, found: Tensor) -> None:
-    """Check the logits of a variant against ours, of the same weights and tokens.
+def check_logits(name: str, expected: Tensor, logits: Tensor) -> None:
+    """Check the logits of a variant against ours for the same weights and tokens.
 
     Raises:
-        ValueError: they differ by more than rounding.
+        ValueError: they differ by more than LOGIT_TOLERANCE.
     """
-    apart = float((expected - found).abs().max())
+    apart = float((expected - logits).abs().max())
     if not apart <= LOGIT_TOLERANCE:
         raise ValueError(
             f"logits of {name} differ from those of gptcore by up to {apart:.2g} (allowed: "

@@ -1,8 +1,8 @@
-"""Other people's GPT-2, given our weights: `transformers` and, where it is installed, `litgpt`.
+"""GPT-2 of other packages with our weights: `transformers` and `litgpt`.
 
-Importing this module needs neither; making a model of a package does. Their own defaults stand,
-with torch's attention; nothing of theirs is copied. Cross-entropy, clipping and fused AdamW are the
-same for all, and come from `bench.variants.registry.FullLogits`.
+A package is imported only when its model is made. The models keep the defaults of their package
+and use torch's attention. Cross-entropy, clipping and fused AdamW are the same for all variants and
+come from `bench.variants.base.FullLogits`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ INPUT_FIRST = (".c_attn.weight", ".c_proj.weight", ".c_fc.weight")
 def _check_shape(config: ModelConfig, whose: str) -> None:
     if not (config.positions and config.mlp):
         raise ValueError(
-            f"{whose} has no model without positions or MLP: compare model3, model4, model5 or gpt2"
+            f"{whose} has no model without positions or MLP: choose model3, model4, model5 or gpt2"
         )
 
 
@@ -45,11 +45,11 @@ class Transformers(FullLogits):
             resid_pdrop=config.dropout,
             embd_pdrop=config.dropout,
             attn_pdrop=config.dropout,
-            use_cache=False,  # of keys and values, in training: it would only cost
+            use_cache=False,  # training needs no cache of keys and values
             bos_token_id=None,
             eos_token_id=None,
         )
-        with torch.random.fork_rng(devices=[]):  # its first weights, which are not used
+        with torch.random.fork_rng(devices=[]):  # for its initial weights, which are replaced
             peer: Any = GPT2LMHeadModel(theirs)
         peer.set_attn_implementation("sdpa")
         state = {
@@ -65,19 +65,19 @@ class Transformers(FullLogits):
         return logits
 
     def decode(self, prompt: Tensor, new_tokens: int) -> Tensor:
-        """Return `prompt` and the likeliest tokens, by its own `generate` with its cache."""
+        """Return `prompt` with the likeliest tokens, by the package's own `generate` and cache."""
         ids = prompt.to(self.model.device)
-        found: Tensor = self.model.generate(
+        generated: Tensor = self.model.generate(
             ids,
             attention_mask=torch.ones_like(ids),
             max_new_tokens=new_tokens,
             do_sample=False,
             use_cache=True,
         )
-        return found.cpu()
+        return generated.cpu()
 
 
-# Ours → litgpt's, inside a block.
+# Our name → litgpt's name, inside a block.
 _LITGPT_NAMES = {
     "ln_1": "norm_1",
     "ln_2": "norm_2",
@@ -89,7 +89,7 @@ _LITGPT_NAMES = {
 
 
 class _WithPositions(nn.Module):
-    """Token embedding plus learned position embedding; litgpt itself has rotary ones alone."""
+    """Token embedding plus learned position embedding; litgpt itself has only rotary positions."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -143,10 +143,10 @@ class LitGPT(FullLogits):
         return logits
 
     def decode(self, prompt: Tensor, new_tokens: int) -> Tensor:
-        """Refuse: its cache would need positions that its embedding is not told."""
+        """Refuse, because the embedding does not learn at which position a cached token stands."""
         raise ValueError(
-            f"litgpt does not decode {new_tokens} tokens after {tuple(prompt.shape)} here: its "
-            "embedding is not told positions; compare gptcore, plain or transformers"
+            f"litgpt cannot decode {new_tokens} tokens after {tuple(prompt.shape)}: with a cache, "
+            "its embedding does not get positions; use gptcore, plain or transformers"
         )
 
 

@@ -1,4 +1,4 @@
-"""Ours with a piece taken away: each optimisation replaced by the usual way to do the same."""
+"""gptcore with single optimisations replaced by the usual way to do the same work."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from gptcore.training.config import TrainConfig
 from gptcore.training.step import make_optimizer
 
 PIECES = {
-    "chunked-loss": "head and cross-entropy in chunks, gradients made at once",
-    "gelu-again": "GELU's output made again in backward instead of kept",
+    "chunked-loss": "head and cross-entropy in chunks, together with their gradients",
+    "gelu-again": "GELU's output computed again in backward instead of kept",
     "onednn-gelu": "on a CPU, GELU as the epilogue of a product",
-    "sparse-gradient": "gradient of the embedding as the few rows that it has",
-    "fused-adamw": "AdamW as one kernel, not a loop over operations",
-    "sdpa": "attention in one kernel, no table of all pairs of tokens",
+    "sparse-gradient": "gradient of the embedding only for the tokens that occur",
+    "fused-adamw": "AdamW as one kernel instead of a loop over operations",
+    "sdpa": "attention as one kernel without a matrix of all pairs of tokens",
     "fused-qkv": "queries, keys and values in one product",
     "bf16-products": "in bf16 on a CPU, linear layers and attention whose products use all threads",
 }
-"""What ours does, each of which can be taken away."""
+"""Optimisation of gptcore that can be taken away → its meaning."""
 
 USUAL = ("chunked-loss", "gelu-again", "onednn-gelu", "sparse-gradient", "bf16-products")
-"""What the usual short GPT does not do."""
+"""Optimisations that the usual short GPT lacks."""
 
 
 class _LoopAdamW:
-    """Mixed into a variant: AdamW as a loop over parameters and operations."""
+    """Mixin for a variant: AdamW as a loop over parameters and operations."""
 
     model: Any
 
@@ -49,7 +49,7 @@ class _LoopAdamW:
 
 
 class _OwnLoop(_LoopAdamW, Variant):
-    """Ours with AdamW as a loop."""
+    """gptcore with AdamW as a loop."""
 
 
 class _FullLogitsLoop(_LoopAdamW, FullLogits):
@@ -73,7 +73,7 @@ class _TorchMLP(MLP):
 
 
 class _UsualMLP(_KeptMLP, _TorchMLP):
-    """The MLP without either piece."""
+    """The MLP without either of the two optimisations."""
 
 
 MLPS: dict[frozenset[str], type[MLP]] = {
@@ -82,11 +82,11 @@ MLPS: dict[frozenset[str], type[MLP]] = {
     frozenset({"onednn-gelu"}): _TorchMLP,
     frozenset({"gelu-again", "onednn-gelu"}): _UsualMLP,
 }
-"""Pieces of the MLP taken away → what is left."""
+"""Optimisations of the MLP taken away → the class without them."""
 
 
 class _DenseTransformer(Transformer):
-    """The transformer with a gradient of the embedding as large as the embedding; no cache."""
+    """The transformer with a dense gradient of the embedding; it has no cache."""
 
     def forward(self, idx: Tensor, cache: object = None) -> tuple[Tensor, None]:
         assert cache is None, "variants decode without a cache"
@@ -100,7 +100,7 @@ class _DenseTransformer(Transformer):
 
 
 class _Attention(Attention):
-    """Attention in pieces that can be exchanged; no cache."""
+    """Attention with exchangeable products and kernel; it has no cache."""
 
     def forward(self, x: Tensor, cache: object = None) -> Tensor:
         assert cache is None, "variants decode without a cache"
@@ -116,13 +116,13 @@ class _Attention(Attention):
         return qkv.chunk(3, dim=-1)
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Return what each token gathers, (B, H, T, D), from one kernel."""
+        """Return the attention output (B, H, T, D), from one kernel."""
         dropout = self.dropout if self.training else 0.0
         return bfloat16.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=True)
 
 
 class _TorchAttention(_Attention):
-    """Attention by torch's kernel alone."""
+    """Attention by torch's own kernel in every precision."""
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         dropout = self.dropout if self.training else 0.0
@@ -142,7 +142,7 @@ class _SeparateProducts(_Attention):
 
 
 class _WrittenOutAttention(_Attention):
-    """Attention as its formula says: softmax(Q K^T / sqrt(D)) V, with a mask."""
+    """Attention written as its formula: softmax(Q K^T / sqrt(D)) V, with a mask."""
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         n, dim = q.shape[-2:]
@@ -153,7 +153,7 @@ class _WrittenOutAttention(_Attention):
 
 
 class _PlainAttention(_SeparateProducts, _WrittenOutAttention):
-    """Attention without any piece."""
+    """Attention without any of the optimisations."""
 
     def linear(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         return F.linear(x, weight, bias)
@@ -166,22 +166,22 @@ ATTENTION: dict[frozenset[str], type[Attention]] = {
     frozenset({"bf16-products"}): _TorchAttention,
     frozenset({"sdpa", "fused-qkv", "bf16-products"}): _PlainAttention,
 }
-"""Pieces of attention taken away → what is left."""
+"""Optimisations of attention taken away → the class without them."""
 
 
 def without(model: GPT, pieces: Iterable[str]) -> Variant:
-    """Return ours without `pieces` of PIECES, built anew around the weights of `model`."""
+    """Return gptcore without some of PIECES, built again around the weights of `model`."""
     gone = frozenset(pieces)
     bare = _built_without(gone, model.config)
     bare.load_state_dict(model.state_dict(), assign=True)
-    bare.lm_head.weight = bare.transformer.wte.weight  # tied, as it was
+    bare.lm_head.weight = bare.transformer.wte.weight  # tied again
     if "fused-adamw" in gone:
         return (_FullLogitsLoop if "chunked-loss" in gone else _OwnLoop)(bare)
     return (FullLogits if "chunked-loss" in gone else Variant)(bare)
 
 
 def _built_without(gone: frozenset[str], config: ModelConfig) -> GPT:
-    """Return the model without pieces, still without weights."""
+    """Return the model without some pieces, and without weights (on the device "meta")."""
     with torch.device("meta"):
         model = GPT(config)
         if "sparse-gradient" in gone:
@@ -192,12 +192,12 @@ def _built_without(gone: frozenset[str], config: ModelConfig) -> GPT:
                 block.mlp = MLPS[gone & {"gelu-again", "onednn-gelu"}](config)
             if "bf16-products" in gone:
                 for part in block.children():
-                    _take_torchs_linear(part)
+                    _use_torch_linear(part)
     return model
 
 
-def _take_torchs_linear(part: nn.Module) -> None:
-    """Put torch's own linear layers in the place of those of `part`."""
+def _use_torch_linear(part: nn.Module) -> None:
+    """Replace the linear layers of `part` by torch's own."""
     for name, layer in part.named_children():
         if isinstance(layer, nn.Linear):
             setattr(part, name, nn.Linear(layer.in_features, layer.out_features))

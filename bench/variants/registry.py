@@ -1,16 +1,16 @@
-"""Other ways to do the same work from the same weights: what is compared with ours.
+"""The variants that can be compared with gptcore, by name.
 
-    gptcore         ours as it is
-    without-PIECE   ours with that one optimisation taken away (PIECES)
-    nanogpt-style   what the usual short GPT does: queries, keys and values in one product, torch's
-                    attention, all logits at once, fused AdamW
-    plain           every piece taken away
+    gptcore         gptcore itself
+    without-PIECE   gptcore without that one optimisation (PIECES)
+    nanogpt-style   a usual short GPT: queries, keys and values in one product, torch's attention,
+                    all logits at once, fused AdamW
+    plain           gptcore without all of these optimisations
     transformers    Hugging Face's GPT-2 with torch's attention (bench/variants/peers.py)
     litgpt          Lightning's GPT in GPT-2's shape (bench/variants/peers.py)
 
-Pieces are taken away one at a time from ours, and not added one at a time to the plain model: a
-gain then counts as it counts in use, beside all the others. All take the same batches, the same
-clipping and AdamW of the same settings; weights, gradients and its state are float32.
+Each optimisation is taken away from gptcore, and not added to the plain model, so that its gain is
+measured together with all the others, as in use. All variants get the same initial weights,
+batches, clipping and settings of AdamW; weights, gradients and optimizer state are float32.
 
 Shapes: B sequences, T tokens, C channels, H heads, D = C / H, V ids.
 """
@@ -49,17 +49,17 @@ VARIANTS: dict[str, Callable[[GPT], Variant]] = {
     "transformers": partial(_peer, "Transformers"),
     "litgpt": partial(_peer, "LitGPT"),
 }
-"""Name → how to make it from a GPT with the weights to start from."""
+"""Name → function that makes the variant from a GPT with the initial weights."""
 
 DECODERS = ("gptcore", "plain", "transformers")
-"""Those that text generation is compared for."""
+"""Variants that can generate text."""
 
 
 def why_not(name: str) -> str | None:
-    """Return why the variant `name` cannot run here, in one line with a remedy; None if it can.
+    """Return why the variant `name` cannot run, in one line with a remedy; None if it can.
 
     Raises:
-        ValueError: there is no such variant.
+        ValueError: there is no variant `name`.
     """
     if name not in VARIANTS:
         raise ValueError(f"variant is {name!r}: choose one of {', '.join(VARIANTS)}")
@@ -70,7 +70,7 @@ def why_not(name: str) -> str | None:
         importlib.import_module(package)
     except ModuleNotFoundError as error:
         if error.name != package:
-            return f"{package} cannot be imported ({error}): install what it needs"
+            return f"{package} cannot be imported ({error}): install its dependencies"
         return f"{package} is not installed: {REMEDIES[name]}"
     except Exception as error:
         said = shorten(str(error), 120)
@@ -80,24 +80,24 @@ def why_not(name: str) -> str | None:
 
 REMEDIES = {
     "transformers": "in the checkout, pip install '.[peers]' -c constraints.txt",
-    "litgpt": "pip install litgpt 'transformers<5' in an environment of its own, for it needs an "
+    "litgpt": "pip install litgpt 'transformers<5' in a separate environment, because it needs an "
     "older huggingface-hub",
 }
 
 
 @cache
 def check_updates(name: str) -> None:
-    """Check that a small model trained by the variant goes the way of ours, from wild weights.
+    """Check that a small model trained by the variant has the same losses as trained by gptcore.
 
     Raises:
-        ValueError: it does not: that is a defect of the variant, or of ours.
+        ValueError: the losses differ, so the variant or gptcore is wrong.
     """
     own, other = (training_losses(make) for make in (Variant, VARIANTS[name]))
     if not all(math.isclose(a, b, rel_tol=LOSS_TOLERANCE) for a, b in zip(own, other, strict=True)):
         said = [", ".join(f"{loss:.4f}" for loss in losses) for losses in (own, other)]
         raise ValueError(
             f"{name} does not train as gptcore does: losses {said[1]} against {said[0]}; "
-            "its version may define the model otherwise: use another one"
+            "its version may define the model differently: use another version"
         )
 
 
@@ -105,12 +105,12 @@ def build(name: str, model: GPT, sample: Tensor) -> Variant:
     """Return the variant `name` with the weights of `model`, checked to do the same.
 
     Args:
-        name: of VARIANTS.
-        model: ours; not to be used any more afterwards.
-        sample: tokens (B, T) on which logits are compared; few are enough.
+        name: a key of VARIANTS.
+        model: a GPT; the variant may change it, so do not use it afterwards.
+        sample: a few tokens (B, T) on which the logits are compared.
 
     Raises:
-        ValueError: there is no such variant, it cannot run here, or it does something else.
+        ValueError: there is no variant `name`, it cannot run, or its results differ from ours.
     """
     if reason := why_not(name):
         raise ValueError(reason)

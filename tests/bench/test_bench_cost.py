@@ -73,11 +73,11 @@ def test_growth_is_stored_with_interval_and_flops(dimension):
     result = Result()
     case = GrowthCase(dimension, "cpu", "fp32", (4, 8), 1e-3)
     bench_cost.test_growth(Pedantic(), result, case)
-    found = result.metrics
-    assert found["exponent_low"] <= found["exponent"] <= found["exponent_high"]
-    assert 0.5 < found["flops_exponent"] <= 2
+    metrics = result.metrics
+    assert metrics["exponent_low"] <= metrics["exponent"] <= metrics["exponent_high"]
+    assert 0.5 < metrics["flops_exponent"] <= 2
     assert [tuple(row) for row in result.series["cost_curve"]] == 2 * [SERIES["cost_curve"]]
-    assert found.keys() <= METRICS.keys()
+    assert metrics.keys() <= METRICS.keys()
 
 
 @pytest.mark.usefixtures("small")

@@ -169,15 +169,15 @@ def test_target_is_not_trained_before_a_prediction_is_on_disk():
 def test_outcome_is_that_of_the_prediction_on_disk():
     records = whole_ladder()
     (case,) = cases("test_scaling")
-    found = asked(bench_scaling.test_scaling, "test_scaling", case, records, "study")["metrics"]
+    outcome = asked(bench_scaling.test_scaling, "test_scaling", case, records, "study")["metrics"]
     stated = next(r for r in records if r["group"] == "prediction")["metrics"]
     targets = [r["metrics"]["final_test_loss"] for r in records if r["group"] == "target"]
     low, high = stated["predicted_low"], stated["predicted_high"]
-    assert found["predicted_loss"] == stated["predicted_loss"]
-    assert found["interval_holds"] == sum(low <= loss <= high for loss in targets)
+    assert outcome["predicted_loss"] == stated["predicted_loss"]
+    assert outcome["interval_holds"] == sum(low <= loss <= high for loss in targets)
     errors = [100 * (stated["predicted_loss"] / loss - 1) for loss in targets]
-    assert found["signed_final"] == pytest.approx(np.mean(errors))
-    assert found["gain"] > 0
+    assert outcome["signed_final"] == pytest.approx(np.mean(errors))
+    assert outcome["gain"] > 0
 
 
 def test_outcome_refuses_a_prediction_that_the_ladder_did_not_make():
@@ -193,21 +193,21 @@ def test_outcome_refuses_a_prediction_that_the_ladder_did_not_make():
 def test_noise_of_seeds_is_that_of_the_final_losses():
     records = whole_ladder()
     (case,) = cases("test_scaling")
-    found = asked(bench_scaling.test_scaling, "test_scaling", case, records, "study")["metrics"]
+    outcome = asked(bench_scaling.test_scaling, "test_scaling", case, records, "study")["metrics"]
     by_size = {}
     for one in records:
         if one["group"] in ("rung", "target"):
             loss = one["metrics"]["final_test_loss"]
             by_size.setdefault(one["metrics"]["n_params"], []).append(np.log(loss))
     expected = 100 * np.sqrt(np.mean([np.var(values, ddof=1) for values in by_size.values()]))
-    assert found["seed_sd"] == pytest.approx(expected)
+    assert outcome["seed_sd"] == pytest.approx(expected)
 
 
 def test_one_seed_gives_no_noise_of_seeds():
     (case,) = cases("test_scaling", "standard")
     records = whole_ladder("standard")
-    found = asked(bench_scaling.test_scaling, "test_scaling", case, records, "standard")
-    assert found["metrics"]["seed_sd"] is None
+    outcome = asked(bench_scaling.test_scaling, "test_scaling", case, records, "standard")
+    assert outcome["metrics"]["seed_sd"] is None
 
 
 # --- advice and repetition ---------------------------------------------------------------------
@@ -216,19 +216,21 @@ def test_one_seed_gives_no_noise_of_seeds():
 @pytest.mark.parametrize("question", RECOMMENDATIONS)
 def test_every_recommendation_is_tried_on_every_seed(question):
     (case,) = [c for c in cases("test_recommendation") if c.question == question]
-    found = asked(
+    outcome = asked(
         bench_scaling.test_recommendation, "test_recommendation", case, whole_ladder(), "study"
     )
-    assert len(found["samples"]["are_last30"]) == 3
-    assert found["metrics"]["are_last30"] == pytest.approx(np.mean(found["samples"]["are_last30"]))
+    assert len(outcome["samples"]["are_last30"]) == 3
+    assert outcome["metrics"]["are_last30"] == pytest.approx(
+        np.mean(outcome["samples"]["are_last30"])
+    )
 
 
 def test_repeated_bytes_are_found_to_be_worth_less():
     records = whole_ladder() + ladder_records("study", "test_repeated")
     case = cases("test_repeat")[0]
-    found = asked(bench_scaling.test_repeat, "test_repeat", case, records, "study")
-    rows = found["series"]["repetition"]
+    outcome = asked(bench_scaling.test_repeat, "test_repeat", case, records, "study")
+    rows = outcome["series"]["repetition"]
     assert [row["share"] for row in rows] == [0.5, 0.25, 0.125]
     # in these records a part of the text is worth at most four times its length
     assert rows[2]["predicted"] > rows[2]["all_new"]
-    assert 0 < found["metrics"]["R_D"] < 200
+    assert 0 < outcome["metrics"]["R_D"] < 200

@@ -1,98 +1,43 @@
-import json
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
-from bench.__main__ import main
 from bench.comparing.compare import compare
 from bench.ledger.folders import RunFolder
 from bench.ledger.record import LEDGER_NAME, dumps
-from gptcore.console import Table
 from tests.helpers import ledgers
-from tests.helpers.checkout import ROOT
+from tests.helpers.compared_runs import (
+    answer,
+    case,
+    command,
+    environment,
+    quiet,
+    rounds,
+    verdicts,
+    write,
+)
 
 PEAK = 2.2e11
 
 
-def environment(**facts):
-    record = ledgers.environment()
-    return record | {"facts": record["facts"] | facts}
-
-
-def case(name, times_s, **fields):
-    """A timed case of a model; `samples` are added to its times."""
-    samples = {"time_s": list(times_s)} | fields.pop("samples", {})
-    params = {"corpus": ledgers.CORPUS, "device": "cpu", "precision": "fp32"}
-    given = {"params": params, "group": "model", "samples": samples} | fields
-    return ledgers.record(f"bench_model::test_step[{name}]", **given)
-
-
-def rounds(seed, level_s=0.1, n=20, sd=0.004):
-    return level_s * np.exp(np.random.default_rng(seed).normal(0, sd, n))
-
-
-def processes(seed, level_s=0.1, n=3, sd=0.003):
-    return {"process_time_s": rounds(seed + 1000, level_s, n, sd).tolist()}
-
-
-def quiet(seed, slow=None, n_cases=6):
-    """Cases in three processes each; `slow` is name → factor."""
-    return [
-        case(
-            name := f"c{i}",
-            rounds(seed + i, factor := 0.1 * (slow or {}).get(name, 1.0)),
-            samples=processes(seed + i, factor),
-        )
-        for i in range(n_cases)
-    ]
-
-
-def write(folder, records, *, extra=b""):
-    folder.mkdir()
-    text = "".join(dumps(record) + "\n" for record in records)
-    (folder / LEDGER_NAME).write_bytes(text.encode() + extra)
-    return folder
-
-
-@pytest.fixture
-def base(tmp_path):
-    return write(tmp_path / "base", [environment(), *quiet(0)])
-
-
-def command(*arguments):
-    return main(["compare", *map(str, arguments)])
-
-
-def answer(capsys, *arguments):
-    code = command(*arguments, "--format", "json")
-    return code, json.loads(capsys.readouterr().out)
-
-
-def verdicts(found):
-    return {row["case"][23:-1]: row["verdict"] for row in found["cases"]}
-
-
 def test_slowdown_is_called_slower_and_exits_1(tmp_path, base, capsys):
     new = write(tmp_path / "new", [environment(), *quiet(50, {"c2": 1.1})])
-    code, found = answer(capsys, base, new)
+    code, comparison = answer(capsys, base, new)
     assert code == 1
-    assert verdicts(found) == {f"c{i}": "slower" if i == 2 else "same" for i in range(6)}
-    slower = found["cases"][0]
+    assert verdicts(comparison) == {f"c{i}": "slower" if i == 2 else "same" for i in range(6)}
+    slower = comparison["cases"][0]
     low, high = slower["interval_95"]
     assert low < 1.1 < high
     assert slower["ratio"] == pytest.approx(1.1, rel=0.02)  # the noise is 0.4 % a round
     assert slower["p_adjusted"] < 0.05
-    assert found["counts"] == {
+    assert comparison["counts"] == {
         "slower": 1, "missing": 0, "ambiguous": 0, "faster": 0, "new": 0, "same": 5,
     }  # fmt: skip
 
 
 def test_speedup_is_called_faster_and_exits_0(tmp_path, base, capsys):
     new = write(tmp_path / "new", [environment(), *quiet(50, {"c2": 0.9})])
-    code, found = answer(capsys, base, new)
-    assert (code, verdicts(found)["c2"]) == (0, "faster")
+    code, comparison = answer(capsys, base, new)
+    assert (code, verdicts(comparison)["c2"]) == (0, "faster")
 
 
 def test_ten_per_cent_shows_in_twenty_rounds_of_one_process(tmp_path):
@@ -101,26 +46,26 @@ def test_ten_per_cent_shows_in_twenty_rounds_of_one_process(tmp_path):
         slow = case("slow", rounds(seed + 9, 0.1 * factor))
         return RunFolder.read(write(tmp_path / name, [environment(), slow, *records]))
 
-    found = compare(run("base", 0, 1.0), run("new", 50, 1.1))
-    assert found.rows[0].case == "bench_model::test_step[slow]"
-    assert found.rows[0].verdict == "slower"
-    assert any("1 % is assumed" in warning for warning in found.warnings)
+    comparison = compare(run("base", 0, 1.0), run("new", 50, 1.1))
+    assert comparison.rows[0].case == "bench_model::test_step[slow]"
+    assert comparison.rows[0].verdict == "slower"
+    assert any("standard deviation of 1 %" in warning for warning in comparison.warnings)
 
 
 def test_run_is_the_same_as_itself(base, capsys):
-    code, found = answer(capsys, base, base)
+    code, comparison = answer(capsys, base, base)
     assert code == 0
-    assert set(verdicts(found).values()) == {"same"}
-    assert all(row["ratio"] == 1 and row["interval_95"] == [1, 1] for row in found["cases"])
-    assert any("same measurements" in warning for warning in found["warnings"])
+    assert set(verdicts(comparison).values()) == {"same"}
+    assert all(row["ratio"] == 1 and row["interval_95"] == [1, 1] for row in comparison["cases"])
+    assert any("same measurements" in warning for warning in comparison["warnings"])
 
 
 def test_renamed_case_is_missing_and_exits_3(tmp_path, base, capsys):
     records = quiet(50)
     records[0]["case"] = "bench_model::test_step[renamed]"
-    code, found = answer(capsys, base, write(tmp_path / "new", [environment(), *records]))
+    code, comparison = answer(capsys, base, write(tmp_path / "new", [environment(), *records]))
     assert code == 3
-    assert (found["counts"]["missing"], found["counts"]["new"]) == (1, 1)
+    assert (comparison["counts"]["missing"], comparison["counts"]["new"]) == (1, 1)
 
 
 @pytest.mark.parametrize(
@@ -136,33 +81,33 @@ def test_case_that_lost_its_times_is_missing_with_the_reason(
 ):
     records = quiet(50)
     records[3] |= change
-    code, found = answer(capsys, base, write(tmp_path / "new", [environment(), *records]))
+    code, comparison = answer(capsys, base, write(tmp_path / "new", [environment(), *records]))
     assert code == 3
-    assert found["cases"][0]["verdict"] == "missing"
-    assert reason in found["cases"][0]["reason"]
+    assert comparison["cases"][0]["verdict"] == "missing"
+    assert reason in comparison["cases"][0]["reason"]
 
 
 def test_new_and_untimed_cases_do_not_fail(tmp_path, capsys):
     untimed = ledgers.position_case(raw=False)
     old = write(tmp_path / "old", [environment(), untimed, *quiet(0)])
     new = write(tmp_path / "new", [environment(), untimed, *quiet(50), case("more", rounds(5))])
-    code, found = answer(capsys, old, new)
-    assert (code, found["untimed"], found["counts"]["new"]) == (0, 1, 1)
+    code, comparison = answer(capsys, old, new)
+    assert (code, comparison["untimed"], comparison["counts"]["new"]) == (0, 1, 1)
 
 
 def test_untimed_case_that_is_gone_is_missing(tmp_path, capsys):
     old = write(tmp_path / "old", [environment(), ledgers.position_case(raw=False), *quiet(0)])
-    code, found = answer(capsys, old, write(tmp_path / "new", [environment(), *quiet(50)]))
-    assert (code, found["counts"]["missing"]) == (3, 1)
+    code, comparison = answer(capsys, old, write(tmp_path / "new", [environment(), *quiet(50)]))
+    assert (code, comparison["counts"]["missing"]) == (3, 1)
 
 
 def test_cut_line_costs_one_case_and_a_warning(tmp_path, base, capsys):
     *whole, last = quiet(50)
     cut = dumps(last).encode()[:200]
     new = write(tmp_path / "new", [environment(), *whole], extra=cut)
-    code, found = answer(capsys, base, new)
-    assert (code, found["counts"]["missing"], found["counts"]["same"]) == (3, 1, 5)
-    assert any("cannot be read" in warning for warning in found["warnings"])
+    code, comparison = answer(capsys, base, new)
+    assert (code, comparison["counts"]["missing"], comparison["counts"]["same"]) == (3, 1, 5)
+    assert any("cannot be read" in warning for warning in comparison["warnings"])
 
 
 def test_last_record_of_a_case_stands(tmp_path, base, capsys):
@@ -181,7 +126,7 @@ def test_slower_goes_before_missing(tmp_path, base):
 def test_runs_without_a_case_in_common_exit_3(tmp_path, base, capsys):
     new = write(tmp_path / "new", [environment(), case("other", rounds(1))])
     assert command(base, new, "--fail-on", "slower") == 3
-    assert "no case ended well in both" in capsys.readouterr().err
+    assert "no case succeeded in both" in capsys.readouterr().err
 
 
 def facts_of(part, **fields):
@@ -243,11 +188,11 @@ def test_normalise_compares_shares_of_the_ceiling(tmp_path, capsys):
     facts = ceilings(2 * PEAK) | OTHER["cpu"]
     half = {f"c{i}": 0.5 for i in range(6)} | {"c4": 0.6}
     new = write(tmp_path / "new", [environment(**facts), *quiet(50, half)])
-    code, found = answer(capsys, old, new, "--normalise")
+    code, comparison = answer(capsys, old, new, "--normalise")
     assert code == 1
-    assert verdicts(found) == {f"c{i}": "slower" if i == 4 else "same" for i in range(6)}
-    assert found["normalised"]
-    assert any("cpu" in warning for warning in found["warnings"])
+    assert verdicts(comparison) == {f"c{i}": "slower" if i == 4 else "same" for i in range(6)}
+    assert comparison["normalised"]
+    assert any("cpu" in warning for warning in comparison["warnings"])
 
 
 def test_ceiling_that_moved_within_a_run_widens_the_interval(tmp_path, capsys):
@@ -270,9 +215,9 @@ def test_case_without_a_ceiling_is_missing_when_normalised(tmp_path, capsys):
     for folder in (old, new):
         text = (folder / LEDGER_NAME).read_text().replace('"copy_bytes_per_s":11000000000.0,', "")
         (folder / LEDGER_NAME).write_text(text)
-    code, found = answer(capsys, old, new, "--normalise")
-    assert (code, verdicts(found)["load"]) == (3, "missing")
-    assert "copy_bytes_per_s" in found["cases"][0]["reason"]
+    code, comparison = answer(capsys, old, new, "--normalise")
+    assert (code, verdicts(comparison)["load"]) == (3, "missing")
+    assert "copy_bytes_per_s" in comparison["cases"][0]["reason"]
 
 
 def test_one_round_and_a_time_of_zero_are_ambiguous(tmp_path, capsys):
@@ -286,9 +231,9 @@ def test_one_round_and_a_time_of_zero_are_ambiguous(tmp_path, capsys):
 
     new = records(50)
     new[1]["samples"]["time_s"] = [1e6]
-    code, found = answer(capsys, write(tmp_path / "a", records(0)), write(tmp_path / "b", new))
+    code, comparison = answer(capsys, write(tmp_path / "a", records(0)), write(tmp_path / "b", new))
     assert code == 0
-    assert (verdicts(found)["one"], verdicts(found)["zero"]) == ("ambiguous", "ambiguous")
+    assert (verdicts(comparison)["one"], verdicts(comparison)["zero"]) == ("ambiguous", "ambiguous")
 
 
 def test_a_ratio_beyond_all_floats_is_null_and_slower(tmp_path, capsys):
@@ -296,8 +241,8 @@ def test_a_ratio_beyond_all_floats_is_null_and_slower(tmp_path, capsys):
         huge = case("huge", [level_s] * 20, samples={"process_time_s": [level_s] * 3})
         return write(tmp_path / name, [environment(), huge, *quiet(len(name))])
 
-    code, found = answer(capsys, run("a", 1e-300), run("bb", 1e300))
-    assert (code, found["cases"][0]["ratio"]) == (1, None)
+    code, comparison = answer(capsys, run("a", 1e-300), run("bb", 1e300))
+    assert (code, comparison["cases"][0]["ratio"]) == (1, None)
 
 
 def test_slower_machine_is_no_slower_code(tmp_path, capsys):
@@ -308,10 +253,10 @@ def test_slower_machine_is_no_slower_code(tmp_path, capsys):
             record["samples"]["reference_s"] = (factor * 1e-3 * rng.normal(1, 0.003, 2)).tolist()
         return write(tmp_path / name, [environment(), *records])
 
-    code, found = answer(capsys, run("base", 0, 1.0), run("new", 50, 1.08))
+    code, comparison = answer(capsys, run("base", 0, 1.0), run("new", 50, 1.08))
     assert code == 0
-    assert found["counts"]["slower"] == 0
-    assert any("+8.0 % time" in warning for warning in found["warnings"])
+    assert comparison["counts"]["slower"] == 0
+    assert any("+8.0 % time" in warning for warning in comparison["warnings"])
 
 
 def test_one_difference_among_many_cases_has_to_be_larger(tmp_path, capsys):
@@ -324,9 +269,9 @@ def test_one_difference_among_many_cases_has_to_be_larger(tmp_path, capsys):
         return write(tmp_path / name, records)
 
     old, new = run("base", 1.0), run("new", 1.06)
-    _, found = answer(capsys, old, new)
-    assert verdicts(found)["c0"] == "ambiguous"
-    assert "not among all cases" in found["cases"][0]["reason"]
+    _, comparison = answer(capsys, old, new)
+    assert verdicts(comparison)["c0"] == "ambiguous"
+    assert "not among all cases" in comparison["cases"][0]["reason"]
     assert verdicts(answer(capsys, old, new, "-k", "[c0]")[1])["c0"] == "slower"
 
 
@@ -338,114 +283,5 @@ def test_processes_that_disagree_make_a_case_ambiguous(tmp_path, capsys):
             record["samples"]["process_time_s"] = (0.1 * spread).tolist()
         return write(tmp_path / name, [environment(), *records])
 
-    _, found = answer(capsys, run("base", 0), run("new", 50))
-    assert found["counts"]["ambiguous"] == 6
-
-
-def test_margin_and_k_choose(tmp_path, base, capsys):
-    new = write(tmp_path / "new", [environment(), *quiet(50, {"c2": 1.1})])
-    assert command(base, new, "--margin", "20") == 0
-    assert command(base, new, "-k", "[c3]") == 0
-    capsys.readouterr()
-    assert command(base, new, "-k", "nothing") == 2
-    assert capsys.readouterr().err.count("\n") == 1
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["--margin=0"], ["--margin=101"], ["--margin=nan"], ["--fail-on=slow"], ["--fail-on=new"],
-        ["--format=html"], ["extra"],
-    ],
-)  # fmt: skip
-def test_bad_option_exits_2_in_one_line(base, capsys, arguments):
-    with pytest.raises(SystemExit) as stop:
-        command(base, base, *arguments)
-    assert stop.value.code == 2
-    assert capsys.readouterr().err.count("\n") == 1
-
-
-def test_missing_folder_exits_2_in_one_line(tmp_path, base, capsys):
-    assert command(tmp_path / "none", base) == 2
-    assert capsys.readouterr().err.count("\n") == 1
-
-
-def test_no_command_prints_help_and_exits_2(capsys):
-    assert main([]) == 2
-    assert "examples:" in capsys.readouterr().err
-
-
-HOSTILE = "a|b`c`<img src=x>\x1b]0;title\x07\u202e@all"
-
-
-@pytest.fixture
-def hostile(tmp_path):
-    def records(seed):
-        return [environment(), *quiet(seed), case(HOSTILE, rounds(seed))]
-
-    new = records(50)
-    new[1] |= {"status": "failed", "reason": "x\x1b[2J|<b>"}
-    return write(tmp_path / "old", records(0)), write(tmp_path / "new", new)
-
-
-@pytest.mark.parametrize("form", ["text", "md", "json"])
-def test_hostile_ids_do_not_reach_the_terminal(hostile, capsys, form):
-    command(*hostile, "--format", form)
-    printed = capsys.readouterr()
-    assert not any(char in printed.out + printed.err for char in "\x1b\x07\u202e")
-
-
-def test_hostile_ids_do_not_break_a_markdown_table(hostile, capsys):
-    command(*hostile, "--format", "md")
-    lines = capsys.readouterr().out.splitlines()
-    rows = [line for line in lines if line.startswith("|")]
-    assert {line.count("|") for line in rows} == {9}
-    assert not any("<img" in line or "<b>" in line or "@all" in line for line in lines)
-
-
-def test_markdown_has_the_slower_case_above_the_fold(tmp_path, base, capsys):
-    new = write(tmp_path / "new", [environment(), *quiet(50, {"c2": 1.1})])
-    command(base, new, "--format", "md")
-    text = capsys.readouterr().out
-    assert text.startswith("**1 slower, 5 same**")
-    assert text.index("`bench_model::test_step[c2]`") < text.index("<details>")
-    assert text.index("`bench_model::test_step[c1]`") > text.index("<details>")
-
-
-def test_text_answers_first_and_has_whole_ids_and_the_machine(tmp_path, capsys):
-    name = "x" * 300
-    old, new = (
-        write(
-            tmp_path / str(seed), [environment(), *quiet(seed), case(name, rounds(seed, level_s))]
-        )
-        for seed, level_s in ((0, 0.1), (50, 0.2))
-    )
-    command(old, new)
-    text = capsys.readouterr().out
-    assert text.startswith("In NEW, 1 case is slower and 6 are the same within 3 %.\n")
-    assert f"bench_model::test_step[{name}]\n" in text
-    assert "Example CPU" in text
-
-
-def test_table_fits_a_narrow_terminal_and_nothing_is_cut(monkeypatch):
-    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
-    monkeypatch.setenv("COLUMNS", "80")
-    name = "[bold]" + "x" * 300
-    lines = str(Table(("verdict", "change", "case"), [("slower", "+5.0 %", name)])).splitlines()
-    assert max(map(len, lines)) <= 80
-    assert "".join(line[16:].strip() for line in lines[1:]) == name
-
-
-def test_compare_needs_no_torch(base):
-    code = (
-        "import sys; from bench.__main__ import main; "
-        "code = main(sys.argv[1:]); assert 'torch' not in sys.modules; sys.exit(code)"
-    )
-    arguments = [sys.executable, "-c", code, "compare", str(base), str(base)]
-    subprocess.run(arguments, cwd=ROOT, check=True, capture_output=True)
-
-
-def test_labels_come_from_the_folder_even_for_a_ledger_file(base):
-    run = RunFolder.read(base / LEDGER_NAME)
-    assert isinstance(run, RunFolder)
-    assert run.label == "base"
+    _, comparison = answer(capsys, run("base", 0), run("new", 50))
+    assert comparison["counts"]["ambiguous"] == 6

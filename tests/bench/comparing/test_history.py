@@ -44,15 +44,15 @@ def answer(capsys, *arguments):
     return code, json.loads(capsys.readouterr().out)
 
 
-def steps(found):
-    return {c["case"][23:-1]: c["steps"] for c in found["cases"]}
+def steps(history):
+    return {c["case"][23:-1]: c["steps"] for c in history["cases"]}
 
 
 def test_step_is_dated_sized_and_named(tmp_path, capsys):
-    code, found = answer(capsys, write_runs(tmp_path / "runs"))
+    code, comparison = answer(capsys, write_runs(tmp_path / "runs"))
     assert code == 0
-    assert {name: len(s) for name, s in steps(found).items()} == {"a": 1, "b": 0, "c": 0}
-    (step,) = steps(found)["a"]
+    assert {name: len(s) for name, s in steps(comparison).items()} == {"a": 1, "b": 0, "c": 0}
+    (step,) = steps(comparison)["a"]
     assert step["at"].startswith("2026-03-07")
     assert (int(step["previous_commit"], 16), int(step["commit"], 16)) == (5, 6)
     low, high = step["interval_95"]
@@ -62,14 +62,14 @@ def test_step_is_dated_sized_and_named(tmp_path, capsys):
 
 
 def test_runs_are_in_the_order_of_time(tmp_path, capsys):
-    _, found = answer(capsys, write_runs(tmp_path / "runs"))
-    assert [run["run"] for run in found["runs"]] == [f"{n:02d}" for n in range(12, 0, -1)]
+    _, comparison = answer(capsys, write_runs(tmp_path / "runs"))
+    assert [run["run"] for run in comparison["runs"]] == [f"{n:02d}" for n in range(12, 0, -1)]
 
 
 def test_folders_of_single_runs_are_read_once(tmp_path, capsys):
     folder = write_runs(tmp_path / "runs")
-    _, found = answer(capsys, folder / "03", folder / "04" / LEDGER_NAME, folder)
-    assert len(found["runs"]) == 12
+    _, comparison = answer(capsys, folder / "03", folder / "04" / LEDGER_NAME, folder)
+    assert len(comparison["runs"]) == 12
 
 
 def test_step_within_the_margin_is_not_told(tmp_path, capsys):
@@ -78,18 +78,18 @@ def test_step_within_the_margin_is_not_told(tmp_path, capsys):
 
 
 def test_few_runs_are_said_to_be_few(tmp_path, capsys):
-    _, found = answer(capsys, write_runs(tmp_path / "runs", 7, step_at=3, factor=2.0))
-    assert not steps(found)["a"]
-    assert any("fewer than 8 runs" in warning for warning in found["warnings"])
+    _, comparison = answer(capsys, write_runs(tmp_path / "runs", 7, step_at=3, factor=2.0))
+    assert not steps(comparison)["a"]
+    assert any("fewer than 8 runs" in warning for warning in comparison["warnings"])
 
 
 def test_another_machine_has_trends_of_its_own(tmp_path, capsys):
     here = write_runs(tmp_path / "here", 8, step_at=99)
     machine = ledgers.environment()["facts"]["machine"] | {"cpu": "Other CPU"}
     there = write_runs(tmp_path / "there", 8, step_at=0, factor=2.0, machine=machine)
-    _, found = answer(capsys, here, there)
-    assert len(found["cases"]) == 6
-    assert not any(case["steps"] for case in found["cases"])
+    _, comparison = answer(capsys, here, there)
+    assert len(comparison["cases"]) == 6
+    assert not any(case["steps"] for case in comparison["cases"])
 
 
 def test_torn_line_and_run_without_environment_warn(tmp_path, capsys):
@@ -97,9 +97,9 @@ def test_torn_line_and_run_without_environment_warn(tmp_path, capsys):
     path = folder / "01" / LEDGER_NAME
     first, *rest = path.read_text().splitlines(keepends=True)
     path.write_text(first[:50] + "\n" + "".join(rest))
-    _, found = answer(capsys, folder)
-    assert len(found["runs"]) == 11
-    assert sum("01" in warning for warning in found["warnings"]) == 2
+    _, comparison = answer(capsys, folder)
+    assert len(comparison["runs"]) == 11
+    assert sum("01" in warning for warning in comparison["warnings"]) == 2
 
 
 def test_k_chooses_cases(tmp_path, capsys):
@@ -154,7 +154,7 @@ def test_reference_product_that_stepped_too_blames_the_machine(tmp_path):
 def simulated(rng, n_cases, n_runs, jumps=(), sd=0.02, outliers=()):
     """Trends with independent noise; `jumps` are (run, log factor) of the first case."""
     runs = [RunFolder(str(i), None, {}, {}, []) for i in range(n_runs)]
-    found = []
+    trends = []
     for name in range(n_cases):
         logs = rng.normal(-3, sd, n_runs)
         for at, size in jumps if name == 0 else ():
@@ -162,9 +162,9 @@ def simulated(rng, n_cases, n_runs, jumps=(), sd=0.02, outliers=()):
         for at in outliers:
             logs[at] += 0.3
         timings = [Timing((float(x),), 10, 1e-5, 5.0, None) for x in logs]
-        found.append(Trend(str(name), runs, timings))
-    find_steps(runs, found)
-    return found
+        trends.append(Trend(str(name), runs, timings))
+    find_steps(runs, trends)
+    return trends
 
 
 def test_histories_without_a_step_show_none():
@@ -176,8 +176,8 @@ def test_histories_without_a_step_show_none():
 @pytest.mark.parametrize("at", [4, 6, 8])
 def test_ten_per_cent_step_is_found_and_dated(at):
     rng = np.random.default_rng(6)
-    found = [simulated(rng, 4, 12, [(at, 0.0953)])[0].steps for _ in range(20)]
-    assert sum(any(abs(s.at - at) <= 1 for s in steps) for steps in found) >= 18
+    trends = [simulated(rng, 4, 12, [(at, 0.0953)])[0].steps for _ in range(20)]
+    assert sum(any(abs(s.at - at) <= 1 for s in steps) for steps in trends) >= 18
 
 
 def test_up_and_down_again_are_two_steps():
@@ -191,17 +191,17 @@ def test_wild_runs_are_no_step_and_hide_none(outliers):
     rng = np.random.default_rng(8)
     false = sum(bool(simulated(rng, 1, 12, outliers=outliers)[0].steps) for _ in range(40))
     assert false <= 5  # 5 % expected; more than 5 of 40 has a probability of 1.4 %
-    found = [simulated(rng, 1, 12, [(6, 0.1)], outliers=outliers)[0].steps for _ in range(20)]
+    trends = [simulated(rng, 1, 12, [(6, 0.1)], outliers=outliers)[0].steps for _ in range(20)]
     # Left in, the wild run hides nearly all steps; some are lost with one run fewer.
-    assert sum(any(abs(s.at - 6) <= 1 for s in steps) for steps in found) >= 15
+    assert sum(any(abs(s.at - 6) <= 1 for s in steps) for steps in trends) >= 15
 
 
 def test_stretches_lie_within_the_runs_and_overlap():
     for n in (8, 12, 40):
-        found = stretches(n)
-        assert (0, n) in found
-        assert all(0 <= begin < end <= n and end - begin >= 6 for begin, end in found)
+        intervals = stretches(n)
+        assert (0, n) in intervals
+        assert all(0 <= begin < end <= n and end - begin >= 6 for begin, end in intervals)
         covered = np.zeros(n, dtype=int)
-        for begin, end in found:
+        for begin, end in intervals:
             covered[begin:end] += 1
         assert covered.min() >= 2

@@ -51,8 +51,8 @@ def test_runs_of_the_same_code_are_rarely_called_different():
     for _ in range(30):
         levels, sds = rng.normal(-3, 1, 24), 0.01 * np.exp(rng.normal(0, 0.5, 24))
         base, new = (simulated_run(rng, levels, sds, rng.normal(0, 0.02)) for _ in range(2))
-        found = noise(base, new)
-        compared = [difference(name, base[name], new[name], found) for name in base]
+        estimate = noise(base, new)
+        compared = [difference(name, base[name], new[name], estimate) for name in base]
         adjusted = holm([d.p_value for d in compared])
         calls = [
             verdict(*(math.exp(x) for x in (d.d, d.low, d.high)), margin=0.03)
@@ -70,13 +70,13 @@ def test_few_cases_in_two_processes_are_rarely_called_different(n_cases):
     rng = np.random.default_rng(n_cases)
 
     def run():
-        found = {}
+        timings = {}
         for name in map(str, range(n_cases)):
             logs = rng.normal(-3, 0.05, 2)
             times = np.exp(logs[0] + rng.normal(0, 0.01, 20))
             samples = {"process_time_s": np.exp(logs).tolist()}
-            found[name] = timing(case(f"m::t[{name}]", times, samples))
-        return found
+            timings[name] = timing(case(f"m::t[{name}]", times, samples))
+        return timings
 
     false = 0
     for _ in range(100):

@@ -2,15 +2,12 @@ import gc
 import statistics
 import time
 from contextlib import nullcontext
-from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
 from torch.utils.benchmark import Timer
 
-from bench.measuring import clock as timing_clock
-from bench.measuring import measure as module
+from bench.measuring import clock as clocks
 from bench.measuring.clock import (
     MIN_ROUNDS,
     WINDOW,
@@ -20,22 +17,8 @@ from bench.measuring.clock import (
     quiet_gc,
     warm_up,
 )
-from bench.measuring.measure import Measure
-from bench.measuring.work import ProcessTimes, Result, Work
-
-CPU = torch.device("cpu")
-
-
-class FakeBenchmark:
-    """Does what pytest-benchmark's pedantic mode does, without its plugin."""
-
-    def pedantic(self, target, rounds):
-        times = []
-        for _ in range(rounds):
-            start = time.perf_counter()
-            target()
-            times.append(time.perf_counter() - start)
-        self.stats = SimpleNamespace(stats=SimpleNamespace(data=times))
+from bench.measuring.work import Work
+from tests.helpers.fake_benchmark import CPU, spin, work
 
 
 class AsyncDevice:
@@ -43,7 +26,7 @@ class AsyncDevice:
 
     def __init__(self, monkeypatch):
         self.queued_s = 0.0
-        monkeypatch.setattr(timing_clock, "synchronize", self.synchronize)
+        monkeypatch.setattr(clocks, "synchronize", self.synchronize)
 
     def launch(self, seconds):
         self.queued_s += seconds
@@ -51,18 +34,6 @@ class AsyncDevice:
     def synchronize(self, _device):
         seconds, self.queued_s = self.queued_s, 0.0
         time.sleep(seconds)
-
-
-@pytest.fixture
-def measure(monkeypatch):
-    monkeypatch.setattr(module, "reference_time_s", lambda **_where: 1e-3)
-    gc.freeze()  # to collect what the process has loaded takes longer than a test
-    yield Measure(FakeBenchmark(), Result(), budget_s=0.01)
-    gc.unfreeze()
-
-
-def work(call, **known):
-    return Work(call, CPU, known.pop("tokens", 1), **known)
 
 
 # --- waiting for the device -----------------------------------------------------------------
@@ -110,8 +81,8 @@ class FakeEvent:
 
 def test_device_time_is_recorded_beside_wall_time(monkeypatch, measure):
     monkeypatch.setattr(torch, "Event", FakeEvent)
-    monkeypatch.setattr(timing_clock, "synchronize", lambda _device: None)
-    monkeypatch.setattr(timing_clock, "kept_rng", lambda _device: nullcontext())
+    monkeypatch.setattr(clocks, "synchronize", lambda _device: None)
+    monkeypatch.setattr(clocks, "kept_rng", lambda _device: nullcontext())
     measure(Work(lambda _end_phase: time.sleep(0.01), torch.device("cuda", 0), 1))
     metrics = measure.result.metrics
     assert 0.005 <= metrics["device_time_s"] < metrics["time_s"]
@@ -124,12 +95,6 @@ def test_cpu_has_no_device_time(measure):
 
 
 # --- clocks ---------------------------------------------------------------------------------
-
-
-def spin(seconds):
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        pass
 
 
 def test_times_agree_with_an_independent_clock(measure):
@@ -278,110 +243,6 @@ def test_recompiling_while_the_clock_runs_is_an_error(measure):
 def test_without_compilation_there_is_no_compile_time(measure):
     measure(work(lambda _end_phase: None))
     assert measure.result.metrics["compile_s"] is None
-
-
-# --- rates, processes, stability, profile ---------------------------------------------------
-
-
-def test_share_of_the_ceiling_is_rate_over_peak(measure):
-    measure.ceilings = lambda _device: {"gemm_fp32_flops_per_s": 1e6, "copy_bytes_per_s": 1e3}
-    measure(
-        work(
-            lambda _end_phase: time.sleep(0.01),
-            tokens=50,
-            flops=1_000,
-            bytes_moved=10,
-            precision="fp32",
-            count_flops=lambda: 990,
-        )
-    )
-    metrics = measure.result.metrics
-    assert metrics["mfu"] == pytest.approx(1_000 / metrics["time_s"] / 1e6)
-    assert metrics["tokens_per_s"] == pytest.approx(50 / metrics["time_s"])
-    assert metrics["flops_counted"] == 990
-    assert metrics["intensity"] == 100
-    # 100 FLOP/B times 2,000 B/s (each copied byte is read and written) lies below the peak.
-    assert metrics["attainable_flops_per_s"] == 200_000
-
-
-def test_unknown_ceiling_gives_no_share(measure):
-    measure(work(lambda _end_phase: None, flops=1))
-    metrics = measure.result.metrics
-    assert metrics["mfu"] is metrics["mfu_datasheet"] is metrics["attainable_flops_per_s"] is None
-
-
-def test_new_processes_join_the_time_of_this_one(measure):
-    measure.in_processes = lambda: ProcessTimes([[3.0], [2.0, 2.0, 9.0]], {"peak_bytes": 7})
-    measure(work(lambda _end_phase: None, in_processes=True))
-    metrics, samples = measure.result.metrics, measure.result.samples
-    assert samples["process_time_s"] == [metrics["time_s"], 3.0, 2.0]
-    assert metrics["process_time_s"] == 2.0
-    assert metrics["processes"] == 3
-    assert measure.result.facts["process_rounds"] == [1, 3]
-    assert metrics["peak_bytes"] == 7
-
-
-def test_only_work_that_asks_for_it_is_repeated(measure):
-    measure.in_processes = lambda: pytest.fail("not asked for")
-    measure(work(lambda _end_phase: None))
-    assert "process_time_s" not in measure.result.samples
-
-
-def test_failed_process_does_not_lose_the_times(measure):
-    def fail():
-        raise ValueError("killed for memory")
-
-    measure.in_processes = fail
-    measure(work(lambda _end_phase: None, in_processes=True))
-    assert measure.result.facts["fresh"] == "killed for memory"
-    assert measure.result.samples["time_s"]
-
-
-def test_every_case_says_whether_it_was_stable(measure):
-    measure(work(lambda _end_phase: spin(0.002)))
-    facts = measure.result.facts
-    assert facts["stability"]["verdict"] in {"stable", "noisy", "drifting"}
-    assert len(measure.result.samples["reference_s"]) == 2
-    assert "load_before" in facts
-
-
-def test_profile_is_taken_after_the_timing(measure):
-    events = []
-
-    def trace(_work):
-        events.append("trace")
-        return [{"operator": "mm"}], Path("t.json")
-
-    measure.trace = trace
-    measure(work(lambda _end_phase: events.append("call")))
-    assert events[-1] == "trace"
-    assert events.count("trace") == 1
-    assert measure.result.facts["trace"] == "t.json"
-
-
-def test_profile_that_fails_does_not_lose_the_times(measure):
-    def fail(_work):
-        raise ValueError("the disk is full")
-
-    measure.trace = fail
-    measure(work(lambda _end_phase: None))
-    assert measure.result.facts["trace_failed"] == "the disk is full"
-    assert measure.result.samples["time_s"]
-
-
-def test_calls_after_the_rounds_are_not_timed(measure):
-    """With --benchmark-cprofile, pytest-benchmark calls once more, under its profiler."""
-    timed, asked = measure.benchmark.pedantic, []
-
-    def pedantic(target, rounds):
-        asked.append(rounds)
-        timed(target, rounds)
-        target()
-
-    measure.benchmark.pedantic = pedantic
-    measure(work(lambda end_phase: end_phase("forward")))
-    assert [len(measure.result.samples["time_s"])] == asked
-    assert [len(measure.result.samples["forward_s"])] == asked
 
 
 # --- garbage collector ----------------------------------------------------------------------

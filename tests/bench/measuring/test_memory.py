@@ -57,24 +57,24 @@ def test_peak_of_each_phase_is_what_that_phase_held(make):
         end_phase("forward")
         del first
 
-    found = read_peaks(Work(slow, CPU, 1), make())
-    assert abs(found["forward_peak_bytes"] - 40 * MIB) < SLACK
-    assert abs(found["peak_bytes"] - 40 * MIB) < SLACK
+    peaks = read_peaks(Work(slow, CPU, 1), make())
+    assert abs(peaks["forward_peak_bytes"] - 40 * MIB) < SLACK
+    assert abs(peaks["peak_bytes"] - 40 * MIB) < SLACK
 
 
 @linux
 def test_peak_of_a_phase_ends_with_the_phase():
-    found = read_peaks(Work(phased, CPU, 1))
-    assert abs(found["forward_peak_bytes"] - 40 * MIB) < SLACK
-    assert abs(found["loss_peak_bytes"] - 90 * MIB) < SLACK
-    assert abs(found["backward_peak_bytes"] - 90 * MIB) < SLACK  # still held when it began
-    assert found["peak_bytes"] == max(v for k, v in found.items() if k.endswith("_peak_bytes"))
+    peaks = read_peaks(Work(phased, CPU, 1))
+    assert abs(peaks["forward_peak_bytes"] - 40 * MIB) < SLACK
+    assert abs(peaks["loss_peak_bytes"] - 90 * MIB) < SLACK
+    assert abs(peaks["backward_peak_bytes"] - 90 * MIB) < SLACK  # still held when it began
+    assert peaks["peak_bytes"] == max(v for k, v in peaks.items() if k.endswith("_peak_bytes"))
 
 
 @linux
 def test_a_call_without_phases_has_a_peak():
-    found = read_peaks(Work(lambda _end_phase: hold(30), CPU, 1))
-    assert abs(found["peak_bytes"] - 30 * MIB) < SLACK
+    peaks = read_peaks(Work(lambda _end_phase: hold(30), CPU, 1))
+    assert abs(peaks["peak_bytes"] - 30 * MIB) < SLACK
 
 
 @linux
@@ -82,23 +82,23 @@ def test_freed_memory_that_is_still_held_does_not_hide_the_peak():
     pieces = [bytearray(100_000) for _ in range(400)]  # small enough to come from the heap
     keep = pieces[::50]
     del pieces
-    found = read_peaks(Work(lambda _end_phase: [bytearray(100_000) for _ in range(300)], CPU, 1))
+    peaks = read_peaks(Work(lambda _end_phase: [bytearray(100_000) for _ in range(300)], CPU, 1))
     assert keep
-    assert abs(found["peak_bytes"] - 30_000_000) < SLACK
+    assert abs(peaks["peak_bytes"] - 30_000_000) < SLACK
 
 
 @linux
 def test_peak_that_was_reached_before_does_not_count():
     hold(200)
-    found = read_peaks(Work(lambda _end_phase: hold(10), CPU, 1))
-    assert found["peak_bytes"] < 10 * MIB + SLACK
+    peaks = read_peaks(Work(lambda _end_phase: hold(10), CPU, 1))
+    assert peaks["peak_bytes"] < 10 * MIB + SLACK
 
 
 @linux
 def test_memory_of_the_first_calls_alone_is_not_the_peak():
     sizes = iter([120, 120, 10])
-    found = read_peaks(Work(lambda _end_phase: hold(next(sizes)), CPU, 1))
-    assert found["peak_bytes"] < 10 * MIB + SLACK
+    peaks = read_peaks(Work(lambda _end_phase: hold(next(sizes)), CPU, 1))
+    assert peaks["peak_bytes"] < 10 * MIB + SLACK
 
 
 @linux

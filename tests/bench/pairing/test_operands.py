@@ -51,13 +51,13 @@ def test_json_is_one_object_with_every_timing(calls, capsys):
     arguments = ["pair", f"{calls}:short", f"{calls}:long", "--seconds", "0.5", "--json"]
     assert main(arguments) == 0
     out, err = capsys.readouterr()
-    found = json.loads(out)
+    printed = json.loads(out)
     assert "noise on standard output" in err
-    assert found["verdict"] == "slower"
-    assert found["interval_95"][0] < found["ratio"] < found["interval_95"][1]
-    assert found["n_pairs"] == len(found["a_time_s"]) == len(found["b_time_s"])
-    assert found["a_s"] == statistics.median(found["a_time_s"])
-    assert {"a", "b", "b_s", "margin", "seconds", "warnings", "first", "machine"} <= found.keys()
+    assert printed["verdict"] == "slower"
+    assert printed["interval_95"][0] < printed["ratio"] < printed["interval_95"][1]
+    assert printed["n_pairs"] == len(printed["a_time_s"]) == len(printed["b_time_s"])
+    assert printed["a_s"] == statistics.median(printed["a_time_s"])
+    assert {"a", "b", "b_s", "margin", "seconds", "warnings", "first", "machine"} <= printed.keys()
 
 
 def test_text_says_how_many_times_as_long(calls, capsys):
@@ -73,9 +73,9 @@ def test_text_says_how_many_times_as_long(calls, capsys):
 def test_margin_is_given_in_per_cent(calls, capsys):
     names = [f"{calls}:short", f"{calls}:short"]
     assert main(["pair", *names, "--seconds", "0.5", "--margin", "100", "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["margin"] == 1.0
-    assert found["verdict"] == "same"
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["margin"] == 1.0
+    assert printed["verdict"] == "same"
 
 
 def test_file_shadows_no_module(calls):
@@ -120,7 +120,7 @@ STEP = "bench_model::test_step[python-docs-model3-cpu-fp32-B2-T64-seed0]"
     ("setting", "said"),
     [
         ("work=forward", "give the other case's id"),
-        ("corpus=shakespeare", "'shakespeare' is not read"),
+        ("corpus=shakespeare", "'shakespeare' is not given"),
         ("model=model9", "cannot be built"),
         ("colour=red", "give one of"),
     ],

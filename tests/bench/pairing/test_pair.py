@@ -2,91 +2,27 @@ import gc
 import math
 import statistics
 import time
-from contextlib import nullcontext
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from torch.utils.benchmark import Timer
 
-from bench.bench_pair import test_pair as run_pair_case
-from bench.experiments import pairs
-from bench.ledger.record import FIELDS, SCHEMA_VERSION, validate
-from bench.measuring import clock as timing_clock
-from bench.measuring.work import Result, Work
-from bench.pairing import pair
+from bench.measuring import clock as clocks
 from bench.pairing.pair import compare_calls, count_pairs, interleave
-from bench.suite.cases import ModelCase, PairCase
-from bench.suite.catalog import params
 from gptcore.stats import ratio_of_pairs
+from tests.helpers.machine import Machine, work
 
-CPU = torch.device("cpu")
-
-
-def work(call, **known):
-    return Work(lambda _end_phase: call(), CPU, tokens=0, **known)
-
-
-class Machine:
-    """A clock that goes on when work is done on it, with noise as real machines have it."""
-
-    def __init__(self, seed=0, *, second=1.0, drift=0.0, read_ns=0):
-        self.random = np.random.default_rng(seed)
-        self.now_ns = 0
-        self.second = second
-        self.drift = drift
-        self.read_ns = read_ns
-        self.last = None
-
-    def read(self):
-        self.now_ns += self.read_ns
-        return self.now_ns
-
-    def work(self, name, seconds):
-        return work(lambda: self.spend(name, seconds))
-
-    def spend(self, name, seconds):
-        seconds *= math.exp(0.02 * self.random.standard_normal() + self.drift * self.now_ns / 1e9)
-        if self.random.random() < 0.05:
-            seconds *= self.random.uniform(1.2, 2)
-        # Whoever follows the other finds the caches taken.
-        seconds *= self.second if self.last not in (None, name) else 1.0
-        self.last = name
-        self.now_ns += round(seconds * 1e9)
-
-
-@pytest.fixture(autouse=True)
-def frozen():
-    """Keep the collector from what the process has loaded, which takes longer than a pair."""
-    gc.freeze()
-    yield
-    gc.unfreeze()
-
-
-@pytest.fixture
-def on_machine(monkeypatch):
-    """Return a function that lets the clock be a machine's."""
-    monkeypatch.setattr(pair, "quiet_gc", nullcontext)
-
-    def use(machine):
-        clock = SimpleNamespace(perf_counter_ns=machine.read)
-        monkeypatch.setattr(timing_clock, "time", clock)
-        return machine
-
-    return use
-
-
-# --- what is found ------------------------------------------------------------------------------
+# --- the result --------------------------------------------------------------------------------
 
 
 def test_at_most_five_in_a_hundred_comparisons_of_a_thing_with_itself_are_alarms(on_machine):
     alarms, missed = 0, 0
     for seed in range(100):
         machine = on_machine(Machine(seed))
-        found = interleave(machine.work("a", 0.02), machine.work("b", 0.02), 1.0)
-        alarms += found.verdict in ("slower", "faster")
-        missed += not found.low <= 1 <= found.high
+        result = interleave(machine.work("a", 0.02), machine.work("b", 0.02), 1.0)
+        alarms += result.verdict in ("slower", "faster")
+        missed += not result.low <= 1 <= result.high
     assert alarms <= 5
     # Intervals that leave out the truth: 5 % expected; 5 + 2.5 standard errors of 100 trials.
     assert missed <= 10
@@ -95,31 +31,33 @@ def test_at_most_five_in_a_hundred_comparisons_of_a_thing_with_itself_are_alarms
 def test_five_per_cent_more_is_called_slower_within_a_minute(on_machine):
     for seed in range(10):
         machine = on_machine(Machine(seed))
-        found = interleave(machine.work("a", 0.02), machine.work("b", 0.021), 10.0)
-        assert found.verdict == "slower"
-        assert found.low < 1.05 < found.high or seed  # each holds it with a chance of 95 %
+        result = interleave(machine.work("a", 0.02), machine.work("b", 0.021), 10.0)
+        assert result.verdict == "slower"
+        assert result.low < 1.05 < result.high or seed  # each holds it with a chance of 95 %
         assert machine.now_ns < 60e9
 
 
 def test_drift_and_being_second_are_no_difference(on_machine):
     machine = on_machine(Machine(1, second=1.2, drift=0.05))
-    found = interleave(machine.work("a", 0.02), machine.work("b", 0.02), 8.0)
-    assert found.verdict == "same"
-    assert found.ratio == pytest.approx(1, abs=0.01)  # the noise of 200 pairs is 0.002
+    result = interleave(machine.work("a", 0.02), machine.work("b", 0.02), 8.0)
+    assert result.verdict == "same"
+    assert result.ratio == pytest.approx(1, abs=0.01)  # the noise of 200 pairs is 0.002
 
 
 def test_faster_is_told_from_slower(on_machine):
     machine = on_machine(Machine(2))
-    found = interleave(machine.work("a", 0.02), machine.work("b", 0.01), 2.0)
-    assert found.verdict == "faster"
-    assert found.ratio == pytest.approx(0.5, abs=0.02)
+    result = interleave(machine.work("a", 0.02), machine.work("b", 0.01), 2.0)
+    assert result.verdict == "faster"
+    assert result.ratio == pytest.approx(0.5, abs=0.02)
 
 
 def test_interval_too_wide_comes_with_the_seconds_it_needs(on_machine):
     machine = on_machine(Machine(3))
-    found = interleave(machine.work("a", 0.02), machine.work("b", 0.02), 0.3)
-    assert found.verdict == "ambiguous"
-    assert any("too wide to tell at a margin of 3 %" in warning for warning in found.warnings)
+    result = interleave(machine.work("a", 0.02), machine.work("b", 0.02), 0.3)
+    assert result.verdict == "ambiguous"
+    assert any(
+        "too wide for a verdict at a margin of 3 %" in warning for warning in result.warnings
+    )
 
 
 # --- how it is timed ----------------------------------------------------------------------------
@@ -132,10 +70,10 @@ def test_order_alternates_and_each_runs_once_in_a_pair():
         log.append(name)
         time.sleep(0.002)
 
-    found = interleave(work(lambda: call("a")), work(lambda: call("b")), 0.05)
-    n_pairs = len(found.first)
+    result = interleave(work(lambda: call("a")), work(lambda: call("b")), 0.05)
+    n_pairs = len(result.first)
     assert "".join(log[-2 * n_pairs :]) == "abba" * (n_pairs // 2)
-    assert found.first == ["a", "b"] * (n_pairs // 2)
+    assert result.first == ["a", "b"] * (n_pairs // 2)
 
 
 @pytest.mark.parametrize(
@@ -161,12 +99,12 @@ def test_number_of_pairs_is_settled_in_the_first_tenth(on_machine):
 def test_pace_of_the_pairs_counts_not_that_of_the_warm_up(on_machine):
     machine = on_machine(Machine(5))
     calls = iter(range(10**6))
-    found = interleave(
+    result = interleave(
         work(lambda: machine.spend("a", 0.02 if next(calls) < 6 else 0.08)),
         machine.work("b", 0.02),
         10.0,
     )
-    assert sum(found.a_time_s) + sum(found.b_time_s) == pytest.approx(10, rel=0.1)
+    assert sum(result.a_time_s) + sum(result.b_time_s) == pytest.approx(10, rel=0.1)
 
 
 @pytest.mark.parametrize("stop", [20, 21])
@@ -189,8 +127,8 @@ def test_state_is_put_back_after_warm_up_and_then_goes_on():
 
         return work(call, restore=lambda: steps.update({name: 0}))
 
-    found = interleave(stepping("a"), stepping("b"), 0.05)
-    n_pairs = len(found.first)
+    result = interleave(stepping("a"), stepping("b"), 0.05)
+    n_pairs = len(result.first)
     for name in "ab":
         assert len(seen[name]) > n_pairs
         assert seen[name][-n_pairs:] == list(range(n_pairs))
@@ -215,8 +153,8 @@ def test_garbage_collector_is_off_while_the_clock_runs_and_leaves_nothing_behind
         Cycle()
         time.sleep(0.002)
 
-    found = interleave(work(call), work(call), 0.1)
-    pairs = len(found.first)
+    result = interleave(work(call), work(call), 0.1)
+    pairs = len(result.first)
     assert not any(enabled[-2 * pairs :])
     assert max(most[-2 * pairs :]) <= 1
     assert gc.isenabled()
@@ -224,11 +162,11 @@ def test_garbage_collector_is_off_while_the_clock_runs_and_leaves_nothing_behind
 
 def test_short_calls_are_repeated_until_a_timing_takes_a_millisecond(on_machine):
     machine = on_machine(Machine(6, read_ns=20_000))  # of single calls, the clock is most
-    found = interleave(machine.work("a", 1e-5), machine.work("b", 1e-4), 0.2)
+    result = interleave(machine.work("a", 1e-5), machine.work("b", 1e-4), 0.2)
     # The shortest of three timings was a millisecond, and noise is a few per cent.
-    for times_s, calls in ((found.a_time_s, found.a_calls), (found.b_time_s, found.b_calls)):
+    for times_s, calls in ((result.a_time_s, result.a_calls), (result.b_time_s, result.b_calls)):
         assert 0.95e-3 < statistics.median(times_s) * calls < 2e-3
-    assert found.ratio == pytest.approx(10, rel=0.05)
+    assert result.ratio == pytest.approx(10, rel=0.05)
 
 
 def test_work_queued_on_a_device_is_waited_for(monkeypatch):
@@ -238,19 +176,19 @@ def test_work_queued_on_a_device_is_waited_for(monkeypatch):
         time.sleep(sum(queue))
         queue.clear()
 
-    monkeypatch.setattr(timing_clock, "synchronize", synchronize)
-    found = interleave(work(lambda: queue.append(0.003)), work(lambda: queue.append(0.006)), 0.1)
-    assert min(found.a_time_s) >= 0.003
-    assert min(found.b_time_s) >= 0.006
+    monkeypatch.setattr(clocks, "synchronize", synchronize)
+    result = interleave(work(lambda: queue.append(0.003)), work(lambda: queue.append(0.006)), 0.1)
+    assert min(result.a_time_s) >= 0.003
+    assert min(result.b_time_s) >= 0.006
 
 
 def test_warm_up_that_does_not_settle_is_said():
     falling = iter(0.02 * 0.8**i for i in range(10**6))
-    found = interleave(
+    result = interleave(
         work(lambda: time.sleep(next(falling))), work(lambda: time.sleep(0.001)), 0.1
     )
-    assert found.warnings[0].startswith("a was still changing after")
-    assert found.warmup_s >= 0.02
+    assert result.warnings[0].startswith("a was still changing after")
+    assert result.warmup_s >= 0.02
 
 
 @pytest.mark.parametrize(
@@ -281,8 +219,8 @@ def test_times_agree_with_an_independent_clock():
         spin()
         taken_s.append((time.monotonic_ns() - start) / 1e9)
 
-    found = interleave(work(clocked), work(spin), 0.3)
-    differences = np.array(found.a_time_s) / np.array(taken_s[-len(found.first) :]) - 1
+    result = interleave(work(clocked), work(spin), 0.3)
+    differences = np.array(result.a_time_s) / np.array(taken_s[-len(result.first) :]) - 1
     assert differences.min() > 0  # it is measured inside
     # Clock and call around it take 2 µs of 10 ms; the rest is for a busy machine.
     assert np.median(differences) < 0.01
@@ -296,8 +234,8 @@ def test_times_agree_with_torch_benchmark(monkeypatch):
     for index in range(8):
         for name in ("ours", "torch") if index % 2 == 0 else ("torch", "ours"):
             if name == "ours":
-                found = interleave(work(spin), work(spin), 0.02)
-                ours.append(statistics.median(found.a_time_s + found.b_time_s))
+                result = interleave(work(spin), work(spin), 0.02)
+                ours.append(statistics.median(result.a_time_s + result.b_time_s))
             else:
                 theirs.append(timer.blocked_autorange(min_run_time=0.02).median)
         ours_first.append(index % 2 == 0)
@@ -305,77 +243,3 @@ def test_times_agree_with_torch_benchmark(monkeypatch):
     # Its interval reaches into the margin within which two times count as the same.
     assert interval.low < 1.03
     assert interval.high > 1 / 1.03
-
-
-# --- the benchmark of the suite -----------------------------------------------------------------
-
-BASE = ModelCase("python-docs", "model3", "cpu", "fp32", 2, 64, "step")
-
-
-class Pedantic:
-    def pedantic(self, target, args, rounds):
-        assert rounds == 1
-        return target(*args)
-
-
-def run_case(monkeypatch, machine, case, seconds_of):
-    """Return the record of `case` and the cases that were built; the k-th takes seconds_of(k)."""
-    built = []
-
-    def build_fake(_test, built_case, _inputs):
-        built.append(built_case)
-        return machine.work(len(built), seconds_of(len(built)))
-
-    monkeypatch.setattr(pairs, "work_of", build_fake)
-    result = Result()
-    run_pair_case(Pedantic(), result, None, case)
-    record = dict.fromkeys(FIELDS) | {
-        "schema_version": SCHEMA_VERSION,
-        "record": "case",
-        "case": f"bench_pair::test_pair[{case.id}]",
-        "group": "pair",
-        "params": params(case),
-        "status": "ok",
-        "metrics": result.metrics,
-        "samples": result.samples,
-        "series": result.series,
-        "facts": result.facts,
-        "environment": "e",
-        "started_at": "2026-01-01T00:00:00+00:00",
-        "command": "pytest",
-    }
-    return validate(record), built
-
-
-def test_case_against_itself_is_built_anew_for_each_trial(monkeypatch, on_machine):
-    machine = on_machine(Machine(0))
-    case = PairCase(BASE, "", 3, 1.0)
-    record, built = run_case(monkeypatch, machine, case, lambda _: 0.02)
-    assert built == [BASE] * 4
-    metrics, trials = record["metrics"], record["series"]["trials"]
-    assert (metrics["trials"], metrics["false_alarms"]) == (3, 0)
-    # Clopper and Pearson (1934): none of three, 1 - 0.025^(1/3).
-    assert metrics["false_alarm_high"] == pytest.approx(0.7076, abs=1e-4)
-    assert metrics["pairs"] == len(record["samples"]["a_time_s"]) > 60
-    pooled = metrics["ratio_high"] - metrics["ratio_low"]
-    assert pooled < min(t["ratio_high"] - t["ratio_low"] for t in trials)
-
-
-def test_trials_called_slower_or_faster_are_false_alarms(monkeypatch, on_machine):
-    machine = on_machine(Machine(0))
-    case = PairCase(BASE, "", 3, 1.0)
-    record, _ = run_case(monkeypatch, machine, case, lambda k: 0.03 if k == 3 else 0.02)
-    metrics = record["metrics"]
-    assert (metrics["false_alarms"], metrics["missed_cover"]) == (1, 1)
-    assert metrics["false_alarm_rate"] == 1 / 3
-    assert metrics["false_alarm_high"] == pytest.approx(0.9057, abs=1e-4)
-
-
-def test_case_with_a_change_times_the_changed_case(monkeypatch, on_machine):
-    machine = on_machine(Machine(0))
-    case = PairCase(BASE, "precision=bf16", 1, 1.0)
-    record, built = run_case(monkeypatch, machine, case, lambda k: 0.02 / k)
-    assert [c.precision for c in built] == ["fp32", "bf16"]
-    assert record["facts"]["verdict"] == "faster"
-    assert record["metrics"]["ratio"] == pytest.approx(0.5, abs=0.02)
-    assert "trials" not in record["metrics"]

@@ -115,10 +115,10 @@ def test_missing_peer_is_skipped_with_its_reason(monkeypatch):
 def test_pair_with_a_variant_gives_a_ratio_with_an_interval(inputs):
     result = Result()
     run_peer_case(Pedantic(), result, inputs, PairCase(SMALL, "variant=plain", 1, 0.05))
-    found = result.metrics
-    assert found["ratio_low"] <= found["ratio"] <= found["ratio_high"]
-    assert found["pairs"] >= 6
-    assert METRICS.keys() >= found.keys()
+    metrics = result.metrics
+    assert metrics["ratio_low"] <= metrics["ratio"] <= metrics["ratio_high"]
+    assert metrics["pairs"] >= 6
+    assert METRICS.keys() >= metrics.keys()
 
 
 def test_peak_is_read_in_a_new_process_of_the_variant(monkeypatch):

@@ -274,7 +274,7 @@ def test_package_that_breaks_when_imported_is_a_reason(monkeypatch):
     without_package(monkeypatch, "litgpt", RuntimeError("two\nlines"))
     assert "litgpt cannot be imported (two lines)" in registry.why_not("litgpt")
     without_package(monkeypatch, "litgpt", ModuleNotFoundError("no x", name="x"))
-    assert "install what it needs" in registry.why_not("litgpt")
+    assert "install its dependencies" in registry.why_not("litgpt")
 
 
 def test_own_variants_need_nothing():
@@ -338,7 +338,7 @@ def test_weights_reach_litgpt_under_its_names_and_the_head_stays_tied():
 @pytest.mark.usefixtures("fake_litgpt")
 def test_litgpt_does_not_write_text_and_says_why():
     made = registry.VARIANTS["litgpt"](wild())
-    with pytest.raises(ValueError, match="its embedding is not told positions"):
+    with pytest.raises(ValueError, match="its embedding does not get positions"):
         made.decode(batch()[0], 2)
 
 

@@ -1,0 +1,108 @@
+import time
+from pathlib import Path
+
+import pytest
+
+from bench.measuring.work import ProcessTimes
+from tests.helpers.fake_benchmark import spin, work
+
+
+def test_share_of_the_ceiling_is_rate_over_peak(measure):
+    measure.ceilings = lambda _device: {"gemm_fp32_flops_per_s": 1e6, "copy_bytes_per_s": 1e3}
+    measure(
+        work(
+            lambda _end_phase: time.sleep(0.01),
+            tokens=50,
+            flops=1_000,
+            bytes_moved=10,
+            precision="fp32",
+            count_flops=lambda: 990,
+        )
+    )
+    metrics = measure.result.metrics
+    assert metrics["mfu"] == pytest.approx(1_000 / metrics["time_s"] / 1e6)
+    assert metrics["tokens_per_s"] == pytest.approx(50 / metrics["time_s"])
+    assert metrics["flops_counted"] == 990
+    assert metrics["intensity"] == 100
+    # 100 FLOP/B times 2,000 B/s (each copied byte is read and written) lies below the peak.
+    assert metrics["attainable_flops_per_s"] == 200_000
+
+
+def test_unknown_ceiling_gives_no_share(measure):
+    measure(work(lambda _end_phase: None, flops=1))
+    metrics = measure.result.metrics
+    assert metrics["mfu"] is metrics["mfu_datasheet"] is metrics["attainable_flops_per_s"] is None
+
+
+def test_new_processes_join_the_time_of_this_one(measure):
+    measure.in_processes = lambda: ProcessTimes([[3.0], [2.0, 2.0, 9.0]], {"peak_bytes": 7})
+    measure(work(lambda _end_phase: None, in_processes=True))
+    metrics, samples = measure.result.metrics, measure.result.samples
+    assert samples["process_time_s"] == [metrics["time_s"], 3.0, 2.0]
+    assert metrics["process_time_s"] == 2.0
+    assert metrics["processes"] == 3
+    assert measure.result.facts["process_rounds"] == [1, 3]
+    assert metrics["peak_bytes"] == 7
+
+
+def test_only_work_that_asks_for_it_is_repeated(measure):
+    measure.in_processes = lambda: pytest.fail("not asked for")
+    measure(work(lambda _end_phase: None))
+    assert "process_time_s" not in measure.result.samples
+
+
+def test_failed_process_does_not_lose_the_times(measure):
+    def fail():
+        raise ValueError("killed for memory")
+
+    measure.in_processes = fail
+    measure(work(lambda _end_phase: None, in_processes=True))
+    assert measure.result.facts["fresh"] == "killed for memory"
+    assert measure.result.samples["time_s"]
+
+
+def test_every_case_says_whether_it_was_stable(measure):
+    measure(work(lambda _end_phase: spin(0.002)))
+    facts = measure.result.facts
+    assert facts["stability"]["verdict"] in {"stable", "noisy", "drifting"}
+    assert len(measure.result.samples["reference_s"]) == 2
+    assert "load_before" in facts
+
+
+def test_profile_is_taken_after_the_timing(measure):
+    events = []
+
+    def trace(_work):
+        events.append("trace")
+        return [{"operator": "mm"}], Path("t.json")
+
+    measure.trace = trace
+    measure(work(lambda _end_phase: events.append("call")))
+    assert events[-1] == "trace"
+    assert events.count("trace") == 1
+    assert measure.result.facts["trace"] == "t.json"
+
+
+def test_profile_that_fails_does_not_lose_the_times(measure):
+    def fail(_work):
+        raise ValueError("the disk is full")
+
+    measure.trace = fail
+    measure(work(lambda _end_phase: None))
+    assert measure.result.facts["trace_failed"] == "the disk is full"
+    assert measure.result.samples["time_s"]
+
+
+def test_calls_after_the_rounds_are_not_timed(measure):
+    """With --benchmark-cprofile, pytest-benchmark calls once more, under its profiler."""
+    timed, asked = measure.benchmark.pedantic, []
+
+    def pedantic(target, rounds):
+        asked.append(rounds)
+        timed(target, rounds)
+        target()
+
+    measure.benchmark.pedantic = pedantic
+    measure(work(lambda end_phase: end_phase("forward")))
+    assert [len(measure.result.samples["time_s"])] == asked
+    assert [len(measure.result.samples["forward_s"])] == asked
