@@ -15,7 +15,10 @@ from gptcore.console import Parser
 COMMANDS = {
     "compare": ("bench.comparing.compare_command", "which cases became slower between two runs"),
     "pair": ("bench.pairing.command", "how many times as long B takes as A, timed in turns"),
-    "history": ("bench.comparing.history_command", "when times changed lastingly over many runs"),
+    "history": (
+        "bench.comparing.history_command",
+        "when times changed and stayed changed over many runs",
+    ),
 }
 """Command → its module, with `add_parser` and `main`, and what it answers."""
 

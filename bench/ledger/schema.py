@@ -87,7 +87,7 @@ METRICS: dict[str, Key] = {
     "device_time_s": _seconds("time between two events on the device, median; null on a CPU"),
     "process_time_s": _seconds("median over processes of their median time, this one included"),
     "processes": _count("processes that the case was timed in, this one included"),
-    "compile_s": _seconds("compiling before the first call, and what the first took longer"),
+    "compile_s": _seconds("compiling before the first call, plus the extra time of the first call"),
     "reference_s": _seconds("a fixed matrix product, timed just before and after the case"),
     "tokens_per_s": Key("tokens/s", "tokens of the batch over time_s"),
     "flops": Key("FLOP", "matrix-multiplication FLOPs of one call, by formula"),
@@ -115,7 +115,9 @@ METRICS: dict[str, Key] = {
     "trials": _count("comparisons of one thing with itself"),
     "false_alarms": _count("of these, called slower or faster"),
     "false_alarm_rate": _share("false_alarms over trials"),
-    "false_alarm_high": _share("upper end of its exact 95 % interval (Clopper-Pearson)"),
+    "false_alarm_high": _share(
+        "upper end of the exact 95 % interval of false_alarm_rate (Clopper-Pearson)"
+    ),
     "a_time_s": _seconds("time of a, median over pairs"),
     "b_time_s": _seconds("time of b, median over pairs"),
     "missed_cover": _count("of the trials, intervals that leave out 1"),
@@ -135,7 +137,7 @@ METRICS: dict[str, Key] = {
     "train_tokens": _count("tokens of the train part"),
     "test_tokens": _count("tokens of the test part"),
     "draws": _count("windows drawn"),
-    "steps": _count("batches drawn or updates made"),
+    "steps": _count("batches drawn (coverage) or updates made (training)"),
     "epochs": Key("epoch-equivalents", "draws * block_size / (train_tokens - 1)"),
     **_COVERAGE,
     **{f"expected_{name}": key for name, key in _COVERAGE.items()},

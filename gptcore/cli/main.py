@@ -110,7 +110,7 @@ def _add_group(subparsers: Any, name: str) -> Any:
         name,
         help=GROUPS[name],
         description=GROUPS[name],
-        epilog=f"For the options of each and an example: gptcore {name} WHAT --help",
+        epilog=f"For the options of each command and an example: gptcore {name} WHAT --help",
     )
     _add_json_option(parser, default=False)
     return parser.add_subparsers(dest="what", required=True, metavar="WHAT")

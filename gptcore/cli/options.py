@@ -122,8 +122,8 @@ def add_sampling_options(parser: argparse.ArgumentParser) -> None:
         "--epochs",
         type=number,
         metavar="EPOCHS",
-        help="passes over the text to draw, instead of --steps; for samplers without passes, the "
-        "mean number of visits of a target",
+        help="passes over the text to draw, instead of --steps; samplers of independent draws have "
+        "no passes, and EPOCHS is the mean number of times that a target is shown",
     )
     group.add_argument(
         "--drop-last",

@@ -137,9 +137,10 @@ def _compare_plans(plans: list[Json]) -> Answer:
         for p in plans
     ]
     headings = ("sampler", "missed", "sd", "sd of visits", "steps to 99 %", "steps to all")
+    also = f" (and {counted(others, 'other')} as few)" if others else ""
     return Answer(
         f"Of {counted(len(plans), 'sampler')}, {best['sampler']} is expected to miss the fewest "
-        f"targets{f' (and {others} as few)' if others else ''}: "
+        f"targets{also}: "
         f"{_few(fewest)} of {first['n_tokens'] - 1:,} in "
         f"{counted(first['steps'], 'step')} of {counted(first['batch_size'], 'window')}.",
         [Table(headings, rows), f"Missed and its sd count targets. {DASH}"],

@@ -58,7 +58,7 @@ def fit_options(parser: argparse.ArgumentParser) -> None:
         default=1000,
         metavar="REFITS",
         help="refits to resampled runs, which give the intervals (default: 1000; with fewer than "
-        "12 runs each is left out once instead)",
+        "12 runs, the refits leave out one run each)",
     )
     parser.add_argument(
         "--repetition",
@@ -111,8 +111,8 @@ def _method_options(parser: argparse.ArgumentParser) -> None:
         "--preset",
         choices=["colpret"],
         metavar="NAME",
-        help="colpret: fit as Choshen et al. 2025 do, by least squares from one start, without "
-        "intervals",
+        help="colpret (the code of Choshen et al. 2025): least squares from one starting point, "
+        "without intervals",
     )
     group.add_argument(
         "--plot",
@@ -147,14 +147,14 @@ def evaluate_options(parser: argparse.ArgumentParser) -> None:
         default=0.0,
         metavar="SHARE",
         help="fit the first part of the run to predict as well, from 0 (default) to 0.7 of its "
-        "tokens; with --models 0, that part alone",
+        "tokens; with --models 0, the law is fitted to that part alone",
     )
     parser.add_argument(
         "--compute-gap",
         type=number,
         metavar="FACTOR",
-        help="predict the rows of the most compute (6 x parameters x tokens, FLOPs) from the rows "
-        "of at most 1/FACTOR of it",
+        help="predict the rows with the largest compute (6 x parameters x tokens, FLOPs) from rows "
+        "with at most 1/FACTOR of that compute",
     )
     _method_options(parser)
 

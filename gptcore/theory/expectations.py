@@ -112,6 +112,20 @@ THEORIES: dict[str, Callable[[Any], Theory]] = {
 }
 
 
+def theory_of(sampler: Sampler) -> Theory:
+    """Return the theory of a sampler.
+
+    Raises:
+        ValueError: it has none.
+    """
+    if sampler.name not in THEORIES:
+        raise ValueError(
+            f"sampler {sampler.name!r} has no theory: add a line to THEORIES in "
+            "gptcore/theory/expectations.py, whose methods may return None"
+        )
+    return THEORIES[sampler.name](sampler)
+
+
 def expect(name: str, *, draws: int, **options: Unpack[SamplerOptions]) -> Expectation:
     """Return the exact expectations for `draws` draws of the sampler called `name`.
 
@@ -127,9 +141,13 @@ def expect(name: str, *, draws: int, **options: Unpack[SamplerOptions]) -> Expec
 
 
 def expect_of(sampler: Sampler, draws: int) -> Expectation:
-    """Return the exact expectations, over all seeds, for `draws` draws of this sampler."""
+    """Return the exact expectations, over all seeds, for `draws` draws of this sampler.
+
+    Raises:
+        ValueError: `draws` is out of range, or the sampler has no theory.
+    """
     draws = check_whole("draws", draws)
-    theory = THEORIES[sampler.name](sampler)
+    theory = theory_of(sampler)
     width = sampler.targets_per_window
     targets = sampler.n_tokens - len(sampler.segments)
     missed, visits = _missed_targets(sampler, theory, draws), theory.visits(draws)
@@ -182,7 +200,7 @@ def expected_pair_coverage(sampler: Sampler, lag: int, draws: int) -> float:
     lag = check_whole("lag", lag, at_most=sampler.block_size)
     draws = check_whole("draws", draws)
     pairs = sampler.n_tokens - lag * len(sampler.segments)
-    missed = THEORIES[sampler.name](sampler).missed(draws, sampler.block_size + 1 - lag)
+    missed = theory_of(sampler).missed(draws, sampler.block_size + 1 - lag)
     return 1 - sum(missed) / pairs
 
 
@@ -204,7 +222,7 @@ def expected_context_coverage(sampler: Sampler, context: int, draws: int) -> flo
     draws = check_whole("draws", draws)
     width = sampler.targets_per_window - context + 1
     items = sampler.n_starts + (width - 1) * len(sampler.segments)
-    missed = THEORIES[sampler.name](sampler).missed(draws, width)
+    missed = theory_of(sampler).missed(draws, width)
     return (items - sum(missed)) / (sampler.n_tokens - len(sampler.segments))
 
 
@@ -218,7 +236,7 @@ def expected_batch_overlap(sampler: Sampler, batch_size: int) -> float | None:
         ValueError: B is not a positive whole number.
     """
     batch_size = check_whole("batch_size", batch_size)
-    theory = THEORIES[sampler.name](sampler)
+    theory = theory_of(sampler)
     if not isinstance(theory, LatticeTheory) or isinstance(theory.law(theory.n, 1), Permuted):
         return None
     targets = sampler.n_tokens - len(sampler.segments)
@@ -240,7 +258,7 @@ def steps_for_coverage(
         ValueError: as in `expect`, or a fraction is outside (0, 1).
     """
     sampler = make_sampler(name, **options)
-    theory = THEORIES[name](sampler)
+    theory = theory_of(sampler)
     targets = sampler.n_tokens - len(sampler.segments)
     # After 800·M draws, the miss probability of anything that can be shown is 0 as a double.
     last_step = -(-800 * sampler.n_starts // sampler.batch_size)
@@ -263,7 +281,7 @@ def draws_for_full_cover(sampler: Sampler) -> int | None:
     The last target of a segment is shown by one start alone. So low-discrepancy draws need gaps no
     longer than 1/M, and independent or stratified draws guarantee nothing.
     """
-    theory = THEORIES[sampler.name](sampler)
+    theory = theory_of(sampler)
     if _never_targets(sampler, theory):
         return None
     n = sampler.lattice.total
@@ -286,7 +304,7 @@ def lower_bound_of_expected_full_cover(sampler: Sampler) -> float | None:
     n·(1 + 1/2 + … + 1/e) draws: 1.5·M for one segment. None for samplers whose draws are not
     independent, and where the grid never shows the end of a segment.
     """
-    theory = THEORIES[sampler.name](sampler)
+    theory = theory_of(sampler)
     if sampler.name not in ("random_replacement", "grid_replacement") or theory.never(
         sampler.block_size
     ):

@@ -9,16 +9,21 @@ from bench.pairing import pair
 
 
 @pytest.fixture
-def on_machine(monkeypatch):
+def frozen():
+    """Keep the collector from what the process has loaded, which takes longer than a test."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.fixture
+def on_machine(monkeypatch, frozen):
     """Return a function that lets the clock be a machine's."""
     monkeypatch.setattr(pair, "quiet_gc", nullcontext)  # collecting takes longer than such a pair
-    gc.collect()
-    gc.freeze()
 
     def use(machine):
         clock = SimpleNamespace(perf_counter_ns=machine.read)
         monkeypatch.setattr(clocks, "time", clock)
         return machine
 
-    yield use
-    gc.unfreeze()
+    return use

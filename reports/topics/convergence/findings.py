@@ -97,6 +97,7 @@ def baseline(training: pd.DataFrame) -> Iterator[Finding]:
         headline,
         f"Mean final test loss: {words.loss(mean)} nats/token, against {words.loss(unigram)} of a "
         "model that knows token frequencies alone (unigram counts). By the 95 % interval of each "
-        f"run, {below} lie below that baseline, {above} lie above it, and {rest} are not resolved.",
+        f"run, {words.count(below, 'run')} ended below that baseline and {above} above it; for "
+        f"{rest} the interval contains it.",
         tuple(frame["case"].head(3)),
     )

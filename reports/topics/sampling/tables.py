@@ -32,7 +32,11 @@ def coverage(frame: pd.DataFrame) -> Table:
         "Sampler", "Epochs#", "Missed#", "Share#", "Expected#", "sd#", "z#",
         "Visits min / mean / max#", "Start coverage#",
     )  # fmt: skip
-    return table("Targets missed, observed against exact theory; one seed each.", columns, rows)
+    return table(
+        "Targets missed, observed beside the exact expectation; each row is one seed.",
+        columns,
+        rows,
+    )
 
 
 def two_by_two(cells: pd.DataFrame) -> Table:

@@ -90,7 +90,8 @@ def rooflines(run: Run, plot: Plotter) -> list[Plot]:
         plots += plot(
             figures.roofline, part, f"Roofline of {plain_text.shorten(device)}",
             "Below the slope, memory traffic is the limit; below the flat part, arithmetic. The "
-            f"gap between a point and the line above it is the most that could be gained.{more}",
+            "gap between a point and the line above it is the most by which its speed could still "
+            f"rise.{more}",
             "Roofline, both axes logarithmic. " + " ".join(map(_place, dicts(part))),
         )  # fmt: skip
     return plots

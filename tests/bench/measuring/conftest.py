@@ -1,4 +1,3 @@
-import gc
 from pathlib import Path
 
 import pytest
@@ -11,11 +10,9 @@ from tests.helpers.fake_benchmark import FakeBenchmark
 
 
 @pytest.fixture
-def measure(monkeypatch):
+def measure(monkeypatch, frozen):
     monkeypatch.setattr(measure_module, "reference_time_s", lambda **_where: 1e-3)
-    gc.freeze()  # to collect what the process has loaded takes longer than a test
-    yield Measure(FakeBenchmark(), Result(), budget_s=0.01)
-    gc.unfreeze()
+    return Measure(FakeBenchmark(), Result(), budget_s=0.01)
 
 
 @pytest.fixture

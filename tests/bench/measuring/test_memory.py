@@ -16,13 +16,7 @@ MIB = 2**20
 SLACK = 4 * MIB
 
 
-@pytest.fixture(autouse=True)
-def frozen():
-    """Keep the collector from what the process has loaded, which takes longer than a test."""
-    gc.freeze()
-    yield
-    gc.unfreeze()
-
+pytestmark = pytest.mark.usefixtures("frozen")
 
 linux = pytest.mark.skipif(not memory.CLEAR_REFS.exists(), reason="needs /proc of Linux")
 

@@ -14,6 +14,7 @@ import pytest
 
 from gptcore.cli.main import COMMANDS, main
 from gptcore.console import fixed, format_cell
+from gptcore.sampling import SAMPLERS
 from tests.helpers.loss_tables import TRUTH, ladder, trajectories
 
 ROOT = Path(__file__).parents[3]
@@ -161,7 +162,9 @@ def test_plan_of_all_samplers_names_the_one_that_misses_least(ask):
     result, answer = ask("plan of all")
     plans = {plan["sampler"]: plan for plan in result["samplers"]}
     best = min(plans, key=lambda name: plans[name]["expected_missed_targets"])
-    assert answer.startswith(f"Of 13 samplers, {best} is expected to miss the fewest targets: 17.1")
+    assert answer.startswith(
+        f"Of {len(SAMPLERS)} samplers, {best} is expected to miss the fewest targets: 17.1"
+    )
     for name, plan in plans.items():
         missed, *_, to_all = row(answer, name)
         assert missed == format_cell(plan["expected_missed_targets"])

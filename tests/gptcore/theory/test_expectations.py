@@ -7,7 +7,7 @@ import pytest
 
 from gptcore.coverage.visits import measure_coverage
 from gptcore.sampling.samplers import make_sampler
-from gptcore.theory.expectations import THEORIES, expect, steps_for_coverage
+from gptcore.theory.expectations import THEORIES, expect, steps_for_coverage, theory_of
 from tests.helpers.enumeration import assert_equal, average
 
 BOOK = {"n_tokens": 142_515, "block_size": 256}  # the training part of Gulliver's Travels
@@ -202,3 +202,9 @@ def test_bad_arguments_are_refused(change, complaint):
 def test_a_fraction_outside_0_to_1_is_refused(fraction):
     with pytest.raises(ValueError, match=r"give a number in \(0, 1\)"):
         steps_for_coverage("sequential", batch_size=1, fractions=[fraction], **BOOK)
+
+
+def test_a_sampler_without_theory_is_refused_with_what_to_add(monkeypatch):
+    monkeypatch.delitem(THEORIES, "sequential")
+    with pytest.raises(ValueError, match="'sequential' has no theory: add a line to THEORIES"):
+        theory_of(make_sampler("sequential", n_tokens=20, block_size=4))
