@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from gptcore.scaling import solver
 from gptcore.scaling.solver import ALL, NAMES, Data, Floats, Mask
@@ -159,7 +159,7 @@ def profile(
     best = float(solver.huber_sum(residuals, ones, delta))
     near = max(1, int((np.abs(residuals) < delta).sum()))
     scale = float((np.clip(residuals, -delta, delta) ** 2).sum()) / near
-    limit = best + stats.chi2.ppf(0.95, 1) / 2 * scale * len(data.x) / points.n_runs
+    limit = best + scipy.stats.chi2.ppf(0.95, 1) / 2 * scale * len(data.x) / points.n_runs
     inside = np.flatnonzero(held <= limit)
     if not len(inside) or inside[0] == 0 or inside[-1] == len(values) - 1:
         return (float(theta[index]),) * 2 if not len(inside) else None
