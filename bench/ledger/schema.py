@@ -99,7 +99,7 @@ METRICS: dict[str, Key] = {
     "intensity": Key("FLOP/B", "flops over bytes_moved"),
     "attainable_flops_per_s": Key("FLOP/s", "roofline: least of GEMM peak, intensity x bandwidth"),
     "n_params": _count("parameters of the model, tied weights once"),
-    # memory, in a fresh process on a CPU, from the allocator on an accelerator
+    # memory, in a new process on a CPU, from the allocator on an accelerator
     "base_bytes": Key("B", "held before the call: model, optimizer, program", whole=True),
     "peak_bytes": Key("B", "peak of one call over base_bytes", whole=True),
     **{
