@@ -64,8 +64,9 @@ def _evidence_of(pair: pd.Series, kind: str, margin: str) -> str:
     text = (
         f"Difference {words.signed(pair['difference'])} nats/token{seeds}, 95 % interval "
         f"{words.interval(pair['difference_low'], pair['difference_high'])}; sign-flip "
-        f"p = {words.p_value(pair['p_value'])}, adjusted {words.p_value(pair['p_adjusted'])}; "
-        f"equivalence p = {words.p_value(pair['p_equivalence'])} (margin {margin})."
+        f"p = {words.p_value(pair['p_value'])}, "
+        f"adjusted by Holm {words.p_value(pair['p_adjusted'])}; equivalence "
+        f"p = {words.p_value(pair['p_equivalence'])} (margin {margin})."
     )
     if kind == "unresolved":
         text += " This does not prove equality: the equivalence test did not show it either."
