@@ -9,8 +9,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from bench.ledger.plain_text import visible
 from gptcore.console import Parser
+from gptcore.plain_text import visible
 
 COMMANDS = {
     "compare": ("bench.comparing.compare_command", "which cases became slower between two runs"),

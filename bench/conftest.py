@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from bench.ledger.plain_text import shorten
 from bench.ledger.record import utc_now
 from bench.measuring import profiling
 from bench.measuring.measure import Measure
@@ -21,6 +20,7 @@ from bench.suite.plan import Plan
 from bench.suite.sizes import SUITES
 from conftest import SESSION
 from gptcore.console import Progress, clock
+from gptcore.plain_text import shorten
 
 RESULT: pytest.StashKey[Result] = pytest.StashKey()
 

@@ -71,7 +71,7 @@ def report(folders: Sequence[Path], output: Path, output_format: str) -> None:
         ValueError: a folder cannot be read or the output cannot be written.
     """
     # Imported here, so that --help and a wrong option answer at once.
-    from bench.ledger import plain_text
+    from gptcore import plain_text
     from reports import load, page, words
 
     if output.is_dir():

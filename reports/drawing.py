@@ -19,7 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from bench.ledger import plain_text
+from gptcore import plain_text
 from reports import words
 
 INK, GRID, SURFACE = "#0a0b0c", "#0d0e0f", "#0a0d0a"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.ledger import plain_text
 from bench.ledger.record import Record
+from gptcore import plain_text
 from reports import words
 
 MAX_ITEMS, MAX_TEXT = 24, 240

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from bench.ledger import plain_text
+from gptcore import plain_text
 from reports import words
 from reports.blocks import Finding
 from reports.load import UNSTEADY, Run, stability

@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.ledger import plain_text
 from bench.ledger.folders import RunFolder
 from bench.ledger.record import LATEST_NAME, Record
 from bench.ledger.schema import METRICS, SERIES
+from gptcore import plain_text
 from reports import words
 
 UNSTEADY = {"noisy", "drifting"}

@@ -12,9 +12,9 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from bench.ledger import plain_text
 from bench.ledger.record import Record
 from bench.ledger.schema import METRICS
+from gptcore import plain_text
 from reports import findings, words
 from reports.blocks import Finding, Plotter, Section, Table, table
 from reports.facts import case_facts

@@ -8,9 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from bench.ledger import plain_text
-from bench.ledger.plain_text import shorten
 from bench.ledger.schema import METRICS
+from gptcore import plain_text
+from gptcore.plain_text import shorten
 
 MISSING = "\u2013"
 MINUS = "\u2212"

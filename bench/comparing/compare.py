@@ -29,8 +29,8 @@ from bench.ledger.folders import (
     size_differences,
     unread_lines,
 )
-from bench.ledger.plain_text import shorten
 from bench.options import MARGIN
+from gptcore.plain_text import shorten
 from gptcore.stats import holm, verdict
 
 VERDICTS = ("slower", "missing", "ambiguous", "faster", "new", "same")

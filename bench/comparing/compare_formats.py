@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from bench.comparing.formats import as_json, cell, change, code, interval, p_value
 from bench.ledger.folders import PINNED, RunFolder, conditions, duration
-from bench.ledger.plain_text import shorten, visible
 from gptcore.console import Table
+from gptcore.plain_text import shorten, visible
 
 if TYPE_CHECKING:
     from bench.comparing.compare import Comparison, Row

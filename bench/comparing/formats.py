@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from bench.ledger.plain_text import visible
+from gptcore.plain_text import visible
 
 PLAIN = re.compile(r"[\w:\[\],.=+\-/ ]*", re.ASCII)
 

@@ -16,8 +16,8 @@ import numpy as np
 from bench.comparing.steps import FEWEST_RUNS, Trend, find_steps
 from bench.comparing.timing import is_timed, timing
 from bench.ledger.folders import RunFolder, conditions, machine_key, minor_differences, unread_lines
-from bench.ledger.plain_text import shorten
 from bench.ledger.record import LEDGER_NAME
+from gptcore.plain_text import shorten
 
 MOVED = 0.02
 """The reference product is listed if its time changed by more than this share."""

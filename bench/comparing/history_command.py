@@ -18,9 +18,9 @@ from bench.comparing.history import History, changes, study
 from bench.comparing.steps import Step, Trend
 from bench.comparing.timing import Timing, finite_exp
 from bench.ledger.folders import RunFolder, machine_key
-from bench.ledger.plain_text import shorten, visible
 from bench.options import add_margin
 from gptcore.console import Table
+from gptcore.plain_text import shorten, visible
 
 MOST_PANELS = 24
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from bench.comparing.noise import Part
 from bench.ledger.folders import RunFolder, look_up
-from bench.ledger.plain_text import shorten
 from bench.ledger.record import Record
+from gptcore.plain_text import shorten
 
 CEILING_FLOOR = 0.03
 """Assumed standard deviation (of the logarithm) of a ceiling that was measured once."""

@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
-from bench.ledger.plain_text import shorten, visible
 from bench.ledger.record import LEDGER_NAME, Record, read_ledger
+from gptcore.plain_text import shorten, visible
 
 MACHINE = ("cpu", "cores", "usable_cpus", "accelerators", "threads")
 FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_tile", "amx_bf16", "asimd", "sve", "bf16")

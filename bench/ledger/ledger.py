@@ -12,7 +12,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from bench.ledger.plain_text import shorten
 from bench.ledger.record import (
     LATEST_NAME,
     LEDGER_NAME,
@@ -23,6 +22,7 @@ from bench.ledger.record import (
     read_ledger,
 )
 from gptcore.files import write_atomically
+from gptcore.plain_text import shorten
 
 try:
     import fcntl

@@ -19,9 +19,9 @@ import time
 from collections.abc import Sequence
 from typing import Any, get_args
 
-from bench.ledger.plain_text import shorten
 from bench.measuring.environment import ROOT
 from bench.measuring.work import ProcessTimes
+from gptcore.plain_text import shorten
 
 TIME_LIMIT_S = 1_800
 

@@ -17,11 +17,11 @@ from typing import Any, Protocol
 import torch
 from torch.profiler import ProfilerActivity, profile, record_function, supported_activities
 
-from bench.ledger.plain_text import shorten
 from bench.measuring.work import Work
 from gptcore.checks import check_whole
 from gptcore.devices import synchronize
 from gptcore.files import write_atomically
+from gptcore.plain_text import shorten
 
 Row = dict[str, Any]
 

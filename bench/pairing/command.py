@@ -14,7 +14,6 @@ from typing import Any
 import torch
 
 from bench.ledger.folders import duration
-from bench.ledger.plain_text import visible
 from bench.measuring import environment
 from bench.measuring.pinning import pin
 from bench.options import add_margin
@@ -23,6 +22,7 @@ from bench.pairing.pair import PairResult, interleave, percent
 from gptcore.checks import check_number
 from gptcore.console import Progress, Table, number
 from gptcore.devices import device_label
+from gptcore.plain_text import visible
 
 
 def in_words(answer: dict[str, Any]) -> str:

@@ -12,11 +12,11 @@ from typing import Any
 
 import torch
 
-from bench.ledger.plain_text import shorten
 from bench.measuring.work import Work
 from bench.measuring.workloads import change, find_case, work_of
 from bench.suite.inputs import Inputs
 from bench.suite.sizes import UNIFORM
+from gptcore.plain_text import shorten
 
 EXAMPLE = "bench_model::test_step[python-docs-model4-cpu-fp32-B8-T256-seed0]"
 

@@ -25,11 +25,11 @@ from functools import cache, partial
 import torch
 from torch import Tensor
 
-from bench.ledger.plain_text import shorten
 from bench.variants.base import Variant
 from bench.variants.checks import LOSS_TOLERANCE, check_logits, training_losses
 from bench.variants.pieces import PIECES, USUAL, without
 from gptcore.model.gpt import GPT
+from gptcore.plain_text import shorten
 
 PACKAGES = {"transformers": "transformers", "litgpt": "litgpt"}
 """Variant → the package that it needs."""

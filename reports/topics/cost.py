@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from bench.ledger import plain_text
+from gptcore import plain_text
 from reports import drawing, words
 from reports.blocks import Finding, Plotter, Section, Table, dicts, missing, table
 from reports.load import Run

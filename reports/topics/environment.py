@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from bench.ledger import plain_text
+from gptcore import plain_text
 from reports import words
 from reports.blocks import Finding, Plotter, Section, Table, first_rows, table
 from reports.facts import fact_name, fact_text

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bench.ledger import plain_text
 from bench.ledger.record import Record
+from gptcore import plain_text
 from reports import words
 from reports.blocks import Finding, Plotter, Section, Table, table
 from reports.load import Run

@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from bench.ledger import plain_text
 from bench.ledger.record import Record
+from gptcore import plain_text
 from reports import words
 from reports.blocks import Finding
 from reports.load import Run

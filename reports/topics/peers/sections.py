@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bench.ledger import plain_text
 from bench.ledger.record import Record
+from gptcore import plain_text
 from reports import drawing, words
 from reports.blocks import Plotter, Section, Table, dicts, table
 from reports.load import Run

@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from bench.ledger import plain_text
 from bench.ledger.recommendations import RECOMMENDATIONS
+from gptcore import plain_text
 from reports import words
 from reports.blocks import Plot, Plotter, Section, Table, dicts, missing, table
 from reports.load import Run

@@ -6,8 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from bench.ledger import plain_text
 from bench.ledger.schema import PHASE_TIMES
+from gptcore import plain_text
 from reports import words
 from reports.blocks import MAX_DRAWN, Plot, Plotter, Section, dicts, first_cases, labelled, missing
 from reports.load import Run

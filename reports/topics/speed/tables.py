@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.ledger import plain_text
+from gptcore import plain_text
 from reports import words
 from reports.blocks import Table, table
 from reports.load import Run
