@@ -31,7 +31,7 @@ def run_smoke(text: Path, results: Path) -> tuple[int, str]:
     ledger = results / "records.jsonl"
     if not ledger.exists():
         return done.returncode, (done.stderr or done.stdout).strip().splitlines()[-1]
-    records = map(json.loads, ledger.read_text(encoding="utf-8").splitlines())
+    records = map(json.loads, ledger.read_bytes().splitlines())
     counts = collections.Counter(r["status"] for r in records if r["record"] != "environment")
     outcomes = ", ".join(f"{counts[name]} {name}" for name in ("ok", "skipped", "failed"))
     return done.returncode, outcomes
