@@ -21,6 +21,10 @@ Value = TypeVar("Value")
 CHECKSUM = "crc32"
 
 
+class VersionError(ValueError):
+    """A line is of a version that cannot be read."""
+
+
 class Appender:
     """Adds lines to a file; each line is in the file whole or not at all. Use it in `with`.
 
@@ -100,12 +104,12 @@ def dump_line(value: dict[str, Any]) -> str:
     """Return an object as one line of JSON that ends with the key `crc32`.
 
     Its value is the CRC-32 (`zlib.crc32`) of the bytes of the line that stand before `,"crc32":`,
-    as 8 lower-case hexadecimal digits. The line break is not part of the line.
+    as 8 lower-case hexadecimal digits. The line is ASCII, and its line break is not part of it.
 
     Raises:
         ValueError: a number is NaN or infinite.
     """
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
     begin = text.removesuffix("}")
     return f'{begin},"crc32":"{zlib.crc32(begin.encode()):08x}"}}'
 
@@ -142,6 +146,9 @@ def load_lines(
 
     Returns:
         The values, and a warning for each line that is left out.
+
+    Raises:
+        VersionError: as `load` raised it, because then no other line can be read either.
     """
     values, warnings = [], []
     for number, line in enumerate(content.split(b"\n"), start=1):
@@ -149,6 +156,8 @@ def load_lines(
             continue
         try:
             values.append(load(line.decode()))
+        except VersionError:
+            raise
         except (ValueError, RecursionError, OverflowError) as error:
             reason = shorten(str(error), 300)
             warnings.append(f"{name} line {number} cannot be read and is left out: {reason}")

@@ -1,8 +1,7 @@
-import json
-
 import pytest
 
 from bench.ledger.ledger import Ledger, differences
+from bench.ledger.record import loads
 from tests.helpers.records import RECORD, changed
 
 PRINT = {"suite": "smoke", "source_sha256": "a" * 64, "devices": ["cpu"], "machine": {"cores": 2}}
@@ -18,7 +17,7 @@ def opened(folder, fingerprint=PRINT):
 def test_appended_record_is_on_disk_before_close(tmp_path):
     with opened(tmp_path / "run") as ledger:
         ledger.append(RECORD)
-        assert json.loads(ledger.path.read_text()) == RECORD
+        assert loads(ledger.path.read_text()) == RECORD
 
 
 def test_same_fingerprint_resumes_and_knows_finished_cases(tmp_path):
@@ -71,7 +70,7 @@ def test_folder_of_something_else_is_refused(tmp_path):
 
 def test_file_in_place_of_the_folder_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(ValueError, match="cannot use"):
+    with pytest.raises(ValueError, match="cannot write"):
         opened(tmp_path / "file")
 
 

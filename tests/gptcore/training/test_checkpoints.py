@@ -134,9 +134,3 @@ def test_checkpoints_after_a_step_are_removed(tmp_path):
     save(tmp_path, 1, 2)
     remove_checkpoints_after(tmp_path, 1)
     assert latest_checkpoint(tmp_path) == tmp_path / "step-00000001.pt"
-
-
-def test_what_a_killed_process_had_written_of_a_checkpoint_goes(tmp_path):
-    (tmp_path / ".partial-123.pt").write_bytes(b"half a model")
-    save(tmp_path, 1)
-    assert [path.name for path in tmp_path.iterdir()] == ["step-00000001.pt"]

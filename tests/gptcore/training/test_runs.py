@@ -38,7 +38,9 @@ def run(out_dir: Path, config: TrainConfig = CONFIG, **options) -> dict:
 
 
 def log_of(out_dir: Path) -> list[dict]:
-    return [json.loads(line) for line in (out_dir / "metrics.jsonl").read_bytes().splitlines()]
+    log, damaged = runs.read_log(out_dir / "metrics.jsonl")
+    assert not damaged
+    return log
 
 
 def results_of(out_dir: Path) -> list[tuple]:
