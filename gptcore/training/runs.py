@@ -228,24 +228,23 @@ def _record(
 def _interrupt_after_step() -> Iterator[threading.Event]:
     """Let the first Ctrl-C set the yielded event instead of interrupting an update half-way.
 
-    A second Ctrl-C raises KeyboardInterrupt at once. Outside the main thread, or if the program has
-    its own SIGINT handler, nothing is changed.
+    A second Ctrl-C does what the first one did before: as a rule it raises KeyboardInterrupt at
+    once. Outside the main thread, or where Python does not handle SIGINT, nothing is changed.
     """
-    interrupted = threading.Event()
-    is_main = threading.current_thread() is threading.main_thread()
-    if not is_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+    interrupted, before = threading.Event(), signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
         yield interrupted
         return
 
     def request(_signal: int, _frame: object) -> None:
         interrupted.set()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGINT, before)
 
     signal.signal(signal.SIGINT, request)
     try:
         yield interrupted
     finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGINT, before)
 
 
 def _cut_run(out_dir: Path, step: int) -> list[int]:
