@@ -10,7 +10,13 @@ import pytest
 from tests.helpers.checkout import ROOT
 
 PACKAGES = ("gptcore", "bench", "reports")
-TEXT = {"gptcore.console", "gptcore.files", "gptcore.plain_text", "gptcore.reading"}
+TEXT = {
+    "gptcore.console",
+    "gptcore.files",
+    "gptcore.plain_text",
+    "gptcore.reading",
+    "gptcore.streams",
+}
 GROUND = TEXT | {"gptcore.checks", "gptcore.devices", "gptcore.stats"}
 DATA = GROUND | {"gptcore.data"}
 SAMPLING = DATA | {"gptcore.sampling"}
@@ -33,7 +39,7 @@ ARROWS = {
     "gptcore.training": MODEL,
     "gptcore.evaluation": MODEL | {"gptcore.scaling"},
     "gptcore.cli": LIBRARY,
-    "gptcore.__main__": {"gptcore.cli"},
+    "gptcore.__main__": {"gptcore.cli", "gptcore.streams"},
     "bench.ledger": TEXT,
     "bench.measuring": MEASURED | {"bench.suite", "bench.variants"},
     "bench.variants": MEASURED,

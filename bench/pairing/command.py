@@ -20,7 +20,7 @@ from bench.options import add_margin
 from bench.pairing.operands import EXAMPLE, build, one_line
 from bench.pairing.pair import PairResult, interleave, percent
 from gptcore.checks import check_number
-from gptcore.console import Progress, Table, number
+from gptcore.console import Progress, Table, at_home, number
 from gptcore.devices import device_label
 from gptcore.plain_text import visible
 
@@ -106,6 +106,7 @@ def add_parser(subparsers: Any, summary: str) -> None:
     parser.add_argument(
         "--corpus",
         action="append",
+        type=at_home,
         metavar="NAME|PATH",
         help="text that a case uses (default: python-docs); may be given several times",
     )
