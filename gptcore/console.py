@@ -60,14 +60,20 @@ def whole_in(low: int, high: int) -> Callable[[str], int]:
     return read
 
 
+TINY = 1e-100
+"""Its square and its reciprocal are still floats, which those of smaller numbers are not."""
+
+
 def number(text: str) -> float:
     """Read a finite number of the command line."""
     try:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not math.isfinite(value):
-        raise argparse.ArgumentTypeError(f"{shorten(text)!r} is not a finite number")
+    if not math.isfinite(value) or 0 < abs(value) < TINY:
+        raise argparse.ArgumentTypeError(
+            f"{shorten(text)!r} is not a finite number that is 0 or at least {TINY:g} in size"
+        )
     return value
 
 

@@ -10,11 +10,12 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import re
 import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
@@ -75,7 +76,8 @@ def answer(
     Whatever goes wrong is one line on standard error and exit code 2; Ctrl-C gives 130, and a
     reader of standard output that has gone gives 141.
     """
-    name = Path(sys.argv[0]).name
+    file, names = Path(sys.argv[0]), frozenset[str]()
+    name = file.parent.name if file.stem == "__main__" else file.name
     with _writers(lambda: name), warnings.catch_warnings():  # which puts showwarning back
         warnings.showwarning = lambda message, *_place, **_more: _say(f"{name}: warning: {message}")
         try:
@@ -84,6 +86,7 @@ def answer(
             options = parser.parse_args(arguments)
             words = (getattr(options, key, None) for key in ("command", "what"))
             name = " ".join([name, *filter(None, words)])
+            names = frozenset(vars(options))
             return work(options)
         except KeyboardInterrupt:
             _say(f"{name}: interrupted")
@@ -91,7 +94,7 @@ def answer(
         except Exception as error:
             if sys.flags.dev_mode:
                 traceback.print_exc()
-            _say(f"{name}: {what_is_wrong(error)}")
+            _say(f"{name}: {as_options(what_is_wrong(error), names)}")
             return BAD_INPUT
         finally:
             sys.stdout.flush()
@@ -126,6 +129,15 @@ def _writers(name: Callable[[], str]) -> Iterator[None]:
 def _say(text: str) -> None:
     """Print one line to standard error."""
     print(visible(text.strip()), file=sys.stderr, flush=True)
+
+
+def as_options(text: str, names: Collection[str]) -> str:
+    """Return a message of the library with the options of a command in place of parameters."""
+    return re.sub(
+        r"(?<![\w'\"/.-])[a-z]+(?:_[a-z]+)+(?![\w'\"/.-])",
+        lambda match: f"--{match[0].replace('_', '-')}" if match[0] in names else match[0],
+        text,
+    )
 
 
 def what_is_wrong(error: BaseException) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from gptcore.console import number, to_path, to_picture, whole
+from gptcore.console import number, to_path, to_picture, whole, whole_in
 
 
 def _table_options(parser: argparse.ArgumentParser) -> None:
@@ -53,7 +53,7 @@ def fit_options(parser: argparse.ArgumentParser) -> None:
     _method_options(parser)
     parser.add_argument(
         "--bootstraps",
-        type=whole,
+        type=whole_in(0, 10**6),
         default=1000,
         metavar="REFITS",
         help="refits to resampled runs, which give the intervals (default: 1000; with fewer than "
