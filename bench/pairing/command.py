@@ -95,9 +95,12 @@ def add_parser(subparsers: Any, summary: str) -> None:
         epilog=f"example: python -m bench pair '{EXAMPLE}' precision=bf16",
     )
     kinds = "a case id, module:function or file.py:function (called without arguments)"
-    parser.add_argument("a", metavar="A", help=kinds)
+    parser.add_argument("a", type=at_home, metavar="A", help=kinds)
     parser.add_argument(
-        "b", metavar="B", help="what A may be, or name=value: A with that parameter changed"
+        "b",
+        type=at_home,
+        metavar="B",
+        help="what A may be, or name=value: A with that parameter changed",
     )
     parser.add_argument(
         "--seconds", type=number, default=30.0, metavar="S", help="seconds of timing (default: 30)"
