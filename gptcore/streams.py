@@ -155,7 +155,7 @@ def what_is_wrong(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         names = [str(name) for name in (error.filename, error.filename2) if name is not None]
         return ": ".join([" and ".join(names), error.strerror] if names else [error.strerror])
-    if isinstance(error, ValueError | OSError) and text:
+    if isinstance(error, ValueError | OSError | argparse.ArgumentTypeError) and text:
         return visible(text)
     place = traceback.extract_tb(error.__traceback__)[-1:]
     where = "".join(f" in {Path(frame.filename).name}, line {frame.lineno}" for frame in place)
