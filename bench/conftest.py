@@ -21,6 +21,7 @@ from bench.suite.plan import Plan
 from bench.suite.sizes import SUITES
 from conftest import SESSION
 from gptcore.console import Progress, clock
+from gptcore.files import WriteError
 from gptcore.plain_text import shorten, visible
 from gptcore.streams import what_is_wrong
 
@@ -141,7 +142,7 @@ def _writing() -> Generator[None, None, None]:
     """End the session where a record cannot be written, because later ones could not be either."""
     try:
         yield
-    except OSError as error:
+    except (OSError, WriteError) as error:
         pytest.exit(visible(f"cannot write the results: {what_is_wrong(error)}"), returncode=2)
 
 
