@@ -14,7 +14,7 @@ from gptcore.cli.options import (
     add_text_options,
     add_train_fraction,
 )
-from gptcore.console import Answer, Table, counted, percent
+from gptcore.console import Answer, Table, at_home, counted, percent
 from gptcore.data.corpora import CORPORA, Corpus, load_corpus
 from gptcore.data.splits import Split, make_split
 from gptcore.data.tokens import Ids, TokenStream
@@ -78,6 +78,7 @@ def corpora_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "path",
         nargs="*",
+        type=at_home,
         metavar="TEXT",
         help="a UTF-8 text file, or gutenberg:ID, to describe beside the texts that come with "
         "gptcore",
