@@ -1,4 +1,4 @@
-"""The door for files: what is read, and that all else is one ValueError, soon and in little memory."""
+"""The door for files: what is read, and that all else is a ValueError of one line, at once."""
 
 import bz2
 import codecs
