@@ -21,7 +21,16 @@ from collections.abc import Callable
 from contextlib import redirect_stdout
 from typing import Any, NamedTuple
 
-from gptcore.cli import audit, data, inference, sampling, scaling, scaling_options, training
+from gptcore.cli import (
+    audit,
+    data,
+    inference,
+    sampling,
+    scaling,
+    scaling_answers,
+    scaling_options,
+    training,
+)
 from gptcore.cli.options import Json
 from gptcore.console import Answer, Parser, show
 
@@ -54,22 +63,22 @@ COMMANDS: dict[str, _Command] = {
         'gptcore generate --checkpoint runs/first --prompt "The statement"'),
     "evaluate": _Command(inference.evaluate, inference.evaluate_answer, inference.evaluate_options,
         "gptcore evaluate --checkpoint runs/first --json"),
-    "scale fit": _Command(scaling.fit, scaling.fit_answer,
+    "scale fit": _Command(scaling.fit, scaling_answers.fit_answer,
         scaling_options.fit_options,
         "gptcore scale fit losses.csv --family gpt3 --json > law.json"),
-    "scale evaluate": _Command(scaling.evaluate, scaling.evaluate_answer,
+    "scale evaluate": _Command(scaling.evaluate, scaling_answers.evaluate_answer,
         scaling_options.evaluate_options,
         "gptcore scale evaluate losses.csv --family gpt3 --models 5"),
-    "scale predict": _Command(scaling.predict, scaling.predict_answer,
+    "scale predict": _Command(scaling.predict, scaling_answers.predict_answer,
         scaling_options.predict_options,
         "gptcore scale predict --law law.json --params 7e9 --tokens 1.4e11"),
-    "scale allocate": _Command(scaling.allocate, scaling.allocate_answer,
+    "scale allocate": _Command(scaling.allocate, scaling_answers.allocate_answer,
         scaling_options.allocate_options,
         "gptcore scale allocate --law law.json --flops 1e21"),
-    "scale isoflop": _Command(scaling.isoflop, scaling.isoflop_answer,
+    "scale isoflop": _Command(scaling.isoflop, scaling_answers.isoflop_answer,
         scaling_options.isoflop_options,
         "gptcore scale isoflop losses.csv --family porian_rw_const"),
-    "scale plan": _Command(scaling.plan, scaling.plan_answer,
+    "scale plan": _Command(scaling.plan, scaling_answers.plan_answer,
         scaling_options.plan_options,
         "gptcore scale plan --budget 1e18 --target-params 1e9 --target-tokens 2e10"),
 }  # fmt: skip

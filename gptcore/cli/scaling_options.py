@@ -170,6 +170,16 @@ def _law_option(parser: argparse.ArgumentParser, *, required: bool = True) -> No
     )
 
 
+def _unique_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--unique-tokens",
+        type=number,
+        metavar="U",
+        help="tokens of the text, which a run of more tokens repeats; the law must come from "
+        "scale fit --repetition (default: no token is repeated)",
+    )
+
+
 def predict_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `gptcore scale predict`."""
     _law_option(parser)
@@ -179,6 +189,7 @@ def predict_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tokens", type=number, required=True, metavar="D", help="tokens of the run (required)"
     )
+    _unique_option(parser)
 
 
 def allocate_options(parser: argparse.ArgumentParser) -> None:
@@ -191,6 +202,7 @@ def allocate_options(parser: argparse.ArgumentParser) -> None:
         metavar="FLOPS",
         help="the budget: 6 x parameters x tokens, in FLOPs (required)",
     )
+    _unique_option(parser)
 
 
 isoflop_options = _table_options

@@ -185,6 +185,25 @@ def test_bad_option_ends_with_one_line_and_exit_code_2(run, tmp_path, option, me
     assert not (tmp_path / "run").exists()
 
 
+TEXTS = {
+    "table": "".join(f"| {i:<24} | {i * i:>24} | {i % 3:<12} |\n" for i in range(600)),
+    "chinese": "".join(chr(0x4E00 + i * i % 2503) for i in range(20_000)),
+    "one line": " ".join(f"word{i * i % 1009}" for i in range(9_000)),
+}
+"""In tables GPT-2's tokens repeat; Chinese has 2 tokens and more in a character."""
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_suite_runs_on_texts_other_than_prose(run, tmp_path, text):
+    book = tmp_path / f"{text}.txt"
+    book.write_text(TEXTS[text], encoding="utf-8")
+    options = (f"--corpus={book}", f"--results={tmp_path / 'run'}")
+    code, output = run(*SMOKE, *options, "-k", "test_forward or bench_position or bench_coverage")
+    assert code == 0, output
+    modules = {case.partition("::")[0] for case in cases(tmp_path / "run")}
+    assert modules == {"bench_model", "bench_position", "bench_coverage"}
+
+
 def test_plain_pytest_times_nothing(run):
     code, output = run("-q")
     assert "passed" not in output
