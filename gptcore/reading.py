@@ -18,6 +18,7 @@ import math
 import os
 import re
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
@@ -27,6 +28,8 @@ MOST_BYTES = 2**30
 """The most bytes of a text, after decompression."""
 MOST_JSON_BYTES = 2**26
 """The most bytes of a file that is one JSON value, after decompression."""
+MOST_LINE_CHARS = 2**20
+"""The most characters of a line where a file is read line by line."""
 MOST_NESTING = 64
 """The most lists and objects inside each other in a JSON value."""
 
@@ -105,6 +108,38 @@ def open_text(path: Path | str, *, at_most: int = MOST_BYTES) -> io.TextIOWrappe
         file.close()
         raise
     return io.TextIOWrapper(file, encoding, newline="")
+
+
+def read_lines(path: Path | str, *, at_most: int = MOST_BYTES) -> Iterator[str]:
+    """Yield the lines of a text with their ends, without holding the text in memory.
+
+    Raises:
+        ValueError: as `open_file`; or a line is longer than MOST_LINE_CHARS, or is not text.
+    """
+    with open_text(path, at_most=at_most) as file:
+        number = 0
+        while True:
+            number += 1
+            try:
+                line = file.readline(MOST_LINE_CHARS)
+            except UnicodeDecodeError as error:
+                raise ValueError(
+                    f"{path} is not {error.encoding.upper()} near line {number}: convert it to a "
+                    "text in UTF-8"
+                ) from None
+            if "\0" in line:
+                raise ValueError(
+                    f"{path} has a NUL character in line {number}, so it is binary: give a plain "
+                    "text in UTF-8"
+                )
+            if len(line) == MOST_LINE_CHARS:
+                raise ValueError(
+                    f"{path} has more than {MOST_LINE_CHARS:,} characters in line {number}: give a "
+                    "text with shorter lines"
+                )
+            if not line:
+                return
+            yield line
 
 
 def read_bytes(path: Path | str, *, at_most: int = MOST_BYTES) -> bytes:

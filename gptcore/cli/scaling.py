@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 
 def _read(args: argparse.Namespace) -> pd.DataFrame:
-    from gptcore.scaling.tables import keep_rows, one_family, read_table
+    from gptcore.scaling.table_files import read_table
+    from gptcore.scaling.tables import keep_rows, one_family
 
     return keep_rows(
         one_family(read_table(args.table), args.family),

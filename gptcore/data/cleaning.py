@@ -1,4 +1,4 @@
-"""Bytes of a text file → the text that its author wrote, with a record of what was removed.
+"""A decoded text → the text that its author wrote, with a record of what was removed.
 
 Line ends become LF. A byte-order mark is removed, and so are Project Gutenberg's header and
 licence.
@@ -45,26 +45,6 @@ _LINE = re.compile(r"[^\r\n]*+(?:\r\n?|\n|\Z)")
 MARKER_LINES, CREDIT_LINES = 6, 20
 """The most lines of a marker, whose title may be broken, and of a paragraph of credits."""
 HEADER_CHARACTERS = 20_000
-
-
-def decode_text(content: bytes, spec: str) -> str:
-    """Return the text that `content` is in UTF-8; errors call it `spec`.
-
-    Raises:
-        ValueError: the bytes are not UTF-8, or one of them is NUL, as in binary files.
-    """
-    try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"corpus {spec!r} is not UTF-8 at byte {error.start}: convert the file to UTF-8"
-        ) from error
-    if "\0" in text:
-        raise ValueError(
-            f"corpus {spec!r} has a NUL byte at byte {content.index(0)}, so it is binary: "
-            "give a plain text file in UTF-8"
-        )
-    return text
 
 
 def clean_text(text: str) -> tuple[str, tuple[str, ...]]:

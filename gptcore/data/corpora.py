@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from gptcore.data.cleaning import clean_text, decode_text
+from gptcore.data.cleaning import clean_text
 from gptcore.data.gutenberg import fetch_book
+from gptcore.reading import decode, read_bytes
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,8 @@ class Corpus:
         source: where the text comes from, in words.
         licence: SPDX identifier, or "unknown".
         sha256: SHA-256 of `text` in UTF-8, hexadecimal.
-        source_sha256: SHA-256 of the bytes before decoding and cleaning, hexadecimal.
+        source_sha256: SHA-256 of the bytes before decoding and cleaning, and after decompression
+            where the file is compressed, hexadecimal.
         n_bytes: length of `text` in UTF-8, in bytes.
         cleaning: the steps that changed something, in words and in order.
     """
@@ -46,7 +48,9 @@ class _Document(NamedTuple):
 
 
 def load_corpus(spec: str, *, raw: bool = False) -> Corpus:
-    """Return the corpus called `spec`, a book by its number, or the UTF-8 text file at that path.
+    """Return the corpus called `spec`, a book by its number, or the text file at that path.
+
+    A text is in UTF-8, or in UTF-16 or UTF-32 with a byte-order mark, and may be compressed.
 
     Args:
         spec: a name in `CORPORA`, "gutenberg:NUMBER", or a path.
@@ -54,8 +58,8 @@ def load_corpus(spec: str, *, raw: bool = False) -> Corpus:
             boilerplate stay.
 
     Raises:
-        ValueError: there is no such name or file, it is not a readable UTF-8 text or is empty, or
-            a book is not in the cache and could not be downloaded.
+        ValueError: there is no such name or file, it is not a readable text or is empty, or a
+            book is not in the cache and could not be downloaded.
     """
     if spec in CORPORA:
         name, document = spec, CORPORA[spec]()
@@ -63,7 +67,7 @@ def load_corpus(spec: str, *, raw: bool = False) -> Corpus:
         name, document = _read_book(spec)
     else:
         name, document = Path(spec).stem, _read_file(spec)
-    text = decode_text(document.content, spec)
+    text = decode(document.content, f"corpus {spec!r}")
     text, steps = (text, ()) if raw else clean_text(text)
     if not text.strip():
         raise ValueError(f"corpus {spec!r} is empty or all white space: give a file that has text")
@@ -87,16 +91,7 @@ def _read_file(spec: str) -> _Document:
             f"no corpus and no file is called {spec!r}: the names are {', '.join(CORPORA)} and "
             "gutenberg:NUMBER; otherwise give a path to a UTF-8 text"
         )
-    if not path.is_file():
-        kind = "a directory" if path.is_dir() else "not a regular file"
-        raise ValueError(f"corpus {spec!r} is {kind}: give the path of one text file")
-    try:
-        return _Document(path.read_bytes(), f"local file {path.name}", "unknown")
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise ValueError(
-            f"corpus {spec!r} cannot be read ({reason}): check the permissions of the file"
-        ) from error
+    return _Document(read_bytes(path), f"local file {path.name}", "unknown")
 
 
 def _read_book(spec: str) -> tuple[str, _Document]:

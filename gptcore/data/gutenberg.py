@@ -1,12 +1,26 @@
-"""Books of Project Gutenberg by number: downloaded once, checked, and kept in a cache."""
+"""Books of Project Gutenberg by number: downloaded once, checked, and kept in a cache.
 
-import functools
+Beside each book the cache keeps its SHA-256, so that a file that was changed later is noticed.
+"""
+
+from __future__ import annotations
+
+import errno
 import hashlib
+import io
 import os
 import re
+import threading
+from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from gptcore.data.cleaning import decode_text
+from gptcore.files import write_atomically
+from gptcore.reading import decode, read_bytes
+from gptcore.unpacking import too_large, unpack
+
+if TYPE_CHECKING:
+    import requests
 
 GUTENBERG_MIRRORS = (
     "https://www.gutenberg.org/cache/epub/{number}/pg{number}.txt",
@@ -23,6 +37,11 @@ KNOWN_SHA256 = {829: "695e3237c3072d0d21a792aa1832f8494e734476a916d1a7fe3d5d6c6e
 """Book number → expected SHA-256 of its file; files of other books are not compared."""
 
 TIMEOUT_S = (10.0, 20.0)  # for connecting, and for waiting for the next bytes
+DEADLINE_S = 60.0
+"""The most seconds that one mirror may take."""
+MOST_BOOK_BYTES = 2**26
+"""The most bytes of a book, as sent and after decompression; Shakespeare's works have 5.6 MB."""
+PIECE = 2**16
 
 
 def fetch_book(number: int) -> Path:
@@ -32,30 +51,75 @@ def fetch_book(number: int) -> Path:
     cache folder of the system. A file is put there only when it is complete and checked.
 
     Raises:
-        ValueError: the book could not be downloaded, or the cache cannot be used.
+        ValueError: the book could not be downloaded, it was changed since, or the cache cannot be
+            used.
     """
-    import pooch  # imported here because only books need it, and importing it takes time
+    import platformdirs  # imported here because only books need it
 
-    folder = Path(os.environ.get("GPTCORE_CACHE") or pooch.os_cache("gptcore"))
-    name, sha256 = f"pg{number}.txt", KNOWN_SHA256.get(number)
-    download = functools.partial(_download_text, sha256)
-    logger, failures = pooch.get_logger(), []
-    level = logger.level
-    logger.setLevel("WARNING")  # pooch announces every download
+    folder = Path(os.environ.get("GPTCORE_CACHE") or platformdirs.user_cache_dir("gptcore"))
+    path = folder / f"pg{number}.txt"
     try:
-        for template in find_mirrors():
-            url = template.replace("{number}", str(number))
-            try:
-                return Path(pooch.retrieve(url, sha256, name, folder, downloader=download))
-            except ValueError as error:
-                failures.append(f"{url} ({error})")
+        folder.mkdir(parents=True, exist_ok=True)
+        if not _is_kept(path, KNOWN_SHA256.get(number)):
+            if not os.access(folder, os.W_OK):  # asked before anything is downloaded
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            content = _download(number)
+            with write_atomically(path) as partial:
+                partial.write_bytes(content)
+            _keep_sum(path, content)
     except OSError as error:
         raise ValueError(
             f"the cache {str(folder)!r} cannot be used ({error.strerror or type(error).__name__}): "
             "set GPTCORE_CACHE to a folder that can be written"
         ) from error
-    finally:
-        logger.setLevel(level)
+    return path
+
+
+def _is_kept(path: Path, known: str | None) -> bool:
+    """Return whether the cache holds the book as it was downloaded.
+
+    Raises:
+        ValueError: the file was changed after its download.
+    """
+    if not path.exists():
+        return False
+    content, kept = read_bytes(path, at_most=MOST_BOOK_BYTES), _sum_path(path)
+    found = hashlib.sha256(content).hexdigest()
+    if kept.exists():
+        if read_bytes(kept, at_most=1000).strip() != found.encode():
+            raise ValueError(
+                f"{path} was changed after its download (its SHA-256 is not the one in "
+                f"{kept.name}): delete both files to download the book again, or give the path "
+                "of a copy to use the changed text"
+            )
+    elif known in (None, found):  # kept by an earlier version, or put there by hand
+        with suppress(OSError):
+            _keep_sum(path, content)
+    return known in (None, found)
+
+
+def _sum_path(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sha256")
+
+
+def _keep_sum(path: Path, content: bytes) -> None:
+    with write_atomically(_sum_path(path)) as partial:
+        partial.write_text(hashlib.sha256(content).hexdigest() + "\n", encoding="ascii")
+
+
+def _download(number: int) -> bytes:
+    """Return the file of a book from the first mirror that has it.
+
+    Raises:
+        ValueError: no mirror has it.
+    """
+    failures = []
+    for template in find_mirrors():
+        url = template.replace("{number}", str(number))
+        try:
+            return _checked(_get_in_time(url), url, KNOWN_SHA256.get(number))
+        except ValueError as error:
+            failures.append(f"{url} ({error})")
     raise ValueError(
         f"book {number} could not be had from {', '.join(failures)}: download it by hand as plain "
         "UTF-8 text and give the path of the file"
@@ -78,61 +142,100 @@ def find_mirrors() -> tuple[str, ...]:
     return mirrors
 
 
-def _download_text(sha256: str | None, url: str, path: str, _pooch: object) -> None:
-    """Write the text at `url` to `path`, in the way in which pooch calls its downloaders.
+def _checked(content: bytes, url: str, sha256: str | None) -> bytes:
+    """Return the content, which may be compressed, as the bytes of a text.
 
     Raises:
-        ValueError: the download failed, or the text is not the expected one; the message says why.
+        ValueError: it is not a text, or not the expected one.
     """
-    from pooch import HTTPDownloader
-
-    download = HTTPDownloader(
-        progressbar=_Bar(url), timeout=TIMEOUT_S, headers={"User-Agent": "gptcore"}
-    )
-    try:
-        download(url, path, None)
-    except OSError as error:  # all errors of requests are OSErrors
-        raise ValueError(_reason(error)) from error
-    content = Path(path).read_bytes()
+    content = unpack(io.BytesIO(content), url, MOST_BOOK_BYTES).read()
     if content.lstrip()[:9].lower().startswith((b"<!doctype", b"<html")):
         raise ValueError("a web page instead of a text")
-    if not decode_text(content, url).strip():
+    if not decode(content, "the answer").strip("\ufeff \t\r\n"):
         raise ValueError("an empty file")
     if sha256 and hashlib.sha256(content).hexdigest() != sha256:
         raise ValueError("its SHA-256 is not the known one: revised or damaged")
+    return content
 
 
-def _reason(error: OSError) -> str:
+def _get_in_time(url: str) -> bytes:
+    """Return what is at `url`, as it was sent.
+
+    A server that sends a byte now and then keeps every single wait short. So the work is done in a
+    thread, which is left behind at the deadline and stops at its next piece.
+
+    Raises:
+        ValueError: the download failed or took too long; the message says why.
+    """
+    got: list[bytes | ValueError] = []
+    late = threading.Event()
+
+    def work() -> None:
+        try:
+            got.append(_get(url, late))
+        except Exception as error:  # requests and urllib3 have many, and not all are OSErrors
+            got.append(error if type(error) is ValueError else ValueError(_reason(error)))
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        thread.join(DEADLINE_S)
+    finally:
+        late.set()
+    result = got[0] if got else ValueError(f"not complete after {DEADLINE_S:g} s")
+    if isinstance(result, ValueError):
+        raise result
+    return result
+
+
+def _get(url: str, late: threading.Event) -> bytes:
+    import requests
+
+    from gptcore.console import Progress
+
+    content, tell = bytearray(), Progress(url)
+    with requests.get(
+        url,
+        headers={"User-Agent": "gptcore", "Accept-Encoding": "gzip"},
+        hooks={"response": _leave_redirect},
+        stream=True,
+        timeout=TIMEOUT_S,
+    ) as response:
+        response.raise_for_status()
+        length = response.headers.get("Content-Length", "")
+        total = int(length) if re.fullmatch("[0-9]{1,18}", length) else None
+        if total and total > MOST_BOOK_BYTES:
+            raise too_large("the answer", MOST_BOOK_BYTES, f"{total:,} bytes")
+        for piece in response.raw.stream(PIECE, decode_content=False):
+            content += piece
+            if late.is_set():
+                break
+            if len(content) > MOST_BOOK_BYTES:
+                raise too_large("the answer", MOST_BOOK_BYTES, "more bytes")
+            tell(len(content) / 1000, total and total / 1000, " kB")
+    return bytes(content)
+
+
+def _leave_redirect(response: requests.Response, **_options: object) -> None:
+    """Close an answer that sends us on, because requests would read it to its end."""
+    if response.is_redirect:
+        response.close()
+
+
+def _reason(error: Exception) -> str:
     """Return why a download failed, in a few words."""
     response = getattr(error, "response", None)
     if response is not None:
         return f"status {response.status_code}"
     if "timed out" in str(error):
         return "timed out"
-    kinds = {"ConnectionError": "no connection", "ChunkedEncodingError": "the answer broke off"}
     name = type(error).__name__
-    return error.strerror or kinds.get(name, name)
+    return getattr(error, "strerror", None) or _REASONS.get(name, name)
 
 
-class _Bar:
-    """A progress bar with the methods that pooch calls; it shows the kilobytes that came."""
-
-    total = 0  # bytes, set by pooch; 0 where it is unknown
-
-    def __init__(self, url: str) -> None:
-        from gptcore.console import Progress
-
-        self._tell, self._done = Progress(url), 0
-
-    def update(self, n_bytes: int) -> None:
-        """Count bytes that came; a compressed text can have more of them than were announced."""
-        self._done += n_bytes
-        total = self.total / 1000 if self.total >= self._done > 0 else None
-        self._tell(self._done / 1000, total, " kB")
-
-    def reset(self) -> None:
-        """Start counting again; pooch calls this at the end, and then counts all bytes at once."""
-        self._done = 0
-
-    def close(self) -> None:
-        """Do nothing, because nothing is open."""
+_REASONS = {
+    "ConnectionError": "no connection",
+    "IncompleteRead": "the answer broke off",
+    "InvalidSchema": "sent on to an address that is not http",
+    "ProtocolError": "the answer broke off",
+}

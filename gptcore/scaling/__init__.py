@@ -30,13 +30,13 @@ from gptcore.scaling.fitting import borrow, fit, fit_points
 from gptcore.scaling.law import Prediction, ScalingLaw, law_from
 from gptcore.scaling.planning import Allocation, allocate, isoflop, plan_ladder
 from gptcore.scaling.repetition import RepeatedLaw, allocate_repeated, fit_repeated
+from gptcore.scaling.table_files import read_table
 from gptcore.scaling.tables import (
     Cut,
     check_table,
     drop_largest,
     keep_rows,
     one_family,
-    read_table,
 )
 from gptcore.scaling.uncertainty import profile
 

@@ -6,17 +6,19 @@ L(N, D) = E + A / N^alpha + B / D^beta, with N parameters, D tokens and L in nat
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from scipy.special import ndtri
 
-from gptcore.checks import check_number
+from gptcore.checks import check_number, check_whole
+from gptcore.plain_text import shorten
 from gptcore.scaling import solver
 from gptcore.scaling.solver import DELTA, NAMES, Floats
 
+T = TypeVar("T")
 SAME_TOKENS = 1.5  # token counts within this factor do not identify the data term
 
 
@@ -172,44 +174,65 @@ class ScalingLaw:
             ValueError: `saved` is not such a law.
         """
         try:
-            state = saved["state"]
-            law = cls(
-                theta=np.array(state["theta"], dtype=np.float64),
-                pivot_params=float(state["pivot_params"]),
-                pivot_tokens=float(state["pivot_tokens"]),
-                objective=float(saved["objective"]),
-                n_points=int(saved["n_points"]),
-                n_models=int(saved["n_models"]),
-                params_range=_pair(state["params_range"]),
-                tokens_range=_pair(state["tokens_range"]),
-                delta=float(state["delta"]),
-                noise=None if state["noise"] is None else float(state["noise"]),
-                replicates=np.array(state["replicates"], dtype=np.float64).reshape(-1, 6),
-                unidentified=tuple(name for name in NAMES if saved[name] is None),
-                sd=dict(saved["sd"]),
-                interval_95={
-                    k: v if v is None else _pair(v) for k, v in saved["interval_95"].items()
-                },
-                profile_95={
-                    k: v if v is None else _pair(v) for k, v in saved["profile_95"].items()
-                },
-                warnings=tuple(saved["warnings"]),
-                seconds=float(saved["seconds"]),
-            )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            return _law_of(saved, saved["state"])
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
             raise ValueError(
-                f"not a law ({type(error).__name__}: {error}): give the output of "
-                "gptcore scale fit --json"
+                f"{shorten(reason, 120)}; give the output of gptcore scale fit --json"
             ) from None
-        usable = law.theta.shape == (5,) and np.isfinite(law.theta).all() and (law.theta >= 0).all()
-        if not (usable and law.pivot_params > 0 and law.pivot_tokens > 0):
-            raise ValueError("not a law: its parameters are not five numbers of at least 0")
-        return law
 
 
-def _pair(values: Sequence[float]) -> tuple[float, float]:
-    low, high = values
-    return float(low), float(high)
+def _law_of(saved: Mapping[str, Any], state: Mapping[str, Any]) -> ScalingLaw:
+    """Return the law in an object of JSON; what is no law raises one of many exceptions."""
+    theta = [_number(value, "theta", "[0, 1e300]") for value in _list(state["theta"], 5)]
+    refits = [_list(row, 6) for row in _list(state["replicates"])]
+    noise = state["noise"]
+    return ScalingLaw(
+        theta=np.array(theta),
+        pivot_params=_number(state["pivot_params"], "pivot_params", "(0, 1e300]"),
+        pivot_tokens=_number(state["pivot_tokens"], "pivot_tokens", "(0, 1e300]"),
+        objective=_number(saved["objective"], "objective", "[0, 1e300]"),
+        n_points=check_whole("n_points", saved["n_points"], at_least=0),
+        n_models=check_whole("n_models", saved["n_models"], at_least=0),
+        params_range=_pair(state["params_range"], "(0, 1e300]"),
+        tokens_range=_pair(state["tokens_range"], "(0, 1e300]"),
+        delta=_number(state["delta"], "delta", "(0, 1e300]"),
+        noise=None if noise is None else _number(noise, "noise", "[0, 1e300]"),
+        replicates=np.array(
+            [[_number(value, "replicates", "[0, 1e300]") for value in row] for row in refits]
+        ).reshape(-1, 6),
+        unidentified=tuple(name for name in NAMES if saved[name] is None),
+        sd={name: _known(saved["sd"][name], _number) for name in NAMES},
+        interval_95={name: _known(saved["interval_95"][name], _pair) for name in NAMES},
+        profile_95={name: _known(pair, _pair) for name, pair in saved["profile_95"].items()},
+        warnings=tuple(_text(text) for text in _list(saved["warnings"])),
+        seconds=_number(saved["seconds"], "seconds", "[0, 1e300]"),
+    )
+
+
+def _number(value: Any, name: str = "a number", interval: str = "[-1e300, 1e300]") -> float:
+    return check_number(name, value, interval)
+
+
+def _known(value: Any, read: Callable[[Any], T]) -> T | None:
+    return None if value is None else read(value)
+
+
+def _list(value: Any, length: int | None = None) -> list[Any]:
+    if not isinstance(value, list) or length not in (None, len(value)):
+        raise ValueError(f"{value!r} is not a list{f' of {length}' if length else ''}")
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} is not text")
+    return value
+
+
+def _pair(values: Any, interval: str = "[-1e300, 1e300]") -> tuple[float, float]:
+    low, high = (_number(value, "an end", interval) for value in _list(values, 2))
+    return low, high
 
 
 def natural(theta: Floats, pivot_params: float, pivot_tokens: float) -> Floats:
@@ -228,9 +251,17 @@ def law_from(
     alpha: float,
     beta: float,
 ) -> ScalingLaw:
-    """Return a law with given parameters, as published, without intervals."""
-    theta = np.array([E, A, B, alpha, beta], dtype=np.float64)
-    if not (np.isfinite(theta).all() and (theta >= 0).all()):
-        raise ValueError(f"a law's parameters are {theta.tolist()}: give numbers of at least 0")
+    """Return a law with given parameters, as published, without intervals.
+
+    Raises:
+        ValueError: a parameter is no such number, or an exponent is above 10.
+    """
+    given = zip(NAMES, (E, A, B, alpha, beta), strict=True)
+    theta = np.array(
+        [
+            check_number(name, value, "(0, 10]" if name in ("alpha", "beta") else "[0, 1e100]")
+            for name, value in given
+        ]
+    )
     everywhere = (0.0, math.inf)
     return ScalingLaw(theta, 1.0, 1.0, 0.0, 0, 0, everywhere, everywhere, DELTA)

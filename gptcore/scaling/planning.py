@@ -31,6 +31,7 @@ EXPONENT_SD = 0.15  # standard deviation of alpha and beta as known before any r
 NOISE = 0.01  # standard deviation of ln L from run to run
 MISFIT = 0.01  # error of the law in ln L, for each factor e in size beyond the largest run
 USEFUL_ARE = 20.0  # per cent; up to that a prediction still helps a decision (Choshen et al. 2025)
+LARGEST_LOG = 700.0  # exp of more overflows
 
 
 @dataclass(frozen=True)
@@ -60,19 +61,27 @@ def allocate(law: ScalingLaw, flops: float) -> Allocation:
     """Return N and D with 6 N D = flops and the least loss.
 
     Raises:
-        ValueError: `flops` is not positive, or the law does not identify both exponents.
+        ValueError: `flops` is not positive, the law does not identify both exponents, or no size
+            that could be trained follows from it.
     """
     check_number("flops", flops, "(0, inf)")
     if {"alpha", "beta"} & {*law.unidentified}:
         which = " and ".join(n for n in ("alpha", "beta") if n in law.unidentified)
         raise ValueError(f"the law does not identify {which}: no allocation follows from it")
     _, a, b, alpha, beta = law.theta
-    if a == 0 or b == 0:
+    if min(a, b, alpha, beta) == 0:
         raise ValueError("the law has no term for size or none for tokens: no allocation follows")
     # At the optimum, alpha a (N/N0)^-alpha = beta b (D/D0)^-beta; x is ln(N/N0) there.
-    free = math.log(flops / FLOPS_PER_PARAM_TOKEN / law.pivot_params / law.pivot_tokens)
-    x = (math.log(alpha * a / (beta * b)) + beta * free) / (alpha + beta)
-    params = law.pivot_params * math.exp(x)
+    pivots = math.log(law.pivot_params) + math.log(law.pivot_tokens)
+    free = math.log(flops) - math.log(FLOPS_PER_PARAM_TOKEN) - pivots
+    balance = math.log(alpha) + math.log(a) - math.log(beta) - math.log(b)
+    x = (balance + beta * free) / (alpha + beta)
+    params = float(law.pivot_params * np.exp(min(x, LARGEST_LOG)))
+    if not 1 <= params <= flops / FLOPS_PER_PARAM_TOKEN:
+        raise ValueError(
+            f"the best size for {flops:g} FLOPs is {params:.3g} parameters by this law: check its "
+            "A, B, alpha and beta"
+        )
     tokens = flops / FLOPS_PER_PARAM_TOKEN / params
     exponents = law.replicates[:, 5] / (law.replicates[:, 4] + law.replicates[:, 5])
     exponent = float(beta / (alpha + beta))

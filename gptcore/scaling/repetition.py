@@ -9,7 +9,6 @@ of one book repeats it, so these laws also apply to runs of the samplers.
 from __future__ import annotations
 
 import itertools
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gptcore.checks import check_number
+from gptcore.reading import parse_json, read_text
 from gptcore.scaling import solver
 from gptcore.scaling.fitting import fit_points
 from gptcore.scaling.law import ScalingLaw, law_from
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+MOST_LAW_BYTES = 2**26
 ONE_PASS = 1.001  # epochs; published token counts are rounded
 GRID = np.geomspace(0.5, 200, 60)
 GRID_POINTS = 601  # sizes tried for an allocation
@@ -102,19 +103,18 @@ def read_laws(path: Path) -> tuple[ScalingLaw, RepeatedLaw | None]:
     Raises:
         ValueError: it is neither.
     """
+    text = read_text(path, at_most=MOST_LAW_BYTES)
     try:
-        saved = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path} is not a law in JSON: {error}") from None
-    if not isinstance(saved, dict):
-        raise ValueError(f"{path} is not a law: give an object with E, A, B, alpha, beta")
-    values = [saved.get(name) for name in solver.NAMES]
-    numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
-    if "state" not in saved and numbers:
-        law = law_from(*map(float, values))  # type: ignore[arg-type]
-    else:
-        law = ScalingLaw.from_dict(saved)
-    return law, RepeatedLaw.from_dict(law, saved)
+        saved = parse_json(text, "the text")
+        if not isinstance(saved, dict):
+            raise ValueError("give an object with E, A, B, alpha and beta")
+        if "state" in saved or "objective" in saved:
+            law = ScalingLaw.from_dict(saved)
+        else:
+            law = law_from(*(saved.get(name) for name in solver.NAMES))  # type: ignore[arg-type]
+        return law, RepeatedLaw.from_dict(law, saved)
+    except ValueError as error:
+        raise ValueError(f"{path} is not a law: {error}") from None
 
 
 def allocate_repeated(repeated: RepeatedLaw, flops: float, unique_tokens: float) -> Allocation:

@@ -1,20 +1,22 @@
-"""Tables of losses for scaling laws: read, checked, and cut to the part that a fit uses.
+"""Tables of losses for scaling laws: checked, and cut to the part that a fit uses.
 
 A row is one loss. The columns are `model`, `params` (N), `tokens_seen` (D) and `loss` (nats per
 token); `family`, `seed`, `unique_tokens` (U) and `loss_kind` are optional. Rows of one model and
-seed are one run.
+seed are one run. Names are text and stay as they are, "NA" and "None" included. A name or seed that
+is blank in some rows is refused, because it says not of which run they are; an optional column that
+is blank in every row is taken as absent. A blank in `unique_tokens` means "not known".
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from gptcore.checks import check_number
+from gptcore.scaling.columns import is_blank, positive, text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,40 +36,18 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 
-def read_table(path: Path | str) -> pd.DataFrame:
-    """Read a CSV file, which may be compressed (.gz, .bz2, .xz, .zip).
-
-    Raises:
-        ValueError: there is no such file, or it cannot be read as CSV.
-    """
-    import zlib
-
-    import pandas as pd
-
-    try:
-        return pd.read_csv(path, low_memory=False)
-    except FileNotFoundError:
-        raise ValueError(f"{path}: there is no such file") from None
-    except pd.errors.EmptyDataError:
-        raise ValueError(f"{path} is empty: give a table with {', '.join(REQUIRED)}") from None
-    except (pd.errors.ParserError, UnicodeDecodeError, OSError, EOFError, zlib.error) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(
-            f"{path} is not a CSV table, compressed as its name says ({reason})"
-        ) from None
-
-
 def one_family(table: pd.DataFrame, family: str | None = None) -> pd.DataFrame:
     """Return the rows of `family`; a table of one family needs no name.
 
     Raises:
         ValueError: there is no such family, or there are several and none is named.
     """
-    if "family" not in table:
+    families = text(table, "family")
+    if families is None:
         if family is not None:
             raise ValueError(f"the table has no column family: leave out the name {family!r}")
         return table
-    names = sorted(map(str, table["family"].unique()))
+    names = sorted(families.unique())
     listed = ", ".join(names[:20]) + (" …" if len(names) > 20 else "")
     if family is None:
         if len(names) > 1:
@@ -78,7 +58,7 @@ def one_family(table: pd.DataFrame, family: str | None = None) -> pd.DataFrame:
         return table
     if family not in names:
         raise ValueError(f"no family {family!r} in the table: there are {listed}")
-    return table[table["family"].astype(str) == family]
+    return table[families == family]
 
 
 def check_table(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
@@ -96,7 +76,9 @@ def check_table(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """
     table = _used_columns(table)
     for name in NUMERIC:
-        table[name] = _positive(table, name)
+        table[name] = positive(table, name)
+    if "unique_tokens" in table:
+        table["unique_tokens"] = positive(table, "unique_tokens", may_be_blank=True)
     _check_units(table)
     table, notes = _without_copies(table)
     table = _numbered_runs(table)
@@ -112,27 +94,22 @@ def _used_columns(table: pd.DataFrame) -> pd.DataFrame:
     missing = [name for name in REQUIRED if name not in table]
     if missing:
         raise ValueError(
-            f"the table has no column {', '.join(missing)}: it needs {', '.join(REQUIRED)}"
+            f"the table has no column {', '.join(missing)}: it needs {', '.join(REQUIRED)}, "
+            "named in its first line"
         )
     if table.empty:
         raise ValueError("the table has no rows: give one row for each loss")
-    optional = [name for name in ("unique_tokens", "seed", "loss_kind") if name in table]
-    return table[[*REQUIRED, *optional]].copy()
-
-
-def _positive(table: pd.DataFrame, name: str) -> pd.Series[float]:
-    import pandas as pd
-
-    values = pd.to_numeric(table[name], errors="coerce").astype(float)
-    bad = ~(np.isfinite(values) & (values > 0))
-    if bad.any():
-        first = int(np.flatnonzero(bad)[0])
-        raise ValueError(
-            f"{name} is {str(table[name].iloc[first])[:40]!r} in data row {first + 1} "
-            f"({int(bad.sum())} such rows): give positive finite numbers, and leave out what "
-            "diverged"
-        )
-    return values
+    used = table[list(REQUIRED)].copy()
+    for name in ("seed", "loss_kind"):
+        if (texts := text(table, name)) is not None:
+            used[name] = texts
+    models = text(table, "model")
+    if models is None:
+        raise ValueError("model is blank in every row: give every run a name")
+    used["model"] = models
+    if "unique_tokens" in table and not is_blank(table["unique_tokens"]).all():
+        used["unique_tokens"] = table["unique_tokens"]
+    return used
 
 
 def _check_units(table: pd.DataFrame) -> None:
@@ -164,8 +141,7 @@ def _without_copies(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
 
 def _numbered_runs(table: pd.DataFrame) -> pd.DataFrame:
     """Add the column `run`: rows of one model and seed are one run, of one size."""
-    seed = table["seed"].astype(str) if "seed" in table else table["model"]
-    table["model"] = table["model"].astype(str)
+    seed = table["seed"] if "seed" in table else table["model"]
     table["run"] = table.groupby(["model", seed], sort=True).ngroup()
     sizes = table.groupby("run")["params"].nunique()
     if (sizes > 1).any():
@@ -331,7 +307,7 @@ def keep_rows(
     missing = [name for name in needed if name not in table]
     if missing:
         raise ValueError(f"the table has no column {', '.join(missing)} to leave rows out by")
-    values = {name: _positive(table, name) for name in needed}
+    values = {name: positive(table, name) for name in needed}
     n, d = values["params"], values["tokens_seen"]
     keep = n > 0
     if min_params is not None:

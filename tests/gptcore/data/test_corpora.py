@@ -1,7 +1,9 @@
+import codecs
+import gzip
 import hashlib
+import os
 import sys
 import time
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -284,8 +286,9 @@ def test_every_named_corpus_loads(name):
         (b"", "is empty"),
         (b" \r\n\t", "all white space"),
         (b"caf\xe9 au lait", "not UTF-8 at byte 3"),
-        ("text".encode("utf-16"), "not UTF-8 at byte 0"),
-        ("é\0".encode(), "NUL byte at byte 2"),
+        ("text".encode("utf-16")[:-1], "not UTF-16 at byte 8"),
+        ("text".encode("utf-16-le"), "NUL character at character 1"),
+        ("é\0".encode(), "NUL character at character 1"),
         (
             b"*** START OF THE PROJECT GUTENBERG EBOOK Y ***\n\n"
             b"*** END OF THE PROJECT GUTENBERG EBOOK Y ***\n",
@@ -315,15 +318,29 @@ def test_an_unknown_name_is_refused_with_the_remedy(spec, remedy, tmp_path, monk
         load_corpus(spec)
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        codecs.BOM_UTF16_LE + "It was. é\n".encode("utf-16-le"),  # as PowerShell writes it
+        codecs.BOM_UTF16_BE + "It was. é\n".encode("utf-16-be"),
+        codecs.BOM_UTF32_LE + "It was. é\n".encode("utf-32-le"),
+        gzip.compress("It was. é\n".encode()),
+    ],
+)
+def test_a_text_may_be_in_utf_16_or_utf_32_with_a_mark_or_compressed(tmp_path, content):
+    (tmp_path / "book.txt").write_bytes(content)
+    assert load_corpus(str(tmp_path / "book.txt")).text == "It was. é\n"
+
+
 def test_a_directory_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="is a directory"):
+    with pytest.raises(ValueError, match="is a folder"):
         load_corpus(str(tmp_path))
 
 
 def test_an_unreadable_file_is_refused(book, monkeypatch):
-    def deny(self):
+    def deny(*_):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "read_bytes", deny)
-    with pytest.raises(ValueError, match=r"Permission denied.*permissions of the file"):
+    monkeypatch.setattr(os, "open", deny)
+    with pytest.raises(ValueError, match=r"Permission denied.*that can be read"):
         load_corpus(str(book))

@@ -1,13 +1,12 @@
 """Books by number, from a server on the loopback address: no test here asks any other."""
 
+import gzip
 import hashlib
-import logging
 import socket
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-import pooch
 import pytest
 
 from gptcore import console
@@ -105,12 +104,36 @@ def test_a_book_is_downloaded_once(library, tmp_path):
     for _ in range(2):
         load_corpus("gutenberg:12")
     assert library.asked == ["/a/12"]
-    assert cached(tmp_path) == ["pg12.txt"]
+    assert cached(tmp_path) == ["pg12.txt", "pg12.txt.sha256"]
 
 
 def test_a_redirect_is_followed(library):
     library.answers |= {"/a/12": status(302, Location="/moved"), "/moved": body(BOOK)}
     assert load_corpus("gutenberg:12").text == "Chapter 1, é.\n"
+
+
+def headers(content, **fields):
+    def answer(request):
+        request.send_response(200)
+        for name, value in fields.items():
+            request.send_header(name.replace("_", "-"), value)
+        request.end_headers()
+        request.wfile.write(content)
+
+    return answer
+
+
+def endless(request, code=200, pause_s=0.0, piece=b"x" * 2**16, **fields):
+    request.send_response(code)
+    for name, value in fields.items():
+        request.send_header(name, value)
+    request.end_headers()
+    try:
+        while True:
+            request.wfile.write(piece)
+            time.sleep(pause_s)
+    except OSError:  # the reader has gone
+        request.close_connection = True
 
 
 PAGE = b"\r\n <!DOCTYPE html><html><body>Sorry</body></html>"
@@ -127,10 +150,27 @@ PAGE = b"\r\n <!DOCTYPE html><html><body>Sorry</body></html>"
         (body(b"<HTML lang='en'>"), "a web page instead of a text"),
         (body(b" \r\n"), "an empty file"),
         (body("é".encode("latin-1")), "not UTF-8 at byte 0"),
+        (body("é".encode("utf-16-le")), "not UTF-8 at byte 0"),
         (status(302, Location="/a/12"), "status 302"),
+        (status(302, Location="file:///etc/hostname"), "sent on to an address that is not http"),
+        (status(302, Location="http://[::"), "Invalid IPv6 URL"),
+        (lambda request: endless(request, 302, Location="/a/12"), "status 302"),
+        (endless, "more bytes, and at most 100,000 bytes"),
+        (lambda request: endless(request, pause_s=0.1, piece=b"x"), "not complete after 0.7 s"),
+        (body(BOOK, 10**15), "1,000,000,000,000,000 bytes, and at most 100,000"),
+        (body(gzip.compress(bytes(10**7))), "more bytes, and at most 100,000 bytes"),
+        (headers(gzip.compress(bytes(10**7)), Content_Encoding="gzip"), "more bytes, and at most"),
+        (headers(gzip.compress(BOOK)[:-9], Content_Encoding="gzip"), "cannot be read"),
+        (headers(b"x", Long="y" * 10**6), "no connection"),
+        (lambda request: request.wfile.write(b"SSH-2.0-x\r\n"), "no connection"),
+        (lambda _: None, "no connection"),
     ],
 )
-def test_a_bad_answer_is_not_kept_and_the_next_mirror_is_tried(library, tmp_path, answer, reason):
+def test_a_bad_answer_is_not_kept_and_the_next_mirror_is_tried(
+    library, tmp_path, monkeypatch, answer, reason
+):
+    monkeypatch.setattr(gutenberg, "MOST_BOOK_BYTES", 100_000)
+    monkeypatch.setattr(gutenberg, "DEADLINE_S", 0.7)
     library.answers["/a/12"] = answer
     with pytest.raises(
         ValueError, match=r"book 12 could not be had from .*/b/12 \(status 404\)"
@@ -194,7 +234,33 @@ def test_a_damaged_cache_is_replaced(library, tmp_path, monkeypatch):
     (tmp_path / "cache" / "pg12.txt").write_bytes(BOOK[:50])
     library.answers["/a/12"] = body(BOOK)
     assert load_corpus("gutenberg:12", raw=True).text == BOOK.decode()
-    assert cached(tmp_path) == ["pg12.txt"]
+    assert cached(tmp_path) == ["pg12.txt", "pg12.txt.sha256"]
+
+
+def test_a_compressed_answer_is_kept_as_the_text_that_it_is(library, tmp_path):
+    library.answers["/a/12"] = headers(gzip.compress(BOOK), Content_Encoding="gzip")
+    assert load_corpus("gutenberg:12", raw=True).text == BOOK.decode()
+    assert (tmp_path / "cache" / "pg12.txt").read_bytes() == BOOK
+
+
+def test_a_book_changed_in_the_cache_is_noticed_until_both_files_are_deleted(library, tmp_path):
+    library.answers["/a/12"] = body(BOOK)
+    load_corpus("gutenberg:12")
+    path = tmp_path / "cache" / "pg12.txt"
+    path.write_bytes(BOOK.replace(b"Chapter", b"chapter"))
+    with pytest.raises(ValueError, match=r"pg12\.txt was changed after its download .*delete both"):
+        load_corpus("gutenberg:12")
+    path.unlink()
+    path.with_name("pg12.txt.sha256").unlink()
+    assert load_corpus("gutenberg:12").text == "Chapter 1, é.\n"
+
+
+def test_a_book_put_into_the_cache_by_hand_is_used_and_its_sum_kept(library, tmp_path):
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "pg12.txt").write_bytes(BOOK)
+    assert load_corpus("gutenberg:12").text == "Chapter 1, é.\n"
+    assert cached(tmp_path) == ["pg12.txt", "pg12.txt.sha256"]
+    assert library.asked == []
 
 
 def test_a_quick_download_says_nothing_and_a_slow_one_how_far_it_is(library, monkeypatch, capfd):
@@ -207,16 +273,6 @@ def test_a_quick_download_says_nothing_and_a_slow_one_how_far_it_is(library, mon
     assert out == ""
     size = round(len(BOOK) * 20 / 1000)
     assert err == f"{library.url}/a/13 {size}/{size} kB · 0:00 to go\n"
-
-
-def test_pooch_is_quiet_and_as_talkative_as_before_afterwards(library, monkeypatch, caplog):
-    logger = pooch.get_logger()
-    monkeypatch.setattr(logger, "handlers", [caplog.handler])
-    monkeypatch.setattr(logger, "level", logging.INFO)
-    library.answers["/a/12"] = body(BOOK)
-    load_corpus("gutenberg:12")
-    assert caplog.records == []
-    assert logger.level == logging.INFO
 
 
 def test_a_cache_that_cannot_be_written_is_refused(library, tmp_path, monkeypatch):

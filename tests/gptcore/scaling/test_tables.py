@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from gptcore.scaling.fitting import fit
+from gptcore.scaling.table_files import read_table
 from gptcore.scaling.tables import (
     Cut,
     check_table,
@@ -15,8 +16,9 @@ from gptcore.scaling.tables import (
     keep_rows,
     make_points,
     one_family,
-    read_table,
 )
+
+HEADER = b"model,params,tokens_seen,loss\n"
 
 
 def table(**changes):
@@ -138,10 +140,22 @@ def test_several_families_need_a_name():
     ("name", "content", "message"),
     [
         ("empty.csv", b"", "is empty"),
-        ("not.csv.gz", b"model,params\n", "not a CSV table"),
-        ("cut.csv.gz", gzip.compress(b"model,params\n" * 500, mtime=0)[:-9], "not a CSV table"),
-        ("bytes.csv", bytes(range(256)) * 40, "not a CSV table"),
-        ("ragged.csv", b"a,b\n1,2\n1,2,3,4\n", "not a CSV table"),
+        ("blank.csv", b"\n \n\n", "is empty"),
+        ("cut.csv.gz", gzip.compress(b"model,params\n" * 500, mtime=0)[:-9], "cannot be read"),
+        ("bytes.csv", bytes(range(128, 256)) * 40, "not UTF-8 near line 1"),
+        ("nul.csv", HEADER + b"a\0,1e7,1e9,3\n", "NUL character in line 2"),
+        ("ragged.csv", HEADER + b"a,1e7,1e9,3,4\n", "5 values in line 2 and 4 names of columns"),
+        ("cut.csv", HEADER + b"a,1e7,1e9,3\nb,1e7\n", "2 values in line 3 and 4 names"),
+        ("quotes.csv", HEADER + b'"a,1e7,1e9,3\n', "not CSV in line"),
+        ("quotes.csv", HEADER + b'"a"b,1e7,1e9,3\n', "not CSV in line 2"),
+        ("semicolons.csv", HEADER.replace(b",", b";") + b"a;1e7;1e9;3,1\n", "by semicolons"),
+        ("tabs.tsv", HEADER.replace(b",", b"\t") + b"a\t1e7\t1e9\t3\n", "by tabs: write commas"),
+        ("twice.csv", b"loss," + HEADER + b"4,a,1e7,1e9,3\n", "column 'loss' twice"),
+        ("wide.csv", b",".join(b"c%d" % i for i in range(1001)), "1,001 columns: give at most"),
+        ("wider.csv", b"c," * 10**6, "more than 1,048,576 characters in line 1"),
+        ("field.csv", HEADER + b"a" * 200_000 + b",1e7,1e9,3\n", "not CSV in line 2 .*limit"),
+        ("rows.json", b'[{"model": "a"}]', "is JSON: give a CSV table"),
+        ("row.jsonl", b'{"model": "a", "loss": 1}', "is JSON: give a CSV table"),
     ],
 )
 def test_files_that_are_no_tables_are_refused(tmp_path, name, content, message):
@@ -174,3 +188,101 @@ def test_of_very_many_runs_a_sample_is_fitted_and_told():
     points = make_points(check_table(rows)[0])
     assert points.n_runs == 1000
     assert "1500 runs" in points.notes[0]
+
+
+ROWS = [f"{1 + i}e7,{d}e9,{4 - i / 9 - d / 99:.3f}" for i in range(4) for d in (1, 2, 4)]
+
+
+def written(path, names, header="", columns=()):
+    """Write 4 sizes with 3 losses each; `columns` are texts that every row has at its end."""
+    lines = [",".join((f'"{names[i // 3]}"', row, *columns)) for i, row in enumerate(ROWS)]
+    path.write_text("\n".join([f"model,params,tokens_seen,loss{header}", *lines]) + "\n")
+    return path
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["NA", "None", "nan", "NaN", "null", "N/A", "n/a", "#N/A", "-inf", "True", "0", "1e7", "01",
+     "m4[/b]", " spaced ", "two\nlines", "a,b", "=1+1"],
+)  # fmt: skip
+def test_a_run_is_kept_whatever_its_name_is(tmp_path, name):
+    rows = read_table(written(tmp_path / "t.csv", ["a", "b", name, "d"]))
+    checked, notes = check_table(rows)
+    assert checked["run"].nunique() == 4
+    assert notes == []
+    assert name in checked["model"].tolist()
+
+
+@pytest.mark.parametrize("seed", ["NA", "None", "0", "1.0", "x"])
+def test_a_seed_is_a_name_too(tmp_path, seed):
+    rows = read_table(written(tmp_path / "t.csv", "abcd", ",seed", (seed,)))
+    assert check_table(rows)[0]["run"].nunique() == 4
+    assert set(rows["seed"]) == {seed}
+
+
+@pytest.mark.parametrize("column", ["seed", "family", "loss_kind", "unique_tokens"])
+def test_an_optional_column_that_is_blank_throughout_is_taken_as_absent(tmp_path, column):
+    rows = one_family(read_table(written(tmp_path / "t.csv", "abcd", f",{column}", ("",))))
+    checked, notes = check_table(rows)
+    assert checked["run"].nunique() == 4
+    assert notes == []
+    assert "unique_tokens" not in checked
+
+
+def blank(rows, column, places):
+    return rows.assign(**{column: ["" if i in places else "x" for i in range(len(rows))]})
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        ("model", r"model is blank in line 6 \(2 such rows\): give it in every row$"),
+        ("seed", r"seed is blank in line 6 \(2 such rows\): give it in every row, or in none"),
+        ("family", r"family is blank in line 6 \(2 such rows\)"),
+        ("loss_kind", r"loss_kind is blank in line 6"),
+    ],
+)
+def test_a_name_that_is_blank_in_some_rows_is_refused_by_its_line(tmp_path, column, message):
+    rows = blank(read_table(written(tmp_path / "t.csv", "abcd")), column, (4, 7))
+    with pytest.raises(ValueError, match=message):
+        check_table(one_family(rows))
+
+
+def test_a_name_that_is_blank_in_every_row_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="model is blank in every row"):
+        check_table(read_table(written(tmp_path / "t.csv", ["", " ", "", ""])))
+
+
+@pytest.mark.parametrize(
+    "number",
+    ["4B", "1,000", "1 000", "1.000.000", "0x10", "1_000", "1e400", "nan", "inf", "-1", "0", "True",
+     "", "  ", "\uff11", "1e9 tokens", "1/2", "\u22121", "1+2j"],
+)  # fmt: skip
+@pytest.mark.parametrize("column", ["params", "tokens_seen", "loss", "unique_tokens"])
+def test_a_number_that_is_none_is_refused_by_its_line(tmp_path, column, number):
+    header = HEADER.decode().strip() + ",unique_tokens"
+    values = {
+        "model": "b",
+        "params": "2e7",
+        "tokens_seen": "1e9",
+        "loss": "3",
+        "unique_tokens": "1",
+    }
+    values["unique_tokens"] = "1e9"
+    row = ",".join(f'"{(values | {column: number})[name]}"' for name in header.split(","))
+    (tmp_path / "t.csv").write_text(f"{header}\n\na,1e7,1e9,3,1e9\n{row}\n")
+    if column == "unique_tokens" and not number.strip():  # not known
+        assert check_table(read_table(tmp_path / "t.csv"))[0]["unique_tokens"].isna().sum() == 1
+        return
+    with pytest.raises(ValueError, match=rf"{column} is '.*' in line 4 \(1 such rows\): give pos"):
+        check_table(read_table(tmp_path / "t.csv"))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_tables_are_read_in_each_encoding_and_with_each_line_end(tmp_path, encoding, end):
+    path = written(tmp_path / "t.csv", ["é", "b", "c", "d"])
+    path.write_bytes(path.read_text().replace("\n", end).encode(encoding))
+    rows = read_table(path)
+    assert rows.index.tolist() == [*range(2, 14)]
+    assert check_table(rows)[0]["model"].iloc[0] == "é"

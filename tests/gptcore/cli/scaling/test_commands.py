@@ -1,6 +1,7 @@
 """`gptcore scale`: keys, warnings and errors of the command line."""
 
 import json
+import math
 
 import numpy as np
 import pandas as pd
@@ -227,3 +228,68 @@ def test_errors_are_one_line_and_exit_2(scale, losses, argv, message):
     assert code == 2
     assert message in err
     assert err.count("\n") == 1
+
+
+FLAT = {"E": 1.8, "A": 480, "B": 2100, "alpha": 0.35, "beta": 0.37}
+BAD_LAWS = {
+    "empty": "",
+    "null": "null",
+    "a list": "[1.8, 480, 2100, 0.35, 0.37]",
+    "a number": "1" + "0" * 400,
+    "nested": "[" * 100_000,
+    "cut": json.dumps(FLAT)[:-1],
+    "two": json.dumps(FLAT) * 2,
+    "nan": json.dumps(FLAT | {"E": math.nan}),
+    "huge": json.dumps(FLAT | {"A": 10**400}),
+    "large": json.dumps(FLAT | {"B": 1e300}),
+    "negative": json.dumps(FLAT | {"alpha": -0.1}),
+    "zero": json.dumps(FLAT | {"beta": 0}),
+    "a boolean": json.dumps(FLAT | {"A": True}),
+    "text": json.dumps(FLAT | {"A": "480"}),
+    "null inside": json.dumps(FLAT | {"E": None}),
+    "a list inside": json.dumps(FLAT | {"E": [1.8]}),
+    "missing": json.dumps({"E": 1.8, "A": 480}),
+    "twice": json.dumps(FLAT)[:-1] + ', "E": 2}',
+    "no state": json.dumps(FLAT | {"objective": 1.0}),
+    "a state of nothing": json.dumps(FLAT | {"state": None}),
+    "R_D": json.dumps(FLAT | {"R_D": "many"}),
+}
+
+
+@pytest.mark.parametrize("name", BAD_LAWS)
+def test_a_law_that_is_none_is_refused_in_one_line(scale, tmp_path, name):
+    (tmp_path / "law.json").write_text(BAD_LAWS[name])
+    code, out, err = scale(
+        "predict", "--law", tmp_path / "law.json", "--params", "1e9", "--tokens", "1e10"
+    )
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "law.json is not a law: " in err
+
+
+@pytest.mark.parametrize("place", ["theta", "replicates", "noise", "pivot_params", "params_range"])
+@pytest.mark.parametrize("value", ["1", True, [], {}, -1, [[1]] * 5, 1e301, [None] * 5])
+def test_a_part_of_a_law_that_is_none_is_refused_in_one_line(scale, law, tmp_path, place, value):
+    saved = json.loads(law.read_text())
+    saved["state"][place] = value
+    (tmp_path / "bad.json").write_text(json.dumps(saved))
+    code, out, err = scale("allocate", "--law", tmp_path / "bad.json", "--flops", "1e20")
+    if (place, value) == ("replicates", []):  # a law without intervals
+        assert (code, err) == (0, "")
+        return
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "bad.json is not a law: " in err
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_a_law_may_be_written_by_powershell(scale, tmp_path, encoding):
+    (tmp_path / "law.json").write_text(json.dumps(FLAT), encoding=encoding)
+    code, _, err = scale("allocate", "--law", tmp_path / "law.json", "--flops", "1e20")
+    assert (code, err) == (0, "")
+
+
+@pytest.mark.parametrize("change", [{"A": 1e-100}, {"B": 1e100}, {"alpha": 1e-9}, {"beta": 1e-9}])
+def test_a_plan_for_no_size_that_could_be_trained_is_refused(scale, tmp_path, change):
+    (tmp_path / "law.json").write_text(json.dumps(FLAT | change))
+    code, out, err = scale("allocate", "--law", tmp_path / "law.json", "--flops", "1e20")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "check its A, B, alpha and beta" in err
