@@ -186,7 +186,7 @@ class _Ngrams:
     def count(self, train: Spans, test: Spans, step: int) -> tuple[int, int]:
         """Count as `_count_ngrams` does, in one round."""
         parts = [self._distinct(*part) for part in self._inside(test, step)]
-        if not parts:
+        if not sum(len(hashes) for hashes, _ in parts):
             return 0, 0
         hashes, place = self._distinct(*map(np.concatenate, zip(*parts, strict=True)))
         shared = np.zeros(len(hashes), dtype=np.bool_)

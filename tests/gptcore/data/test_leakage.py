@@ -133,6 +133,8 @@ def test_rounds_chunks_and_equal_hashes_change_no_count(monkeypatch):
     monkeypatch.setattr("gptcore.data.leakage.MOST_NGRAMS", 100)
     monkeypatch.setattr(_Ngrams, "_hash", collide)
     assert certificate(ids, split, block_size=8, ngram=5) == whole
+    same = certificate(np.zeros_like(ids), split, block_size=8, ngram=5)  # leaves rounds empty
+    assert (same.shared_ngrams, same.n_test_ngrams) == (1, 1)
 
 
 @pytest.mark.parametrize(
