@@ -22,6 +22,7 @@ MAX_SIGN_FLIP_PAIRS = 20
 """The sign-flip test is exact: all 2^n sign patterns are enumerated, so more pairs are refused."""
 
 RESAMPLES = 2000
+RESAMPLED_AT_ONCE = 2**20  # blocks that are drawn at once, in whole resamples
 FEWEST_BLOCKS = 4  # resamples of fewer blocks hardly differ from the text itself
 
 FEWEST_PAIRS = 6
@@ -189,9 +190,11 @@ def mean_interval(
     sums = np.concatenate([[0.0], np.cumsum(losses, dtype=np.float64)])
     n_full, rest = divmod(n, length)
     generator = np.random.default_rng(seed)
-    starts = generator.integers(0, n - length + 1, size=(RESAMPLES, n_full + 1))
     lengths = np.array([length] * n_full + [rest])
-    means = (sums[starts + lengths] - sums[starts]).sum(axis=1) / n
+    means = np.empty(RESAMPLES)
+    for part in np.array_split(means, math.ceil(RESAMPLES * len(lengths) / RESAMPLED_AT_ONCE)):
+        starts = generator.integers(0, n - length + 1, size=(len(part), len(lengths)))
+        part[:] = (sums[starts + lengths] - sums[starts]).sum(axis=1) / n
     # Values near the ends of the text are in fewer blocks, so the resamples have another mean.
     expected_run = (sums[length:] - sums[:-length]).mean() / length
     ends = np.quantile(means - expected_run, [0.025, 0.975]) + sums[-1] / n

@@ -6,6 +6,8 @@ import argparse
 import statistics
 from dataclasses import dataclass
 
+import numpy as np
+
 from gptcore.cli.options import (
     Json,
     add_block_size,
@@ -17,6 +19,7 @@ from gptcore.cli.options import (
 from gptcore.console import Answer, Table, at_home, counted, percent
 from gptcore.data.corpora import CORPORA, Corpus, load_corpus
 from gptcore.data.splits import Split, make_split
+from gptcore.data.tokenizer import encode
 from gptcore.data.tokens import Ids, TokenStream
 
 
@@ -37,7 +40,8 @@ class Data:
     @property
     def test_parts(self) -> list[Ids]:
         """Token ids of each segment of the test part."""
-        return [self.stream.ids[part.start : part.stop] for part in self.split.test]
+        ids = self.stream.ids
+        return [ids[part.start : part.stop].astype(np.int64) for part in self.split.test]
 
     def provenance(self) -> Json:
         """Return what was measured, and what train and test share."""
@@ -58,7 +62,7 @@ class Data:
 def load_data(args: argparse.Namespace, block_size: int) -> Data:
     """Return the text and split that the options name."""
     corpus = load_corpus(args.corpus, raw=args.raw)
-    stream = TokenStream.from_text(corpus.text)
+    stream = TokenStream.from_text(corpus.text, np.uint16)
     split = make_split(
         args.split, len(stream), args.train_fraction, embargo=args.embargo, block_size=block_size
     )
@@ -104,7 +108,7 @@ def corpora(args: argparse.Namespace) -> Json:
                 "licence": corpus.licence,
                 "available": True,
                 "n_bytes": corpus.n_bytes,
-                "n_tokens": len(TokenStream.from_text(corpus.text)),
+                "n_tokens": len(encode(corpus.text, np.uint16)),
                 "sha256": corpus.sha256,
                 "cleaning": list(corpus.cleaning),
             }

@@ -156,13 +156,11 @@ def _run(
     sampler: Sampler,
 ) -> Json:
     """Train in the folder of the run, with progress on standard error; return the summary."""
-    import torch
-
     from gptcore.model.gpt import GPT
     from gptcore.sampling.batches import batch
     from gptcore.training.runs import run_training
 
-    ids, progress = torch.from_numpy(data.stream.ids), Progress("step")
+    ids, progress = data.stream.ids, Progress("step")
     targets = data.train_tokens - len(data.split.train)
     return run_training(
         args.out,

@@ -1,6 +1,7 @@
 """What the train and the test part of a split share: positions, targets and n-grams, counted."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,9 +9,14 @@ import numpy.typing as npt
 
 from gptcore.checks import check_whole
 from gptcore.data.splits import Segment, Split, WindowSplit
-from gptcore.data.tokens import Ids, check_ids
+from gptcore.data.tokens import Ids, check_range
 
-Mask = npt.NDArray[np.bool_]
+Hashes = npt.NDArray[np.uint64]
+
+AT_ONCE = 2**20
+"""N-grams that are hashed at once."""
+MOST_NGRAMS = 2**21
+"""About so many n-grams of the test part are held at once; more are counted in several rounds."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +64,44 @@ class Leakage:
         }
 
 
+@dataclass(frozen=True, eq=False)
+class Spans:
+    """Pieces of the text, each the positions start, …, stop - 1; int64 of shape (P,)."""
+
+    start: Ids
+    stop: Ids
+
+    def count(self) -> int:
+        """Return the number of positions, of each piece anew."""
+        return int((self.stop - self.start).sum())
+
+    def union(self) -> "Spans":
+        """Return the same positions as pieces in order that do not touch each other."""
+        order = np.argsort(self.start, kind="stable")
+        start, reach = self.start[order], np.maximum.accumulate(self.stop[order])
+        apart = start[1:] > reach[:-1]
+        return Spans(start[np.append(True, apart)], reach[np.append(apart, True)])
+
+    def count_shared(self, union: "Spans") -> int:
+        """Return the number of positions, of each piece anew, that a union holds as well."""
+        before = np.concatenate([[0], np.cumsum(union.stop - union.start)])
+
+        def held_before(position: Ids) -> Ids:
+            piece = np.searchsorted(union.start, position, side="right")
+            missing = (union.stop[piece - 1] - position).clip(0)
+            return np.where(piece > 0, before[piece] - missing, 0)
+
+        return int((held_before(self.stop) - held_before(self.start)).sum())
+
+
 def certificate(
-    ids: Sequence[int] | Ids, split: Split | WindowSplit, *, block_size: int, ngram: int = 13
+    ids: Sequence[int] | npt.NDArray[np.integer],
+    split: Split | WindowSplit,
+    *,
+    block_size: int,
+    ngram: int = 13,
 ) -> Leakage:
-    """Count exactly what train and test part share, with about 60 bytes of memory per token.
+    """Count exactly what train and test part share, with little memory beside the tokens.
 
     Args:
         ids: (N,), the token stream.
@@ -74,29 +114,28 @@ def certificate(
         ValueError: a segment or window is shorter than T + 1 tokens or outside the stream, or an
             argument is not a positive whole number.
     """
-    ids = check_ids(ids, np.iinfo(np.int64).max)
+    ids = check_range(ids, np.iinfo(np.int64).max)
     block_size, ngram = check_whole("block_size", block_size), check_whole("ngram", ngram)
-    train, train_targets = _shown(split.train, len(ids), block_size)
-    test, test_targets = _shown(split.test, len(ids), block_size)
-    trained = train_targets > 0
-    in_train, in_test = _ngrams(ids, ngram, (train, test))
-    n_targets, n_ngrams = int(test_targets.sum()), int(in_test.sum())
-    shared_ngrams = int((in_train & in_test).sum())
+    train, test = (_shown(part, len(ids), block_size) for part in (split.train, split.test))
+    trained, tested = (Spans(part.start + 1, part.stop) for part in (train, test))  # the targets
+    train, test_tokens, trained = train.union(), test.union(), trained.union()
+    n_targets = tested.count()
+    n_ngrams, shared_ngrams = _count_ngrams(ids, ngram, train, test_tokens)
     return Leakage(
-        shared_tokens=int((train & test).sum()),
-        shared_targets=int((trained & (test_targets > 0)).sum()),
-        fraction_of_test_targets_trained=int(test_targets[trained].sum()) / n_targets,
+        shared_tokens=test_tokens.count_shared(train),
+        shared_targets=tested.union().count_shared(trained),
+        fraction_of_test_targets_trained=tested.count_shared(trained) / n_targets,
         ngram=ngram,
         shared_ngrams=shared_ngrams,
         shared_ngrams_share=shared_ngrams / n_ngrams if n_ngrams else None,
-        n_test_tokens=int(test.sum()),
+        n_test_tokens=test_tokens.count(),
         n_test_targets=n_targets,
         n_test_ngrams=n_ngrams,
     )
 
 
-def _shown(part: tuple[Segment, ...] | Ids, n_tokens: int, block_size: int) -> tuple[Mask, Ids]:
-    """Return whether a part shows each token, (N,), and how often the token is a target, (N,)."""
+def _shown(part: tuple[Segment, ...] | Ids, n_tokens: int, block_size: int) -> Spans:
+    """Return the tokens that a part shows, piece by piece."""
     if isinstance(part, np.ndarray):
         starts, stops = part, part + block_size + 1
     else:
@@ -110,41 +149,89 @@ def _shown(part: tuple[Segment, ...] | Ids, n_tokens: int, block_size: int) -> t
             f"{(stops - starts).min()}: the text has {n_tokens} tokens and a window needs "
             f"{block_size + 1}; split this text for windows of that length"
         )
-    # +1 where a piece begins and -1 where it ends: the running sum is how many pieces hold a token.
-    ends = np.bincount(stops, minlength=n_tokens + 1)
-    depth, targets = (
-        np.cumsum(np.bincount(first, minlength=n_tokens + 1) - ends)[:n_tokens]
-        for first in (starts, starts + 1)
-    )
-    return depth > 0, targets
+    return Spans(starts, stops)
 
 
-def _ngrams(ids: Ids, n: int, parts: tuple[Mask, ...]) -> list[Mask]:
-    """Return, for each part, whether each distinct n-gram lies wholly inside it, by rank."""
-    ranks = _ngram_ranks(ids, n)
-    in_parts = []
-    for shown in parts:
-        before = np.concatenate([[0], np.cumsum(shown)])  # tokens shown before each position
-        inside = before[n:] - before[: len(ranks)] == n
-        present = np.zeros(len(ids), dtype=np.bool_)
-        present[ranks[inside]] = True
-        in_parts.append(present)
-    return in_parts
+class _CollisionError(Exception):
+    """Two n-grams differ and have one hash."""
 
 
-def _ngram_ranks(ids: Ids, n: int) -> Ids:
-    """Return for each start the rank of its n-gram among the distinct ones: (N - n + 1,) or (0,).
+def _count_ngrams(
+    ids: npt.NDArray[np.integer], n: int, train: Spans, test: Spans
+) -> tuple[int, int]:
+    """Return the distinct n-grams inside the test part, and those that the train part holds too.
 
-    This is the doubling of suffix sorting (Karp, Miller, Rosenberg 1972): the ranks of two shorter
-    n-grams that together cover an n-gram identify it.
+    N-grams are looked up by hashes of 64 bits. All that have equal hashes are compared token by
+    token; where two differ, everything is counted again with other hashes.
     """
-    if len(ids) < n:
-        return ids[:0]
-    ranks = np.unique(ids, return_inverse=True)[1]
-    length = 1
-    while length < n:
-        step = min(length, n - length)
-        pairs = ranks[:-step] * (int(ranks.max()) + 1) + ranks[step:]
-        ranks = np.unique(pairs, return_inverse=True)[1]
-        length += step
-    return ranks
+    for seed in itertools.count():
+        ngrams = _Ngrams(ids, n, seed, rounds=1 + test.count() // MOST_NGRAMS)
+        try:
+            counts = [ngrams.count(train, test, step) for step in range(ngrams.rounds)]
+        except _CollisionError:
+            continue
+        break
+    return sum(n for n, _ in counts), sum(n for _, n in counts)
+
+
+@dataclass(frozen=True)
+class _Ngrams:
+    """The n-grams of a text by their hashes, divided into `rounds` by the hash."""
+
+    ids: npt.NDArray[np.integer]
+    n: int
+    seed: int
+    rounds: int
+
+    def count(self, train: Spans, test: Spans, step: int) -> tuple[int, int]:
+        """Count as `_count_ngrams` does, in one round."""
+        parts = [self._distinct(*part) for part in self._inside(test, step)]
+        if not sum(len(hashes) for hashes, _ in parts):
+            return 0, 0
+        hashes, place = self._distinct(*map(np.concatenate, zip(*parts, strict=True)))
+        shared = np.zeros(len(hashes), dtype=np.bool_)
+        for trained, at in self._inside(train, step):
+            index = np.minimum(np.searchsorted(hashes, trained), len(hashes) - 1)
+            new = (hashes[index] == trained) & ~shared[index]
+            self._check_equal(at[new], place[index[new]])
+            shared[index[new]] = True
+        return len(hashes), int(np.count_nonzero(shared))
+
+    def _inside(self, union: Spans, step: int) -> Iterator[tuple[Hashes, Ids]]:
+        """Yield hash and first position of the n-grams of a round that lie inside a union."""
+        n_ngrams = len(self.ids) - self.n + 1
+        for first in range(0, n_ngrams, AT_ONCE):
+            place = np.arange(first, min(first + AT_ONCE, n_ngrams))
+            piece = np.searchsorted(union.start, place, side="right") - 1
+            place = place[(piece >= 0) & (union.stop[piece] - place >= self.n)]
+            if len(place):
+                hashes = self._hash(self.ids[place[0] : place[-1] + self.n])[place - place[0]]
+                chosen = hashes % np.uint64(self.rounds) == step
+                yield hashes[chosen], place[chosen]
+
+    def _hash(self, ids: npt.NDArray[np.integer]) -> Hashes:
+        """Return the hash of each n-gram, made from those of two shorter ones that cover it."""
+        low, high = np.random.default_rng(self.seed).integers(2**63, size=2, dtype=np.uint64) | 1
+        hashes: Hashes = ids.astype(np.uint64) * high
+        length = 1
+        while length < self.n:
+            step = min(length, self.n - length)
+            hashes ^= hashes >> np.uint64(32)
+            hashes = hashes[:-step] * low + hashes[step:] * high
+            length += step
+        return hashes
+
+    def _distinct(self, hashes: Hashes, place: Ids) -> tuple[Hashes, Ids]:
+        """Return the distinct hashes in order, and where an n-gram of each begins."""
+        order = np.argsort(hashes, kind="stable")
+        hashes, place = hashes[order], place[order]
+        again = hashes[1:] == hashes[:-1]
+        self._check_equal(place[1:][again], place[:-1][again])
+        first = np.append(True, ~again)[: len(hashes)]
+        return hashes[first], place[first]
+
+    def _check_equal(self, place: Ids, other: Ids) -> None:
+        """Raise _CollisionError unless the n-grams that begin at both places are equal."""
+        for offset in range(self.n):
+            if (self.ids[place + offset] != self.ids[other + offset]).any():
+                raise _CollisionError

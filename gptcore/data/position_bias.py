@@ -5,7 +5,8 @@ complement, the text before and after it, as if the block were the test part. Th
 tail. Legend: N tokens, blocks of L = N - ⌊f·N⌋ tokens.
 """
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,18 +17,20 @@ import scipy
 from gptcore.data.cleaning import authored_spans
 from gptcore.data.corpora import Corpus
 from gptcore.data.splits import tail_split
-from gptcore.data.tokenizer import VOCAB_SIZE, encode, token_bytes
-from gptcore.data.tokens import Ids, check_ids
+from gptcore.data.tokenizer import VOCAB_SIZE, SmallIds, count_bytes, encode, token_bytes
+from gptcore.data.tokens import Ids, check_range
 from gptcore.stats import mean_interval
 
 N_BLOCKS = 60
 ADDED = 0.1  # is added to each of the VOCAB_SIZE unigram counts
 MU = 50.0  # weight of the unigram model in the Dirichlet prior of the bigram model, in tokens
 NOTABLE_Z = 2.0  # beyond it the verdict calls the tail special; a convention, not a test
+AT_ONCE = 2**20  # tokens of the text that are counted at once
 ROUNDING = 1e-12  # values this close are equal: they are sums of the same terms in another order
 
 Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
+Ranks = npt.NDArray[np.integer]
 
 
 @dataclass(frozen=True)
@@ -167,10 +170,10 @@ def measure_bias(
     """
     boilerplate = None
     if isinstance(source, Corpus):
-        ids = encode(source.text)
+        ids = encode(source.text, np.uint16)
         boilerplate = boilerplate_mask(source.text, ids)
     else:
-        ids = check_ids(source, VOCAB_SIZE)
+        ids = check_range(source, VOCAB_SIZE).astype(np.uint16)
     profile, tail = _profile(ids, train_fraction, block_size, seed)
     rest = explains = None
     if boilerplate is not None and boilerplate.any():
@@ -191,19 +194,25 @@ def measure_bias(
     )
 
 
-def boilerplate_mask(text: str, ids: Ids) -> Mask:
+def boilerplate_mask(text: str, ids: Ranks) -> Mask:
     """Return whether each token of `text`, (N,), begins outside its `authored_spans`."""
-    lengths = token_bytes(ids)
-    begins = np.cumsum(lengths) - lengths
+    ends = [end for span in authored_spans(text) for end in span]
+    ends_at = np.cumsum([count_bytes(text[a:b]) for a, b in itertools.pairwise([0, *ends])])
+    # Count the tokens that begin before each end of a span.
+    before, n_bytes = np.zeros(len(ends), dtype=np.int64), 0
+    for part in _parts(ids):
+        lengths = token_bytes(part)
+        stops = n_bytes + np.cumsum(lengths)
+        before += np.searchsorted(stops - lengths, ends_at)
+        n_bytes = int(stops[-1])
     is_boilerplate = np.ones(len(ids), dtype=np.bool_)
-    for span in authored_spans(text):
-        first, last = np.searchsorted(begins, [len(text[:end].encode()) for end in span])
+    for first, last in before.reshape(-1, 2):
         is_boilerplate[first:last] = False
     return is_boilerplate
 
 
 def _profile(
-    ids: Ids, train_fraction: float, block_size: int, seed: int
+    ids: SmallIds, train_fraction: float, block_size: int, seed: int
 ) -> tuple[tuple[Block, ...], Tail]:
     """Measure N_BLOCKS blocks with evenly spaced starts from 0 to the tail, both included."""
     (tail,) = tail_split(len(ids), train_fraction, block_size=1).test
@@ -223,29 +232,37 @@ def _profile(
 class _Counts:
     """Unigram and bigram counts of a text; subtracting a block's gives those of its complement."""
 
-    def __init__(self, ids: Ids) -> None:
-        types, self.words = np.unique(ids, return_inverse=True)  # ranks of the ids, (N,)
-        codes = self.words[:-1] * len(types) + self.words[1:]
-        self.pairs = np.unique(codes, return_inverse=True)[1]  # rank of each bigram, (N - 1,)
-        self.word_counts = np.bincount(self.words)
-        self.context_counts = _count(self.words[:-1], like=self.word_counts)
-        self.pair_counts = np.bincount(self.pairs)
+    def __init__(self, ids: SmallIds) -> None:
+        counts = _count(ids, VOCAB_SIZE)
+        types = np.flatnonzero(counts)
+        self.word_counts = counts[types]
+        rank_of = np.zeros(VOCAB_SIZE, dtype=np.uint16)
+        rank_of[types] = np.arange(len(types))
+        self.words = rank_of[ids]  # rank of each id, (N,)
+        self.context_counts = _count(self.words[:-1], len(types))
+        # The rank of each bigram, (N - 1,); VOCAB_SIZE**2 is less than 2**32.
+        self.pairs = self.words[:-1].astype(np.uint32) * np.uint32(len(types)) + self.words[1:]
+        distinct = np.unique(self.pairs)
+        for part in _parts(self.pairs):
+            part[:] = np.searchsorted(distinct, part)
+        self.pair_counts = _count(self.pairs, len(distinct)).astype(np.uint32)
 
     def measure(self, start: int, stop: int) -> tuple[Block, Floats, Floats]:
         """Return a block, and the losses of its tokens under the unigram and the bigram model."""
         words, pairs = self.words[start:stop], self.pairs[start : stop - 1]
         # The unigram model of the complement, with ADDED counts.
-        inside = _count(words, like=self.word_counts)
+        inside = _count(words, len(self.word_counts))
         outside = self.word_counts - inside
         n_outside = len(self.words) - len(words)
         p_unigram = (outside + ADDED) / (n_outside + ADDED * VOCAB_SIZE)
 
         # The bigram model of the complement: no bigram with a token of the block counts.
         touching = slice(max(start - 1, 0), stop)
-        pair_counts = self.pair_counts - _count(self.pairs[touching], like=self.pair_counts)
-        contexts = self.context_counts - _count(self.words[:-1][touching], like=self.word_counts)
-        prior = MU * p_unigram[words[1:]]
-        p_bigram = (pair_counts[pairs] + prior) / (contexts[words[:-1]] + MU)
+        pairs_inside = _count(self.pairs[touching], len(self.pair_counts))
+        contexts = self.context_counts - _count(self.words[:-1][touching], len(self.word_counts))
+        p_bigram = MU * p_unigram[words[1:]]
+        p_bigram += self.pair_counts[pairs] - pairs_inside[pairs]
+        p_bigram /= contexts[words[:-1]] + MU
 
         unigram, bigram = -np.log(p_unigram)[words], -np.log(p_bigram)
         block = Block(
@@ -259,9 +276,17 @@ class _Counts:
         return block, unigram, bigram
 
 
-def _count(ranks: Ids, *, like: Ids) -> Ids:
-    """Return how often each rank occurs, in the shape of `like`."""
-    return np.bincount(ranks, minlength=len(like))
+def _count(ranks: Ranks, size: int) -> Ids:
+    """Return how often each of the ranks 0, …, size - 1 occurs."""
+    counts = np.zeros(size, dtype=np.int64)
+    for part in _parts(ranks):  # because bincount copies what it counts to int64
+        counts += np.bincount(part, minlength=size)
+    return counts
+
+
+def _parts(values: Ranks) -> Iterator[Ranks]:
+    """Yield the values in parts of AT_ONCE, as views."""
+    return (values[first : first + AT_ONCE] for first in range(0, len(values), AT_ONCE))
 
 
 def _jensen_shannon(p: Floats, q: Floats) -> float:

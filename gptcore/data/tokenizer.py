@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,13 @@ from tiktoken.load import data_gym_to_mergeable_bpe_ranks
 
 VOCAB_SIZE = 50257
 Ids = npt.NDArray[np.int64]
+SmallIds = npt.NDArray[np.uint16]
+
+# Texts are encoded in pieces of this many characters, so that memory does not grow with a long word
+# (tiktoken needs about 50 bytes for each byte of it). tiktoken also crashes on runs of white space
+# of more than about 100,000 characters.
+PIECE = 2**16
+NEAR = 1000  # a piece ends at the first place to cut in its last characters
 
 # The checksums and the pattern are those of tiktoken's own definition of `gpt2`.
 _SHA256 = {
@@ -30,7 +38,10 @@ _PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|
 
 # \s in the pattern above is Unicode's White_Space. Python's own \s also has U+001C to U+001F.
 _SPACE = r"[\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
-_LONG_SPACE = re.compile(rf"(?<!{_SPACE}){_SPACE}{{1000,}}+")
+_SPACES = re.compile(rf"{_SPACE}+")
+_BORDER = re.compile(rf"(?<!{_SPACE}){_SPACE}")
+_CONTRACTION = re.compile("'(?:[sdmt]|ll|ve|re)")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @functools.cache
@@ -52,22 +63,30 @@ def gpt2_encoding() -> tiktoken.Encoding:
     )
 
 
-def encode(text: str) -> Ids:
-    """Return the GPT-2 ids of `text`, int64 of shape (n,); "<|endoftext|>" is text like any other.
+def encode(text: str, dtype: npt.DTypeLike = np.int64) -> npt.NDArray[Any]:
+    """Return the GPT-2 ids of `text`, (n,); "<|endoftext|>" is text like any other.
+
+    Args:
+        text: any text; memory grows with it and with its ids, however it is written.
+        dtype: type of the ids; np.uint16 holds all of GPT-2's in a quarter of the memory.
 
     Raises:
         ValueError: `text` has a lone surrogate.
     """
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
+    if surrogate := None if text.isascii() else _SURROGATE.search(text):
         raise ValueError(
-            f"text has a lone surrogate (U+{ord(text[error.start]):04X}) at character "
-            f"{error.start}: decode the file as UTF-8, without surrogateescape"
-        ) from error
-    encoding = gpt2_encoding()
-    pieces = [encoding.encode_ordinary(piece) for piece in _pieces(text)]
-    return np.concatenate([np.array(piece, dtype=np.int64) for piece in pieces])
+            f"text has a lone surrogate (U+{ord(surrogate[0]):04X}) at character "
+            f"{surrogate.start()}: decode the file as UTF-8, without surrogateescape"
+        )
+    ids = [ids for piece in _pieces(text) for ids in _encode_piece(piece)]
+    return np.concatenate([np.empty(0, dtype=np.uint16), *ids], dtype=dtype)
+
+
+def count_bytes(text: str) -> int:
+    """Return the length of `text` in UTF-8, without a copy of all of it."""
+    if text.isascii():
+        return len(text)
+    return sum(len(text[i : i + PIECE].encode()) for i in range(0, len(text), PIECE))
 
 
 def decode(ids: Sequence[int] | Ids) -> str:
@@ -177,18 +196,72 @@ class CompactVocabulary:
 
 
 def _pieces(text: str) -> Iterator[str]:
-    r"""Yield the text in pieces, cut where the pattern splits long white space anyway.
+    r"""Yield the text in pieces, cut only where GPT-2's pattern cuts any text that surrounds it.
 
-    The pattern splits white space before a word into all but its last character (`\s+(?!\S)`) and
-    the rest. To match that, tiktoken backtracks, and it crashes on runs of more than about 100,000
-    characters.
+    There are two such places: before white space that follows something else, because no match
+    holds both; and before the last character of a run of white space that something else follows,
+    because `\s+(?!\S)` matches the run up to there. A piece has about PIECE characters. A longer
+    one has neither place inside: it is all white space, or has none after its first character.
     """
     start = 0
-    for run in _LONG_SPACE.finditer(text):
-        if run.end() < len(text):
-            yield text[start : run.end() - 1]
-            start = run.end() - 1
+    while len(text) - start > PIECE:
+        near = start + PIECE - NEAR
+        border = _BORDER.search(text, near, near + NEAR) or _BORDER.search(text, start + 1)
+        stop = border.start() if border else len(text)
+        if stop - start > PIECE and (run := _SPACES.match(text, start, stop)):
+            stop = run.end() - 1 if run.end() < stop and len(run[0]) > 1 else stop
+        yield text[start:stop]
+        start = stop
     yield text[start:]
+
+
+def _encode_piece(text: str) -> Iterator[SmallIds]:
+    """Yield the ids of a piece in parts, as if it were encoded at once.
+
+    A part ends between two tokens, and the next part is encoded from there. If it begins with the
+    token that stood there before, each two neighbouring tokens have been neighbours in the encoding
+    of some text. Then the parts together are the encoding of the piece: byte-pair encoding joins
+    the best pair first, so the first join across a border would also have been made where both
+    neighbours stood alone.
+    """
+    start, stop = 0, PIECE if len(text) > 2 * PIECE else len(text)
+    ids = _encode_at_once(text[:stop])
+    while stop < len(text):
+        for n_ids, place in _seams(text, ids, stop):
+            following = _encode_at_once(text[place : place + PIECE])
+            if following[0] == ids[-n_ids]:
+                yield ids[:-n_ids]
+                ids, start, stop = following, place, place + PIECE
+                break
+        else:
+            stop += stop - start
+            ids = _encode_at_once(text[start:stop])
+    yield ids
+
+
+def _seams(text: str, ids: SmallIds, stop: int) -> Iterator[tuple[int, int]]:
+    """Yield a few places before `stop`, where `ids` end, at which a part may end.
+
+    Such a place lies between two tokens and between two characters, and not in or next to one of
+    the pattern's contractions, such as 's.
+
+    Yields:
+        The tokens behind the place, and the character at which it lies.
+    """
+    for fewest in (16, 64, 256):
+        for n_ids in range(fewest, min(fewest + 16, len(ids) - 1)):
+            tail = np.frombuffer(
+                gpt2_encoding().decode_bytes(ids[-n_ids:].tolist()), dtype=np.uint8
+            )
+            begins = [byte & 0xC0 != 0x80 for byte in tail]  # the bytes at which a character begins
+            place = stop - sum(begins)
+            if begins[0] and not _CONTRACTION.search(text, max(0, place - 2), place + 3):
+                yield n_ids, place
+                break
+
+
+def _encode_at_once(text: str) -> SmallIds:
+    return gpt2_encoding().encode_to_numpy(text, disallowed_special=()).astype(np.uint16)
 
 
 def published_file(name: str) -> Path:

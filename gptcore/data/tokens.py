@@ -12,11 +12,21 @@ from gptcore.checks import LARGEST_INT64, check_whole
 from gptcore.data import tokenizer
 
 Ids = npt.NDArray[np.int64]
+SMALL_TYPES = (np.uint16, np.uint32)
 CHECKED_AT_ONCE = 2**24
 
 
 def check_ids(ids: Sequence[int] | npt.NDArray[Any], vocab_size: int) -> Ids:
     """Return token ids as a contiguous int64 array of shape (N,), unchanged in value.
+
+    Raises:
+        ValueError: as `check_range`.
+    """
+    return np.ascontiguousarray(check_range(ids, vocab_size), dtype=np.int64)
+
+
+def check_range(ids: Sequence[int] | npt.NDArray[Any], vocab_size: int) -> npt.NDArray[Any]:
+    """Return token ids as an array of shape (N,), in the type that they have.
 
     Raises:
         ValueError: they are not flat, empty, not integers, or outside [0, vocab_size).
@@ -33,7 +43,7 @@ def check_ids(ids: Sequence[int] | npt.NDArray[Any], vocab_size: int) -> Ids:
             f"token ids go from {low} to {high}: they must lie in [0, {vocab_size}); "
             "use the vocabulary that encoded them"
         )
-    return np.ascontiguousarray(array, dtype=np.int64)
+    return array
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +51,8 @@ class TokenStream:
     """Token ids in reading order.
 
     Attributes:
-        ids: (N,), each in [0, vocab_size): int64 in memory, or uint16 or uint32 mapped by `open`.
+        ids: (N,), each in [0, vocab_size): uint16 or uint32 as mapped by `open` or given so, to
+            save memory; int64 otherwise.
         vocab_size: number of ids in the vocabulary.
         n_bytes: length of the text in UTF-8, in bytes; None where it is not known.
     """
@@ -52,14 +63,17 @@ class TokenStream:
 
     def __post_init__(self) -> None:
         if not isinstance(self.ids, np.memmap):  # `open` has already checked mapped ids
-            object.__setattr__(self, "ids", check_ids(self.ids, self.vocab_size))
+            array = check_range(self.ids, self.vocab_size)
+            dtype = array.dtype if array.dtype in SMALL_TYPES else np.int64
+            object.__setattr__(self, "ids", np.ascontiguousarray(array, dtype=dtype))
         if self.n_bytes is not None:
             check_whole("n_bytes", self.n_bytes)
 
     @classmethod
-    def from_text(cls, text: str) -> "TokenStream":
-        """Return the GPT-2 tokens of `text`."""
-        return cls(tokenizer.encode(text), tokenizer.VOCAB_SIZE, len(text.encode()))
+    def from_text(cls, text: str, dtype: npt.DTypeLike = np.int64) -> "TokenStream":
+        """Return the GPT-2 tokens of `text`; np.uint16 holds them in a quarter of the memory."""
+        ids = tokenizer.encode(text, dtype)
+        return cls(ids, tokenizer.VOCAB_SIZE, tokenizer.count_bytes(text))
 
     @classmethod
     def open(cls, path: Path, vocab_size: int) -> "TokenStream":
@@ -78,7 +92,7 @@ class TokenStream:
             raise ValueError(
                 f"cannot open tokens at {path}: {reason}; write it with TokenStream.save"
             ) from None
-        is_saved = isinstance(ids, np.memmap) and ids.dtype in (np.uint16, np.uint32)
+        is_saved = isinstance(ids, np.memmap) and ids.dtype in SMALL_TYPES
         if not is_saved or ids.ndim != 1:
             raise ValueError(
                 f"{path} does not hold uint16 or uint32 tokens: write it with TokenStream.save"

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gptcore.data.leakage import certificate
+from gptcore.data.leakage import _Ngrams, certificate
 from gptcore.data.splits import Segment, Split, WindowSplit, make_split, random_windows
 from tests.helpers.strategies import repeatable
 
@@ -118,6 +118,23 @@ def test_ids_of_any_size_are_told_apart():
     split = make_split("tail", 100, 0.5, block_size=8)
     leakage = certificate(ids, split, block_size=8, ngram=2)
     assert (leakage.shared_ngrams, leakage.n_test_ngrams) == (0, 49)
+
+
+def test_rounds_chunks_and_equal_hashes_change_no_count(monkeypatch):
+    ids = np.random.default_rng(0).integers(0, 3, 900).astype(np.uint16)
+    split = make_split("middle", 900, 0.4, block_size=8)
+    whole = certificate(ids, split, block_size=8, ngram=5)
+    hashed = _Ngrams._hash
+
+    def collide(ngrams, ids):  # until the third try
+        return hashed(ngrams, ids) % np.uint64(5 if ngrams.seed < 2 else 2**63)
+
+    monkeypatch.setattr("gptcore.data.leakage.AT_ONCE", 70)
+    monkeypatch.setattr("gptcore.data.leakage.MOST_NGRAMS", 100)
+    monkeypatch.setattr(_Ngrams, "_hash", collide)
+    assert certificate(ids, split, block_size=8, ngram=5) == whole
+    same = certificate(np.zeros_like(ids), split, block_size=8, ngram=5)  # leaves rounds empty
+    assert (same.shared_ngrams, same.n_test_ngrams) == (1, 1)
 
 
 @pytest.mark.parametrize(

@@ -224,3 +224,11 @@ def test_books_without_boilerplate_have_an_ordinary_tail(name, rank):
     bias = measure_bias(load_corpus(str(CORPORA / name), raw=True))
     assert (bias.boilerplate_tokens, bias.tail.rank_unigram) == (0, rank)
     assert bias.verdict.startswith("The tail is ordinary")
+
+
+def test_counting_in_parts_changes_no_number(monkeypatch, corpus_of):
+    corpus = corpus_of(START + random_text(400) + END + LICENCE * 9)
+    whole = measure_bias(corpus)
+    monkeypatch.setattr("gptcore.data.position_bias.AT_ONCE", 100)
+    monkeypatch.setattr("gptcore.stats.RESAMPLED_AT_ONCE", 64)
+    assert measure_bias(corpus) == whole

@@ -41,6 +41,7 @@ def test_decode_undoes_encode(text):
 )
 def test_rare_characters_survive(text):
     assert decode(encode(text)) == text
+    assert tokenizer.count_bytes(text) == len(text.encode())
 
 
 def test_ids_are_the_published_ones():
@@ -57,7 +58,7 @@ def test_ids_are_the_published_ones():
         2075,
         13,
     ]
-    assert encode("x").dtype == np.int64
+    assert (encode("x").dtype, encode("x", np.uint16).dtype) == (np.int64, np.uint16)
 
 
 def test_pattern_and_sums_are_those_of_tiktoken(monkeypatch):
@@ -85,21 +86,32 @@ def test_a_lone_surrogate_is_refused(text):
         encode(text)
 
 
-RUNS = st.one_of(
-    st.text(SPACES, max_size=12), st.text("ab1!'é\x1c", max_size=4), st.just("  x"), st.just(" 's")
-)
+UNITS = [
+    *SPACES, "a", "ab", "'", "'s", "'ll", "l", "中", "ー", "カ", "😀", "🏽", "\u200d", "é",
+    "e\u0301", "1", "23", "-", "_", "\x1c", " the", "\u0378",
+]  # fmt: skip
 
 
 @repeatable
-@given(st.lists(RUNS).map("".join))
-def test_cutting_long_white_space_changes_no_id(text):
-    cut = tokenizer._LONG_SPACE
-    whole = encode(text)
-    try:
-        tokenizer._LONG_SPACE = tokenizer.re.compile(cut.pattern.replace("1000", "2"))
-        np.testing.assert_array_equal(encode(text), whole)
-    finally:
-        tokenizer._LONG_SPACE = cut
+@given(st.lists(st.tuples(st.sampled_from(UNITS), st.sampled_from([1, 2, 3, 40, 150])), max_size=9))
+def test_pieces_have_the_ids_of_the_whole_text(runs):
+    text = "".join(unit * times for unit, times in runs)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tokenizer, "PIECE", 50)
+        patch.setattr(tokenizer, "NEAR", 10)
+        np.testing.assert_array_equal(encode(text), gpt2_encoding().encode_ordinary(text))
+
+
+@pytest.mark.parametrize("unit", ["a", "中", "👩‍🚀", "=-", "'", "'s", "1", "\n", "x "])
+def test_a_text_without_a_word_break_is_encoded_in_pieces(unit, monkeypatch):
+    longest = []
+    whole = tokenizer._encode_at_once
+    monkeypatch.setattr(
+        tokenizer, "_encode_at_once", lambda text: longest.append(len(text)) or whole(text)
+    )
+    text = (unit * 400_000)[:400_000] + "."
+    np.testing.assert_array_equal(encode(text, np.uint16), whole(text))
+    assert max(longest[:-1]) <= (len(text) if unit == "'s" else 2 * tokenizer.PIECE)
 
 
 @pytest.mark.parametrize(
