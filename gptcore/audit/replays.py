@@ -54,56 +54,75 @@ def find_reruns(
     most = int((np.bincount(epoch) - count_repeats(window, epoch)).max())
     returning = int(epoch.max()) > 0 and 2 * len(windows) <= 3 * most
     group = stream if returning else rank
-    run = chance_run(len(window), len(windows))
-    replayed, pair = find_replays(window, group, run)
+    # A rank that keeps a shard of its own chooses from fewer windows.
+    n_ranks = int(rank.max()) + 1
+    mine = len(np.unique(window * n_ranks + rank)) // n_ranks if n_ranks > 1 else len(windows)
+    run = chance_run(len(window), max(mine, 2) if len(windows) > 1 else 1)
+    again, pair = find_replays(window, rank, run)
+    across = again & ~identical
+    if returning or not is_epoch:
+        across &= _are_surprising(window, rank, again, in_order=not returning)
+        if identical.any():  # and the last epoch, cut short, has the same order again
+            last = epoch == epoch.max()
+            across &= ~(last & across[last].all())
+    replayed = across
+    if returning and pair is not None:
+        replayed = across | find_replays(window, stream, run)[0]
     if is_epoch and count_grid(windows, log.n_starts)[1] > 1:
         shorter, first = find_replays(window, group, 2)
         # Two draws are enough where nearly all else passes over fixed windows, once each.
-        rest = count_repeats(window[~shorter], stream[~shorter]).sum() if first else 0
-        if 10 * rest <= shorter.sum() and (not first or are_passes(log, windows, stream, ~shorter)):
-            replayed, pair = shorter, first
-    elif not is_epoch and not returning:
-        replayed &= _are_surprising(window, rank, replayed, run)
-        pair = _first_pair(window, rank, replayed, run)
-    if returning:
-        across, _ = find_replays(window, rank, run)
-        across &= ~identical
-        across &= _are_surprising(window, rank, across, run, in_order=False)
-        if identical.any():
-            across &= ~_is_cut_short(epoch, across)
-        if (across & ~replayed).any():
-            replayed = replayed | across
-            pair = _first_pair(window, rank, replayed, run) or pair
-    return replayed, pair
+        rest = count_repeats(window[~shorter], group[~shorter]).sum() if first else 0
+        if (
+            first
+            and 10 * rest <= shorter.sum()
+            and are_passes(log, windows, stream, ~(shorter | across))
+        ):
+            replayed, run = shorter | across, 2
+    return replayed, _first_pair(window, rank, replayed, run)
 
 
-def _are_surprising(
-    window: Whole, rank: Whole, marked: Mask, run: int, *, in_order: bool = True
-) -> Mask:
-    """Return the draws of marked runs whose surprises are more than chance explains.
+def _are_surprising(window: Whole, rank: Whole, marked: Mask, *, in_order: bool) -> Mask:
+    """Return the draws of repeated runs whose surprises are more than chance explains.
 
     Args:
         window: int64 of shape (K,), indices of windows.
         rank: int64 of shape (K,), the rank of each draw.
-        marked: bool of shape (K,), the runs of `run` draws or more.
-        run: the shortest run that independent draws hardly ever repeat.
-        in_order: the answer for all runs of a log that has hardly a surprise.
+        marked: bool of shape (K,), the draws of repeated runs.
+        in_order: the answer for a log that has hardly a surprise.
     """
     if not marked.any():
         return marked
     order = np.argsort(rank, kind="stable")
-    window, rank, marked = window[order], rank[order], marked[order]
-    surprise = _surprises(window, rank)
+    surprise = _surprises(window[order], rank[order])
     if np.count_nonzero(surprise) < FEW_SURPRISES:
-        return np.full(len(marked), in_order)
-    # Number the marked runs, and count the surprises in each; the first draw of a run is one.
-    begins = marked & np.concatenate([[True], ~marked[:-1] | (rank[1:] != rank[:-1])])
-    number = np.cumsum(begins) - 1
-    surprises = np.bincount(number[marked], weights=(surprise | begins)[marked]).astype(np.int64)
-    least = max(run, _chance_of_local_order(surprises, int(np.count_nonzero(surprise & ~marked))))
-    kept = np.zeros(len(marked), dtype=bool)
-    kept[order] = marked & (surprises >= least)[number]
-    return kept
+        return marked & in_order
+    found = _find_surprising(window[order][surprise], rank[order][surprise])
+    # Each surprise stands for the draws up to the next one.
+    kept = np.empty_like(marked)
+    kept[order] = found[np.cumsum(surprise) - 1]
+    return kept & marked
+
+
+def _find_surprising(window: Whole, rank: Whole) -> Mask:
+    """Return the draws in runs that are made again less than CHANCE_REPLAYS times by chance.
+
+    A loader with a small shuffle buffer repeats short runs: each further draw matches with a
+    probability q, which is estimated from the draws outside the runs. The square root of q is used,
+    because neighbours in a buffer stay neighbours.
+    """
+    distinct = len(np.unique(window))
+    run = chance_run(len(window), distinct)
+    single, double = (find_replays(window, rank, length)[0] for length in (1, 2))
+    while True:
+        found, pair = find_replays(window, rank, run)
+        if pair is None:
+            return found
+        rate = (np.count_nonzero(double & ~found) / 2 + 1 / distinct) / (
+            np.count_nonzero(single & ~found) + 1
+        )
+        if math.log(len(window)) + run / 2 * math.log(min(rate, 1)) < math.log(CHANCE_REPLAYS):
+            return found
+        run *= 2
 
 
 def _surprises(window: Whole, rank: Whole) -> Mask:
@@ -112,29 +131,6 @@ def _surprises(window: Whole, rank: Whole) -> Mask:
     common = counts > max(0.05, 4 / (int(window.max()) + 1)) * len(window)
     same = rank[1:] == rank[:-1]
     return np.concatenate([[True], ~(common & (steps != 0))[of_draw] | ~same])
-
-
-def _chance_of_local_order(surprises: Whole, others: int) -> int:
-    """Return the fewest surprises that a run repeats by chance less than CHANCE_REPLAYS times.
-
-    A loader with a small shuffle buffer repeats short runs by chance q for each further draw. For
-    each length, q is estimated from the shorter runs and from the surprises in no run.
-    """
-    ordered = np.sort(surprises)
-    shorter = np.concatenate([[0], np.cumsum(ordered)])
-    breaks = others + len(ordered)
-    draws = breaks + int(shorter[-1])
-    for i, length in enumerate(ordered.tolist()):
-        rate = (int(shorter[i]) + 1) / (int(shorter[i]) + breaks + 2)
-        if math.log(draws) + length * math.log(rate) < math.log(CHANCE_REPLAYS):
-            return int(length)
-    return draws + 1
-
-
-def _is_cut_short(epoch: Whole, marked: Mask) -> Mask:
-    """Return the last epoch if it is marked from its first draw on: its order is not new either."""
-    last = epoch == epoch.max()
-    return last if marked[last].all() else np.zeros_like(marked)
 
 
 def _first_pair(window: Whole, rank: Whole, marked: Mask, run: int) -> Pair:
