@@ -14,17 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from gptcore.audit.facts import count_facts
-from gptcore.audit.findings import (
-    Finding,
-    ambiguous_rows,
-    judge,
-    masked_targets,
-    unmatched_rows,
-    wrong_targets,
-)
+from gptcore.audit.findings import Finding, judge
 from gptcore.audit.live import TokenRows, check_length, read_batches
 from gptcore.audit.log import DrawLog, read_log
 from gptcore.audit.matching import match_rows
+from gptcore.audit.rows import ambiguous_rows, masked_targets, unmatched_rows, wrong_targets
 
 Integers = npt.NDArray[np.integer]
 
