@@ -34,7 +34,7 @@ class Finding:
 
     Attributes:
         kind: the name of a count of `audits.Audit`, or "unknown_epochs", "unmatched_rows",
-            "ambiguous_rows", "wrong_targets", "masked_targets".
+            "ambiguous_rows", "packed_rows", "changed_ids", "wrong_targets", "masked_targets".
         count: how many there are.
         example: one of them, in words.
         explanation: what it means, and what to do.

@@ -26,12 +26,8 @@ def count_pairs(window: Whole, group: Whole) -> Floats:
     keys = np.sort(group * n_windows + window)
     first = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
     visits = np.diff(first, append=len(keys)).astype(np.float64)
-    pairs: Floats = np.bincount(
-        keys[first] // n_windows,
-        weights=visits * (visits - 1) / 2,
-        minlength=int(group.max()) + 1,
-    )
-    return pairs
+    groups = int(group.max()) + 1
+    return np.bincount(keys[first] // n_windows, visits * (visits - 1) / 2, groups).astype(float)
 
 
 def expect_pairs(draws: npt.ArrayLike, n_windows: npt.ArrayLike) -> tuple[Floats, Floats]:
