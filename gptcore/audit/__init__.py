@@ -11,12 +11,12 @@
     ['lost_at_borders']
 
 `audit` draws batches from a loader, `audit_log` reads a log of draws, `audit_tokens` takes rows of
-tokens, and `audit_draws` takes draws whose places in the text are known. Counts are exact. A
-finding is raised only for what chance does not explain (`docs/auditing.md`). Nothing here loads
-torch.
+tokens, and `audit_draws` takes draws whose places in the text are known. `locate` says from which
+documents the rows of a loader come. Counts are exact. A finding is raised only for what chance does
+not explain (`docs/auditing.md`). Nothing here loads torch.
 """
 
-from gptcore.audit.audits import Audit, audit, audit_draws, audit_log, audit_tokens
+from gptcore.audit.audits import Audit, audit, audit_draws, audit_log, audit_tokens, locate
 from gptcore.audit.findings import Finding
 from gptcore.audit.log import DrawLog, read_log
 
@@ -28,5 +28,6 @@ __all__ = [
     "audit_draws",
     "audit_log",
     "audit_tokens",
+    "locate",
     "read_log",
 ]

@@ -14,19 +14,21 @@ import numpy as np
 import numpy.typing as npt
 
 from gptcore.audit.facts import count_facts
-from gptcore.audit.findings import (
-    Finding,
-    ambiguous_rows,
-    judge,
-    masked_targets,
-    unmatched_rows,
+from gptcore.audit.findings import Finding, judge
+from gptcore.audit.live import TokenRows, check_length, read_batches
+from gptcore.audit.log import DrawLog, Whole, read_log
+from gptcore.audit.places import Places, find_places
+from gptcore.audit.rows import (
+    join_documents,
+    judge_masked,
+    judge_places,
+    nothing_found,
+    tell_runs,
     wrong_targets,
 )
-from gptcore.audit.live import TokenRows, check_length, read_batches
-from gptcore.audit.log import DrawLog, read_log
-from gptcore.audit.matching import match_rows
 
 Integers = npt.NDArray[np.integer]
+Text = Integers | Sequence[Integers]
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,9 @@ class Audit:
         block_size: T.
         draws: K.
         epochs: passes in the log; 1 where they are not known.
-        epochs_from: how the epochs are known: "column"; "epoch_draws"; "passes", where the log
-            repeats whole passes; or "unknown", where the log counts as one epoch.
+        epochs_from: how the epochs are known: "column", which `audit` fills with the passes that it
+            made; "epoch_draws"; "passes", where the log repeats whole passes; or "unknown", where
+            the log counts as one epoch.
         passes: whether ranks pass over the text rather than draw independently.
         missed_targets: of the targets 1, …, N - 1, those in no window of the log.
         repeated_windows: draws minus distinct windows, over the whole log.
@@ -83,37 +86,47 @@ class Audit:
 
 def audit(
     loader: Iterable[Any],
-    ids: Integers,
+    ids: Text,
     *,
     block_size: int | None = None,
     max_batches: int | None = None,
     epochs: int = 1,
+    epoch_draws: int | None = None,
 ) -> Audit:
     """Audit a live loader by drawing its batches; no model is needed.
 
-    A batch is a pair (inputs, targets), a mapping with `input_ids` and optionally `labels`, or rows
-    of tokens as in `audit_tokens`. Inputs and targets are tensors or arrays of shape (B, W).
-    Targets must be the inputs moved by one token. Targets equal to the inputs are labels that the
-    model itself shifts, as Hugging Face's causal models do; a row of W tokens then has W - 1
-    targets.
+    A batch is a tuple (inputs, targets) or (inputs, targets, mask), a mapping with `input_ids` and
+    optionally `labels` (`live.FIELDS` lists other names), or rows of tokens as in `audit_tokens`.
+    Inputs and targets are tensors, arrays or lists of shape (B, W) or (W,). Targets must be the
+    inputs moved by one token; in packed rows they may end with each document. Targets equal to the
+    inputs are labels that the model itself shifts, as Hugging Face's causal models do; a row of W
+    tokens then has W - 1 targets. Targets below 0 give no loss.
 
     Args:
-        loader: any iterable of batches; a DataLoader is iterated once for each epoch.
-        ids: the text, integers of shape (N,).
+        loader: any iterable of batches; a DataLoader is iterated once for each epoch. A loader that
+            is iterated once, to its end, has made one epoch.
+        ids: the text, integers of shape (N,), or a list of documents of such integers.
         block_size: as in `audit_tokens`, for batches without targets.
         max_batches: batches to draw in each epoch; needed for a loader that never ends.
         epochs: passes to draw.
+        epoch_draws: draws in an epoch, where one pass over the loader holds several epochs.
 
     Raises:
         ValueError: a batch has another format, a pass is empty, or no row occurs in the text.
     """
     batches = read_batches(loader, block_size=block_size, max_batches=max_batches, epochs=epochs)
-    log, findings = _locate(batches.parts, ids)
+    if epoch_draws is not None and epochs > 1:
+        raise ValueError("epochs and epoch_draws are given: leave one out")
+    is_epoch = batches.is_whole and epoch_draws is None
+    log, places, documents = _locate(batches.parts, ids, is_epoch=is_epoch)
+    for i, wrong in places.wrong.items():
+        batches.add_wrong(batches.parts[i].name, wrong)
+    findings = judge_places(places, join_documents(ids)[0], documents)
     if batches.wrong_targets:
         findings.append(wrong_targets(batches.wrong_targets, batches.wrong_example))
-    if batches.masked_targets:
-        findings.append(masked_targets(batches.masked_targets))
-    return audit_draws(log, findings=findings)
+    if batches.masked.count:
+        findings.append(judge_masked(batches.masked, batches.parts, join_documents(ids)[0]))
+    return audit_draws(log, epoch_draws=epoch_draws, findings=findings)
 
 
 def audit_log(
@@ -140,7 +153,7 @@ def audit_log(
 
 def audit_tokens(
     rows: Integers,
-    ids: Integers,
+    ids: Text,
     *,
     block_size: int | None = None,
     epoch_draws: int | None = None,
@@ -152,7 +165,7 @@ def audit_tokens(
 
     Args:
         rows: integers of shape (K, W), or (batches, B, W), in the order drawn.
-        ids: the text, integers of shape (N,).
+        ids: as in `audit`.
         block_size: T, either W - 1 or W; None means W - 1.
         epoch_draws: draws in an epoch, if known.
 
@@ -165,7 +178,8 @@ def audit_tokens(
     rows = rows.reshape(-1, rows.shape[-1])
     width = rows.shape[1]
     length = check_length(width - 1 if block_size is None else block_size, width)
-    log, findings = _locate([TokenRows(rows, length)], ids)
+    log, places, documents = _locate([TokenRows(rows, length)], ids)
+    findings = judge_places(places, join_documents(ids)[0], documents)
     return audit_draws(log, epoch_draws=epoch_draws, findings=findings)
 
 
@@ -203,28 +217,53 @@ def audit_draws(
     )
 
 
-def _locate(parts: Sequence[TokenRows], ids: Integers) -> tuple[DrawLog, list[Finding]]:
-    """Return the draws that the rows are, and the findings about rows that are not in the text."""
-    sizes = [len(part.rows) for part in parts]
-    widths = np.repeat([part.rows.shape[1] for part in parts], sizes)
-    lengths = np.repeat(np.array([part.length for part in parts], dtype=np.int64), sizes)
-    starts = np.empty(len(widths), dtype=np.int64)
-    unsure = np.empty(len(widths), dtype=bool)
-    for width in np.unique(widths):
-        rows = np.concatenate([part.rows for part in parts if part.rows.shape[1] == width])
-        match = match_rows(rows, ids)
-        starts[widths == width], unsure[widths == width] = match.starts, match.ambiguous
-    known = starts >= 0
-    findings = []
-    if not known.any():
-        raise ValueError(
-            f"none of the {len(starts)} rows occurs in the text: give the ids that the loader "
-            "read, from the same tokenizer and with the same cleaning"
-        )
-    if not known.all():
-        findings.append(unmatched_rows(int((~known).sum()), int((~known).argmax())))
-    if unsure.any():
-        findings.append(ambiguous_rows(int(unsure.sum()), int(unsure.argmax())))
+def locate(
+    loader: Iterable[Any],
+    ids: Text,
+    *,
+    block_size: int | None = None,
+    max_batches: int | None = None,
+) -> npt.NDArray[np.void]:
+    """Return where the rows of a loader come from, run by run.
+
+    A row that holds pieces of several documents has several runs. Rows that are not in the text
+    have none.
+
+    Args:
+        loader: as in `audit`.
+        ids: as in `audit`. In one array, each token with which all packed rows begin is taken for
+            the beginning of a document.
+        block_size: as in `audit_tokens`.
+        max_batches: as in `audit`.
+
+    Returns:
+        A structured array with the fields `row`, `document`, `offset`, `length`: for each run, its
+        row, its document, its first token in the document, and its tokens.
+    """
+    batches = read_batches(loader, block_size=block_size, max_batches=max_batches, epochs=1)
+    text, documents = join_documents(ids)
+    return tell_runs(find_places(batches.parts, text, documents), text, documents)
+
+
+def _locate(
+    parts: Sequence[TokenRows], ids: Text, *, is_epoch: bool = False
+) -> tuple[DrawLog, Places, Whole]:
+    """Return the draws that the rows are, their places, and the text.
+
+    Raises:
+        ValueError: no row occurs in the text.
+    """
+    text, documents = join_documents(ids)
+    places = find_places(parts, text, documents)
+    if not len(places.row):
+        raise ValueError(nothing_found(parts, text))
+    start = places.start - places.first
+    length = places.length - 1 + places.first + places.beyond
+    shows = length > 0
+    epoch = None
     given = [part.epoch for part in parts if part.epoch is not None]
-    epoch = np.repeat(np.array(given, dtype=np.int64), sizes)[known] if given else None
-    return DrawLog(len(ids), starts[known], lengths[known], epoch=epoch), findings
+    if given or is_epoch:
+        sizes = [len(part.rows) for part in parts]
+        of_row = np.repeat(np.array(given or [0] * len(parts), dtype=np.int64), sizes)
+        epoch = of_row[places.row][shows]
+    return DrawLog(len(text), start[shows], length[shows], epoch=epoch), places, documents

@@ -12,19 +12,18 @@ from gptcore.audit.counts import (
     Mask,
     Shown,
     Windows,
-    chance_run,
     count_missed,
     count_repeats,
     count_shown_twice,
     expect_repeats,
     find_identical_epochs,
     find_rank_overlap,
-    find_replays,
     find_windows,
     renumber,
 )
 from gptcore.audit.log import DrawLog, Whole
 from gptcore.audit.passes import are_fixed, are_passes, count_grid, find_epochs
+from gptcore.audit.replays import find_reruns
 from gptcore.theory.expectations import expect
 
 
@@ -94,20 +93,17 @@ def count_facts(log: DrawLog, epoch_draws: int | None = None) -> Facts:
     # A log of unknown epochs that is longer than the text may hold several of them.
     is_epoch = epochs_from != "unknown" or 4 * int(log.length.sum()) < 5 * log.n_tokens
 
-    # Where each epoch returns to the same windows, only a run inside one epoch is a replay.
-    most = int((np.bincount(epoch) - repeats).max())
-    returning = int(epoch.max()) > 0 and 2 * len(windows) <= 3 * most
-    replayed, replay = _find_replays(
-        log, windows, stream, group=stream if returning else rank, is_epoch=is_epoch
-    )
-
     # Whether the loader passes over the text is judged by the draws that are not made again.
     identical = find_identical_epochs(window, epoch, rank)
-    new = ~replayed & ~np.isin(epoch, [later for later, _ in identical])
+    again = np.isin(epoch, [later for later, _ in identical])
+    replayed, replay = find_reruns(
+        log, windows, rank, epoch, stream=stream, is_epoch=is_epoch, identical=again
+    )
+    new = ~replayed & ~again
     passes = are_passes(log, windows, stream, new)
     rank_overlap, shared = find_rank_overlap(window, epoch, rank)
     once = new & ~shared
-    fixed_passes = passes and are_fixed(windows, log.n_starts)
+    fixed_passes = passes and are_fixed(windows)
     return Facts(
         log=log,
         windows=windows,
@@ -128,22 +124,6 @@ def count_facts(log: DrawLog, epoch_draws: int | None = None) -> Facts:
         once=once,
         expected=None if fixed_passes else _expect_independent(log, windows, int(once.sum())),
     )
-
-
-def _find_replays(
-    log: DrawLog, windows: Windows, stream: Whole, *, group: Whole, is_epoch: bool
-) -> tuple[Mask, tuple[int, int] | None]:
-    """Find the runs of draws that were made before in the same group.
-
-    A run is as long as independent draws would not repeat by chance. Two draws are enough where
-    all others pass over fixed windows, because an epoch of such passes returns to none.
-    """
-    window = windows.of_draw
-    if is_epoch and count_grid(windows, log.n_starts)[1] > 1:
-        replayed, replay = find_replays(window, group, 2)
-        if replay is None or are_passes(log, windows, stream, ~replayed):
-            return replayed, replay
-    return find_replays(window, group, chance_run(len(window), len(windows)))
 
 
 def _expect_independent(log: DrawLog, windows: Windows, draws: int) -> dict[str, float | None]:

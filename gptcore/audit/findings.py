@@ -7,14 +7,25 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from gptcore.audit.causes import (
+    are_uneven,
+    is_padding,
+    why_missed,
+    why_repeated,
+    why_replayed,
+    why_twice,
+)
 from gptcore.audit.counts import Windows
 from gptcore.audit.facts import Facts
 from gptcore.audit.passes import ascend, count_grid
+from gptcore.audit.visits import early_returns
+from gptcore.theory.expectations import expect
 
 # A count is beyond chance if it lies this many standard deviations above its expectation. Missed
 # targets come in runs, so their number is skewed: with six standard deviations, independent draws
 # are flagged less than once in 1,000 logs.
 BEYOND_SD = 6.0
+EARLY_SD = 4.5
 
 
 @dataclass(frozen=True)
@@ -23,7 +34,7 @@ class Finding:
 
     Attributes:
         kind: the name of a count of `audits.Audit`, or "unknown_epochs", "unmatched_rows",
-            "ambiguous_rows", "wrong_targets", "masked_targets".
+            "ambiguous_rows", "packed_rows", "changed_ids", "wrong_targets", "masked_targets".
         count: how many there are.
         example: one of them, in words.
         explanation: what it means, and what to do.
@@ -64,20 +75,24 @@ def _judge_missed(facts: Facts) -> list[Finding]:
         mean, sd = facts.expected["missed_targets"], facts.expected["sd_missed_targets"]
         if mean is None or sd is None or shown.missed <= mean + BEYOND_SD * sd + 0.5:
             return []
+        # Windows that repeat are judged as such. Do the distinct ones reach the text?
+        distinct = expect(
+            "random_replacement",
+            n_tokens=facts.log.n_tokens,
+            block_size=facts.log.block_size,
+            draws=len(facts.windows),
+        )
+        assert distinct.missed_targets is not None
+        assert distinct.sd_missed_targets is not None
+        if shown.missed <= distinct.missed_targets + BEYOND_SD * distinct.sd_missed_targets + 0.5:
+            return []
         reason = (
             f"Independent random windows would miss {mean:.1f} ± {sd:.1f} targets, so these "
             "windows do not reach the whole text: check the range of the random starts."
         )
         return [Finding("missed_targets", shown.missed, places, reason)]
-    short = max(shown.head, shown.tail) < facts.log.block_size and not shown.inside
-    reason = (
-        "The ends that are missed are shorter than a window, so a fixed grid never shows them. A "
-        "grid that is shifted by a new random phase in each epoch does."
-        if short
-        else "Whole windows are missing. The reason may be a last batch that is dropped, a shard "
-        "that is not read, or a log that ends early."
-    )
-    return [Finding("missed_targets", shown.missed, places, reason, "note" if short else "fault")]
+    severity, reason = why_missed(facts)
+    return [Finding("missed_targets", shown.missed, places, reason, severity)]
 
 
 def _judge_repeats(facts: Facts) -> list[Finding]:
@@ -89,7 +104,8 @@ def _judge_repeats(facts: Facts) -> list[Finding]:
     assert mean is not None and sd is not None  # noqa: PT018
     kept = facts.windows.of_draw[facts.once]
     count = len(kept) - len(np.unique(kept))
-    if count <= mean + BEYOND_SD * sd + 1:
+    places, _ = count_grid(facts.windows, facts.log.n_starts)
+    if count <= mean + BEYOND_SD * sd + 1 and not are_uneven(kept, places):
         return []
     most = int(np.bincount(kept).argmax())
     return [
@@ -97,8 +113,8 @@ def _judge_repeats(facts: Facts) -> list[Finding]:
             "repeated_windows",
             count,
             f"{_window(facts.windows, most)} is drawn {int((kept == most).sum())} times",
-            f"Independent draws would repeat {mean:.1f} ± {sd:.1f} windows. Check the range and "
-            "the seeds of the random starts, also in each worker.",
+            f"Independent draws would repeat {mean:.1f} ± {sd:.1f} windows. "
+            f"{why_repeated(facts, kept)}",
         )
     ]
 
@@ -132,10 +148,17 @@ def _judge_identical(facts: Facts) -> list[Finding]:
     if ascend(facts.log.start, facts.stream):
         reason = "The loader reads the text in order, so without shuffling all epochs are equal."
         return [Finding("identical_epochs", count, example, reason, "note")]
-    reason = (
-        "The order is shuffled, but it is the same in each epoch. Seed it with (seed, epoch); a "
-        "DistributedSampler needs set_epoch(epoch)."
-    )
+    if facts.passes:
+        reason = (
+            "The order is shuffled, but it is the same in each epoch. Seed it with (seed, epoch); "
+            "a DistributedSampler needs set_epoch(epoch). A loader whose state was restored at "
+            "the end of an epoch does this as well."
+        )
+    else:
+        reason = (
+            "The draws are random, but they are the same in each epoch. Seed them with (seed, "
+            "epoch), also in each worker: a seed that worker_init_fn sets anew starts them again."
+        )
     return [Finding("identical_epochs", count, example, reason)]
 
 
@@ -153,17 +176,30 @@ def _judge_replays(facts: Facts) -> list[Finding]:
             "done again from a checkpoint, which is right if the weights went back to that step."
         )
         return [Finding("replayed_draws", count, example, reason, "note")]
-    reason = (
-        "After a restart the loader makes the same draws again instead of new ones. Save its "
-        "position with the checkpoint, and continue from there."
-    )
-    return [Finding("replayed_draws", count, example, reason)]
+    severity, reason = why_replayed(facts)
+    return [Finding("replayed_draws", count, example, reason, severity)]
 
 
 def _judge_unknown_epochs(facts: Facts) -> list[Finding]:
     """Judge passes that do not show where an epoch ends."""
     if not facts.passes or facts.is_epoch:
         return []
+    early, repeats = 0, 0
+    if facts.expected is None:  # passes over fixed windows
+        early, repeats = early_returns(facts.windows.of_draw[facts.once])
+    chance = repeats / 8  # what shuffled passes show, one after the other
+    if not facts.rank.any() and early > max(
+        2 * chance, chance + EARLY_SD * math.sqrt(chance * 7 / 8)
+    ):
+        reason = why_twice(facts, repeats)[1]
+        return [
+            Finding(
+                "shown_twice",
+                facts.shown_twice,
+                f"{early} of {repeats} windows come again before half of the others",
+                f"No order of whole passes fits this log. Counted as one epoch, {reason}",
+            )
+        ]
     return [
         Finding(
             "unknown_epochs",
@@ -188,14 +224,15 @@ def _judge_twice(facts: Facts) -> list[Finding]:
     again = np.flatnonzero(first[of_draw] != np.arange(len(draws)))
     if len(again):
         later, earlier = int(draws[again[0]]), int(draws[first[of_draw[again[0]]]])
+        severity, reason = why_twice(facts, len(again))
         return [
             Finding(
                 "shown_twice",
                 count,
                 f"{_window(windows, windows.of_draw[later])} at {log.place(earlier)} and again at "
                 f"{log.place(later)}",
-                f"{len(again)} draws show a window that their epoch has already shown, and so show "
-                "its targets twice. Check how the order is made, and any padding to equal ranks.",
+                reason,
+                severity,
             )
         ]
     # Or do the windows overlap because their stride is smaller than they are?
@@ -236,55 +273,20 @@ def _judge_ranks(facts: Facts) -> list[Finding]:
             "Ranks make the same draws in the same order. Seed them with (seed, rank), or give "
             "each rank a shard of the windows."
         )
-    elif count < n_ranks * facts.n_epochs:
+    elif count < n_ranks * facts.n_epochs or is_padding(facts, np.flatnonzero(facts.shared)):
         reason = (
-            "The overlap is no more than the padding that makes ranks equally long. drop_last "
-            "avoids it."
+            "The overlap is no more than the padding that makes ranks equally long "
+            "(DistributedSampler without drop_last, even_batches of accelerate). drop_last avoids "
+            "it."
         )
         return [Finding("rank_overlap", count, example, reason, "note")]
     else:
-        reason = "Ranks show the same windows in one epoch. Each window should belong to one rank."
+        reason = (
+            "Ranks show the same windows in one epoch. Each window should belong to one rank. "
+            "Causes that fit: ranks that shuffle with seeds of their own, ranks that each stream "
+            "everything, or a sampler that does not know the ranks."
+        )
     return [Finding("rank_overlap", count, example, reason)]
-
-
-def unmatched_rows(count: int, example: int) -> Finding:
-    """Return the finding about rows that do not occur in the text."""
-    return Finding(
-        "unmatched_rows",
-        count,
-        f"row {example}",
-        "These rows do not occur in the text, and the other counts leave them out. The reason may "
-        "be padding, special tokens, rows across documents, or another text.",
-    )
-
-
-def ambiguous_rows(count: int, example: int) -> Finding:
-    """Return the finding about rows that occur at several places."""
-    return Finding(
-        "ambiguous_rows",
-        count,
-        f"row {example}",
-        "The tokens of these rows occur at several places of the text. Equal rows are assigned to "
-        "these places in turn.",
-        "note",
-    )
-
-
-def wrong_targets(count: int, example: str) -> Finding:
-    """Return the finding about rows whose targets are not the next tokens."""
-    return Finding(
-        "wrong_targets",
-        count,
-        example,
-        "The targets are neither the inputs moved by one token nor equal to the inputs, so the "
-        "model learns something other than the next token. Check how the targets are made.",
-    )
-
-
-def masked_targets(count: int) -> Finding:
-    """Return the finding about labels of -100, which torch's cross-entropy leaves out."""
-    reason = "These targets give no loss; the other counts treat them as shown."
-    return Finding("masked_targets", count, "labels of -100", reason, "note")
 
 
 def _window(windows: Windows, index: int | np.int64) -> str:

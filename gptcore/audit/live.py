@@ -1,5 +1,6 @@
 """Batches of a live loader → rows of tokens, with the number of targets in each row."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
@@ -8,11 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gptcore.audit.formats import Rows, to_examples
 from gptcore.checks import check_whole
 
-IGNORE_INDEX = -100  # the label that torch's cross-entropy leaves out
-
-Rows = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -23,11 +23,58 @@ class TokenRows:
         rows: integers of shape (B, W).
         length: targets of each row: W - 1 where the row holds its last target, else W.
         epoch: pass in which they were drawn, or None.
+        targets: the target of each token where it is not the next token, else -1; None for none.
+        begins: bool of shape (B, W), the tokens at which a document begins; None if not told.
+        padding: bool of shape (B, W), the tokens that only fill the row; None if not told.
+        name: the batch, in words.
     """
 
     rows: npt.NDArray[np.integer]
     length: int
     epoch: int | None = None
+    targets: Rows | None = None
+    begins: Flags | None = None
+    padding: Flags | None = None
+    name: str = ""
+
+
+@dataclass
+class Masked:
+    """Targets that give no loss.
+
+    Attributes:
+        count: how many there are.
+        rows: rows in which all targets are masked.
+        tokens: how often each token is masked.
+        learned: how often each token is a target in batches with masked targets.
+        padding: how many of the targets only fill a row.
+        prompts: rows in which all masked targets, apart from padding, come first.
+        inside: rows with masked targets apart from padding.
+    """
+
+    count: int = 0
+    rows: int = 0
+    tokens: Counter[int] = field(default_factory=Counter)
+    learned: Counter[int] = field(default_factory=Counter)
+    padding: int = 0
+    prompts: int = 0
+    inside: int = 0
+
+    def add(self, tokens: Rows, masked: Flags, padding: Flags) -> None:
+        """Count the masked targets of a batch; all arrays have one entry for each target."""
+        self.count += int(masked.sum())
+        if not masked.any():
+            return
+        self.rows += int(masked.all(axis=1).sum())
+        for counter, chosen in ((self.tokens, masked), (self.learned, ~masked)):
+            ids, counts = np.unique(tokens[chosen], return_counts=True)
+            counter.update(dict(zip(ids.tolist(), counts.tolist(), strict=True)))
+        inside = masked & ~padding
+        self.padding += int((masked & padding).sum())
+        some = inside.any(axis=1)
+        self.inside += int(some.sum())
+        learned = ~masked & ~padding
+        self.prompts += int((some & ((np.cumsum(learned, axis=1) > 0) & inside).any(axis=1)).sum())
 
 
 @dataclass
@@ -39,13 +86,16 @@ class Batches:
         wrong_targets: rows whose targets are neither the inputs moved by one token nor equal to
             the inputs.
         wrong_example: the first such row, in words.
-        masked_targets: targets of -100.
+        equal_targets: rows whose targets equal the inputs.
+        masked: targets that give no loss.
+        is_whole: whether one pass was made, to the end of the loader.
     """
 
     parts: list[TokenRows] = field(default_factory=list)
     wrong_targets: int = 0
     wrong_example: str = ""
-    masked_targets: int = 0
+    masked: Masked = field(default_factory=Masked)
+    is_whole: bool = False
 
     def add(self, batch: object, number: int, block_size: int | None, epoch: int | None) -> None:
         """Add one batch.
@@ -53,32 +103,78 @@ class Batches:
         Raises:
             ValueError: the batch has none of the formats that `audit` names.
         """
-        inputs, targets = _unpack(batch, number)
+        for fields in to_examples(batch, number):
+            self._add_rows(fields, f"batch {number}", block_size, epoch)
+
+    def add_wrong(self, name: str, rows: npt.NDArray[np.intp]) -> None:
+        """Count rows with wrong targets."""
+        self.wrong_targets += len(rows)
+        if len(rows):
+            self.wrong_example = self.wrong_example or f"{name}, row {int(rows[0])}"
+
+    def _add_rows(
+        self, fields: dict[str, Rows], name: str, block_size: int | None, epoch: int | None
+    ) -> None:
+        inputs, targets = fields["inputs"], fields.get("targets")
         width = inputs.shape[1]
-        if targets is None:
-            length = width - 1 if block_size is None else block_size
-            self.parts.append(TokenRows(inputs, check_length(length, width), epoch))
-            return
-        if targets.shape != inputs.shape:
+        if targets is not None and targets.shape != inputs.shape:
             raise ValueError(
-                f"batch {number} has inputs of shape {inputs.shape} and targets of shape "
+                f"{name} has inputs of shape {inputs.shape} and targets of shape "
                 f"{targets.shape}: give one target for each input"
             )
+        given = inputs if targets is None else targets
+        masked = given < 0
+        if "learned" in fields:
+            masked |= fields["learned"] == 0
+        padding = _padding(fields, masked)
+        begins = _begins(fields)
+        if targets is None:
+            length = width - 1 if block_size is None else block_size
+            self.masked.add(inputs, masked, padding)
+            self.parts.append(
+                TokenRows(inputs, check_length(length, width), epoch, None, begins, padding, name)
+            )
+            return
         # Are the targets the inputs moved by one, or equal to the inputs? Masked ones are either.
-        masked = targets == IGNORE_INDEX
-        self.masked_targets += int(masked.sum())
-        shifted = ((targets[:, :-1] == inputs[:, 1:]) | masked[:, :-1]).all(axis=1)
+        differ = (targets[:, :-1] != inputs[:, 1:]) & ~masked[:, :-1]
         equal = ((targets == inputs) | masked).all(axis=1)
-        wrong = ~(shifted | equal)
-        if wrong.any():
-            self.wrong_targets += int(wrong.sum())
-            self.wrong_example = self.wrong_example or f"batch {number}, row {int(wrong.argmax())}"
-        # Targets moved by one hold one token more than the inputs: the last target of each row.
-        if shifted.all() and not masked[:, -1].any():
+        # Where a document of a packed row ends, its last target is not the next input.
+        moved = 4 * differ.sum(axis=1) <= width
+        self.add_wrong(name, np.flatnonzero(~(moved | equal)))
+        if moved.all() and not masked[:, -1].any() and not (equal & differ.any(axis=1)).any():
             rows = np.concatenate([inputs, targets[:, -1:]], axis=1)
-            self.parts.append(TokenRows(rows, width, epoch))
-        else:
-            self.parts.append(TokenRows(inputs, check_length(width - 1, width), epoch))
+            ends = np.full_like(rows, -1)
+            ends[:, :-2][differ] = targets[:, :-1][differ]
+            last = np.zeros((len(rows), 1), dtype=bool)
+            self.masked.add(rows[:, 1:], masked, np.concatenate([padding[:, 1:], last], axis=1))
+            self.parts.append(
+                TokenRows(
+                    rows,
+                    width,
+                    epoch,
+                    ends if differ.any() else None,
+                    None if begins is None else np.concatenate([begins, last], axis=1),
+                    np.concatenate([padding, padding[:, -1:] & masked[:, -1:]], axis=1),
+                    name,
+                )
+            )
+            return
+        tokens = inputs if equal.any() else np.concatenate([inputs[:, 1:], inputs[:, -1:]], axis=1)
+        self.masked.add(tokens, masked, padding)
+        shifted = ~equal & moved & differ.any(axis=1)
+        ends = np.full_like(inputs, -1)
+        ends[:, :-1][differ & shifted[:, None]] = targets[:, :-1][differ & shifted[:, None]]
+        self.parts.append(
+            TokenRows(
+                inputs,
+                check_length(width - 1, width),
+                epoch,
+                ends if shifted.any() else None,
+                begins,
+                padding,
+                name,
+            )
+        )
 
 
 def check_length(length: int, width: int) -> int:
@@ -99,7 +195,7 @@ def check_length(length: int, width: int) -> int:
 def read_batches(
     loader: Iterable[Any], *, block_size: int | None, max_batches: int | None, epochs: int
 ) -> Batches:
-    """Return the batches of `epochs` passes over a loader; a single pass is not called an epoch.
+    """Return the batches of `epochs` passes over a loader.
 
     Raises:
         ValueError: a batch has another format, or a pass gives no batch.
@@ -119,32 +215,45 @@ def read_batches(
                 f"the loader gave no batch in pass {epoch}: give a loader that can be iterated "
                 "once for each epoch, and that has not been iterated to its end"
             )
+    batches.is_whole = epochs == 1 and (max_batches is None or number < max_batches)
     return batches
 
 
-def _unpack(batch: object, number: int) -> tuple[Rows, Rows | None]:
-    """Return inputs and, where there are any, targets."""
-    if isinstance(batch, Mapping):
-        if "input_ids" not in batch:
-            raise ValueError(
-                f"batch {number} has the keys {', '.join(map(str, batch))}: it needs input_ids "
-                "and may have labels"
-            )
-        inputs, targets = batch["input_ids"], batch.get("labels")
-    elif isinstance(batch, tuple | list) and len(batch) in (1, 2):
-        inputs, targets = batch[0], batch[1] if len(batch) == 2 else None
+# --- documents and padding -------------------------------------------------------------------
+
+
+def _begins(fields: Mapping[str, Rows]) -> Flags | None:
+    """Return the tokens at which a document begins, from segments or positions; None if not told.
+
+    An attention mask with other numbers than 0 and 1 counts the documents of a row.
+    """
+    segments, positions = fields.get("segments"), fields.get("positions")
+    if segments is None and "kept" in fields and fields["kept"].max() > 1:
+        segments = fields["kept"]
+    begins = np.zeros(fields["inputs"].shape, dtype=bool)
+    if segments is not None:
+        begins[:, 1:] = segments[:, 1:] != segments[:, :-1]
+    elif positions is not None:
+        begins[:, 1:] = positions[:, 1:] != positions[:, :-1] + 1
     else:
-        inputs, targets = batch, None
-    rows = _to_rows(inputs, number)
-    return rows, None if targets is None else _to_rows(targets, number)
+        return None
+    return begins
 
 
-def _to_rows(tokens: Any, number: int) -> Rows:
-    """Return a tensor, on any device, or an array as int64 of shape (B, W)."""
-    array = np.asarray(tokens.detach().cpu() if hasattr(tokens, "detach") else tokens)
-    if array.ndim != 2 or array.size == 0 or array.dtype.kind not in "iu":
-        raise ValueError(
-            f"batch {number} has {array.dtype} of shape {array.shape}: give (inputs, targets), a "
-            "mapping with input_ids, or rows, each integers of shape (B, W)"
-        )
-    return array.astype(np.int64)
+def _padding(fields: Mapping[str, Rows], masked: Flags) -> Flags:
+    """Return the tokens that only fill a row.
+
+    A mask says so, or segments that fall back to 0 or are negative. Without them, these are equal
+    tokens at an end of the row whose targets are all masked.
+    """
+    inputs = fields["inputs"]
+    if "kept" in fields:
+        return np.asarray(fields["kept"] == 0)
+    if "segments" in fields:
+        segments = fields["segments"]
+        back = (segments == 0) & (np.maximum.accumulate(segments, axis=1) > 0)
+        return np.asarray((segments < 0) | back)
+    right = (inputs == inputs[:, -1:]) & masked
+    right = np.logical_and.accumulate(right[:, ::-1], axis=1)[:, ::-1]
+    left = np.logical_and.accumulate((inputs == inputs[:, :1]) & masked, axis=1)
+    return np.asarray(right | (left & (left.sum(axis=1) > 1)[:, None]))

@@ -19,13 +19,16 @@ from gptcore.audit.counts import (
     renumber,
 )
 from gptcore.audit.log import DrawLog, Whole
+from gptcore.audit.visits import count_pairs, expect_pairs, log10_chance_of_equal_visits
 from gptcore.checks import check_whole
 
 # A log is taken for passes over the text if it lies this many standard deviations from independent
 # draws. CLEAR_PASSES_Z is enough where all starts ascend, or where less than half of the expected
-# repeats occur, as in short logs.
+# repeats occur, as in short logs. Equal visits of all windows are taken for passes where their
+# chance is less than 1 in 100,000.
 PASSES_Z = 4.5
 CLEAR_PASSES_Z = 3.0
+LOG10_EQUAL_VISITS = -5
 
 
 # --- do the windows lie on a grid? -----------------------------------------------------------
@@ -48,28 +51,38 @@ def count_places(start: Whole, group: Whole, n_starts: int) -> Whole:
 
 
 def count_grid(windows: Windows, n_starts: int) -> tuple[int, int]:
-    """Return the windows on the coarsest grid that has all starts, and S; S = 0 for one start."""
-    stride = int(np.gcd.reduce(windows.start - windows.start[0]))
+    """Return the windows on the coarsest grid that has all starts, and S; S = 0 for one start.
+
+    Windows that lie side by side without a grid, as documents do, are counted with those that would
+    fill the gaps between them.
+    """
+    stride = _stride(windows)
+    if stride == 1 and are_blocks(windows):
+        gaps = (windows.start[1:] - (windows.start + windows.length)[:-1]).clip(0).sum()
+        return len(windows) + round(int(gaps) / float(windows.length.mean())), stride
     places = count_places(windows.start, np.zeros_like(windows.start), n_starts)
     return max(int(places[0]), len(windows)), stride
 
 
-def are_fixed(windows: Windows, n_starts: int) -> bool:
+def _stride(windows: Windows) -> int:
+    return int(np.gcd.reduce(windows.start - windows.start[0]))
+
+
+def are_fixed(windows: Windows) -> bool:
     """Return whether the windows lie on a grid, or side by side with hardly an overlap."""
     between = windows.start[1:] - (windows.start + windows.length)[:-1]
     overlapping = int(np.count_nonzero(between < 0))
-    return count_grid(windows, n_starts)[1] > 1 or 20 * overlapping <= len(windows)
+    return _stride(windows) > 1 or 20 * overlapping <= len(windows)
 
 
-def are_blocks(windows: Windows, n_starts: int) -> bool:
+def are_blocks(windows: Windows) -> bool:
     """Return whether the windows lie on a grid, or side by side and close to each other.
 
     A few random windows hardly overlap either, but they are far apart.
     """
     between = windows.start[1:] - (windows.start + windows.length)[:-1]
     close = int(np.count_nonzero(between < windows.length.max()))
-    on_grid = count_grid(windows, n_starts)[1] > 1
-    return on_grid or (are_fixed(windows, n_starts) and 2 * close > len(between))
+    return _stride(windows) > 1 or (are_fixed(windows) and 2 * close > len(between))
 
 
 # --- are the draws passes over the text? -----------------------------------------------------
@@ -79,7 +92,7 @@ def are_passes(log: DrawLog, windows: Windows, stream: Whole, chosen: Mask) -> b
     """Return whether the streams pass over the text rather than draw independently.
 
     They do if their starts ascend, if draws soon after each other overlap less than independent
-    ones, or if fewer windows repeat than would in independent draws from the grid.
+    ones, or if the windows are visited more evenly than independent draws from the grid would.
 
     Args:
         log: the draws.
@@ -94,11 +107,36 @@ def are_passes(log: DrawLog, windows: Windows, stream: Whole, chosen: Mask) -> b
     if nearby_overlap_z(start, stream, log.n_starts, log.block_size) > PASSES_Z:
         return True
     places = count_places(start, stream, log.n_starts)
-    mean, variance = expect_repeats(np.bincount(stream), places)
-    spread = float(variance.sum())
-    expected, repeats = float(mean.sum()), int(count_repeats(window, stream).sum())
-    beyond = CLEAR_PASSES_Z if 2 * repeats < expected else PASSES_Z
-    return spread > 0 and expected - repeats > beyond * math.sqrt(spread)
+    if _stride(windows) == 1 and are_blocks(windows):
+        places[:] = count_grid(windows, log.n_starts)[0]
+    return are_even(window, stream, places)
+
+
+def are_even(window: Whole, stream: Whole, places: Whole) -> bool:
+    """Return whether the streams visit their windows more evenly than independent draws would.
+
+    Args:
+        window: int64 of shape (K,), indices of windows.
+        stream: int64 of shape (K,), the stream of each draw, numbered from 0.
+        places: windows that each stream may choose from.
+    """
+    draws, pairs = np.bincount(stream), count_pairs(window, stream)
+    # Repeats say most where few windows are shown twice, pairs where all are shown several times.
+    for count, (mean, variance) in (
+        (count_repeats(window, stream).sum(), expect_repeats(draws, places)),
+        (pairs.sum(), expect_pairs(draws, places)),
+    ):
+        expected, spread = float(mean.sum()), float(variance.sum())
+        beyond = CLEAR_PASSES_Z if 2 * count < expected else PASSES_Z
+        if spread > 0 and expected - count > beyond * math.sqrt(spread):
+            return True
+    # Both are rough in short streams. Are all visits equal?
+    k = draws // places
+    exact = (k > 0) & (draws == k * places) & (pairs == places * k * (k - 1) / 2)
+    chances = [
+        log10_chance_of_equal_visits(int(k[i]), int(places[i])) for i in np.flatnonzero(exact)
+    ]
+    return bool(exact.all()) and sum(chances) < LOG10_EQUAL_VISITS
 
 
 def ascent_z(start: Whole, group: Whole) -> float:
@@ -290,4 +328,4 @@ def _is_first_pass(log: DrawLog, windows: Windows, rank: Whole, first: Mask) -> 
 
     Random draws may repeat none by chance, and all return where a restart makes them again.
     """
-    return are_blocks(windows, log.n_starts) or are_passes(log, windows, rank, first)
+    return are_blocks(windows) or are_passes(log, windows, rank, first)

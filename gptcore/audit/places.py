@@ -1,0 +1,257 @@
+"""Rows of tokens → the runs of text that they hold.
+
+A row that occurs in the text as a whole is one draw. Other rows are cut into pieces where a
+document begins, where padding lies, and at tokens that the text lacks; each run of text in them is
+a draw.
+"""
+
+import itertools
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from gptcore.audit.live import Flags, TokenRows
+from gptcore.audit.log import Whole
+from gptcore.audit.matching import match_rows
+from gptcore.audit.runs import Pieces, Runs, TextIndex, find_runs
+
+FOLLOWS, BROKEN = 1, 2  # a document begins after a target of the row, or without one
+PROBE = 256  # rows that are tried first; if none has a run, the others are not tried
+
+
+@dataclass(eq=False)
+class Places:
+    """Where rows of tokens come from; arrays have one entry for each run, in order of the rows.
+
+    Attributes:
+        row: row of each run, counted over all parts.
+        start: first token of each run in the text.
+        length: tokens of each run.
+        first: whether the first token of the run counts as a target.
+        beyond: whether the target of its last token is the next token of the text.
+        unmatched: bool for each row, whether any of its text is not found.
+        ambiguous: bool for each row, whether it occurs at several places.
+        wrong: for each part, rows whose targets do not continue their text.
+        stored: how ids of the text were changed before they were found, in words.
+        strange: tokens in the rows that the text lacks, apart from padding.
+        delimiter: the token at which every document begins, or None.
+    """
+
+    row: Whole
+    start: Whole
+    length: Whole
+    first: Flags
+    beyond: Flags
+    unmatched: Flags
+    ambiguous: Flags
+    wrong: dict[int, npt.NDArray[np.intp]] = field(default_factory=dict)
+    stored: dict[str, int] = field(default_factory=dict)
+    strange: list[int] = field(default_factory=list)
+    delimiter: int | None = None
+
+
+def find_places(parts: Sequence[TokenRows], ids: Whole, documents: Whole) -> Places:
+    """Return where the rows come from.
+
+    Args:
+        parts: the rows, in the order drawn.
+        ids: the text, int64 of shape (N,).
+        documents: the first token of each document in the text, from 0.
+    """
+    offsets = np.cumsum([0, *(len(part.rows) for part in parts)])
+    start = np.full(int(offsets[-1]), -1, dtype=np.int64)
+    width, beyond = np.empty_like(start), np.zeros(len(start), dtype=bool)
+    ambiguous = np.zeros(len(start), dtype=bool)
+    stored: dict[str, int] = {}
+    for part, first, last in zip(parts, offsets[:-1], offsets[1:], strict=True):
+        width[first:last] = part.rows.shape[1]
+        beyond[first:last] = part.length == part.rows.shape[1]
+    for size in np.unique(width[width <= len(ids)]):
+        mine = np.flatnonzero(width == size)
+        rows = np.concatenate([part.rows for part in parts if part.rows.shape[1] == size])
+        for name, as_stored, text in _stored(rows, ids):
+            left = np.flatnonzero(start[mine] < 0)
+            if not len(left):
+                break
+            match = match_rows(as_stored[left], text)
+            start[mine[left]], ambiguous[mine[left]] = match.starts, match.ambiguous
+            if name and (match.starts >= 0).any():
+                stored[name] = stored.get(name, 0) + int((match.starts >= 0).sum())
+    whole = np.flatnonzero(start >= 0)
+    places = Places(
+        whole, start[whole], width[whole], np.zeros(len(whole), dtype=bool), beyond[whole],
+        start < 0, ambiguous, stored=stored,
+    )  # fmt: skip
+    _find_wrong(places, parts, offsets, ids)
+    if len(whole) < len(start):
+        _add_runs(places, parts, offsets, ids, documents)
+    return places
+
+
+def _stored(
+    rows: npt.NDArray[np.integer], ids: Whole
+) -> list[tuple[str, npt.NDArray[np.integer], Whole]]:
+    """Return ways in which the ids of the text may have been stored, the plain one first."""
+    ways: list[tuple[str, npt.NDArray[np.integer], Whole]] = [("", rows, ids)]
+    ways += [
+        (f"modulo {2**bits:,}", rows % 2**bits, ids % 2**bits)
+        for bits in (16, 8)
+        if int(ids.max()) >= 2 ** (bits - 1) and int(rows.max()) < 2**bits
+    ]
+    if int(rows.min()) >= 0 and int(rows.max()) < 2**16 and int(ids.max()) < 2**16:
+        swapped = rows.astype(np.uint16).byteswap().astype(np.int64)
+        ways.append(("with their two bytes swapped", swapped, ids))
+    return ways
+
+
+def _find_wrong(
+    places: Places, parts: Sequence[TokenRows], offsets: npt.NDArray[np.integer], ids: Whole
+) -> None:
+    """Find rows that go on in the text where their targets do not."""
+    for i, part in enumerate(parts):
+        if part.targets is not None:
+            known = (part.targets >= 0) & np.isin(part.targets, ids)
+            found = ~places.unmatched[offsets[i] : offsets[i + 1]]
+            places.wrong[i] = np.flatnonzero(known.any(axis=1) & found)
+
+
+def _add_runs(
+    places: Places,
+    parts: Sequence[TokenRows],
+    offsets: npt.NDArray[np.integer],
+    ids: Whole,
+    documents: Whole,
+) -> None:
+    """Add the runs of the rows that do not occur as a whole."""
+    rows = np.flatnonzero(places.unmatched)
+    places.delimiter = _delimiter(parts, offsets, rows)
+    depth = max(part.rows.shape[1] for part in parts) + 1
+    index = TextIndex(ids, min(depth, len(ids)))
+    probe = rows[:: max(1, len(rows) // PROBE)]
+    if len(rows) > 2 * PROBE and not len(
+        find_runs(_cut(parts, offsets, probe, ids, places)[0], index).piece
+    ):
+        return
+    pieces, in_text = _cut(parts, offsets, rows, ids, places)
+    runs = find_runs(pieces, index)
+    # A row counts if its runs hold half of its tokens that the text has.
+    row = pieces.row[runs.piece]
+    covered = np.bincount(row, weights=runs.length - runs.shared, minlength=len(places.unmatched))
+    kept = 2 * covered >= in_text
+    places.unmatched[rows] = (covered < in_text)[rows]
+    chosen = kept[row]
+    _check_ends(places, parts, offsets, pieces, runs, chosen)
+    at_start = np.isin(runs.start, documents)
+    first = (runs.chained | (at_start & ~runs.shared)) & (runs.start > 0)
+    order = np.argsort(np.concatenate([places.row, row[chosen]]), kind="stable")
+    for name, values in {
+        "row": row, "start": runs.start, "length": runs.length, "first": first,
+        "beyond": np.zeros(len(row), dtype=bool),
+    }.items():  # fmt: skip
+        setattr(places, name, np.concatenate([getattr(places, name), values[chosen]])[order])
+    places.ambiguous |= (
+        np.bincount(row[chosen & runs.ambiguous], minlength=len(places.unmatched)) > 0
+    )
+
+
+def _delimiter(
+    parts: Sequence[TokenRows], offsets: npt.NDArray[np.integer], rows: Whole
+) -> int | None:
+    """Return the token at which all these rows, and all documents that are told, begin."""
+    tokens = []
+    for i, part in enumerate(parts):
+        mine = rows[(rows >= offsets[i]) & (rows < offsets[i + 1])] - offsets[i]
+        begins = np.zeros(part.rows.shape, dtype=bool) if part.begins is None else part.begins
+        begins = begins.copy()
+        kept = np.ones_like(begins) if part.padding is None else ~part.padding
+        begins[np.arange(len(begins)), kept.argmax(axis=1)] = True
+        tokens.append(part.rows[mine][(begins & kept)[mine]])
+    found = np.concatenate(tokens)
+    return int(found[0]) if len(found) > 1 and (found == found[0]).all() else None
+
+
+def _cut(
+    parts: Sequence[TokenRows],
+    offsets: npt.NDArray[np.integer],
+    rows: Whole,
+    ids: Whole,
+    places: Places,
+) -> tuple[Pieces, Whole]:
+    """Return the pieces of rows, and for each row the tokens in pieces that may be looked up."""
+    known = np.unique(ids)
+    table: list[tuple[int, int, int, bool]] = []
+    flat: list[Whole] = []
+    size, in_text = 0, np.zeros(int(offsets[-1]), dtype=np.int64)
+    strange: Counter[int] = Counter()
+    lonely: list[tuple[int, int]] = []
+    of_part = np.searchsorted(offsets, rows, side="right") - 1
+    for row, i in zip(rows.tolist(), of_part.tolist(), strict=True):
+        tokens, begins, blank = _spread(parts[i], row - int(offsets[i]), places.delimiter)
+        lacking = ~np.isin(tokens, known)
+        found = np.flatnonzero(lacking & ~blank)
+        strange.update(tokens[found].tolist())
+        lonely += [(row, int(tokens[i])) for i in found if 0 < i < len(tokens) - 1]
+        gap = lacking | blank
+        edges = np.flatnonzero(np.diff(np.concatenate([[True], gap, [True]]).astype(np.int8)))
+        for low, high in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
+            cuts = [low, *(np.flatnonzero(begins[low + 1 : high]) + low + 1).tolist(), high]
+            for a, b in itertools.pairwise(cuts):
+                # The token at which the next document begins is the last target of this one.
+                goes_on = bool(b < high and tokens[b] == places.delimiter and begins[b] == FOLLOWS)
+                chained = a > 0 or tokens[a] == places.delimiter
+                table.append((size + a, size + b + goes_on, row, chained))
+                in_text[row] += b - a if b - a + goes_on > 1 else 0
+        flat.append(tokens)
+        size += len(tokens)
+    # A token that stands once inside a row is no separator, but text that is not found.
+    for row, token in lonely:
+        in_text[row] += strange[token] == 1
+    places.strange = [token for token, count in strange.most_common() if count > 1]
+    begin, end, of_piece, first = np.array(table, dtype=np.int64).reshape(-1, 4).T.copy()
+    pieces = Pieces(np.concatenate(flat), begin, end, of_piece, first.astype(bool))
+    return pieces, in_text
+
+
+def _spread(part: TokenRows, row: int, delimiter: int | None) -> tuple[Whole, Whole, Flags]:
+    """Return the tokens of a row, where a document begins, and which only fill the row.
+
+    The last target of a document, where it is not the next input, is put after its input.
+    """
+    tokens = np.asarray(part.rows[row], dtype=np.int64)
+    begins = (tokens == (-1 if delimiter is None else delimiter)) * FOLLOWS
+    if part.begins is not None:
+        begins |= part.begins[row]
+    blank = np.zeros(len(tokens), bool) if part.padding is None else part.padding[row]
+    if part.targets is None:
+        return tokens, begins, blank
+    ends = np.flatnonzero((part.targets[row] >= 0) & ~blank)
+    begins[ends + 1] = BROKEN
+    return (
+        np.insert(tokens, ends + 1, part.targets[row][ends]),
+        np.insert(begins, ends + 1, 0),
+        np.insert(blank, ends + 1, False),
+    )
+
+
+def _check_ends(
+    places: Places,
+    parts: Sequence[TokenRows],
+    offsets: npt.NDArray[np.integer],
+    pieces: Pieces,
+    runs: Runs,
+    chosen: Flags,
+) -> None:
+    """Find rows in which the last target of a document does not continue its text."""
+    reached = np.zeros(len(pieces.row), dtype=bool)
+    whole = runs.begin + runs.length == pieces.end[runs.piece]
+    reached[runs.piece[whole & chosen]] = True
+    short = (pieces.end - pieces.begin) < 2
+    bad = np.unique(pieces.row[~(reached | short)])
+    for i, part in enumerate(parts):
+        if part.targets is not None:
+            mine = bad[(bad >= offsets[i]) & (bad < offsets[i + 1])] - offsets[i]
+            has_end = (part.targets[mine] >= 0).any(axis=1)
+            places.wrong[i] = np.union1d(places.wrong.get(i, mine[:0]), mine[has_end])

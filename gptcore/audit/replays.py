@@ -1,0 +1,148 @@
+"""Runs of draws that were made before: which of them are evidence of a restart?
+
+A loader that reads in order, from shuffled shards or through a small shuffle buffer repeats runs in
+every epoch. So a run counts by its **surprises**: its first draw, and each draw that does not
+follow the one before it by a common step. Legend as in `counts`: K draws.
+"""
+
+import math
+
+import numpy as np
+
+from gptcore.audit.counts import (
+    CHANCE_REPLAYS,
+    Mask,
+    Windows,
+    chance_run,
+    count_repeats,
+    find_replays,
+)
+from gptcore.audit.log import DrawLog, Whole
+from gptcore.audit.passes import are_passes, count_grid
+
+FEW_SURPRISES = 10  # a log with fewer is read in order
+
+Pair = tuple[int, int] | None
+
+
+def find_reruns(
+    log: DrawLog,
+    windows: Windows,
+    rank: Whole,
+    epoch: Whole,
+    *,
+    stream: Whole,
+    is_epoch: bool,
+    identical: Mask,
+) -> tuple[Mask, Pair]:
+    """Return the draws in runs that the same rank made before, and where the first run begins.
+
+    Args:
+        log: the draws.
+        windows: the distinct windows of the log.
+        rank: int64 of shape (K,), the rank of each draw.
+        epoch: int64 of shape (K,), the epoch of each draw.
+        stream: int64 of shape (K,), a number for each pair of rank and epoch.
+        is_epoch: whether an epoch here is one epoch of the loader.
+        identical: bool of shape (K,), the draws of epochs that equal an earlier one.
+
+    Returns:
+        Bool of shape (K,), and (draw, earlier draw) or None.
+    """
+    window = windows.of_draw
+    # Where each epoch returns to the same windows, a run in order is no evidence across epochs.
+    most = int((np.bincount(epoch) - count_repeats(window, epoch)).max())
+    returning = int(epoch.max()) > 0 and 2 * len(windows) <= 3 * most
+    group = stream if returning else rank
+    # A rank that keeps a shard of its own chooses from fewer windows.
+    n_ranks = int(rank.max()) + 1
+    mine = len(np.unique(window * n_ranks + rank)) // n_ranks if n_ranks > 1 else len(windows)
+    run = chance_run(len(window), max(mine, 2) if len(windows) > 1 else 1)
+    again, pair = find_replays(window, rank, run)
+    across = again & ~identical
+    if returning or not is_epoch:
+        across &= _are_surprising(window, rank, again, in_order=not returning)
+        if identical.any():  # and the last epoch, cut short, has the same order again
+            last = epoch == epoch.max()
+            across &= ~(last & across[last].all())
+    replayed = across
+    if returning and pair is not None:
+        replayed = across | find_replays(window, stream, run)[0]
+    if is_epoch and count_grid(windows, log.n_starts)[1] > 1:
+        shorter, first = find_replays(window, group, 2)
+        # Two draws are enough where nearly all else passes over fixed windows, once each.
+        rest = count_repeats(window[~shorter], group[~shorter]).sum() if first else 0
+        if (
+            first
+            and 10 * rest <= shorter.sum()
+            and are_passes(log, windows, stream, ~(shorter | across))
+        ):
+            replayed, run = shorter | across, 2
+    return replayed, _first_pair(window, rank, replayed, run)
+
+
+def _are_surprising(window: Whole, rank: Whole, marked: Mask, *, in_order: bool) -> Mask:
+    """Return the draws of repeated runs whose surprises are more than chance explains.
+
+    Args:
+        window: int64 of shape (K,), indices of windows.
+        rank: int64 of shape (K,), the rank of each draw.
+        marked: bool of shape (K,), the draws of repeated runs.
+        in_order: the answer for a log that has hardly a surprise.
+    """
+    if not marked.any():
+        return marked
+    order = np.argsort(rank, kind="stable")
+    surprise = _surprises(window[order], rank[order])
+    if np.count_nonzero(surprise) < FEW_SURPRISES:
+        return marked & in_order
+    found = _find_surprising(window[order][surprise], rank[order][surprise])
+    # Each surprise stands for the draws up to the next one.
+    kept = np.empty_like(marked)
+    kept[order] = found[np.cumsum(surprise) - 1]
+    return kept & marked
+
+
+def _find_surprising(window: Whole, rank: Whole) -> Mask:
+    """Return the draws in runs that are made again less than CHANCE_REPLAYS times by chance.
+
+    A loader with a small shuffle buffer repeats short runs: each further draw matches with a
+    probability q, which is estimated from the draws outside the runs. The square root of q is used,
+    because neighbours in a buffer stay neighbours.
+    """
+    distinct = len(np.unique(window))
+    run = chance_run(len(window), distinct)
+    single, double = (find_replays(window, rank, length)[0] for length in (1, 2))
+    while True:
+        found, pair = find_replays(window, rank, run)
+        if pair is None:
+            return found
+        rate = (np.count_nonzero(double & ~found) / 2 + 1 / distinct) / (
+            np.count_nonzero(single & ~found) + 1
+        )
+        if math.log(len(window)) + run / 2 * math.log(min(rate, 1)) < math.log(CHANCE_REPLAYS):
+            return found
+        run *= 2
+
+
+def _surprises(window: Whole, rank: Whole) -> Mask:
+    """Return which draws do not follow the one before them by a step that is common in the log."""
+    steps, of_draw, counts = np.unique(np.diff(window), return_inverse=True, return_counts=True)
+    common = counts > max(0.05, 4 / (int(window.max()) + 1)) * len(window)
+    same = rank[1:] == rank[:-1]
+    return np.concatenate([[True], ~(common & (steps != 0))[of_draw] | ~same])
+
+
+def _first_pair(window: Whole, rank: Whole, marked: Mask, run: int) -> Pair:
+    """Return the first marked draw, and the first draw from which the same run was made before."""
+    if not marked.any():
+        return None
+    draw = int(marked.argmax())
+    mine = np.flatnonzero(rank == rank[draw])
+    at = int(np.searchsorted(mine, draw))
+    wanted = window[mine[at : at + run]]
+    before = np.flatnonzero(window[mine[:at]] == wanted[0])
+    for earlier in before.tolist():
+        if np.array_equal(window[mine[earlier : earlier + len(wanted)]], wanted):
+            return draw, int(mine[earlier])
+    return None
