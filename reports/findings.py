@@ -14,13 +14,12 @@ from gptcore import plain_text
 from reports import words
 from reports.blocks import Finding
 from reports.load import UNSTEADY, Run, stability
-from reports.topics import TOPICS
+from reports.topics import findings_of
 
 
 def find(run: Run) -> list[Finding]:
     """Return all findings of one run, the most important first."""
-    findings = [finding for topic in TOPICS for finding in topic.find(run)]
-    return sorted(with_cautions(run, findings), key=lambda finding: -finding.importance)
+    return sorted(with_cautions(run, findings_of(run)), key=lambda finding: -finding.importance)
 
 
 def verdict(findings: list[Finding]) -> str:

@@ -20,7 +20,7 @@ import pandas as pd
 
 from bench.ledger.folders import RunFolder
 from bench.ledger.record import LATEST_NAME, Record
-from bench.ledger.schema import METRICS, SERIES
+from bench.ledger.schema import METRICS, SERIES, TEXT_COLUMNS
 from gptcore import plain_text
 from reports import words
 
@@ -36,7 +36,6 @@ NUMBERS = ("target_epochs", "text_share")
 IDENTITY = ("case", "group", "status", "reason", "seed", "duration_s", "started_at")
 STATE = ("stability", "process_low_s", "process_high_s", "verdict")
 """Columns from the facts and samples of a case; the times are the range of process medians."""
-TEXT_COLUMNS = {"when", "prompt", "text", "operator", "condition"}
 # Params that a chart compares. All others are its conditions and must be equal inside one chart.
 COMPARED = {
     "sampler", "drop_last", "target_epochs", "work", "device", "precision", "model", "experiment",
@@ -223,6 +222,15 @@ def series_frame(records: Iterable[Record], name: str) -> pd.DataFrame:
     numeric = [column for column in columns if column not in TEXT_COLUMNS]
     frame[numeric] = frame[numeric].apply(pd.to_numeric, errors="coerce")
     return frame.join(cases, on="index").drop(columns="index")
+
+
+def over(a: Any, b: Any) -> Any:
+    """Return a / b of numbers or columns; NaN where that is undefined, or beyond a double."""
+    if isinstance(a, pd.Series) or isinstance(b, pd.Series):
+        ratio = a / b
+        return ratio.where(np.isfinite(ratio))
+    known = not (words.is_missing(a) or words.is_missing(b)) and b != 0
+    return a / b if known and math.isfinite(a / b) else math.nan
 
 
 def largest(models: pd.DataFrame, work: str, column: str) -> pd.DataFrame:

@@ -19,7 +19,7 @@ from reports import findings, words
 from reports.blocks import Finding, Plotter, Section, Table, table
 from reports.facts import case_facts
 from reports.load import Run
-from reports.topics import TOPICS
+from reports.topics import sections_of
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -114,11 +114,6 @@ def _summary(run: Run) -> list[str]:
         min(r["started_at"] for r in records)[:10] if records else None,
     ]
     return [plain_text.shorten(str(part), 60) for part in parts if part]
-
-
-def sections_of(run: Run, plot: Plotter) -> list[Section]:
-    """Return all sections of a run, in the order of the page."""
-    return [section for topic in TOPICS for section in topic.section(run, plot)]
 
 
 def glossary(records: list[Record]) -> Table:

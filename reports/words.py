@@ -81,8 +81,16 @@ def visible(text: str) -> str:
 
 
 def is_missing(value: Any) -> bool:
-    """Return whether `value` is null (None or NaN)."""
-    return value is None or (isinstance(value, float) and math.isnan(value))
+    """Return whether `value` is null (None), or no finite number."""
+    return value is None or (isinstance(value, float) and not math.isfinite(value))
+
+
+def _decimal(value: float, form: str) -> str:
+    """Return a number in `form`; one that is rounded to zero has no sign."""
+    text = format(value, form)
+    if text[:1] in "+-" and not re.search("[1-9]", text):
+        text = text[1:]
+    return text.replace("-", MINUS)
 
 
 def number(value: Any, digits: int = 3) -> str:
@@ -92,13 +100,11 @@ def number(value: Any, digits: int = 3) -> str:
     if not isinstance(value, (int, float)):
         return str(value)
     if value == int(value) and abs(value) < 1e15:
-        text = f"{int(value):,}"
-    elif 1e-4 <= abs(value) < 1e15:
+        return _decimal(int(value), ",")
+    if 1e-4 <= abs(value) < 1e15:
         decimals = digits - 1 - math.floor(math.log10(abs(value)))
-        text = f"{value:,.{max(decimals, 0)}f}"
-    else:
-        text = f"{value:.{digits - 1}e}"
-    return text.replace("-", MINUS)
+        return _decimal(value, f",.{max(decimals, 0)}f")
+    return _decimal(value, f".{digits - 1}e")
 
 
 def si(value: Any, unit: str) -> str:
@@ -112,7 +118,12 @@ def si(value: Any, unit: str) -> str:
     scaled = value / scale
     # Three significant digits throughout, so that 1.80 s stands above 5.62 s.
     decimals = 0 if abs(scaled) >= 100 else 1 if abs(scaled) >= 10 else 2
-    return f"{scaled:,.{decimals}f}{NBSP}{prefix}{unit}".replace("-", MINUS)
+    return f"{_fixed(scaled, decimals)}{NBSP}{prefix}{unit}"
+
+
+def _fixed(value: float, decimals: int) -> str:
+    """Return a number with that many decimals; a power of ten where that would be a long line."""
+    return _decimal(value, f",.{decimals}f" if abs(value) < 1e15 else ".2e")
 
 
 def si_range(low: Any, high: Any, unit: str) -> str:
@@ -130,7 +141,7 @@ def size(value: Any) -> str:
     scale, prefix = next((p for p in prefixes if abs(value) >= p[0]), (1, ""))
     scaled = value / scale
     decimals = 0 if abs(scaled) >= 100 or scale == 1 else 1 if abs(scaled) >= 10 else 2
-    return f"{scaled:,.{decimals}f}{NBSP}{prefix}B".replace("-", MINUS)
+    return f"{_fixed(scaled, decimals)}{NBSP}{prefix}B"
 
 
 def ratio(value: Any) -> str:
@@ -145,31 +156,34 @@ def percent(share: Any) -> str:
     if is_missing(share):
         return MISSING
     value = 100 * share
-    return f"{value:.1f}{NBSP}%" if 10 <= abs(value) < 100 else f"{number(value)}{NBSP}%"
+    text = f"{value:.1f}".replace("-", MINUS) if 10 <= abs(value) < 100 else number(value)
+    return MISSING if is_missing(value) else f"{text}{NBSP}%"
 
 
 def tick(value: Any) -> str:
     """Return a number as short as it can be: for the ticks of an axis."""
     if is_missing(value):
         return MISSING
-    return f"{float(f'{value:.6g}'):,.10g}".replace("-", MINUS)
+    return _decimal(float(f"{value:.6g}"), ",.10g")
 
 
 def loss(value: Any) -> str:
     """Return a loss in nats per token with three decimals, the order of the seed noise."""
-    return MISSING if is_missing(value) else f"{value:.3f}".replace("-", MINUS)
+    return MISSING if is_missing(value) else _fixed(value, 3)
 
 
 def signed(value: Any, digits: int = 4) -> str:
     """Return a difference with its sign, four decimals unless told otherwise."""
-    return MISSING if is_missing(value) else f"{value:+.{digits}f}".replace("-", MINUS)
+    if is_missing(value):
+        return MISSING
+    return _decimal(value, f"+.{digits}f" if abs(value) < 1e15 else "+.2e")
 
 
 def signed_percent(share: Any) -> str:
     """Return a relative change in per cent, one decimal, with its sign."""
     if is_missing(share):
         return MISSING
-    return f"{100 * share:+.1f}{NBSP}%".replace("-", MINUS)
+    return f"{signed(100 * share, 1)}{NBSP}%"
 
 
 def interval(low: Any, high: Any) -> str:

@@ -8,19 +8,19 @@ import pandas as pd
 
 from reports import words
 from reports.blocks import Finding, Plotter, Section, Table, by_setting, missing, table, titled
-from reports.load import Run
+from reports.load import Run, over
 
 
 def rates(case: pd.Series) -> tuple[float, float, float]:
     """Return tokens per second in the median, the slowest and the fastest round."""
     tokens = case["tokens_per_s"] * case["time_s"]
-    return case["tokens_per_s"], tokens / case["time_max_s"], tokens / case["time_min_s"]
+    return case["tokens_per_s"], over(tokens, case["time_max_s"]), over(tokens, case["time_min_s"])
 
 
 def ratio_of_rates(case: pd.Series, base: pd.Series) -> tuple[float, float, float]:
     """Return how many times faster `case` is than `base`, and the extremes over the rounds."""
     (middle, low, high), (base_middle, base_low, base_high) = rates(case), rates(base)
-    return middle / base_middle, low / base_high, high / base_low
+    return over(middle, base_middle), over(low, base_high), over(high, base_low)
 
 
 def find(run: Run) -> Iterator[Finding]:
@@ -36,7 +36,7 @@ def find(run: Run) -> Iterator[Finding]:
         loader = same[same["way"] == "dataloader"].iloc[0]
         ratio, low, high = ratio_of_rates(gather, loader)
         spread = f"{words.number(low)} to {words.number(high)}"
-        word, factor = ("faster", ratio) if ratio >= 1 else ("slower", 1 / ratio)
+        word, factor = ("faster", ratio) if ratio >= 1 else ("slower", over(1, ratio))
         claim = f"was {words.number(factor)} times {word} than torch's DataLoader"
         if low <= 1 <= high:
             claim = "showed no clear difference in time from torch's DataLoader"

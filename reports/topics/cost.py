@@ -15,7 +15,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from gptcore import plain_text
 from reports import drawing, words
 from reports.blocks import Finding, Plotter, Section, Table, dicts, missing, table
-from reports.load import Run
+from reports.load import Run, over
 
 TUTORIAL_SECONDS = {"cpu": 45.0, "accelerator": 1.0}
 """What the tutorial reports for a forward pass of Model 5, on a CPU and on a GPU."""
@@ -175,7 +175,7 @@ def growth_table(growth: pd.DataFrame) -> Table:
 def tutorial_table(conditions: pd.DataFrame) -> Table:
     """Return the two times of the tutorial beside those measured, all for its batch of tokens."""
     first = dicts(conditions)[0]
-    flops = first["flops"] / (first["batch_size"] * first["block_size"]) * TUTORIAL_TOKENS
+    flops = over(first["flops"], first["batch_size"] * first["block_size"]) * TUTORIAL_TOKENS
     is_model5 = first["model"] == "model5"
     rows = [
         (
@@ -203,11 +203,11 @@ def tutorial_table(conditions: pd.DataFrame) -> Table:
 
 def _seconds(row: dict[Any, Any]) -> float:
     """Return the time of a row, scaled to the tokens of the tutorial's batch."""
-    return float(row["time_s"] * TUTORIAL_TOKENS / (row["batch_size"] * row["block_size"]))
+    return float(over(row["time_s"] * TUTORIAL_TOKENS, row["batch_size"] * row["block_size"]))
 
 
 def _time_and_rate(seconds: float, flops: float) -> tuple[str, str]:
-    return words.si(seconds, "s"), words.si(flops / seconds, "FLOP/s")
+    return words.si(seconds, "s"), words.si(over(flops, seconds), "FLOP/s")
 
 
 def explanation(conditions: pd.DataFrame) -> str:
@@ -236,12 +236,12 @@ def explanation(conditions: pd.DataFrame) -> str:
 
 def _of_cpu(here: dict[str, dict[Any, Any]]) -> str:
     seconds = _seconds(here["fp32"])
-    factor = rest = TUTORIAL_SECONDS["cpu"] / seconds
+    factor = rest = over(TUTORIAL_SECONDS["cpu"], seconds)
     known = []
     for name in ("one_thread", "gradients"):
         if name in here and here[name]["ratio_low"] > 1:
             ratio = here[name]["ratio"]
-            rest /= ratio
+            rest = over(rest, ratio)
             known.append(f"{words.number(ratio)} times as long {words.condition(name)}")
     measured = f" On this machine, a forward pass takes {' and '.join(known)}." if known else ""
     return (

@@ -21,7 +21,7 @@ from reports.blocks import (
     labelled,
     table,
 )
-from reports.load import Run, largest
+from reports.load import Run, largest, over
 from reports.words import case_label
 
 GIB = 2**30
@@ -113,7 +113,7 @@ def memory_table(models: pd.DataFrame) -> Table:
                 words.size(case["base_bytes"]),
                 words.size(case["peak_bytes"]),
                 *(words.size(case[name]) for name in phases),
-                words.size(case["peak_bytes"] / sizes.prod(skipna=False)),
+                words.size(over(case["peak_bytes"], sizes.prod(skipna=False))),
             )
         )
     columns = (

@@ -11,7 +11,7 @@ from bench.ledger.record import Record
 from gptcore import plain_text
 from reports import words
 from reports.blocks import Finding
-from reports.load import Run
+from reports.load import Run, over
 
 NAMES = {
     "gptcore": "gptcore",
@@ -102,7 +102,7 @@ def peaks(run: Run) -> pd.DataFrame:
     ours = frame[frame["variant"] == "gptcore"].drop_duplicates(KEYS)
     ours = ours[[*KEYS, "peak_bytes"]].rename(columns={"peak_bytes": "ours_bytes"})
     frame = frame.merge(ours, on=KEYS, how="left")
-    return frame.assign(times_ours=frame["peak_bytes"] / frame["ours_bytes"])
+    return frame.assign(times_ours=over(frame["peak_bytes"], frame["ours_bytes"]))
 
 
 def lost(run: Run) -> list[Record]:
@@ -137,7 +137,7 @@ def against_peers(frame: pd.DataFrame) -> Iterator[Finding]:
 
 
 def _claim(case: pd.Series) -> str:
-    factor = words.number(max(case["ratio"], 1 / case["ratio"]))
+    factor = words.number(max(case["ratio"], over(1, case["ratio"])))
     return {
         "slower": f"{case['what']} is {factor} times faster in gptcore than in {case['other']}",
         "faster": f"{case['what']} is {factor} times slower in gptcore than in {case['other']}",
@@ -164,7 +164,7 @@ def gains(frame: pd.DataFrame) -> Iterator[Finding]:
     """Say which optimisation gains most, and name each one that costs time."""
     alone = frame[frame["variant"].str.startswith("without-")]
     for case in [row for _, row in alone.iterrows() if row["verdict"] == "faster"]:
-        factor = words.number(1 / case["ratio"])
+        factor = words.number(over(1, case["ratio"]))
         yield Finding(
             57,
             "speed",
@@ -199,7 +199,7 @@ def memory_against(frame: pd.DataFrame) -> Iterator[Finding]:
     each = "; ".join(
         f"{name(row['variant'])} {words.size(row['peak_bytes'])}" for _, row in theirs.iterrows()
     )
-    share = words.number(1 / least["times_ours"])
+    share = words.number(over(1, least["times_ours"]))
     yield Finding(
         83 if least["times_ours"] < 1 / 1.03 else 55,
         "peers",

@@ -12,7 +12,7 @@ from bench.ledger.recommendations import RECOMMENDATIONS
 from gptcore import plain_text
 from reports import words
 from reports.blocks import Plot, Plotter, Section, Table, dicts, missing, table
-from reports.load import Run
+from reports.load import Run, over
 from reports.topics.scaling import figures
 from reports.topics.scaling.findings import grade, held, interval, off, percent
 
@@ -160,7 +160,7 @@ def _rungs(cases: pd.DataFrame, text: str) -> Table:
                 _parameters(n_params) + (" (held out)" if "target" in set(runs["group"]) else ""),
                 f"{words.number(first['n_layer'])} \u00d7 {words.number(first['n_embd'])}",
                 words.number(first["learning_rate"]),
-                words.number(first["epochs"] * (first["train_tokens"] - 1) / n_params),
+                words.number(over(first["epochs"] * (first["train_tokens"] - 1), n_params)),
                 words.number(len(runs)),
                 words.loss(losses.mean()),
                 spread if len(runs) > 1 else words.MISSING,

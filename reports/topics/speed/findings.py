@@ -11,7 +11,7 @@ from bench.ledger.schema import PHASE_TIMES
 from gptcore import plain_text
 from reports import words
 from reports.blocks import Finding
-from reports.load import Run, largest
+from reports.load import Run, largest, over
 
 
 def find(run: Run) -> list[Finding]:
@@ -102,16 +102,16 @@ def precision_ratios(models: pd.DataFrame) -> Iterator[Finding]:
         frame[frame["precision"] == "bf16"], on=keys, suffixes=("_fp32", "_bf16")
     )
     for _, pair in wide.head(1).iterrows():
-        ratio = pair["time_s_fp32"] / pair["time_s_bf16"]
-        low = pair["time_min_s_fp32"] / pair["time_max_s_bf16"]
-        high = pair["time_max_s_fp32"] / pair["time_min_s_bf16"]
+        ratio = over(pair["time_s_fp32"], pair["time_s_bf16"])
+        low = over(pair["time_min_s_fp32"], pair["time_max_s_bf16"])
+        high = over(pair["time_max_s_fp32"], pair["time_min_s_bf16"])
         spread = f"{words.number(low)} to {words.number(high)}"
         ends = (
             ""
             if pd.isna(low + high)
             else f" The slowest and fastest rounds allow ratios from {spread}."
         )
-        word, factor = ("faster", ratio) if ratio >= 1 else ("slower", 1 / ratio)
+        word, factor = ("faster", ratio) if ratio >= 1 else ("slower", over(1, ratio))
         headline = f"in bf16 was {words.number(factor)} times {word} than in fp32"
         if low <= 1 <= high:
             headline = "showed no clear difference in time between bf16 and fp32"
@@ -156,7 +156,7 @@ def bound(case: pd.Series) -> str:
     """Return what limits a case by its place on the roofline: "arithmetic", "memory", or ""."""
     if pd.isna(case["attainable_flops_per_s"]) or not case["mfu"] > 0:
         return ""
-    peak = case["flops_per_s"] / case["mfu"]
+    peak = over(case["flops_per_s"], case["mfu"])
     return "arithmetic" if case["attainable_flops_per_s"] >= AS_GOOD_AS_PEAK * peak else "memory"
 
 
@@ -167,7 +167,7 @@ def roofline(models: pd.DataFrame) -> Iterator[Finding]:
         if not limit:
             continue
         kind = {"arithmetic": "compute-bound", "memory": "memory-bound"}[limit]
-        share = words.percent(case["flops_per_s"] / case["attainable_flops_per_s"])
+        share = words.percent(over(case["flops_per_s"], case["attainable_flops_per_s"]))
         yield Finding(
             54,
             "speed",
@@ -186,7 +186,7 @@ def roofline(models: pd.DataFrame) -> Iterator[Finding]:
 def flops_gap(models: pd.DataFrame) -> pd.Series[float]:
     """Return, case by case, how far FLOPs by formula and by torch's counter lie apart."""
     both = models[models["flops"].gt(0) & models["flops_counted"].notna()]
-    return (both["flops_counted"] / both["flops"] - 1).abs()
+    return (over(both["flops_counted"], both["flops"]) - 1).abs().dropna()
 
 
 def flops_apart(models: pd.DataFrame) -> Iterator[Finding]:
@@ -232,7 +232,7 @@ def ceilings(run: Run) -> tuple[dict[tuple[str, str], float], dict[tuple[str, st
 def ceilings_changed(run: Run) -> Iterator[Finding]:
     """Warn where the ceilings at the end of the run differ from those at the start."""
     start, end = ceilings(run)
-    changed = {key: end[key] / start[key] - 1 for key in start if key in end}
+    changed = {key: over(end[key], start[key]) - 1 for key in start if key in end}
     if not changed or max(map(abs, changed.values())) <= CEILING_CHANGE:
         return
     worst = max(changed, key=lambda key: abs(changed[key]))

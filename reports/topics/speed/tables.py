@@ -11,7 +11,7 @@ import pandas as pd
 from gptcore import plain_text
 from reports import words
 from reports.blocks import Table, table
-from reports.load import Run
+from reports.load import Run, over
 from reports.topics.speed import findings
 from reports.words import case_label
 
@@ -80,7 +80,7 @@ def ceilings(run: Run) -> Table:
     for device, name in dict.fromkeys([*start, *end]):
         before, after = start.get((device, name)), end.get((device, name))
         unit = "B/s" if name.endswith("bytes_per_s") else "FLOP/s"
-        change = after / before - 1 if before and after else None
+        change = over(after, before) - 1
         at_end = (words.si(after, unit), words.signed_percent(change)) if end else ()
         label = words.ceiling(device if several else "", name)
         rows.append((label, words.si(before, unit), *at_end))
@@ -109,7 +109,7 @@ def roofline(models: pd.DataFrame) -> Table:
                 words.number(case["intensity"]),
                 words.si(case["attainable_flops_per_s"], "FLOP/s"),
                 words.si(case["flops_per_s"], "FLOP/s"),
-                words.percent(case["flops_per_s"] / case["attainable_flops_per_s"]),
+                words.percent(over(case["flops_per_s"], case["attainable_flops_per_s"])),
                 limit or words.MISSING,
             )
         )

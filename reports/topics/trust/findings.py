@@ -8,7 +8,7 @@ import pandas as pd
 
 from reports import words
 from reports.blocks import Finding
-from reports.load import Run
+from reports.load import Run, over
 
 
 def find(run: Run) -> list[Finding]:
@@ -90,7 +90,7 @@ def changes(run: Run) -> Iterator[Finding]:
 def _claim(case: pd.Series) -> str:
     what = words.subject(case["base"])
     what, how = what[:1].upper() + what[1:], case["changed"]
-    factor = words.number(max(case["ratio"], 1 / case["ratio"]))
+    factor = words.number(max(case["ratio"], over(1, case["ratio"])))
     return {
         "slower": f"{what} is {factor} times slower {how}",
         "faster": f"{what} is {factor} times faster {how}",

@@ -315,12 +315,12 @@ def odd(case: Record, **fields: Any) -> Record:
 ODD: dict[str, list[Record]] = {
     "pair without params": [odd(self_case(), params={}), odd(pair_case("x", 1, "same"), params={})],
     "pair without numbers": [odd(self_case(), metrics={}), odd(pair_case("x", 1, ""), metrics={})],
-    "pair of odd params": [pair_case("=", 0.5, HOSTILE, params={"base": {"model": [1]}})],
+    "pair of odd params": [pair_case("=", 0.5, HOSTILE, params={"base": {"more": [1]}})],
     "pair that failed": [odd(self_case(), status="failed", reason="MemoryError")],
     "trials with nulls": [
         self_case(3) | {"series": {"trials": [
             {"trial": None, "ratio": None, "ratio_low": None, "ratio_high": None},
-            {"trial": 2, "ratio": 1.0, "ratio_low": None, "ratio_high": "x"},
+            {"trial": 2, "ratio": 1.0, "ratio_low": None, "ratio_high": 1e308},
         ]}}
     ],
     "facts that are no objects": [
@@ -334,12 +334,12 @@ ODD: dict[str, list[Record]] = {
     "many reasons": [
         odd(step(), facts={"stability": {"verdict": "noisy", "reasons": [HOSTILE] * 2000}})
     ],
-    "timing with params of odd kinds": [odd(step(), params={"device": ["x"], "batch_size": "x"})],
+    "timing with params of odd sizes": [odd(step(), params={"batch_size": 0, "more": ["x"]})],
     "timing without params": [odd(step(), params={})],
     "timing with nulls": [odd(step(), metrics=dict.fromkeys(step()["metrics"]))],
     "memory of nothing": [step(peak_bytes=0, base_bytes=None)],
     "operators with nulls": [traced(step()) | {"series": {"top_operators": [
-        {"operator": None, "calls": None, "self_time_s": None, "share": "x"}
+        {"operator": None, "calls": None, "self_time_s": None, "share": -1e308}
     ] * 500}}],
     "skipped pair": [skip("bench_pair::test_pair[x]", "no time", group="pair")],
     "coverage beside": [coverage_case("sequential", 1.0), self_case()],
