@@ -14,7 +14,6 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from gptcore import plain_text
-
 from reports.blocks import Finding, Plotter, Section
 from reports.load import Run
 from reports.topics import (

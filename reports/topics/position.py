@@ -126,7 +126,9 @@ def section(run: Run, plot: Plotter) -> list[Section]:
     plots = []
     for setting, (part, blocks) in by_setting(cases, profile):
         blocks = blocks.merge(part[columns], on="case")
-        blocks = blocks.assign(where=over((blocks["start"] + blocks["stop"]) / 2, blocks["n_tokens"]))
+        blocks = blocks.assign(
+            where=over((blocks["start"] + blocks["stop"]) / 2, blocks["n_tokens"])
+        )
         ends = " ".join(
             f"{r['version']}: test part {words.loss(r['tail_unigram'])} nats/token, rank "
             f"{words.number(r['rank_unigram'])} of {words.number(r['n_blocks'])}."
