@@ -248,9 +248,19 @@ def work(name: Any) -> str:
     return "not recorded" if is_missing(name) else WORK_LABELS.get(str(name), shorten(str(name)))
 
 
+def device(name: Any) -> str:
+    """Return the name of a device."""
+    return "device not recorded" if is_missing(name) else shorten(str(name))
+
+
 def dimension(name: Any) -> str:
     """Return the words for a dimension of a model or batch."""
     return "not recorded" if is_missing(name) else DIMENSIONS.get(str(name), shorten(str(name)))
+
+
+def sizes(listed: Any) -> str:
+    """Return the sizes of a dimension, which a frame holds as JSON text."""
+    return MISSING if is_missing(listed) else shorten(str(listed).strip("[]")) or MISSING
 
 
 def condition(name: Any) -> str:

@@ -200,6 +200,12 @@ METRICS: dict[str, Key] = {
     "p_adjusted": _share("the same, adjusted for all comparisons of the corpus (Holm)"),
     "margin": Key("nats/token", "difference below which two samplers count as equal"),
     "p_equivalence": _share("two one-sided t tests against the margin"),
+    "p_equivalence_adjusted": _share("the same, adjusted for all comparisons of the corpus (Holm)"),
+    "equal_low": Key("nats/token", "lower end of the 90 % t interval of difference", low=-INF),
+    "equal_high": Key("nats/token", "upper end of the 90 % t interval of difference", low=-INF),
+    "detectable": Key(
+        "nats/token", "difference that this design finds in 80 % of the cases; null if none"
+    ),
     # scaling: the ladder's law, its prediction, and how that came out; a token is a byte here
     "law_E": Key("nats/token", "E of the fitted law"),
     **{f"law_{n}": Key("1", f"{n} of the fitted law") for n in ("A", "B", "alpha", "beta")},

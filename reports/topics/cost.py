@@ -12,7 +12,6 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from gptcore import plain_text
 from reports import drawing, words
 from reports.blocks import Finding, Plotter, Section, Table, dicts, missing, table
 from reports.load import Run, over
@@ -78,7 +77,7 @@ def relative(curves: pd.DataFrame, growth: pd.DataFrame) -> pd.DataFrame:
     frame = frame[(frame[["size", "time_s", "flops"]] > 0).all(axis=1)]
     several = len(set(frame["device"])) > 1
     names = frame["dimension"].map(words.dimension)
-    frame["variant"] = names + ", " + frame["device"].map(plain_text.shorten) if several else names
+    frame["variant"] = names + ", " + frame["device"].map(words.device) if several else names
     numbers = ["size", "time_s", "flops"]
     frame[numbers] /= frame.groupby("case")[numbers].transform("first")
     return frame
@@ -129,7 +128,7 @@ def conditions_figure(conditions: pd.DataFrame) -> Figure:
 
 
 def _where(row: pd.Series) -> str:
-    place = "" if str(row["device"]) == "cpu" else f", {plain_text.shorten(row['device'])}"
+    place = "" if str(row["device"]) == "cpu" else f", {words.device(row['device'])}"
     return f"{words.sentence(words.condition(row['condition'])).removesuffix('.')}{place}"
 
 
@@ -153,8 +152,8 @@ def growth_table(growth: pd.DataFrame) -> Table:
         ends = f"{words.number(case['exponent_low'])} to {words.number(case['exponent_high'])}"
         rows.append(
             (
-                f"{words.dimension(case['dimension'])}, {plain_text.shorten(case['device'])}",
-                plain_text.shorten(str(case["sizes"]).strip("[]")),
+                f"{words.dimension(case['dimension'])}, {words.device(case['device'])}",
+                words.sizes(case["sizes"]),
                 words.number(case["exponent"]),
                 ends if pd.notna(case["exponent_low"]) else words.MISSING,
                 words.number(case["flops_exponent"]),
@@ -188,7 +187,7 @@ def tutorial_table(conditions: pd.DataFrame) -> Table:
     for row in dicts(conditions):
         tokens = row["batch_size"] * row["block_size"]
         scaled = "" if tokens == TUTORIAL_TOKENS else f", scaled from {words.number(tokens)} tokens"
-        where = f"Here, {plain_text.shorten(row['device'])}"
+        where = f"Here, {words.device(row['device'])}"
         name = f"{where}: {words.condition(row['condition'])}{scaled}"
         time, rate = _time_and_rate(_seconds(row), flops)
         less = row["condition"] == "last_logits"  # it leaves out most FLOPs of the head
@@ -222,7 +221,7 @@ def explanation(conditions: pd.DataFrame) -> str:
     told = words.si(TUTORIAL_SECONDS["accelerator"], "s")
     parts = [_of_cpu(here)] if "fp32" in here else []
     parts += [
-        f"{plain_text.shorten(row['device'])} takes {words.si(_seconds(row), 's')}; the tutorial "
+        f"{words.device(row['device'])} takes {words.si(_seconds(row), 's')}; the tutorial "
         f"reports about {told} on a GPU."
         for row in accelerators
     ]

@@ -40,7 +40,7 @@ def section(run: Run, plot: Plotter) -> list[Section]:
     lines: list[str] = []
     for corpus in dict.fromkeys(cases["rung"]["corpus"].map(str)):
         part = {name: f[f["corpus"].map(str) == corpus] for name, f in cases.items()}
-        text = f"Corpus: {words.corpus(corpus)}"
+        text = f"Corpus: {words.corpus(part['rung']['corpus'].iloc[0])}"
         plots += _ladder(run, plot, part, text) + _inference(run, plot, part["inference"], text)
         rungs = _rungs(pd.concat([part["rung"], part["target"]]), text)
         shown.append(_with_facts(rungs, run, part["prediction"], part["target"]))
