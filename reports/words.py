@@ -11,67 +11,23 @@ import pandas as pd
 from bench.ledger.schema import METRICS
 from gptcore import plain_text
 from gptcore.plain_text import shorten
+from reports.labels import (
+    CHANGES,
+    CONDITIONS,
+    DIMENSIONS,
+    LOADING_LABELS,
+    SAMPLER_LABELS,
+    SAMPLERS_IN_PROSE,
+    WORK_LABELS,
+    WORK_NOUNS,
+)
 
 MISSING = "\u2013"
 MINUS = "\u2212"
 NBSP = "\u00a0"
 
-# Words for the names in records. An unknown name is shown as it came.
-SAMPLER_LABELS = {
-    "random_replacement": "random windows",
-    "random_distinct": "random windows, distinct",
-    "grid_replacement": "random blocks of the grid",
-    "sequential": "DataLoader, unshuffled",
-    "shuffled_blocks": "DataLoader, shuffled",
-    "random_phase_blocks": "shuffled blocks, free offset",
-    "stratified": "one window per stratum",
-    "golden": "golden-ratio starts",
-    "van_der_corput": "van der Corput starts",
-    "overlapping_stride": "overlapping blocks, shuffled",
-    "block_buffer_shuffle": "blocks, shuffle buffer",
-    "t_plus_1_stride": "blocks of T + 1, no overlap",
-    "shift_in_block": "labels shifted in the block",
-}
-SAMPLERS_IN_PROSE = {
-    "sequential": "the unshuffled DataLoader",
-    "shuffled_blocks": "the shuffled DataLoader",
-}
-LOADING_LABELS = {
-    ("memory", "gather"): "whole batches, from memory",
-    ("mapped", "gather"): "whole batches, from a memory-mapped file",
-    ("memory", "dataloader"): "torch DataLoader, from memory",
-    ("memory", "workers"): "torch DataLoader with workers, from memory",
-}
-WORK_NOUNS = {
-    "forward": "a forward pass",
-    "forward_loss": "a forward pass with its loss",
-    "step": "a training step",
-    "forward_backward": "a forward and backward pass",
-    "decode": "text generation",
-}
-DIMENSIONS = {
-    "batch_size": "sequences (B)",
-    "block_size": "tokens in a sequence (T)",
-    "n_embd": "width (C)",
-    "n_layer": "depth (L)",
-}
-CONDITIONS = {
-    "fp32": "in fp32 without gradients",
-    "bf16": "in bf16",
-    "medium": "in fp32 with bf16 products",
-    "gradients": "with gradients enabled",
-    "last_logits": "with the logits of the last token alone",
-    "one_thread": "on one thread",
-}
-CHANGES = {"precision": "in", "corpus": "on", "device": "on"}
-WORK_LABELS = {
-    "forward": "forward",
-    "forward_loss": "forward + loss",
-    "step": "training step",
-    "forward_backward": "forward + backward",
-    "decode": "text generation",
-}
 PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
+BINARY_PREFIXES = ((2.0**30, "Gi"), (2.0**20, "Mi"), (2.0**10, "Ki"), (1.0, ""))
 SMALL_PREFIXES = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
 
 
@@ -107,18 +63,42 @@ def number(value: Any, digits: int = 3) -> str:
     return _decimal(value, f".{digits - 1}e")
 
 
-def si(value: Any, unit: str) -> str:
-    """Return `value` with an SI prefix and its unit: 2.2e11, "FLOP/s" → "220 GFLOP/s"."""
+def si(value: Any, unit: str, digits: int = 3) -> str:
+    """Return `value` with an SI prefix and its unit: 2.2e11, "FLOP/s" → "220 GFLOP/s".
+
+    All values have as many significant digits, so that 1.80 s stands above 5.62 s.
+    """
     if is_missing(value):
         return MISSING
-    scales = SMALL_PREFIXES if unit == "s" else PREFIXES
+    return _scaled(value, unit, digits)[0]
+
+
+def _scaled(value: float, unit: str, digits: int) -> tuple[str, float]:
+    """Return a value with a prefix and its unit, and the number that the text stands for."""
+    scales = {"s": SMALL_PREFIXES, "B": BINARY_PREFIXES}.get(unit, PREFIXES)
     scale, prefix = next((s for s in scales if abs(value) >= s[0]), scales[-1])
     if value == 0:
         scale, prefix = 1.0, ""
     scaled = value / scale
-    # Three significant digits throughout, so that 1.80 s stands above 5.62 s.
-    decimals = 0 if abs(scaled) >= 100 else 1 if abs(scaled) >= 10 else 2
-    return f"{_fixed(scaled, decimals)}{NBSP}{prefix}{unit}"
+    before = 3 if abs(scaled) >= 100 else 2 if abs(scaled) >= 10 else 1
+    decimals = max(digits - before, 0)
+    return f"{_fixed(scaled, decimals)}{NBSP}{prefix}{unit}", round(scaled, decimals) * scale
+
+
+def dividing(a: float, b: float, unit: str) -> tuple[str, str, str]:
+    """Return a / b, a and b in words: a and b have so many digits that they divide to a / b.
+
+    Args:
+        a: a time, a rate or a number of bytes, above 0.
+        b: the same of another case.
+        unit: their unit; "B" stands for bytes with binary prefixes.
+    """
+    ratio = number(a / b)
+    for digits in range(3, 10):
+        (first, x), (second, y) = (_scaled(value, unit, digits) for value in (a, b))
+        if y and number(x / y) == ratio:
+            break
+    return ratio, first, second
 
 
 def _fixed(value: float, decimals: int) -> str:
@@ -133,15 +113,11 @@ def si_range(low: Any, high: Any, unit: str) -> str:
     return f"{number if last.endswith(NBSP + prefixed) else first} to {last}"
 
 
-def size(value: Any) -> str:
+def size(value: Any, digits: int = 3) -> str:
     """Return a number of bytes with a binary prefix: 1.5 * 2**30 → "1.50 GiB"."""
     if is_missing(value):
         return MISSING
-    prefixes = ((2**30, "Gi"), (2**20, "Mi"), (2**10, "Ki"))
-    scale, prefix = next((p for p in prefixes if abs(value) >= p[0]), (1, ""))
-    scaled = value / scale
-    decimals = 0 if abs(scaled) >= 100 or scale == 1 else 1 if abs(scaled) >= 10 else 2
-    return f"{_fixed(scaled, decimals)}{NBSP}{prefix}B"
+    return _scaled(value, "B", digits if abs(value) >= 2**10 else 1)[0]
 
 
 def ratio(value: Any) -> str:

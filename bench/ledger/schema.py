@@ -133,6 +133,13 @@ METRICS: dict[str, Key] = {
     "exponent_low": Key("power", "lower end of its 95 % t interval over rounds", low=-INF),
     "exponent_high": Key("power", "upper end of that interval", low=-INF),
     "flops_exponent": Key("power", "the same slope of the FLOPs, by formula", low=-INF),
+    "last_slope": Key("power", "the same slope between the two largest sizes", low=-INF),
+    "last_slope_low": Key("power", "lower end of its 95 % t interval over rounds", low=-INF),
+    "last_slope_high": Key("power", "upper end of that interval", low=-INF),
+    "flops_last_slope": Key("power", "that slope of the FLOPs, by formula", low=-INF),
+    "bend": Key("power", "last_slope less that between the two smallest sizes", low=-INF),
+    "bend_low": Key("power", "lower end of its 95 % t interval over rounds", low=-INF),
+    "bend_high": Key("power", "upper end of that interval", low=-INF),
     # the machine's ceilings (environment)
     "gemm_fp32_flops_per_s": Key("FLOP/s", "best fp32 matrix product at the model's shapes"),
     "gemm_bf16_flops_per_s": Key("FLOP/s", "best bf16 matrix product at the model's shapes"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
@@ -33,6 +34,7 @@ def section(run: Run, plot: Plotter) -> list[Section]:
     There is no section where the run asked for neither.
     """
     growth, passes = run.cases("growth"), run.cases("conditions")
+    growth = with_slopes(growth, run.series("growth", "cost_curve"))
     curves = relative(run.series("growth", "cost_curve"), growth)
     conditions = run.series("conditions", "conditions").merge(
         passes[["case", "model", "device", "batch_size", "block_size", "flops"]], on="case"
@@ -47,7 +49,10 @@ def section(run: Run, plot: Plotter) -> list[Section]:
         "What makes a step take longer?",
         "All sizes of a dimension are timed in turns, and so are all conditions. Exponents and "
         "ratios are computed within a round, so that a change of the machine between rounds does "
-        "not matter. An exponent of 1 means that the time doubles when the size doubles.",
+        "not matter. An exponent of 1 means that the time doubles when the size doubles. It is "
+        "given where the curve is a power law, so that one number describes all sizes. For other "
+        "curves the slope between the two largest sizes is given instead. A forward pass has "
+        "another time in the section on speed: there it is timed alone and at another batch size.",
         plot(
             growth_figure, curves, "How a training step grows",
             "Along each line one size grows, and all others stay fixed. Circles: growth of the "
@@ -68,6 +73,36 @@ def section(run: Run, plot: Plotter) -> list[Section]:
         missing=missing(run, "growth", "timing of growing sizes") if lost else "",
     )  # fmt: skip
     return [section]
+
+
+MOST_BEND = 0.1
+"""Largest difference between the slopes at both ends of a curve that still counts as a power law.
+"""
+
+
+def with_slopes(growth: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
+    """Return the cases with `is_power_law`, and `last_slope` where an earlier ledger lacks it.
+
+    A curve is a power law where the suite showed that its slope does not change. For ledgers that
+    do not say so, the slopes are those of the median times.
+    """
+    slopes = {case: _slopes(rows) for case, rows in curves.groupby("case", sort=False)}
+    told = growth["bend_low"].notna() & growth["bend_high"].notna()
+    straight = growth["bend_low"].ge(-MOST_BEND) & growth["bend_high"].le(MOST_BEND)
+    seen = [slopes.get(case, pd.Series(dtype=float)) for case in growth["case"]]
+    bends = pd.Series([each.max() - each.min() for each in seen], growth.index, dtype=float)
+    last = pd.Series([each.tail(1).sum(min_count=1) for each in seen], growth.index, dtype=float)
+    return growth.assign(
+        is_power_law=straight.where(told, ~bends.gt(MOST_BEND)),
+        last_slope=growth["last_slope"].fillna(last),
+    )
+
+
+def _slopes(rows: pd.DataFrame) -> pd.Series[float]:
+    """Return the slope of log time over log size between neighbouring sizes."""
+    known = rows[["time_s", "size"]].astype(float)
+    logs = np.log(known.where(known.gt(0)).dropna())
+    return over(logs["time_s"].diff(), logs["size"].diff()).dropna()
 
 
 def relative(curves: pd.DataFrame, growth: pd.DataFrame) -> pd.DataFrame:
@@ -133,12 +168,20 @@ def _where(row: pd.Series) -> str:
 
 
 def _growth_alt(case: dict[Any, Any]) -> str:
-    ends = f"{words.tick(case['exponent_low'])} to {words.tick(case['exponent_high'])}"
-    return (
-        f"{words.sentence(words.dimension(case['dimension'])).removesuffix('.')}: exponent "
-        f"{words.number(case['exponent'])} ({ends}), of the FLOPs "
-        f"{words.number(case['flops_exponent'])}."
-    )
+    slope, ends, flops = _slope(case)
+    name = words.sentence(words.dimension(case["dimension"])).removesuffix(".")
+    return f"{name}: exponent {slope} ({ends}), of the FLOPs {flops}."
+
+
+def _slope(case: Any) -> tuple[str, str, str]:
+    """Return the exponent with its interval and that of the FLOPs, or the slope at the end."""
+    name = "exponent" if case["is_power_law"] else "last_slope"
+    low, high = case[f"{name}_low"], case[f"{name}_high"]
+    known = not (words.is_missing(low) or words.is_missing(high))
+    ends = f"{words.number(low)} to {words.number(high)}" if known else words.MISSING
+    where = "" if case["is_power_law"] else " (two largest sizes)"
+    slope, flops = words.number(case[name]), words.number(case[f"flops_{name}"])
+    return f"{slope}{where}", ends, flops
 
 
 def _condition_alt(row: dict[Any, Any]) -> str:
@@ -149,14 +192,14 @@ def growth_table(growth: pd.DataFrame) -> Table:
     """Return the exponent of the time in each dimension, and that of the FLOPs."""
     rows = []
     for _, case in growth.iterrows():
-        ends = f"{words.number(case['exponent_low'])} to {words.number(case['exponent_high'])}"
+        slope, ends, flops = _slope(case)
         rows.append(
             (
                 f"{words.dimension(case['dimension'])}, {words.device(case['device'])}",
                 words.sizes(case["sizes"]),
-                words.number(case["exponent"]),
-                ends if pd.notna(case["exponent_low"]) else words.MISSING,
-                words.number(case["flops_exponent"]),
+                slope,
+                ends,
+                flops,
                 words.number(case["rounds"]),
             )
         )
