@@ -36,7 +36,7 @@ PARAMS = (
     "batch_size", "block_size", "work", "sampler", "drop_last", "target_epochs", "learning_rate",
     "a", "b", "text_share", "raw", "source", "way", "split", "compile", "dimension", "sizes",
 )  # fmt: skip
-NUMBERS = ("target_epochs", "text_share")
+NUMBERS = ("target_epochs", "text_share", "process_rounds")
 IDENTITY = ("case", "group", "status", "reason", "seed", "duration_s", "started_at")
 STATE = ("stability", "process_low_s", "process_high_s", "verdict", "process_rounds", "caution")
 """Columns from the facts and samples of a case; the times are the range of process medians, and
