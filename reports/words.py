@@ -249,6 +249,11 @@ def steadiness(verdict: Any) -> str:
     return MISSING if is_missing(verdict) else shorten(str(verdict))
 
 
+def caution(said: Any) -> str:
+    """Return what a reader has to know beside the numbers of a case."""
+    return MISSING if is_missing(said) else str(said)
+
+
 def verdict(name: Any) -> str:
     """Return the verdict of a comparison, as a sentence would say it of the second."""
     if is_missing(name):

@@ -14,7 +14,7 @@ from reports import words
 from reports.blocks import Plot, Plotter, Section, Table, dicts, missing, table
 from reports.load import Run, over
 from reports.topics.scaling import figures
-from reports.topics.scaling.findings import grade, held, interval, off, percent
+from reports.topics.scaling.findings import grade, held, interval, of_the_gain, off, percent
 
 GROUPS = ("rung", "prediction", "target", "scaling", "recommendation", "repetition")
 SHOWN = 0.15
@@ -75,6 +75,7 @@ def _outcome(case: pd.Series) -> str:
         f"On {words.corpus(case['corpus'])}, the law was {off(case['signed_final'])} at the end of "
         f"the held-out run. Its mean error over the last 30 % of that run is {percent(are)}, "
         f"{grade(are)}. 80 % interval: {interval(case)}; {held(case)}."
+        f"{of_the_gain(case)}"
     )
 
 

@@ -44,7 +44,8 @@ def _processes(case: pd.Series) -> str:
 
 def _state(case: pd.Series) -> str:
     """Return how steady a case ran, with all that a reader has to know beside its time."""
-    return words.steadiness(case["stability"] if pd.isna(case["caution"]) else case["caution"])
+    stable = words.steadiness(case["stability"])
+    return stable if pd.isna(case["caution"]) else words.caution(case["caution"])
 
 
 def speed(models: pd.DataFrame) -> Table:

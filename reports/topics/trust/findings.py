@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from reports import words
-from reports.blocks import Finding
+from reports.blocks import IN_TURNS, Finding
 from reports.load import Run, over
 
 
@@ -81,7 +81,7 @@ def changes(run: Run) -> Iterator[Finding]:
             _claim(case),
             f"Ratio of the times {words.ratio(case['ratio'])}, 95 % interval {ends}: "
             f"{words.si(case['b_time_s'], 's')} against {words.si(case['a_time_s'], 's')}, medians"
-            f"{count} timed in turns; {_margin(case)}. "
+            f"{count} timed in turns; {_margin(case)}. {IN_TURNS} "
             f"Conditions: {words.base_conditions(case['base']) or 'not recorded'}.",
             (case["case"],),
         )
