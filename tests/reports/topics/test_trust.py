@@ -125,11 +125,16 @@ def test_only_unsteady_cases_get_reason_and_remedy(tmp_path: Path) -> None:
 # --- memory and roofline --------------------------------------------------------------------
 
 
-def test_memory_table_has_base_peak_phases_and_bytes_a_token(tmp_path: Path) -> None:
-    frame = run_of(tmp_path, [step(base_bytes=2**30)]).cases("model")
+def test_memory_table_has_base_peak_phases_and_kinds(tmp_path: Path) -> None:
+    frame = run_of(tmp_path, [step(base_bytes=2**31)]).cases("model")
     row = cells(memory.memory_table(frame))
-    assert (row["Held before"], row["Peak beyond it"]) == ("1.00 GiB", "2.10 GiB")
-    assert (row["Forward"], row["Peak per token"]) == ("1.89 GiB", "2.10 MiB")
+    assert (row["Held before"], row["Peak beyond it"]) == ("2.00 GiB", "2.10 GiB")
+    assert row["Forward"] == "1.89 GiB"
+    kinds = {name.removeprefix("Of both, "): row[name] for name in row if "Of both" in name}
+    assert kinds == {
+        "weights": "472 MiB", "optimizer state": "945 MiB", "gradients": "472 MiB",
+        "activations and the rest": "1.64 GiB", "program": "631 MiB",
+    }  # fmt: skip
     assert "Transfer" not in row
 
 
