@@ -34,15 +34,20 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {visible(message)} (see {self.prog} --help)\n")
 
 
+def quoted(text: str) -> str:
+    """Return what somebody typed as a message quotes it: visible, and not too long."""
+    return f"'{shorten(text)}'"
+
+
 def whole(text: str) -> int:
     """Read a whole number of the command line."""
     try:
         return int(text)
     except ValueError:
         raise argparse.ArgumentTypeError(
-            f"{shorten(text)!r} is not a whole number of at most 4,300 digits"
+            f"{quoted(text)} is not a whole number of at most 4,300 digits"
             if text.strip().lstrip("+-").isdigit()
-            else f"{shorten(text)!r} is not a whole number"
+            else f"{quoted(text)} is not a whole number"
         ) from None
 
 
@@ -53,7 +58,7 @@ def whole_in(low: int, high: int) -> Callable[[str], int]:
         value = whole(text)
         if not low <= value <= high:
             raise argparse.ArgumentTypeError(
-                f"{shorten(text)} is not in [{low}, {high}]: give a whole number in that range"
+                f"{quoted(text)} is not in [{low}, {high}]: give a whole number in that range"
             )
         return value
 
@@ -72,7 +77,7 @@ def number(text: str) -> float:
         value = math.nan
     if not math.isfinite(value) or 0 < abs(value) < TINY:
         raise argparse.ArgumentTypeError(
-            f"{shorten(text)!r} is not a finite number that is 0 or at least {TINY:g} in size"
+            f"{quoted(text)} is not a finite number that is 0 or at least {TINY:g} in size"
         )
     return value
 
@@ -81,7 +86,7 @@ def at_home(text: str) -> str:
     """Return a name of the command line, in which a leading `~` is the home folder."""
     name = os.path.expanduser(text)
     if name == "~" or name.startswith(("~/", f"~{os.sep}")):
-        raise argparse.ArgumentTypeError(f"{text!r}: no home folder is known, so write it out")
+        raise argparse.ArgumentTypeError(f"{quoted(text)}: no home folder is known; write it out")
     return name
 
 
@@ -104,13 +109,13 @@ def to_picture(text: str) -> Path:
         raise argparse.ArgumentTypeError("drawing needs matplotlib: pip install matplotlib")
     if path.suffix.lower() not in PICTURES:
         wrong = f"it does not end in {', '.join(PICTURES)}"
-    elif path.is_dir():
+    elif os.path.isdir(path):
         wrong = "it is a folder"
-    elif not path.parent.is_dir():
-        wrong = f"there is no folder {path.parent}"
+    elif not os.path.isdir(path.parent):
+        wrong = f"there is no folder {quoted(str(path.parent))}"
     else:
         return path
-    raise argparse.ArgumentTypeError(f"cannot draw to {text!r}: {wrong}; name a file")
+    raise argparse.ArgumentTypeError(f"cannot draw to {quoted(text)}: {wrong}; name a file")
 
 
 QUIET_S = 2.0
