@@ -44,11 +44,8 @@ def whole(text: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{quoted(text)} is not a whole number of at most 4,300 digits"
-            if text.strip().lstrip("+-").isdigit()
-            else f"{quoted(text)} is not a whole number"
-        ) from None
+        most = " of at most 4,300 digits" if len(text) > 4300 else ""
+        raise argparse.ArgumentTypeError(f"{quoted(text)} is not a whole number{most}") from None
 
 
 def whole_in(low: int, high: int) -> Callable[[str], int]:
@@ -215,15 +212,13 @@ class Table:
 
     @staticmethod
     def _one_line_each(grid: Sequence[Sequence[str]], width: int) -> list[str]:
-        rows = [
-            [
-                line
-                for heading, cell in zip(grid[0], row, strict=True)
-                for line in wrap(f"{heading}: {cell}".replace("\n", " ").removeprefix(": "), width)
-            ]
-            for row in grid[1:]
-        ]
-        return [line for row in rows for line in ["", *row]][1:]
+        lines = []
+        for row in grid[1:]:
+            for heading, cell in zip(grid[0], row, strict=True):
+                text = f"{heading}: {cell}".replace("\n", " ").removeprefix(": ")
+                lines += wrap(text, width)
+            lines.append("")
+        return lines[:-1]
 
     def __str__(self) -> str:
         """Return the table as it is printed: it folds where standard output is a terminal."""
