@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,6 +67,19 @@ def pytest_configure(config: pytest.Config) -> None:
         pytest.exit("cases are timed one after the other: leave out -n, --dist and --tx", 2)
     if config.option.benchmark_histogram and find_spec("pygal") is None:
         pytest.exit("--benchmark-histogram needs pygal: pip install pygal pygaljs", 2)
+    with OneLine.errors():
+        _open_places(config.option)
+
+
+def _open_places(option: argparse.Namespace) -> None:
+    """Make sure that what pytest-benchmark writes at the end can be written; `~` is a home."""
+    if option.benchmark_json:
+        option.benchmark_json = to_path(str(option.benchmark_json))
+        option.benchmark_json.open("ab").close()
+    kind, _, place = option.benchmark_storage.rpartition("://")
+    if (option.benchmark_save or option.benchmark_autosave) and kind in ("", "file"):
+        option.benchmark_storage = str(to_path(place))
+        Path(option.benchmark_storage).mkdir(parents=True, exist_ok=True)
 
 
 class OneLine:
@@ -76,23 +90,27 @@ class OneLine:
 
     OUTSIDE = (OSError, ValueError, MemoryError, RecursionError, argparse.ArgumentTypeError)
 
-    def _end(self, error: BaseException) -> None:
-        if isinstance(error, self.OUTSIDE):
+    @classmethod
+    @contextmanager
+    def errors(cls) -> Iterator[None]:
+        """End the session where the block raises one of those errors."""
+        try:
+            yield
+        except cls.OUTSIDE as error:
             pytest.exit(visible(what_is_wrong(error)), returncode=2)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_internalerror(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         """Take the place of INTERNALERROR, which pytest calls errors of any hook."""
-        self._end(excinfo.value)
+        if isinstance(excinfo.value, self.OUTSIDE):
+            with self.errors():
+                raise excinfo.value
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self) -> Generator[None, None, None]:
         """Do the same at the end of a session, whose errors pytest does not catch."""
-        try:
+        with self.errors():
             return (yield)
-        except Exception as error:
-            self._end(error)
-            raise
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

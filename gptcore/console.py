@@ -34,16 +34,18 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {visible(message)} (see {self.prog} --help)\n")
 
 
+def quoted(text: str) -> str:
+    """Return what somebody typed as a message quotes it: visible, and not too long."""
+    return f"'{shorten(text)}'"
+
+
 def whole(text: str) -> int:
     """Read a whole number of the command line."""
     try:
         return int(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{shorten(text)!r} is not a whole number of at most 4,300 digits"
-            if text.strip().lstrip("+-").isdigit()
-            else f"{shorten(text)!r} is not a whole number"
-        ) from None
+        most = " of at most 4,300 digits" if len(text) > 4300 else ""
+        raise argparse.ArgumentTypeError(f"{quoted(text)} is not a whole number{most}") from None
 
 
 def whole_in(low: int, high: int) -> Callable[[str], int]:
@@ -53,7 +55,7 @@ def whole_in(low: int, high: int) -> Callable[[str], int]:
         value = whole(text)
         if not low <= value <= high:
             raise argparse.ArgumentTypeError(
-                f"{shorten(text)} is not in [{low}, {high}]: give a whole number in that range"
+                f"{quoted(text)} is not in [{low}, {high}]: give a whole number in that range"
             )
         return value
 
@@ -72,7 +74,7 @@ def number(text: str) -> float:
         value = math.nan
     if not math.isfinite(value) or 0 < abs(value) < TINY:
         raise argparse.ArgumentTypeError(
-            f"{shorten(text)!r} is not a finite number that is 0 or at least {TINY:g} in size"
+            f"{quoted(text)} is not a finite number that is 0 or at least {TINY:g} in size"
         )
     return value
 
@@ -81,7 +83,7 @@ def at_home(text: str) -> str:
     """Return a name of the command line, in which a leading `~` is the home folder."""
     name = os.path.expanduser(text)
     if name == "~" or name.startswith(("~/", f"~{os.sep}")):
-        raise argparse.ArgumentTypeError(f"{text!r}: no home folder is known, so write it out")
+        raise argparse.ArgumentTypeError(f"{quoted(text)}: no home folder is known; write it out")
     return name
 
 
@@ -104,13 +106,13 @@ def to_picture(text: str) -> Path:
         raise argparse.ArgumentTypeError("drawing needs matplotlib: pip install matplotlib")
     if path.suffix.lower() not in PICTURES:
         wrong = f"it does not end in {', '.join(PICTURES)}"
-    elif path.is_dir():
+    elif os.path.isdir(path):
         wrong = "it is a folder"
-    elif not path.parent.is_dir():
-        wrong = f"there is no folder {path.parent}"
+    elif not os.path.isdir(path.parent):
+        wrong = f"there is no folder {quoted(str(path.parent))}"
     else:
         return path
-    raise argparse.ArgumentTypeError(f"cannot draw to {text!r}: {wrong}; name a file")
+    raise argparse.ArgumentTypeError(f"cannot draw to {quoted(text)}: {wrong}; name a file")
 
 
 QUIET_S = 2.0
@@ -210,15 +212,13 @@ class Table:
 
     @staticmethod
     def _one_line_each(grid: Sequence[Sequence[str]], width: int) -> list[str]:
-        rows = [
-            [
-                line
-                for heading, cell in zip(grid[0], row, strict=True)
-                for line in wrap(f"{heading}: {cell}".replace("\n", " ").removeprefix(": "), width)
-            ]
-            for row in grid[1:]
-        ]
-        return [line for row in rows for line in ["", *row]][1:]
+        lines = []
+        for row in grid[1:]:
+            for heading, cell in zip(grid[0], row, strict=True):
+                text = f"{heading}: {cell}".replace("\n", " ").removeprefix(": ")
+                lines += wrap(text, width)
+            lines.append("")
+        return lines[:-1]
 
     def __str__(self) -> str:
         """Return the table as it is printed: it folds where standard output is a terminal."""

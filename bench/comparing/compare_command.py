@@ -10,7 +10,7 @@ from bench.comparing.compare import FAILURES, compare
 from bench.comparing.compare_formats import FORMATS
 from bench.ledger.folders import RunFolder
 from bench.options import add_margin
-from gptcore.console import to_path
+from gptcore.console import quoted, to_path
 
 
 def failures(text: str) -> tuple[str, ...]:
@@ -20,7 +20,7 @@ def failures(text: str) -> tuple[str, ...]:
         if name not in FAILURES:
             known = ", ".join(FAILURES)
             raise argparse.ArgumentTypeError(
-                f"{name!r} cannot fail a comparison: choose from {known}"
+                f"{quoted(name)} cannot fail a comparison: choose from {known}"
             )
     return names
 

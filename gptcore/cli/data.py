@@ -18,6 +18,7 @@ from gptcore.cli.options import (
 )
 from gptcore.console import Answer, Table, at_home, counted, percent
 from gptcore.data.corpora import CORPORA, Corpus, load_corpus
+from gptcore.data.naming import distinct, tell_apart
 from gptcore.data.splits import Split, make_split
 from gptcore.data.tokenizer import encode
 from gptcore.data.tokens import Ids, TokenStream
@@ -92,29 +93,28 @@ def corpora_options(parser: argparse.ArgumentParser) -> None:
 
 def corpora(args: argparse.Namespace) -> Json:
     """List the texts that can be used, with their sizes, sources and licences."""
-    rows = []
-    for spec in dict.fromkeys([*CORPORA, *args.path]):
+    rows: dict[str, Json] = {}
+    for spec in distinct([*CORPORA, *args.path]):
         try:
             corpus = load_corpus(spec, raw=args.raw)
         except ValueError as error:
             if spec not in CORPORA:
                 raise
-            rows.append({"name": spec, "available": False, "reason": str(error)})
+            rows[spec] = {"name": spec, "available": False, "reason": str(error)}
             continue
-        rows.append(
-            {
-                "name": corpus.name,
-                "source": corpus.source,
-                "licence": corpus.licence,
-                "available": True,
-                "n_bytes": corpus.n_bytes,
-                "n_tokens": len(encode(corpus.text, np.uint16)),
-                "sha256": corpus.sha256,
-                "cleaning": list(corpus.cleaning),
-            }
-        )
+        rows[spec] = {
+            "name": corpus.name,
+            "source": corpus.source,
+            "licence": corpus.licence,
+            "available": True,
+            "n_bytes": corpus.n_bytes,
+            "n_tokens": len(encode(corpus.text, np.uint16)),
+            "sha256": corpus.sha256,
+            "cleaning": list(corpus.cleaning),
+        }
     keys = ("name", "source", "licence", "available", "n_bytes", "n_tokens", "sha256")
-    return {"corpora": [dict.fromkeys(keys) | row for row in rows]}
+    names = tell_apart({spec: row["name"] for spec, row in rows.items()})
+    return {"corpora": [dict.fromkeys(keys) | rows[spec] | {"name": names[spec]} for spec in rows]}
 
 
 def corpora_answer(result: Json) -> Answer:
