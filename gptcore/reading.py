@@ -63,7 +63,7 @@ def open_regular(path: Path | str) -> BinaryIO:
     try:
         descriptor = os.open(path, flags)
     except (OSError, ValueError) as error:
-        raise _unopened(path, error) from None
+        raise _unopened(path, error) from error
     mode = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(mode):
         os.close(descriptor)

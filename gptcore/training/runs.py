@@ -26,6 +26,7 @@ import torch
 from gptcore.checks import check_whole
 from gptcore.files import write_atomically
 from gptcore.model.gpt import GPT
+from gptcore.reading import read_json
 from gptcore.training import checkpoints
 from gptcore.training.compiling import prepare
 from gptcore.training.config import StepMetrics, TrainConfig
@@ -261,4 +262,20 @@ def _cut_run(out_dir: Path, step: int) -> list[int]:
         )
     with write_atomically(log_path) as partial_log:
         partial_log.write_bytes(b"".join(lines[:step]))
-    return list(json.loads(summary_path.read_bytes())["resumed_from"])
+    return _resumptions(summary_path)
+
+
+def _resumptions(path: Path) -> list[int]:
+    """Return the steps of earlier resumptions from the summary of a run.
+
+    Raises:
+        ValueError: it is not such a summary.
+    """
+    summary = read_json(path)
+    steps = summary.get("resumed_from") if isinstance(summary, dict) else None
+    if not isinstance(steps, list) or not all(type(step) is int and step >= 0 for step in steps):
+        raise ValueError(
+            f"{path} has no list of steps as resumed_from: put the summary of this run back, or "
+            "train in a new folder"
+        )
+    return steps
