@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 from bench.ledger.ledger import Ledger, point_latest
@@ -20,6 +21,7 @@ from bench.suite.inputs import Inputs
 from bench.suite.plan import Plan
 from bench.suite.sizes import REFERENCE_TOKENS_PER_S, SUITES
 from gptcore.devices import available_devices, choose_devices
+from gptcore.files import WriteError
 
 
 class Session(Inputs):
@@ -109,6 +111,13 @@ class Session(Inputs):
             "commit": environment.commit(),
         } | fields
 
+    def _write(self, record: Record) -> None:
+        """Append a record, or stop the suite: what is measured after that would be lost."""
+        try:
+            self.ledger.append(record)
+        except WriteError as error:
+            pytest.exit(str(error), returncode=2)
+
     def _measure_ceilings(self) -> dict[str, dict[str, float]]:
         budget_s = SUITES[self.plan.suite].ceiling_s
         return {
@@ -155,7 +164,7 @@ class Session(Inputs):
         }
         metrics = self.ceilings[first] | {"reference_speed": self.plan.speed}
         self._environment = self._record(record="environment", metrics=metrics, facts=facts)
-        self.ledger.append(self._environment)
+        self._write(self._environment)
 
     def close(self, *, whole: bool) -> None:
         """Close the ledger; at the end of a `whole` session, measure the ceilings once more.
@@ -171,7 +180,7 @@ class Session(Inputs):
                 "ended_at": utc_now(),
             }
             facts = self._environment["facts"] | {"end": end}
-            self.ledger.append(self._environment | {"facts": facts})
+            self._write(self._environment | {"facts": facts})
         self.ledger.close()
         pinning.unpin()
 
@@ -186,9 +195,7 @@ class Session(Inputs):
         """Record that `case` did not run, and why; a resumed run does not repeat the record."""
         known = self.ledger.records.get(case)
         if known is None or known["reason"] != reason:
-            self.ledger.append(
-                self._record(record="skip", case=case, status="skipped", reason=reason)
-            )
+            self._write(self._record(record="skip", case=case, status="skipped", reason=reason))
 
     def append(
         self,
@@ -205,7 +212,7 @@ class Session(Inputs):
         Raises:
             ValueError: the result violates the format of a record.
         """
-        self.ledger.append(
+        self._write(
             self._record(
                 case=case_id,
                 group=group,

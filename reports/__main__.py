@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from gptcore.files import write_atomically
+from gptcore.files import write_whole
 
 DEFAULT_OUTPUT = Path("reports/html/index.html")
 EXAMPLES = """\
@@ -49,21 +49,6 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def write(path: Path, text: str) -> None:
-    """Write `text` so that a reader sees the old file or the new one, never a part of it.
-
-    Raises:
-        ValueError: `path` cannot be written.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with write_atomically(path) as partial:
-            partial.write_text(text, encoding="utf-8", newline="\n")
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise ValueError(f"cannot write {path}: {reason}; name another file with -o") from None
-
-
 def report(folders: Sequence[Path], output: Path, output_format: str) -> None:
     """Write the report; print its path and its first findings.
 
@@ -81,7 +66,7 @@ def report(folders: Sequence[Path], output: Path, output_format: str) -> None:
         for warning in run.warnings:
             print(f"warning: {run.folder}: {plain_text.shorten(warning, 300)}", file=sys.stderr)
     text, findings = page.render(runs, output_format)
-    write(output, text)
+    write_whole(output, text)
     print(f"Report: {output.absolute()}")
     for finding in findings[:N_PRINTED]:
         print(f"- {words.visible(words.sentence(finding.headline))}")

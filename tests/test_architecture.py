@@ -11,8 +11,8 @@ from tests.helpers.checkout import ROOT
 
 PACKAGES = ("gptcore", "bench", "reports")
 TEXT = {
-    "gptcore.console", "gptcore.files", "gptcore.plain_text", "gptcore.reading",
-    "gptcore.unpacking",
+    "gptcore.console", "gptcore.files", "gptcore.lines", "gptcore.plain_text",
+    "gptcore.reading", "gptcore.unpacking",
 }  # fmt: skip
 GROUND = TEXT | {"gptcore.checks", "gptcore.devices", "gptcore.stats"}
 DATA = GROUND | {"gptcore.data"}

@@ -19,7 +19,6 @@ from bench.suite.training_cases import RungCase
 from gptcore.data.splits import Segment, make_split
 from gptcore.data.tokens import TokenStream
 from gptcore.evaluation.losses import sweep_losses
-from gptcore.files import write_atomically
 from gptcore.model.config import ModelConfig
 from gptcore.model.flops import n_params
 from gptcore.model.gpt import GPT
@@ -27,6 +26,7 @@ from gptcore.sampling.base import Sampler
 from gptcore.sampling.batches import batch
 from gptcore.sampling.samplers import make_sampler
 from gptcore.scaling.tables import FEWEST_UNITS
+from gptcore.training.checkpoints import save_tensors
 from gptcore.training.config import TrainConfig
 from gptcore.training.loop import train
 from gptcore.training.step import make_optimizer
@@ -148,9 +148,7 @@ def model_path(folder: Path, case: RungCase) -> Path:
 
 def save_model(model: GPT, path: Path) -> None:
     """Write the weights atomically."""
-    path.parent.mkdir(exist_ok=True)
-    with write_atomically(path) as partial, partial.open("wb") as file:
-        torch.save(model.state_dict(), file)
+    save_tensors(model.state_dict(), path)
 
 
 def load_model(rung: Rung, path: Path) -> GPT:

@@ -7,7 +7,8 @@ The folder holds `run.json` (the fingerprint of the run and the sizes chosen for
 from __future__ import annotations
 
 import json
-import os
+import math
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -21,20 +22,15 @@ from bench.ledger.record import (
     dumps,
     read_ledger,
 )
-from gptcore.files import write_atomically
+from gptcore.files import LOCK, PARTIAL, lock_folder, remove_partials, write_errors, write_whole
+from gptcore.lines import Appender
 from gptcore.plain_text import shorten
+from gptcore.reading import read_json
 
-try:
-    import fcntl
-except ImportError:  # Windows has no such lock, as the README says
-    fcntl = None  # type: ignore[assignment]
+FOLDERS = ("", "models", "traces")
+"""Where in a results folder files are written."""
 
 Manifest = dict[str, Any]
-
-
-def _write(path: Path, text: str) -> None:
-    with write_atomically(path) as partial:
-        partial.write_text(text, encoding="utf-8", newline="\n")
 
 
 def differences(old: object, new: object, name: str = "") -> list[str]:
@@ -66,54 +62,42 @@ class Ledger:
     def __init__(self, folder: Path, fingerprint: Manifest) -> None:
         self.folder = folder
         self.path = folder / LEDGER_NAME
-        self.warnings: list[str] = []
-        self._acquire_folder()
-        try:
+        with ExitStack() as stack:
+            stack.enter_context(lock_folder(folder))
+            self._refuse_strangers()
             self.manifest = self._open_manifest(fingerprint)
-            self._cut_torn_line()
-            self._file = self.path.open("ab")
-            self.records, warnings = read_ledger(folder)
-        except BaseException:
-            self._lock.close()
-            raise
-        self.warnings += warnings
+            for name in FOLDERS:
+                remove_partials(folder / name)
+            self._lines = stack.enter_context(Appender(self.path))
+            self.records, self.warnings = read_ledger(folder)
+            self._open = stack.pop_all()
+        if self._lines.was_torn:
+            line = f"the last line of {self.path} was incomplete: its case runs again"
+            self.warnings.insert(0, line)
 
-    def _acquire_folder(self) -> None:
-        folder = self.folder
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            strangers = {p.name for p in folder.iterdir()} - {".lock", RUN_NAME}
-            if strangers and not (folder / RUN_NAME).exists():
-                raise ValueError(
-                    f"{folder} holds {min(strangers)} and no {RUN_NAME}: it is not a results "
-                    "folder; give a new or an empty one with --results=DIR"
-                )
-            self._lock = (folder / ".lock").open("w")
-        except OSError as error:
+    def _refuse_strangers(self) -> None:
+        with write_errors(self.folder):
+            names = {path.name for path in self.folder.iterdir()} - {LOCK}
+        strangers = {name for name in names if not name.startswith(PARTIAL)}
+        if strangers and RUN_NAME not in names:
             raise ValueError(
-                f"cannot use {folder} as results folder: {error.strerror}; give another with "
-                "--results=DIR"
-            ) from None
-        if fcntl:
-            try:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                self._lock.close()
-                raise ValueError(
-                    f"{folder} is in use by another run: wait for it, or give another folder"
-                ) from None
+                f"{self.folder} holds {min(strangers)} and no {RUN_NAME}: it is not a results "
+                "folder; give a new or an empty one with --results=DIR"
+            )
 
     def _open_manifest(self, fingerprint: Manifest) -> Manifest:
         path = self.folder / RUN_NAME
         manifest: Manifest
-        self.resumed = path.exists()
+        self.resumed = path.exists() or path.is_symlink()
         if not self.resumed:  # written first, so that a run that is killed now can be resumed
             manifest = {"schema_version": SCHEMA_VERSION, "fingerprint": fingerprint}
-            _write(path, json.dumps(manifest, indent=1) + "\n")
+            write_whole(path, json.dumps(manifest, indent=1) + "\n")
             return manifest
         try:
-            manifest = json.loads(path.read_text(encoding="utf-8"))
+            manifest = read_json(path)
             old = manifest["fingerprint"]
+            if not 0 < manifest.get("speed", 1.0) < math.inf:
+                raise ValueError("a speed is positive")
         except (ValueError, KeyError, TypeError):
             message = f"{path} cannot be read: give a new folder with --results=DIR"
             raise ValueError(message) from None
@@ -129,29 +113,16 @@ class Ledger:
     def keep(self, **facts: object) -> None:
         """Add facts that were chosen at the start of a run, such as its sizes, to `run.json`."""
         self.manifest |= facts
-        _write(self.folder / RUN_NAME, json.dumps(self.manifest, indent=1) + "\n")
-
-    def _cut_torn_line(self) -> None:
-        if not self.path.exists():
-            return
-        with self.path.open("r+b") as file:
-            content = file.read()
-            end = content.rfind(b"\n") + 1
-            if end < len(content):
-                file.truncate(end)
-                self.warnings.append(
-                    f"the last line of {self.path} was incomplete: its case runs again"
-                )
+        write_whole(self.folder / RUN_NAME, json.dumps(self.manifest, indent=1) + "\n")
 
     def append(self, record: Record) -> None:
         """Write a record; when this returns, the record is on disk (fsync).
 
         Raises:
+            WriteError: the record cannot be written; the ledger is as it was before.
             ValueError: the record violates the format; nothing is written.
         """
-        self._file.write(dumps(record).encode() + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        self._lines.append(dumps(record))
         self.records[record["case"] or record["environment"]] = record
 
     def finished(self, case: str) -> bool:
@@ -164,8 +135,7 @@ class Ledger:
 
     def close(self) -> None:
         """Close the file and release the lock."""
-        self._file.close()
-        self._lock.close()
+        self._open.close()
 
     def __enter__(self) -> Self:
         return self
@@ -181,6 +151,4 @@ class Ledger:
 
 def point_latest(folder: Path) -> None:
     """Write the path of `folder` to results/latest, which `python -m reports` reads by default."""
-    base = Path("results")
-    base.mkdir(exist_ok=True)
-    _write(base / LATEST_NAME, f"{folder.resolve()}\n")
+    write_whole(Path("results") / LATEST_NAME, f"{folder.resolve()}\n")

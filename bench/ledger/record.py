@@ -2,12 +2,13 @@
 
 This module uses only the standard library, so that a report can be rendered without torch. The key
 `record` says what a record is: a finished "case", the "environment" of a session, or a "skip" (a
-case that did not run, and why). Unknown values are null; NaN and infinity are refused.
+case that did not run, and why). Unknown values are null; NaN and infinity are refused. The last key
+of a line is `crc32`, a checksum of the bytes before it (`gptcore/lines.py`), which is checked and
+taken off when the line is read.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from datetime import UTC, datetime
@@ -15,8 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from bench.ledger.schema import INF, METRICS, SAMPLES, SERIES, Key
+from gptcore.lines import CHECKSUM, VersionError, dump_line, load_line, load_lines
+from gptcore.reading import read_bytes
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+READ_VERSIONS = (2, 3)
+"""Versions of records that can be read. Those of version 2 have no checksum."""
 
 LEDGER_NAME = "records.jsonl"
 RUN_NAME = "run.json"
@@ -47,10 +52,6 @@ FIELDS: dict[str, tuple[type, ...]] = {
 }
 STATUS = {"case": {"ok", "failed"}, "environment": {"ok"}, "skip": {"skipped"}}
 CASE_ID = re.compile(r"\w+::\w+(\[[^\n]*\])?")
-
-
-class SchemaVersionError(ValueError):
-    """A record has another schema version than SCHEMA_VERSION."""
 
 
 def _check_number(name: str, value: object, key: Key) -> None:
@@ -92,16 +93,16 @@ def validate(record: object) -> Record:
     """Return `record` if it follows the format.
 
     Raises:
-        SchemaVersionError: the record has another schema version.
+        VersionError: the record has a schema version that cannot be read.
         ValueError: a key is missing or unknown, or its value has a wrong type or is out of range.
     """
     if not isinstance(record, dict):
         raise ValueError(f"a record is a JSON object, got {type(record).__name__}")
     version = record.get("schema_version")
-    if type(version) is int and version != SCHEMA_VERSION:
-        raise SchemaVersionError(
-            f"schema version {version} cannot be read, only {SCHEMA_VERSION} can: measure "
-            "again, or use the version of the suite that wrote it"
+    if type(version) is int and version not in READ_VERSIONS:
+        raise VersionError(
+            f"schema version {version} cannot be read, only {' and '.join(map(str, READ_VERSIONS))}"
+            " can: measure again, or use the version of the suite that wrote it"
         )
     if record.keys() != FIELDS.keys():
         odd = sorted(record.keys() ^ FIELDS.keys())
@@ -133,22 +134,23 @@ def validate(record: object) -> Record:
 
 
 def dumps(record: Record) -> str:
-    """Return a valid record as one line of JSON, without the line break."""
-    return json.dumps(validate(record), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-
-
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is not a JSON number")
+    """Return a valid record as one line of JSON with its checksum, without the line break."""
+    return dump_line(validate(record))
 
 
 def loads(line: str) -> Record:
-    """Parse and check one line.
+    """Parse and check one line; the record comes without its checksum.
 
     Raises:
-        SchemaVersionError: the record has another schema version.
-        ValueError: the line is not JSON, or not a record.
+        VersionError: the record has a schema version that cannot be read.
+        ValueError: the line is not JSON, not a record, or not as it was written.
     """
-    return validate(json.loads(line, parse_constant=_refuse_constant))
+    value = load_line(line)
+    checksum = value.pop(CHECKSUM, None)
+    record = validate(value)
+    if checksum is None and record["schema_version"] > 2:
+        raise ValueError(f"its checksum ({CHECKSUM}) is missing, so it was damaged or changed")
+    return record
 
 
 def read_ledger(folder: Path) -> tuple[dict[str, Record], list[str]]:
@@ -168,24 +170,15 @@ def read_ledger(folder: Path) -> tuple[dict[str, Record], list[str]]:
     """
     path = folder / LEDGER_NAME
     try:
-        lines = path.read_bytes().split(b"\n")
-    except OSError as error:
-        raise ValueError(
-            f"{folder} is not a results folder: cannot read {LEDGER_NAME} ({error.strerror})"
-        ) from None
+        content = read_bytes(path)
+    except ValueError as error:
+        raise ValueError(f"{folder} is not a results folder: {error}") from None
+    try:
+        lines, warnings = load_lines(content, path.name, loads)
+    except VersionError as error:
+        raise ValueError(f"{path}: {error}") from None
     records: dict[str, Record] = {}
-    warnings = []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            record = loads(line.decode())
-        except SchemaVersionError as error:
-            raise ValueError(f"{path}: {error}") from None
-        except (ValueError, RecursionError, OverflowError) as error:
-            text = str(error).splitlines()[0]
-            warnings.append(f"{path.name} line {number} cannot be read and is left out: {text}")
-            continue
+    for record in lines:
         name = record["case"] or record["environment"]
         records.pop(name, None)
         records[name] = record

@@ -162,11 +162,10 @@ def _call_in_phases(work: Work, names: list[str]) -> None:
 
 def _export(profiler: profile, path: Path) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         with write_atomically(path) as partial:
             profiler.export_chrome_trace(str(partial))
-    except (OSError, RuntimeError) as error:
-        reason = getattr(error, "strerror", None) or shorten(str(error), 150)
+    except RuntimeError as error:
+        reason = shorten(str(error), 150)
         raise ValueError(
             f"cannot write the trace {path.name}: {reason}; give another folder"
         ) from None

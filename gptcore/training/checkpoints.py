@@ -9,11 +9,11 @@ import json
 import warnings
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
-from gptcore.files import PARTIAL, write_atomically
+from gptcore.files import write_atomically, write_errors
 from gptcore.model.config import ModelConfig
 from gptcore.model.gpt import GPT
 from gptcore.plain_text import shorten
@@ -36,7 +36,7 @@ def save_checkpoint(
 ) -> Path:
     """Write a checkpoint and delete all but the newest two.
 
-    After a crash at any point the new checkpoint is either complete or absent.
+    After a crash or an error at any point the new checkpoint is either complete or absent.
 
     Args:
         directory: the folder; it is created if it is missing.
@@ -47,8 +47,10 @@ def save_checkpoint(
 
     Returns:
         The path of the file, for example `directory/step-00000050.pt`.
+
+    Raises:
+        WriteError: the checkpoint cannot be written; the older ones are still there.
     """
-    directory.mkdir(parents=True, exist_ok=True)
     path = directory / _checkpoint_name(step)
     content = {
         "step": step,
@@ -57,12 +59,46 @@ def save_checkpoint(
         "optimizer": optimizer.state_dict(),
         "fingerprint": _as_json(fingerprint),
     }
-    with write_atomically(path) as partial, partial.open("wb") as file:
-        torch.save(content, file)
-    # A process that was killed while it saved has left a partial file.
-    for old in (*_checkpoints(directory)[CHECKPOINTS_KEPT:], *directory.glob(f"{PARTIAL}*")):
-        old.unlink()
+    save_tensors(content, path)
+    for old in _checkpoints(directory)[CHECKPOINTS_KEPT:]:
+        _remove(old)
     return path
+
+
+def save_tensors(content: object, path: Path) -> None:
+    """Write with torch.save what it can write, atomically.
+
+    Raises:
+        WriteError: the file cannot be written.
+    """
+    with write_atomically(path) as partial, partial.open("wb") as file:
+        keeper = _ErrorKeeper(file)
+        torch.save(content, keeper)  # type: ignore[arg-type]  # it needs only these methods
+        if keeper.error:
+            raise keeper.error
+
+
+class _ErrorKeeper:
+    """A file whose writing never fails; it keeps the first error instead.
+
+    When a write fails, torch goes on to write the end of its archive, and that ends in another
+    error which hides the first one.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.error: BaseException | None = None
+
+    def write(self, data: bytes) -> int:
+        if self.error is None:
+            try:
+                self._file.write(data)
+            except BaseException as error:
+                self.error = error
+        return len(data)
+
+    def flush(self) -> None:
+        pass
 
 
 def latest_checkpoint(directory: Path) -> Path | None:
@@ -165,7 +201,12 @@ def remove_checkpoints_after(directory: Path, step: int) -> None:
     """Delete the checkpoints that have more than `step` updates."""
     for path in _checkpoints(directory):
         if path.name > _checkpoint_name(step):
-            path.unlink()
+            _remove(path)
+
+
+def _remove(path: Path) -> None:
+    with write_errors(path):
+        path.unlink()
 
 
 def _checkpoint_name(step: int) -> str:

@@ -1,7 +1,8 @@
 """A training run in a folder: a log, checkpoints and a summary, resumable after a crash or kill.
 
-- `metrics.jsonl` has one line of StepMetrics for each step. When a run is resumed, the lines after
-  the checkpoint are deleted, because those steps are done again.
+- `metrics.jsonl` has one line of StepMetrics for each step, and in it the key `crc32`
+  (`gptcore/lines.py`). When a run is resumed, the lines after the checkpoint are deleted, because
+  those steps are done again.
 - `checkpoints/` holds the newest two checkpoints.
 - `summary.json` has `finished`, `step` (updates done), `steps`, `tokens`, `epochs`, `final_loss`
   (the loss of the last batch), `train_time_s` (the sum over steps), `compile_time_s` (spent before
@@ -11,22 +12,24 @@
 
 import json
 import math
-import os
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from gptcore.checks import check_whole
-from gptcore.files import write_atomically
+from gptcore.checks import check_number, check_whole
+from gptcore.files import WriteError, lock_folder, remove_partials, write_whole
+from gptcore.lines import CHECKSUM, Appender, dump_line, load_line, load_lines
 from gptcore.model.gpt import GPT
-from gptcore.reading import read_json
+from gptcore.reading import read_bytes, read_json
 from gptcore.training import checkpoints
 from gptcore.training.compiling import prepare
 from gptcore.training.config import StepMetrics, TrainConfig
@@ -35,6 +38,7 @@ from gptcore.training.step import make_optimizer
 
 LOG_NAME = "metrics.jsonl"
 SUMMARY_NAME = "summary.json"
+WARNINGS_SHOWN = 5
 CHECKPOINT_STEPS = 50
 CHECKPOINT_SECONDS = 60.0
 
@@ -76,6 +80,7 @@ def run_training(
         The content of `summary.json`.
 
     Raises:
+        WriteError: another run is using `out_dir`, or a file in it cannot be written.
         ValueError: `out_dir` holds a run and `resume` is false; the run there has other settings;
             its log or all its checkpoints are damaged; or training diverged.
     """
@@ -84,8 +89,9 @@ def run_training(
     fingerprint = {**fingerprint, "model": asdict(model.config), "train": asdict(config)}
     optimizer = make_optimizer(model.to(device), config)
     run = _Run(out_dir, model, optimizer, config, device, fingerprint)
-    run.open(resume=resume)
-    return _train(run, batch_at, epochs_per_step, checkpoint_every, on_step)
+    with lock_folder(out_dir):
+        run.open(resume=resume)
+        return _train(run, batch_at, epochs_per_step, checkpoint_every, on_step)
 
 
 @dataclass
@@ -121,11 +127,11 @@ class _Run:
             raise ValueError(
                 f"{self.out_dir} holds a run; continue it with --resume or use another folder"
             )
-        self.out_dir.mkdir(parents=True, exist_ok=True)
+        for place in (self.out_dir, folder):
+            remove_partials(place)
         checkpoint = checkpoints.load_checkpoint(folder)
         if checkpoint is None:
-            with write_atomically(self.log_path) as partial_log:
-                partial_log.touch()
+            write_whole(self.log_path, b"")
             return
         self.first_step = checkpoints.restore_checkpoint(
             checkpoint, self.model, self.optimizer, self.fingerprint
@@ -142,7 +148,7 @@ class _Run:
 
     def summarise(self, compile_time_s: float | None) -> dict[str, Any]:
         """Write and return the summary of the run so far."""
-        log = [json.loads(line) for line in self.log_path.read_bytes().splitlines()]
+        log, _ = read_log(self.log_path)
         last = log[-1] if log else {"step": 0, "tokens": 0, "epochs": 0.0, "loss": None}
         summary = {
             "finished": last["step"] == self.config.steps,
@@ -158,8 +164,7 @@ class _Run:
             "precision": self.config.precision,
             "resumed_from": self.resumed_from,
         }
-        with write_atomically(self.out_dir / SUMMARY_NAME) as partial_summary:
-            partial_summary.write_text(json.dumps(summary, indent=2) + "\n", newline="\n")
+        write_whole(self.out_dir / SUMMARY_NAME, json.dumps(summary, indent=2) + "\n")
         return summary
 
 
@@ -184,9 +189,11 @@ def _train(
     )
     try:
         _record(steps, run, checkpoint_every, on_step)
-    finally:
-        summary = run.summarise(compile_time_s)
-    return summary
+    except BaseException:
+        with suppress(WriteError):  # the first error is the one to tell
+            run.summarise(compile_time_s)
+        raise
+    return run.summarise(compile_time_s)
 
 
 def _record(
@@ -197,10 +204,9 @@ def _record(
 ) -> None:
     """Log every step; save a checkpoint when one is due, at the last step and on Ctrl-C."""
     unsaved_steps, saved_at = 0, time.monotonic()
-    with run.log_path.open("ab") as log, _interrupt_after_step() as interrupted:
+    with Appender(run.log_path) as log, _interrupt_after_step() as interrupted:
         for metrics in steps:
-            log.write(json.dumps(asdict(metrics)).encode() + b"\n")
-            log.flush()
+            log.append(dump_line(asdict(metrics)), flush=False)
             try:
                 if on_step:
                     on_step(metrics)
@@ -214,7 +220,7 @@ def _record(
                 due = unsaved_steps >= CHECKPOINT_STEPS or unsaved_s >= CHECKPOINT_SECONDS
             stop = interrupted.is_set()
             if due or stop or metrics.step == run.config.steps:
-                os.fsync(log.fileno())  # a checkpoint on disk implies that its log is, too
+                log.flush()  # a checkpoint on disk implies that its log is, too
                 run.save(metrics.step)
                 unsaved_steps, saved_at = 0, time.monotonic()
             if stop:
@@ -225,24 +231,23 @@ def _record(
 def _interrupt_after_step() -> Iterator[threading.Event]:
     """Let the first Ctrl-C set the yielded event instead of interrupting an update half-way.
 
-    A second Ctrl-C raises KeyboardInterrupt at once. Outside the main thread, or if the program has
-    its own SIGINT handler, nothing is changed.
+    A second Ctrl-C does what the first one did before: as a rule it raises KeyboardInterrupt at
+    once. Outside the main thread, or where Python does not handle SIGINT, nothing is changed.
     """
-    interrupted = threading.Event()
-    is_main = threading.current_thread() is threading.main_thread()
-    if not is_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+    interrupted, before = threading.Event(), signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
         yield interrupted
         return
 
     def request(_signal: int, _frame: object) -> None:
         interrupted.set()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGINT, before)
 
     signal.signal(signal.SIGINT, request)
     try:
         yield interrupted
     finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGINT, before)
 
 
 def _cut_run(out_dir: Path, step: int) -> list[int]:
@@ -254,14 +259,23 @@ def _cut_run(out_dir: Path, step: int) -> list[int]:
     for path in (log_path, summary_path):
         if not path.exists():
             raise ValueError(f"{path} is missing; put it back or train in a new folder")
-    lines = log_path.read_bytes().splitlines(keepends=True)
-    if len(lines) < step:
+    log, damaged = read_log(log_path)
+    kept = [entry for entry in log if entry["step"] <= step]
+    if len(kept) < step and not damaged:
         raise ValueError(
-            f"{log_path} has {len(lines)} steps and the checkpoint {step}; put the whole log back "
+            f"{log_path} has {len(kept)} steps and the checkpoint {step}; put the whole log back "
             "or train in a new folder"
         )
-    with write_atomically(log_path) as partial_log:
-        partial_log.write_bytes(b"".join(lines[:step]))
+    if step and not kept:
+        raise ValueError(f"{damaged[0]}; no other line is of use: train in a new folder")
+    if any(earlier["step"] >= later["step"] for earlier, later in pairwise(kept)):
+        raise ValueError(
+            f"{log_path} has a step twice or out of order; put the log of this run back or train "
+            "in a new folder"
+        )
+    for warning in damaged[:WARNINGS_SHOWN] if len(kept) < step else []:
+        warnings.warn(warning, stacklevel=2)
+    write_whole(log_path, "".join(f"{dump_line(entry)}\n" for entry in kept))
     return _resumptions(summary_path)
 
 
@@ -279,3 +293,25 @@ def _resumptions(path: Path) -> list[int]:
             "train in a new folder"
         )
     return steps
+
+
+def read_log(path: Path) -> tuple[list[dict[str, Any]], list[str]]:
+    """Read the log of a run.
+
+    Returns:
+        The values of StepMetrics of each step, and a warning for each line that is left out,
+        because it is damaged or not such a line. Lines of older versions have no checksum.
+    """
+    return load_lines(read_bytes(path), str(path), _load_step)
+
+
+def _load_step(line: str) -> dict[str, Any]:
+    entry = load_line(line)
+    entry.pop(CHECKSUM, None)
+    names = StepMetrics.__dataclass_fields__.keys()
+    if entry.keys() != names:
+        raise ValueError(f"its keys must be {', '.join(names)}")
+    check_whole("step", entry["step"])
+    for name, value in entry.items():
+        check_number(name, value, "[0, inf)")
+    return entry

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 import sys
@@ -241,16 +240,9 @@ def hostile_ledger() -> list[Record]:
     return [environment(facts=odd), *cases, pair, skip("a::b[<script>]", HOSTILE)]
 
 
-def write_escaped(folder: Path, records: list[Record]) -> Path:
-    """Write a ledger as ASCII: the only way for a lone surrogate to be in one."""
-    folder.mkdir()
-    (folder / LEDGER_NAME).write_text("\n".join(map(json.dumps, records)), encoding="ascii")
-    return folder
-
-
 @pytest.mark.parametrize("form", ["html", "md"])
 def test_hostile_names_are_harmless_everywhere(form: str, tmp_path: Path) -> None:
-    folder = write_escaped(tmp_path / "run", hostile_ledger())
+    folder = write_ledger(tmp_path / "run", hostile_ledger())
     output = tmp_path / "report"
     assert main([str(folder), "-o", str(output), "--format", form]) == 0
     text = output.read_text(encoding="utf-8")

@@ -9,7 +9,7 @@ from bench.comparing.history import changes, study
 from bench.comparing.steps import Trend, find_steps, stretches
 from bench.comparing.timing import Timing
 from bench.ledger.folders import RunFolder
-from bench.ledger.record import LEDGER_NAME, dumps
+from bench.ledger.record import LEDGER_NAME, dumps, loads
 from tests.helpers import ledgers
 
 NAMES = ("a", "b", "c")
@@ -142,7 +142,7 @@ def test_plot_that_cannot_be_written_exits_2_in_one_line(tmp_path, capsys, name)
 def test_reference_product_that_stepped_too_blames_the_machine(tmp_path):
     folder = write_runs(tmp_path / "runs")
     for path in folder.glob(f"*/{LEDGER_NAME}"):
-        records = [json.loads(line) for line in path.read_text().splitlines()]
+        records = [loads(line) for line in path.read_text().splitlines()]
         for record in records[1:]:
             slow = record["started_at"] > "2026-03-07"
             record["samples"]["reference_s"] = [0.0011 if slow else 0.001] * 2

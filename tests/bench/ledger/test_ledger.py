@@ -1,8 +1,13 @@
-import json
+import errno
+import os
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from bench.ledger.ledger import Ledger, differences
+from bench.ledger.ledger import Ledger, differences, point_latest
+from bench.ledger.record import loads, read_ledger
+from gptcore.files import WriteError
+from tests.helpers.failing_calls import Fault
 from tests.helpers.records import RECORD, changed
 
 PRINT = {"suite": "smoke", "source_sha256": "a" * 64, "devices": ["cpu"], "machine": {"cores": 2}}
@@ -18,7 +23,7 @@ def opened(folder, fingerprint=PRINT):
 def test_appended_record_is_on_disk_before_close(tmp_path):
     with opened(tmp_path / "run") as ledger:
         ledger.append(RECORD)
-        assert json.loads(ledger.path.read_text()) == RECORD
+        assert loads(ledger.path.read_text()) == RECORD
 
 
 def test_same_fingerprint_resumes_and_knows_finished_cases(tmp_path):
@@ -71,7 +76,7 @@ def test_folder_of_something_else_is_refused(tmp_path):
 
 def test_file_in_place_of_the_folder_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(ValueError, match="cannot use"):
+    with pytest.raises(ValueError, match="cannot write"):
         opened(tmp_path / "file")
 
 
@@ -93,6 +98,110 @@ def test_run_killed_before_its_speed_was_kept_goes_on(tmp_path):
 def test_folder_with_nothing_but_a_lock_is_taken(tmp_path):
     (tmp_path / ".lock").write_text("")
     opened(tmp_path).close()
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
+@pytest.mark.parametrize("call", ["open", "write", "fsync", "replace", "close", "ftruncate"])
+def test_every_failing_call_is_one_line_and_the_run_goes_on_in_the_same_folder(
+    tmp_path, call, code
+):
+    for kth in range(1, 20):
+        folder, told, message = tmp_path / f"{call}-{kth}", [], ""
+        fault = Fault(call, kth, code)
+        with fault.active():
+            try:
+                with opened(folder) as ledger:
+                    for i in range(3):
+                        ledger.append(changed(case=f"m::t[{i}]"))
+                        told.append(f"m::t[{i}]")
+            except WriteError as error:
+                message = str(error)
+        assert message.startswith("cannot write ") == bool(message)
+        assert bool(message) == fault.happened or call == "close"  # closing comes last of all
+        with opened(folder) as ledger:
+            assert [name for name in ledger.records if ledger.finished(name)] == told
+            assert ledger.warnings == []
+            ledger.append(changed(case="m::t[next]"))
+        assert list(read_ledger(folder)[0]) == [*told, "m::t[next]"]
+        assert names(folder) == ["records.jsonl", "run.json"]
+        if not fault.happened:
+            break
+    else:
+        pytest.fail("more calls than were expected")
+
+
+def test_folder_of_a_run_killed_in_its_very_first_write_is_taken(tmp_path):
+    (tmp_path / ".lock").touch()
+    (tmp_path / ".partial-0123456789abcdef.json").write_text('{"schema_ver')
+    opened(tmp_path).close()
+    assert names(tmp_path) == [".lock", "records.jsonl", "run.json"]
+
+
+def test_what_killed_runs_left_of_models_and_traces_goes(tmp_path):
+    opened(tmp_path).close()
+    for name in ("models", "traces", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / ".partial-1.pt").touch()
+    opened(tmp_path).close()
+    assert [names(tmp_path / name) for name in ("models", "traces")] == [[], []]
+    assert names(tmp_path / "other") == [".partial-1.pt"]  # nothing of ours is written there
+
+
+def test_refused_run_changes_nothing(tmp_path):
+    opened(tmp_path).close()
+    (tmp_path / ".partial-1").touch()
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(ValueError, match="another run"):
+        Ledger(tmp_path, {})
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("name", ["records.jsonl", "run.json", ".lock"])
+@pytest.mark.parametrize("target", ["victim", "absent", "folder", "loop"])
+def test_link_in_place_of_a_file_is_refused_and_its_target_stays_whole(tmp_path, name, target):
+    folder, victim = tmp_path / "run", tmp_path / "victim"
+    (tmp_path / "folder").mkdir()
+    opened(folder).close()
+    victim.write_bytes((folder / name).read_bytes() if name != ".lock" else b"precious")
+    before = victim.read_bytes()
+    (folder / name).unlink(missing_ok=True)
+    (folder / name).symlink_to(folder / name if target == "loop" else tmp_path / target)
+    with pytest.raises(ValueError, match=name), opened(folder) as ledger:
+        ledger.keep(speed=2.0)
+    assert victim.read_bytes() == before
+    assert not (tmp_path / "absent").exists()
+
+
+def test_ledger_that_another_hard_link_names_grows_alone(tmp_path):
+    with opened(tmp_path / "run") as ledger:
+        ledger.append(RECORD)
+    os.link(tmp_path / "run" / "records.jsonl", tmp_path / "backup")
+    before = (tmp_path / "backup").read_bytes()
+    with opened(tmp_path / "run") as ledger:
+        ledger.append(changed(case="m::t[2]"))
+    assert (tmp_path / "backup").read_bytes() == before
+    assert len(read_ledger(tmp_path / "run")[0]) == 2
+
+
+@pytest.mark.parametrize("speed", ["fast", -1, 0, [], {}])
+def test_manifest_with_an_odd_speed_is_refused(tmp_path, speed):
+    with opened(tmp_path) as ledger:
+        ledger.keep(speed=speed)
+    with pytest.raises(ValueError, match="cannot be read"):
+        opened(tmp_path)
+
+
+def test_latest_is_whole_when_two_sessions_write_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folders = [tmp_path / (f"{i}" * 50) for i in range(8)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(point_latest, folders * 20))
+    assert (tmp_path / "results" / "latest").read_text() in {f"{folder}\n" for folder in folders}
+    assert names(tmp_path / "results") == ["latest"]
 
 
 def test_invalid_record_is_not_written(tmp_path):

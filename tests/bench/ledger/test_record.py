@@ -1,4 +1,5 @@
 import json
+import random
 
 import pytest
 
@@ -84,13 +85,49 @@ def test_last_record_of_a_case_stands(tmp_path):
     assert read_ledger(tmp_path)[0] == {RECORD["case"]: RECORD}
 
 
-@pytest.mark.parametrize("version", [SCHEMA_VERSION - 1, SCHEMA_VERSION + 1])
+@pytest.mark.parametrize("version", [1, SCHEMA_VERSION + 1])
 def test_ledger_of_another_version_is_refused_in_one_line(tmp_path, version):
     other = {"schema_version": version, "record": "case"}  # its keys may be others
     write(tmp_path, *[json.dumps(other).encode() + b"\n"] * 2)
-    message = rf"^\S+records\.jsonl: schema version {version} cannot be read, only 2 can: [^\n]*$"
+    message = (
+        rf"^\S+records\.jsonl: schema version {version} cannot be read, only 2 and 3 can: [^\n]*$"
+    )
     with pytest.raises(ValueError, match=message):
         read_ledger(tmp_path)
+
+
+def version_2(record):
+    return json.dumps(record | {"schema_version": 2}).encode() + b"\n"
+
+
+def test_ledger_of_version_2_loads_without_checksums(tmp_path):
+    write(tmp_path, version_2(RECORD), version_2(changed(case="m::t[2]")))
+    records, warnings = read_ledger(tmp_path)
+    assert list(records.values()) == [
+        RECORD | {"schema_version": 2}, changed(case="m::t[2]", schema_version=2)
+    ]  # fmt: skip
+    assert warnings == []
+
+
+def test_line_of_version_3_without_its_checksum_is_left_out(tmp_path):
+    write(tmp_path, json.dumps(RECORD).encode() + b"\n", version_2(changed(case="m::t[2]")))
+    records, (warning,) = read_ledger(tmp_path)
+    assert list(records) == ["m::t[2]"]
+    assert "records.jsonl line 1 cannot be read and is left out: its checksum" in warning
+
+
+def test_no_flipped_byte_changes_a_record_unnoticed(tmp_path):
+    cases = [changed(case=f"m::t[{i}]", metrics={"time_s": 1 / (i + 3)}) for i in range(3)]
+    whole = b"".join(dumps(record).encode() + b"\n" for record in cases)
+    rng = random.Random(0)
+    for _ in range(1000):
+        at, flip = rng.randrange(len(whole)), rng.randrange(1, 256)
+        damaged = bytearray(whole)
+        damaged[at] ^= flip
+        write(tmp_path, damaged)
+        records, warnings = read_ledger(tmp_path)
+        assert all(record in cases for record in records.values())
+        assert warnings or len(records) == 3
 
 
 def test_folder_without_ledger_is_refused(tmp_path):

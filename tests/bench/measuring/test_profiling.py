@@ -141,7 +141,7 @@ def test_a_trace_that_cannot_be_written_is_one_line_and_leaves_nothing(tmp_path,
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(module.profile, "export_chrome_trace", full)
-    with pytest.raises(ValueError, match=r"cannot write the trace t.json: No space left") as caught:
+    with pytest.raises(ValueError, match=r"cannot write \S+t\.json: No space left") as caught:
         trace(product(), tmp_path / "t.json")
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.iterdir())
@@ -162,7 +162,7 @@ def test_an_old_trace_survives_a_failed_one(tmp_path, monkeypatch):
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(ValueError, match=r"cannot write the trace t\.json"):
+    with pytest.raises(ValueError, match=r"cannot write \S+t\.json: "):
         trace(product(), tmp_path / "file" / "t.json")
 
 

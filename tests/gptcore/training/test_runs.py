@@ -1,8 +1,10 @@
 """Training runs in a folder: what they leave, and that a resumed run equals an unbroken one."""
 
+import errno
 import json
 import math
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from gptcore.files import WriteError
 from gptcore.model.gpt import GPT
 from gptcore.training import loop as training_loop
 from gptcore.training import runs
@@ -21,6 +24,7 @@ from gptcore.training.config import COMPILERS, StepMetrics, TrainConfig
 from gptcore.training.runs import run_training
 from tests.helpers.checkout import ROOT
 from tests.helpers.counting import CONFIG, CPU, MODEL, batch_at, steps_of
+from tests.helpers.failing_calls import Fault
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +42,9 @@ def run(out_dir: Path, config: TrainConfig = CONFIG, **options) -> dict:
 
 
 def log_of(out_dir: Path) -> list[dict]:
-    return [json.loads(line) for line in (out_dir / "metrics.jsonl").read_bytes().splitlines()]
+    log, damaged = runs.read_log(out_dir / "metrics.jsonl")
+    assert not damaged
+    return log
 
 
 def results_of(out_dir: Path) -> list[tuple]:
@@ -259,3 +265,122 @@ def test_the_time_to_compile_is_in_the_summary(monkeypatch, tmp_path):
     summary = run(tmp_path / "compiled", replace(CONFIG, compile="inductor"))
     assert summary["compile_time_s"] > 0
     assert summary["finished"]
+
+
+FILES = {"metrics.jsonl", "summary.json", "checkpoints"}
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_a_second_run_in_a_folder_is_refused_and_changes_nothing(tmp_path, unbroken):
+    refused = []
+
+    def on_step(metrics: StepMetrics) -> None:
+        before = contents(tmp_path)
+        for resume in (False, True):
+            with pytest.raises(ValueError, match="in use by another run") as caught:
+                run(tmp_path, resume=resume)
+            refused.append(str(caught.value))
+        assert contents(tmp_path) == before
+
+    run(tmp_path, on_step=on_step)
+    assert len(refused) == 20
+    assert results_of(tmp_path) == results_of(unbroken)
+    assert {path.name for path in tmp_path.iterdir()} == FILES
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
+@pytest.mark.parametrize("call", ["open", "write", "fsync", "replace", "close", "unlink"])
+def test_a_run_ends_in_one_line_at_every_failing_call_and_can_be_resumed(
+    tmp_path, unbroken, call, code
+):
+    for kth in range(1, 200, 5):
+        folder = tmp_path / f"{kth}"
+        fault = Fault(call, kth, code, short=call == "write")
+        with fault.active():
+            try:
+                run(folder, checkpoint_every=3)
+            except ValueError as error:
+                message = str(error)
+                assert fault.happened
+                assert message.startswith("cannot write ")
+                assert "\n" not in message
+        left = {path.name for path in folder.rglob("*") if path.name not in FILES}
+        assert all(name.startswith("step-") for name in left)
+        run(folder, checkpoint_every=3, resume=True)
+        assert results_of(folder) == results_of(unbroken)
+        if not fault.happened:
+            return
+    pytest.fail("more calls than were expected")
+
+
+def test_the_first_error_is_told_when_the_summary_cannot_be_written_either(tmp_path, monkeypatch):
+    def full(_path: Path, _content: object) -> None:
+        raise WriteError("cannot write summary.json: full")
+
+    def on_step(metrics: StepMetrics) -> None:
+        monkeypatch.setattr(runs, "write_whole", full)
+        raise WriteError("cannot write step-00000001.pt: full")
+
+    with pytest.raises(WriteError, match=r"step-00000001\.pt"):
+        run(tmp_path, on_step=on_step)
+
+
+def test_what_a_killed_run_had_written_goes_when_it_is_resumed(tmp_path):
+    run(tmp_path)
+    for folder in (tmp_path, tmp_path / "checkpoints"):
+        (folder / ".partial-0123.pt").write_bytes(b"half a model")
+    run(tmp_path, resume=True)
+    assert {path.name for path in tmp_path.iterdir()} == FILES
+    assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["step-00000010.pt"]
+
+
+def test_a_flipped_byte_costs_at_most_its_lines_and_a_warning(tmp_path):
+    run(tmp_path)
+    path, rng = tmp_path / "metrics.jsonl", random.Random(0)
+    whole, log = path.read_bytes(), log_of(tmp_path)
+    for _ in range(300):
+        damaged = bytearray(whole)
+        damaged[rng.randrange(len(whole))] ^= rng.randrange(1, 256)
+        path.write_bytes(damaged)
+        read, damages = runs.read_log(path)
+        assert all(entry in log for entry in read)
+        assert damages or len(read) == 10
+
+
+def test_resuming_names_the_damaged_line_and_keeps_the_others(tmp_path):
+    run(tmp_path)
+    path, log = tmp_path / "metrics.jsonl", log_of(tmp_path)
+    path.write_bytes(path.read_bytes().replace(b'"step":4,', b'"step":5,'))
+    with pytest.warns(UserWarning, match=r"metrics\.jsonl line 4 cannot be read and is left out"):
+        run(tmp_path, resume=True)
+    assert log_of(tmp_path) == log[:3] + log[4:]
+
+
+def test_a_log_of_an_older_version_is_read_and_gets_its_checksums(tmp_path):
+    run(tmp_path)
+    path, log = tmp_path / "metrics.jsonl", log_of(tmp_path)
+    whole = path.read_bytes()
+    path.write_text("".join(json.dumps(entry) + "\n" for entry in log))
+    assert log_of(tmp_path) == log
+    run(tmp_path, resume=True)
+    assert path.read_bytes() == whole
+
+
+@pytest.mark.filterwarnings("ignore:.* is damaged")
+@pytest.mark.parametrize("name", ["metrics.jsonl", "summary.json", "checkpoints/step-00000003.pt"])
+@pytest.mark.parametrize("target", ["victim", "absent"])
+def test_a_link_in_place_of_a_file_of_the_run_is_refused_and_its_target_stays_whole(
+    tmp_path, name, target
+):
+    folder, victim = tmp_path / "run", tmp_path / "victim"
+    (folder / "checkpoints").mkdir(parents=True)
+    victim.write_text("precious")
+    (folder / name).symlink_to(tmp_path / target)
+    for resume in (False, True):
+        with pytest.raises(ValueError, match=r"symbolic link|holds a run|damaged"):
+            run(folder, checkpoint_every=3, resume=resume)
+    assert victim.read_text() == "precious"
+    assert not (tmp_path / "absent").exists()
