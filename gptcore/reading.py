@@ -72,6 +72,15 @@ def open_regular(path: Path | str) -> BinaryIO:
     return os.fdopen(descriptor, "rb")
 
 
+def check_regular(path: Path | str) -> None:
+    """Check that a file that another library opens by its name is a regular one.
+
+    Raises:
+        ValueError: as `open_regular`.
+    """
+    open_regular(path).close()
+
+
 def open_file(path: Path | str, *, at_most: int = MOST_BYTES) -> io.BufferedReader:
     """Open a file for reading, decompressed.
 
