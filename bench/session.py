@@ -60,7 +60,15 @@ class Session(Inputs):
             folder = Path("results") / f"{stamp}-{(environment.commit() or 'nocommit')[:10]}"
         shas = {name: corpus.sha256 for name, corpus in self.corpora.items()}
         self.ledger = Ledger(folder, environment.fingerprint(suite, self.devices, shas))
-        point_latest(folder)
+        try:
+            self._begin(suite)
+        except BaseException:
+            self.close(whole=False)
+            raise
+
+    def _begin(self, suite: str) -> None:
+        """Choose the cases, and record the machine and what is left out on it."""
+        point_latest(self.ledger.folder)
         speed = self.ledger.manifest.get("speed")
         if speed is None:
             speed = training_tokens_per_s(REFERENCE_TOKENS_PER_S, 6 * SUITES[suite].ceiling_s)
@@ -172,17 +180,22 @@ class Session(Inputs):
         The environment is then recorded again together with its state at the end. So a reader of
         the ledger sees whether the ceilings, and thus the shares of peak, changed.
         """
-        if whole:
-            end = {
-                "ceilings": self._measure_ceilings(),
-                "conditions": environment.conditions(),
-                "load": environment.load(),
-                "ended_at": utc_now(),
-            }
-            facts = self._environment["facts"] | {"end": end}
-            self._write(self._environment | {"facts": facts})
-        self.ledger.close()
-        pinning.unpin()
+        try:
+            if whole:
+                self._append_end()
+        finally:
+            self.ledger.close()
+            pinning.unpin()
+
+    def _append_end(self) -> None:
+        end = {
+            "ceilings": self._measure_ceilings(),
+            "conditions": environment.conditions(),
+            "load": environment.load(),
+            "ended_at": utc_now(),
+        }
+        facts = self._environment["facts"] | {"end": end}
+        self._write(self._environment | {"facts": facts})
 
     def _append_left_out(self) -> None:
         for case, reason in self.plan.left_out():

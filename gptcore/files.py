@@ -31,6 +31,7 @@ SAFE = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 _SPACE = "free some space there, or choose another place"
 _RIGHTS = "choose a place that you may write to"
 _LOCKS = "choose a folder on another disk, because this one cannot lock files"
+_PARENT = "choose another place, because a folder in this path is a file"
 _REMEDIES = {
     errno.ENOSPC: _SPACE,
     errno.EDQUOT: _SPACE,
@@ -42,6 +43,8 @@ _REMEDIES = {
     errno.ENOLCK: _LOCKS,
     errno.ENOSYS: _LOCKS,
     errno.EOPNOTSUPP: _LOCKS,
+    errno.EEXIST: _PARENT,
+    errno.ENOTDIR: _PARENT,
     errno.ENAMETOOLONG: "choose a shorter name",
 }
 
@@ -91,8 +94,7 @@ def write_atomically(path: Path) -> Iterator[Path]:
             with suppress(OSError):
                 partial.unlink()
             raise
-        if hasattr(os, "O_DIRECTORY"):  # not on Windows, where folders cannot be opened
-            _flush(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        _flush_names(path.parent)
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
@@ -199,8 +201,19 @@ def permissions(path: Path) -> int | None:
     raise WriteError(f"cannot write {path}: it is {kind}")
 
 
+def _flush_names(folder: Path) -> None:
+    """Wait until the names in a folder are on disk, where the system and the disk can do that."""
+    if not hasattr(os, "O_DIRECTORY"):  # on Windows folders cannot be opened
+        return
+    try:
+        _flush(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # which some network disks answer
+            raise
+
+
 def _flush(path: Path, mode: int) -> None:
-    """Wait until a file, or the names in a folder, are on disk."""
+    """Wait until a file or folder is on disk."""
     descriptor = os.open(path, mode)
     try:
         os.fsync(descriptor)

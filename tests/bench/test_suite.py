@@ -6,6 +6,7 @@ torch is loaded already, and measure the ceilings of the machine on small produc
 
 import contextlib
 import dataclasses
+import errno
 import gc
 import gzip
 import io
@@ -19,12 +20,14 @@ import time
 
 import pytest
 
+from bench.ledger.record import read_ledger
 from bench.measuring import ceilings, pinning
 from bench.suite.catalog import CASES
 from bench.suite.plan import Plan
 from bench.suite.sizes import SUITES
 from reports.__main__ import main as report
 from tests.helpers.checkout import ROOT
+from tests.helpers.failing_calls import Fault
 
 SMOKE = ("--benchmark-only", "--suite=smoke")
 FEW_CASES = (*SMOKE, "-k", "drop_last or bench_convergence")
@@ -153,6 +156,31 @@ def test_killed_run_resumes_with_no_case_lost_and_none_doubled(process, run, tmp
     assert sorted(after) == sorted(planned(folder))
     skips = cases(folder, "skip")
     assert len(skips) == len(set(skips))
+
+
+def lines_of(folder):
+    return (folder / "records.jsonl").read_bytes().splitlines()
+
+
+def test_full_disk_at_any_record_stops_the_suite_in_one_line_and_is_made_up_for(
+    run, finished, tmp_path
+):
+    n_lines = len(lines_of(finished / "run"))
+    for kth in (1, 2, n_lines - 1, n_lines):  # the last one is written when the session ends
+        folder = tmp_path / f"{kth}"
+        folder.mkdir()
+        shutil.copy(finished / "run" / "run.json", folder)  # the same speed, so the same records
+        with Fault("write", kth, errno.ENOSPC, short=True).active():
+            code, output = run(*ONE_CASE, f"--results={folder}")
+        assert code == 2, output
+        assert f"cannot write {folder}/records.jsonl: No space left on device; " in output
+        assert "INTERNALERROR" not in output
+        assert len(lines_of(folder)) == kth - 1
+        code, output = run(*ONE_CASE, f"--results={folder}")
+        assert code == 0, output
+        assert cases(folder) == cases(finished / "run")
+        _, warnings = read_ledger(folder)
+        assert warnings == []
 
 
 def test_folder_of_other_code_is_refused_with_exit_code_2(run, resumable):
