@@ -101,8 +101,9 @@ def with_slopes(growth: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
 def _slopes(rows: pd.DataFrame) -> pd.Series[float]:
     """Return the slope of log time over log size between neighbouring sizes."""
     known = rows[["time_s", "size"]].astype(float)
-    logs = np.log(known.where(known.gt(0)).dropna())
-    return over(logs["time_s"].diff(), logs["size"].diff()).dropna()
+    logs = known.where(known.gt(0)).dropna().apply(np.log)
+    slopes: pd.Series[float] = over(logs["time_s"].diff(), logs["size"].diff())
+    return slopes.dropna()
 
 
 def relative(curves: pd.DataFrame, growth: pd.DataFrame) -> pd.DataFrame:
