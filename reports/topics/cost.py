@@ -13,6 +13,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from gptcore import plain_text
 from reports import drawing, words
 from reports.blocks import Finding, Plotter, Section, Table, dicts, missing, table
 from reports.load import Run, over
@@ -189,6 +190,11 @@ def _condition_alt(row: dict[Any, Any]) -> str:
     return f"{words.condition(row['condition'])}: {words.ratio(row['ratio'])}."
 
 
+def _sizes(listed: Any) -> str:
+    """Return the sizes of a dimension, which a frame holds as JSON text."""
+    return plain_text.shorten("" if words.is_missing(listed) else str(listed).strip("[]"))
+
+
 def growth_table(growth: pd.DataFrame) -> Table:
     """Return the exponent of the time in each dimension, and that of the FLOPs."""
     rows = []
@@ -197,7 +203,7 @@ def growth_table(growth: pd.DataFrame) -> Table:
         rows.append(
             (
                 f"{words.dimension(case['dimension'])}, {words.device(case['device'])}",
-                words.sizes(case["sizes"]),
+                _sizes(case["sizes"]),
                 slope,
                 ends,
                 flops,
