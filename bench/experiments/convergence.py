@@ -14,7 +14,7 @@ from bench.suite.training_cases import TrainCase
 from gptcore.coverage.visits import measure_coverage
 from gptcore.data.leakage import certificate
 from gptcore.data.splits import make_split
-from gptcore.data.tokenizer import decode
+from gptcore.data.tokenizer import decode, token_bytes
 from gptcore.data.tokens import Ids, TokenStream
 from gptcore.evaluation.losses import Evaluation, evaluate
 from gptcore.model.config import ModelConfig
@@ -50,7 +50,7 @@ class Experiment:
         self.ids = torch.from_numpy(self.stream.ids)
         self.test_ids = self.ids[test_part.start : test_part.stop]
         self.train_tokens = sum(map(len, self.split.train))
-        self.test_bytes = len(decode(ids[test_part.start + 1 : test_part.stop]).encode())
+        self.test_bytes = int(token_bytes(ids[test_part.start + 1 : test_part.stop]).sum())
         self.case, self.device = case, device
         tokens_per_step = case.batch_size * case.block_size
         self.epochs_per_step = tokens_per_step / (self.train_tokens - len(self.split.train))

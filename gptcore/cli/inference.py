@@ -110,7 +110,7 @@ def evaluate(args: argparse.Namespace) -> Json:
     """Measure the loss of a trained model on every target of the test part."""
     import torch
 
-    from gptcore.data.tokenizer import decode
+    from gptcore.data.tokenizer import token_bytes
     from gptcore.devices import resolve_device
     from gptcore.evaluation import losses
 
@@ -122,7 +122,7 @@ def evaluate(args: argparse.Namespace) -> Json:
         [torch.from_numpy(ids) for ids in data.test_parts],
         block_size=model.config.block_size,
         device=device,
-        n_bytes=sum(len(decode(ids[1:]).encode()) for ids in data.test_parts),
+        n_bytes=sum(int(token_bytes(ids[1:]).sum()) for ids in data.test_parts),
         on_batch=Progress("batch"),
     )
     return vars(evaluation) | data.provenance()

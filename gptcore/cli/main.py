@@ -1,7 +1,7 @@
 """The command `gptcore`: one table that names its subcommands, and `main`.
 
 Results go to standard output: an answer for people, or one object with --json. Progress goes to
-standard error. Exit code 0 is done, 2 bad input (one line), 130 interrupted.
+standard error. Exit code 0 is done, 2 bad input (one line); `gptcore/streams.py` has the others.
 
 To add a subcommand `name`, write three functions in a module of `gptcore.cli` and a line in
 `COMMANDS`: `name_options(parser)` adds its options; `name(args)` returns the JSON object, and the
@@ -14,14 +14,21 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import sys
-import warnings
+import math
 from collections.abc import Callable
-from contextlib import redirect_stdout
 from typing import Any, NamedTuple
 
-from gptcore.cli import audit, data, inference, sampling, scaling, scaling_options, training
+from gptcore import streams
+from gptcore.cli import (
+    audit,
+    data,
+    inference,
+    sampling,
+    scaling,
+    scaling_answers,
+    scaling_options,
+    training,
+)
 from gptcore.cli.options import Json
 from gptcore.console import Answer, Parser, show
 
@@ -54,22 +61,22 @@ COMMANDS: dict[str, _Command] = {
         'gptcore generate --checkpoint runs/first --prompt "The statement"'),
     "evaluate": _Command(inference.evaluate, inference.evaluate_answer, inference.evaluate_options,
         "gptcore evaluate --checkpoint runs/first --json"),
-    "scale fit": _Command(scaling.fit, scaling.fit_answer,
+    "scale fit": _Command(scaling.fit, scaling_answers.fit_answer,
         scaling_options.fit_options,
         "gptcore scale fit losses.csv --family gpt3 --json > law.json"),
-    "scale evaluate": _Command(scaling.evaluate, scaling.evaluate_answer,
+    "scale evaluate": _Command(scaling.evaluate, scaling_answers.evaluate_answer,
         scaling_options.evaluate_options,
         "gptcore scale evaluate losses.csv --family gpt3 --models 5"),
-    "scale predict": _Command(scaling.predict, scaling.predict_answer,
+    "scale predict": _Command(scaling.predict, scaling_answers.predict_answer,
         scaling_options.predict_options,
         "gptcore scale predict --law law.json --params 7e9 --tokens 1.4e11"),
-    "scale allocate": _Command(scaling.allocate, scaling.allocate_answer,
+    "scale allocate": _Command(scaling.allocate, scaling_answers.allocate_answer,
         scaling_options.allocate_options,
         "gptcore scale allocate --law law.json --flops 1e21"),
-    "scale isoflop": _Command(scaling.isoflop, scaling.isoflop_answer,
+    "scale isoflop": _Command(scaling.isoflop, scaling_answers.isoflop_answer,
         scaling_options.isoflop_options,
         "gptcore scale isoflop losses.csv --family porian_rw_const"),
-    "scale plan": _Command(scaling.plan, scaling.plan_answer,
+    "scale plan": _Command(scaling.plan, scaling_answers.plan_answer,
         scaling_options.plan_options,
         "gptcore scale plan --budget 1e18 --target-params 1e9 --target-tokens 2e10"),
 }  # fmt: skip
@@ -127,41 +134,22 @@ def _add_json_option(parser: argparse.ArgumentParser, *, default: object) -> Non
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; return the exit code."""
-    args = make_parser().parse_args(argv)
-    with open(os.devnull, "w", encoding="utf-8") as nowhere:
-        stdout = sys.stdout or nowhere  # a caller may have closed it
-        with redirect_stdout(stdout), warnings.catch_warnings():  # which restores showwarning
-            warnings.showwarning = _show_warning
-            return _run(args)
-
-
-def _show_warning(message: Warning | str, *_place: object, **_more: object) -> None:
-    """Print a warning without the place in the code that it comes from."""
-    print(f"gptcore: warning: {message}", file=sys.stderr)
+    return streams.answer(make_parser, _run, argv)
 
 
 def _run(args: argparse.Namespace) -> int:
-    try:
-        result = args.run(args)
-        if args.json:
-            print(json.dumps(result, allow_nan=False))
-        else:
-            show(args.answer(result))
-        sys.stdout.flush()
-    except (ValueError, OSError) as error:
-        if isinstance(error, BrokenPipeError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 0
-        text = " ".join(str(error).split())
-        print(f"gptcore {args.command}: {text}", file=sys.stderr)
-        return 2
-    except (MemoryError, OverflowError, RuntimeError) as error:
-        text = str(error).lower()  # torch has no type of its own for these
-        if isinstance(error, RuntimeError) and not ("allocate" in text or "overflow" in text):
-            raise
-        print(f"gptcore {args.command}: not enough memory: give smaller sizes", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(f"gptcore {args.command}: interrupted", file=sys.stderr)
-        return 130
+    result = args.run(args)
+    if args.json:
+        print(json.dumps(finite(result), allow_nan=False))
+    else:
+        show(args.answer(result))
     return 0
+
+
+def finite(value: Any) -> Any:
+    """Return a JSON value with null for each number that JSON cannot hold: NaN and infinity."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -16,7 +16,14 @@ from gptcore.data.corpora import CORPORA, Corpus, load_corpus
 from gptcore.data.leakage import Leakage, certificate
 from gptcore.data.position_bias import Bias, measure_bias
 from gptcore.data.splits import SPLITS, Segment, Split, WindowSplit, make_split, random_windows
-from gptcore.data.tokenizer import VOCAB_SIZE, CompactVocabulary, decode, encode, gpt2_encoding
+from gptcore.data.tokenizer import (
+    VOCAB_SIZE,
+    CompactVocabulary,
+    decode,
+    encode,
+    gpt2_encoding,
+    token_bytes,
+)
 from gptcore.data.tokens import TokenStream
 
 __all__ = [
@@ -39,4 +46,5 @@ __all__ = [
     "make_split",
     "measure_bias",
     "random_windows",
+    "token_bytes",
 ]

@@ -16,7 +16,7 @@ import scipy
 from gptcore.data.cleaning import authored_spans
 from gptcore.data.corpora import Corpus
 from gptcore.data.splits import tail_split
-from gptcore.data.tokenizer import VOCAB_SIZE, encode, gpt2_encoding
+from gptcore.data.tokenizer import VOCAB_SIZE, encode, token_bytes
 from gptcore.data.tokens import Ids, check_ids
 from gptcore.stats import mean_interval
 
@@ -193,11 +193,8 @@ def measure_bias(
 
 def boilerplate_mask(text: str, ids: Ids) -> Mask:
     """Return whether each token of `text`, (N,), begins outside its `authored_spans`."""
-    types, words = np.unique(ids, return_inverse=True)
-    lengths = np.array(
-        [len(piece) for piece in gpt2_encoding().decode_tokens_bytes(types.tolist())]
-    )
-    begins = np.cumsum(lengths[words]) - lengths[words]
+    lengths = token_bytes(ids)
+    begins = np.cumsum(lengths) - lengths
     is_boilerplate = np.ones(len(ids), dtype=np.bool_)
     for span in authored_spans(text):
         first, last = np.searchsorted(begins, [len(text[:end].encode()) for end in span])

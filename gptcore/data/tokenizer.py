@@ -76,9 +76,32 @@ def decode(ids: Sequence[int] | Ids) -> str:
     Raises:
         ValueError: an id is not an integer in [0, VOCAB_SIZE).
     """
+    return gpt2_encoding().decode(_check_gpt2_ids(ids).tolist())
+
+
+def token_bytes(ids: Sequence[int] | Ids) -> Ids:
+    """Return how many bytes of UTF-8 text each GPT-2 id stands for, int64 of shape (n,).
+
+    The bytes of a text's tokens add up to the bytes of the text, also where a part of the tokens
+    begins or ends within a character, which `decode` cannot give back.
+
+    Raises:
+        ValueError: an id is not an integer in [0, VOCAB_SIZE).
+    """
+    return _lengths()[_check_gpt2_ids(ids)]
+
+
+@functools.cache
+def _lengths() -> Ids:
+    """Return the bytes of every id, int64 of shape (VOCAB_SIZE,)."""
+    pieces = gpt2_encoding().decode_tokens_bytes(range(VOCAB_SIZE))
+    return np.array([len(piece) for piece in pieces], dtype=np.int64)
+
+
+def _check_gpt2_ids(ids: Sequence[int] | Ids) -> Ids:
     array = np.asarray(ids)
     if array.size == 0:
-        return ""
+        return np.empty(0, dtype=np.int64)
     if array.ndim != 1 or array.dtype.kind not in "iu":
         raise ValueError(
             f"ids are {array.dtype} of shape {array.shape}: give a flat sequence of integers"
@@ -88,7 +111,7 @@ def decode(ids: Sequence[int] | Ids) -> str:
             f"ids go from {array.min()} to {array.max()}: GPT-2's are 0 to {VOCAB_SIZE - 1}; "
             "decode compact ids with their CompactVocabulary first"
         )
-    return gpt2_encoding().decode(array.tolist())
+    return array
 
 
 @dataclass(frozen=True, eq=False)

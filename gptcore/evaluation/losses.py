@@ -63,7 +63,7 @@ def evaluate(
         on_batch: called after each batch with the number of batches done and the number of all.
 
     Raises:
-        ValueError: an argument is outside its range.
+        ValueError: an argument is outside its range, or a loss is not finite.
     """
     if n_bytes is not None:
         check_whole("n_bytes", n_bytes)
@@ -115,7 +115,7 @@ def sweep_losses(
         on_batch: called after each batch with the number of batches done and the number of all.
 
     Raises:
-        ValueError: an argument is outside its range.
+        ValueError: an argument is outside its range, or a loss is not finite.
     """
     check_whole("batch_size", batch_size)
     starts, is_new = _cover(ids, block_size, stride)
@@ -126,8 +126,12 @@ def sweep_losses(
     with evaluating(model), autocast(device, precision):
         for chosen, new in zip(*batches, strict=True):  # (B,) and (B, T)
             batch = windows[chosen].to(device)
-            losses = token_losses(model, batch[:, :-1], batch[:, 1:])
-            pieces.append(losses.cpu()[new])
+            losses = token_losses(model, batch[:, :-1], batch[:, 1:]).cpu()[new]
+            if not losses.isfinite().all():
+                raise ValueError(
+                    "the model's loss is not finite, so training diverged: use another checkpoint"
+                )
+            pieces.append(losses)
             if on_batch:
                 on_batch(len(pieces), len(batches[0]))
     return torch.cat(pieces)
@@ -143,7 +147,7 @@ def _cover(ids: Tensor, block_size: int, stride: int | None) -> tuple[Tensor, Te
     if ids.dim() != 1 or ids.dtype != torch.int64 or len(ids) <= block_size:
         raise ValueError(
             f"ids are {ids.dtype} of shape {tuple(ids.shape)}; they must be one row of more than "
-            f"block_size = {block_size} int64 ids: use a longer text or a smaller block_size"
+            f"block_size = {block_size} int64 ids: use a longer text or shorter windows"
         )
     last = len(ids) - block_size - 1
     starts = torch.tensor([*range(0, last, stride), last])

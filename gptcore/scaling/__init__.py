@@ -29,7 +29,7 @@ from gptcore.scaling.extrapolation import Evaluation, Split, evaluate, predict_n
 from gptcore.scaling.fitting import borrow, fit, fit_points
 from gptcore.scaling.law import Prediction, ScalingLaw, law_from
 from gptcore.scaling.planning import Allocation, allocate, isoflop, plan_ladder
-from gptcore.scaling.repetition import RepeatedLaw, fit_repeated
+from gptcore.scaling.repetition import RepeatedLaw, allocate_repeated, fit_repeated
 from gptcore.scaling.tables import (
     Cut,
     check_table,
@@ -49,6 +49,7 @@ __all__ = [
     "ScalingLaw",
     "Split",
     "allocate",
+    "allocate_repeated",
     "borrow",
     "check_table",
     "drop_largest",

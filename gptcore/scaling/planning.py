@@ -41,14 +41,14 @@ class Allocation:
         params: N.
         tokens: D.
         loss: the predicted loss, nats per token.
-        exponent: a of N ~ C^a, which is beta / (alpha + beta).
+        exponent: a of N ~ C^a, which is beta / (alpha + beta); None for repeated text.
         exponent_sd: the standard deviation of a from the refits of the law; None without refits.
     """
 
     params: float
     tokens: float
     loss: float
-    exponent: float
+    exponent: float | None
     exponent_sd: float | None
 
     def as_dict(self) -> dict[str, Any]:

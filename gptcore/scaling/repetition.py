@@ -9,15 +9,20 @@ of one book repeats it, so these laws also apply to runs of the samplers.
 from __future__ import annotations
 
 import itertools
+import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gptcore.checks import check_number
 from gptcore.scaling import solver
 from gptcore.scaling.fitting import fit_points
-from gptcore.scaling.law import ScalingLaw
+from gptcore.scaling.law import ScalingLaw, law_from
+from gptcore.scaling.planning import FLOPS_PER_PARAM_TOKEN, Allocation, allocate
 from gptcore.scaling.solver import DELTA, Floats
 from gptcore.scaling.tables import check_table, make_points
 
@@ -27,6 +32,7 @@ if TYPE_CHECKING:
 
 ONE_PASS = 1.001  # epochs; published token counts are rounded
 GRID = np.geomspace(0.5, 200, 60)
+GRID_POINTS = 601  # sizes tried for an allocation
 LEAST_LOG = -5  # the least ln R_D and ln R_N
 FEWEST_REPEATED = 3
 
@@ -48,9 +54,25 @@ class RepeatedLaw:
     law: ScalingLaw
     R_D: float
     R_N: float
-    objective: float
-    n_repeated: int
-    warnings: tuple[str, ...]
+    objective: float = 0.0
+    n_repeated: int = 0
+    warnings: tuple[str, ...] = ()
+
+    @classmethod
+    def from_dict(cls, law: ScalingLaw, saved: Mapping[str, Any]) -> RepeatedLaw | None:
+        """Return `law` with the R_D and R_N of a saved law; None if it has none.
+
+        Raises:
+            ValueError: R_D or R_N is not a positive number.
+        """
+        if saved.get("R_D") is None and saved.get("R_N") is None:
+            return None
+        repeats_d, repeats_n = saved.get("R_D"), saved.get("R_N")
+        return cls(
+            law,
+            check_number("R_D", repeats_d, "(0, inf)"),  # type: ignore[arg-type]
+            math.inf if repeats_n is None else check_number("R_N", repeats_n, "(0, inf)"),
+        )
 
     def loss(
         self, params: Floats | float, tokens: Floats | float, unique_tokens: Floats | float
@@ -68,6 +90,59 @@ class RepeatedLaw:
             "repeated_objective": self.objective,
             "n_repeated": self.n_repeated,
         }
+
+
+def read_laws(path: Path) -> tuple[ScalingLaw, RepeatedLaw | None]:
+    """Read a law from a file, and the same with the worth of repeated tokens if it has that too.
+
+    Args:
+        path: the output of `gptcore scale fit --json`, or an object with E, A, B, alpha and beta,
+            and maybe R_D and R_N.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    try:
+        saved = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} is not a law in JSON: {error}") from None
+    if not isinstance(saved, dict):
+        raise ValueError(f"{path} is not a law: give an object with E, A, B, alpha, beta")
+    values = [saved.get(name) for name in solver.NAMES]
+    numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
+    if "state" not in saved and numbers:
+        law = law_from(*map(float, values))  # type: ignore[arg-type]
+    else:
+        law = ScalingLaw.from_dict(saved)
+    return law, RepeatedLaw.from_dict(law, saved)
+
+
+def allocate_repeated(repeated: RepeatedLaw, flops: float, unique_tokens: float) -> Allocation:
+    """Return N and D with 6 N D = flops and the least loss, where the text has `unique_tokens`.
+
+    The best N is searched on a grid over twelve powers of ten around that of a single pass, and
+    refined there. With repeats, no power law gives the best size, so `exponent` is None.
+
+    Raises:
+        ValueError: a number is not positive, or the law does not identify both exponents.
+    """
+    from scipy.optimize import minimize_scalar
+
+    check_number("unique_tokens", unique_tokens, "(0, inf)")
+    once = allocate(repeated.law, flops)
+    if once.tokens <= unique_tokens:
+        return once
+
+    def loss(log_params: float) -> float:
+        params = math.exp(log_params)
+        return float(repeated.loss(params, flops / FLOPS_PER_PARAM_TOKEN / params, unique_tokens))
+
+    grid = math.log(once.params) + np.linspace(-1, 1, GRID_POINTS) * math.log(1e6)
+    best = min(range(1, GRID_POINTS - 1), key=lambda i: loss(float(grid[i])))
+    found = minimize_scalar(loss, bounds=(grid[best - 1], grid[best + 1]), method="bounded")
+    params = math.exp(found.x)
+    tokens = flops / FLOPS_PER_PARAM_TOKEN / params
+    return Allocation(params, tokens, float(found.fun), None, None)
 
 
 def effective(

@@ -1,6 +1,7 @@
 """What people read: the answer of every command, beside the JSON object of the same call."""
 
 import json
+import math
 import os
 import pty
 import re
@@ -14,6 +15,8 @@ import pytest
 
 from gptcore.cli.main import COMMANDS, main
 from gptcore.console import fixed, format_cell
+from gptcore.data.splits import make_split
+from gptcore.data.tokenizer import encode, gpt2_encoding
 from gptcore.sampling import SAMPLERS
 from tests.helpers.loss_tables import TRUTH, ladder, trajectories
 
@@ -274,6 +277,21 @@ def test_fit_says_what_the_data_do_not_identify(ask):
     assert answer.startswith("The data do not identify E, A, alpha of the law")
     assert row(answer, "alpha") == ["-"] * 4
     assert answer.splitlines()[-1] == f"Warning: {result['warnings'][-1]}"
+
+
+def test_bytes_of_characters_cut_by_a_split_are_counted_once(folder, capsys):
+    """An emoji has 3 tokens, so most cuts lie inside of one."""
+    text = "".join(chr(0x1F600 + i * i % 67) for i in range(3001))
+    (folder / "emoji.txt").write_text(text)
+    options = "--corpus emoji.txt --split interleaved:20 --json"
+    assert main(f"evaluate --checkpoint first {options}".split()) == 0
+    result = json.loads(capsys.readouterr().out)
+    ids = encode(text)
+    split = make_split("interleaved:20", len(ids), 0.9, block_size=16)
+    pieces = gpt2_encoding().decode_tokens_bytes(ids.tolist())
+    n_bytes = sum(len(b"".join(pieces[part.start + 1 : part.stop])) for part in split.test)
+    bits = result["loss_nats_per_token"] * result["n_targets"] / math.log(2)
+    assert result["bits_per_byte"] == pytest.approx(bits / n_bytes, rel=1e-9)
 
 
 def test_evaluate_of_a_law_gives_the_error(ask):

@@ -1,5 +1,6 @@
 import hashlib
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,7 @@ def test_raw_keeps_every_character(book):
         ("plain\n", "plain\n", ()),
         ("a\rb\r\nc\n\rd", "a\nb\nc\n\nd", ("newlines normalised",)),
         ("a\ufeffb", "a\ufeffb", ()),
+        ("\ufeff\ufeffa\n\ufeffb", "a\nb", ("byte-order mark dropped",)),
         (
             "x\n***START OF THIS PROJECT GUTENBERG EBOOK Y***\n\nz\n",
             "z\n",
@@ -113,6 +115,119 @@ HEADER, LICENCE = (
 def test_doubled_and_missing_markers_leave_the_text_and_nothing_else(text, cleaned):
     assert clean_text(text)[0] == cleaned
     assert clean_text(text.replace("\n", "\r\n"))[0] == cleaned
+
+
+SMALL_PRINT = "*END*THE SMALL PRINT! FOR PUBLIC DOMAIN ETEXTS*Ver.04.29.93*END*\n"
+LAST = "*** END OF THE PROJECT GUTENBERG EBOOK A BOOK ***\n"
+OPENERS = {
+    "etext": "*** START OF THE PROJECT GUTENBERG ETEXT A BOOK ***\n",
+    "e-text": "***START OF THIS PROJECT GUTENBERG E-TEXT A BOOK***\n",
+    "small print": SMALL_PRINT,
+    "small print without an asterisk": SMALL_PRINT.replace("*END*T", "*END T"),
+    "small print with its first line": "***START**THE SMALL PRINT!**START***"
+    f"\nWhy is this here?\n\nYou know: lawyers.\n{SMALL_PRINT}",
+    "small print of Shakespeare": '["Small Print" V.12.08.93]\n',
+    "small print and a marker": f"{SMALL_PRINT}\nx\n\n{HEADER}",
+    "copyrighted": "*** START OF THE COPYRIGHTED PROJECT GUTENBERG EBOOK A BOOK ***\n",
+    "indented": f"  \t{HEADER}",
+    "several blanks": HEADER.replace(" ", "  "),
+    "a tab": HEADER.replace("*** S", "***\tS"),
+    "asterisks in the title": HEADER.replace("A BOOK", "M*A*S*H *** A BOOK"),
+    "a title over lines": HEADER.replace("A BOOK", "A BOOK OF\n  SEVERAL\nLINES"),
+    "a title over lines that all end with asterisks": HEADER + "SEVERAL LINES ***\n",
+    "no asterisks after the title": HEADER.replace(" BOOK ***", " BOOK"),
+    "no asterisks": HEADER.replace("*** ", "").replace(" ***", ""),
+    "lower case": HEADER.lower(),
+    "beginning": HEADER.replace("START", "BEGINNING"),
+    "a trade mark": HEADER.replace("GUTENBERG", "GUTENBERG(TM)"),
+    "no article": HEADER.replace("THE ", ""),
+    "produced": f"{HEADER}\n\nProduced by A. Volunteer and the Online Distributed\nTeam\n",
+    "prepared": f"{HEADER}\nThis etext was prepared by A. Volunteer <a@b.c>\n",
+    "transcribed": f"{HEADER}\nTranscribed from the 1892\nMacmillan edition by A. Volunteer\n",
+    "html version": f"{HEADER}\nE-text prepared by A. B.\n\n\nHTML version by C. D.\n",
+    "in brackets": f"{HEADER}\n[Produced by A. Volunteer]\n",
+}
+CLOSERS = {
+    "of the eBook": "End of the Project Gutenberg EBook of A Book, by N. N.\n\n" + LAST,
+    "over two lines": "End of the Project Gutenberg EBook of A Book, by\nN. N.\n\n" + LAST,
+    "alone": "End of The Project Gutenberg Etext of A Book\n",
+    "possessive": "End of Project Gutenberg's A Book, by N. N.\n",
+    "possessive with a typographic apostrophe": "End of Project Gutenberg\u2019s A Book\n",
+    "capitals": "END OF PROJECT GUTENBERG ETEXT OF A BOOK\n",
+    "this": "   End of this Project Gutenberg e-text\n",
+    "German": "Ende dieses Projekt Gutenberg Etextes A Book\n\n" + LAST,
+    "French": "Fin de Project Gutenberg's A Book\n",
+    "copyrighted": "*** END OF THE COPYRIGHTED PROJECT GUTENBERG EBOOK A BOOK ***\n",
+    "details above": "**This is a COPYRIGHTED Project Gutenberg Etext, Details Above**\n",
+    "etext": LAST.replace("EBOOK", "ETEXT"),
+    "indented, several blanks": "  " + LAST.replace(" ", "   "),
+    "a title over lines": LAST.replace("A BOOK", "A BOOK\nOF LINES"),
+    "the licence's own marker after it": f"{LAST}\n*** START: FULL LICENSE ***\n",
+}
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+@pytest.mark.parametrize(
+    ("opener", "closer"),
+    [(form, LAST) for form in OPENERS.values()] + [(HEADER, form) for form in CLOSERS.values()],
+    ids=[*OPENERS, *(f"end: {name}" for name in CLOSERS)],
+)
+def test_every_form_of_marker_is_cut(opener, closer, newline):
+    story = "By the river,\nin the house of Project Gutenberg's founder.\n\nHe said *** and left.\n"
+    text = f"Title: A Book\n\nwelcome\n{opener}\n\n{story}\n\n{closer}\nroyalties\n"
+    raw = text.replace("\n", newline)
+    assert clean_text(raw)[0] == story
+    (span,) = authored_spans(raw)
+    assert raw[slice(*span)].strip() == story.replace("\n", newline).strip()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "End of Project Gutenberg's first decade.\nIt was\na long\nparagraph about it.\n",
+        "End of the Project Gutenberg era, they said.\n",
+        "The *** START OF THE PROJECT GUTENBERG EBOOK *** stands within a line.\n",
+        "Produced by a machine, this text has no marker.\n",
+        "START OF THE PROJECT\nGUTENBERG said the plan\n",
+        "*** THE END ***\n",
+        "*** START OF THE PROJECT GUTENBERG LICENSE ***\n",
+        "Small print! For public domain etexts.\n",
+    ],
+)
+def test_what_only_looks_like_a_marker_stays(text):
+    text = f"One.\n\n{text}\nTwo.\n"
+    assert clean_text(text) == (text, ())
+
+
+def test_credits_end_an_old_header_that_has_no_marker():
+    text = (
+        "The Project Gutenberg Etext of A Book, by N. N.\n\nWe need your donations.\n\n"
+        "This etext was produced by A. Volunteer.\n\nOne.\n\n"
+        "End of Project Gutenberg's A Book\n"
+    )
+    assert clean_text(text)[0] == "One.\n"
+
+
+def test_small_print_at_the_end_of_a_file_is_cut():
+    text = f"{HEADER}One.\n\n{LAST}\nx\n***START**THE SMALL PRINT!\nlawyers\n{SMALL_PRINT}\n\n"
+    assert clean_text(text)[0] == "One.\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "*" * 10**6,
+        " " * 10**6,
+        "\n" * 10**6,
+        "***START**THE SMALL PRINT\n" * 300,
+        f"{HEADER}\n" + "a " * 10**6,
+    ],
+    ids=["asterisks", "blanks", "lines", "small prints", "one line"],
+)
+def test_markers_are_found_in_linear_time(text):
+    begin = time.process_time()
+    clean_text(text)
+    assert time.process_time() - begin < 5  # under 0.5 s; a quadratic search takes an hour
 
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])

@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gptcore.data import tokenizer
-from gptcore.data.tokenizer import VOCAB_SIZE, CompactVocabulary, decode, encode, gpt2_encoding
+from gptcore.data.tokenizer import (
+    VOCAB_SIZE,
+    CompactVocabulary,
+    decode,
+    encode,
+    gpt2_encoding,
+    token_bytes,
+)
 from tests.helpers.strategies import repeatable
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
@@ -136,8 +143,24 @@ def test_no_cache_folder_is_read_or_written(tmp_path, monkeypatch):
     ],
 )
 def test_ids_outside_the_vocabulary_are_not_decoded(ids, complaint):
-    with pytest.raises(ValueError, match=complaint):
-        decode(ids)
+    for read in (decode, token_bytes):
+        with pytest.raises(ValueError, match=complaint):
+            read(ids)
+
+
+@repeatable
+@given(st.text(), st.integers(0, 100))
+def test_parts_have_the_bytes_of_the_whole_text(text, cut):
+    ids = encode(text)
+    parts = token_bytes(ids[:cut]), token_bytes(ids[cut:])
+    assert sum(int(part.sum()) for part in parts) == len(text.encode())
+
+
+def test_bytes_are_those_of_each_token():
+    ids = encode("a 🐑!")
+    pieces = gpt2_encoding().decode_tokens_bytes(ids.tolist())
+    assert token_bytes(ids).tolist() == [len(piece) for piece in pieces]
+    assert token_bytes([]).tolist() == []
 
 
 @repeatable

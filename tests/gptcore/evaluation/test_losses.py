@@ -72,6 +72,14 @@ def test_a_text_of_fewer_than_four_blocks_has_no_interval(model):
     assert evaluate(model, text(33), block_size=8, device=CPU, n_bytes=None).interval_95 is not None
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_diverged_model_is_refused(model, value):
+    with torch.no_grad():
+        model.lm_head.weight[3] = value
+    with pytest.raises(ValueError, match=r"loss is not finite.*use another checkpoint"):
+        evaluate(model, text(20), block_size=8, device=CPU, n_bytes=None)
+
+
 def test_bf16_changes_the_loss_a_little(model):
     exact, low = (
         evaluate(model, text(60), block_size=8, device=CPU, n_bytes=None, precision=precision)

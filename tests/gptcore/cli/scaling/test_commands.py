@@ -2,10 +2,12 @@
 
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from gptcore.cli.main import main
+from gptcore.scaling.repetition import RepeatedLaw
 from tests.helpers.loss_tables import LAW, TRUTH, ladder, trajectories
 
 
@@ -129,6 +131,81 @@ def test_repetition_and_isoflop_answer(scale, tmp_path):
     code, result, _ = scale("isoflop", path, "--json")
     assert code == 0
     assert result["exponent"] is None
+
+
+@pytest.fixture
+def repeated(tmp_path):
+    path = tmp_path / "repeated.json"
+    path.write_text(json.dumps(TRUTH | {"R_D": 15.0, "R_N": 5.0}))
+    return path
+
+
+def test_a_prediction_for_repeated_text_uses_the_repetition_term(scale, repeated):
+    law = RepeatedLaw(LAW, 15.0, 5.0)
+    run = ("predict", "--law", repeated, "--params", "3e8", "--tokens", "6.4e9")
+    _, once, _ = scale(*run, "--json")
+    assert once["loss"] == pytest.approx(float(LAW.loss(3e8, 6.4e9)))
+    assert "not repeated: give --unique-tokens" in once["warnings"][-1]
+    _, again, _ = scale(*run, "--unique-tokens", "2e8", "--json")
+    assert again["loss"] == pytest.approx(float(law.loss(3e8, 6.4e9, 2e8)))
+    assert again["loss"] > once["loss"] + 0.05
+    assert (again["epochs"], again["interval_95"]) == (32, None)
+    assert "no interval" in again["warnings"][-1]
+    _, enough, _ = scale(*run, "--unique-tokens", "1e10", "--json")
+    assert (enough["loss"], enough["epochs"], enough["warnings"]) == (once["loss"], 1, [])
+    _, text, _ = scale(*run, "--unique-tokens", "2e8")
+    assert "passes over the text" in text
+
+
+def test_an_allocation_for_repeated_text_has_the_least_loss(scale, repeated):
+    law = RepeatedLaw(LAW, 15.0, 5.0)
+    budget = ("allocate", "--law", repeated, "--flops", "1e21")
+    _, once, _ = scale(*budget, "--json")
+    assert "not repeated" in once["warnings"][-1]
+    _, best, _ = scale(*budget, "--unique-tokens", "1e9", "--json")
+    assert best["params"] * best["tokens"] * 6 == pytest.approx(1e21)
+    assert best["exponent"] is None
+    assert best["epochs"] == pytest.approx(best["tokens"] / 1e9)
+    sizes = best["params"] * np.array([0.5, 0.9, 1.0, 1.1, 2.0])
+    losses = law.loss(sizes, 1e21 / 6 / sizes, 1e9)
+    assert losses.argmin() == 2
+    assert best["loss"] == pytest.approx(losses[2])
+    assert best["loss"] > once["loss"]
+    _, enough, _ = scale(*budget, "--unique-tokens", "1e13", "--json")
+    assert enough["params"] == once["params"]
+    assert "exponent" in scale(*budget, "--unique-tokens", "1e9")[1]
+
+
+def test_a_plan_says_that_it_is_for_text_that_is_not_repeated(scale, repeated):
+    run = ("plan", "--budget", "1e18", "--target-params", "1e9", "--json")
+    _, result, _ = scale(*run, "--law", repeated)
+    assert "not repeated" in result["warnings"][0]
+    assert scale(*run)[1]["warnings"] == []
+
+
+@pytest.mark.parametrize(
+    ("saved", "unique", "message"),
+    [
+        ({}, "1e9", "no repetition term"),
+        ({"R_D": 15.0}, "-1", "unique_tokens is -1"),
+        ({"R_D": 15.0}, "0", "unique_tokens is 0"),
+        ({"R_D": -1.0}, "1e9", "R_D is -1"),
+        ({"R_D": "15"}, "1e9", "R_D is '15'"),
+        ({"R_D": 15.0, "R_N": 0}, "1e9", "R_N is 0"),
+        ({"R_N": 5.0}, "1e9", "R_D is None"),
+        ({"R_D": True}, "1e9", "R_D is True"),
+    ],
+)
+@pytest.mark.parametrize(
+    "command", [("predict", "--params", "1e9", "--tokens", "1e10"), ("allocate", "--flops", "1e20")]
+)
+def test_a_broken_repetition_term_is_refused(scale, tmp_path, saved, unique, message, command):
+    path = tmp_path / "law.json"
+    path.write_text(json.dumps(TRUTH | saved))
+    code, _, err = scale(*command, "--law", path, "--unique-tokens", unique)
+    assert code == 2
+    assert message in err
+    assert err.count("\n") == 1
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,175 @@
+"""The answers of `gptcore scale` that people read, from the JSON object of the same call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gptcore.cli.options import Json
+from gptcore.console import Answer, Cell, Table, counted, fixed, format_cell
+
+NAMES = ("E", "A", "B", "alpha", "beta")
+NATS = "nats per token"
+
+
+def _answer(sentence: str, result: Json, parts: Sequence[str | Table]) -> Answer:
+    """Return an answer whose last lines are the picture and the warnings."""
+    plot = [f"The picture is in {result['plot']}."] if "plot" in result else []
+    warnings = [f"Warning: {text}" for text in result.get("warnings", ())]
+    return Answer(sentence, [*parts, *plot, *warnings])
+
+
+def fit_answer(result: Json) -> Answer:
+    """Give the law, and its parameters with their intervals."""
+    data = f"{counted(result['n_points'], 'loss point')} of {counted(result['n_models'], 'run')}"
+    unknown = [name for name in NAMES if result[name] is None]
+    if unknown:
+        sentence = (
+            f"The data do not identify {', '.join(unknown)} of the law loss = E + A / N^alpha + "
+            f"B / D^beta, which was fitted to {data}."
+        )
+    else:
+        e, a, b, alpha, beta = (format_cell(result[name]) for name in NAMES)
+        sentence = (
+            f"The law is loss = {e} + {a} / N^{alpha} + {b} / D^{beta} {NATS}, fitted to {data}."
+        )
+    rows: list[tuple[Cell, ...]] = []
+    for name in NAMES:
+        low, high = result["interval_95"][name] or (None, None)
+        rows.append((name, result[name], result["sd"][name], low, high))
+    rows += [(name, result[name], None, None, None) for name in ("R_D", "R_N") if name in result]
+    headings = ("parameter", "value", "sd", "95 % from", "95 % to")
+    return _answer(
+        sentence,
+        result,
+        [
+            Table(headings, rows),
+            "N: parameters. D: tokens. A dash: the data do not give that number.",
+            "To use the law, keep it: gptcore scale fit ... --json > law.json",
+        ],
+    )
+
+
+def evaluate_answer(result: Json) -> Answer:
+    """Say how far the predicted losses are from the observed ones."""
+    target = result["target"]
+    which = target if isinstance(target, str) else counted(result["n_targets"], "run")
+    sign = "high" if result["signed_final"] > 0 else "low"
+    low, high = map(fixed, result["interval_80"] or (None, None))
+    rows: list[tuple[Cell, ...]] = [
+        ("mean error over the last 30 % of tokens (ARE)", result["are_last30"], "%"),
+        ("error of the final loss", result["are_final"], "%"),
+        ("final loss, observed", fixed(result["observed_final"]), NATS),
+        ("final loss, predicted", fixed(result["predicted_final"]), NATS),
+        ("80 % interval, lower end", low, NATS),
+        ("80 % interval, upper end", high, NATS),
+        ("the interval holds the observed loss", result["interval_80_holds"], ""),
+        ("runs fitted", result["n_models"], "runs"),
+        ("losses fitted", result["n_points"], "points"),
+    ]
+    parts: list[str | Table] = [Table(("quantity", "value", "unit"), rows)]
+    if result["targets"]:
+        names = ("model", "params", "tokens", "observed", "predicted", "are_last30")
+        headings = ("model", "parameters", "tokens", "observed", "predicted", "ARE, %")
+        parts += [
+            "Final losses and their interval are those of the longest run. All runs:",
+            Table(headings, [[run[name] for name in names] for run in result["targets"]]),
+        ]
+    return _answer(
+        f"The law predicts {which} with a mean error of {result['are_last30']:.2f} % over the last "
+        f"30 % of the tokens; its final loss is {abs(result['signed_final']):.2f} % too {sign}.",
+        result,
+        parts,
+    )
+
+
+def predict_answer(result: Json) -> Answer:
+    """Give the loss with its interval."""
+    run = f"{result['params']:.4g} parameters and {result['tokens']:.4g} tokens"
+    if result["loss"] is None:
+        return _answer(f"The law does not predict the loss of {run}.", result, [])
+    low, high = result["interval_95"] or (None, None)
+    interval = "no interval is known" if low is None else f"95 % interval {low:.3f} to {high:.3f}"
+    rows: list[tuple[Cell, ...]] = [
+        ("loss", fixed(result["loss"]), NATS),
+        ("95 % interval, lower end", fixed(low), NATS),
+        ("95 % interval, upper end", fixed(high), NATS),
+        *_epochs(result),
+    ]
+    return _answer(
+        f"The predicted loss of {run} is {result['loss']:.3f} {NATS} ({interval}).",
+        result,
+        [Table(("quantity", "value", "unit"), rows)],
+    )
+
+
+def allocate_answer(result: Json) -> Answer:
+    """Give the best size and tokens for the budget."""
+    params, tokens = result["params"], result["tokens"]
+    rows: list[tuple[Cell, ...]] = [
+        ("parameters", params, "parameters"),
+        ("tokens", tokens, "tokens"),
+        ("tokens for each parameter", result["tokens_per_param"], "tokens"),
+        ("loss", fixed(result["loss"]), NATS),
+        ("exponent: parameters grow as FLOPs to the power", result["exponent"], ""),
+        ("exponent, standard deviation", result["exponent_sd"], ""),
+        *_epochs(result),
+    ]
+    return _answer(
+        f"The best use of {6 * params * tokens:.4g} FLOPs is to train {params:.3g} parameters on "
+        f"{tokens:.3g} tokens: the law predicts a loss of {result['loss']:.3f} {NATS}.",
+        result,
+        [Table(("quantity", "value", "unit"), rows)],
+    )
+
+
+def _epochs(result: Json) -> list[tuple[Cell, ...]]:
+    if "epochs" not in result:
+        return []
+    return [
+        ("tokens of the text", result["unique_tokens"], "tokens"),
+        ("passes over the text", result["epochs"], "epochs"),
+    ]
+
+
+def isoflop_answer(result: Json) -> Answer:
+    """Say how the best size grows with compute."""
+    levels = counted(len(result["levels"]), "level")
+    if result["exponent"] is None:
+        return _answer(
+            f"No growth of the best size can be fitted: it takes two levels of compute, each with "
+            f"4 sizes and the best of them inside, and there are {len(result['levels'])}.",
+            result,
+            [_runs(result["levels"])] if result["levels"] else [],
+        )
+    return _answer(
+        f"The best number of parameters grows as FLOPs to the power {result['exponent']:.3f}, by "
+        f"{levels} of compute.",
+        result,
+        [_runs(result["levels"])],
+    )
+
+
+def plan_answer(result: Json) -> Answer:
+    """Give the decision, then the runs to train."""
+    return _answer(
+        result["decision"],
+        result,
+        [
+            _runs(result["models"]),
+            f"The largest of these runs has 1/{result['scale_up']:.3g} of the parameters of the "
+            "run to predict.",
+        ],
+    )
+
+
+def _runs(rows: list[Json]) -> Table:
+    """Return the table of runs, or of the best run at each level of compute."""
+    headings = {
+        "flops": "FLOPs",
+        "params": "parameters",
+        "tokens": "tokens",
+        "loss": "loss, nats per token",
+        "n_sizes": "sizes",
+    }
+    names = [name for name in headings if name in rows[0]]
+    return Table([headings[name] for name in names], [[row[n] for n in names] for row in rows])
