@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from gptcore.console import at_home, to_path
+from gptcore.plain_text import visible
+from gptcore.streams import what_is_wrong
 
 if TYPE_CHECKING:
     from bench.session import Session
@@ -39,28 +47,82 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--results",
         metavar="DIR",
-        type=Path,
         help="results folder of this run; if the folder holds the same run, that run is resumed "
         "(default: results/<UTC time>-<commit>)",
     )
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_configure(config: pytest.Config) -> None:
-    """Let --trace write profiles (see README) instead of starting pdb, with --benchmark-only."""
-    if _measures(config) and config.option.trace:
-        config.pluginmanager.unregister(name="pdbtrace")
 
 
 def _measures(config: pytest.Config) -> bool:
     return config.option.benchmark_only and not config.option.collectonly
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Refuse options that do not go together, before the plugins read them."""
+    if not _measures(config):
+        return
+    config.pluginmanager.register(OneLine(), "gptcore-one-line")
+    known = vars(config.option)
+    if known.get("dist", "no") != "no" or known.get("tx"):
+        pytest.exit("cases are timed one after the other: leave out -n, --dist and --tx", 2)
+    if config.option.benchmark_histogram and find_spec("pygal") is None:
+        pytest.exit("--benchmark-histogram needs pygal: pip install pygal pygaljs", 2)
+    with OneLine.errors():
+        _open_places(config.option)
+
+
+def _open_places(option: argparse.Namespace) -> None:
+    """Make sure that what pytest-benchmark writes at the end can be written; `~` is a home."""
+    if option.benchmark_json:
+        option.benchmark_json = to_path(str(option.benchmark_json))
+        option.benchmark_json.open("ab").close()
+    kind, _, place = option.benchmark_storage.rpartition("://")
+    if (option.benchmark_save or option.benchmark_autosave) and kind in ("", "file"):
+        option.benchmark_storage = str(to_path(place))
+        Path(option.benchmark_storage).mkdir(parents=True, exist_ok=True)
+
+
+class OneLine:
+    """Ends a session with one line and exit code 2 where something outside of it is wrong.
+
+    A fault of the code itself still ends with pytest's traceback.
+    """
+
+    OUTSIDE = (OSError, ValueError, MemoryError, RecursionError, argparse.ArgumentTypeError)
+
+    @classmethod
+    @contextmanager
+    def errors(cls) -> Iterator[None]:
+        """End the session where the block raises one of those errors."""
+        try:
+            yield
+        except cls.OUTSIDE as error:
+            pytest.exit(visible(what_is_wrong(error)), returncode=2)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_internalerror(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Take the place of INTERNALERROR, which pytest calls errors of any hook."""
+        if isinstance(excinfo.value, self.OUTSIDE):
+            with self.errors():
+                raise excinfo.value
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_sessionfinish(self) -> Generator[None, None, None]:
+        """Do the same at the end of a session, whose errors pytest does not catch."""
+        with self.errors():
+            return (yield)
+
+
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Open the session, or stop with exit code 2 and one line with the reason."""
+    """Open the session."""
     config = session.config
     if not _measures(config):
         return
+    if config.option.trace:  # --trace writes profiles (see README) and starts no debugger
+        config.pluginmanager.unregister(name="pdbtrace")
+    results = config.option.results
+    folder = None if results is None else to_path(results)
+    texts = [at_home(text) for text in config.option.corpus or ("python-docs",)]
     reporter = config.pluginmanager.getplugin("terminalreporter")
     reporter.write_line(
         "reading the texts and measuring the ceilings of this machine: a few seconds"
@@ -68,16 +130,9 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     reporter.flush()
     from bench.session import Session  # loads torch, so only when measuring
 
-    try:
-        config.stash[SESSION] = Session(
-            config.option.suite,
-            config.option.corpus or ("python-docs",),
-            config.option.devices,
-            config.option.results,
-            trace=config.option.trace,
-        )
-    except ValueError as error:
-        pytest.exit(str(error), returncode=2)
+    config.stash[SESSION] = Session(
+        config.option.suite, texts, config.option.devices, folder, trace=config.option.trace
+    )
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:

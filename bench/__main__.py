@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import io
-import os
 import sys
 from collections.abc import Sequence
 
+from gptcore import streams
 from gptcore.console import Parser
-from gptcore.plain_text import visible
 
 COMMANDS = {
     "compare": ("bench.comparing.compare_command", "which cases became slower between two runs"),
@@ -53,30 +51,18 @@ def make_parser(command: str | None) -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a subcommand; return its exit code, 2 for bad input, 130 for Ctrl-C."""
+    """Run a subcommand; return its exit code."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-    try:
-        parser = make_parser(arguments[0] if arguments else None)
-        if not arguments:
-            parser.print_help(sys.stderr)
-            return 2
-        options = parser.parse_args(arguments)
+
+    def work(options: argparse.Namespace) -> int:
+        if options.command is None:
+            make_parser(None).print_help(sys.stderr)
+            return streams.BAD_INPUT
         module, _ = COMMANDS[options.command]
-        code = int(importlib.import_module(module).main(options))
-        sys.stdout.flush()
-    except ValueError as error:
-        print(f"error: {visible(str(error))}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:  # the reader of standard output has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
-    return code
+        return int(importlib.import_module(module).main(options))
+
+    return streams.answer(lambda: make_parser(arguments[0] if arguments else None), work, arguments)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    streams.run("bench.__main__")

@@ -17,7 +17,7 @@ from bench.ledger.record import Record
 from bench.measuring.work import Result
 from bench.session import Session
 from bench.suite.training_cases import CompareCase, TrainCase
-from gptcore.stats import compare_pairs, holm
+from gptcore.stats import compare_pairs, detectable_difference, holm
 
 
 @pytest.mark.benchmark(group="convergence")
@@ -61,5 +61,9 @@ def test_compare(benchmark: Any, result: Result, session: Session, case: Compare
         "p_adjusted": holm([comparison.p_value for comparison in comparisons])[index],
         "margin": MARGIN_NATS,
         "p_equivalence": this.p_equivalence,
+        "p_equivalence_adjusted": holm([each.p_equivalence for each in comparisons])[index],
+        "equal_low": this.equal_low,
+        "equal_high": this.equal_high,
+        "detectable": detectable_difference(this.sd, this.n, n_tests=len(comparisons)),
     }
     result.samples["difference"] = paired[case.a, case.b]

@@ -103,6 +103,12 @@ def exponents(sizes: tuple[int, ...], times: Times) -> npt.NDArray[np.float64]:
     return slopes
 
 
+def local_slopes(sizes: tuple[int, ...], times: Times) -> Times:
+    """Return the slope of ln(time) over ln(size) between neighbouring sizes, in each round."""
+    slopes: Times = np.diff(np.log(times)) / np.diff(np.log(np.array(sizes, dtype=np.float64)))
+    return slopes
+
+
 @pytest.mark.benchmark(group="growth")
 def test_growth(benchmark: Any, result: Result, case: GrowthCase) -> None:
     device = resolve_device(case.device)
@@ -112,12 +118,23 @@ def test_growth(benchmark: Any, result: Result, case: GrowthCase) -> None:
     shapes = [_shape(case.dimension, size) for size in case.sizes]
     flops = [training_flops(config, batch, config.block_size) for config, batch in shapes]
     mean, low, high = t_interval(exponents(case.sizes, times))
+    slopes = local_slopes(case.sizes, times)
+    last, last_low, last_high = t_interval(slopes[:, -1])
+    bend, bend_low, bend_high = t_interval(slopes[:, -1] - slopes[:, 0])
+    arithmetic = np.array([flops], dtype=np.float64)
     result.metrics |= {
         "rounds": len(times),
         "exponent": mean,
         "exponent_low": low,
         "exponent_high": high,
-        "flops_exponent": float(exponents(case.sizes, np.array([flops], dtype=np.float64))[0]),
+        "flops_exponent": float(exponents(case.sizes, arithmetic)[0]),
+        "last_slope": last,
+        "last_slope_low": last_low,
+        "last_slope_high": last_high,
+        "flops_last_slope": float(local_slopes(case.sizes, arithmetic)[0, -1]),
+        "bend": bend,
+        "bend_low": bend_low,
+        "bend_high": bend_high,
     }
     result.series["cost_curve"] = [
         {"size": size, "time_s": float(np.median(column)), "flops": count}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,9 @@ from bench.suite.plan import Plan
 from bench.suite.sizes import SUITES
 from conftest import SESSION
 from gptcore.console import Progress, clock
-from gptcore.plain_text import shorten
+from gptcore.files import WriteError
+from gptcore.plain_text import shorten, visible
+from gptcore.streams import what_is_wrong
 
 RESULT: pytest.StashKey[Result] = pytest.StashKey()
 
@@ -43,7 +46,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     session = metafunc.config.stash.get(SESSION, None)
     suite = metafunc.config.option.suite
     if session is None and suite not in SUITES:
-        pytest.exit(f"suite {suite!r} is unknown: choose one of {', '.join(SUITES)}", 2)
+        known = ", ".join(SUITES)
+        pytest.exit(f"suite {shorten(suite)!r} is unknown: choose one of {known}", 2)
     plan = session.plan if session else Plan(suite, {"cpu": ("fp32", "bf16")}, ("python-docs",))
     name = f"{metafunc.module.__name__.rpartition('.')[2]}::{metafunc.function.__name__}"
     metafunc.parametrize("case", list(CASES[name](plan)), ids=lambda case: case.id)
@@ -118,16 +122,28 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, Any, Any]
     try:
         outcome = yield
     except pytest.skip.Exception as skipped:
-        session.skip(name, skipped.msg or "skipped")
+        with _writing():
+            session.skip(name, skipped.msg or "skipped")
         raise
     except Exception as error:
         reason = shorten(f"{type(error).__name__}: {error}".splitlines()[0], 300)
         duration_s = time.perf_counter() - start
-        session.append(name, group, case, Result(), started_at, duration_s, reason)
+        with _writing():
+            session.append(name, group, case, Result(), started_at, duration_s, reason)
         raise
     duration_s = time.perf_counter() - start
-    session.append(name, group, case, pyfuncitem.stash[RESULT], started_at, duration_s)
+    with _writing():
+        session.append(name, group, case, pyfuncitem.stash[RESULT], started_at, duration_s)
     return outcome
+
+
+@contextmanager
+def _writing() -> Generator[None, None, None]:
+    """End the session where a record cannot be written, because later ones could not be either."""
+    try:
+        yield
+    except (OSError, WriteError) as error:
+        pytest.exit(visible(f"cannot write the results: {what_is_wrong(error)}"), returncode=2)
 
 
 class CaseLines:
@@ -148,13 +164,16 @@ class CaseLines:
         self._started = time.perf_counter()
         reporter.showfspath = False
 
+    def _line(self, text: str, **markup: bool) -> None:
+        self._reporter.write_line(visible(text), **markup)
+
     def _to_go(self) -> str:
         left_s = sum(self._costs_s.values())
         return clock(self._progress.to_go_s(self._planned_s - left_s, self._planned_s))
 
     def announce(self) -> None:
         """Print what is about to run, and where the results go."""
-        session, line = self._session, self._reporter.write_line
+        session, line = self._session, self._line
         verb = "resuming" if session.ledger.resumed else "running"
         line(
             f"{verb} suite {session.plan.suite} on {', '.join(session.devices)}, "
@@ -179,7 +198,7 @@ class CaseLines:
         if nodeid not in self._costs_s:
             return
         done = self._total - len(self._costs_s) + 1
-        self._reporter.write_line(
+        self._line(
             f"[{done:>{len(str(self._total))}}/{self._total}] "
             f"{clock(time.perf_counter() - self._started):>5} gone, "
             f"{self._to_go():>5} to go · {nodeid.rpartition('/')[2]}"
@@ -191,7 +210,7 @@ class CaseLines:
         if report.failed:
             crash = getattr(report.longrepr, "reprcrash", None)
             reason = crash.message.partition("\n")[0] if crash else report.when
-            self._reporter.write_line(f"failed: {reason}", red=True)
+            self._line(f"failed: {reason}", red=True)
         if report.when == "teardown":
             self._costs_s.pop(report.nodeid, None)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import math
 
+from gptcore.console import quoted
+
 MARGIN = 0.03
 
 
@@ -26,6 +28,6 @@ def _share(text: str) -> float:
         value = math.nan
     if not 0 < value <= 100:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is not a margin: give a number above 0, at most 100"
+            f"{quoted(text)} is not a margin: give a number above 0, at most 100"
         )
     return value / 100

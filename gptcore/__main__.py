@@ -1,8 +1,12 @@
 """`python -m gptcore` is the command `gptcore`."""
 
-import sys
+from gptcore.streams import run
 
-from gptcore.cli.main import main
+
+def main() -> None:
+    """Run the command; the modules that it needs are imported once signals are handled."""
+    run("gptcore.cli.main")
+
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

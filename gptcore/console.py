@@ -1,21 +1,27 @@
 """The command line's parser, its progress on standard error, and the answers that it prints.
 
 An `Answer` is a sentence, then lines of text and tables. On a terminal it is wrapped to the
-terminal's width, where cells of a table fold; elsewhere it has its full width. Nothing is ever cut.
+terminal's width, where texts in a table fold; elsewhere it has its full width. No text is ever
+shortened, and no number is broken. Widths are counted in columns of the terminal.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import math
+import os
+import re
 import shutil
 import sys
-import textwrap
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
+from pathlib import Path
 from typing import NoReturn, TypeAlias
+
+from gptcore.plain_text import columns, shorten, visible
 
 Cell: TypeAlias = str | float | None  # an int and a bool are floats to the type checker
 
@@ -25,7 +31,12 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print `message` and end the program with exit code 2."""
-        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+        self.exit(2, f"{self.prog}: {visible(message)} (see {self.prog} --help)\n")
+
+
+def quoted(text: str) -> str:
+    """Return what somebody typed as a message quotes it: visible, and not too long."""
+    return f"'{shorten(text)}'"
 
 
 def whole(text: str) -> int:
@@ -33,7 +44,26 @@ def whole(text: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+        most = " of at most 4,300 digits" if len(text) > 4300 else ""
+        raise argparse.ArgumentTypeError(f"{quoted(text)} is not a whole number{most}") from None
+
+
+def whole_in(low: int, high: int) -> Callable[[str], int]:
+    """Return the reader of whole numbers from `low` to `high`."""
+
+    def read(text: str) -> int:
+        value = whole(text)
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(
+                f"{quoted(text)} is not in [{low}, {high}]: give a whole number in that range"
+            )
+        return value
+
+    return read
+
+
+TINY = 1e-100
+"""Its square and its reciprocal are still floats, which those of smaller numbers are not."""
 
 
 def number(text: str) -> float:
@@ -42,9 +72,47 @@ def number(text: str) -> float:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not math.isfinite(value):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a finite number")
+    if not math.isfinite(value) or 0 < abs(value) < TINY:
+        raise argparse.ArgumentTypeError(
+            f"{quoted(text)} is not a finite number that is 0 or at least {TINY:g} in size"
+        )
     return value
+
+
+def at_home(text: str) -> str:
+    """Return a name of the command line, in which a leading `~` is the home folder."""
+    name = os.path.expanduser(text)
+    if name == "~" or name.startswith(("~/", f"~{os.sep}")):
+        raise argparse.ArgumentTypeError(f"{quoted(text)}: no home folder is known; write it out")
+    return name
+
+
+def to_path(text: str) -> Path:
+    """Read the path of a file or a folder of the command line."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a path: give the name of a file or folder"
+        )
+    return Path(at_home(text))
+
+
+PICTURES = (".pdf", ".png", ".svg")
+
+
+def to_picture(text: str) -> Path:
+    """Read the path of a picture to write: its suffix is known, and its folder exists."""
+    path = to_path(text)
+    if importlib.util.find_spec("matplotlib") is None:
+        raise argparse.ArgumentTypeError("drawing needs matplotlib: pip install matplotlib")
+    if path.suffix.lower() not in PICTURES:
+        wrong = f"it does not end in {', '.join(PICTURES)}"
+    elif os.path.isdir(path):
+        wrong = "it is a folder"
+    elif not os.path.isdir(path.parent):
+        wrong = f"there is no folder {quoted(str(path.parent))}"
+    else:
+        return path
+    raise argparse.ArgumentTypeError(f"cannot draw to {quoted(text)}: {wrong}; name a file")
 
 
 QUIET_S = 2.0
@@ -65,22 +133,28 @@ class Progress:
 
     def __init__(self, unit: str, *, pace_s: float = math.nan, few: float = 0) -> None:
         self._unit, self._pace_s, self._few = unit, pace_s, few
-        self._live = sys.stderr.isatty()
+        self._live = sys.stderr.isatty() and hasattr(sys.stderr, "rewrite_line")
         self._told = self._created = time.monotonic()
+        self._ended = False
         self._first: tuple[float, float] | None = None  # call: what was done, when
 
     def __call__(self, done: float, total: float | None, note: str = "") -> None:
         """Note that `done` of `total` units are done (None: unknown); print a line when due."""
         to_go_s = math.nan if total is None else self.to_go_s(done, total)
         now, last = time.monotonic(), done == total
-        since = now - self._told
-        if now - self._created < QUIET_S or not (last or since >= (0.2 if self._live else 10)):
-            return
-        self._told = now
         of_total = "" if total is None else f"/{total:,.0f}"
-        text = f"{self._unit} {done:,.0f}{of_total}{note} · {clock(to_go_s)} to go"
-        end = "\n" if last or not self._live else ""
-        print(f"\r\x1b[K{text}" if self._live else text, end=end, file=sys.stderr, flush=True)
+        to_go = "" if last else f" · {clock(to_go_s)} to go"
+        text = f"{self._unit} {done:,.0f}{of_total}{note}{to_go}"
+        live = self._live and columns(text) < shutil.get_terminal_size().columns
+        due = now - self._told >= (0.2 if live else 10)
+        if now - self._created < QUIET_S or self._ended or not (last or due):
+            return
+        self._told, self._ended = now, last
+        if live:
+            sys.stderr.rewrite_line(text)  # type: ignore[union-attr]
+        print(
+            "" if live else text, end="\n" if last or not live else "", file=sys.stderr, flush=True
+        )
 
     def to_go_s(self, done: float, total: float) -> float:
         """Return the seconds that the rest takes at the pace so far, or NaN if no pace is known."""
@@ -95,10 +169,13 @@ class Progress:
 
 
 def clock(seconds: float) -> str:
-    """Return minutes and seconds, or hours and minutes, as 4:05 or 2 h 10 min; "?" for NaN."""
+    """Return minutes and seconds, or hours and minutes, as 4:05 or 2 h 10 min; "?" for NaN.
+
+    Part of a second counts as a whole one, so that 0:00 means that no time is left.
+    """
     if math.isnan(seconds):
         return "?"
-    minutes, seconds = divmod(round(seconds), 60)
+    minutes, seconds = divmod(math.ceil(round(seconds, 3)), 60)
     return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes}:{seconds:02d}"
 
 
@@ -106,7 +183,8 @@ def clock(seconds: float) -> str:
 class Table:
     """Headings, and rows of one cell for each heading; a line break in a cell begins a new line.
 
-    A column of numbers is aligned right.
+    A column of numbers is aligned right. Where the columns of numbers alone are too wide for the
+    terminal, each cell has a line of its own, which begins with its heading.
     """
 
     columns: Sequence[str]
@@ -114,23 +192,33 @@ class Table:
 
     def lines(self, width: int | None = None) -> list[str]:
         """Return the lines of the table; with `width`, the widest columns fold until it fits."""
-        grid = [list(self.columns), *([format_cell(cell) for cell in row] for row in self.rows)]
-        columns = range(len(self.columns))
-        is_text = [any(_is_text(row[i]) for row in self.rows) for i in columns]
-        widths = [max(len(line) for row in grid for line in row[i].split("\n")) for i in columns]
-        while width and sum(widths) + 2 * (len(widths) - 1) > width and max(widths) > 1:
-            widths[widths.index(max(widths))] -= 1
+        body = [[visible(format_cell(cell), "\n") for cell in row] for row in self.rows]
+        grid = [[visible(heading) for heading in self.columns], *body]
+        indices = range(len(self.columns))
+        is_text = [any(_is_text(row[i]) for row in self.rows) for i in indices]
+        widths = [max(_width(row[i]) for row in grid) for i in indices]
+        # A text folds to a few letters, and a number not at all.
+        least = [
+            min(widths[i], 8) if is_text[i] else max([0, *(_width(row[i]) for row in body)])
+            for i in indices
+        ]
+        while width and sum(widths) + 2 * (len(widths) - 1) > width:
+            spare = [w - low for w, low in zip(widths, least, strict=True)]
+            if not any(spare):
+                return self._one_line_each(grid, width)
+            widest = max(w for w, more in zip(widths, spare, strict=True) if more)
+            widths[next(i for i in indices if widths[i] == widest and spare[i])] -= 1
+        return [line for row in grid for line in _folded(row, widths, is_text)]
+
+    @staticmethod
+    def _one_line_each(grid: Sequence[Sequence[str]], width: int) -> list[str]:
         lines = []
-        for row in grid:
-            folded = [
-                [piece for line in cell.split("\n") for piece in wrap(line, w, cut=True)]
-                for cell, w in zip(row, widths, strict=True)
-            ]
-            for parts in zip_longest(*folded, fillvalue=""):
-                cells = zip(parts, widths, is_text, strict=True)
-                line = "  ".join(p.ljust(w) if text else p.rjust(w) for p, w, text in cells)
-                lines.append(line.rstrip())
-        return lines
+        for row in grid[1:]:
+            for heading, cell in zip(grid[0], row, strict=True):
+                text = f"{heading}: {cell}".replace("\n", " ").removeprefix(": ")
+                lines += wrap(text, width)
+            lines.append("")
+        return lines[:-1]
 
     def __str__(self) -> str:
         """Return the table as it is printed: it folds where standard output is a terminal."""
@@ -146,13 +234,13 @@ class Answer:
 
     def lines(self, width: int | None = None) -> list[str]:
         """Return the lines of the answer, at most `width` long where words and cells allow it."""
-        lines = wrap(self.sentence, width)
+        lines = wrap(visible(self.sentence), width)
         for part in self.parts:
             if isinstance(part, Table):
                 space = [] if lines[-1] == "" else [""]
                 lines += [*space, *part.lines(width), ""]
             else:
-                lines += wrap(part, width)
+                lines += wrap(visible(part), width)
         return lines[:-1] if lines[-1] == "" else lines
 
 
@@ -171,9 +259,49 @@ def terminal_width() -> int | None:
 
 def wrap(text: str, width: int | None, *, cut: bool = False) -> list[str]:
     """Return `text` in lines of `width`; a longer word is kept whole, or with `cut` in pieces."""
-    if width is None or len(text) <= width:
+    if width is None or columns(text) <= width:
         return [text]
-    return textwrap.wrap(text, width, break_long_words=cut, break_on_hyphens=False)
+    lines = [""]
+    for space, word in re.findall(r"( *)([^ ]+)", text):
+        if lines != [""] and columns(f"{lines[-1]}{space}{word}") > width:
+            lines.append(word)
+        else:
+            lines[-1] += space + word
+        if cut:
+            lines[-1:] = _pieces(lines[-1], width)
+    return lines
+
+
+def _pieces(text: str, width: int) -> list[str]:
+    """Return `text` cut into lines of `width`, or of one character where that is wider."""
+    lines, used = [""], 0
+    for char in text:
+        used += columns(char)
+        if lines[-1] and used > width:
+            lines.append("")
+            used = columns(char)
+        lines[-1] += char
+    return lines
+
+
+def _folded(row: Sequence[str], widths: Sequence[int], is_text: Sequence[bool]) -> list[str]:
+    """Return the lines of one row of a table."""
+    folded = [
+        [piece for line in cell.split("\n") for piece in wrap(line, width, cut=True)]
+        for cell, width in zip(row, widths, strict=True)
+    ]
+    lines = []
+    for parts in zip_longest(*folded, fillvalue=""):
+        line = "  ".join(
+            part + " " * (width - columns(part)) if text else " " * (width - columns(part)) + part
+            for part, width, text in zip(parts, widths, is_text, strict=True)
+        )
+        lines.append(line.rstrip())
+    return lines
+
+
+def _width(cell: str) -> int:
+    return max(columns(line) for line in cell.split("\n"))
 
 
 def _is_text(cell: Cell) -> bool:
@@ -191,6 +319,8 @@ def format_cell(value: Cell) -> str:
             return value
         case int():
             return f"{value:,}"
+    if not math.isfinite(value):
+        return "-"
     if value.is_integer() and abs(value) < LARGE:
         return f"{value:,.0f}"
     if SMALL <= abs(value) < LARGE:

@@ -29,3 +29,19 @@ def shorten(text: str, width: int = 60) -> str:
     """Return one visible line of at most `width` characters; "…" marks a cut."""
     line = visible(re.sub(r"\s+", " ", text.strip(), flags=re.ASCII))
     return line if len(line) <= width else f"{line[: width - 1]}…"
+
+
+def columns(text: str) -> int:
+    """Return the columns of a terminal that a visible text takes.
+
+    East Asian wide characters and emoji take two; marks that stand over another character and
+    joiners take none (Unicode Standard Annex 11).
+    """
+    if text.isascii():
+        return len(text)
+    return sum(
+        0 if unicodedata.category(char) in {"Mn", "Me", "Cf"}
+        else 2 if unicodedata.east_asian_width(char) in "WF"
+        else 1
+        for char in text
+    )  # fmt: skip

@@ -49,6 +49,9 @@ class PairedComparison:
             differences are symmetric about 0; it is at least 2 / 2^n.
         p_equivalence: the larger p-value of the two one-sided t tests (Schuirmann 1987); a small
             one shows that the mean lies within the margin.
+        equal_low: the lower end of the interval that belongs to `p_equivalence`: its level is
+            1 - 2 * 0.05, and it lies within the margin where `p_equivalence` < 0.05.
+        equal_high: the upper end of that interval.
     """
 
     n: int
@@ -58,6 +61,8 @@ class PairedComparison:
     high: float
     p_value: float
     p_equivalence: float
+    equal_low: float
+    equal_high: float
 
 
 def compare_pairs(
@@ -83,6 +88,7 @@ def compare_pairs(
     sd, n = float(values.std(ddof=1)), values.size
     error = sd / math.sqrt(n)
     mean, low, high = t_interval(values, confidence=confidence)
+    _, equal_low, equal_high = t_interval(values, confidence=0.9)
     return PairedComparison(
         n=n,
         mean=mean,
@@ -91,7 +97,28 @@ def compare_pairs(
         high=high,
         p_value=sign_flip_p(values),
         p_equivalence=_tost_p(mean, error, n - 1, margin),
+        equal_low=equal_low,
+        equal_high=equal_high,
     )
+
+
+def detectable_difference(sd: float, n: int, *, n_tests: int = 1) -> float | None:
+    """Return the mean difference that n pairs find in about 80 % of the cases, None for none.
+
+    The p-value of `sign_flip_p` is at least 2 / 2^n. Where that, times the tests that `holm`
+    adjusts for, is above 0.05, no difference of any size can be found. Otherwise the value is that
+    of a t test at 0.05 / `n_tests`, which is close to the sign-flip test for normal differences.
+
+    Args:
+        sd: the standard deviation of the differences.
+        n: the number of pairs.
+        n_tests: the number of comparisons that are adjusted for.
+    """
+    level = 0.05 / n_tests
+    if 2.0 ** (1 - n) > level:
+        return None
+    quantiles = scipy.stats.t.ppf([1 - level / 2, 0.8], n - 1)
+    return float(quantiles.sum()) * sd / math.sqrt(n)
 
 
 def t_interval(

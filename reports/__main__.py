@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import gc
-import io
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from gptcore import streams
+from gptcore.console import Parser, to_path
 from gptcore.files import write_whole
 
 DEFAULT_OUTPUT = Path("reports/html/index.html")
@@ -25,7 +25,7 @@ N_PRINTED = 3
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    made = argparse.ArgumentParser(
+    made = Parser(
         prog="python -m reports",
         description="Write a report on one or more runs as a single file.",
         epilog=EXAMPLES,
@@ -34,14 +34,14 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "results",
         nargs="*",
-        type=Path,
+        type=to_path,
         metavar="RESULTS",
         help="results folders (default: the one that results/latest names)",
     )
     made.add_argument(
         "-o",
         "--output",
-        type=Path,
+        type=to_path,
         metavar="FILE",
         help=f"the file to write (default: {DEFAULT_OUTPUT}, .md for Markdown)",
     )
@@ -76,26 +76,17 @@ def report(folders: Sequence[Path], output: Path, output_format: str) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code: 0 done, 2 bad input, 130 interrupted."""
-    options = parser().parse_args(arguments)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    return streams.answer(parser, _run, arguments)
+
+
+def _run(options: argparse.Namespace) -> int:
     output = options.output or DEFAULT_OUTPUT.with_suffix(f".{options.format}")
     if sys.stderr.isatty():
         print(f"Writing {output} …", file=sys.stderr)
-    try:
-        report(options.results, output, options.format)
-        sys.stdout.flush()
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:  # the reader of standard output has gone; the report is written
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    report(options.results, output, options.format)
     return 0
 
 
 if __name__ == "__main__":
     gc.disable()  # collecting the many objects of the figures would cost time
-    sys.exit(main())
+    streams.run("reports.__main__")

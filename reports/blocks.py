@@ -30,6 +30,8 @@ class Finding:
     evidence: tuple[str, ...] = ()
 
 
+IN_TURNS = "The ratio is taken pair by pair, so the two medians need not divide to it."
+"""Said wherever the ratio of an interleaved pair stands beside its times."""
 MAX_ROWS = 60
 
 

@@ -10,17 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from gptcore import plain_text
 from reports import words
 from reports.blocks import Finding
-from reports.load import UNSTEADY, Run, stability
-from reports.topics import TOPICS
+from reports.load import Run, cautions
+from reports.topics import findings_of
 
 
 def find(run: Run) -> list[Finding]:
     """Return all findings of one run, the most important first."""
-    findings = [finding for topic in TOPICS for finding in topic.find(run)]
-    return sorted(with_cautions(run, findings), key=lambda finding: -finding.importance)
+    return sorted(with_cautions(run, findings_of(run)), key=lambda finding: -finding.importance)
 
 
 def verdict(findings: list[Finding]) -> str:
@@ -39,26 +37,23 @@ def verdict(findings: list[Finding]) -> str:
 
 
 def with_cautions(run: Run, findings: Iterable[Finding]) -> list[Finding]:
-    """Return the findings; one that rests on a noisy or drifting case says so in its detail."""
-    cautions = {}
-    for record in run.finished:
-        verdict, reasons = stability(record).get("verdict"), stability(record).get("reasons")
-        if verdict in UNSTEADY:
-            first = ""
-            if isinstance(reasons, list) and reasons:
-                first = f": {plain_text.shorten(str(reasons[0]), 200)}"
-            cautions[record["case"]] = f"was {verdict}{first}"
-    return [
-        replace(finding, detail=f"{finding.detail} Caution: {'; '.join(warned)}.")
-        if (warned := _warned(finding, cautions))
-        else finding
-        for finding in findings
-    ]
+    """Return the findings; what a reader has to know of their cases stands beside their numbers."""
+    known = {record["case"]: found for record in run.finished if (found := cautions(record))}
+    return [_cautioned(finding, known) for finding in findings]
 
 
-def _warned(finding: Finding, cautions: dict[str, str]) -> list[str]:
-    which = [case for case in finding.evidence if case in cautions]
-    if len(finding.evidence) == 1:
-        return [f"this case {cautions[case]}" for case in which]
-    n = {case: i for i, case in enumerate(finding.evidence, start=1)}
-    return [f"case {n[case]} of the evidence {cautions[case]}" for case in which]
+def _cautioned(finding: Finding, known: dict[str, dict[str, str]]) -> Finding:
+    warned = {case: known[case] for case in finding.evidence if case in known}
+    if not warned:
+        return finding
+    short = ", ".join(dict.fromkeys(name for found in warned.values() for name in found))
+    names = {c: f"case {i} of the evidence" for i, c in enumerate(finding.evidence, start=1)}
+    if len(names) == 1:
+        names = dict.fromkeys(names, "this case")
+    long = "; ".join(f"{names[c]} {' and '.join(found.values())}" for c, found in warned.items())
+    return replace(
+        finding,
+        clause=finding.clause and f"{finding.clause} ({short})",
+        headline=f"{finding.headline} ({short})",
+        detail=f"{finding.detail} Caution: {long}.",
+    )

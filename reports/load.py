@@ -20,12 +20,16 @@ import pandas as pd
 
 from bench.ledger.folders import RunFolder
 from bench.ledger.record import LATEST_NAME, Record
-from bench.ledger.schema import METRICS, SERIES
+from bench.ledger.schema import METRICS, SERIES, TEXT_COLUMNS
 from gptcore import plain_text
 from gptcore.reading import read_text
 from reports import words
 
 UNSTEADY = {"noisy", "drifting"}
+PAIRS = {"pair", "peers", "ablation"}
+"""Groups of cases that are timed in turns."""
+FEWEST_ROUNDS = 3
+"""Rounds in each process, at least, for the range over processes to be quoted."""
 
 
 PARAMS = (
@@ -33,11 +37,11 @@ PARAMS = (
     "batch_size", "block_size", "work", "sampler", "drop_last", "target_epochs", "learning_rate",
     "a", "b", "text_share", "raw", "source", "way", "split", "compile", "dimension", "sizes",
 )  # fmt: skip
-NUMBERS = ("target_epochs", "text_share")
+NUMBERS = ("target_epochs", "text_share", "process_rounds")
 IDENTITY = ("case", "group", "status", "reason", "seed", "duration_s", "started_at")
-STATE = ("stability", "process_low_s", "process_high_s", "verdict")
-"""Columns from the facts and samples of a case; the times are the range of process medians."""
-TEXT_COLUMNS = {"when", "prompt", "text", "operator", "condition"}
+STATE = ("stability", "process_low_s", "process_high_s", "verdict", "process_rounds", "caution")
+"""Columns from the facts and samples of a case; the times are the range of process medians, and
+`process_rounds` is the fewest rounds behind one of them."""
 # Params that a chart compares. All others are its conditions and must be equal inside one chart.
 COMPARED = {
     "sampler", "drop_last", "target_epochs", "work", "device", "precision", "model", "experiment",
@@ -123,10 +127,31 @@ def stability(record: Record) -> dict[str, Any]:
     return state if isinstance(state, dict) and isinstance(state.get("verdict"), str) else {}
 
 
+def cautions(record: Record) -> dict[str, str]:
+    """Return what a reader has to know beside any number of a case: short words → a sentence."""
+    found = {}
+    verdict, reasons = stability(record).get("verdict"), stability(record).get("reasons")
+    if verdict in UNSTEADY:
+        first = reasons[0] if isinstance(reasons, list) and reasons else ""
+        found[str(verdict)] = f"was {verdict}{f': {first}' if first else ''}"
+    if record["facts"].get("warmup") == "out of time":
+        found["warm-up out of time"] = "ran out of warm-up before its time was steady"
+    listed = record["facts"].get("warnings")
+    if isinstance(listed, list) and listed:
+        found["timed with a warning" if record["group"] in PAIRS else "with a warning"] = (
+            f"came with a warning: {listed[0]}"
+        )
+    return {name: plain_text.shorten(text, 240) for name, text in found.items()}
+
+
 def _state(record: Record) -> dict[str, Any]:
     times = record["samples"].get("process_time_s") or [None]
     verdicts = stability(record).get("verdict"), record["facts"].get("verdict")
-    state = (verdicts[0], min(times), max(times), verdicts[1])
+    rounds = record["facts"].get("process_rounds")
+    known = isinstance(rounds, list) and all(type(n) is int for n in rounds) and rounds
+    fewest = min([*rounds, len(record["samples"].get("time_s", []))]) if known else None
+    said = "; ".join(cautions(record)) or None
+    state = (verdicts[0], min(times), max(times), verdicts[1], fewest, said)
     return {
         name: value if isinstance(value, (str, float, int)) else None
         for name, value in zip(STATE, state, strict=True)
@@ -224,6 +249,20 @@ def series_frame(records: Iterable[Record], name: str) -> pd.DataFrame:
     numeric = [column for column in columns if column not in TEXT_COLUMNS]
     frame[numeric] = frame[numeric].apply(pd.to_numeric, errors="coerce")
     return frame.join(cases, on="index").drop(columns="index")
+
+
+def over_processes(case: Any) -> bool:
+    """Return whether several processes timed a case often enough to quote their range."""
+    return bool(case["processes"] > 1 and case["process_rounds"] >= FEWEST_ROUNDS)
+
+
+def over(a: Any, b: Any) -> Any:
+    """Return a / b of numbers or columns; NaN where that is undefined, or beyond a double."""
+    if isinstance(a, pd.Series) or isinstance(b, pd.Series):
+        ratio = a / b
+        return ratio.where(np.isfinite(ratio))
+    known = not (words.is_missing(a) or words.is_missing(b)) and b != 0
+    return a / b if known and math.isfinite(a / b) else math.nan
 
 
 def largest(models: pd.DataFrame, work: str, column: str) -> pd.DataFrame:

@@ -1,26 +1,31 @@
 """Runs → one self-contained page, HTML or Markdown.
 
 A page is built in two steps: sections (plain data: words, tables, figures), then a template. All
-that reaches a template passes `_show`, so no hidden character of any input survives.
+that reaches a template passes a function of `FINALIZE`, so no text of a ledger becomes markup, and
+no hidden character survives.
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from bench.ledger.record import Record
 from bench.ledger.schema import METRICS
 from gptcore import plain_text
-from reports import findings, words
+from reports import findings, markdown, words
 from reports.blocks import Finding, Plotter, Section, Table, table
 from reports.facts import case_facts
 from reports.load import Run
-from reports.topics import TOPICS
+from reports.topics import sections_of
 
+MAX_IN_WORDS = 500
+"""Records whose numbers are also given in words; with more of them a page would be too large."""
 TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -53,21 +58,31 @@ def render(runs: list[Run], output_format: str) -> tuple[str, list[Finding]]:
     ]
     templates = Environment(
         loader=FileSystemLoader(TEMPLATES),
-        autoescape=output_format == "html",
-        finalize=_show,
+        autoescape=True,
+        finalize=FINALIZE[output_format],
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.filters["cell"] = _markdown_cell
+    templates.filters["code"] = markdown.code
     page = templates.get_template(f"report.{output_format}").render(
         pages=pages,
         glossary=glossary([record for run in runs for record in run.everything]),
         metric=words.metric,
         case_facts=case_facts,
+        raw=raw_record,
+        in_words=MAX_IN_WORDS,
     )
     merged = [f for page in pages for f in page.findings]
     return page, sorted(merged, key=lambda finding: -finding.importance)
+
+
+def raw_record(record: Record) -> Markup:
+    """Return a record as it stands in the ledger: ASCII, so that no character of it is hidden."""
+    text = json.dumps(record, separators=(", ", ": "))
+    for char, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
+        text = text.replace(char, entity)
+    return Markup(text)
 
 
 def _show(value: Any) -> Any:
@@ -76,13 +91,13 @@ def _show(value: Any) -> Any:
     return words.visible(value) if is_plain else value
 
 
-def _markdown_cell(text: str) -> str:
-    """Return `text` so that Markdown shows it as it is, in one line."""
-    line = words.visible(" ".join(str(text).split(" ")).replace("\n", " "))
-    line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    for char in "\\`*_[]|$~#":
-        line = line.replace(char, f"\\{char}")
-    return line
+def _show_markdown(value: Any) -> Any:
+    """Write a text as Markdown that renders as it is; return markup unchanged."""
+    return value if hasattr(value, "__html__") else markdown.escape(value)
+
+
+FINALIZE = {"html": _show, "md": _show_markdown}
+"""What every value goes through on its way into a template, by format."""
 
 
 def run_page(run: Run, anchor: str, with_figures: bool) -> RunPage:
@@ -114,11 +129,6 @@ def _summary(run: Run) -> list[str]:
         min(r["started_at"] for r in records)[:10] if records else None,
     ]
     return [plain_text.shorten(str(part), 60) for part in parts if part]
-
-
-def sections_of(run: Run, plot: Plotter) -> list[Section]:
-    """Return all sections of a run, in the order of the page."""
-    return [section for topic in TOPICS for section in topic.section(run, plot)]
 
 
 def glossary(records: list[Record]) -> Table:

@@ -11,67 +11,23 @@ import pandas as pd
 from bench.ledger.schema import METRICS
 from gptcore import plain_text
 from gptcore.plain_text import shorten
+from reports.labels import (
+    CHANGES,
+    CONDITIONS,
+    DIMENSIONS,
+    LOADING_LABELS,
+    SAMPLER_LABELS,
+    SAMPLERS_IN_PROSE,
+    WORK_LABELS,
+    WORK_NOUNS,
+)
 
 MISSING = "\u2013"
 MINUS = "\u2212"
 NBSP = "\u00a0"
 
-# Words for the names in records. An unknown name is shown as it came.
-SAMPLER_LABELS = {
-    "random_replacement": "random windows",
-    "random_distinct": "random windows, distinct",
-    "grid_replacement": "random blocks of the grid",
-    "sequential": "DataLoader, unshuffled",
-    "shuffled_blocks": "DataLoader, shuffled",
-    "random_phase_blocks": "shuffled blocks, free offset",
-    "stratified": "one window per stratum",
-    "golden": "golden-ratio starts",
-    "van_der_corput": "van der Corput starts",
-    "overlapping_stride": "overlapping blocks, shuffled",
-    "block_buffer_shuffle": "blocks, shuffle buffer",
-    "t_plus_1_stride": "blocks of T + 1, no overlap",
-    "shift_in_block": "labels shifted in the block",
-}
-SAMPLERS_IN_PROSE = {
-    "sequential": "the unshuffled DataLoader",
-    "shuffled_blocks": "the shuffled DataLoader",
-}
-LOADING_LABELS = {
-    ("memory", "gather"): "whole batches, from memory",
-    ("mapped", "gather"): "whole batches, from a memory-mapped file",
-    ("memory", "dataloader"): "torch DataLoader, from memory",
-    ("memory", "workers"): "torch DataLoader with workers, from memory",
-}
-WORK_NOUNS = {
-    "forward": "a forward pass",
-    "forward_loss": "a forward pass with its loss",
-    "step": "a training step",
-    "forward_backward": "a forward and backward pass",
-    "decode": "text generation",
-}
-DIMENSIONS = {
-    "batch_size": "sequences (B)",
-    "block_size": "tokens in a sequence (T)",
-    "n_embd": "width (C)",
-    "n_layer": "depth (L)",
-}
-CONDITIONS = {
-    "fp32": "in fp32 without gradients",
-    "bf16": "in bf16",
-    "medium": "in fp32 with bf16 products",
-    "gradients": "with gradients enabled",
-    "last_logits": "with the logits of the last token alone",
-    "one_thread": "on one thread",
-}
-CHANGES = {"precision": "in", "corpus": "on", "device": "on"}
-WORK_LABELS = {
-    "forward": "forward",
-    "forward_loss": "forward + loss",
-    "step": "training step",
-    "forward_backward": "forward + backward",
-    "decode": "text generation",
-}
 PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
+BINARY_PREFIXES = ((2.0**30, "Gi"), (2.0**20, "Mi"), (2.0**10, "Ki"), (1.0, ""))
 SMALL_PREFIXES = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
 
 
@@ -81,8 +37,16 @@ def visible(text: str) -> str:
 
 
 def is_missing(value: Any) -> bool:
-    """Return whether `value` is null (None or NaN)."""
-    return value is None or (isinstance(value, float) and math.isnan(value))
+    """Return whether `value` is null (None), or no finite number."""
+    return value is None or (isinstance(value, float) and not math.isfinite(value))
+
+
+def _decimal(value: float, form: str) -> str:
+    """Return a number in `form`; one that is rounded to zero has no sign."""
+    text = format(value, form)
+    if text[:1] in "+-" and not re.search("[1-9]", text):
+        text = text[1:]
+    return text.replace("-", MINUS)
 
 
 def number(value: Any, digits: int = 3) -> str:
@@ -92,27 +56,54 @@ def number(value: Any, digits: int = 3) -> str:
     if not isinstance(value, (int, float)):
         return str(value)
     if value == int(value) and abs(value) < 1e15:
-        text = f"{int(value):,}"
-    elif 1e-4 <= abs(value) < 1e15:
+        return _decimal(int(value), ",")
+    if 1e-4 <= abs(value) < 1e15:
         decimals = digits - 1 - math.floor(math.log10(abs(value)))
-        text = f"{value:,.{max(decimals, 0)}f}"
-    else:
-        text = f"{value:.{digits - 1}e}"
-    return text.replace("-", MINUS)
+        return _decimal(value, f",.{max(decimals, 0)}f")
+    return _decimal(value, f".{digits - 1}e")
 
 
-def si(value: Any, unit: str) -> str:
-    """Return `value` with an SI prefix and its unit: 2.2e11, "FLOP/s" → "220 GFLOP/s"."""
+def si(value: Any, unit: str, digits: int = 3) -> str:
+    """Return `value` with an SI prefix and its unit: 2.2e11, "FLOP/s" → "220 GFLOP/s".
+
+    All values have as many significant digits, so that 1.80 s stands above 5.62 s.
+    """
     if is_missing(value):
         return MISSING
-    scales = SMALL_PREFIXES if unit == "s" else PREFIXES
+    return _scaled(value, unit, digits)[0]
+
+
+def _scaled(value: float, unit: str, digits: int) -> tuple[str, float]:
+    """Return a value with a prefix and its unit, and the number that the text stands for."""
+    scales = {"s": SMALL_PREFIXES, "B": BINARY_PREFIXES}.get(unit, PREFIXES)
     scale, prefix = next((s for s in scales if abs(value) >= s[0]), scales[-1])
     if value == 0:
         scale, prefix = 1.0, ""
     scaled = value / scale
-    # Three significant digits throughout, so that 1.80 s stands above 5.62 s.
-    decimals = 0 if abs(scaled) >= 100 else 1 if abs(scaled) >= 10 else 2
-    return f"{scaled:,.{decimals}f}{NBSP}{prefix}{unit}".replace("-", MINUS)
+    before = 3 if abs(scaled) >= 100 else 2 if abs(scaled) >= 10 else 1
+    decimals = max(digits - before, 0)
+    return f"{_fixed(scaled, decimals)}{NBSP}{prefix}{unit}", round(scaled, decimals) * scale
+
+
+def dividing(a: float, b: float, unit: str) -> tuple[str, str, str]:
+    """Return a / b, a and b in words: a and b have so many digits that they divide to a / b.
+
+    Args:
+        a: a time, a rate or a number of bytes, above 0.
+        b: the same of another case.
+        unit: their unit; "B" stands for bytes with binary prefixes.
+    """
+    ratio = number(a / b)
+    for digits in range(3, 10):
+        (first, x), (second, y) = (_scaled(value, unit, digits) for value in (a, b))
+        if y and number(x / y) == ratio:
+            break
+    return ratio, first, second
+
+
+def _fixed(value: float, decimals: int) -> str:
+    """Return a number with that many decimals; a power of ten where that would be a long line."""
+    return _decimal(value, f",.{decimals}f" if abs(value) < 1e15 else ".2e")
 
 
 def si_range(low: Any, high: Any, unit: str) -> str:
@@ -122,15 +113,11 @@ def si_range(low: Any, high: Any, unit: str) -> str:
     return f"{number if last.endswith(NBSP + prefixed) else first} to {last}"
 
 
-def size(value: Any) -> str:
+def size(value: Any, digits: int = 3) -> str:
     """Return a number of bytes with a binary prefix: 1.5 * 2**30 → "1.50 GiB"."""
     if is_missing(value):
         return MISSING
-    prefixes = ((2**30, "Gi"), (2**20, "Mi"), (2**10, "Ki"))
-    scale, prefix = next((p for p in prefixes if abs(value) >= p[0]), (1, ""))
-    scaled = value / scale
-    decimals = 0 if abs(scaled) >= 100 or scale == 1 else 1 if abs(scaled) >= 10 else 2
-    return f"{scaled:,.{decimals}f}{NBSP}{prefix}B".replace("-", MINUS)
+    return _scaled(value, "B", digits if abs(value) >= 2**10 else 1)[0]
 
 
 def ratio(value: Any) -> str:
@@ -145,31 +132,34 @@ def percent(share: Any) -> str:
     if is_missing(share):
         return MISSING
     value = 100 * share
-    return f"{value:.1f}{NBSP}%" if 10 <= abs(value) < 100 else f"{number(value)}{NBSP}%"
+    text = f"{value:.1f}".replace("-", MINUS) if 10 <= abs(value) < 100 else number(value)
+    return MISSING if is_missing(value) else f"{text}{NBSP}%"
 
 
 def tick(value: Any) -> str:
     """Return a number as short as it can be: for the ticks of an axis."""
     if is_missing(value):
         return MISSING
-    return f"{float(f'{value:.6g}'):,.10g}".replace("-", MINUS)
+    return _decimal(float(f"{value:.6g}"), ",.10g")
 
 
 def loss(value: Any) -> str:
     """Return a loss in nats per token with three decimals, the order of the seed noise."""
-    return MISSING if is_missing(value) else f"{value:.3f}".replace("-", MINUS)
+    return MISSING if is_missing(value) else _fixed(value, 3)
 
 
 def signed(value: Any, digits: int = 4) -> str:
     """Return a difference with its sign, four decimals unless told otherwise."""
-    return MISSING if is_missing(value) else f"{value:+.{digits}f}".replace("-", MINUS)
+    if is_missing(value):
+        return MISSING
+    return _decimal(value, f"+.{digits}f" if abs(value) < 1e15 else "+.2e")
 
 
 def signed_percent(share: Any) -> str:
     """Return a relative change in per cent, one decimal, with its sign."""
     if is_missing(share):
         return MISSING
-    return f"{100 * share:+.1f}{NBSP}%".replace("-", MINUS)
+    return f"{signed(100 * share, 1)}{NBSP}%"
 
 
 def interval(low: Any, high: Any) -> str:
@@ -234,6 +224,11 @@ def work(name: Any) -> str:
     return "not recorded" if is_missing(name) else WORK_LABELS.get(str(name), shorten(str(name)))
 
 
+def device(name: Any) -> str:
+    """Return the name of a device."""
+    return "device not recorded" if is_missing(name) else shorten(str(name))
+
+
 def dimension(name: Any) -> str:
     """Return the words for a dimension of a model or batch."""
     return "not recorded" if is_missing(name) else DIMENSIONS.get(str(name), shorten(str(name)))
@@ -245,7 +240,7 @@ def condition(name: Any) -> str:
 
 
 def steadiness(verdict: Any) -> str:
-    """Return the word for how steady a case ran: stable, noisy or drifting."""
+    """Return the words for how steady a case ran: "stable", "noisy; warm-up out of time"."""
     return MISSING if is_missing(verdict) else shorten(str(verdict))
 
 

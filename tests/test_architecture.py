@@ -12,7 +12,7 @@ from tests.helpers.checkout import ROOT
 PACKAGES = ("gptcore", "bench", "reports")
 TEXT = {
     "gptcore.console", "gptcore.files", "gptcore.lines", "gptcore.plain_text",
-    "gptcore.reading", "gptcore.unpacking",
+    "gptcore.reading", "gptcore.streams", "gptcore.unpacking",
 }  # fmt: skip
 GROUND = TEXT | {"gptcore.checks", "gptcore.devices", "gptcore.stats"}
 DATA = GROUND | {"gptcore.data"}
@@ -36,7 +36,7 @@ ARROWS = {
     "gptcore.training": MODEL,
     "gptcore.evaluation": MODEL | {"gptcore.scaling"},
     "gptcore.cli": LIBRARY,
-    "gptcore.__main__": {"gptcore.cli"},
+    "gptcore.__main__": {"gptcore.cli", "gptcore.streams"},
     "bench.ledger": TEXT,
     "bench.measuring": MEASURED | {"bench.suite", "bench.variants"},
     "bench.variants": MEASURED,

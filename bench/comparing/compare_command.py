@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import Any
 
 from bench.comparing.compare import FAILURES, compare
 from bench.comparing.compare_formats import FORMATS
 from bench.ledger.folders import RunFolder
 from bench.options import add_margin
+from gptcore.console import quoted, to_path
 
 
 def failures(text: str) -> tuple[str, ...]:
@@ -20,7 +20,7 @@ def failures(text: str) -> tuple[str, ...]:
         if name not in FAILURES:
             known = ", ".join(FAILURES)
             raise argparse.ArgumentTypeError(
-                f"{name!r} cannot fail a comparison: choose from {known}"
+                f"{quoted(name)} cannot fail a comparison: choose from {known}"
             )
     return names
 
@@ -35,8 +35,10 @@ def add_parser(subparsers: Any, summary: str) -> None:
         "all cases (Holm), is at most 0.05. Exit code: 0 no failure, 1 a case is slower, 2 bad "
         "input, 3 a case is missing or the runs cannot be compared.",
     )
-    parser.add_argument("base", type=Path, metavar="BASE", help="results folder of the earlier run")
-    parser.add_argument("new", type=Path, metavar="NEW", help="results folder of the later run")
+    parser.add_argument(
+        "base", type=to_path, metavar="BASE", help="results folder of the earlier run"
+    )
+    parser.add_argument("new", type=to_path, metavar="NEW", help="results folder of the later run")
     add_margin(parser, "a difference within this margin counts as none")
     parser.add_argument(
         "--normalise",

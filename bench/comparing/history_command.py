@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import math
 from collections.abc import Callable
 from itertools import pairwise
@@ -19,7 +18,8 @@ from bench.comparing.steps import Step, Trend
 from bench.comparing.timing import Timing, finite_exp
 from bench.ledger.folders import RunFolder, machine_key
 from bench.options import add_margin
-from gptcore.console import Table
+from gptcore.console import Table, to_path, to_picture
+from gptcore.files import write_atomically
 from gptcore.plain_text import shorten, visible
 
 MOST_PANELS = 24
@@ -161,15 +161,7 @@ FORMATS: dict[str, Callable[[History], str]] = {"text": _text, "md": _markdown, 
 
 
 def plot(history: History, path: Path) -> None:
-    """Draw the trends, those with steps first, as SVG or PNG by the suffix of `path`.
-
-    Raises:
-        ValueError: another suffix, matplotlib is missing, or the file cannot be written.
-    """
-    if path.suffix not in (".svg", ".png"):
-        raise ValueError(f"cannot plot to {path}: name a file that ends in .svg or .png")
-    if importlib.util.find_spec("matplotlib") is None:
-        raise ValueError("--plot needs matplotlib: install the dependency group `report`")
+    """Draw the trends, those with steps first; the suffix of `path` gives the format."""
     from matplotlib.figure import Figure
 
     shown = sorted(history.trends, key=lambda trend: not trend.steps)[:MOST_PANELS]
@@ -179,10 +171,8 @@ def plot(history: History, path: Path) -> None:
     left_out = len(history.trends) - len(shown)
     if left_out:
         figure.supxlabel(f"{left_out} more cases are not shown")
-    try:
-        figure.savefig(path)
-    except OSError as error:
-        raise ValueError(f"cannot write {path}: {error.strerror}") from None
+    with write_atomically(path) as partial:
+        figure.savefig(partial)
 
 
 def _draw(axes: Any, trend: Trend) -> None:
@@ -218,7 +208,7 @@ def add_parser(subparsers: Any, summary: str) -> None:
     parser.add_argument(
         "results",
         nargs="*",
-        type=Path,
+        type=to_path,
         default=[Path("results")],
         metavar="RESULTS",
         help="results folders, or folders that contain results folders (default: results)",
@@ -235,9 +225,9 @@ def add_parser(subparsers: Any, summary: str) -> None:
     add_margin(parser, "steps within this margin are left out")
     parser.add_argument(
         "--plot",
-        type=Path,
+        type=to_picture,
         metavar="FILE",
-        help="draw the times to a file that ends in .svg or .png",
+        help="draw the times to a file that ends in .pdf, .png or .svg",
     )
 
 

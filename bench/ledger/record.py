@@ -9,13 +9,22 @@ taken off when the line is read.
 
 from __future__ import annotations
 
-import math
 import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench.ledger.schema import INF, METRICS, SAMPLES, SERIES, Key
+from bench.ledger.schema import (
+    INF,
+    LARGEST,
+    METRICS,
+    SAMPLES,
+    SERIES,
+    Key,
+    check_json,
+    check_params,
+    check_row,
+)
 from gptcore.lines import CHECKSUM, VersionError, dump_line, load_line, load_lines
 from gptcore.reading import read_bytes
 
@@ -59,8 +68,9 @@ def _check_number(name: str, value: object, key: Key) -> None:
         return
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ValueError(f"metric {name} is {value!r}: it must be a number or null")
-    if not math.isfinite(value) or not key.low <= value <= key.high:
-        raise ValueError(f"metric {name} is {value} {key.unit}: allowed is {key.low} to {key.high}")
+    high = min(key.high, LARGEST)
+    if not max(key.low, -LARGEST) <= value <= high:
+        raise ValueError(f"metric {name} is {value} {key.unit}: allowed is {key.low} to {high:.3g}")
     if key.whole and value != int(value):
         raise ValueError(f"metric {name} is {value}: it must be a whole number")
 
@@ -82,11 +92,7 @@ def _check_series(name: str, rows: object) -> None:
     if not isinstance(rows, list):
         raise ValueError(f"series {name} must be a list of rows")
     for row in rows:
-        if not isinstance(row, dict) or tuple(row) != SERIES[name]:
-            raise ValueError(f"a row of series {name} must have the columns {SERIES[name]}")
-        for column, value in row.items():
-            if isinstance(value, float) and not math.isfinite(value):
-                raise ValueError(f"series {name}: {column} is {value}; use null for unknown")
+        check_row(name, row)
 
 
 def validate(record: object) -> Record:
@@ -122,6 +128,9 @@ def validate(record: object) -> Record:
     if duration is not None and not 0 <= duration < INF:
         raise ValueError(f"duration_s is {duration}: it must be finite and not negative")
     datetime.fromisoformat(record["started_at"])
+    check_json([record["seed"], duration], "seed or duration_s")
+    check_params(record["params"])
+    check_json(record["facts"], "facts")
     for name, value in record["metrics"].items():
         if name not in METRICS:
             raise ValueError(f"unknown metric {name!r}: add it to bench/ledger/schema.py")

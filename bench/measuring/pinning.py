@@ -21,6 +21,7 @@ from gptcore.devices import keep_freed_memory
 CPUS = Path("/sys/devices/system/cpu")
 CGROUPS = Path("/sys/fs/cgroup")
 VARIABLE = "OMP_NUM_THREADS"
+MOST_THREADS = 4096
 SDPA = ("cudnn", "flash", "math", "mem_efficient")
 """Attention kernels that torch can switch off; the CPU has flash and math."""
 
@@ -84,19 +85,31 @@ def _quota(folder: Path) -> float | None:
 
 
 def choose_threads() -> int:
-    """Return the number of threads: OMP_NUM_THREADS if set, else the physical cores allowed.
+    """Return the number of threads: that of OMP_NUM_THREADS, else the physical cores allowed.
 
     Raises:
-        ValueError: OMP_NUM_THREADS is not a positive whole number.
+        ValueError: OMP_NUM_THREADS asks for more than MOST_THREADS.
     """
-    wanted = os.environ.get(VARIABLE)
+    wanted = _wanted_threads(os.environ.get(VARIABLE, ""))
     if wanted is None:
         limit = cpu_limit()
         whole = usable_cpus() if limit is None else max(1, int(limit))
         return min(usable_cpus(), psutil.cpu_count(logical=False) or 1, whole)
-    if wanted.isdecimal() and int(wanted) > 0:
-        return int(wanted)
-    raise ValueError(f"{VARIABLE} is {wanted!r}: give a positive whole number or unset it")
+    if wanted > MOST_THREADS:
+        raise ValueError(f"{VARIABLE} asks for {wanted} threads: give at most {MOST_THREADS:,}")
+    return wanted
+
+
+def _wanted_threads(text: str) -> int | None:
+    """Read OMP_NUM_THREADS as OpenMP does: a list has a number for each level of nested teams.
+
+    The first one is that of the outermost level, which torch uses. OpenMP ignores text that is no
+    list of positive whole numbers; its library says so when it is loaded.
+    """
+    number = r"\s*\+?0*[1-9][0-9]*\s*"
+    listed = re.fullmatch(f"{number}(,{number})*", text, re.ASCII)
+    first = int(text.partition(",")[0][:20]) if listed else 0
+    return first if 0 < first < 2**63 else None
 
 
 def set_threads() -> int:
@@ -109,7 +122,7 @@ def set_threads() -> int:
         operation after the other.
 
     Raises:
-        ValueError: OMP_NUM_THREADS is not a positive whole number.
+        ValueError: OMP_NUM_THREADS asks for more than MOST_THREADS.
     """
     threads = choose_threads()
     torch.set_num_threads(threads)
@@ -160,7 +173,7 @@ def pin(*, keep_memory: bool = True) -> dict[str, Any]:
         The settings that now hold, as `pinned` returns them.
 
     Raises:
-        ValueError: OMP_NUM_THREADS is not a positive whole number.
+        ValueError: OMP_NUM_THREADS asks for more than MOST_THREADS.
     """
     threads = set_threads()
     allowed = _affinity()

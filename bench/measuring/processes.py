@@ -24,6 +24,8 @@ from bench.measuring.work import ProcessTimes
 from gptcore.plain_text import shorten
 
 TIME_LIMIT_S = 1_800
+FEWEST_ROUNDS = 3
+"""Calls timed in each process at least: the median of fewer is the time of one call."""
 
 
 def measure_in_processes(
@@ -36,7 +38,7 @@ def measure_in_processes(
         case: an instance of one of the classes in `bench.suite.cases`.
         specs: the texts, as the command line names them.
         processes: number of processes, at least 1.
-        budget_s: timed seconds in each process; at least one call is timed.
+        budget_s: timed seconds in each process; at least FEWEST_ROUNDS calls are timed.
 
     Raises:
         ValueError: a process ended without an answer.
@@ -112,7 +114,7 @@ def _answer(task: dict[str, Any]) -> dict[str, Any]:
     if call_s < task["budget_s"] / 10:  # longer calls are warm after read_peaks
         prepare(work, clock, task["budget_s"] / 2)
     with quiet_gc():
-        for _ in range(min(200, max(1, int(task["budget_s"] / call_s)))):
+        for _ in range(min(200, max(FEWEST_ROUNDS, int(task["budget_s"] / call_s)))):
             clock.start()
             work.call(clock.end_phase)
             clock.stop()

@@ -20,7 +20,7 @@ from bench.options import add_margin
 from bench.pairing.operands import EXAMPLE, build, one_line
 from bench.pairing.pair import PairResult, interleave, percent
 from gptcore.checks import check_number
-from gptcore.console import Progress, Table, number
+from gptcore.console import Progress, Table, at_home, number
 from gptcore.devices import device_label
 from gptcore.plain_text import visible
 
@@ -95,9 +95,12 @@ def add_parser(subparsers: Any, summary: str) -> None:
         epilog=f"example: python -m bench pair '{EXAMPLE}' precision=bf16",
     )
     kinds = "a case id, module:function or file.py:function (called without arguments)"
-    parser.add_argument("a", metavar="A", help=kinds)
+    parser.add_argument("a", type=at_home, metavar="A", help=kinds)
     parser.add_argument(
-        "b", metavar="B", help="what A may be, or name=value: A with that parameter changed"
+        "b",
+        type=at_home,
+        metavar="B",
+        help="what A may be, or name=value: A with that parameter changed",
     )
     parser.add_argument(
         "--seconds", type=number, default=30.0, metavar="S", help="seconds of timing (default: 30)"
@@ -106,6 +109,7 @@ def add_parser(subparsers: Any, summary: str) -> None:
     parser.add_argument(
         "--corpus",
         action="append",
+        type=at_home,
         metavar="NAME|PATH",
         help="text that a case uses (default: python-docs); may be given several times",
     )

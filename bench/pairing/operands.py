@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import inspect
 import re
 import sys
+import types
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +32,19 @@ def default_device() -> torch.device:
 
 
 def work_from(call: Callable[[], object], device: torch.device) -> Work:
-    """Return the work that calls a function without arguments."""
-    return Work(lambda _end_phase: call(), device, tokens=0)
+    """Return the work that calls a function without arguments.
+
+    The call fails where the function only prepares work, which then is done in no timing.
+    """
+
+    def run(_end_phase: Callable[[str], None]) -> None:
+        returned = call()
+        if type(returned) in UNSTARTED:
+            if hasattr(returned, "close"):  # else Python warns of a coroutine that never ran
+                returned.close()
+            raise ValueError("the function returns work that it has not done: do it inside")
+
+    return Work(run, device, tokens=0)
 
 
 def load_call(operand: str) -> Callable[[], object]:
@@ -51,9 +65,43 @@ def load_call(operand: str) -> Callable[[], object]:
     call = getattr(module, name, None)
     if not callable(call):
         raise ValueError(f"{source} has no function {name!r}: give one without arguments")
-    if inspect.iscoroutinefunction(call):
-        raise ValueError(f"{operand} is a coroutine function: give a function that runs it")
+    wrong = _why_not_timed(call)
+    if wrong:
+        raise ValueError(f"{operand} {wrong}: give a function without arguments that does the work")
     return call  # type: ignore[no-any-return]
+
+
+UNSTARTED = (types.CoroutineType, types.GeneratorType, types.AsyncGeneratorType)
+"""What a call returns that has only prepared its work."""
+
+_KINDS: dict[Callable[[object], bool], str] = {
+    inspect.iscoroutinefunction: "is a coroutine function",
+    inspect.isgeneratorfunction: "is a generator function",
+    inspect.isasyncgenfunction: "is an asynchronous generator function",
+}
+
+
+def _why_not_timed(call: Callable[..., object]) -> str | None:
+    """Return why a call of this object is not the work that a user means, None if it is."""
+    if isinstance(call, type):
+        return "is a class"
+    inner = call
+    while isinstance(inner, functools.partial):
+        inner = inner.func
+    for candidate in (inner, type(inner).__call__):
+        for test, kind in _KINDS.items():
+            if test(candidate):
+                return kind
+    with suppress(ValueError, TypeError):  # a function written in C may have no signature
+        needed = [
+            name
+            for name, parameter in inspect.signature(call, follow_wrapped=False).parameters.items()
+            if parameter.default is parameter.empty
+            and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        ]
+        if needed:
+            return f"needs {', '.join(needed)}"
+    return None
 
 
 def _load_file(path: Path) -> Any:

@@ -10,6 +10,7 @@ import numpy as np
 
 from bench.suite.sizes import UNIFORM
 from gptcore.data.corpora import Corpus, load_corpus
+from gptcore.data.naming import distinct, tell_apart
 from gptcore.data.tokenizer import VOCAB_SIZE
 from gptcore.data.tokens import TokenStream
 
@@ -17,16 +18,17 @@ UNIFORM_TOKENS = 2**17
 
 
 def load_corpora(specs: Sequence[str]) -> dict[str, Corpus]:
-    """Return name → corpus.
+    """Return name → corpus; equal names are told apart by the folders of their files.
 
     Raises:
         ValueError: a corpus cannot be read, or its name is that of another one or of the control.
     """
     corpora: dict[str, Corpus] = {}
-    for spec in specs:
-        corpus = load_corpus(spec)
+    loaded = {spec: load_corpus(spec) for spec in specs}
+    names = tell_apart({spec: corpus.name for spec, corpus in loaded.items()})
+    for spec, corpus in loaded.items():
         # A name becomes part of case ids, so it may hold only characters that pytest keeps.
-        name = re.sub(r"[^\w.+-]+", "_", corpus.name)
+        name = re.sub(r"[^\w.+-]+", "_", names[spec])
         if name in corpora:
             raise ValueError(f"two corpora are called {name!r}: rename one of the files")
         if name == UNIFORM:
@@ -47,7 +49,7 @@ class Inputs:
     """
 
     def __init__(self, specs: Sequence[str]) -> None:
-        specs = tuple(dict.fromkeys(specs))
+        specs = distinct(list(specs))
         self.corpora = load_corpora(specs)
         self.specs = dict(zip(self.corpora, specs, strict=True))
         self._streams: dict[str, TokenStream] = {}

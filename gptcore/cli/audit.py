@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 import numpy as np
 
 from gptcore.cli.options import Json, add_text_options
-from gptcore.console import Answer, Table, counted, whole
+from gptcore.console import Answer, Table, counted, to_path, whole
 from gptcore.data.corpora import load_corpus
 from gptcore.data.tokens import TokenStream
 from gptcore.reading import check_regular
@@ -18,7 +17,7 @@ def audit_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `gptcore audit`."""
     parser.add_argument(
         "log",
-        type=Path,
+        type=to_path,
         metavar="LOG",
         help="what the loader drew: a CSV file, or JSON lines, with the columns start and length "
         "(and, if known, epoch, rank and step); or batches of tokens in a NumPy file (.npy), "

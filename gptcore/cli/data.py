@@ -14,8 +14,9 @@ from gptcore.cli.options import (
     add_text_options,
     add_train_fraction,
 )
-from gptcore.console import Answer, Table, counted, percent
+from gptcore.console import Answer, Table, at_home, counted, percent
 from gptcore.data.corpora import CORPORA, Corpus, load_corpus
+from gptcore.data.naming import distinct, tell_apart
 from gptcore.data.splits import Split, make_split
 from gptcore.data.tokens import Ids, TokenStream
 
@@ -78,6 +79,7 @@ def corpora_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "path",
         nargs="*",
+        type=at_home,
         metavar="TEXT",
         help="a UTF-8 text file, or gutenberg:ID, to describe beside the texts that come with "
         "gptcore",
@@ -87,29 +89,28 @@ def corpora_options(parser: argparse.ArgumentParser) -> None:
 
 def corpora(args: argparse.Namespace) -> Json:
     """List the texts that can be used, with their sizes, sources and licences."""
-    rows = []
-    for spec in dict.fromkeys([*CORPORA, *args.path]):
+    rows: dict[str, Json] = {}
+    for spec in distinct([*CORPORA, *args.path]):
         try:
             corpus = load_corpus(spec, raw=args.raw)
         except ValueError as error:
             if spec not in CORPORA:
                 raise
-            rows.append({"name": spec, "available": False, "reason": str(error)})
+            rows[spec] = {"name": spec, "available": False, "reason": str(error)}
             continue
-        rows.append(
-            {
-                "name": corpus.name,
-                "source": corpus.source,
-                "licence": corpus.licence,
-                "available": True,
-                "n_bytes": corpus.n_bytes,
-                "n_tokens": len(TokenStream.from_text(corpus.text)),
-                "sha256": corpus.sha256,
-                "cleaning": list(corpus.cleaning),
-            }
-        )
+        rows[spec] = {
+            "name": corpus.name,
+            "source": corpus.source,
+            "licence": corpus.licence,
+            "available": True,
+            "n_bytes": corpus.n_bytes,
+            "n_tokens": len(TokenStream.from_text(corpus.text)),
+            "sha256": corpus.sha256,
+            "cleaning": list(corpus.cleaning),
+        }
     keys = ("name", "source", "licence", "available", "n_bytes", "n_tokens", "sha256")
-    return {"corpora": [dict.fromkeys(keys) | row for row in rows]}
+    names = tell_apart({spec: row["name"] for spec, row in rows.items()})
+    return {"corpora": [dict.fromkeys(keys) | rows[spec] | {"name": names[spec]} for spec in rows]}
 
 
 def corpora_answer(result: Json) -> Answer:

@@ -1,7 +1,7 @@
 """The command `gptcore`: one table that names its subcommands, and `main`.
 
 Results go to standard output: an answer for people, or one object with --json. Progress goes to
-standard error. Exit code 0 is done, 2 bad input (one line), 130 interrupted.
+standard error. Exit code 0 is done, 2 bad input (one line); `gptcore/streams.py` has the others.
 
 To add a subcommand `name`, write three functions in a module of `gptcore.cli` and a line in
 `COMMANDS`: `name_options(parser)` adds its options; `name(args)` returns the JSON object, and the
@@ -14,13 +14,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import sys
-import warnings
+import math
 from collections.abc import Callable
-from contextlib import redirect_stdout
 from typing import Any, NamedTuple
 
+from gptcore import streams
 from gptcore.cli import (
     audit,
     data,
@@ -136,41 +134,22 @@ def _add_json_option(parser: argparse.ArgumentParser, *, default: object) -> Non
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; return the exit code."""
-    args = make_parser().parse_args(argv)
-    with open(os.devnull, "w", encoding="utf-8") as nowhere:
-        stdout = sys.stdout or nowhere  # a caller may have closed it
-        with redirect_stdout(stdout), warnings.catch_warnings():  # which restores showwarning
-            warnings.showwarning = _show_warning
-            return _run(args)
-
-
-def _show_warning(message: Warning | str, *_place: object, **_more: object) -> None:
-    """Print a warning without the place in the code that it comes from."""
-    print(f"gptcore: warning: {message}", file=sys.stderr)
+    return streams.answer(make_parser, _run, argv)
 
 
 def _run(args: argparse.Namespace) -> int:
-    try:
-        result = args.run(args)
-        if args.json:
-            print(json.dumps(result, allow_nan=False))
-        else:
-            show(args.answer(result))
-        sys.stdout.flush()
-    except (ValueError, OSError) as error:
-        if isinstance(error, BrokenPipeError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 0
-        text = " ".join(str(error).split())
-        print(f"gptcore {args.command}: {text}", file=sys.stderr)
-        return 2
-    except (MemoryError, OverflowError, RuntimeError) as error:
-        text = str(error).lower()  # torch has no type of its own for these
-        if isinstance(error, RuntimeError) and not ("allocate" in text or "overflow" in text):
-            raise
-        print(f"gptcore {args.command}: not enough memory: give smaller sizes", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(f"gptcore {args.command}: interrupted", file=sys.stderr)
-        return 130
+    result = args.run(args)
+    if args.json:
+        print(json.dumps(finite(result), allow_nan=False))
+    else:
+        show(args.answer(result))
     return 0
+
+
+def finite(value: Any) -> Any:
+    """Return a JSON value with null for each number that JSON cannot hold: NaN and infinity."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
-from gptcore.console import number, whole
+from gptcore.console import at_home, number, to_path, whole
 from gptcore.sampling.samplers import SAMPLERS
 
 Json = dict[str, Any]
@@ -20,6 +19,7 @@ def add_text_options(parser: argparse._ActionsContainer) -> None:
     """Add the options that name a text."""
     parser.add_argument(
         "--corpus",
+        type=at_home,
         default="python-docs",
         metavar="TEXT",
         help="the text: python-docs (the help texts of Python, the default), gutenberg:ID (a book "
@@ -158,7 +158,7 @@ def add_checkpoint_option(parser: argparse.ArgumentParser) -> None:
     """Add the option that names a trained model."""
     parser.add_argument(
         "--checkpoint",
-        type=Path,
+        type=to_path,
         required=True,
         metavar="DIR",
         help="folder of the run that trained the model, as given to gptcore train --out "

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gptcore.files import write_atomically
 from gptcore.sampling.samplers import make_sampler
 from gptcore.theory.expectations import expect_of
 
@@ -23,11 +24,14 @@ LABELLED = ("-", "--", "-.", ":")
 
 
 def _figure() -> Figure:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise ValueError("--plot needs matplotlib: pip install matplotlib") from None
+    from matplotlib.figure import Figure
+
     return Figure(figsize=(8, 5), layout="constrained")
+
+
+def _save(figure: Figure, path: Path) -> None:
+    with write_atomically(path) as partial:
+        figure.savefig(partial, dpi=120)
 
 
 def plot_law(path: Path, law: ScalingLaw, table: pd.DataFrame) -> None:
@@ -39,9 +43,6 @@ def plot_law(path: Path, law: ScalingLaw, table: pd.DataFrame) -> None:
         path: the image to write; its suffix sets the format.
         law: the law; its curves are dashed at sizes that it was not fitted to.
         table: checked rows, with those to predict. Of more than 12 sizes, 12 are drawn.
-
-    Raises:
-        ValueError: matplotlib is not installed or cannot write that format.
     """
     figure = _figure()
     axes = figure.subplots()
@@ -64,7 +65,7 @@ def plot_law(path: Path, law: ScalingLaw, table: pd.DataFrame) -> None:
     )
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small", title="parameters")
-    figure.savefig(path, dpi=120)
+    _save(figure, path)
 
 
 def plot_plan(path: Path, plans: list[dict[str, Any]]) -> None:
@@ -73,9 +74,6 @@ def plot_plan(path: Path, plans: list[dict[str, Any]]) -> None:
     Args:
         path: the image to write; its suffix sets the format (.png, .svg, .pdf).
         plans: results of `gptcore plan`, one for each sampler.
-
-    Raises:
-        ValueError: matplotlib is not installed or cannot write that format.
     """
     figure = _figure()
     axes = figure.subplots()
@@ -98,4 +96,4 @@ def plot_plan(path: Path, plans: list[dict[str, Any]]) -> None:
     axes.set_ylim(0.1 / plans[0]["n_tokens"], 1.5)
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small")
-    figure.savefig(path, dpi=120)
+    _save(figure, path)

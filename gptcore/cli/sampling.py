@@ -5,13 +5,22 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from gptcore.checks import LARGEST, check_whole
 from gptcore.cli.data import describe_parts, load_data
 from gptcore.cli.options import Json, add_corpus_options, add_sampling_options
-from gptcore.console import Answer, Cell, Progress, Table, counted, fixed, percent, whole
+from gptcore.console import (
+    Answer,
+    Cell,
+    Progress,
+    Table,
+    counted,
+    fixed,
+    percent,
+    to_picture,
+    whole,
+)
 from gptcore.sampling.base import Sampler
 from gptcore.sampling.samplers import SAMPLERS, make_sampler
 
@@ -57,7 +66,7 @@ def plan_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--plot",
-        type=Path,
+        type=to_picture,
         metavar="FILE",
         help="also draw the expected share of missed targets against steps, into an image file "
         "(.png, .svg, .pdf; needs matplotlib)",

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from gptcore.console import number, whole
+from gptcore.console import number, to_path, to_picture, whole, whole_in
 
 
 def _table_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "table",
-        type=Path,
+        type=to_path,
         metavar="TABLE",
         help="CSV file (may be gzipped: .gz) with one row for each measured loss: model (a name), "
         "params (parameters), tokens_seen (tokens trained on), loss (nats per token); and, if "
@@ -54,7 +53,7 @@ def fit_options(parser: argparse.ArgumentParser) -> None:
     _method_options(parser)
     parser.add_argument(
         "--bootstraps",
-        type=whole,
+        type=whole_in(0, 10**6),
         default=1000,
         metavar="REFITS",
         help="refits to resampled runs, which give the intervals (default: 1000; with fewer than "
@@ -103,7 +102,7 @@ def _method_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--borrow",
-        type=Path,
+        type=to_path,
         metavar="LAW.json",
         help="take A and alpha from another law, which is given as for scale predict --law",
     )
@@ -116,7 +115,7 @@ def _method_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--plot",
-        type=Path,
+        type=to_picture,
         metavar="FILE",
         help="also draw the runs and the law into an image file (.png, .svg, .pdf; needs "
         "matplotlib)",
@@ -162,7 +161,7 @@ def evaluate_options(parser: argparse.ArgumentParser) -> None:
 def _law_option(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
     parser.add_argument(
         "--law",
-        type=Path,
+        type=to_path,
         required=required,
         metavar="LAW.json",
         help="the law: the output of scale fit --json, or a JSON object with E, A, B, alpha and "

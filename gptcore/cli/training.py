@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import shlex
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gptcore.cli.data import Data, describe_parts, load_data
@@ -18,7 +17,7 @@ from gptcore.cli.options import (
     add_sampling_options,
 )
 from gptcore.cli.sampling import draws_and_steps, sampling_sizes
-from gptcore.console import Answer, Cell, Progress, Table, clock, fixed, number, whole
+from gptcore.console import Answer, Cell, Progress, Table, clock, fixed, number, to_path, whole
 from gptcore.sampling.base import Sampler
 from gptcore.sampling.samplers import make_sampler
 
@@ -33,7 +32,7 @@ def train_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `gptcore train`."""
     parser.add_argument(
         "--out",
-        type=Path,
+        type=to_path,
         required=True,
         metavar="DIR",
         help="folder of the run, for its log, checkpoints and summary (required)",

@@ -108,7 +108,7 @@ def _shown(part: tuple[Segment, ...] | Ids, n_tokens: int, block_size: int) -> t
         raise ValueError(
             f"the split has tokens {starts.min()} to {stops.max() - 1} in pieces of at least "
             f"{(stops - starts).min()}: the text has {n_tokens} tokens and a window needs "
-            f"{block_size + 1}; split this text with this block_size"
+            f"{block_size + 1}; split this text for windows of that length"
         )
     # +1 where a piece begins and -1 where it ends: the running sum is how many pieces hold a token.
     ends = np.bincount(stops, minlength=n_tokens + 1)

@@ -189,7 +189,7 @@ def random_windows(
     if not 0 < n_train < len(starts):
         raise ValueError(
             f"{n_tokens} tokens have {len(starts)} windows, {n_train} of them to train on: use a "
-            "longer text, a smaller block_size or stride, or another train_fraction"
+            "longer text or shorter windows, or divide the windows in another way"
         )
     generator = np.random.default_rng(check_whole("seed", seed, at_least=0))
     order = generator.permutation(starts)
@@ -226,7 +226,7 @@ def _hold_out(
             subject = f"a {part} segment" if len(spans) > 1 else f"the {part} part"
             raise ValueError(
                 f"{subject} has {length} tokens and one window needs {block_size + 1}: use a "
-                "longer text, a smaller block_size or embargo, or another train_fraction or split"
+                "longer text or shorter windows, or divide the text in another way"
             )
     return Split(tuple(Segment(*span) for span in train), tuple(Segment(*span) for span in blocks))
 

@@ -147,7 +147,7 @@ def _cover(ids: Tensor, block_size: int, stride: int | None) -> tuple[Tensor, Te
     if ids.dim() != 1 or ids.dtype != torch.int64 or len(ids) <= block_size:
         raise ValueError(
             f"ids are {ids.dtype} of shape {tuple(ids.shape)}; they must be one row of more than "
-            f"block_size = {block_size} int64 ids: use a longer text or a smaller block_size"
+            f"block_size = {block_size} int64 ids: use a longer text or shorter windows"
         )
     last = len(ids) - block_size - 1
     starts = torch.tensor([*range(0, last, stride), last])

@@ -92,5 +92,5 @@ def _check_length(name: str, value: int, config: ModelConfig) -> None:
     if value > config.block_size:
         raise ValueError(
             f"{name} is {value}; this model reads at most block_size = {config.block_size}: "
-            "shorten it or give the model a larger block_size"
+            "shorten it or take a model that reads more"
         )

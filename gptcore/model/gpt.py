@@ -162,7 +162,7 @@ class Transformer(nn.Module):
         if end > self.config.block_size:
             raise ValueError(
                 f"the sequence has {end} tokens; this model reads at most block_size = "
-                f"{self.config.block_size}: shorten it or build a model with a larger block_size"
+                f"{self.config.block_size}: shorten it or take a model that reads more"
             )
         # Look up the embedding of each token.
         waiting = None

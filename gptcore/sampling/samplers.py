@@ -115,7 +115,7 @@ class OverlappingStride(RandomDistinct):
         if stride is not None and self.stride >= block_size:
             raise ValueError(
                 f"stride is {stride} and block_size {block_size}: windows overlap only with a "
-                "smaller stride; use shuffled_blocks for a stride of block_size"
+                "smaller stride; use shuffled_blocks for a stride of a whole window"
             )
         super().__init__(block_size=block_size, **options)
 

@@ -45,7 +45,7 @@ def count_starts(n_tokens: int, block_size: int) -> int:
     if n_tokens <= block_size:
         raise ValueError(
             f"n_tokens is {n_tokens} and one window of block_size {block_size} needs "
-            f"{block_size + 1}: use a longer text or a smaller block_size"
+            f"{block_size + 1}: use a longer text or shorter windows"
         )
     return n_tokens - block_size
 
@@ -82,7 +82,7 @@ def check_segments(
         if len(part) <= block_size:
             raise ValueError(
                 f"segment {part.start}:{part.stop} has {len(part)} tokens and one window needs "
-                f"{block_size + 1}: use a smaller block_size or leave the segment out"
+                f"{block_size + 1}: use shorter windows or leave the segment out"
             )
     return parts
 

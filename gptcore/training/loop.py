@@ -105,5 +105,5 @@ def _check_finite(metrics: StepMetrics, config: TrainConfig) -> None:
         raise ValueError(
             f"training diverged at step {metrics.step}: loss {metrics.loss}, gradient norm "
             f"{metrics.grad_norm}; train in a new folder with a learning_rate below "
-            f"{config.learning_rate:g} or with more warmup_steps"
+            f"{config.learning_rate:g}"
         )

@@ -1,13 +1,20 @@
 """The topics of the report: each is one module, or a folder where it is longer than 300 lines.
 
-A new topic is one module with `find` and `section`, and one line in TOPICS.
+A new topic is one module with `find` and `section`, and one line in TOPICS. A ledger may hold
+values that no topic expects, so `findings_of` and `sections_of` call the topics one by one: what
+cannot be made says so in its place, and the other topics stand.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Protocol
+import warnings
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Protocol, TypeVar
 
+import numpy as np
+
+from gptcore import plain_text
 from reports.blocks import Finding, Plotter, Section
 from reports.load import Run
 from reports.topics import (
@@ -29,6 +36,8 @@ from reports.topics import (
 
 class Topic(Protocol):
     """What every topic has: two pure functions of a run."""
+
+    __name__: str
 
     def find(self, run: Run) -> Iterable[Finding]:
         """Return what the run says on the topic: one finding for each claim, in any order."""
@@ -53,3 +62,56 @@ TOPICS: tuple[Topic, ...] = (
     environment,
 )
 """In the order of the page. Findings of equal importance keep this order, too."""
+
+T = TypeVar("T")
+
+
+def findings_of(run: Run) -> list[Finding]:
+    """Return what every topic says of the run; a topic that cannot be worked out says so."""
+    return [
+        finding
+        for topic in TOPICS
+        for finding in _attempt(partial(topic.find, run), _lost_finding(topic))
+    ]
+
+
+def sections_of(run: Run, plot: Plotter) -> list[Section]:
+    """Return all sections of a run, in the order of the page; one that cannot be made says so."""
+    return [
+        section
+        for topic in TOPICS
+        for section in _attempt(partial(topic.section, run, plot), _lost_section(topic))
+    ]
+
+
+def _attempt(make: Callable[[], Iterable[T]], lost: Callable[[str], T]) -> list[T]:
+    """Return what `make` yields; after an error the one item that `lost` makes of its reason.
+
+    Values of any size are legal in a ledger, so sums may overflow and axes may be degenerate: the
+    warnings of numpy and Matplotlib on that are no news to the reader of a page.
+    """
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        warnings.simplefilter("ignore", UserWarning)
+        try:
+            return list(make())
+        except Exception as error:  # any, because this is the border that errors shall not cross
+            reason = plain_text.shorten(f"{type(error).__name__}: {error}", 200)
+            return [lost(f"The ledger holds values that it cannot be made of ({reason}).")]
+
+
+def _name(topic: Topic) -> str:
+    return topic.__name__.rpartition(".")[2].replace("_", " ")
+
+
+def _lost_finding(topic: Topic) -> Callable[[str], Finding]:
+    headline = f"What the run says on {_name(topic)} could not be worked out"
+    return lambda reason: Finding(57, "run", "", headline, reason)
+
+
+def _lost_section(topic: Topic) -> Callable[[str], Section]:
+    name = _name(topic).capitalize()
+    missing = "This section could not be made."
+    return lambda reason: Section(
+        _name(topic).replace(" ", "-"), name, name, "", missing=f"{missing} {reason}"
+    )

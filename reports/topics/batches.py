@@ -8,19 +8,19 @@ import pandas as pd
 
 from reports import words
 from reports.blocks import Finding, Plotter, Section, Table, by_setting, missing, table, titled
-from reports.load import Run
+from reports.load import Run, largest, over
 
 
 def rates(case: pd.Series) -> tuple[float, float, float]:
     """Return tokens per second in the median, the slowest and the fastest round."""
     tokens = case["tokens_per_s"] * case["time_s"]
-    return case["tokens_per_s"], tokens / case["time_max_s"], tokens / case["time_min_s"]
+    return case["tokens_per_s"], over(tokens, case["time_max_s"]), over(tokens, case["time_min_s"])
 
 
 def ratio_of_rates(case: pd.Series, base: pd.Series) -> tuple[float, float, float]:
     """Return how many times faster `case` is than `base`, and the extremes over the rounds."""
     (middle, low, high), (base_middle, base_low, base_high) = rates(case), rates(base)
-    return middle / base_middle, low / base_high, high / base_low
+    return over(middle, base_middle), over(low, base_high), over(high, base_low)
 
 
 def find(run: Run) -> Iterator[Finding]:
@@ -35,9 +35,13 @@ def find(run: Run) -> Iterator[Finding]:
         gather = same[same["way"] == "gather"].iloc[0]
         loader = same[same["way"] == "dataloader"].iloc[0]
         ratio, low, high = ratio_of_rates(gather, loader)
+        rates_of = (gather["tokens_per_s"], loader["tokens_per_s"])
+        if ratio >= 1:
+            factor, fast, slow = words.dividing(*rates_of, "")
+        else:
+            factor, slow, fast = words.dividing(*rates_of[::-1], "")
         spread = f"{words.number(low)} to {words.number(high)}"
-        word, factor = ("faster", ratio) if ratio >= 1 else ("slower", 1 / ratio)
-        claim = f"was {words.number(factor)} times {word} than torch's DataLoader"
+        claim = f"was {factor} times {'faster' if ratio >= 1 else 'slower'} than torch's DataLoader"
         if low <= 1 <= high:
             claim = "showed no clear difference in time from torch's DataLoader"
         ends = (
@@ -50,12 +54,22 @@ def find(run: Run) -> Iterator[Finding]:
             "throughput",
             "",
             f"Gathering whole batches from memory {claim}",
-            f"{words.si(gather['tokens_per_s'], '')} against "
-            f"{words.si(loader['tokens_per_s'], '')} tokens/s.{ends} The two cases were timed one "
+            f"{fast} against {slow} tokens/s.{ends} The two cases were timed one "
             "after the other, in one process without workers, so no confidence interval is given. "
-            f"Conditions: {setting}.",
+            f"Conditions: {setting}.{_share_of_step(run)}",
             (gather["case"], loader["case"]),
         )
+
+
+def _share_of_step(run: Run) -> str:
+    """Say which share of a step the batch is: more than that no loader can gain."""
+    for _, case in largest(run.cases("model"), "step", "data_s").iterrows():
+        share = over(case["data_s"], case["time_s"])
+        return (
+            f" Assembling the batch takes {words.percent(share)} of a training step of "
+            f"{words.model(case['model'])}: no way to load can gain more than that there."
+        )
+    return ""
 
 
 def section(run: Run, _: Plotter) -> list[Section]:
@@ -102,7 +116,10 @@ def loading(frame: pd.DataFrame) -> Table:
         "Way", "Tokens/s#", "Slowest to fastest round#", "Rounds#", "Bytes/token#",
         "Ratio to whole batches from memory#", "Range over rounds#",
     )  # fmt: skip
-    caption = "Batches made without a model. The cases were timed one after the other."
+    caption = (
+        "Batches made without a model. The cases were timed one after the other. Ratios are taken "
+        "from unrounded rates."
+    )
     return table(caption, columns, rows)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
@@ -15,7 +16,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from gptcore import plain_text
 from reports import drawing, words
 from reports.blocks import Finding, Plotter, Section, Table, dicts, missing, table
-from reports.load import Run
+from reports.load import Run, over
 
 TUTORIAL_SECONDS = {"cpu": 45.0, "accelerator": 1.0}
 """What the tutorial reports for a forward pass of Model 5, on a CPU and on a GPU."""
@@ -34,6 +35,7 @@ def section(run: Run, plot: Plotter) -> list[Section]:
     There is no section where the run asked for neither.
     """
     growth, passes = run.cases("growth"), run.cases("conditions")
+    growth = with_slopes(growth, run.series("growth", "cost_curve"))
     curves = relative(run.series("growth", "cost_curve"), growth)
     conditions = run.series("conditions", "conditions").merge(
         passes[["case", "model", "device", "batch_size", "block_size", "flops"]], on="case"
@@ -48,7 +50,10 @@ def section(run: Run, plot: Plotter) -> list[Section]:
         "What makes a step take longer?",
         "All sizes of a dimension are timed in turns, and so are all conditions. Exponents and "
         "ratios are computed within a round, so that a change of the machine between rounds does "
-        "not matter. An exponent of 1 means that the time doubles when the size doubles.",
+        "not matter. An exponent of 1 means that the time doubles when the size doubles. It is "
+        "given where the curve is a power law, so that one number describes all sizes. For other "
+        "curves the slope between the two largest sizes is given instead. A forward pass has "
+        "another time in the section on speed: there it is timed alone and at another batch size.",
         plot(
             growth_figure, curves, "How a training step grows",
             "Along each line one size grows, and all others stay fixed. Circles: growth of the "
@@ -71,6 +76,37 @@ def section(run: Run, plot: Plotter) -> list[Section]:
     return [section]
 
 
+MOST_BEND = 0.1
+"""Largest difference between the slopes at both ends of a curve that still counts as a power law.
+"""
+
+
+def with_slopes(growth: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
+    """Return the cases with `is_power_law`, and `last_slope` where an earlier ledger lacks it.
+
+    A curve is a power law where the suite showed that its slope does not change. For ledgers that
+    do not say so, the slopes are those of the median times.
+    """
+    slopes = {case: _slopes(rows) for case, rows in curves.groupby("case", sort=False)}
+    told = growth["bend_low"].notna() & growth["bend_high"].notna()
+    straight = growth["bend_low"].ge(-MOST_BEND) & growth["bend_high"].le(MOST_BEND)
+    seen = [slopes.get(case, pd.Series(dtype=float)) for case in growth["case"]]
+    bends = pd.Series([each.max() - each.min() for each in seen], growth.index, dtype=float)
+    last = pd.Series([each.tail(1).sum(min_count=1) for each in seen], growth.index, dtype=float)
+    return growth.assign(
+        is_power_law=straight.where(told, ~bends.gt(MOST_BEND)),
+        last_slope=growth["last_slope"].fillna(last),
+    )
+
+
+def _slopes(rows: pd.DataFrame) -> pd.Series[float]:
+    """Return the slope of log time over log size between neighbouring sizes."""
+    known = rows[["time_s", "size"]].astype(float)
+    logs = known.where(known.gt(0)).dropna().apply(np.log)
+    slopes: pd.Series[float] = over(logs["time_s"].diff(), logs["size"].diff())
+    return slopes.dropna()
+
+
 def relative(curves: pd.DataFrame, growth: pd.DataFrame) -> pd.DataFrame:
     """Return sizes, times and FLOPs as multiples of those at the smallest size of each case."""
     frame = curves.drop(columns="variant").merge(growth[["case", "dimension", "device"]], on="case")
@@ -78,7 +114,7 @@ def relative(curves: pd.DataFrame, growth: pd.DataFrame) -> pd.DataFrame:
     frame = frame[(frame[["size", "time_s", "flops"]] > 0).all(axis=1)]
     several = len(set(frame["device"])) > 1
     names = frame["dimension"].map(words.dimension)
-    frame["variant"] = names + ", " + frame["device"].map(plain_text.shorten) if several else names
+    frame["variant"] = names + ", " + frame["device"].map(words.device) if several else names
     numbers = ["size", "time_s", "flops"]
     frame[numbers] /= frame.groupby("case")[numbers].transform("first")
     return frame
@@ -129,35 +165,48 @@ def conditions_figure(conditions: pd.DataFrame) -> Figure:
 
 
 def _where(row: pd.Series) -> str:
-    place = "" if str(row["device"]) == "cpu" else f", {plain_text.shorten(row['device'])}"
+    place = "" if str(row["device"]) == "cpu" else f", {words.device(row['device'])}"
     return f"{words.sentence(words.condition(row['condition'])).removesuffix('.')}{place}"
 
 
 def _growth_alt(case: dict[Any, Any]) -> str:
-    ends = f"{words.tick(case['exponent_low'])} to {words.tick(case['exponent_high'])}"
-    return (
-        f"{words.sentence(words.dimension(case['dimension'])).removesuffix('.')}: exponent "
-        f"{words.number(case['exponent'])} ({ends}), of the FLOPs "
-        f"{words.number(case['flops_exponent'])}."
-    )
+    slope, ends, flops = _slope(case)
+    name = words.sentence(words.dimension(case["dimension"])).removesuffix(".")
+    return f"{name}: exponent {slope} ({ends}), of the FLOPs {flops}."
+
+
+def _slope(case: Any) -> tuple[str, str, str]:
+    """Return the exponent with its interval and that of the FLOPs, or the slope at the end."""
+    name = "exponent" if case["is_power_law"] else "last_slope"
+    low, high = case[f"{name}_low"], case[f"{name}_high"]
+    known = not (words.is_missing(low) or words.is_missing(high))
+    ends = f"{words.number(low)} to {words.number(high)}" if known else words.MISSING
+    where = "" if case["is_power_law"] else " (two largest sizes)"
+    slope, flops = words.number(case[name]), words.number(case[f"flops_{name}"])
+    return f"{slope}{where}", ends, flops
 
 
 def _condition_alt(row: dict[Any, Any]) -> str:
     return f"{words.condition(row['condition'])}: {words.ratio(row['ratio'])}."
 
 
+def _sizes(listed: Any) -> str:
+    """Return the sizes of a dimension, which a frame holds as JSON text."""
+    return plain_text.shorten("" if words.is_missing(listed) else str(listed).strip("[]"))
+
+
 def growth_table(growth: pd.DataFrame) -> Table:
     """Return the exponent of the time in each dimension, and that of the FLOPs."""
     rows = []
     for _, case in growth.iterrows():
-        ends = f"{words.number(case['exponent_low'])} to {words.number(case['exponent_high'])}"
+        slope, ends, flops = _slope(case)
         rows.append(
             (
-                f"{words.dimension(case['dimension'])}, {plain_text.shorten(case['device'])}",
-                plain_text.shorten(str(case["sizes"]).strip("[]")),
-                words.number(case["exponent"]),
-                ends if pd.notna(case["exponent_low"]) else words.MISSING,
-                words.number(case["flops_exponent"]),
+                f"{words.dimension(case['dimension'])}, {words.device(case['device'])}",
+                _sizes(case["sizes"]),
+                slope,
+                ends,
+                flops,
                 words.number(case["rounds"]),
             )
         )
@@ -175,7 +224,7 @@ def growth_table(growth: pd.DataFrame) -> Table:
 def tutorial_table(conditions: pd.DataFrame) -> Table:
     """Return the two times of the tutorial beside those measured, all for its batch of tokens."""
     first = dicts(conditions)[0]
-    flops = first["flops"] / (first["batch_size"] * first["block_size"]) * TUTORIAL_TOKENS
+    flops = over(first["flops"], first["batch_size"] * first["block_size"]) * TUTORIAL_TOKENS
     is_model5 = first["model"] == "model5"
     rows = [
         (
@@ -188,7 +237,7 @@ def tutorial_table(conditions: pd.DataFrame) -> Table:
     for row in dicts(conditions):
         tokens = row["batch_size"] * row["block_size"]
         scaled = "" if tokens == TUTORIAL_TOKENS else f", scaled from {words.number(tokens)} tokens"
-        where = f"Here, {plain_text.shorten(row['device'])}"
+        where = f"Here, {words.device(row['device'])}"
         name = f"{where}: {words.condition(row['condition'])}{scaled}"
         time, rate = _time_and_rate(_seconds(row), flops)
         less = row["condition"] == "last_logits"  # it leaves out most FLOPs of the head
@@ -203,11 +252,11 @@ def tutorial_table(conditions: pd.DataFrame) -> Table:
 
 def _seconds(row: dict[Any, Any]) -> float:
     """Return the time of a row, scaled to the tokens of the tutorial's batch."""
-    return float(row["time_s"] * TUTORIAL_TOKENS / (row["batch_size"] * row["block_size"]))
+    return float(over(row["time_s"] * TUTORIAL_TOKENS, row["batch_size"] * row["block_size"]))
 
 
 def _time_and_rate(seconds: float, flops: float) -> tuple[str, str]:
-    return words.si(seconds, "s"), words.si(flops / seconds, "FLOP/s")
+    return words.si(seconds, "s"), words.si(over(flops, seconds), "FLOP/s")
 
 
 def explanation(conditions: pd.DataFrame) -> str:
@@ -222,7 +271,7 @@ def explanation(conditions: pd.DataFrame) -> str:
     told = words.si(TUTORIAL_SECONDS["accelerator"], "s")
     parts = [_of_cpu(here)] if "fp32" in here else []
     parts += [
-        f"{plain_text.shorten(row['device'])} takes {words.si(_seconds(row), 's')}; the tutorial "
+        f"{words.device(row['device'])} takes {words.si(_seconds(row), 's')}; the tutorial "
         f"reports about {told} on a GPU."
         for row in accelerators
     ]
@@ -236,12 +285,12 @@ def explanation(conditions: pd.DataFrame) -> str:
 
 def _of_cpu(here: dict[str, dict[Any, Any]]) -> str:
     seconds = _seconds(here["fp32"])
-    factor = rest = TUTORIAL_SECONDS["cpu"] / seconds
+    factor = rest = over(TUTORIAL_SECONDS["cpu"], seconds)
     known = []
     for name in ("one_thread", "gradients"):
         if name in here and here[name]["ratio_low"] > 1:
             ratio = here[name]["ratio"]
-            rest /= ratio
+            rest = over(rest, ratio)
             known.append(f"{words.number(ratio)} times as long {words.condition(name)}")
     measured = f" On this machine, a forward pass takes {' and '.join(known)}." if known else ""
     return (

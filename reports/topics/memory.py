@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -27,53 +27,66 @@ from reports.words import case_label
 GIB = 2**30
 
 
+BYTES = 4
+"""Bytes of a weight, of its gradient, and of each of the two states that AdamW keeps of it: all are
+float32 in every precision."""
+KINDS = ("weights", "optimizer state", "gradients", "activations and the rest", "program")
+
+
+def by_kind(models: pd.DataFrame) -> pd.DataFrame:
+    """Return the cases with a column for each of KINDS, in bytes; NaN where it is not known.
+
+    What is held before a call is the weights, the optimizer state and the program with its inputs;
+    the peak beyond it is the gradients and the activations. Weights, gradients and optimizer state
+    follow from the number of parameters, so what is left is measured.
+    """
+    weights = BYTES * models["n_params"]
+    trains = models["work"].isin(["step", "forward_backward"])
+    gradients = weights.where(trains, 0.0)
+    state = (2 * weights).where(models["work"].eq("step"), 0.0)
+    rest = models["peak_bytes"] - gradients
+    program = models["base_bytes"] - weights - state
+    known = rest.ge(0) & program.ge(0)
+    kinds = dict(zip(KINDS, (weights, state, gradients, rest, program), strict=True))
+    return models.assign(**{name: bytes_.where(known) for name, bytes_ in kinds.items()})
+
+
 def memory_figure(models: pd.DataFrame) -> Figure:
-    """Draw the peak of each phase of each case, beyond the memory held before the call.
+    """Draw one stacked bar for each case: what holds the memory at the peak of a call.
 
     Args:
-        models: cases with a column `label`, `peak_bytes` and the peaks of phases.
+        models: cases from `by_kind` with a column `label`, every kind known.
     """
-    bars: list[tuple[float, str, float, str]] = []
-    heads: list[tuple[float, str]] = []
-    row = 0.0
-    for _, case in models.iterrows():
-        heads.append((row, case["label"]))
-        known = {PHASE_PEAKS[name]: case[name] for name in PHASE_PEAKS if pd.notna(case[name])}
-        for phase, peak in (known or {"whole call": case["peak_bytes"]}).items():
-            row += 1
-            bars.append((row, phase, peak / GIB, colour_of(phase)))
-        row += 1.45
-    figure, (axes,) = drawing.new_figure(0.27 * row, top_in=0.3, left_in=0.95)
-    rows, phases, widths, colours = zip(*bars, strict=True)
-    axes.barh(rows, widths, height=0.62, color=colours)
-    top = max(max(widths), 1e-9)
-    for at, width in zip(rows, widths, strict=True):
+    figure, axes = drawing.rows_of_bars(len(models), top_in=0.65)
+    rows = list(range(len(models)))
+    left = pd.Series(0.0, index=models.index)
+    for colour, name in zip(drawing.COLOURS, KINDS, strict=False):
+        width = models[name] / GIB
+        axes.barh(
+            rows, width, left=left, height=0.34, color=colour, label=name,
+            edgecolor=drawing.SURFACE, linewidth=0.8,
+        )  # fmt: skip
+        left = left + width
+    for row, label, total in zip(rows, models["label"], left, strict=True):
+        drawing.row_text(axes, row, drawing.as_label(label, 60))
         axes.annotate(
-            words.size(width * GIB), (width, at), xytext=(5, 0), va="center",
+            words.size(total * GIB), (total, row), xytext=(5, 0), va="center",
             textcoords="offset points",
         )  # fmt: skip
-    for at, label in heads:
-        axes.annotate(
-            drawing.as_label(label, 56), (-0.14, at), xycoords=("axes fraction", "data"),
-            va="center", annotation_clip=False,
-        )  # fmt: skip
-    axes.set(ylim=(row - 0.7, -0.6), xlim=(0, 1.22 * top), yticks=list(rows))
-    axes.set_yticklabels(phases)
-    axes.grid(visible=False)
-    axes.set_xlabel("GiB beyond the memory held before the call")
+    axes.set_xlim(0, 1.22 * max(left.max(), 1e-9))
+    axes.set_xlabel("GiB at the peak of one call")
     drawing.number_axis(axes.xaxis)
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(
+        handles, labels, loc="upper left", ncols=3, handlelength=0.8, columnspacing=0.9,
+        handletextpad=0.4, borderpad=0, borderaxespad=0, bbox_to_anchor=(0.012, 0.98),
+    )  # fmt: skip
     return figure
-
-
-def colour_of(phase: str) -> str:
-    """Return the colour of a phase, the same as in the figure of phase times."""
-    names = [name for name in PHASE_PEAKS.values() if name != "transfer"]
-    return drawing.COLOURS[names.index(phase) if phase in names else 6]
 
 
 def find(run: Run) -> Iterator[Finding]:
     """Say how much memory a step of the largest model takes, and in which phase."""
-    for _, case in largest(run.cases("model"), "step", "peak_bytes").iterrows():
+    for _, case in largest(by_kind(run.cases("model")), "step", "peak_bytes").iterrows():
         phases = case[list(PHASE_PEAKS)].dropna().astype(float)
         highest = [
             PHASE_PEAKS[str(name)] for name in phases[phases >= 0.99 * case["peak_bytes"]].index
@@ -81,7 +94,8 @@ def find(run: Run) -> Iterator[Finding]:
         phase = "phase" if len(highest) == 1 else "phases"
         where = f", in the {' and '.join(highest)} {phase}" if highest else ""
         each = "; ".join(f"{PHASE_PEAKS[str(k)]} {words.size(v)}" for k, v in phases.items())
-        tokens = case["batch_size"] * case["block_size"] if _sized(case) else math.nan
+        held = "; ".join(f"{name} {words.size(case[name])}" for name in KINDS)
+        parts = "" if pd.isna(case["weights"]) else f" At the peak: {held}."
         yield Finding(
             66,
             "memory",
@@ -89,36 +103,30 @@ def find(run: Run) -> Iterator[Finding]:
             f"A training step of {words.model(case['model'])} peaks at "
             f"{words.size(case['peak_bytes'])} beyond the {words.size(case['base_bytes'])} held "
             f"before it{where}",
-            f"{words.conditions(case)}: {words.size(case['peak_bytes'] / tokens)} for each token "
-            f"of the batch.{f' Peak by phase: {each}.' if each else ''} The peak was "
-            "read apart from the timing, in a call after two others.",
+            f"{words.conditions(case)}.{parts}{f' Peak by phase: {each}.' if each else ''} The "
+            "peak was read apart from the timing, in a call after two others.",
             (case["case"],),
         )
 
 
-def _sized(case: pd.Series) -> bool:
-    sizes = (case["batch_size"], case["block_size"])
-    return all(isinstance(size, (int, float)) and size > 0 for size in sizes)
-
-
 def memory_table(models: pd.DataFrame) -> Table:
-    """Return held and peak memory, case by case and phase by phase."""
+    """Return held and peak memory, case by case: by phase, and by what holds it."""
+    models = by_kind(models)
     phases = {name: phase for name, phase in PHASE_PEAKS.items() if models[name].notna().any()}
-    rows = []
-    for _, case in models.iterrows():
-        sizes = pd.to_numeric(case[["batch_size", "block_size"]], errors="coerce")
-        rows.append(
-            (
-                f"{case_label(case)}, {words.work(case['work'])}",
-                words.size(case["base_bytes"]),
-                words.size(case["peak_bytes"]),
-                *(words.size(case[name]) for name in phases),
-                words.size(case["peak_bytes"] / sizes.prod(skipna=False)),
-            )
+    kinds = [name for name in KINDS if models[name].gt(0).any()]
+    rows = [
+        (
+            f"{case_label(case)}, {words.work(case['work'])}",
+            words.size(case["base_bytes"]),
+            words.size(case["peak_bytes"]),
+            *(words.size(case[name]) for name in phases),
+            *(words.size(case[name]) for name in kinds),
         )
+        for _, case in models.iterrows()
+    ]
     columns = (
         "Case", "Held before#", "Peak beyond it#", *(f"{p.capitalize()}#" for p in phases.values()),
-        "Peak per token#",
+        *(f"Of both, {name}#" for name in kinds),
     )  # fmt: skip
     return table(
         "Memory of one call. A peak counts what was needed beyond the memory held before.",
@@ -133,27 +141,27 @@ def section(run: Run, plot: Plotter) -> list[Section]:
     models = labelled(models[models["peak_bytes"].notna()])
     if models.empty:
         return []
-    shown, more = first_cases(models, MAX_DRAWN, "cases")
+    shown, more = first_cases(by_kind(models).dropna(subset=list(KINDS)), MAX_DRAWN, "cases")
     return [
         Section(
             "memory",
             "Memory",
             "How much memory do the models take?",
             "A peak is the most memory that one call needs beyond what was held before it: "
-            "activations, gradients and optimizer state, but not the weights. On a CPU, peaks are "
-            "read in a new process; on other devices, from torch's allocator. They are always read "
-            "apart from the timing.",
+            "activations and gradients, but neither the weights nor the optimizer state. On a CPU, "
+            "peaks are read in a new process; on other devices, from torch's allocator. They are "
+            "always read apart from the timing. Weights, gradients and optimizer state are "
+            "computed from the number of parameters, four bytes each; the rest is measured.",
             plot(
-                memory_figure, shown, "Peak by phase",
-                f"The longest bar of a case decides whether the case fits into memory.{more}",
-                "Bars of the peak in each phase. " + " ".join(map(_peaks, dicts(shown))),
+                memory_figure, shown, "What holds the memory at the peak",
+                f"A longer batch adds to the activations alone.{more}",
+                "Stacked bars of the memory at the peak. " + " ".join(map(_parts, dicts(shown))),
             ),
             [memory_table(models)],
         )
     ]  # fmt: skip
 
 
-def _peaks(case: dict[str, object]) -> str:
-    known = {phase: case[name] for name, phase in PHASE_PEAKS.items() if case[name] == case[name]}
-    parts = [f"{phase} {words.size(peak)}" for phase, peak in known.items()]
-    return f"{case['label']}: {', '.join(parts) or words.size(case['peak_bytes'])}."
+def _parts(case: dict[Any, Any]) -> str:
+    parts = [f"{name} {words.size(case[name])}" for name in KINDS if case[name] > 0]
+    return f"{case['label']}: {', '.join(parts)}."

@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from reports import drawing, words
 from reports.blocks import Finding, Plotter, Section, Table, by_setting, dicts, missing, table
-from reports.load import Run
+from reports.load import Run, over
 
 
 def tail_profile(profile: pd.DataFrame) -> Figure:
@@ -57,7 +57,7 @@ def tail_z(case: pd.Series) -> float:
     """Return how many standard deviations the last block lies above the mean of all blocks."""
     if not case["sd_unigram"] > 0:
         return float("nan")
-    return float((case["tail_unigram"] - case["mean_unigram"]) / case["sd_unigram"])
+    return float(over(case["tail_unigram"] - case["mean_unigram"], case["sd_unigram"]))
 
 
 def find(run: Run) -> Iterator[Finding]:
@@ -126,7 +126,9 @@ def section(run: Run, plot: Plotter) -> list[Section]:
     plots = []
     for setting, (part, blocks) in by_setting(cases, profile):
         blocks = blocks.merge(part[columns], on="case")
-        blocks = blocks.assign(where=(blocks["start"] + blocks["stop"]) / 2 / blocks["n_tokens"])
+        blocks = blocks.assign(
+            where=over((blocks["start"] + blocks["stop"]) / 2, blocks["n_tokens"])
+        )
         ends = " ".join(
             f"{r['version']}: test part {words.loss(r['tail_unigram'])} nats/token, rank "
             f"{words.number(r['rank_unigram'])} of {words.number(r['n_blocks'])}."

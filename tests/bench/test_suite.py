@@ -22,9 +22,11 @@ import pytest
 
 from bench.ledger.record import read_ledger
 from bench.measuring import ceilings, pinning
+from bench.session import Session
 from bench.suite.catalog import CASES
 from bench.suite.plan import Plan
 from bench.suite.sizes import SUITES
+from gptcore.files import WriteError
 from reports.__main__ import main as report
 from tests.helpers.checkout import ROOT
 from tests.helpers.failing_calls import Fault
@@ -201,16 +203,100 @@ def test_folder_of_other_code_is_refused_with_exit_code_2(run, resumable):
         ("--devices=abacus", "device 'abacus' is not here"),
         ("--corpus=/nowhere/book.txt", "/nowhere/book.txt"),
         ("--corpus={tmp}/words.txt", "needs at least"),
+        ("--corpus={tmp}/\x1b[2J\n.txt", r"\x1b[2J\n.txt"),
+        ("--corpus=" + "a" * 300, "aaa"),
+        ("--suite=\x1b[2J", r"suite '\x1b[2J' is unknown"),
+        ("--results=", "is not a path"),
+        ("--results={tmp}/words.txt", "words.txt"),
+        ("--results={tmp}/words.txt/run", "words.txt/run"),
+        ("--results=" + "a" * 300, "aaa"),
+        ("--dist=load", "leave out -n"),
+        ("--tx=2*popen", "leave out -n"),
+        ("--benchmark-histogram", "needs pygal"),
+        ("--benchmark-json={tmp}/none/out.json", "none/out.json: No such file"),
+        ("--benchmark-json={tmp}", "Is a directory"),
+        ("--benchmark-json={tmp}/words.txt/out.json", "Not a directory"),
+        ("--benchmark-autosave --benchmark-storage={tmp}/words.txt", "File exists"),
     ],
 )
 def test_bad_option_ends_with_one_line_and_exit_code_2(run, tmp_path, option, message):
     (tmp_path / "words.txt").write_text("only three words")
-    option = option.replace("{tmp}", str(tmp_path))
-    code, output = run("--benchmark-only", f"--results={tmp_path / 'run'}", option)
+    options = option.replace("{tmp}", str(tmp_path)).split(" ")
+    code, output = run("--benchmark-only", f"--results={tmp_path / 'run'}", *options)
     assert code == 2
     assert message in output
+    assert "\x1b" not in output
     assert "Traceback" not in output
+    assert "INTERNALERROR" not in output
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "put",
+    [
+        lambda path: path.mkdir(),
+        lambda path: os.mkfifo(path),
+        lambda path: path.symlink_to(path.name),
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(b"\xff\x00"),
+        lambda path: path.write_text("[" * 100_000),
+        *(
+            lambda path, text=text: path.write_text(text)
+            for text in ("[]", "3", "null", "{}", '{"fingerprint": 3}', '{"fingerprint": null}')
+        ),
+    ],
+)
+def test_run_json_of_any_content_ends_with_one_line_and_exit_code_2(run, tmp_path, put):
+    put(tmp_path / "run.json")
+    code, output = run(*ONE_CASE, f"--results={tmp_path}")
+    assert code == 2
+    assert "run.json" in output or "holds another run" in output
+    assert "Traceback" not in output
+    assert "INTERNALERROR" not in output
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), ValueError("no\x1b")])
+@pytest.mark.parametrize("method", ["append", "close"])
+def test_full_disk_in_a_case_or_at_the_end_ends_the_session_in_one_line(
+    run, tmp_path, monkeypatch, method, error
+):
+    def fail(*_arguments, **_options):
+        raise error
+
+    if method == "append" and isinstance(error, ValueError):
+        error = WriteError("cannot write records.jsonl: No space left on device")
+    monkeypatch.setattr(Session, method, fail)
+    code, output = run(*ONE_CASE, f"--results={tmp_path / 'run'}")
+    assert code == 2
+    assert "\x1b" not in output
+    assert "Traceback" not in output
+    assert "INTERNALERROR" not in output
+    assert "No space left on device" in output or r"no\x1b" in output
+
+
+def test_home_folder_is_meant_by_a_tilde(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "book.txt").write_text("only three words")
+    code, output = run("--benchmark-only", "--corpus=~/book.txt", "--results=~/run")
+    assert code == 2
+    assert "corpus book has 3 tokens" in output
+    options = ("--corpus=~/book.txt", "--results=~/run", "--benchmark-json=~/out.json")
+    assert run(*SMOKE, *options[1:], "-k", "nothing")[0] == 5
+    assert (tmp_path / "run" / "run.json").exists()
+    assert (tmp_path / "out.json").exists()
+
+
+def test_texts_of_one_name_are_told_apart_by_their_folders(run, tmp_path):
+    options = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "book.txt").write_text(f"The {name} cat sat on the mat. " * 2000)
+        options.append(f"--corpus={tmp_path / name / 'book.txt'}")
+    options += [f"--results={tmp_path / 'run'}", "-k", "seed0 and train"]
+    code, output = run(*SMOKE, *options)
+    assert code == 0, output
+    found = cases(tmp_path / "run")
+    assert {"a_book", "b_book"} == {name.partition("[")[2].partition("-")[0] for name in found}
 
 
 TEXTS = {

@@ -5,7 +5,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gptcore.stats import FEWEST_PAIRS, compare_pairs, holm, ratio_of_pairs, sign_flip_p
+from gptcore.stats import (
+    FEWEST_PAIRS,
+    compare_pairs,
+    detectable_difference,
+    holm,
+    ratio_of_pairs,
+    sign_flip_p,
+)
 
 
 def test_interval_and_mean_are_those_of_a_paired_t_test():
@@ -24,6 +31,26 @@ def test_equivalence_is_the_larger_of_two_one_sided_tests():
     below = stats.ttest_1samp(values, margin, alternative="less").pvalue
     comparison = compare_pairs(values, margin=margin)
     assert comparison.p_equivalence == pytest.approx(max(above, below))
+
+
+@pytest.mark.parametrize("margin", [0.02, 0.03, 0.04, 0.08])
+def test_interval_of_equality_lies_within_the_margin_where_its_test_says_so(margin):
+    comparison = compare_pairs([0.01, -0.02, 0.03, 0.0, 0.015], margin=margin)
+    within = -margin < comparison.equal_low < comparison.equal_high < margin
+    assert within == (comparison.p_equivalence < 0.05)
+
+
+def test_six_seeds_cannot_find_any_difference_among_three_comparisons():
+    assert detectable_difference(1e-9, 6, n_tests=3) is None
+    assert detectable_difference(1e-9, 6, n_tests=1) is not None
+
+
+def test_detectable_difference_is_found_in_about_four_of_five_cases():
+    rng, n = np.random.default_rng(3), 10
+    shift = detectable_difference(1.0, n)
+    found = np.mean([sign_flip_p(rng.normal(shift, 1, n)) <= 0.05 for _ in range(1_000)])
+    # Three standard errors of 1,000 trials, and 0.02 for the approximation by a t test.
+    assert found == pytest.approx(0.8, abs=0.04 + 0.02)
 
 
 @pytest.mark.parametrize("n", [2, 3, 6, 10])

@@ -73,7 +73,7 @@ def timed(case: Record, state: dict[str, Any] = STEADY, **metrics: Any) -> Recor
         "bytes_moved": known["flops"] / intensity,
         "intensity": intensity,
         "attainable_flops_per_s": min(peak, intensity * 2 * COPY),
-        "base_bytes": 1_050_000_000,
+        "base_bytes": 1_750_000_000,
         "peak_bytes": peak_bytes,
         "reference_s": 0.0021,
     } | metrics

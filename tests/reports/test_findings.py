@@ -38,6 +38,38 @@ def test_equality_is_claimed_only_through_the_equivalence_test(tmp_path: Path) -
     assert "end equal" not in headlines(tmp_path, [pair(p_adjusted=0.9, p_equivalence=None)])
 
 
+def three(**metrics: Any) -> list[Record]:
+    """Return three comparisons on one corpus; `metrics` are those of the first."""
+    values = [0.01, 0.02, 0.03, 0.01, 0.02, 0.03]
+    others = [comparison_case(*names, values, p_equivalence=0.9) for names in ("ac", "bc")]
+    return [pair(p_adjusted=0.9, **metrics), *others]
+
+
+def test_equality_needs_a_p_value_adjusted_for_all_comparisons(tmp_path: Path) -> None:
+    earlier = three(p_equivalence=0.045)  # without the adjusted p-value: 3 * 0.045
+    (first, *_) = findings.find(run_of(tmp_path, earlier))
+    assert "adjusted 0.14" in first.detail
+    assert "end equal" not in headlines(tmp_path / "b", earlier)
+    assert "end equal" in headlines(tmp_path / "c", three(p_equivalence=0.01))
+    stored = three(p_equivalence=0.04, p_equivalence_adjusted=0.12)
+    assert "end equal" not in headlines(tmp_path / "d", stored)
+    stored = three(p_equivalence=0.01, p_equivalence_adjusted=0.03)
+    assert "end equal" in headlines(tmp_path / "e", stored)
+
+
+def test_equality_is_shown_with_its_own_interval_and_level(tmp_path: Path) -> None:
+    (first, *_) = findings.find(run_of(tmp_path, three(equal_low=-0.011, equal_high=0.042)))
+    assert f"90 % interval {words.MINUS}0.0110 to +0.0420" in first.detail
+
+
+def test_null_result_says_what_would_have_been_found(tmp_path: Path) -> None:
+    found = pair(p_adjusted=0.9, p_equivalence=0.2, detectable=0.0314)
+    (alone,) = findings.find(run_of(tmp_path, [found]))
+    assert "a difference of 0.0314 nats/token would have been found in 80 %" in alone.detail
+    (first, *_) = findings.find(run_of(tmp_path / "b", three(p_equivalence=0.2)))
+    assert "6 seeds and 3 comparisons no difference of any size could have been" in first.detail
+
+
 def test_null_is_worded_as_no_difference_resolved(tmp_path: Path) -> None:
     said = headlines(tmp_path, [pair(p_adjusted=0.9, p_equivalence=0.2)])
     assert "No difference in test loss resolved between a and b" in said

@@ -21,13 +21,28 @@ def find(run: Run) -> list[Finding]:
     ]
 
 
+def family(comparisons: pd.DataFrame) -> pd.DataFrame:
+    """Return the comparisons, each with an adjusted p-value of its equivalence test.
+
+    Earlier ledgers do not hold it. There the p-value is multiplied by the number of comparisons
+    (Bonferroni), which is never less than what Holm's adjustment gives.
+    """
+    by_corpus = comparisons["corpus"].map(str)
+    n_tests = by_corpus.map(by_corpus.value_counts()).astype(float)
+    stated = pd.to_numeric(comparisons.get("n_comparisons", n_tests), errors="coerce")
+    n_tests = n_tests.where(n_tests.ge(stated) | stated.isna(), stated)
+    bound = (comparisons["p_equivalence"] * n_tests).clip(upper=1.0)
+    adjusted = comparisons["p_equivalence_adjusted"].fillna(bound)
+    return comparisons.assign(p_equivalence_adjusted=adjusted, n_tests=n_tests)
+
+
 def outcome(comparison: pd.Series) -> str:
     """Return "differ", "equal", "differ, but little" or "unresolved" for one comparison.
 
-    The difference is resolved by the adjusted p-value; equality by the equivalence test alone.
+    Both are claimed by p-values that are adjusted for all comparisons of the corpus.
     """
     resolved = comparison["p_adjusted"] <= ALPHA
-    equal = comparison["p_equivalence"] <= ALPHA
+    equal = comparison["p_equivalence_adjusted"] <= ALPHA
     if resolved:
         return "differ, but little" if equal else "differ"
     return "equal" if equal else "unresolved"
@@ -35,7 +50,8 @@ def outcome(comparison: pd.Series) -> str:
 
 def sampler_differences(comparisons: pd.DataFrame) -> Iterator[Finding]:
     """Say of each comparison what its paired seeds resolve."""
-    frame = comparisons[comparisons["difference"].notna()]
+    frame = family(comparisons)
+    frame = frame[frame["difference"].notna()]
     for _, pair in frame.iterrows():
         a, b = words.sampler_in_prose(pair["a"]), words.sampler_in_prose(pair["b"])
         better, worse = (a, b) if pair["difference"] < 0 else (b, a)
@@ -65,15 +81,35 @@ def _evidence_of(pair: pd.Series, kind: str, margin: str) -> str:
         f"Difference {words.signed(pair['difference'])} nats/token{seeds}, 95 % interval "
         f"{words.interval(pair['difference_low'], pair['difference_high'])}; sign-flip "
         f"p = {words.p_value(pair['p_value'])}, "
-        f"adjusted by Holm {words.p_value(pair['p_adjusted'])}; equivalence "
-        f"p = {words.p_value(pair['p_equivalence'])} (margin {margin})."
+        f"adjusted by Holm {words.p_value(pair['p_adjusted'])}. Equality to within {margin}: "
+        f"90 % interval {words.interval(pair['equal_low'], pair['equal_high'])}, equivalence "
+        f"p = {words.p_value(pair['p_equivalence'])}, "
+        f"adjusted {words.p_value(pair['p_equivalence_adjusted'])}."
     )
     if kind == "unresolved":
-        text += " This does not prove equality: the equivalence test did not show it either."
-        if pd.notna(n_seeds) and 2 / 2**n_seeds > ALPHA:
-            least = words.p_value(2 / 2**n_seeds)
-            text += f" With so few seeds, p cannot be below {least}."
+        text += (
+            " This does not prove equality: the equivalence test did not show it either."
+            f"{_could_have_found(pair)}"
+        )
     return f"{text} Corpus {words.corpus(pair['corpus'])}."
+
+
+def _could_have_found(pair: pd.Series) -> str:
+    """Say which difference the design would have found, as far as that is known."""
+    n_seeds, n_tests = pair["n_seeds"], pair["n_tests"]
+    if pd.isna(n_seeds):
+        return ""
+    design = f"{words.count(int(n_seeds), 'seed')} and {words.count(int(n_tests), 'comparison')}"
+    least = n_tests * 2.0 ** (1 - min(n_seeds, 1000))
+    if least > ALPHA:
+        return (
+            f" With {design} no difference of any size could have been found: the adjusted p "
+            f"cannot be below {words.p_value(min(least, 1.0))}."
+        )
+    if pd.isna(pair["detectable"]):
+        return ""
+    found = f"{words.number(pair['detectable'])} nats/token"
+    return f" With {design}, a difference of {found} would have been found in 80 % of the cases."
 
 
 def baseline(training: pd.DataFrame) -> Iterator[Finding]:

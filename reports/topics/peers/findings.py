@@ -10,8 +10,8 @@ import pandas as pd
 from bench.ledger.record import Record
 from gptcore import plain_text
 from reports import words
-from reports.blocks import Finding
-from reports.load import Run
+from reports.blocks import IN_TURNS, Finding
+from reports.load import Run, over
 
 NAMES = {
     "gptcore": "gptcore",
@@ -102,7 +102,7 @@ def peaks(run: Run) -> pd.DataFrame:
     ours = frame[frame["variant"] == "gptcore"].drop_duplicates(KEYS)
     ours = ours[[*KEYS, "peak_bytes"]].rename(columns={"peak_bytes": "ours_bytes"})
     frame = frame.merge(ours, on=KEYS, how="left")
-    return frame.assign(times_ours=frame["peak_bytes"] / frame["ours_bytes"])
+    return frame.assign(times_ours=over(frame["peak_bytes"], frame["ours_bytes"]))
 
 
 def lost(run: Run) -> list[Record]:
@@ -137,7 +137,7 @@ def against_peers(frame: pd.DataFrame) -> Iterator[Finding]:
 
 
 def _claim(case: pd.Series) -> str:
-    factor = words.number(max(case["ratio"], 1 / case["ratio"]))
+    factor = words.number(max(case["ratio"], over(1, case["ratio"])))
     return {
         "slower": f"{case['what']} is {factor} times faster in gptcore than in {case['other']}",
         "faster": f"{case['what']} is {factor} times slower in gptcore than in {case['other']}",
@@ -155,8 +155,8 @@ def _evidence(case: pd.Series) -> str:
     return (
         f"Time of the other over time of gptcore: {words.ratio(case['ratio'])}, 95 % interval "
         f"{ends}; {words.si(case['b_time_s'], 's')} against {words.si(case['a_time_s'], 's')}, "
-        f"medians{count} timed in turns, from the same weights on the same batches. Conditions of "
-        f"gptcore: {words.base_conditions(case['base']) or 'not recorded'}."
+        f"medians{count} timed in turns, from the same weights on the same batches. {IN_TURNS} "
+        f"Conditions of gptcore: {words.base_conditions(case['base']) or 'not recorded'}."
     )
 
 
@@ -164,7 +164,7 @@ def gains(frame: pd.DataFrame) -> Iterator[Finding]:
     """Say which optimisation gains most, and name each one that costs time."""
     alone = frame[frame["variant"].str.startswith("without-")]
     for case in [row for _, row in alone.iterrows() if row["verdict"] == "faster"]:
-        factor = words.number(1 / case["ratio"])
+        factor = words.number(over(1, case["ratio"]))
         yield Finding(
             57,
             "speed",
@@ -197,16 +197,17 @@ def memory_against(frame: pd.DataFrame) -> Iterator[Finding]:
     least = theirs.sort_values("times_ours").iloc[0]
     theirs = theirs[(theirs[KEYS] == least[KEYS]).all(axis=1)]
     each = "; ".join(
-        f"{name(row['variant'])} {words.size(row['peak_bytes'])}" for _, row in theirs.iterrows()
+        f"{name(row['variant'])} {words.dividing(least['ours_bytes'], row['peak_bytes'], 'B')[2]}"
+        for _, row in theirs.iterrows()
     )
-    share = words.number(1 / least["times_ours"])
+    share, ours, _ = words.dividing(least["ours_bytes"], least["peak_bytes"], "B")
     yield Finding(
         83 if least["times_ours"] < 1 / 1.03 else 55,
         "peers",
         "",
         f"A forward and backward pass of {words.model(least['model'])} needs {share} times the "
         f"peak memory of {name(least['variant'])}",
-        f"gptcore needs {words.size(least['ours_bytes'])} beyond the memory held before; {each}. "
+        f"gptcore needs {ours} beyond the memory held before; {each}. "
         f"Each was measured in a new process. Conditions: {words.conditions(least)}.",
         (least["case"], *theirs["case"].drop(least.name).head(2)),
     )

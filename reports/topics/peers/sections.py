@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -10,7 +11,7 @@ from matplotlib.figure import Figure
 from bench.ledger.record import Record
 from gptcore import plain_text
 from reports import drawing, words
-from reports.blocks import Plotter, Section, Table, dicts, table
+from reports.blocks import IN_TURNS, Plotter, Section, Table, dicts, table
 from reports.load import Run
 from reports.topics.peers import findings
 
@@ -128,6 +129,7 @@ def pairs_table(frame: pd.DataFrame) -> Table:
             words.sentence(_ours(case)).removesuffix("."),
             *_cells(case),
             findings.outcome(case["verdict"]),
+            words.steadiness(case["caution"]),
             words.si(case["b_time_s"], "s"),
             words.si(case["a_time_s"], "s"),
             words.number(case["pairs"]),
@@ -135,10 +137,11 @@ def pairs_table(frame: pd.DataFrame) -> Table:
         for _, case in frame.iterrows()
     ]
     columns = (
-        "Other", "Case of gptcore", "Ratio#", "95 % interval#", "Verdict", "Time of the other#",
-        "Time of gptcore#", "Pairs#",
+        "Other", "Case of gptcore", "Ratio#", "95 % interval#", "Verdict", "Caution",
+        "Time of the other#", "Time of gptcore#", "Pairs#",
     )  # fmt: skip
-    return table("Other implementations: their time over the time of gptcore.", columns, rows)
+    made = table("Other implementations: their time over the time of gptcore.", columns, rows)
+    return replace(made, note=IN_TURNS)
 
 
 def ablation_table(frame: pd.DataFrame, memory: dict[tuple[str, str], float]) -> Table:
@@ -156,6 +159,7 @@ def ablation_table(frame: pd.DataFrame, memory: dict[tuple[str, str], float]) ->
             *([words.sentence(_ours(case)).removesuffix(".")] if several else []),
             *_cells(case),
             findings.outcome(case["verdict"]),
+            words.steadiness(case["caution"]),
             words.number(case["pairs"]),
             *([words.ratio(memory.get(_place(case)))] if memory else []),
         )
@@ -163,7 +167,16 @@ def ablation_table(frame: pd.DataFrame, memory: dict[tuple[str, str], float]) ->
     ]
     peak = ("Ratio of peak memory#",) if memory else ()
     ours = ("Case of gptcore",) if several else ()
-    columns = ("Variant", *ours, "Ratio of times#", "95 % interval#", "Verdict", "Pairs#", *peak)
+    columns = (
+        "Variant",
+        *ours,
+        "Ratio of times#",
+        "95 % interval#",
+        "Verdict",
+        "Caution",
+        "Pairs#",
+        *peak,
+    )
     caption = (
         "What each optimisation gains: ratios to gptcore with all of them. "
         f"{words.sentence('; '.join(subjects))}"

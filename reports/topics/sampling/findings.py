@@ -8,7 +8,7 @@ import pandas as pd
 
 from reports import words
 from reports.blocks import Finding
-from reports.load import Run
+from reports.load import Run, over
 from reports.topics.sampling.frames import missed_share, scarce_text, two_by_two, whole_text
 
 
@@ -70,7 +70,7 @@ def never_shown(coverage: pd.DataFrame) -> Iterator[Finding]:
         name = words.sampler_in_prose(case["sampler"])
         how = ", last batch dropped" if case["drop_last"] is True else ""
         missed = words.number(case["missed_targets"])
-        share = words.percent(case["missed_targets"] / (case["train_tokens"] - 1))
+        share = words.percent(over(case["missed_targets"], case["train_tokens"] - 1))
         length = f"{words.number(last['epochs'])} epoch-equivalents"
         never = last["epochs"] > 1.5 and last["missed_targets"] == case["missed_targets"]
         claim = (
@@ -94,7 +94,7 @@ def one_epoch_of_random(coverage: pd.DataFrame) -> Iterator[Finding]:
     """Say what random windows miss when they draw as many targets as the text has."""
     frame = _of(coverage, "random_replacement")
     for _, case in frame[frame["target_epochs"].eq(1)].head(1).iterrows():
-        share = case["missed_targets"] / (case["train_tokens"] - 1)
+        share = over(case["missed_targets"], case["train_tokens"] - 1)
         yield Finding(
             60,
             "sampling",
@@ -244,6 +244,6 @@ def scarcity(coverage: pd.DataFrame) -> Iterator[Finding]:
 
 
 def _missed(case: pd.Series) -> str:
-    share = words.percent(case["missed_targets"] / (case["train_tokens"] - 1))
+    share = words.percent(over(case["missed_targets"], case["train_tokens"] - 1))
     targets = words.number(case["train_tokens"] - 1)
     return f"{words.number(case['missed_targets'])} of {targets} targets ({share})"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
+from reports.load import over
+
 CORE = {
     "random_replacement": (True, False),
     "grid_replacement": (True, True),
@@ -15,7 +17,8 @@ CORE = {
 
 def missed_share(cases: pd.DataFrame) -> pd.Series[float]:
     """Return missed targets over all targets, case by case."""
-    return cases["missed_targets"] / (cases["train_tokens"] - 1)
+    shares: pd.Series[float] = over(cases["missed_targets"], cases["train_tokens"] - 1)
+    return shares
 
 
 def whole_text(cases: pd.DataFrame) -> pd.DataFrame:

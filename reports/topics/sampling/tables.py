@@ -6,6 +6,7 @@ import pandas as pd
 
 from reports import words
 from reports.blocks import Table, table
+from reports.load import over
 from reports.topics.sampling.frames import missed_share
 
 
@@ -13,7 +14,7 @@ def coverage(frame: pd.DataFrame) -> Table:
     """Return observed against expected, per sampler and length of training."""
     rows = []
     for _, case in frame.iterrows():
-        share = case["missed_targets"] / (case["train_tokens"] - 1)
+        share = over(case["missed_targets"], case["train_tokens"] - 1)
         visits = [words.number(case[f"visits_{name}"]) for name in ("min", "mean", "max")]
         rows.append(
             (
@@ -53,7 +54,7 @@ def two_by_two(cells: pd.DataFrame) -> Table:
         for _, cell in pair.sort_values("grid", ascending=False).iterrows():
             row += [
                 words.percent(cell["share"]),
-                words.percent(cell["expected_missed_targets"] / cell["targets"]),
+                words.percent(over(cell["expected_missed_targets"], cell["targets"])),
                 words.signed(cell["z_missed_targets"], 2),
                 words.percent(cell["alignment_coverage"]),
             ]
@@ -82,9 +83,9 @@ def scarce_text(frame: pd.DataFrame) -> Table:
                     words.number(float(f"{case['epochs'] * targets:.0f}")),
                     words.number(case["epochs"]),
                     words.number(case["missed_targets"]),
-                    words.percent(case["missed_targets"] / targets),
+                    words.percent(over(case["missed_targets"], targets)),
                     " / ".join(visits),
-                    words.percent(case["repeated_windows"] / case["draws"]),
+                    words.percent(over(case["repeated_windows"], case["draws"])),
                     words.percent(case["alignment_coverage"]),
                 )
             )

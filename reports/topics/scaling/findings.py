@@ -8,7 +8,7 @@ import pandas as pd
 
 from reports import words
 from reports.blocks import Finding
-from reports.load import Run
+from reports.load import Run, over
 
 FLOOR, HELPS = 4.0, 20.0
 """ARE in %: the floor by seed noise, and the most that helps a choice (Choshen et al. 2025)."""
@@ -54,6 +54,20 @@ def grade(are: float) -> str:
     return f"above the {helps} up to which a prediction helps a choice (Choshen et al. 2025)"
 
 
+def of_the_gain(case: pd.Series) -> str:
+    """Return the error beside the step that was to be predicted, and beside a naive guess."""
+    target, gain = case["target_loss"], case["gain"]
+    share = over(abs(case["predicted_loss"] - target), abs(gain))
+    if pd.isna(share):
+        return ""
+    naive = 100 * over(gain, target)
+    return (
+        f" That error is {words.percent(share)} of the step of {words.loss(abs(gain))} nats/byte "
+        "that was to be predicted; the guess that nothing changes would have been "
+        f"{off(naive)}."
+    )
+
+
 def find(run: Run) -> Iterator[Finding]:
     """Say of each text how the prediction of the held-out size came out."""
     cases = run.cases("scaling")
@@ -71,7 +85,7 @@ def find(run: Run) -> Iterator[Finding]:
             f"stated before the held-out size was trained (80 % interval: {interval(case)}). That "
             f"size reached {words.loss(case['target_loss'])}, {words.loss(case['gain'])} below the "
             f"largest size of the ladder, so the law was {off(case['signed_final'])} at the end; "
-            f"{held(case)}. The mean error over the last 30 % of the run is "
+            f"{held(case)}.{of_the_gain(case)} The mean error over the last 30 % of the run is "
             f"{grade(case['are_last30'])}.{noise} The models are small: the method carries over "
             "to larger ones, the fitted law does not.",
             (case["case"],),

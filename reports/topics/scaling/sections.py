@@ -12,9 +12,9 @@ from bench.ledger.recommendations import RECOMMENDATIONS
 from gptcore import plain_text
 from reports import words
 from reports.blocks import Plot, Plotter, Section, Table, dicts, missing, table
-from reports.load import Run
+from reports.load import Run, over
 from reports.topics.scaling import figures
-from reports.topics.scaling.findings import grade, held, interval, off, percent
+from reports.topics.scaling.findings import grade, held, interval, of_the_gain, off, percent
 
 GROUPS = ("rung", "prediction", "target", "scaling", "recommendation", "repetition")
 SHOWN = 0.15
@@ -40,7 +40,7 @@ def section(run: Run, plot: Plotter) -> list[Section]:
     lines: list[str] = []
     for corpus in dict.fromkeys(cases["rung"]["corpus"].map(str)):
         part = {name: f[f["corpus"].map(str) == corpus] for name, f in cases.items()}
-        text = f"Corpus: {words.corpus(corpus)}"
+        text = f"Corpus: {words.corpus(part['rung']['corpus'].iloc[0])}"
         plots += _ladder(run, plot, part, text) + _inference(run, plot, part["inference"], text)
         rungs = _rungs(pd.concat([part["rung"], part["target"]]), text)
         shown.append(_with_facts(rungs, run, part["prediction"], part["target"]))
@@ -75,6 +75,7 @@ def _outcome(case: pd.Series) -> str:
         f"On {words.corpus(case['corpus'])}, the law was {off(case['signed_final'])} at the end of "
         f"the held-out run. Its mean error over the last 30 % of that run is {percent(are)}, "
         f"{grade(are)}. 80 % interval: {interval(case)}; {held(case)}."
+        f"{of_the_gain(case)}"
     )
 
 
@@ -160,7 +161,7 @@ def _rungs(cases: pd.DataFrame, text: str) -> Table:
                 _parameters(n_params) + (" (held out)" if "target" in set(runs["group"]) else ""),
                 f"{words.number(first['n_layer'])} \u00d7 {words.number(first['n_embd'])}",
                 words.number(first["learning_rate"]),
-                words.number(first["epochs"] * (first["train_tokens"] - 1) / n_params),
+                words.number(over(first["epochs"] * (first["train_tokens"] - 1), n_params)),
                 words.number(len(runs)),
                 words.loss(losses.mean()),
                 spread if len(runs) > 1 else words.MISSING,

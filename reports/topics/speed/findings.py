@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from bench.ledger.schema import PHASE_TIMES
 from gptcore import plain_text
 from reports import words
-from reports.blocks import Finding
-from reports.load import Run, largest
+from reports.blocks import Finding, dicts
+from reports.load import Run, largest, over, over_processes
 
 
 def find(run: Run) -> list[Finding]:
@@ -20,7 +21,7 @@ def find(run: Run) -> list[Finding]:
     return [
         *step_speed(models),
         *forward_speed(models),
-        *([] if _precisions_interleaved(run) else precision_ratios(models)),
+        *precision_ratios(models, _interleaved(run)),
         *phase_shares(models),
         *roofline(models),
         *flops_apart(models),
@@ -28,14 +29,19 @@ def find(run: Run) -> list[Finding]:
     ]
 
 
-def _precisions_interleaved(run: Run) -> bool:
-    """Return whether an interleaved pair compares precisions: its ratio is the better known."""
-    return any(
-        record["group"] == "pair"
-        and str(record["params"].get("change")).startswith("precision=")
-        and record["metrics"].get("ratio") is not None
-        for record in run.finished
-    )
+def _interleaved(run: Run) -> set[tuple[str, str, str]]:
+    """Return (work, model, device) of the pairs of precisions that were timed in turns.
+
+    The ratio of such a pair is better known than that of two times.
+    """
+    pairs = [r for r in run.finished if r["group"] == "pair" and r["metrics"].get("ratio")]
+    bases = [
+        r["params"]["base"]
+        for r in pairs
+        if str(r["params"].get("change")).startswith("precision=")
+        and isinstance(r["params"].get("base"), dict)
+    ]
+    return {(str(b.get("work")), str(b.get("model")), str(b.get("device"))) for b in bases}
 
 
 def _timed(models: pd.DataFrame, work: str) -> pd.DataFrame:
@@ -49,10 +55,8 @@ def step_speed(models: pd.DataFrame) -> Iterator[Finding]:
     """Say how fast the largest model trains, and how far that is from the machine's peak."""
     for _, case in _timed(models, "step").head(1).iterrows():
         speed = f"{words.number(case['tokens_per_s'])} tokens/s"
-        share, name = case["mfu"], words.model(case["model"])
-        of_peak = (
-            "" if pd.isna(share) else f", {words.percent(share)} of this machine's measured peak"
-        )
+        name = words.model(case["model"])
+        of_peak = "" if pd.isna(case["mfu"]) else f", {_share_of_peak(case)}"
         took = f"{words.si(case['time_s'], 's')} a step"
         yield Finding(
             100,
@@ -67,9 +71,26 @@ def step_speed(models: pd.DataFrame) -> Iterator[Finding]:
 
 def _rounds(case: pd.Series) -> str:
     if pd.isna(case["rounds"]) or pd.isna(case["time_min_s"]) or pd.isna(case["time_max_s"]):
-        return "The spread over rounds was not recorded."
-    low, high = words.si(case["time_min_s"], "s"), words.si(case["time_max_s"], "s")
-    return f"Median of {words.count(int(case['rounds']), 'round')}, from {low} to {high}."
+        text = "The spread over rounds was not recorded."
+    else:
+        ends = words.si_range(case["time_min_s"], case["time_max_s"], "s").replace(" to ", " and ")
+        n = words.count(int(case["rounds"]), "round")
+        text = f"Median of {n} in one process, between {ends}."
+    if not case["processes"] > 1 or pd.isna(case["process_low_s"]):
+        return text
+    ends = words.si_range(case["process_low_s"], case["process_high_s"], "s")
+    few = "" if over_processes(case) else ", some of them of fewer than 3 rounds"
+    return f"{text} Medians of {words.number(case['processes'])} processes: {ends}{few}."
+
+
+def _share_of_peak(case: pd.Series) -> str:
+    """Return the share of the peak: its range over processes, where there are several."""
+    share = words.percent(case["mfu"])
+    if over_processes(case):
+        by_time = case["mfu"] * case["time_s"]
+        ends = [words.percent(over(by_time, case[f"process_{end}_s"])) for end in ("high", "low")]
+        share = share if ends[0] == ends[1] else f"{ends[0]} to {ends[1]} (range over processes)"
+    return f"{share} of this machine's measured peak"
 
 
 def forward_speed(models: pd.DataFrame) -> Iterator[Finding]:
@@ -89,60 +110,78 @@ def forward_speed(models: pd.DataFrame) -> Iterator[Finding]:
             "speed",
             f"a forward pass of {name} takes {took}",
             f"A forward pass of {name} takes {took}{beside}",
-            f"{words.conditions(case)}. {_rounds(case)}{caution}",
+            f"{words.conditions(case)}, timed alone. {_rounds(case)}{caution}",
             (case["case"],),
         )
 
 
-def precision_ratios(models: pd.DataFrame) -> Iterator[Finding]:
-    """Compare bf16 with fp32 where both were timed under otherwise equal conditions."""
+def precision_ratios(
+    models: pd.DataFrame, interleaved: set[tuple[str, str, str]]
+) -> Iterator[Finding]:
+    """Compare bf16 with fp32 where a model was timed in both under otherwise equal conditions.
+
+    Args:
+        models: the timed cases.
+        interleaved: (work, model, device) that are left out, because a pair says it better.
+    """
     frame = _timed(models, "step")
     keys = ["setting", "model", "device"]
     wide = frame[frame["precision"] == "fp32"].merge(
         frame[frame["precision"] == "bf16"], on=keys, suffixes=("_fp32", "_bf16")
     )
-    for _, pair in wide.head(1).iterrows():
-        ratio = pair["time_s_fp32"] / pair["time_s_bf16"]
-        low = pair["time_min_s_fp32"] / pair["time_max_s_bf16"]
-        high = pair["time_max_s_fp32"] / pair["time_min_s_bf16"]
-        spread = f"{words.number(low)} to {words.number(high)}"
-        ends = (
-            ""
-            if pd.isna(low + high)
-            else f" The slowest and fastest rounds allow ratios from {spread}."
-        )
-        word, factor = ("faster", ratio) if ratio >= 1 else ("slower", 1 / ratio)
-        headline = f"in bf16 was {words.number(factor)} times {word} than in fp32"
-        if low <= 1 <= high:
-            headline = "showed no clear difference in time between bf16 and fp32"
-        model = words.model(pair["model"])
-        yield Finding(
-            75,
-            "speed",
-            "",
-            f"A training step of {model} {headline}",
-            f"{words.si(pair['time_s_bf16'], 's')} against {words.si(pair['time_s_fp32'], 's')}."
-            f"{ends} The two cases were timed one after the other, not interleaved. The machine "
-            "may have changed between them, so no confidence interval is given.",
-            (pair["case_fp32"], pair["case_bf16"]),
-        )
+    wide = wide.drop_duplicates(keys)
+    told = [("step", str(p["model"]), str(p["device"])) in interleaved for p in dicts(wide)]
+    for rank, (_, pair) in enumerate(wide[~np.array(told, dtype=bool)].iterrows()):
+        yield _precision_ratio(pair, 75 if rank == 0 else 53)
+
+
+def _precision_ratio(pair: pd.Series, importance: int) -> Finding:
+    low = over(pair["time_min_s_fp32"], pair["time_max_s_bf16"])
+    high = over(pair["time_max_s_fp32"], pair["time_min_s_bf16"])
+    spread = f"{words.number(low)} to {words.number(high)}"
+    ends = (
+        ""
+        if pd.isna(low + high)
+        else f" The slowest and fastest rounds allow ratios from {spread}."
+    )
+    fp32, bf16 = pair["time_s_fp32"], pair["time_s_bf16"]
+    if fp32 >= bf16:
+        factor, fp32_shown, bf16_shown = words.dividing(fp32, bf16, "s")
+    else:
+        factor, bf16_shown, fp32_shown = words.dividing(bf16, fp32, "s")
+    headline = f"in bf16 was {factor} times {'faster' if fp32 >= bf16 else 'slower'} than in fp32"
+    if low <= 1 <= high:
+        headline = "showed no clear difference in time between bf16 and fp32"
+    return Finding(
+        importance,
+        "speed",
+        "",
+        f"A training step of {words.model(pair['model'])} {headline}",
+        f"{bf16_shown} against {fp32_shown}.{ends} The two cases were timed one after the other, "
+        "not interleaved. The machine may have changed between them, so no confidence interval is "
+        f"given. On {words.device(pair['device'])}: {pair['setting']}.",
+        (pair["case_fp32"], pair["case_bf16"]),
+    )
 
 
 def phase_shares(models: pd.DataFrame) -> Iterator[Finding]:
-    """Say which phase is most of a training step."""
-    for _, case in _timed(models, "step").head(1).iterrows():
+    """Say of each model which phase is most of its training step."""
+    steps = _timed(models, "step").drop_duplicates(["model", "device"])
+    for rank, (_, case) in enumerate(steps.iterrows()):
         phases = case[list(PHASE_TIMES)].dropna().astype(float)
         if phases.sum() <= 0:
             continue
         shares = (phases / phases.sum()).sort_values(ascending=False)
         listed = ", ".join(f"{PHASE_TIMES[str(k)]} {words.percent(v)}" for k, v in shares.items())
         top, share = PHASE_TIMES[str(shares.index[0])], words.percent(shares.iloc[0])
+        what = {"loss": "output layer with its loss"}.get(top, f"{top} phase")
         yield Finding(
-            40,
+            40 if rank == 0 else 39,
             "speed",
             "",
-            f"The {top} phase takes {share} of a training step",
-            f"{words.conditions(case)}: {listed}. The phases are timed inside one real step.",
+            f"The {what} takes {share} of a training step of {words.model(case['model'])}",
+            f"{words.conditions(case)}: {listed}. The phases are timed inside one real step; loss "
+            "is the output layer, the cross-entropy and the gradients of both.",
             (case["case"],),
         )
 
@@ -156,7 +195,7 @@ def bound(case: pd.Series) -> str:
     """Return what limits a case by its place on the roofline: "arithmetic", "memory", or ""."""
     if pd.isna(case["attainable_flops_per_s"]) or not case["mfu"] > 0:
         return ""
-    peak = case["flops_per_s"] / case["mfu"]
+    peak = over(case["flops_per_s"], case["mfu"])
     return "arithmetic" if case["attainable_flops_per_s"] >= AS_GOOD_AS_PEAK * peak else "memory"
 
 
@@ -167,7 +206,7 @@ def roofline(models: pd.DataFrame) -> Iterator[Finding]:
         if not limit:
             continue
         kind = {"arithmetic": "compute-bound", "memory": "memory-bound"}[limit]
-        share = words.percent(case["flops_per_s"] / case["attainable_flops_per_s"])
+        share = words.percent(over(case["flops_per_s"], case["attainable_flops_per_s"]))
         yield Finding(
             54,
             "speed",
@@ -186,7 +225,8 @@ def roofline(models: pd.DataFrame) -> Iterator[Finding]:
 def flops_gap(models: pd.DataFrame) -> pd.Series[float]:
     """Return, case by case, how far FLOPs by formula and by torch's counter lie apart."""
     both = models[models["flops"].gt(0) & models["flops_counted"].notna()]
-    return (both["flops_counted"] / both["flops"] - 1).abs()
+    ratio: pd.Series[float] = over(both["flops_counted"], both["flops"])
+    return (ratio - 1).abs().dropna()
 
 
 def flops_apart(models: pd.DataFrame) -> Iterator[Finding]:
@@ -229,10 +269,36 @@ def ceilings(run: Run) -> tuple[dict[tuple[str, str], float], dict[tuple[str, st
     return start, _by_device(run.fact("end", "ceilings"))
 
 
+def used_ceilings(models: pd.DataFrame) -> set[tuple[str, str]]:
+    """Return the (device, ceiling) that a number of the page rests on.
+
+    A share of the peak rests on the matrix product in its precision, and a case below the slope of
+    the roofline on the copy.
+    """
+    used: set[tuple[str, str]] = set()
+    for _, case in models[models["mfu"].notna()].iterrows():
+        device = str(case["device"])
+        used.add((device, f"gemm_{case['precision']}_flops_per_s"))
+        if bound(case) == "memory":
+            used.add((device, "copy_bytes_per_s"))
+    return used
+
+
+def has_changed(before: float, after: float | None) -> bool:
+    """Return whether a ceiling changed by more than rounds of its measurement differ."""
+    return after is not None and abs(over(after, before) - 1) > CEILING_CHANGE
+
+
 def ceilings_changed(run: Run) -> Iterator[Finding]:
-    """Warn where the ceilings at the end of the run differ from those at the start."""
+    """Warn where a ceiling that a number rests on was different at the end of the run."""
     start, end = ceilings(run)
-    changed = {key: end[key] / start[key] - 1 for key in start if key in end}
+    used = used_ceilings(run.cases("model"))
+    changed = {
+        key: over(end[key], start[key]) - 1
+        for key in start
+        if key in end and (key in used or not key[0])
+    }
+    changed = {key: change for key, change in changed.items() if change == change}
     if not changed or max(map(abs, changed.values())) <= CEILING_CHANGE:
         return
     worst = max(changed, key=lambda key: abs(changed[key]))
@@ -243,8 +309,8 @@ def ceilings_changed(run: Run) -> Iterator[Finding]:
         84,
         "machine",
         "",
-        f"The measured ceilings changed by up to {words.percent(abs(changed[worst]))} during the "
-        "run",
+        f"Measured ceilings that shares of peak rest on changed by up to "
+        f"{words.percent(abs(changed[worst]))} during the run",
         "Ceilings are the highest rates of matrix products and of a copy that the machine reached. "
         f"Changes from start to end: {plain_text.shorten(each, 400)}. Shares of peak are computed "
         "from the ceilings at the start, so they are uncertain by that much. Usual reasons are "

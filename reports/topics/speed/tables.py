@@ -11,17 +11,24 @@ import pandas as pd
 from gptcore import plain_text
 from reports import words
 from reports.blocks import Table, table
-from reports.load import Run
+from reports.load import Run, over, over_processes
 from reports.topics.speed import findings
 from reports.words import case_label
 
 
 def _time_interval(case: pd.Series) -> str:
-    """Return the 95 % interval of the median, or the range of rounds that are too few for it."""
+    """Return the range over processes where there are several; else how well one is known.
+
+    Processes differ by more than the rounds of one do, so an interval over rounds is too narrow.
+    """
+    if over_processes(case):
+        ends = words.si_range(case["process_low_s"], case["process_high_s"], "s")
+        return f"{ends} (range of {words.number(case['processes'])} processes)"
     if pd.isna(case["time_low_s"]) or pd.isna(case["time_high_s"]):
         n = "" if pd.isna(case["rounds"]) else f" (range of {words.number(case['rounds'])} rounds)"
         return f"{_range(case)}{n}"
-    return words.si_range(case["time_low_s"], case["time_high_s"], "s")
+    ends = words.si_range(case["time_low_s"], case["time_high_s"], "s")
+    return f"{ends} (one process)" if case["processes"] > 1 else ends
 
 
 def _range(case: pd.Series) -> str:
@@ -35,6 +42,12 @@ def _processes(case: pd.Series) -> str:
     return f"{words.number(case['processes'])}: {spread}"
 
 
+def _state(case: pd.Series) -> str:
+    """Return how steady a case ran, with all that a reader has to know beside its time."""
+    stable = words.steadiness(case["stability"])
+    return stable if pd.isna(case["caution"]) else words.steadiness(case["caution"])
+
+
 def speed(models: pd.DataFrame) -> Table:
     """Return time, speed and share of peak of every timed case, without empty columns."""
     has = models.notna().any()
@@ -44,7 +57,7 @@ def speed(models: pd.DataFrame) -> Table:
         ("Time#", True, lambda case: words.si(case["time_s"], "s")),
         ("95 % interval#", True, _time_interval),
         ("Rounds#", True, lambda case: words.number(case["rounds"])),
-        ("Steadiness", has["stability"], lambda case: words.steadiness(case["stability"])),
+        ("Steadiness", has["stability"] or has["caution"], _state),
         ("New processes: range of medians#", has["processes"], _processes),
         ("Time on the device#", has["device_time_s"], lambda c: words.si(c["device_time_s"], "s")),
         ("Compile time#", has["compile_s"], lambda case: words.si(case["compile_s"], "s")),
@@ -80,7 +93,7 @@ def ceilings(run: Run) -> Table:
     for device, name in dict.fromkeys([*start, *end]):
         before, after = start.get((device, name)), end.get((device, name))
         unit = "B/s" if name.endswith("bytes_per_s") else "FLOP/s"
-        change = after / before - 1 if before and after else None
+        change = over(after, before) - 1
         at_end = (words.si(after, unit), words.signed_percent(change)) if end else ()
         label = words.ceiling(device if several else "", name)
         rows.append((label, words.si(before, unit), *at_end))
@@ -88,8 +101,13 @@ def ceilings(run: Run) -> Table:
     blank = ("", "") if end else ()
     rows.append(("Speed relative to the reference machine", words.number(speed), *blank))
     if end:
+        unused = {key for key in start if key[0]} - findings.used_ceilings(run.cases("model"))
+        moved = sorted(key for key in unused if findings.has_changed(start[key], end.get(key)))
+        names = ", ".join(words.ceiling(*key) for key in moved)
+        note = f"No number of this page rests on what changed here: {names}." if moved else ""
         columns: tuple[str, ...] = ("Ceiling", "At the start#", "At the end#", "Change#")
-        return table("Ceilings of this machine at the start and at the end.", columns, rows)
+        caption = "Ceilings of this machine at the start and at the end."
+        return replace(table(caption, columns, rows), note=note)
     caption = "Ceilings of this machine, measured at the start of the run."
     note = (
         "The ceilings were not measured again, because the run did not end properly. A change of "
@@ -109,7 +127,7 @@ def roofline(models: pd.DataFrame) -> Table:
                 words.number(case["intensity"]),
                 words.si(case["attainable_flops_per_s"], "FLOP/s"),
                 words.si(case["flops_per_s"], "FLOP/s"),
-                words.percent(case["flops_per_s"] / case["attainable_flops_per_s"]),
+                words.percent(over(case["flops_per_s"], case["attainable_flops_per_s"])),
                 limit or words.MISSING,
             )
         )

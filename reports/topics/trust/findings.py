@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pandas as pd
 
 from reports import words
-from reports.blocks import Finding
-from reports.load import Run
+from reports.blocks import IN_TURNS, Finding
+from reports.load import Run, over
 
 
 def find(run: Run) -> list[Finding]:
@@ -81,7 +81,7 @@ def changes(run: Run) -> Iterator[Finding]:
             _claim(case),
             f"Ratio of the times {words.ratio(case['ratio'])}, 95 % interval {ends}: "
             f"{words.si(case['b_time_s'], 's')} against {words.si(case['a_time_s'], 's')}, medians"
-            f"{count} timed in turns; {_margin(case)}. "
+            f"{count} timed in turns; {_margin(case)}. {IN_TURNS} "
             f"Conditions: {words.base_conditions(case['base']) or 'not recorded'}.",
             (case["case"],),
         )
@@ -90,7 +90,7 @@ def changes(run: Run) -> Iterator[Finding]:
 def _claim(case: pd.Series) -> str:
     what = words.subject(case["base"])
     what, how = what[:1].upper() + what[1:], case["changed"]
-    factor = words.number(max(case["ratio"], 1 / case["ratio"]))
+    factor = words.number(max(case["ratio"], over(1, case["ratio"])))
     return {
         "slower": f"{what} is {factor} times slower {how}",
         "faster": f"{what} is {factor} times faster {how}",

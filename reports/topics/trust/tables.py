@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -10,7 +11,7 @@ import pandas as pd
 from bench.ledger.record import Record
 from gptcore import plain_text
 from reports import words
-from reports.blocks import Table, first_rows, table
+from reports.blocks import IN_TURNS, Table, first_rows, table
 from reports.load import UNSTEADY, stability
 
 MAX_REASONS = 6
@@ -55,6 +56,7 @@ def pairs(frame: pd.DataFrame) -> Table:
             (
                 f"{label}, {case['changed']}{f' ({of})' if of else ''}",
                 words.verdict(case["verdict"]),
+                words.steadiness(case["caution"]),
                 words.ratio(case["ratio"]),
                 ends if known else words.MISSING,
                 words.number(case["pairs"]),
@@ -64,8 +66,8 @@ def pairs(frame: pd.DataFrame) -> Table:
             )
         )
     columns = (
-        "Pair", "Verdict", "Ratio#", "95 % interval#", "Pairs#", "Time of the first#",
+        "Pair", "Verdict", "Caution", "Ratio#", "95 % interval#", "Pairs#", "Time of the first#",
         "Time of the second#", "Margin#",
     )  # fmt: skip
     caption = "Pairs timed in turns: time of the second over time of the first."
-    return table(caption, columns, rows)
+    return replace(table(caption, columns, rows), note=IN_TURNS)

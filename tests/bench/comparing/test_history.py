@@ -132,13 +132,6 @@ def test_plot_has_the_step(tmp_path, capsys):
     assert (tmp_path / "trend.png").read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize("name", ["trend.txt", "none/trend.svg"])
-def test_plot_that_cannot_be_written_exits_2_in_one_line(tmp_path, capsys, name):
-    folder = write_runs(tmp_path / "runs", names=("a",))
-    assert main(["history", str(folder), "--plot", str(tmp_path / name)]) == 2
-    assert capsys.readouterr().err.count("\n") == 1
-
-
 def test_reference_product_that_stepped_too_blames_the_machine(tmp_path):
     folder = write_runs(tmp_path / "runs")
     for path in folder.glob(f"*/{LEDGER_NAME}"):

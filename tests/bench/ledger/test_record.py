@@ -17,6 +17,11 @@ def test_record_is_one_line_whatever_its_texts_hold():
     assert dumps(changed(series={"generated": rows})).count("\n") == 0
 
 
+def nested(levels):
+    """Return lists inside each other."""
+    return [nested(levels - 1)] if levels else []
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
@@ -37,11 +42,37 @@ def test_record_is_one_line_whatever_its_texts_hold():
         ({"started_at": "yesterday"}, "Invalid isoformat"),
         ({"duration_s": -1.0}, "not negative"),
         ({"extra": 1}, "unknown: extra"),
+        ({"metrics": {"rounds": 10**400}}, "allowed is 0.0 to 1.8e"),
+        ({"metrics": {"difference": -(10**400)}}, "allowed is -inf"),
+        ({"samples": {"time_s": [10**400]}}, "allowed is 0"),
+        ({"series": {"cost_curve": [{"size": 10**400, "time_s": 1, "flops": 1}]}}, "not between"),
+        ({"series": {"cost_curve": [{"size": 1, "time_s": "1", "flops": 1}]}}, "time_s is text"),
+        ({"series": {"cost_curve": [{"size": 1, "time_s": True, "flops": 1}]}}, "is true or false"),
+        ({"series": {"loss_curve": [[1, 2, 3, 4]]}}, "columns"),
+        ({"series": {"generated": [{"when": 1, "prompt": "", "text": ""}]}}, "when is a number"),
+        ({"params": {"batch_size": "4"}}, "params.batch_size is text: it must be a number"),
+        ({"params": {"batch_size": True}}, "params.batch_size is true or false"),
+        ({"params": {"n_embd": float("inf")}}, "not between"),
+        ({"params": {"corpus": ["a"]}}, "params.corpus is a list: it must be text"),
+        ({"params": {"raw": "yes"}}, "params.raw is text: it must be true or false"),
+        ({"params": {"sizes": [1, "2"]}}, "params.sizes must be a list of numbers"),
+        ({"params": {"base": {"device": 3}}}, "params.base.device is a number"),
+        ({"params": {"anything": 10**400}}, "not between"),
+        ({"facts": {"machine": {"cores": -(10**400)}}}, "facts holds a number"),
+        ({"facts": {"deep": nested(30)}}, "facts is nested deeper than 20 levels"),
+        ({"params": {"deep": nested(30)}}, "params is nested deeper"),
+        ({"seed": 10**400}, "seed or duration_s holds a number"),
+        ({"duration_s": 10**400}, "seed or duration_s holds a number"),
     ],
 )
 def test_broken_record_is_refused_with_its_reason(fields, message):
     with pytest.raises(ValueError, match=message):
         validate(changed(**fields))
+
+
+@pytest.mark.parametrize("value", [None, 0, 1e308, 5e-324, -1])
+def test_numbers_of_any_size_and_null_are_params_and_facts(value):
+    validate(changed(params={"batch_size": value, "new": [value]}, facts={"load": value}))
 
 
 def test_every_field_of_a_record_is_required():

@@ -9,11 +9,11 @@ import torch
 
 from bench.__main__ import main
 from bench.pairing import command
-from bench.pairing.operands import build, default_device
+from bench.pairing.operands import build, default_device, load_call
 from tests.helpers.checkout import ROOT
 
 CALLS = """
-import time
+import functools, time
 
 def short():
     print("noise on standard output")
@@ -31,10 +31,28 @@ def leaving():
 async def later():
     pass
 
-def leaving():
-    raise SystemExit(0)
+async def asynchronous_generator():
+    yield
 
-async def later():
+def generator():
+    yield
+
+class Class:
+    async def __call__(self):
+        pass
+
+coroutine_object = Class()
+coroutine_partial = functools.partial(functools.partial(later))
+hidden_coroutine = lambda: later()
+hidden_generator = lambda: (x for x in "ab")
+def needs_arguments(a, *, b, c=1):
+    pass
+def defaults(a=1, *b, **c):
+    pass
+built_in = len
+
+@functools.wraps(later)
+def runs_it():
     pass
 """
 
@@ -45,6 +63,12 @@ def calls(tmp_path, monkeypatch):
     path = tmp_path / "random.py"  # it must not stand in for the module of that name
     path.write_text(CALLS)
     return path
+
+
+@pytest.mark.parametrize("name", ["short", "defaults", "runs_it"])
+def test_functions_without_arguments_are_taken(calls, name):
+    load_call(f"{calls}:{name}")()
+    load_call("gc:collect")()
 
 
 def test_json_is_one_object_with_every_timing(calls, capsys):
@@ -86,7 +110,7 @@ def test_file_shadows_no_module(calls):
 
 
 def test_function_of_a_module_is_found():
-    _, b = build("time:monotonic", "os.path:abspath", [])
+    _, b = build("time:monotonic", "os:getcwd", [])
     assert b.device == default_device()
 
 
@@ -101,6 +125,15 @@ def test_function_of_a_module_is_found():
         ("{}:short", "{}:broken", "a call failed: RuntimeError: two lines"),
         ("{}:short", "{}:leaving", "a call failed: SystemExit: 0"),
         ("{}:short", "{}:later", "is a coroutine function"),
+        ("{}:short", "{}:coroutine_object", "is a coroutine function"),
+        ("{}:short", "{}:coroutine_partial", "is a coroutine function"),
+        ("{}:short", "{}:generator", "is a generator function"),
+        ("{}:short", "{}:asynchronous_generator", "is an asynchronous generator function"),
+        ("{}:short", "{}:Class", "is a class"),
+        ("{}:short", "{}:needs_arguments", "needs a, b: give a function without arguments"),
+        ("{}:short", "{}:built_in", "needs obj"),
+        ("{}:short", "{}:hidden_coroutine", "returns work that it has not done"),
+        ("{}:short", "{}:hidden_generator", "returns work that it has not done"),
         ("bench_model::test_step[python-docs-model3]", "precision=bf16", "the closest are"),
         ("bench_position::test_position[python-docs-raw]", "raw=false", "cannot be timed"),
     ],

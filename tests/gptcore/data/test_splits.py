@@ -161,7 +161,7 @@ def test_folds_test_every_token_once():
         ("block:5/4", r"block is 5: give a whole number of at most 4"),
         ("block:1/500", "the test part has 2 tokens and one window needs 9"),
         ("interleaved:0", "number of blocks is 0"),
-        ("interleaved:50", "a test segment has 2 tokens and one window needs 9: .* embargo"),
+        ("interleaved:50", "a test segment has 2 tokens and one window needs 9: .* another way"),
         ("interleaved:999999999", "number of blocks is 999999999: give at most the 1000 tokens"),
     ],
 )

@@ -77,7 +77,7 @@ def section(tmp_path: Path, *cases):
 def test_growth_is_drawn_against_the_flops_and_tabled_with_its_interval(tmp_path):
     made = section(tmp_path, growth_case("batch_size"), growth_case("n_layer", 0.7))
     assert [plot.title for plot in made.plots] == ["How a training step grows"]
-    assert "Depth (L): exponent 0.700 (0.68 to 0.72), of the FLOPs 1" in made.plots[0].alt
+    assert "Depth (L): exponent 0.700 (0.680 to 0.720), of the FLOPs 1" in made.plots[0].alt
     (table,) = made.tables
     assert table.rows[0] == ("sequences (B), cpu", "1, 2, 4", "0.900", "0.880 to 0.920", "1", "6")
 

@@ -77,7 +77,7 @@ def noisy_step() -> Record:
 
 def test_speed_table_has_interval_processes_and_steadiness_in_words(tmp_path: Path) -> None:
     row = cells(speed_tables.speed(run_of(tmp_path, [noisy_step()]).cases("model")))
-    assert row["95 % interval"] == "5.49 to 5.77 s"
+    assert row["95 % interval"] == "5.49 to 5.77 s (one process)"
     assert row["New processes: range of medians"] == "3: 5.54 to 5.71 s"
     assert row["Steadiness"] == "noisy"
     assert "Share of datasheet peak" not in row
@@ -125,11 +125,16 @@ def test_only_unsteady_cases_get_reason_and_remedy(tmp_path: Path) -> None:
 # --- memory and roofline --------------------------------------------------------------------
 
 
-def test_memory_table_has_base_peak_phases_and_bytes_a_token(tmp_path: Path) -> None:
-    frame = run_of(tmp_path, [step(base_bytes=2**30)]).cases("model")
+def test_memory_table_has_base_peak_phases_and_kinds(tmp_path: Path) -> None:
+    frame = run_of(tmp_path, [step(base_bytes=2**31)]).cases("model")
     row = cells(memory.memory_table(frame))
-    assert (row["Held before"], row["Peak beyond it"]) == ("1.00 GiB", "2.10 GiB")
-    assert (row["Forward"], row["Peak per token"]) == ("1.89 GiB", "2.10 MiB")
+    assert (row["Held before"], row["Peak beyond it"]) == ("2.00 GiB", "2.10 GiB")
+    assert row["Forward"] == "1.89 GiB"
+    kinds = {name.removeprefix("Of both, "): row[name] for name in row if "Of both" in name}
+    assert kinds == {
+        "weights": "472 MiB", "optimizer state": "945 MiB", "gradients": "472 MiB",
+        "activations and the rest": "1.64 GiB", "program": "631 MiB",
+    }  # fmt: skip
     assert "Transfer" not in row
 
 
@@ -172,11 +177,18 @@ def test_ceilings_of_both_ends_stand_side_by_side(tmp_path: Path) -> None:
 
 
 def test_changed_ceilings_are_a_finding_above_five_per_cent_only(tmp_path: Path) -> None:
-    part = "ceilings changed"
-    finding = finding_of(tmp_path, [timed_environment(END)], part)
+    part, used = "rest on changed", model_case("step", "bf16", 2.8, 1e12)
+    finding = finding_of(tmp_path, [timed_environment(END), used], part)
     assert "12.5" in finding.headline
     little = START | {"copy_bytes_per_s": 1.04 * START["copy_bytes_per_s"]}
-    assert not found_in(tmp_path / "b", [timed_environment(little)], part)
+    assert not found_in(tmp_path / "b", [timed_environment(little), used], part)
+
+
+def test_ceiling_that_no_number_rests_on_is_no_finding_but_a_note(tmp_path: Path) -> None:
+    run = run_of(tmp_path, [timed_environment(END), model_case("step", "fp32", 5.6, 2.2e11)])
+    assert not [f for f in findings.find(run) if "rest on changed" in f.headline]
+    note = speed_tables.ceilings(run).note
+    assert note == "No number of this page rests on what changed here: cpu: matrix product, bf16."
 
 
 def test_run_without_its_end_says_so(tmp_path: Path) -> None:
@@ -184,7 +196,8 @@ def test_run_without_its_end_says_so(tmp_path: Path) -> None:
     del without_end["facts"]["end"]
     table = speed_tables.ceilings(run_of(tmp_path, [without_end]))
     assert "because the run did not end properly" in table.note
-    assert speed_tables.ceilings(run_of(tmp_path / "b", [timed_environment()])).note == ""
+    run = run_of(tmp_path / "b", [timed_environment(), model_case("step", "bf16", 2.8, 1e12)])
+    assert speed_tables.ceilings(run).note == ""
 
 
 # --- pairs ----------------------------------------------------------------------------------
@@ -220,13 +233,70 @@ def test_pair_is_claimed_by_its_verdict(
     assert f"95 % interval {low} to {high}" in finding.detail
 
 
+def both_precisions(model: str) -> list[Record]:
+    cases = [
+        model_case("step", "fp32", 5.6, 2e11, model=model),
+        model_case("step", "bf16", 2.8, 1e12, model=model),
+    ]
+    return [case | {"case": f"{case['case'][:-1]}-{model}]"} for case in cases]
+
+
 def test_interleaved_pair_replaces_the_ratio_of_separate_cases(tmp_path: Path) -> None:
-    records = [model_case("step", "fp32", 5.6, 2e11), model_case("step", "bf16", 2.8, 1e12)]
+    records = both_precisions("model4")
     assert "not interleaved" in finding_of(tmp_path, records, "bf16").detail
     pair = pair_case("precision=bf16", 0.46, "faster")
     assert "timed in turns" in finding_of(tmp_path / "b", [*records, pair], "bf16").detail
     other = pair_case("corpus=uniform-ids", 1.0, "same")
     assert "not interleaved" in finding_of(tmp_path / "c", [*records, other], "bf16").detail
+
+
+def test_pair_of_another_work_or_model_hides_no_ratio(tmp_path: Path) -> None:
+    pair = pair_case("precision=bf16", 0.8, "faster")
+    larger = [*both_precisions("model5"), pair]
+    assert len(found_in(tmp_path, larger, "bf16")) == 2
+    forward = pair_case("precision=bf16", 0.8, "faster")
+    forward["params"]["base"] = forward["params"]["base"] | {"work": "forward"}
+    assert len(found_in(tmp_path / "b", [*both_precisions("model4"), forward], "bf16")) == 2
+    assert len(found_in(tmp_path / "c", both_precisions("model4") + larger, "bf16")) == 2
+
+
+def test_phases_of_every_model_are_said(tmp_path: Path) -> None:
+    small = model_case("step", "fp32", 0.2, 2e11, model="model4")
+    small["metrics"] |= {"loss_s": 0.156, "forward_s": 0.01, "backward_s": 0.02}
+    small |= {"case": "bench_model::test_step[small]"}
+    records = [model_case("step", "fp32", 5.6, 2e11), small]
+    finding = finding_of(tmp_path, records, "output layer with its loss takes")
+    assert finding.headline.endswith("of a training step of Model 4")
+    assert found_in(tmp_path / "b", records, "backward phase takes")
+
+
+def test_range_over_processes_is_quoted_where_each_has_three_rounds(tmp_path: Path) -> None:
+    several = noisy_step()
+    several["facts"]["process_rounds"] = [3, 4]
+    row = cells(speed_tables.speed(run_of(tmp_path, [several]).cases("model")))
+    assert row["95 % interval"] == "5.54 to 5.71 s (range of 3 processes)"
+    finding = finding_of(tmp_path / "b", [several], "trains at")
+    assert "(range over processes) of this machine's measured peak" in finding.headline
+    several["facts"]["process_rounds"] = [3, 1]
+    row = cells(speed_tables.speed(run_of(tmp_path / "c", [several]).cases("model")))
+    assert row["95 % interval"] == "5.49 to 5.77 s (one process)"
+
+
+def test_cautions_stand_beside_the_number_in_row_and_headline(tmp_path: Path) -> None:
+    case = noisy_step()
+    case["facts"]["warmup"] = "out of time"
+    run = run_of(tmp_path, [case])
+    assert cells(speed_tables.speed(run.cases("model")))["Steadiness"] == (
+        "noisy; warm-up out of time"
+    )
+    for finding in (f for f in findings.find(run) if case["case"] in f.evidence):
+        assert finding.headline.endswith(" (noisy, warm-up out of time)")
+    assert "(noisy, warm-up out of time)" in findings.verdict(findings.find(run))
+    pair = pair_case("precision=bf16", 0.46, "faster")
+    pair["facts"]["warnings"] = ["a was still changing"]
+    finding = finding_of(tmp_path / "b", [pair], "bf16")
+    assert finding.headline.endswith("(timed with a warning)")
+    assert "a was still changing" in finding.detail
 
 
 def test_self_comparison_is_drawn_and_pairs_are_in_a_table(tmp_path: Path) -> None:
@@ -315,12 +385,12 @@ def odd(case: Record, **fields: Any) -> Record:
 ODD: dict[str, list[Record]] = {
     "pair without params": [odd(self_case(), params={}), odd(pair_case("x", 1, "same"), params={})],
     "pair without numbers": [odd(self_case(), metrics={}), odd(pair_case("x", 1, ""), metrics={})],
-    "pair of odd params": [pair_case("=", 0.5, HOSTILE, params={"base": {"model": [1]}})],
+    "pair of odd params": [pair_case("=", 0.5, HOSTILE, params={"base": {"more": [1]}})],
     "pair that failed": [odd(self_case(), status="failed", reason="MemoryError")],
     "trials with nulls": [
         self_case(3) | {"series": {"trials": [
             {"trial": None, "ratio": None, "ratio_low": None, "ratio_high": None},
-            {"trial": 2, "ratio": 1.0, "ratio_low": None, "ratio_high": "x"},
+            {"trial": 2, "ratio": 1.0, "ratio_low": None, "ratio_high": 1e308},
         ]}}
     ],
     "facts that are no objects": [
@@ -334,12 +404,12 @@ ODD: dict[str, list[Record]] = {
     "many reasons": [
         odd(step(), facts={"stability": {"verdict": "noisy", "reasons": [HOSTILE] * 2000}})
     ],
-    "timing with params of odd kinds": [odd(step(), params={"device": ["x"], "batch_size": "x"})],
+    "timing with params of odd sizes": [odd(step(), params={"batch_size": 0, "more": ["x"]})],
     "timing without params": [odd(step(), params={})],
     "timing with nulls": [odd(step(), metrics=dict.fromkeys(step()["metrics"]))],
     "memory of nothing": [step(peak_bytes=0, base_bytes=None)],
     "operators with nulls": [traced(step()) | {"series": {"top_operators": [
-        {"operator": None, "calls": None, "self_time_s": None, "share": "x"}
+        {"operator": None, "calls": None, "self_time_s": None, "share": -1e308}
     ] * 500}}],
     "skipped pair": [skip("bench_pair::test_pair[x]", "no time", group="pair")],
     "coverage beside": [coverage_case("sequential", 1.0), self_case()],
