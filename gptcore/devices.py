@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import platform
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 import torch
@@ -171,6 +172,17 @@ def _cpu_name() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine() or "cpu"
+
+
+def host_memory_bytes() -> int | None:
+    """Return the memory of this machine, or of its container if that has less; None if unknown."""
+    limits = []
+    with suppress(AttributeError, OSError, ValueError):  # Windows has no sysconf
+        limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        with suppress(OSError, ValueError):  # ValueError: the word "max"
+            limits.append(int(Path("/sys/fs/cgroup", name).read_text(encoding="ascii")))
+    return min(limits, default=None)
 
 
 def choose_devices(names: str | None) -> dict[str, tuple[str, ...]]:

@@ -63,13 +63,22 @@ def open_regular(path: Path | str) -> BinaryIO:
     try:
         descriptor = os.open(path, flags)
     except (OSError, ValueError) as error:
-        raise _unopened(path, error) from None
+        raise _unopened(path, error) from error
     mode = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(mode):
         os.close(descriptor)
         kind = next((words for test, words in _KINDS if test(mode)), "not a regular file")
         raise ValueError(f"{path} is {kind}: give the path of one regular file")
     return os.fdopen(descriptor, "rb")
+
+
+def check_regular(path: Path | str) -> None:
+    """Check that a file that another library opens by its name is a regular one.
+
+    Raises:
+        ValueError: as `open_regular`.
+    """
+    open_regular(path).close()
 
 
 def open_file(path: Path | str, *, at_most: int = MOST_BYTES) -> io.BufferedReader:

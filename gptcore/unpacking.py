@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
 PIECE = 2**18
+MOST_UNPACKED_BYTES = 2**29
+"""The most bytes that come out of a compressed file, because a small one can become any size."""
 
 
 def unpack(file: BinaryIO, path: Path | str, at_most: int) -> io.BufferedReader:
@@ -38,6 +40,8 @@ def unpack(file: BinaryIO, path: Path | str, at_most: int) -> io.BufferedReader:
         raise
     except Exception as error:  # which error a damaged file raises depends on the damage
         raise _damaged(path, error) from None
+    if inner is not file:
+        at_most = min(at_most, MOST_UNPACKED_BYTES)
     return io.BufferedReader(_Bounded(file, inner, path, at_most), PIECE)
 
 

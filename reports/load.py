@@ -22,6 +22,7 @@ from bench.ledger.folders import RunFolder
 from bench.ledger.record import LATEST_NAME, Record
 from bench.ledger.schema import METRICS, SERIES, TEXT_COLUMNS
 from gptcore import plain_text
+from gptcore.reading import read_text
 from reports import words
 
 UNSTEADY = {"noisy", "drifting"}
@@ -90,8 +91,8 @@ def latest_folder(base: Path = Path("results")) -> Path:
     """
     path = base / LATEST_NAME
     try:
-        folder = path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError):
+        folder = read_text(path, at_most=2**16).strip()
+    except ValueError:
         folder = ""
     if not folder:
         raise ValueError(f"{path} names no run: run `pytest --benchmark-only` or name a folder")

@@ -7,11 +7,13 @@ no hidden character survives.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from bench.ledger.record import Record
 from bench.ledger.schema import METRICS
@@ -22,6 +24,8 @@ from reports.facts import case_facts
 from reports.load import Run
 from reports.topics import sections_of
 
+MAX_IN_WORDS = 500
+"""Records whose numbers are also given in words; with more of them a page would be too large."""
 TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -66,9 +70,19 @@ def render(runs: list[Run], output_format: str) -> tuple[str, list[Finding]]:
         glossary=glossary([record for run in runs for record in run.everything]),
         metric=words.metric,
         case_facts=case_facts,
+        raw=raw_record,
+        in_words=MAX_IN_WORDS,
     )
     merged = [f for page in pages for f in page.findings]
     return page, sorted(merged, key=lambda finding: -finding.importance)
+
+
+def raw_record(record: Record) -> Markup:
+    """Return a record as it stands in the ledger: ASCII, so that no character of it is hidden."""
+    text = json.dumps(record, separators=(", ", ": "))
+    for char, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
+        text = text.replace(char, entity)
+    return Markup(text)
 
 
 def _show(value: Any) -> Any:

@@ -234,24 +234,14 @@ def dimension(name: Any) -> str:
     return "not recorded" if is_missing(name) else DIMENSIONS.get(str(name), shorten(str(name)))
 
 
-def sizes(listed: Any) -> str:
-    """Return the sizes of a dimension, which a frame holds as JSON text."""
-    return MISSING if is_missing(listed) else shorten(str(listed).strip("[]")) or MISSING
-
-
 def condition(name: Any) -> str:
     """Return the words for the condition under which a forward pass was timed."""
     return "not recorded" if is_missing(name) else CONDITIONS.get(str(name), shorten(str(name)))
 
 
 def steadiness(verdict: Any) -> str:
-    """Return the word for how steady a case ran: stable, noisy or drifting."""
+    """Return the words for how steady a case ran: "stable", "noisy; warm-up out of time"."""
     return MISSING if is_missing(verdict) else shorten(str(verdict))
-
-
-def caution(said: Any) -> str:
-    """Return what a reader has to know beside the numbers of a case."""
-    return MISSING if is_missing(said) else str(said)
 
 
 def verdict(name: Any) -> str:

@@ -22,10 +22,12 @@ from gptcore.evaluation.losses import sweep_losses
 from gptcore.model.config import ModelConfig
 from gptcore.model.flops import n_params
 from gptcore.model.gpt import GPT
+from gptcore.plain_text import shorten
 from gptcore.sampling.base import Sampler
 from gptcore.sampling.batches import batch
 from gptcore.sampling.samplers import make_sampler
 from gptcore.scaling.tables import FEWEST_UNITS
+from gptcore.training.checkpoint_files import check_weights, load_tensors
 from gptcore.training.checkpoints import save_tensors
 from gptcore.training.config import TrainConfig
 from gptcore.training.loop import train
@@ -159,10 +161,13 @@ def load_model(rung: Rung, path: Path) -> GPT:
     """
     model = GPT(rung.shape, seed=rung.case.seed)
     try:
-        model.load_state_dict(torch.load(path, weights_only=True, map_location="cpu"))
-    except (OSError, RuntimeError, EOFError) as error:
-        reason = str(error).splitlines()[0]
+        weights = load_tensors(path)
+        check_weights(weights, model.state_dict())
+    except MemoryError:
+        raise
+    except Exception as error:  # which error a damaged file raises depends on the damage
         raise ValueError(
-            f"{path.name} cannot be read ({reason}): measure in a new folder"
+            f"{path.name} cannot be read ({shorten(str(error), 200)}): measure in a new folder"
         ) from None
+    model.load_state_dict(weights)
     return model.to(rung.device)

@@ -26,6 +26,7 @@ from bench.ledger.schema import (
     check_row,
 )
 from gptcore.lines import CHECKSUM, VersionError, dump_line, load_line, load_lines
+from gptcore.reading import read_bytes
 
 SCHEMA_VERSION = 3
 READ_VERSIONS = (2, 3)
@@ -178,11 +179,9 @@ def read_ledger(folder: Path) -> tuple[dict[str, Record], list[str]]:
     """
     path = folder / LEDGER_NAME
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ValueError(
-            f"{folder} is not a results folder: cannot read {LEDGER_NAME} ({error.strerror})"
-        ) from None
+        content = read_bytes(path)
+    except ValueError as error:
+        raise ValueError(f"{folder} is not a results folder: {error}") from None
     try:
         lines, warnings = load_lines(content, path.name, loads)
     except VersionError as error:

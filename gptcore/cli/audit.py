@@ -10,6 +10,7 @@ from gptcore.cli.options import Json, add_text_options
 from gptcore.console import Answer, Table, counted, to_path, whole
 from gptcore.data.corpora import load_corpus
 from gptcore.data.tokens import TokenStream
+from gptcore.reading import check_regular
 
 
 def audit_options(parser: argparse.ArgumentParser) -> None:
@@ -62,6 +63,7 @@ def audit(args: argparse.Namespace) -> Json:
     stream = TokenStream.from_text(load_corpus(args.corpus, raw=args.raw).text)
     if args.tokens not in (None, len(stream)):
         raise ValueError(f"--tokens is {args.tokens} and the corpus has {len(stream)} tokens")
+    check_regular(args.log)
     try:
         rows = np.load(args.log, mmap_mode="r", allow_pickle=False)
     except (EOFError, ValueError):

@@ -98,6 +98,7 @@ def _add_model_options(group: argparse._ActionsContainer) -> None:
 def train(args: argparse.Namespace) -> Json:
     """Train a model on the training part, and keep a log, checkpoints and a summary."""
     from gptcore import devices
+    from gptcore.model.gpt import check_memory
 
     device = devices.resolve_device(args.device)
     if args.precision not in devices.supported_precisions(device):
@@ -106,6 +107,7 @@ def train(args: argparse.Namespace) -> Json:
             f"{', '.join(devices.supported_precisions(device))}"
         )
     config = _model_config(args)
+    check_memory(config, copies=4 if device.type == "cpu" else 1)
     data = load_data(args, args.block_size)
     sampler = make_sampler(
         args.sampler,

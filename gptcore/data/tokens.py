@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from gptcore.checks import LARGEST_INT64, check_whole
 from gptcore.data import tokenizer
+from gptcore.reading import check_regular
 
 Ids = npt.NDArray[np.int64]
 SMALL_TYPES = (np.uint16, np.uint32)
@@ -85,6 +86,7 @@ class TokenStream:
             ValueError: there is no such file, `save` did not write it, or an id is outside the
                 vocabulary.
         """
+        check_regular(path)
         try:
             ids = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:

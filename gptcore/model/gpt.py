@@ -22,11 +22,16 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from gptcore.checks import LARGEST_INT64, check_whole
+from gptcore.devices import host_memory_bytes
 from gptcore.model.config import ModelConfig
+from gptcore.model.flops import n_params
 from gptcore.model.kv_cache import KVCache, LayerCache
 from gptcore.ops.bfloat16 import Linear, scaled_dot_product_attention
 from gptcore.ops.gelu import gelu
 from gptcore.ops.tied_embedding import Waiting, embed
+
+BLOCK_BYTES = 2**16
+"""Memory of the Python objects of one block, as measured with Python 3.11."""
 
 
 class GPT(nn.Module):
@@ -44,6 +49,7 @@ class GPT(nn.Module):
     def __init__(self, config: ModelConfig, *, seed: int = 0) -> None:
         super().__init__()
         check_whole("seed", seed, at_least=0, at_most=LARGEST_INT64)
+        check_memory(config, copies=0 if torch.get_default_device().type == "meta" else 1)
         self.config = config
         with torch.device("meta"):  # only shapes: the layers' own initialisation is not used
             self.transformer = Transformer(config)
@@ -102,6 +108,27 @@ class GPT(nn.Module):
                 std = residual_std if name.endswith(".c_proj.weight") else 0.02
                 draw = torch.empty(weight.shape, dtype=weight.dtype, device="cpu")
                 weight.copy_(draw.normal_(0, std, generator=generator))
+
+
+def check_memory(config: ModelConfig, *, copies: int) -> None:
+    """Check, before any memory is taken, that a GPT fits into this machine.
+
+    Args:
+        config: the shape.
+        copies: how often each parameter is held; training holds it 4 times, as weight, gradient
+            and two moments.
+
+    Raises:
+        ValueError: it takes more memory than there is.
+    """
+    n_bytes = 4 * copies * n_params(config) + BLOCK_BYTES * config.n_layer
+    available = host_memory_bytes()
+    if available is not None and n_bytes > available:
+        raise ValueError(
+            f"a GPT of {config.n_layer:,} layers and {n_params(config):,} parameters takes "
+            f"{n_bytes / 1e9:,.0f} GB, and this machine has {available / 1e9:,.0f} GB: give a "
+            "smaller model"
+        )
 
 
 class Transformer(nn.Module):

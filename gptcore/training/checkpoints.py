@@ -4,9 +4,9 @@ A checkpoint holds the states of a model and its optimizer, and the fingerprint 
 settings that must be equal when the run is resumed.
 """
 
+import errno
 import json
 import warnings
-import zipfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -16,8 +16,15 @@ import torch
 from gptcore.files import write_atomically, write_errors
 from gptcore.model.config import ModelConfig
 from gptcore.model.gpt import GPT
+from gptcore.plain_text import shorten
+from gptcore.training.checkpoint_files import check_weights, read_checkpoint
 
 CHECKPOINTS_KEPT = 2
+NOT_DAMAGE = (
+    errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.EAGAIN,
+)  # fmt: skip
+"""Errors of the system that say nothing about the file; a newer checkpoint must not be lost to
+them."""
 
 
 def save_checkpoint(
@@ -111,18 +118,30 @@ def load_checkpoint(directory: Path) -> dict[str, Any] | None:
         UserWarning: a newer checkpoint is damaged.
 
     Raises:
-        ValueError: every checkpoint in `directory` is damaged.
+        ValueError: every checkpoint in `directory` is damaged, or one cannot be read now.
     """
-    paths = _checkpoints(directory)
-    for path in paths:
+    failures = []
+    for path in _checkpoints(directory):
         try:
-            return _read_checkpoint(path)
-        except (MemoryError, PermissionError):
+            content = read_checkpoint(path)
+            if path.name != _checkpoint_name(content["step"]):
+                raise ValueError(f"it is of step {content['step']}")
+        except MemoryError:
             raise
         except Exception as error:  # which error a damaged file raises depends on the damage
-            warnings.warn(f"{path} is damaged ({error}); trying the one before", stacklevel=2)
-    if paths:
-        raise ValueError(f"all checkpoints in {directory} are damaged; train again in a new folder")
+            cause = error.__cause__ or error
+            if isinstance(cause, OSError) and cause.errno in NOT_DAMAGE:
+                raise
+            failures.append(f"{path} is damaged ({shorten(str(error), 200)})")
+            continue
+        for failure in failures:
+            warnings.warn(f"{failure}; taking the one before", stacklevel=2)
+        return content
+    if failures:
+        raise ValueError(
+            f"all checkpoints in {directory} are damaged; train again in a new folder: "
+            f"{'; '.join(failures)}"
+        )
     return None
 
 
@@ -141,12 +160,12 @@ def restore_checkpoint(
         fingerprint: the settings of this run; they must equal those of the checkpoint.
 
     Raises:
-        ValueError: the fingerprints differ.
+        ValueError: the fingerprints differ, or the states are those of another model.
     """
     there = _flatten(checkpoint["fingerprint"])
     here = _flatten(_as_json(fingerprint))
     differences = [
-        f"{name} is {there.get(name)!r} there and {here.get(name)!r} here"
+        f"{name} is {_shown(there.get(name))} there and {_shown(here.get(name))} here"
         for name in sorted(there.keys() | here.keys())
         if there.get(name) != here.get(name)
     ]
@@ -155,8 +174,19 @@ def restore_checkpoint(
             f"the checkpoint is of another run: {'; '.join(differences)}; resume with the same "
             "settings or train in a new folder"
         )
+    check_weights(checkpoint["model"], model.state_dict())
+    own, saved = optimizer.state_dict()["param_groups"], checkpoint["optimizer"]
+    lists = [[group["params"] for group in groups] for groups in (own, saved["param_groups"])]
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    moments = [saved["state"].get(i, {}).get("exp_avg", p) for i, p in enumerate(parameters)]
+    shapes = [[tuple(t.shape) for t in tensors] for tensors in (parameters, moments)]
+    if lists[0] != lists[1] or shapes[0] != shapes[1]:
+        raise ValueError(
+            "the optimizer of the checkpoint is of another model: train in a new folder"
+        )
     model.load_state_dict(checkpoint["model"])
-    optimizer.load_state_dict(checkpoint["optimizer"])
+    # The settings of the optimizer are those of this run, which the fingerprint has compared.
+    optimizer.load_state_dict({"state": saved["state"], "param_groups": own})
     return int(checkpoint["step"])
 
 
@@ -187,13 +217,8 @@ def _checkpoints(directory: Path) -> list[Path]:
     return sorted(directory.glob("step-*.pt"), reverse=True)
 
 
-def _read_checkpoint(path: Path) -> dict[str, Any]:
-    # torch.load does not verify the checksums of the archive.
-    with zipfile.ZipFile(path) as archive:
-        if damaged := archive.testzip():
-            raise ValueError(f"wrong checksum of {damaged}")
-    content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    return content
+def _shown(value: Any) -> str:
+    return shorten(repr(value), 100)
 
 
 def _as_json(fingerprint: dict[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from gptcore.checks import check_number, check_whole
 from gptcore.files import WriteError, lock_folder, remove_partials, write_whole
 from gptcore.lines import CHECKSUM, Appender, dump_line, load_line, load_lines
 from gptcore.model.gpt import GPT
+from gptcore.reading import read_bytes, read_json
 from gptcore.training import checkpoints
 from gptcore.training.compiling import prepare
 from gptcore.training.config import StepMetrics, TrainConfig
@@ -36,6 +38,7 @@ from gptcore.training.step import make_optimizer
 
 LOG_NAME = "metrics.jsonl"
 SUMMARY_NAME = "summary.json"
+WARNINGS_SHOWN = 5
 CHECKPOINT_STEPS = 50
 CHECKPOINT_SECONDS = 60.0
 
@@ -263,10 +266,33 @@ def _cut_run(out_dir: Path, step: int) -> list[int]:
             f"{log_path} has {len(kept)} steps and the checkpoint {step}; put the whole log back "
             "or train in a new folder"
         )
-    for warning in damaged if len(kept) < step else []:
+    if step and not kept:
+        raise ValueError(f"{damaged[0]}; no other line is of use: train in a new folder")
+    if any(earlier["step"] >= later["step"] for earlier, later in pairwise(kept)):
+        raise ValueError(
+            f"{log_path} has a step twice or out of order; put the log of this run back or train "
+            "in a new folder"
+        )
+    for warning in damaged[:WARNINGS_SHOWN] if len(kept) < step else []:
         warnings.warn(warning, stacklevel=2)
     write_whole(log_path, "".join(f"{dump_line(entry)}\n" for entry in kept))
-    return list(json.loads(summary_path.read_bytes())["resumed_from"])
+    return _resumptions(summary_path)
+
+
+def _resumptions(path: Path) -> list[int]:
+    """Return the steps of earlier resumptions from the summary of a run.
+
+    Raises:
+        ValueError: it is not such a summary.
+    """
+    summary = read_json(path)
+    steps = summary.get("resumed_from") if isinstance(summary, dict) else None
+    if not isinstance(steps, list) or not all(type(step) is int and step >= 0 for step in steps):
+        raise ValueError(
+            f"{path} has no list of steps as resumed_from: put the summary of this run back, or "
+            "train in a new folder"
+        )
+    return steps
 
 
 def read_log(path: Path) -> tuple[list[dict[str, Any]], list[str]]:
@@ -276,7 +302,7 @@ def read_log(path: Path) -> tuple[list[dict[str, Any]], list[str]]:
         The values of StepMetrics of each step, and a warning for each line that is left out,
         because it is damaged or not such a line. Lines of older versions have no checksum.
     """
-    return load_lines(path.read_bytes(), str(path), _load_step)
+    return load_lines(read_bytes(path), str(path), _load_step)
 
 
 def _load_step(line: str) -> dict[str, Any]:

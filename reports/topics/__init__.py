@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -70,7 +71,7 @@ def findings_of(run: Run) -> list[Finding]:
     return [
         finding
         for topic in TOPICS
-        for finding in _attempt(lambda topic=topic: topic.find(run), _lost_finding(topic))
+        for finding in _attempt(partial(topic.find, run), _lost_finding(topic))
     ]
 
 
@@ -79,7 +80,7 @@ def sections_of(run: Run, plot: Plotter) -> list[Section]:
     return [
         section
         for topic in TOPICS
-        for section in _attempt(lambda topic=topic: topic.section(run, plot), _lost_section(topic))
+        for section in _attempt(partial(topic.section, run, plot), _lost_section(topic))
     ]
 
 

@@ -13,6 +13,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from gptcore import plain_text
 from reports import drawing, words
 from reports.blocks import Finding, Plotter, Section, Table, dicts, missing, table
 from reports.load import Run, over
@@ -101,8 +102,9 @@ def with_slopes(growth: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
 def _slopes(rows: pd.DataFrame) -> pd.Series[float]:
     """Return the slope of log time over log size between neighbouring sizes."""
     known = rows[["time_s", "size"]].astype(float)
-    logs = np.log(known.where(known.gt(0)).dropna())
-    return over(logs["time_s"].diff(), logs["size"].diff()).dropna()
+    logs = known.where(known.gt(0)).dropna().apply(np.log)
+    slopes: pd.Series[float] = over(logs["time_s"].diff(), logs["size"].diff())
+    return slopes.dropna()
 
 
 def relative(curves: pd.DataFrame, growth: pd.DataFrame) -> pd.DataFrame:
@@ -188,6 +190,11 @@ def _condition_alt(row: dict[Any, Any]) -> str:
     return f"{words.condition(row['condition'])}: {words.ratio(row['ratio'])}."
 
 
+def _sizes(listed: Any) -> str:
+    """Return the sizes of a dimension, which a frame holds as JSON text."""
+    return plain_text.shorten("" if words.is_missing(listed) else str(listed).strip("[]"))
+
+
 def growth_table(growth: pd.DataFrame) -> Table:
     """Return the exponent of the time in each dimension, and that of the FLOPs."""
     rows = []
@@ -196,7 +203,7 @@ def growth_table(growth: pd.DataFrame) -> Table:
         rows.append(
             (
                 f"{words.dimension(case['dimension'])}, {words.device(case['device'])}",
-                words.sizes(case["sizes"]),
+                _sizes(case["sizes"]),
                 slope,
                 ends,
                 flops,

@@ -16,7 +16,15 @@ import zipfile
 
 import pytest
 
-from gptcore.reading import open_text, parse_json, read_bytes, read_json, read_text
+from gptcore import unpacking
+from gptcore.reading import (
+    open_text,
+    parse_json,
+    read_bytes,
+    read_json,
+    read_lines,
+    read_text,
+)
 from tests.helpers.checkout import ROOT
 
 TEXT = "start,length\n" + "".join(f"{17 * i % 1009},8\n" for i in range(2000))
@@ -173,6 +181,24 @@ def test_a_symbolic_link_to_itself_is_refused(tmp_path):
     (tmp_path / "x").symlink_to("x")
     with pytest.raises(ValueError, match="cannot be opened"):
         read_bytes(tmp_path / "x")
+
+
+def test_a_compressed_file_has_a_bound_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(unpacking, "MOST_UNPACKED_BYTES", 1000)
+    (tmp_path / "packed").write_bytes(gzip.compress(DATA))
+    (tmp_path / "plain").write_bytes(DATA)
+    assert read_text(tmp_path / "plain") == TEXT
+    with pytest.raises(ValueError, match=r"more bytes, and at most 1,000 bytes"):
+        read_text(tmp_path / "packed")
+
+
+def test_lines_are_bounded_too(tmp_path):
+    (tmp_path / "x").write_bytes(b"a" * 2**21)
+    with pytest.raises(ValueError, match="more than 1,048,576 characters in line 1"):
+        list(read_lines(tmp_path / "x"))
+    (tmp_path / "x").write_bytes(b"a\nb\0")
+    with pytest.raises(ValueError, match="NUL character in line 2"):
+        list(read_lines(tmp_path / "x"))
 
 
 BOMB = """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import json
 import re
 import subprocess
 import sys
@@ -139,6 +141,13 @@ def test_glossary_explains_every_metric_of_the_ledger(standard: str) -> None:
         assert METRICS[name].meaning in text
 
 
+def test_every_record_of_the_ledger_is_on_the_page_with_all_it_holds(standard: str) -> None:
+    blocks = re.findall(r'<pre class="record">(.*?)</pre>', standard, flags=re.DOTALL)
+    shown = [json.loads(html.unescape(block)) for block in blocks]
+    key = lambda item: (item["case"] or "", item["environment"])  # noqa: E731
+    assert sorted(shown, key=key) == sorted(json.loads(json.dumps(standard_ledger())), key=key)
+
+
 def test_control_characters_of_generated_text_are_visible(standard: str) -> None:
     assert "\x1b" not in standard
     assert r"\x1b[31m\x00" in standard
@@ -158,7 +167,8 @@ def test_several_runs_stand_one_after_the_other_under_their_names(tmp_path: Path
 def test_newest_of_several_sessions_is_shown_and_their_number_said(tmp_path: Path) -> None:
     facts = {"machine": {"cpu": "Newer CPU"}}
     late = environment(environment="env-2", facts=facts, started_at="2026-03-02T10:00:00+00:00")
-    text = Document(html_of(tmp_path, [late, environment()])).text
+    whole = html_of(tmp_path, [late, environment()])
+    text = Document(re.sub('<pre class="record">.*?</pre>', "", whole, flags=re.DOTALL)).text
     assert "Newer CPU" in text
     assert "Example CPU" not in text
     assert "2 sessions" in text

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
 import pandas as pd
 
 from reports import words
@@ -31,7 +30,7 @@ def family(comparisons: pd.DataFrame) -> pd.DataFrame:
     by_corpus = comparisons["corpus"].map(str)
     n_tests = by_corpus.map(by_corpus.value_counts()).astype(float)
     stated = pd.to_numeric(comparisons.get("n_comparisons", n_tests), errors="coerce")
-    n_tests = np.fmax(n_tests, stated.astype(float))
+    n_tests = n_tests.where(n_tests.ge(stated) | stated.isna(), stated)
     bound = (comparisons["p_equivalence"] * n_tests).clip(upper=1.0)
     adjusted = comparisons["p_equivalence_adjusted"].fillna(bound)
     return comparisons.assign(p_equivalence_adjusted=adjusted, n_tests=n_tests)

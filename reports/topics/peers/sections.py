@@ -129,7 +129,7 @@ def pairs_table(frame: pd.DataFrame) -> Table:
             words.sentence(_ours(case)).removesuffix("."),
             *_cells(case),
             findings.outcome(case["verdict"]),
-            words.caution(case["caution"]),
+            words.steadiness(case["caution"]),
             words.si(case["b_time_s"], "s"),
             words.si(case["a_time_s"], "s"),
             words.number(case["pairs"]),
@@ -159,7 +159,7 @@ def ablation_table(frame: pd.DataFrame, memory: dict[tuple[str, str], float]) ->
             *([words.sentence(_ours(case)).removesuffix(".")] if several else []),
             *_cells(case),
             findings.outcome(case["verdict"]),
-            words.caution(case["caution"]),
+            words.steadiness(case["caution"]),
             words.number(case["pairs"]),
             *([words.ratio(memory.get(_place(case)))] if memory else []),
         )

@@ -17,7 +17,8 @@ CORE = {
 
 def missed_share(cases: pd.DataFrame) -> pd.Series[float]:
     """Return missed targets over all targets, case by case."""
-    return over(cases["missed_targets"], cases["train_tokens"] - 1)
+    shares: pd.Series[float] = over(cases["missed_targets"], cases["train_tokens"] - 1)
+    return shares
 
 
 def whole_text(cases: pd.DataFrame) -> pd.DataFrame:

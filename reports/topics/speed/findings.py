@@ -41,7 +41,7 @@ def _interleaved(run: Run) -> set[tuple[str, str, str]]:
         if str(r["params"].get("change")).startswith("precision=")
         and isinstance(r["params"].get("base"), dict)
     ]
-    return {tuple(str(base.get(key)) for key in ("work", "model", "device")) for base in bases}
+    return {(str(b.get("work")), str(b.get("model")), str(b.get("device"))) for b in bases}
 
 
 def _timed(models: pd.DataFrame, work: str) -> pd.DataFrame:
@@ -225,7 +225,8 @@ def roofline(models: pd.DataFrame) -> Iterator[Finding]:
 def flops_gap(models: pd.DataFrame) -> pd.Series[float]:
     """Return, case by case, how far FLOPs by formula and by torch's counter lie apart."""
     both = models[models["flops"].gt(0) & models["flops_counted"].notna()]
-    return (over(both["flops_counted"], both["flops"]) - 1).abs().dropna()
+    ratio: pd.Series[float] = over(both["flops_counted"], both["flops"])
+    return (ratio - 1).abs().dropna()
 
 
 def flops_apart(models: pd.DataFrame) -> Iterator[Finding]:

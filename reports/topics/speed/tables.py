@@ -45,7 +45,7 @@ def _processes(case: pd.Series) -> str:
 def _state(case: pd.Series) -> str:
     """Return how steady a case ran, with all that a reader has to know beside its time."""
     stable = words.steadiness(case["stability"])
-    return stable if pd.isna(case["caution"]) else words.caution(case["caution"])
+    return stable if pd.isna(case["caution"]) else words.steadiness(case["caution"])
 
 
 def speed(models: pd.DataFrame) -> Table:

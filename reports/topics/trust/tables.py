@@ -56,7 +56,7 @@ def pairs(frame: pd.DataFrame) -> Table:
             (
                 f"{label}, {case['changed']}{f' ({of})' if of else ''}",
                 words.verdict(case["verdict"]),
-                words.caution(case["caution"]),
+                words.steadiness(case["caution"]),
                 words.ratio(case["ratio"]),
                 ends if known else words.MISSING,
                 words.number(case["pairs"]),

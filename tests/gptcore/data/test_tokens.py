@@ -96,7 +96,7 @@ def test_file_that_holds_no_tokens_is_refused(tmp_path, content):
     path = tmp_path / "ids.npy"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(ValueError, match="cannot open tokens"):
+    with pytest.raises(ValueError, match=r"cannot open tokens|no such file"):
         TokenStream.open(path, 10)
 
 

@@ -384,3 +384,25 @@ def test_a_link_in_place_of_a_file_of_the_run_is_refused_and_its_target_stays_wh
             run(folder, checkpoint_every=3, resume=resume)
     assert victim.read_text() == "precious"
     assert not (tmp_path / "absent").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("summary.json", "", r"summary\.json is not JSON .*line 1"),
+        ("summary.json", "null", r"summary\.json has no list of steps as resumed_from"),
+        ("summary.json", '{"resumed_from": ["2"]}', "has no list of steps as resumed_from"),
+        ("summary.json", '{"resumed_from": [true]}', "has no list of steps as resumed_from"),
+        ("summary.json", "[" * 100_000, r"summary\.json is nested too deep"),
+        ("metrics.jsonl", "{}\n" * 10, r"metrics\.jsonl line 1 cannot be read .*no other line"),
+        ("metrics.jsonl", "[" * 100_000, r"metrics\.jsonl line 1 cannot be read"),
+        ("metrics.jsonl", None, r"metrics\.jsonl has a step twice or out of order"),
+    ],
+)
+def test_a_log_or_summary_of_the_wrong_shape_is_named(tmp_path, name, content, reason):
+    run(tmp_path)
+    log = (tmp_path / "metrics.jsonl").read_text()
+    (tmp_path / name).write_text(log * 2 if content is None else content)
+    with pytest.raises(ValueError, match=reason) as error:
+        run(tmp_path, resume=True)
+    assert "\n" not in str(error.value)
