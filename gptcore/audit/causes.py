@@ -153,8 +153,13 @@ def why_twice(facts: Facts, again: int) -> tuple[Severity, str]:
     )
 
 
-def why_missed(facts: Facts) -> tuple[Severity, str]:
-    """Return the severity and the explanation of targets that passes never show."""
+def why_missed(facts: Facts, unplaced: int) -> tuple[Severity, str]:
+    """Return the severity and the explanation of targets that passes never show.
+
+    Args:
+        facts: the counts of the log.
+        unplaced: tokens of packed rows that are too few to tell their place.
+    """
     shown, windows, size = facts.shown, facts.windows, facts.log.block_size
     reach = np.maximum.accumulate(windows.start + windows.length)
     between = (windows.start[1:] - reach[:-1]).clip(0)
@@ -164,11 +169,17 @@ def why_missed(facts: Facts) -> tuple[Severity, str]:
             "The ends that are missed are shorter than a window, so a fixed grid never shows "
             "them. A grid that is shifted by a new random phase in each epoch does."
         )
+    if max(shown.head, shown.tail) < size and shown.inside <= unplaced:
+        return "note", (
+            f"The rows end with {unplaced} tokens of documents of which too few are shown to tell "
+            "their place; these may be the targets between windows."
+        )
     if max(shown.head, shown.tail, hole) < size:
         return "fault", (
             f"All holes are shorter than a window; the longest has {hole} targets. Causes that "
-            "fit: documents or rows that are cut to a length, a stride that is longer than the "
-            "windows, or documents that are dropped because they are short."
+            "fit: documents or rows that are cut to a length, a last row that is dropped because "
+            "it is not full, a stride that is longer than the windows, or short documents that are "
+            "left out."
         )
     causes = []
     if facts.rank_overlap:

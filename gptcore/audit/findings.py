@@ -48,10 +48,10 @@ class Finding:
     severity: Literal["fault", "note"] = "fault"
 
 
-def judge(facts: Facts) -> list[Finding]:
-    """Return the findings of a log whose draws are known."""
+def judge(facts: Facts, unplaced: int = 0) -> list[Finding]:
+    """Return the findings of a log whose draws are known, but for a few `unplaced` tokens."""
     return [
-        *_judge_missed(facts),
+        *_judge_missed(facts, unplaced),
         *_judge_repeats(facts),
         *_judge_borders(facts),
         *_judge_identical(facts),
@@ -62,7 +62,7 @@ def judge(facts: Facts) -> list[Finding]:
     ]
 
 
-def _judge_missed(facts: Facts) -> list[Finding]:
+def _judge_missed(facts: Facts, unplaced: int) -> list[Finding]:
     """Judge the targets that are never shown, apart from those lost at borders."""
     shown = facts.shown
     if shown.missed == shown.borders:
@@ -91,7 +91,7 @@ def _judge_missed(facts: Facts) -> list[Finding]:
             "windows do not reach the whole text: check the range of the random starts."
         )
         return [Finding("missed_targets", shown.missed, places, reason)]
-    severity, reason = why_missed(facts)
+    severity, reason = why_missed(facts, unplaced)
     return [Finding("missed_targets", shown.missed, places, reason, severity)]
 
 

@@ -29,6 +29,8 @@ class Pieces:
         end: int64 of shape (P,), one past its last token.
         row: int64 of shape (P,), the row of each piece, in increasing order.
         chained: bool of shape (P,), whether the first token of a piece needs no input of the text.
+        ended: bool of shape (P,), whether the last token of a piece is a target given for it.
+        row_of_token: int64, the row of each token.
     """
 
     tokens: Whole
@@ -36,6 +38,8 @@ class Pieces:
     end: Whole
     row: Whole
     chained: Flags
+    ended: Flags
+    row_of_token: Whole
 
 
 @dataclass(frozen=True, eq=False)
