@@ -63,7 +63,11 @@ def why_replayed(facts: Facts) -> tuple[Severity, str]:
             " An order that is shuffled in the same way as in an earlier epoch fits as well: "
             "set_epoch is missing, or the seed does not change."
         )
-    if _place(epoch, earlier) == 0 and 10 * lengths[0] <= _pass(facts):
+    ends = (
+        draw + lengths[0] == len(epoch)
+        or epoch[draw] != epoch[min(draw + lengths[0], len(epoch) - 1)]
+    )
+    if _place(epoch, earlier) == 0 and (10 * lengths[0] <= _pass(facts) or (inside and ends)):
         also += (
             " The end of an epoch that is padded with its first windows fits as well "
             "(even_batches of accelerate, DistributedSampler)."

@@ -75,6 +75,7 @@ def find_places(parts: Sequence[TokenRows], ids: Whole, documents: Whole) -> Pla
     for size in np.unique(width[width <= len(ids)]):
         mine = np.flatnonzero(width == size)
         rows = np.concatenate([part.rows for part in parts if part.rows.shape[1] == size])
+        rows = rows.astype(np.int64, copy=False)
         for name, as_stored, text in _stored(rows, ids):
             left = np.flatnonzero(start[mine] < 0)
             if not len(left):
