@@ -188,6 +188,8 @@ def why_missed(facts: Facts, unplaced: int) -> tuple[Severity, str]:
     causes = []
     if facts.rank_overlap:
         causes.append("ranks that shuffle with seeds of their own, so that their parts overlap")
+    if 2 * int(windows.length.min()) < size:
+        causes.append("documents that are cut to a length to fill rows, or left out")
     if hole >= size:
         causes += ["a shard that is not read", "batches that were lost at a restart"]
         causes.append("a last batch that is dropped after shuffling (drop_last)")
