@@ -148,11 +148,12 @@ def _add_runs(
     index = TextIndex(ids, min(depth, len(ids)))
     probe = rows[:: max(1, len(rows) // PROBE)]
     if len(rows) > 2 * PROBE and not len(
-        find_runs(_cut(parts, offsets, probe, ids, places)[0], index).piece
+        find_runs(_cut(parts, offsets, probe, ids, places)[0], index, documents).piece
     ):
         return
     pieces, lonely = _cut(parts, offsets, rows, ids, places)
-    runs = find_runs(pieces, index)
+    runs = find_runs(pieces, index, documents)
+    places.unplaced += int(runs.length[runs.ambiguous].sum())
     row = pieces.row[runs.piece]
     wanted, covered = _cover(pieces, runs, places, least_run(ids))
     # A row counts if its runs hold half of its tokens that the text has.
