@@ -99,7 +99,7 @@ def _are_surprising(window: Whole, rank: Whole, marked: Mask, *, in_order: bool)
     if not marked.any():
         return marked
     order = np.argsort(rank, kind="stable")
-    surprise = _surprises(window[order], rank[order])
+    surprise = find_surprises(window[order], rank[order])
     if np.count_nonzero(surprise) < FEW_SURPRISES:
         return marked & in_order
     found = _find_surprising(window[order][surprise], rank[order][surprise])
@@ -131,7 +131,7 @@ def _find_surprising(window: Whole, rank: Whole) -> Mask:
         run *= 2
 
 
-def _surprises(window: Whole, rank: Whole) -> Mask:
+def find_surprises(window: Whole, rank: Whole) -> Mask:
     """Return which draws do not follow the one before them by a step that is common in the log."""
     steps, of_draw, counts = np.unique(np.diff(window), return_inverse=True, return_counts=True)
     common = counts > max(0.05, 4 / (int(window.max()) + 1)) * len(window)
