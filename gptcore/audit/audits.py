@@ -126,7 +126,7 @@ def audit(
         findings.append(wrong_targets(batches.wrong_targets, batches.wrong_example))
     if batches.masked.count:
         findings.append(judge_masked(batches.masked, batches.parts, join_documents(ids)[0]))
-    return audit_draws(log, epoch_draws=epoch_draws, findings=findings)
+    return _audit(log, epoch_draws, findings, places.unplaced)
 
 
 def audit_log(
@@ -180,7 +180,7 @@ def audit_tokens(
     length = check_length(width - 1 if block_size is None else block_size, width)
     log, places, documents = _locate([TokenRows(rows, length)], ids)
     findings = judge_places(places, join_documents(ids)[0], documents)
-    return audit_draws(log, epoch_draws=epoch_draws, findings=findings)
+    return _audit(log, epoch_draws, findings, places.unplaced)
 
 
 def audit_draws(
@@ -196,25 +196,7 @@ def audit_draws(
     Raises:
         ValueError: `epoch_draws` does not fit the log.
     """
-    facts = count_facts(log, epoch_draws)
-    return Audit(
-        n_tokens=log.n_tokens,
-        block_size=log.block_size,
-        draws=len(log),
-        epochs=facts.n_epochs,
-        epochs_from=facts.epochs_from,
-        passes=facts.passes,
-        missed_targets=facts.shown.missed,
-        repeated_windows=len(log) - len(facts.windows),
-        repeated_in_epoch=facts.repeated_in_epoch,
-        shown_twice=facts.shown_twice,
-        identical_epochs=len(facts.identical),
-        lost_at_borders=facts.shown.borders,
-        replayed_draws=int(facts.replayed.sum()),
-        rank_overlap=facts.rank_overlap,
-        expected=facts.expected,
-        findings=tuple(sorted([*findings, *judge(facts)], key=lambda each: each.severity)),
-    )
+    return _audit(log, epoch_draws, findings)
 
 
 def locate(
@@ -267,3 +249,30 @@ def _locate(
         of_row = np.repeat(np.array(given or [0] * len(parts), dtype=np.int64), sizes)
         epoch = of_row[places.row][shows]
     return DrawLog(len(text), start[shows], length[shows], epoch=epoch), places, documents
+
+
+def _audit(
+    log: DrawLog, epoch_draws: int | None, findings: Sequence[Finding], unplaced: int = 0
+) -> Audit:
+    """Audit draws; `unplaced` tokens of packed rows are in no draw."""
+    facts = count_facts(log, epoch_draws)
+    return Audit(
+        n_tokens=log.n_tokens,
+        block_size=log.block_size,
+        draws=len(log),
+        epochs=facts.n_epochs,
+        epochs_from=facts.epochs_from,
+        passes=facts.passes,
+        missed_targets=facts.shown.missed,
+        repeated_windows=len(log) - len(facts.windows),
+        repeated_in_epoch=facts.repeated_in_epoch,
+        shown_twice=facts.shown_twice,
+        identical_epochs=len(facts.identical),
+        lost_at_borders=facts.shown.borders,
+        replayed_draws=int(facts.replayed.sum()),
+        rank_overlap=facts.rank_overlap,
+        expected=facts.expected,
+        findings=tuple(
+            sorted([*findings, *judge(facts, unplaced)], key=lambda each: each.severity)
+        ),
+    )

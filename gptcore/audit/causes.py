@@ -63,7 +63,11 @@ def why_replayed(facts: Facts) -> tuple[Severity, str]:
             " An order that is shuffled in the same way as in an earlier epoch fits as well: "
             "set_epoch is missing, or the seed does not change."
         )
-    if _place(epoch, earlier) == 0 and 10 * lengths[0] <= _pass(facts):
+    ends = (
+        draw + lengths[0] == len(epoch)
+        or epoch[draw] != epoch[min(draw + lengths[0], len(epoch) - 1)]
+    )
+    if _place(epoch, earlier) == 0 and (10 * lengths[0] <= _pass(facts) or (inside and ends)):
         also += (
             " The end of an epoch that is padded with its first windows fits as well "
             "(even_batches of accelerate, DistributedSampler)."
@@ -153,8 +157,13 @@ def why_twice(facts: Facts, again: int) -> tuple[Severity, str]:
     )
 
 
-def why_missed(facts: Facts) -> tuple[Severity, str]:
-    """Return the severity and the explanation of targets that passes never show."""
+def why_missed(facts: Facts, unplaced: int) -> tuple[Severity, str]:
+    """Return the severity and the explanation of targets that passes never show.
+
+    Args:
+        facts: the counts of the log.
+        unplaced: tokens of packed rows that are too few to tell their place.
+    """
     shown, windows, size = facts.shown, facts.windows, facts.log.block_size
     reach = np.maximum.accumulate(windows.start + windows.length)
     between = (windows.start[1:] - reach[:-1]).clip(0)
@@ -164,15 +173,23 @@ def why_missed(facts: Facts) -> tuple[Severity, str]:
             "The ends that are missed are shorter than a window, so a fixed grid never shows "
             "them. A grid that is shifted by a new random phase in each epoch does."
         )
+    if max(shown.head, shown.tail) < size and shown.inside <= unplaced:
+        return "note", (
+            f"The rows end with {unplaced} tokens of documents of which too few are shown to tell "
+            "their place; these may be the targets between windows."
+        )
     if max(shown.head, shown.tail, hole) < size:
         return "fault", (
             f"All holes are shorter than a window; the longest has {hole} targets. Causes that "
-            "fit: documents or rows that are cut to a length, a stride that is longer than the "
-            "windows, or documents that are dropped because they are short."
+            "fit: documents or rows that are cut to a length, a last row that is dropped because "
+            "it is not full, a stride that is longer than the windows, or short documents that are "
+            "left out."
         )
     causes = []
     if facts.rank_overlap:
         causes.append("ranks that shuffle with seeds of their own, so that their parts overlap")
+    if 2 * int(windows.length.min()) < size:
+        causes.append("documents that are cut to a length to fill rows, or left out")
     if hole >= size:
         causes += ["a shard that is not read", "batches that were lost at a restart"]
         causes.append("a last batch that is dropped after shuffling (drop_last)")

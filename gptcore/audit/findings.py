@@ -18,6 +18,7 @@ from gptcore.audit.causes import (
 from gptcore.audit.counts import Windows
 from gptcore.audit.facts import Facts
 from gptcore.audit.passes import ascend, count_grid
+from gptcore.audit.replays import find_surprises
 from gptcore.audit.visits import early_returns
 from gptcore.theory.expectations import expect
 
@@ -48,10 +49,10 @@ class Finding:
     severity: Literal["fault", "note"] = "fault"
 
 
-def judge(facts: Facts) -> list[Finding]:
-    """Return the findings of a log whose draws are known."""
+def judge(facts: Facts, unplaced: int = 0) -> list[Finding]:
+    """Return the findings of a log whose draws are known, but for a few `unplaced` tokens."""
     return [
-        *_judge_missed(facts),
+        *_judge_missed(facts, unplaced),
         *_judge_repeats(facts),
         *_judge_borders(facts),
         *_judge_identical(facts),
@@ -62,7 +63,7 @@ def judge(facts: Facts) -> list[Finding]:
     ]
 
 
-def _judge_missed(facts: Facts) -> list[Finding]:
+def _judge_missed(facts: Facts, unplaced: int) -> list[Finding]:
     """Judge the targets that are never shown, apart from those lost at borders."""
     shown = facts.shown
     if shown.missed == shown.borders:
@@ -91,7 +92,7 @@ def _judge_missed(facts: Facts) -> list[Finding]:
             "windows do not reach the whole text: check the range of the random starts."
         )
         return [Finding("missed_targets", shown.missed, places, reason)]
-    severity, reason = why_missed(facts)
+    severity, reason = why_missed(facts, unplaced)
     return [Finding("missed_targets", shown.missed, places, reason, severity)]
 
 
@@ -184,13 +185,8 @@ def _judge_unknown_epochs(facts: Facts) -> list[Finding]:
     """Judge passes that do not show where an epoch ends."""
     if not facts.passes or facts.is_epoch:
         return []
-    early, repeats = 0, 0
-    if facts.expected is None:  # passes over fixed windows
+    if _return_early(facts):
         early, repeats = early_returns(facts.windows.of_draw[facts.once])
-    chance = repeats / 8  # what shuffled passes show, one after the other
-    if not facts.rank.any() and early > max(
-        2 * chance, chance + EARLY_SD * math.sqrt(chance * 7 / 8)
-    ):
         reason = why_twice(facts, repeats)[1]
         return [
             Finding(
@@ -210,6 +206,20 @@ def _judge_unknown_epochs(facts: Facts) -> list[Finding]:
             "note",
         )
     ]
+
+
+def _return_early(facts: Facts) -> bool:
+    """Return whether fixed windows come again earlier than in one shuffled pass after another.
+
+    One in eight comes early by chance; windows that follow each other in order do so together.
+    """
+    if facts.expected is not None or facts.rank.any():
+        return False
+    window = facts.windows.of_draw[facts.once]
+    early, repeats = early_returns(window)
+    together = len(window) / np.count_nonzero(find_surprises(window, np.zeros_like(window)))
+    spread = math.sqrt(repeats * 7 / 64 * together)
+    return early > max(repeats / 4, repeats / 8 + EARLY_SD * spread)
 
 
 def _judge_twice(facts: Facts) -> list[Finding]:

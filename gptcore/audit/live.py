@@ -122,59 +122,53 @@ class Batches:
                 f"{name} has inputs of shape {inputs.shape} and targets of shape "
                 f"{targets.shape}: give one target for each input"
             )
-        given = inputs if targets is None else targets
-        masked = given < 0
+        masked = np.zeros(inputs.shape, dtype=bool) if targets is None else targets < 0
         if "learned" in fields:
             masked |= fields["learned"] == 0
         padding = _padding(fields, masked)
-        begins = _begins(fields)
-        if targets is None:
-            length = width - 1 if block_size is None else block_size
-            self.masked.add(inputs, masked, padding)
-            self.parts.append(
-                TokenRows(inputs, check_length(length, width), epoch, None, begins, padding, name)
-            )
+        if targets is not None:
+            self._add_pairs(fields, masked, padding, name, epoch)
             return
-        # Are the targets the inputs moved by one, or equal to the inputs? Masked ones are either.
+        length = check_length(width - 1 if block_size is None else block_size, width)
+        self.masked.add(inputs, masked, padding)
+        begins = _begins(fields)
+        self.parts.append(TokenRows(inputs, length, epoch, None, begins, padding, name))
+
+    def _add_pairs(
+        self,
+        fields: dict[str, Rows],
+        masked: Flags,
+        padding: Flags,
+        name: str,
+        epoch: int | None,
+    ) -> None:
+        """Add inputs and targets. Are these the inputs moved by one, or equal to the inputs?
+
+        Masked targets are either. Where a document of a packed row ends, its last target is not
+        the next input.
+        """
+        inputs, targets, begins = fields["inputs"], fields["targets"], _begins(fields)
+        width = inputs.shape[1]
         differ = (targets[:, :-1] != inputs[:, 1:]) & ~masked[:, :-1]
         equal = ((targets == inputs) | masked).all(axis=1)
-        # Where a document of a packed row ends, its last target is not the next input.
         moved = 4 * differ.sum(axis=1) <= width
         self.add_wrong(name, np.flatnonzero(~(moved | equal)))
-        if moved.all() and not masked[:, -1].any() and not (equal & differ.any(axis=1)).any():
-            rows = np.concatenate([inputs, targets[:, -1:]], axis=1)
-            ends = np.full_like(rows, -1)
-            ends[:, :-2][differ] = targets[:, :-1][differ]
-            last = np.zeros((len(rows), 1), dtype=bool)
+        whole = moved.all() and not masked[:, -1].any() and not (equal & differ.any(axis=1)).any()
+        if whole:  # the last target makes the rows one token longer
+            last = np.zeros((len(inputs), 1), dtype=bool)
+            rows, length = np.concatenate([inputs, targets[:, -1:]], axis=1), width
             self.masked.add(rows[:, 1:], masked, np.concatenate([padding[:, 1:], last], axis=1))
-            self.parts.append(
-                TokenRows(
-                    rows,
-                    width,
-                    epoch,
-                    ends if differ.any() else None,
-                    None if begins is None else np.concatenate([begins, last], axis=1),
-                    np.concatenate([padding, padding[:, -1:] & masked[:, -1:]], axis=1),
-                    name,
-                )
-            )
-            return
-        tokens = inputs if equal.any() else np.concatenate([inputs[:, 1:], inputs[:, -1:]], axis=1)
-        self.masked.add(tokens, masked, padding)
-        shifted = ~equal & moved & differ.any(axis=1)
-        ends = np.full_like(inputs, -1)
-        ends[:, :-1][differ & shifted[:, None]] = targets[:, :-1][differ & shifted[:, None]]
-        self.parts.append(
-            TokenRows(
-                inputs,
-                check_length(width - 1, width),
-                epoch,
-                ends if shifted.any() else None,
-                begins,
-                padding,
-                name,
-            )
-        )
+            padding = np.concatenate([padding, padding[:, -1:]], axis=1)
+            begins = None if begins is None else np.concatenate([begins, last], axis=1)
+        else:
+            rows, length = inputs, check_length(width - 1, width)
+            moved_on = np.concatenate([inputs[:, 1:], inputs[:, -1:]], axis=1)
+            self.masked.add(inputs if equal.any() else moved_on, masked, padding)
+            differ &= (~equal & moved)[:, None]
+        ends = np.full_like(rows, -1)
+        ends[:, : width - 1][differ] = targets[:, :-1][differ]
+        told = ends if differ.any() else None
+        self.parts.append(TokenRows(rows, length, epoch, told, begins, padding, name))
 
 
 def check_length(length: int, width: int) -> int:

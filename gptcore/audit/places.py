@@ -16,9 +16,10 @@ import numpy.typing as npt
 from gptcore.audit.live import Flags, TokenRows
 from gptcore.audit.log import Whole
 from gptcore.audit.matching import match_rows
-from gptcore.audit.runs import Pieces, Runs, TextIndex, find_runs
+from gptcore.audit.runs import Pieces, Runs, TextIndex, find_runs, least_run
 
-FOLLOWS, BROKEN = 1, 2  # a document begins after a target of the row, or without one
+FOLLOWS, BROKEN = 1, 2  # a document begins; the token before it has a target of its own
+FEW_SEPARATORS = 4
 PROBE = 256  # rows that are tried first; if none has a run, the others are not tried
 
 
@@ -38,6 +39,7 @@ class Places:
         stored: how ids of the text were changed before they were found, in words.
         strange: tokens in the rows that the text lacks, apart from padding.
         delimiter: the token at which every document begins, or None.
+        unplaced: tokens at the ends of rows, too few to tell their place.
     """
 
     row: Whole
@@ -51,6 +53,7 @@ class Places:
     stored: dict[str, int] = field(default_factory=dict)
     strange: list[int] = field(default_factory=list)
     delimiter: int | None = None
+    unplaced: int = 0
 
 
 def find_places(parts: Sequence[TokenRows], ids: Whole, documents: Whole) -> Places:
@@ -72,6 +75,7 @@ def find_places(parts: Sequence[TokenRows], ids: Whole, documents: Whole) -> Pla
     for size in np.unique(width[width <= len(ids)]):
         mine = np.flatnonzero(width == size)
         rows = np.concatenate([part.rows for part in parts if part.rows.shape[1] == size])
+        rows = rows.astype(np.int64, copy=False)
         for name, as_stored, text in _stored(rows, ids):
             left = np.flatnonzero(start[mine] < 0)
             if not len(left):
@@ -81,10 +85,10 @@ def find_places(parts: Sequence[TokenRows], ids: Whole, documents: Whole) -> Pla
             if name and (match.starts >= 0).any():
                 stored[name] = stored.get(name, 0) + int((match.starts >= 0).sum())
     whole = np.flatnonzero(start >= 0)
+    first = _begin_documents(start[whole], ids, documents, ~ambiguous[whole])
     places = Places(
-        whole, start[whole], width[whole], np.zeros(len(whole), dtype=bool), beyond[whole],
-        start < 0, ambiguous, stored=stored,
-    )  # fmt: skip
+        whole, start[whole], width[whole], first, beyond[whole], start < 0, ambiguous, stored=stored
+    )
     _find_wrong(places, parts, offsets, ids)
     if len(whole) < len(start):
         _add_runs(places, parts, offsets, ids, documents)
@@ -105,6 +109,18 @@ def _stored(
         swapped = rows.astype(np.uint16).byteswap().astype(np.int64)
         ways.append(("with their two bytes swapped", swapped, ids))
     return ways
+
+
+def _begin_documents(start: Whole, ids: Whole, documents: Whole, sure: Flags) -> Flags:
+    """Return which rows begin a document: nothing could predict its first token.
+
+    Documents are known, or all rows follow one token of the text, which then ends documents.
+    """
+    begins = np.isin(start, documents[1:])
+    before = ids[start[sure & (start > 0)] - 1]
+    if len(documents) == 1 and len(before) > 2 and (before == before[0]).all():
+        begins = (start > 0) & (ids[start - 1] == before[0])
+    return np.asarray(begins)
 
 
 def _find_wrong(
@@ -132,16 +148,17 @@ def _add_runs(
     index = TextIndex(ids, min(depth, len(ids)))
     probe = rows[:: max(1, len(rows) // PROBE)]
     if len(rows) > 2 * PROBE and not len(
-        find_runs(_cut(parts, offsets, probe, ids, places)[0], index).piece
+        find_runs(_cut(parts, offsets, probe, ids, places)[0], index, documents).piece
     ):
         return
-    pieces, in_text = _cut(parts, offsets, rows, ids, places)
-    runs = find_runs(pieces, index)
-    # A row counts if its runs hold half of its tokens that the text has.
+    pieces, lonely = _cut(parts, offsets, rows, ids, places)
+    runs = find_runs(pieces, index, documents)
+    places.unplaced += int(runs.length[runs.ambiguous].sum())
     row = pieces.row[runs.piece]
-    covered = np.bincount(row, weights=runs.length - runs.shared, minlength=len(places.unmatched))
-    kept = 2 * covered >= in_text
-    places.unmatched[rows] = (covered < in_text)[rows]
+    wanted, covered = _cover(pieces, runs, places, least_run(ids))
+    # A row counts if its runs hold half of its tokens that the text has.
+    kept = 2 * covered >= wanted
+    places.unmatched[rows] = (covered < wanted + lonely)[rows]
     chosen = kept[row]
     _check_ends(places, parts, offsets, pieces, runs, chosen)
     at_start = np.isin(runs.start, documents)
@@ -182,9 +199,9 @@ def _cut(
 ) -> tuple[Pieces, Whole]:
     """Return the pieces of rows, and for each row the tokens in pieces that may be looked up."""
     known = np.unique(ids)
-    table: list[tuple[int, int, int, bool]] = []
+    table: list[tuple[int, int, int, bool, bool]] = []
     flat: list[Whole] = []
-    size, in_text = 0, np.zeros(int(offsets[-1]), dtype=np.int64)
+    size, lost = 0, np.zeros(int(offsets[-1]), dtype=np.int64)
     strange: Counter[int] = Counter()
     lonely: list[tuple[int, int]] = []
     of_part = np.searchsorted(offsets, rows, side="right") - 1
@@ -199,20 +216,62 @@ def _cut(
         for low, high in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
             cuts = [low, *(np.flatnonzero(begins[low + 1 : high]) + low + 1).tolist(), high]
             for a, b in itertools.pairwise(cuts):
-                # The token at which the next document begins is the last target of this one.
-                goes_on = bool(b < high and tokens[b] == places.delimiter and begins[b] == FOLLOWS)
-                chained = a > 0 or tokens[a] == places.delimiter
-                table.append((size + a, size + b + goes_on, row, chained))
-                in_text[row] += b - a if b - a + goes_on > 1 else 0
+                chained = a > 0 or begins[a] > 0
+                ended = b < len(tokens) and begins[b] == BROKEN
+                table.append((size + a, size + b, row, chained, ended))
         flat.append(tokens)
         size += len(tokens)
     # A token that stands once inside a row is no separator, but text that is not found.
     for row, token in lonely:
-        in_text[row] += strange[token] == 1
+        lost[row] += strange[token] == 1
     places.strange = [token for token, count in strange.most_common() if count > 1]
-    begin, end, of_piece, first = np.array(table, dtype=np.int64).reshape(-1, 4).T.copy()
-    pieces = Pieces(np.concatenate(flat), begin, end, of_piece, first.astype(bool))
-    return pieces, in_text
+    begin, end, of_piece, first, ended = np.array(table, dtype=np.int64).reshape(-1, 5).T.copy()
+    pieces = Pieces(
+        np.concatenate(flat),
+        begin,
+        end,
+        of_piece,
+        first.astype(bool),
+        ended.astype(bool),
+        np.repeat(rows, [len(tokens) for tokens in flat]),
+    )
+    return pieces, lost
+
+
+def _cover(pieces: Pieces, runs: Runs, places: Places, least: int) -> tuple[Whole, Whole]:
+    """Return, for each row, the tokens that should be in runs, and those that are.
+
+    Tokens that are mostly in no run stand between documents, even where the text has them. At the
+    ends of a row, a few tokens are too short for a run, and equal tokens are padding.
+    """
+    change = np.zeros(len(pieces.tokens) + 1, dtype=np.int64)
+    inside = np.zeros_like(change)
+    for begin, end, marks in (
+        (pieces.begin, pieces.end, inside),
+        (runs.begin, runs.begin + runs.length, change),
+    ):
+        np.add.at(marks, begin, 1)
+        np.add.at(marks, end, -1)
+    looked, found = np.cumsum(inside[:-1]) > 0, np.cumsum(change[:-1]) > 0
+    ids, of_token, counts = np.unique(pieces.tokens, return_inverse=True, return_counts=True)
+    lost = np.bincount(of_token[looked & ~found], minlength=len(ids))
+    between = (lost > 1) & (2 * lost > counts)
+    if between.sum() > FEW_SEPARATORS or 10 * lost[between].sum() > np.count_nonzero(looked):
+        between[:] = False
+    places.strange += ids[between].tolist()
+    # Stretches in no run, at the ends of rows.
+    row = pieces.row_of_token
+    missing = looked & ~found & ~between[of_token]
+    edges = np.diff(np.concatenate([[False], missing, [False]]).astype(np.int8))
+    for low, high in zip(np.flatnonzero(edges == 1), np.flatnonzero(edges == -1), strict=True):
+        at_end = low == 0 or high == len(row) or row[low - 1] != row[low] or row[high] != row[low]
+        same = (pieces.tokens[low:high] == pieces.tokens[low]).all()
+        if at_end and (high - low < least or same):
+            missing[low:high] = False
+            places.unplaced += int(high - low)
+    n_rows = len(places.unmatched)
+    covered = np.bincount(row[looked & found], minlength=n_rows)
+    return covered + np.bincount(row[missing], minlength=n_rows), covered
 
 
 def _spread(part: TokenRows, row: int, delimiter: int | None) -> tuple[Whole, Whole, Flags]:
@@ -229,6 +288,7 @@ def _spread(part: TokenRows, row: int, delimiter: int | None) -> tuple[Whole, Wh
         return tokens, begins, blank
     ends = np.flatnonzero((part.targets[row] >= 0) & ~blank)
     begins[ends + 1] = BROKEN
+    begins[0] |= FOLLOWS * bool(len(ends))  # rows of whole documents begin with one
     return (
         np.insert(tokens, ends + 1, part.targets[row][ends]),
         np.insert(begins, ends + 1, 0),
@@ -246,10 +306,11 @@ def _check_ends(
 ) -> None:
     """Find rows in which the last target of a document does not continue its text."""
     reached = np.zeros(len(pieces.row), dtype=bool)
-    whole = runs.begin + runs.length == pieces.end[runs.piece]
-    reached[runs.piece[whole & chosen]] = True
+    last = pieces.tokens[pieces.end[runs.piece] - 1]
+    left = pieces.end[runs.piece] - np.isin(last, places.strange) - runs.begin - runs.length
+    reached[runs.piece[(left <= 0) & chosen]] = True
     short = (pieces.end - pieces.begin) < 2
-    bad = np.unique(pieces.row[~(reached | short)])
+    bad = np.unique(pieces.row[pieces.ended & ~(reached | short)])
     for i, part in enumerate(parts):
         if part.targets is not None:
             mine = bad[(bad >= offsets[i]) & (bad < offsets[i + 1])] - offsets[i]

@@ -53,11 +53,7 @@ def find_reruns(
     # Where each epoch returns to the same windows, a run in order is no evidence across epochs.
     most = int((np.bincount(epoch) - count_repeats(window, epoch)).max())
     returning = int(epoch.max()) > 0 and 2 * len(windows) <= 3 * most
-    group = stream if returning else rank
-    # A rank that keeps a shard of its own chooses from fewer windows.
-    n_ranks = int(rank.max()) + 1
-    mine = len(np.unique(window * n_ranks + rank)) // n_ranks if n_ranks > 1 else len(windows)
-    run = chance_run(len(window), max(mine, 2) if len(windows) > 1 else 1)
+    run = _chance_run(window, rank)
     again, pair = find_replays(window, rank, run)
     across = again & ~identical
     if returning or not is_epoch:
@@ -69,16 +65,26 @@ def find_reruns(
     if returning and pair is not None:
         replayed = across | find_replays(window, stream, run)[0]
     if is_epoch and count_grid(windows, log.n_starts)[1] > 1:
-        shorter, first = find_replays(window, group, 2)
         # Two draws are enough where nearly all else passes over fixed windows, once each.
-        rest = count_repeats(window[~shorter], group[~shorter]).sum() if first else 0
-        if (
-            first
-            and 10 * rest <= shorter.sum()
-            and are_passes(log, windows, stream, ~(shorter | across))
-        ):
+        group = stream if returning else rank
+        shorter, pair = find_replays(window, group, 2)
+        rest = count_repeats(window[~shorter], group[~shorter]).sum() if pair else 0
+        few = pair is not None and 10 * rest <= shorter.sum()
+        if few and are_passes(log, windows, stream, ~(shorter | across)):
             replayed, run = shorter | across, 2
     return replayed, _first_pair(window, rank, replayed, run)
+
+
+def _chance_run(window: Whole, rank: Whole) -> int:
+    """Return the shortest run that a rank hardly ever repeats by chance.
+
+    A rank that keeps a shard of its own chooses from fewer windows.
+    """
+    n_windows, n_ranks = int(window.max()) + 1, int(rank.max()) + 1
+    mine = n_windows
+    if n_ranks > 1:
+        mine = len(np.unique(window * n_ranks + rank)) // n_ranks
+    return chance_run(len(window), max(mine, 2) if n_windows > 1 else 1)
 
 
 def _are_surprising(window: Whole, rank: Whole, marked: Mask, *, in_order: bool) -> Mask:
@@ -93,7 +99,7 @@ def _are_surprising(window: Whole, rank: Whole, marked: Mask, *, in_order: bool)
     if not marked.any():
         return marked
     order = np.argsort(rank, kind="stable")
-    surprise = _surprises(window[order], rank[order])
+    surprise = find_surprises(window[order], rank[order])
     if np.count_nonzero(surprise) < FEW_SURPRISES:
         return marked & in_order
     found = _find_surprising(window[order][surprise], rank[order][surprise])
@@ -125,7 +131,7 @@ def _find_surprising(window: Whole, rank: Whole) -> Mask:
         run *= 2
 
 
-def _surprises(window: Whole, rank: Whole) -> Mask:
+def find_surprises(window: Whole, rank: Whole) -> Mask:
     """Return which draws do not follow the one before them by a step that is common in the log."""
     steps, of_draw, counts = np.unique(np.diff(window), return_inverse=True, return_counts=True)
     common = counts > max(0.05, 4 / (int(window.max()) + 1)) * len(window)

@@ -29,6 +29,8 @@ class Pieces:
         end: int64 of shape (P,), one past its last token.
         row: int64 of shape (P,), the row of each piece, in increasing order.
         chained: bool of shape (P,), whether the first token of a piece needs no input of the text.
+        ended: bool of shape (P,), whether the last token of a piece is a target given for it.
+        row_of_token: int64, the row of each token.
     """
 
     tokens: Whole
@@ -36,6 +38,8 @@ class Pieces:
     end: Whole
     row: Whole
     chained: Flags
+    ended: Flags
+    row_of_token: Whole
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,11 +121,19 @@ def least_run(ids: Whole) -> int:
     return max(3, math.ceil(2 * math.log(len(ids) / CHANCE_RUNS) / -math.log(equal)))
 
 
-def find_runs(pieces: Pieces, index: TextIndex) -> Runs:
-    """Return the maximal runs of the pieces, each at one place of the text."""
+def find_runs(pieces: Pieces, index: TextIndex, documents: Whole) -> Runs:
+    """Return the maximal runs of the pieces, each at one place of the text.
+
+    Args:
+        pieces: the pieces of all rows.
+        index: the text.
+        documents: the first token of each document.
+    """
     piece, begin, length, place = _greedy(pieces, index, least_run(index.ids))
     piece, begin, length, place = _extend(pieces, index.ids, piece, begin, length, place)
-    place, ambiguous = _take_turns(pieces.tokens, index, begin, length, place)
+    fresh = pieces.chained[piece] & (begin == pieces.begin[piece])
+    starts = documents if len(documents) > 1 else documents[:0]
+    place, ambiguous = _choose(pieces.tokens, index, begin, length, place, starts, fresh)
     row = pieces.row[piece]
     shared = np.zeros(len(piece), dtype=bool)
     shared[1:] = (row[1:] == row[:-1]) & (begin[1:] < (begin + length)[:-1])
@@ -190,23 +202,45 @@ def _extend(
     return piece, start, ends - start, place - moved
 
 
-def _take_turns(
-    tokens: Whole, index: TextIndex, begin: Whole, length: Whole, place: Whole
+def _choose(
+    tokens: Whole,
+    index: TextIndex,
+    begin: Whole,
+    length: Whole,
+    place: Whole,
+    documents: Whole,
+    fresh: Flags,
 ) -> tuple[Whole, Flags]:
-    """Return the place of each run, and whether it has several; equal runs take them in turn."""
+    """Return the place of each run, and whether it has several that nothing tells apart.
+
+    A run goes on where the run before it ended, or ends where the next one begins, if it can; a
+    loader that reads in order cuts documents so. Otherwise a run that begins a document stands
+    where one begins. Equal runs take the places that are left in turn.
+    """
     if not len(begin):
         return place, np.zeros(0, dtype=bool)
     low = index.bound(tokens, begin, begin + length)
     high = index.bound(tokens, begin, begin + length, after=True)
     ambiguous = high - low > 1
+    for shared in (1, 0, 1, 0):
+        after = np.roll(place + length, 1) - shared
+        before = np.roll(place, -1) + shared - length
+        for there, known in ((after, np.roll(ambiguous, 1)), (before, np.roll(ambiguous, -1))):
+            open_ = np.flatnonzero(ambiguous & ~known & (there >= 0) & (there < len(index.ids)))
+            ends = begin[open_] + length[open_]
+            fits = _common(tokens, begin[open_], ends, index.ids, there[open_]) == length[open_]
+            place[open_[fits]], ambiguous[open_[fits]] = there[open_[fits]], False
     several = np.flatnonzero(ambiguous)
-    keys = np.stack([low[several], length[several]], axis=1)
+    keys = np.stack([low[several], length[several], fresh[several]], axis=1)
     _, group = np.unique(keys, axis=0, return_inverse=True)
     order = np.argsort(group.ravel(), kind="stable")
     for members in np.split(several[order], np.flatnonzero(np.diff(group.ravel()[order])) + 1):
         if len(members):
             options = np.sort(index.order[low[members[0]] : high[members[0]]])
+            at_start = options[np.isin(options, documents)]
+            options = at_start if fresh[members[0]] and len(at_start) else options
             place[members] = options[np.arange(len(members)) % len(options)]
+            ambiguous[members] = len(options) > 1
     return place, ambiguous
 
 
