@@ -5,27 +5,27 @@ start + 1, …, start + length, so `length` counts the inputs that have a target
 tokens, and a row of T + 1 tokens whose labels the model shifts, both have length T.
 """
 
-import csv
-import gzip
 import io
-import json
-import warnings
-from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from gptcore.checks import LARGEST_INT64, check_whole
+from gptcore.audit.log_rows import COLUMNS, Csv, JsonLines, collect, parse_alike, require
+from gptcore.checks import check_whole
+from gptcore.reading import MOST_BYTES, open_text
 
 Whole = npt.NDArray[np.int64]
+Lines = range | Whole
 
-COLUMNS = ("start", "length", "epoch", "rank", "step")
-_KNOWN = frozenset(COLUMNS)
+MOST_DRAWS = 10**8
+"""A log may have so many draws; an audit takes about 50 bytes of memory for each."""
+BLOCK = 2**22  # characters of a log that are parsed at once
+ROWS_AT_ONCE = 10_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +48,7 @@ class DrawLog:
     epoch: Whole | None = None
     rank: Whole | None = None
     step: Whole | None = None
-    line: Whole | None = None
+    line: Lines | None = None
 
     def __post_init__(self) -> None:
         check_whole("n_tokens", self.n_tokens, at_least=2)
@@ -119,177 +119,90 @@ def read_log(path: str | Path, *, n_tokens: int, block_size: int | None = None) 
         ValueError: there is no such file, a column is missing, or a line is malformed.
     """
     n_tokens = check_whole("n_tokens", n_tokens, at_least=2)
-    text = _read_text(Path(path))
-    if text.lstrip().startswith("["):
-        raise ValueError(f"{path} is one JSON array: give one JSON object per line, or CSV")
-    columns, line = _read_json(text) if text.lstrip().startswith("{") else _read_csv(text)
+    try:
+        with open_text(path, at_most=MOST_BYTES) as file:
+            columns, line = _read_columns(file, path)
+    except UnicodeDecodeError:
+        raise ValueError(
+            f"log {path} is not UTF-8: give a CSV or JSONL file in UTF-8, also compressed"
+        ) from None
     if block_size is not None and "length" not in columns:
         block_size = check_whole("block_size", block_size)
-        columns["length"] = np.full(len(line), block_size, dtype=np.int64)
-    _require(columns, 1)
+        columns["length"] = np.broadcast_to(np.int64(block_size), len(line))
+    require(columns, 1)
     log = DrawLog(n_tokens, line=line, **columns)
     if block_size is not None:
         log.check_block_size(block_size)
     return log
 
 
-def _read_text(path: Path) -> str:
-    try:
-        content = path.read_bytes()
-        if content.startswith(b"\x1f\x8b"):
-            content = gzip.decompress(content)
-    except (OSError, EOFError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ValueError(
-            f"log {path} cannot be read ({reason}): give a CSV or JSONL file"
-        ) from None
-    if content.startswith(b"\x93NUMPY"):
-        raise ValueError(f"{path} holds token batches: give the text too, to find them in it")
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"log {path} is not UTF-8 at byte {error.start}: give a CSV or JSONL file in UTF-8"
-        ) from None
-    if not text.strip():
-        raise ValueError(f"log {path} is empty: give a header start,length and a line per draw")
-    return text.replace("\r\n", "\n") if "\r" in text else text
+def _read_columns(file: io.TextIOWrapper, path: str | Path) -> tuple[dict[str, Whole], Lines]:
+    """Return the known columns by name, and the line of each draw.
 
-
-def _read_csv(text: str) -> tuple[dict[str, Whole], Whole]:
-    """Return the known columns by name, and the line of each row."""
-    header, _, body = text.partition("\n")
-    names = [name.strip().strip('"').strip().lower() for name in header.split(",")]
-    known = [name for name in names if name in COLUMNS]
-    if len(set(known)) < len(known):
-        raise ValueError(f"line 1 names a column twice ({', '.join(names)}): name each once")
-    if "start" not in known:
-        _require(dict.fromkeys(known), 1, header=names)
-    table = _parse_plain(body, len(names))
-    if table is not None:
-        columns = {name: np.ascontiguousarray(table[:, names.index(name)]) for name in known}
-        return columns, np.arange(2, len(table) + 2)
-    return _collect(_csv_rows(body, names), known)
-
-
-def _parse_plain(body: str, width: int) -> npt.NDArray[np.int64] | None:
-    """Return the table if the text is nothing but whole numbers, commas and line ends, else None.
-
-    This is about ten times as fast as the csv module, which is used for any other text and says
-    what is wrong and where.
+    The file is read in blocks of whole lines. A block whose rows differ in their digits alone is
+    parsed as an array; any other one row by row, which takes ten times as long and says what is
+    wrong and where.
     """
-    body = body if body.endswith("\n") else body + "\n"
-    if not body.isascii():
-        return None
-    raw = np.frombuffer(body.encode(), dtype=np.uint8)
-    marks = raw[(raw == ord(",")) | (raw == ord("\n"))]
-    if len(marks) % width:
-        return None
-    marks = marks.reshape(-1, width)
-    if (marks[:, -1] != ord("\n")).any() or (marks[:, :-1] != ord(",")).any():
-        return None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            flat = np.fromstring(body.replace("\n", ",").removesuffix(","), np.int64, sep=",")
-    except (DeprecationWarning, ValueError):
-        return None
-    # A number too large for int64 is read as the largest; the csv module names its line.
-    if len(flat) != marks.size or (flat == LARGEST_INT64).any():
-        return None
-    return flat.reshape(-1, width)
+    if file.buffer.peek(6).startswith(b"\x93NUMPY"):  # type: ignore[attr-defined]
+        raise ValueError(f"{path} holds token batches: give the text too, to find them in it")
+    file.reconfigure(newline=None)  # every line end is read as LF
+    line, head = next(((n, row) for n, row in enumerate(file, 1) if row.strip()), (0, ""))
+    if not head:
+        raise ValueError(f"log {path} is empty: give a header start,length and a line per draw")
+    if head.lstrip().startswith("["):
+        raise ValueError(f"{path} is one JSON array: give one JSON object per line, or CSV")
+    form = JsonLines(line, head) if head.lstrip().startswith("{") else Csv(line, head)
+    block, line = (head, line) if isinstance(form, JsonLines) else ("", line + 1)
+    draws = _Draws(form.known)
+    while block := block + file.read(BLOCK):
+        block += "" if block.endswith("\n") else file.readline()
+        table = parse_alike(block, form)
+        if table is not None:
+            draws.add(table, range(line, line + len(table)))
+        else:
+            # A quoted value may hold line ends, so nobody but the csv module can find the next row.
+            rest = file if form.spans_lines and '"' in block else ()
+            rows = form.rows(chain(io.StringIO(block), rest), line)
+            while batch := [*islice(rows, ROWS_AT_ONCE)]:
+                draws.add(*collect(batch, form.known))
+        line += block.count("\n")
+        block = ""
+    return draws.result()
 
 
-def _csv_rows(body: str, names: Sequence[str]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield (line, values by name); lines without any text are skipped."""
-    reader = csv.reader(io.StringIO(body, newline=""))
-    try:
-        for row in reader:
-            line = reader.line_num + 1
-            if not any(cell.strip() for cell in row):
-                continue
-            if len(row) != len(names):
-                raise ValueError(
-                    f"line {line} has {len(row)} values and the header {len(names)}: "
-                    "is the line cut off?"
-                )
-            yield line, dict(zip(names, row, strict=True))
-    except csv.Error as error:
-        raise ValueError(f"line {reader.line_num + 1} is not CSV ({error}): correct it") from None
+class _Draws:
+    """The columns of a log, joined block by block."""
+
+    def __init__(self, known: Sequence[str]) -> None:
+        self._parts: dict[str, list[npt.NDArray[Any]]] = {name: [] for name in known}
+        self._lines: list[Lines] = []
+        self._draws = 0
+
+    def add(self, table: Whole, lines: Lines) -> None:
+        """Add rows, a column for each known name, and their lines."""
+        self._draws += len(table)
+        if self._draws > MOST_DRAWS:
+            raise ValueError(f"the log has more than {MOST_DRAWS:,} draws: audit a part of it")
+        for column, parts in zip(table.T, self._parts.values(), strict=True):
+            small = len(column) > 0 and abs(column).max() < 2**31
+            parts.append(column.astype(np.int32) if small else column.copy())
+        last = self._lines[-1] if self._lines else None
+        if isinstance(last, range) and isinstance(lines, range) and last.stop == lines.start:
+            self._lines[-1] = range(last.start, lines.stop)
+        elif len(lines):
+            self._lines.append(lines)
+
+    def result(self) -> tuple[dict[str, Whole], Lines]:
+        """Return the columns by name, and the line of each draw; the parts are given up."""
+        lines = self._lines
+        columns = {name: _join(self._parts.pop(name)) for name in [*self._parts]}
+        line = lines[0] if len(lines) == 1 else _join([np.asarray(part) for part in lines])
+        return columns, line
 
 
-def _read_json(text: str) -> tuple[dict[str, Whole], Whole]:
-    rows = _json_rows(text)
-    line, row = next(rows)
-    _require(row, line, needed=("start",))
-    return _collect(chain([(line, row)], rows), [name for name in COLUMNS if name in row])
-
-
-def _json_rows(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield (line, values by name) of the lines that have text."""
-    for line, source in enumerate(io.StringIO(text), start=1):
-        if not source.strip():
-            continue
-        try:
-            row = json.loads(source)
-        except ValueError:
-            raise ValueError(f"line {line} is not JSON: is it cut off?") from None
-        except RecursionError:
-            raise ValueError(
-                f'line {line} is nested too deep: give {{"start": …, "length": …}}'
-            ) from None
-        if not isinstance(row, dict):
-            raise ValueError(f'line {line} is not a JSON object: give {{"start": …, "length": …}}')
-        if not row.keys() <= _KNOWN:
-            row = {name.strip().lower(): value for name, value in row.items()}
-        yield line, row
-
-
-def _collect(
-    rows: Iterable[tuple[int, dict[str, Any]]], known: Sequence[str]
-) -> tuple[dict[str, Whole], Whole]:
-    columns = {name: array("q") for name in known}
-    lines = array("q")
-    for line, row in rows:
-        lines.append(line)
-        for name, column in columns.items():
-            if name not in row:
-                raise ValueError(f"line {line} has no {name}: give it on every line, or on none")
-            value = row[name]
-            column.append(value if type(value) is int and abs(value) < LARGEST_INT64
-                          else _whole(value, name, line))  # fmt: skip
-    return {name: _as_whole(column) for name, column in columns.items()}, _as_whole(lines)
-
-
-def _as_whole(values: "array[int]") -> Whole:
-    return np.array(values, dtype=np.int64)
-
-
-def _whole(value: object, name: str, line: int) -> int:
-    """Return a whole number written as text or as a float that is one, such as 3.0."""
-    try:
-        if isinstance(value, float | str):
-            number = float(value)
-            if number.is_integer() and abs(number) < 2**53:
-                return int(number)
-            if isinstance(value, str) and abs(whole := int(value)) < LARGEST_INT64:
-                return whole
-    except ValueError:
-        pass
-    raise ValueError(f"line {line} has {name} {value!r}: give a whole number below 2**63")
-
-
-def _require(
-    columns: dict[str, Any],
-    line: int,
-    *,
-    needed: Sequence[str] = ("start", "length"),
-    header: Sequence[str] = (),
-) -> None:
-    missing = [name for name in needed if name not in columns]
-    if missing:
-        raise ValueError(
-            f"line {line} has no {' and no '.join(missing)} among "
-            f"{', '.join(header or columns) or 'its columns'}: name the columns start, length and, "
-            "if there, epoch, rank, step"
-        )
+def _join(parts: list[npt.NDArray[Any]]) -> Whole:
+    """Return the parts as one array, which takes no memory where all values are equal."""
+    values = {value for part in parts if len(part) for value in (part.min(), part.max())}
+    if len(values) == 1:
+        return np.broadcast_to(np.int64(values.pop()), sum(map(len, parts)))
+    return np.concatenate([np.empty(0, dtype=np.int64), *parts], dtype=np.int64)

@@ -17,6 +17,7 @@ from gptcore.audit.counts import (
     expect_repeats,
     find_rank_overlap,
     renumber,
+    sort_order,
 )
 from gptcore.audit.log import DrawLog, Whole
 from gptcore.audit.visits import count_pairs, expect_pairs, log10_chance_of_equal_visits
@@ -231,7 +232,7 @@ def find_pass(window: Whole) -> int | None:
     """
     n_draws = len(window)
     # Pairs of draws `before` and `now` that show the same window, with no other such draw between.
-    order = np.argsort(window, kind="stable")
+    order = sort_order(window)
     again = window[order][1:] == window[order][:-1]
     now, before = order[1:][again], order[:-1][again]
     if not len(now):
@@ -248,8 +249,9 @@ def find_pass(window: Whole) -> int | None:
         fits = (now[tight] // sizes[:, None] > before[tight] // sizes[:, None]).all(axis=1)
         for size in sizes[fits].tolist():
             if (now // size > before // size).all():
-                rest = window[size:]
-                returns = 2 * int(np.isin(rest, window[:size]).sum()) > len(rest)
+                rest, shown = window[size:], np.zeros(int(window.max()) + 1, dtype=np.bool_)
+                shown[window[:size]] = True
+                returns = 2 * np.count_nonzero(shown[rest]) > len(rest)
                 return size if returns else None
     return None
 

@@ -242,7 +242,7 @@ class _Counts:
         self.context_counts = _count(self.words[:-1], len(types))
         # The rank of each bigram, (N - 1,); VOCAB_SIZE**2 is less than 2**32.
         self.pairs = self.words[:-1].astype(np.uint32) * np.uint32(len(types)) + self.words[1:]
-        distinct = np.unique(self.pairs)
+        distinct = np.unique(np.concatenate([np.unique(part) for part in _parts(self.pairs)]))
         for part in _parts(self.pairs):
             part[:] = np.searchsorted(distinct, part)
         self.pair_counts = _count(self.pairs, len(distinct)).astype(np.uint32)

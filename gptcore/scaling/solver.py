@@ -31,7 +31,7 @@ ALL = np.ones(5, dtype=np.bool_)
 GRID = np.geomspace(0.02, 2.5, 28)
 MAX_STEPS = 300
 STILL = 6  # a fit ends after so many steps in which the objective does not fall
-AT_ONCE = 400_000  # the most values in one (K, M) array
+AT_ONCE = 2**15  # the most values in one (K, M) array, so that a few of them stay in the cache
 
 
 @dataclass(frozen=True)

@@ -94,7 +94,7 @@ def test_missing_length_is_refused_without_a_block_size(tmp_path):
 
 
 def test_missing_file_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="cannot be read"):
+    with pytest.raises(ValueError, match="there is no such file"):
         read_log(tmp_path / "none.csv", n_tokens=20)
 
 
