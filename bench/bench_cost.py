@@ -120,7 +120,7 @@ def test_growth(benchmark: Any, result: Result, case: GrowthCase) -> None:
     mean, low, high = t_interval(exponents(case.sizes, times))
     slopes = local_slopes(case.sizes, times)
     last, last_low, last_high = t_interval(slopes[:, -1])
-    bend, bend_low, bend_high = t_interval(slopes[:, -1] - slopes[:, 0])
+    bends = [*t_interval(slopes[:, -1] - slopes[:, 0])] if len(case.sizes) > 2 else [None] * 3
     arithmetic = np.array([flops], dtype=np.float64)
     result.metrics |= {
         "rounds": len(times),
@@ -132,9 +132,7 @@ def test_growth(benchmark: Any, result: Result, case: GrowthCase) -> None:
         "last_slope_low": last_low,
         "last_slope_high": last_high,
         "flops_last_slope": float(local_slopes(case.sizes, arithmetic)[0, -1]),
-        "bend": bend,
-        "bend_low": bend_low,
-        "bend_high": bend_high,
+        **dict(zip(("bend", "bend_low", "bend_high"), bends, strict=True)),
     }
     result.series["cost_curve"] = [
         {"size": size, "time_s": float(np.median(column)), "flops": count}

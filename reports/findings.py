@@ -50,7 +50,7 @@ def _cautioned(finding: Finding, known: dict[str, dict[str, str]]) -> Finding:
     names = {c: f"case {i} of the evidence" for i, c in enumerate(finding.evidence, start=1)}
     if len(names) == 1:
         names = dict.fromkeys(names, "this case")
-    long = "; ".join(f"{names[c]} {' and '.join(found.values())}" for c, found in warned.items())
+    long = "; ".join(f"{names[c]} {'; it '.join(found.values())}" for c, found in warned.items())
     return replace(
         finding,
         clause=finding.clause and f"{finding.clause} ({short})",

@@ -146,7 +146,8 @@ def cautions(record: Record) -> dict[str, str]:
 
 def _state(record: Record) -> dict[str, Any]:
     times = record["samples"].get("process_time_s") or [None]
-    verdicts = stability(record).get("verdict"), record["facts"].get("verdict")
+    told = record["facts"].get("verdict")
+    verdicts = stability(record).get("verdict"), told if isinstance(told, str) else None
     rounds = record["facts"].get("process_rounds")
     known = isinstance(rounds, list) and all(type(n) is int for n in rounds) and rounds
     fewest = min([*rounds, len(record["samples"].get("time_s", []))]) if known else None

@@ -24,6 +24,8 @@ from reports.facts import case_facts
 from reports.load import Run
 from reports.topics import sections_of
 
+MAX_TEXT = 500
+"""Characters of a text in a record of the page, at most."""
 MAX_IN_WORDS = 500
 """Records whose numbers are also given in words; with more of them a page would be too large."""
 TEMPLATES = Path(__file__).parent / "templates"
@@ -77,9 +79,22 @@ def render(runs: list[Run], output_format: str) -> tuple[str, list[Finding]]:
     return page, sorted(merged, key=lambda finding: -finding.importance)
 
 
+def _cut(value: Any) -> Any:
+    """Return a JSON value with its long texts cut: one record may hold megabytes of them."""
+    if isinstance(value, dict):
+        return {_cut(key): _cut(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_cut(item) for item in value]
+    is_long = isinstance(value, str) and len(value) > MAX_TEXT
+    return f"{value[:MAX_TEXT]}…" if is_long else value
+
+
 def raw_record(record: Record) -> Markup:
-    """Return a record as it stands in the ledger: ASCII, so that no character of it is hidden."""
-    text = json.dumps(record, separators=(", ", ": "))
+    """Return a record as it stands in the ledger, long texts cut.
+
+    It is ASCII, so that no character of it is hidden.
+    """
+    text = json.dumps(_cut(record))
     for char, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
         text = text.replace(char, entity)
     return Markup(text)

@@ -91,10 +91,14 @@ def with_slopes(growth: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
     told = growth["bend_low"].notna() & growth["bend_high"].notna()
     straight = growth["bend_low"].ge(-MOST_BEND) & growth["bend_high"].le(MOST_BEND)
     seen = [slopes.get(case, pd.Series(dtype=float)) for case in growth["case"]]
-    bends = pd.Series([each.max() - each.min() for each in seen], growth.index, dtype=float)
+    bends = pd.Series(
+        [each.max() - each.min() if len(each) > 1 else np.nan for each in seen],
+        growth.index,
+        dtype=float,
+    )
     last = pd.Series([each.tail(1).sum(min_count=1) for each in seen], growth.index, dtype=float)
     return growth.assign(
-        is_power_law=straight.where(told, ~bends.gt(MOST_BEND)),
+        is_power_law=straight.where(told, bends.le(MOST_BEND)),
         last_slope=growth["last_slope"].fillna(last),
     )
 

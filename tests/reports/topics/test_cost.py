@@ -82,6 +82,20 @@ def test_growth_is_drawn_against_the_flops_and_tabled_with_its_interval(tmp_path
     assert table.rows[0] == ("sequences (B), cpu", "1, 2, 4", "0.900", "0.880 to 0.920", "1", "6")
 
 
+def test_curve_that_bends_has_a_slope_at_its_end_and_no_exponent(tmp_path):
+    bent = growth_case("n_layer", 0.75)
+    bent["series"]["cost_curve"] = [
+        {"size": n, "time_s": time_s, "flops": n} for n, time_s in ((1, 1.0), (2, 1.5), (4, 2.85))
+    ]
+    (table,) = section(tmp_path, bent).tables
+    assert table.rows[0][2:4] == ("0.926 (two largest sizes)", "\u2013")
+    stored = growth_case("n_layer", 0.75)
+    stored["metrics"] |= {"bend": 0.36, "bend_low": 0.3, "bend_high": 0.42}
+    stored["metrics"] |= {"last_slope": 0.93, "last_slope_low": 0.91, "last_slope_high": 0.95}
+    (table,) = section(tmp_path / "b", stored).tables
+    assert table.rows[0][2:4] == ("0.930 (two largest sizes)", "0.910 to 0.950")
+
+
 def test_times_and_flops_are_multiples_of_those_at_the_smallest_size(tmp_path):
     folder = write_ledger(tmp_path / "run", [environment(), growth_case("n_layer", 0.5)])
     run = load_runs([folder])[0]
