@@ -22,6 +22,7 @@ from tiktoken.load import data_gym_to_mergeable_bpe_ranks
 VOCAB_SIZE = 50257
 Ids = npt.NDArray[np.int64]
 SmallIds = npt.NDArray[np.uint16]
+AnyIds = npt.NDArray[np.integer]
 
 # Texts are encoded in pieces of this many characters, so that memory does not grow with a long word
 # (tiktoken needs about 50 bytes for each byte of it). tiktoken also crashes on runs of white space
@@ -89,7 +90,7 @@ def count_bytes(text: str) -> int:
     return sum(len(text[i : i + PIECE].encode()) for i in range(0, len(text), PIECE))
 
 
-def decode(ids: Sequence[int] | Ids) -> str:
+def decode(ids: Sequence[int] | AnyIds) -> str:
     """Return the text of GPT-2 ids, in which bytes that are not UTF-8 become U+FFFD.
 
     Raises:
@@ -98,7 +99,7 @@ def decode(ids: Sequence[int] | Ids) -> str:
     return gpt2_encoding().decode(_check_gpt2_ids(ids).tolist())
 
 
-def token_bytes(ids: Sequence[int] | Ids) -> Ids:
+def token_bytes(ids: Sequence[int] | AnyIds) -> Ids:
     """Return how many bytes of UTF-8 text each GPT-2 id stands for, int64 of shape (n,).
 
     The bytes of a text's tokens add up to the bytes of the text, also where a part of the tokens
@@ -117,7 +118,7 @@ def _lengths() -> Ids:
     return np.array([len(piece) for piece in pieces], dtype=np.int64)
 
 
-def _check_gpt2_ids(ids: Sequence[int] | Ids) -> Ids:
+def _check_gpt2_ids(ids: Sequence[int] | AnyIds) -> AnyIds:
     array = np.asarray(ids)
     if array.size == 0:
         return np.empty(0, dtype=np.int64)

@@ -21,6 +21,7 @@ import time
 import pytest
 
 from bench.ledger.record import read_ledger
+from bench import session
 from bench.measuring import ceilings, pinning
 from bench.session import Session
 from bench.suite.catalog import CASES
@@ -56,6 +57,8 @@ def run(tmp_path_factory):
             patch.setitem(SUITES, "smoke", dataclasses.replace(SUITES["smoke"], ceiling_s=0.01))
             patch.setattr(ceilings, "GEMM_SHAPES", ((64, 64, 64),))
             patch.setattr(ceilings, "COPY_BYTES", 2**20)
+            speed = session.REFERENCE_TOKENS_PER_S  # a slower machine plans fewer cases
+            patch.setattr(session, "training_tokens_per_s", lambda *_sizes: speed)
             gc.freeze()  # to collect what this process has loaded would take longer than the run
             try:
                 code = pytest.main([*map(str, started), *options])
