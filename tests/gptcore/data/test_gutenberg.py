@@ -272,7 +272,7 @@ def test_a_quick_download_says_nothing_and_a_slow_one_how_far_it_is(library, mon
     out, err = capfd.readouterr()
     assert out == ""
     size = round(len(BOOK) * 20 / 1000)
-    assert err == f"{library.url}/a/13 {size}/{size} kB · 0:00 to go\n"
+    assert err == f"{library.url}/a/13 {size}/{size} kB\n"
 
 
 def test_a_cache_that_cannot_be_written_is_refused(library, tmp_path, monkeypatch):
