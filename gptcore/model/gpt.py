@@ -125,8 +125,8 @@ def check_memory(config: ModelConfig, *, copies: int) -> None:
     available = host_memory_bytes()
     if available is not None and n_bytes > available:
         raise ValueError(
-            f"a GPT of {config.n_layer:,} layers and {n_params(config):,} parameters takes "
-            f"{n_bytes / 1e9:,.0f} GB, and this machine has {available / 1e9:,.0f} GB: give a "
+            f"a GPT of {config.n_layer:.4g} layers and {n_params(config):.4g} parameters takes "
+            f"{n_bytes / 1e9:.4g} GB, and this machine has {available / 1e9:.4g} GB: give a "
             "smaller model"
         )
 
