@@ -20,8 +20,8 @@ import time
 
 import pytest
 
-from bench.ledger.record import read_ledger
 from bench import session
+from bench.ledger.record import read_ledger
 from bench.measuring import ceilings, pinning
 from bench.session import Session
 from bench.suite.catalog import CASES

@@ -324,7 +324,7 @@ def test_an_unknown_name_is_refused_with_the_remedy(spec, remedy, tmp_path, monk
         codecs.BOM_UTF16_LE + "It was. é\n".encode("utf-16-le"),  # as PowerShell writes it
         codecs.BOM_UTF16_BE + "It was. é\n".encode("utf-16-be"),
         codecs.BOM_UTF32_LE + "It was. é\n".encode("utf-32-le"),
-        gzip.compress("It was. é\n".encode()),
+        gzip.compress("It was. é\n".encode(), mtime=0),
     ],
 )
 def test_a_text_may_be_in_utf_16_or_utf_32_with_a_mark_or_compressed(tmp_path, content):
