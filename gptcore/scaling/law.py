@@ -176,7 +176,11 @@ class ScalingLaw:
         try:
             return _law_of(saved, saved["state"])
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-            reason = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+            reason = str(error)
+            if isinstance(error, KeyError):
+                reason = f"it has no {error}"
+            elif isinstance(error, TypeError | AttributeError):
+                reason = f"a part of it is of another type ({error})"
             raise ValueError(
                 f"{shorten(reason, 120)}; give the output of gptcore scale fit --json"
             ) from None

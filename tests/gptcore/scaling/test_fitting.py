@@ -217,7 +217,7 @@ def test_a_law_survives_json():
 
 @pytest.mark.parametrize("saved", [{}, {"state": 1}, {"E": 1}, {"state": {"theta": [1]}}])
 def test_what_is_not_a_law_is_refused(saved):
-    with pytest.raises(ValueError, match="not a law"):
+    with pytest.raises(ValueError, match="give the output of gptcore scale fit --json"):
         ScalingLaw.from_dict(saved)
 
 
