@@ -89,7 +89,10 @@ def are_passes(log: DrawLog, windows: Windows, stream: Whole, chosen: Mask) -> b
         stream: int64 of shape (K,), the stream of each draw.
         chosen: bool of shape (K,), the draws to look at.
     """
-    start, window, stream = log.start[chosen], windows.of_draw[chosen], renumber(stream[chosen])
+    start, window = log.start, windows.of_draw
+    if not chosen.all():
+        start, window, stream = start[chosen], window[chosen], stream[chosen]
+    stream = renumber(stream)
     descents = np.count_nonzero(_steps(start, stream) < 0)
     if ascent_z(start, stream) > (PASSES_Z if descents else CLEAR_PASSES_Z):
         return True
