@@ -94,6 +94,8 @@ def distinct(values: Whole) -> tuple[Whole, Whole]:
     if high - low < TABLE * len(values):
         present = np.zeros(high - low + 1, dtype=np.bool_)
         present[values - low] = True
+        if low == 0 and present.all():
+            return np.arange(high + 1), values
         index: Whole = np.cumsum(present)
         index -= 1
         return np.flatnonzero(present) + low, index[values - low]
@@ -246,9 +248,12 @@ def find_replays(window: Whole, group: Whole, run: int) -> tuple[Mask, tuple[int
     marked = np.zeros(len(window), dtype=np.bool_)
     if not len(window):
         return marked, None
-    order = sort_order(group) if group.any() else np.arange(len(window))
-    gram = window if not group.any() else group * (int(window.max()) + 1) + window
-    gram, at = _repeated(gram[order], np.arange(len(window)))
+    order = np.arange(len(window))
+    gram = window
+    if group.any():
+        order = sort_order(group)
+        gram = (group * (int(window.max()) + 1) + window)[order]
+    gram, at = _repeated(gram, np.arange(len(window)))
     # Number the repeated runs, by doubling: two shorter runs that cover a run identify it, and both
     # are repeated where it is.
     size = 1
@@ -279,7 +284,7 @@ def _repeated(labels: Whole, at: Whole) -> tuple[Whole, Whole]:
     if not len(labels):
         return labels, at
     number = renumber(labels)
-    again = np.bincount(number)[number] > 1
+    again = (np.bincount(number) > 1)[number]
     return number[again], at[again]
 
 

@@ -37,7 +37,8 @@ LOG10_EQUAL_VISITS = -5
 
 def count_places(start: Whole, group: Whole, n_starts: int) -> Whole:
     """Return, for each group, the windows on the coarsest grid s + k·S that has all its starts."""
-    order = np.lexsort((start, group))
+    order = sort_order(start)
+    order = order[sort_order(group[order])] if group.any() else order
     start, group = start[order], group[order]
     bounds = np.flatnonzero(np.concatenate([[True], group[1:] != group[:-1]]))
     # S is the greatest common divisor of the distances between the starts of a group.
@@ -101,7 +102,10 @@ def are_passes(log: DrawLog, windows: Windows, stream: Whole, chosen: Mask) -> b
         stream: int64 of shape (K,), the stream of each draw.
         chosen: bool of shape (K,), the draws to look at.
     """
-    start, window, stream = log.start[chosen], windows.of_draw[chosen], renumber(stream[chosen])
+    start, window = log.start, windows.of_draw
+    if not chosen.all():
+        start, window, stream = start[chosen], window[chosen], stream[chosen]
+    stream = renumber(stream)
     descents = np.count_nonzero(_steps(start, stream) < 0)
     if ascent_z(start, stream) > (PASSES_Z if descents else CLEAR_PASSES_Z):
         return True
@@ -274,18 +278,18 @@ def cut_ordered(window: Whole) -> Whole | None:
     Args:
         window: int64 of shape (K,), indices of windows.
     """
-    distinct, place = np.unique(window, return_inverse=True)
-    steps = np.diff(place)
-    begins = (place[1:] == 0) & (place[:-1] == len(distinct) - 1) & (steps < 0)
-    leaps = (steps > 1) & (2 * steps >= len(distinct))
+    place = renumber(window)
+    last, steps = int(place.max()), np.diff(place)
+    begins = (place[1:] == 0) & (place[:-1] == last) & (steps < 0)
+    leaps = (steps > 1) & (2 * steps > last)
     regular = int(np.count_nonzero(begins | (steps == 1)))
     if not begins.any() or ((steps >= 0) & (steps != 1) & ~leaps).any():
         return None
     epoch = np.concatenate([[0], np.cumsum(begins.astype(np.int64) - leaps)])
     if int(epoch.min()) < 0 or 4 * regular <= 3 * len(steps):
         return None
-    shown = np.unique(epoch * len(distinct) + place) // len(distinct)
-    return epoch if (np.bincount(shown)[:-1] == len(distinct)).all() else None
+    shown = np.bincount(epoch) - count_repeats(place, epoch)
+    return epoch if (shown[:-1] == last + 1).all() else None
 
 
 def _cut_passes(
