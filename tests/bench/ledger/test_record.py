@@ -98,7 +98,8 @@ def test_ledger_cut_in_the_middle_of_a_line_loses_one_case(tmp_path):
     assert "line 2 cannot be read" in warnings[0]
 
 
-HUGE = json.dumps(RECORD | {"schema_version": 2}).replace("1.5", "9" * 400, 1).encode()  # no float holds it
+OLD = RECORD | {"schema_version": 2}
+HUGE = json.dumps(OLD).replace("1.5", "9" * 400, 1).encode()  # no float holds it
 
 
 @pytest.mark.parametrize(
