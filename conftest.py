@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gptcore.console import at_home, to_path
-from gptcore.plain_text import visible
+from gptcore.plain_text import in_one_line
 from gptcore.streams import what_is_wrong
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class OneLine:
         try:
             yield
         except cls.OUTSIDE as error:
-            pytest.exit(visible(what_is_wrong(error)), returncode=2)
+            pytest.exit(in_one_line(what_is_wrong(error)), returncode=2)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_internalerror(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
