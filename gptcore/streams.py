@@ -201,8 +201,13 @@ def run(module: str) -> NoReturn:
             raise
     finally:
         for number in numbers:
-            signal.signal(number, signal.SIG_DFL)
+            signal.signal(number, _leave)
     sys.exit(128 + _signals[0] if _signals else code)
+
+
+def _leave(number: int, _frame: FrameType | None) -> None:
+    """End the program at once: its work has ended, and only Python's own end is left."""
+    os._exit(128 + (_signals or [number])[0])
 
 
 def _stop(number: int, frame: FrameType | None) -> None:

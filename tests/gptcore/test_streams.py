@@ -191,13 +191,14 @@ def test_characters_that_the_encoding_lacks_become_escapes(encoding):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.parametrize("when", ["imports", "works"])
+@pytest.mark.parametrize("when", ["imports", "works", "exits"])
 def test_signals_end_a_program_without_a_traceback(tmp_path, number, when):
-    """The signal comes while a module is imported or while it works."""
+    """The signal comes while a module is imported, while it works, or while Python exits."""
     wait = "open('ready', 'w').close()\n    time.sleep(60)\n"
     (tmp_path / "slow.py").write_text(
         f"import time\nfrom gptcore import streams\ndef wait():\n    {wait}\n"
         + ("try:\n    wait()\nexcept BaseException:\n    pass\n" if when == "imports" else "")
+        + ("import atexit\natexit.register(wait)\nwait = int\n" if when == "exits" else "")
         + "def main():\n    return streams.answer(streams.Parser, lambda _: wait(), [])\n"
     )
     command = [sys.executable, "-c", "from gptcore.streams import run; run('slow')"]
