@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gptcore.console import at_home, to_path
-from gptcore.plain_text import visible
+from gptcore.files import write_errors
+from gptcore.plain_text import in_one_line
 from gptcore.streams import what_is_wrong
 
 if TYPE_CHECKING:
@@ -59,6 +60,9 @@ def _measures(config: pytest.Config) -> bool:
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Refuse options that do not go together, before the plugins read them."""
+    option = config.option
+    if [] in (option.suite, option.devices, option.results, *(option.corpus or ())):
+        pytest.exit("'--' is not a value of an option: give another one", 2)
     if not _measures(config):
         return
     config.pluginmanager.register(OneLine(), "gptcore-one-line")
@@ -75,11 +79,13 @@ def _open_places(option: argparse.Namespace) -> None:
     """Make sure that what pytest-benchmark writes at the end can be written; `~` is a home."""
     if option.benchmark_json:
         option.benchmark_json = to_path(str(option.benchmark_json))
-        option.benchmark_json.open("ab").close()
+        with write_errors(option.benchmark_json):
+            option.benchmark_json.open("ab").close()
     kind, _, place = option.benchmark_storage.rpartition("://")
     if (option.benchmark_save or option.benchmark_autosave) and kind in ("", "file"):
         option.benchmark_storage = str(to_path(place))
-        Path(option.benchmark_storage).mkdir(parents=True, exist_ok=True)
+        with write_errors(Path(option.benchmark_storage)):
+            Path(option.benchmark_storage).mkdir(parents=True, exist_ok=True)
 
 
 class OneLine:
@@ -97,7 +103,7 @@ class OneLine:
         try:
             yield
         except cls.OUTSIDE as error:
-            pytest.exit(visible(what_is_wrong(error)), returncode=2)
+            pytest.exit(in_one_line(what_is_wrong(error)), returncode=2)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_internalerror(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:

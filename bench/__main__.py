@@ -8,7 +8,6 @@ import sys
 from collections.abc import Sequence
 
 from gptcore import streams
-from gptcore.console import Parser
 
 COMMANDS = {
     "compare": ("bench.comparing.compare_command", "which cases became slower between two runs"),
@@ -35,7 +34,7 @@ def make_parser(command: str | None) -> argparse.ArgumentParser:
 
     The modules of the others are not imported, because one of them imports torch, which is slow.
     """
-    parser = Parser(
+    parser = streams.Parser(
         prog="python -m bench",
         description="Compare times measured by `pytest --benchmark-only`.",
         epilog=EXAMPLES,

@@ -22,6 +22,7 @@ from bench.suite.plan import Plan
 from bench.suite.sizes import REFERENCE_TOKENS_PER_S, SUITES
 from gptcore.devices import available_devices, choose_devices
 from gptcore.files import WriteError
+from gptcore.plain_text import in_one_line
 
 
 class Session(Inputs):
@@ -124,7 +125,7 @@ class Session(Inputs):
         try:
             self.ledger.append(record)
         except WriteError as error:
-            pytest.exit(str(error), returncode=2)
+            pytest.exit(in_one_line(str(error)), returncode=2)
 
     def _measure_ceilings(self) -> dict[str, dict[str, float]]:
         budget_s = SUITES[self.plan.suite].ceiling_s

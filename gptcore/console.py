@@ -1,4 +1,4 @@
-"""The command line's parser, its progress on standard error, and the answers that it prints.
+"""What a command line reads and prints: typed values, progress on standard error, and answers.
 
 An `Answer` is a sentence, then lines of text and tables. On a terminal it is wrapped to the
 terminal's width, where texts in a table fold; elsewhere it has its full width. No text is ever
@@ -19,19 +19,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import NoReturn, TypeAlias
+from typing import TypeAlias
 
 from gptcore.plain_text import columns, shorten, visible
 
 Cell: TypeAlias = str | float | None  # an int and a bool are floats to the type checker
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser that says in one line what is wrong."""
-
-    def error(self, message: str) -> NoReturn:
-        """Print `message` and end the program with exit code 2."""
-        self.exit(2, f"{self.prog}: {visible(message)} (see {self.prog} --help)\n")
 
 
 def quoted(text: str) -> str:
@@ -94,6 +86,14 @@ def to_path(text: str) -> Path:
             f"{text!r} is not a path: give the name of a file or folder"
         )
     return Path(at_home(text))
+
+
+def to_text(text: str) -> str:
+    """Read a text of the command line, whose bytes are UTF-8 in every locale."""
+    try:
+        return os.fsencode(text).decode() if re.search("[\udc80-\udcff]", text) else text
+    except UnicodeDecodeError:
+        raise argparse.ArgumentTypeError(f"{quoted(text)} is not text in UTF-8") from None
 
 
 PICTURES = (".pdf", ".png", ".svg")

@@ -20,6 +20,11 @@ def visible(text: str, keep: str = "") -> str:
     )
 
 
+def in_one_line(message: str) -> str:
+    """Return a message as one visible line, in which a very long word has no middle."""
+    return re.sub(r"\S{400,}", lambda m: f"{m[0][:100]}…{m[0][-100:]}", visible(message.strip()))
+
+
 def _is_hidden(char: str) -> bool:
     category = unicodedata.category(char)
     return category[0] == "C" or category in {"Zl", "Zp"}

@@ -21,7 +21,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, TextIO
 
-from gptcore.plain_text import visible
+from gptcore.plain_text import in_one_line, visible
 
 KEPT = "\n\t\f\u200c\u200d"
 """Written as they are: line and page breaks, tabs, and the joiners of Persian, Hindi and emoji."""
@@ -64,6 +64,20 @@ class Writer:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that says in one line what is wrong."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print `message` and end the program with exit code 2."""
+        self.exit(BAD_INPUT, f"{self.prog}: {in_one_line(message)} (see {self.prog} --help)\n")
+
+    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
+        """Refuse `--` as a value, as in --name=--, of which argparse makes an empty list."""
+        if action.option_strings and arg_strings == ["--"]:
+            raise argparse.ArgumentError(action, "'--' is not a value: give another one")
+        return super()._get_values(action, arg_strings)
 
 
 def answer(
@@ -128,7 +142,7 @@ def _writers(name: Callable[[], str]) -> Iterator[None]:
 
 def _say(text: str) -> None:
     """Print one line to standard error."""
-    print(visible(text.strip()), file=sys.stderr, flush=True)
+    print(in_one_line(text), file=sys.stderr, flush=True)
 
 
 def as_options(text: str, names: Collection[str]) -> str:
@@ -155,7 +169,7 @@ def what_is_wrong(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         names = [str(name) for name in (error.filename, error.filename2) if name is not None]
         return ": ".join([" and ".join(names), error.strerror] if names else [error.strerror])
-    if isinstance(error, ValueError | OSError | argparse.ArgumentTypeError) and text:
+    if isinstance(error, ValueError | OSError | Warning | argparse.ArgumentTypeError) and text:
         return visible(text)
     place = traceback.extract_tb(error.__traceback__)[-1:]
     where = "".join(f" in {Path(frame.filename).name}, line {frame.lineno}" for frame in place)
@@ -187,8 +201,13 @@ def run(module: str) -> NoReturn:
             raise
     finally:
         for number in numbers:
-            signal.signal(number, signal.SIG_DFL)
+            signal.signal(number, _leave)
     sys.exit(128 + _signals[0] if _signals else code)
+
+
+def _leave(number: int, _frame: FrameType | None) -> None:
+    """End the program at once: its work has ended, and only Python's own end is left."""
+    os._exit(128 + (_signals or [number])[0])
 
 
 def _stop(number: int, frame: FrameType | None) -> None:

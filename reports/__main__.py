@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gptcore import streams
-from gptcore.console import Parser, to_path
+from gptcore.console import to_path
 from gptcore.files import write_whole
 
 DEFAULT_OUTPUT = Path("reports/html/index.html")
@@ -25,7 +25,7 @@ N_PRINTED = 3
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    made = Parser(
+    made = streams.Parser(
         prog="python -m reports",
         description="Write a report on one or more runs as a single file.",
         epilog=EXAMPLES,

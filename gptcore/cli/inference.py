@@ -14,7 +14,7 @@ from gptcore.cli.options import (
     add_device_option,
     add_seed,
 )
-from gptcore.console import Answer, Cell, Progress, Table, counted, fixed, number, whole
+from gptcore.console import Answer, Cell, Progress, Table, counted, fixed, number, to_text, whole
 
 if TYPE_CHECKING:
     from gptcore.model.gpt import GPT
@@ -35,7 +35,11 @@ def generate_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `gptcore generate`."""
     add_checkpoint_option(parser)
     parser.add_argument(
-        "--prompt", required=True, metavar="TEXT", help="text to continue (required, not empty)"
+        "--prompt",
+        type=to_text,
+        required=True,
+        metavar="TEXT",
+        help="text to continue (required, not empty)",
     )
     parser.add_argument(
         "--new-tokens",

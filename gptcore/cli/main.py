@@ -30,7 +30,7 @@ from gptcore.cli import (
     training,
 )
 from gptcore.cli.options import Json
-from gptcore.console import Answer, Parser, show
+from gptcore.console import Answer, show
 
 
 class _Command(NamedTuple):
@@ -84,7 +84,7 @@ COMMANDS: dict[str, _Command] = {
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command."""
-    parser = Parser(
+    parser = streams.Parser(
         prog="gptcore",
         description="Sampling, coverage, training and scaling laws of small GPTs.",
         epilog="For the options of a command and an example: gptcore COMMAND --help",

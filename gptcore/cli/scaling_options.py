@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from gptcore.console import number, to_path, to_picture, whole, whole_in
+from gptcore.console import number, to_path, to_picture, to_text, whole, whole_in
 
 
 def _table_options(parser: argparse.ArgumentParser) -> None:
@@ -127,6 +127,7 @@ def evaluate_options(parser: argparse.ArgumentParser) -> None:
     _table_options(parser)
     parser.add_argument(
         "--target",
+        type=to_text,
         metavar="MODEL",
         help="the run to predict (default: every run of the largest size)",
     )

@@ -213,6 +213,8 @@ def test_folder_of_other_code_is_refused_with_exit_code_2(run, resumable):
         ("--results={tmp}/words.txt", "words.txt"),
         ("--results={tmp}/words.txt/run", "words.txt/run"),
         ("--results=" + "a" * 300, "aaa"),
+        ("--suite=--", "'--' is not a value"),
+        ("--corpus=--", "'--' is not a value"),
         ("--dist=load", "leave out -n"),
         ("--tx=2*popen", "leave out -n"),
         ("--benchmark-histogram", "needs pygal"),

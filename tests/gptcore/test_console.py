@@ -1,5 +1,7 @@
 """What long work says while it runs, and how answers are laid out."""
 
+import argparse
+
 import pytest
 
 from gptcore import console
@@ -168,3 +170,10 @@ def test_width_is_that_of_the_terminal_and_without_one_there_is_none(capsys, mon
     monkeypatch.setattr(console.sys.stdout, "isatty", lambda: True)
     console.show(answer)
     assert max(map(len, capsys.readouterr().out.splitlines())) <= 40
+
+
+def test_a_typed_text_is_utf8_in_every_locale():
+    """A locale without UTF-8 gives bytes as surrogates."""
+    assert console.to_text("caf\udcc3\udca9 → é") == "café → é"
+    with pytest.raises(argparse.ArgumentTypeError, match="not text in UTF-8"):
+        console.to_text("caf\udce9")

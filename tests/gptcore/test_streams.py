@@ -11,7 +11,7 @@ import time
 import pytest
 
 from gptcore import streams
-from gptcore.console import Parser
+from gptcore.streams import Parser
 from tests.helpers.checkout import ROOT
 
 PROGRAMS = ("gptcore", "bench", "reports")
@@ -77,6 +77,17 @@ def test_what_argparse_refuses_is_one_line_without_hidden_characters(program):
     assert error[:-1].isprintable()
 
 
+@pytest.mark.parametrize("option", ["--size=--", "--name=--"])
+def test_two_dashes_are_no_value(capsys, option):
+    parser = Parser(prog="prog")
+    parser.add_argument("--size", type=int)
+    parser.add_argument("--name")
+    with pytest.raises(SystemExit) as stop:
+        parser.parse_args([option])
+    assert stop.value.code == 2
+    assert "'--' is not a value" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("error", "words"),
     [
@@ -89,6 +100,8 @@ def test_what_argparse_refuses_is_one_line_without_hidden_characters(program):
         (OverflowError("int too large to convert to float"), "too large (int too large"),
         (RecursionError("maximum recursion depth exceeded"), "nested too deeply"),
         (UnicodeEncodeError("ascii", "ä", 0, 1, "no"), "can't encode"),
+        (UserWarning("one line is damaged"), "prog: one line is damaged"),
+        (FileNotFoundError(2, "Name too long", "a" * 5000), "a…a"),
         (KeyError("x"), "internal error in test_streams.py, line"),
         (ZeroDivisionError("division by zero"), "ZeroDivisionError: division by zero"),
         (ValueError(), "internal error"),
@@ -168,8 +181,8 @@ def test_exit_codes_of_broken_streams(program, how, code, lines):
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "cp437", "utf-16"])
 def test_characters_that_the_encoding_lacks_become_escapes(encoding):
-    code = "from gptcore import streams; from gptcore.console import Parser; " \
-        "print(streams.answer(Parser, lambda _: print('模 → ä') or 0, []))"  # fmt: skip
+    code = "from gptcore import streams; " \
+        "print(streams.answer(streams.Parser, lambda _: print('模 → ä') or 0, []))"  # fmt: skip
     result = shell(f'{sys.executable} -c "{code}"', PYTHONIOENCODING=encoding)
     expected = "模 → ä" if encoding == "utf-16" else "模 → ä".encode(
         encoding, "backslashreplace").decode(encoding)  # fmt: skip
@@ -178,14 +191,15 @@ def test_characters_that_the_encoding_lacks_become_escapes(encoding):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.parametrize("when", ["imports", "works"])
+@pytest.mark.parametrize("when", ["imports", "works", "exits"])
 def test_signals_end_a_program_without_a_traceback(tmp_path, number, when):
-    """The signal comes while a module is imported or while it works."""
+    """The signal comes while a module is imported, while it works, or while Python exits."""
     wait = "open('ready', 'w').close()\n    time.sleep(60)\n"
     (tmp_path / "slow.py").write_text(
-        f"import time\nfrom gptcore import streams, console\ndef wait():\n    {wait}\n"
+        f"import time\nfrom gptcore import streams\ndef wait():\n    {wait}\n"
         + ("try:\n    wait()\nexcept BaseException:\n    pass\n" if when == "imports" else "")
-        + "def main():\n    return streams.answer(console.Parser, lambda _: wait(), [])\n"
+        + ("import atexit\natexit.register(wait)\nwait = int\n" if when == "exits" else "")
+        + "def main():\n    return streams.answer(streams.Parser, lambda _: wait(), [])\n"
     )
     command = [sys.executable, "-c", "from gptcore.streams import run; run('slow')"]
     path = os.pathsep.join([str(tmp_path), str(ROOT)])
