@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Collection, Sequence
 
 
 def visible(text: str, keep: str = "") -> str:
@@ -50,3 +51,25 @@ def columns(text: str) -> int:
         else 1
         for char in text
     )  # fmt: skip
+
+
+def column_names(header: Sequence[str], known: Collection[str]) -> list[str]:
+    """Return names of columns as they are compared: "Unique tokens" is unique_tokens.
+
+    Raises:
+        ValueError: a name in `known` stands twice, or has a unit.
+    """
+    names = []
+    for written in header:
+        shown = "".join(char for char in written if char.isprintable()).lower()
+        name = re.sub(r"[ -]+", "_", shown.strip(" #;'\""))
+        plain = re.split(r"_?[(\[]", name)[0]
+        if plain != name and plain in known:
+            raise ValueError(
+                f"the column {shorten(written)!r} has a unit: give plain numbers, and name it "
+                f"{plain}"
+            )
+        if name in known and name in names:
+            raise ValueError(f"the column {name} is named twice: keep one of them")
+        names.append(name)
+    return names

@@ -20,6 +20,7 @@ import re
 import stat
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
@@ -171,6 +172,21 @@ def read_text(path: Path | str, *, at_most: int = MOST_BYTES) -> str:
     return decode(read_bytes(path, at_most=at_most), path).removeprefix("\ufeff")
 
 
+@contextmanager
+def naming(path: Path | str) -> Iterator[None]:
+    """Put the name of a file before an error about its content that lacks the name.
+
+    Raises:
+        ValueError: the block raised one.
+    """
+    try:
+        yield
+    except ValueError as error:
+        if str(path) in str(error):
+            raise
+        raise ValueError(f"{path}: {error}") from error
+
+
 def read_json(path: Path | str, *, at_most: int = MOST_JSON_BYTES) -> Any:
     """Return the JSON value that a file holds.
 
@@ -215,7 +231,7 @@ def parse_json(text: str, name: Path | str) -> Any:
             parse_constant=_refuse_constant,
             parse_int=_whole,
             parse_float=_finite,
-            object_pairs_hook=_object,
+            object_pairs_hook=unique_keys,
         )
     except RecursionError:
         raise _too_deep(name) from None
@@ -275,7 +291,12 @@ def _beyond(digits: str) -> str:
     return f"the number {shown} is too large: give one of at most 1.8e308"
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the object of these keys and values, for `json.loads`.
+
+    Raises:
+        ValueError: a key stands twice, and one of its values would be lost.
+    """
     made = dict(pairs)
     if len(made) < len(pairs):
         twice = Counter(name for name, _ in pairs).most_common(1)[0][0]

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from gptcore.audit.log_rows import COLUMNS, Csv, JsonLines, collect, parse_alike, require
 from gptcore.checks import check_whole
-from gptcore.reading import MOST_BYTES, open_text
+from gptcore.reading import MOST_BYTES, naming, open_text
 
 Whole = npt.NDArray[np.int64]
 Lines = range | Whole
@@ -119,20 +119,22 @@ def read_log(path: str | Path, *, n_tokens: int, block_size: int | None = None) 
         ValueError: there is no such file, a column is missing, or a line is malformed.
     """
     n_tokens = check_whole("n_tokens", n_tokens, at_least=2)
-    try:
-        with open_text(path, at_most=MOST_BYTES) as file:
-            columns, line = _read_columns(file, path)
-    except UnicodeDecodeError:
-        raise ValueError(
-            f"log {path} is not UTF-8: give a CSV or JSONL file in UTF-8, also compressed"
-        ) from None
-    if block_size is not None and "length" not in columns:
-        block_size = check_whole("block_size", block_size)
-        columns["length"] = np.broadcast_to(np.int64(block_size), len(line))
-    require(columns, 1)
-    log = DrawLog(n_tokens, line=line, **columns)
     if block_size is not None:
-        log.check_block_size(block_size)
+        block_size = check_whole("block_size", block_size)
+    with naming(path):
+        try:
+            with open_text(path, at_most=MOST_BYTES) as file:
+                columns, line = _read_columns(file, path)
+        except UnicodeDecodeError:
+            raise ValueError(
+                f"log {path} is not UTF-8: give a CSV or JSONL file in UTF-8, also compressed"
+            ) from None
+        if block_size is not None and "length" not in columns:
+            columns["length"] = np.broadcast_to(np.int64(block_size), len(line))
+        require(columns, 1)
+        log = DrawLog(n_tokens, line=line, **columns)
+        if block_size is not None:
+            log.check_block_size(block_size)
     return log
 
 

@@ -4,6 +4,7 @@ Rows that differ in their digits alone are parsed as one array, and any others o
 """
 
 import csv
+import functools
 import json
 import re
 from array import array
@@ -14,11 +15,15 @@ import numpy as np
 import numpy.typing as npt
 
 from gptcore.checks import LARGEST_INT64
+from gptcore.plain_text import column_names, shorten
+from gptcore.reading import unique_keys
 
 Whole = npt.NDArray[np.int64]
 
+_column_names = functools.lru_cache(column_names)  # the keys of a line are those of the one before
+
 COLUMNS = ("start", "length", "epoch", "rank", "step")
-_KNOWN = frozenset(COLUMNS)
+_NUMBER = re.compile(r"\s*[+-]?[0-9]+(\.0*)?(e[+]?[0-9]+)?\s*", re.ASCII | re.IGNORECASE)
 
 
 def parse_alike(block: str, form: "Csv | JsonLines") -> Whole | None:
@@ -59,12 +64,8 @@ class Csv:
     spans_lines = True
 
     def __init__(self, line: int, header: str) -> None:
-        names = [name.strip().strip('"').strip().lower() for name in header.split(",")]
+        names = _names(tuple(name for name in header.split(",")), line)
         self.names, self.known = names, [name for name in names if name in COLUMNS]
-        if len(set(self.known)) < len(self.known):
-            raise ValueError(
-                f"line {line} names a column twice ({', '.join(names)}): name each once"
-            )
         if "start" not in self.known:
             require(dict.fromkeys(self.known), line, header=names)
         value, other = r'(?P<q{0}>"?)\s*(?P<{0}>[0-9]+)\s*(?P=q{0})', r'(?:"[^",]*"|[^",]*)'
@@ -94,11 +95,13 @@ class JsonLines:
 
     def find(self, row: str) -> list[int] | None:
         """Return where the known values of a row stand, if they are bare numbers."""
-        if row.count("{") != 1 or "\\" in row or not row.strip():
+        if row.count("{") != 1 or "\\" in row:
             return None
         try:
-            json.loads(row)
+            ((_, values),) = _json_rows([row], 0)
         except ValueError:
+            return None
+        if [name for name in COLUMNS if name in values] != self.known:
             return None
         places = [
             [match.start(1) for match in re.finditer(rf'"{name}"\s*:\s*([0-9]+)\s*[,}}]', row)]
@@ -138,18 +141,25 @@ def _json_rows(lines: Iterable[str], first: int) -> Iterator[tuple[int, dict[str
         if not source.strip():
             continue
         try:
-            row = json.loads(source)
-        except ValueError:
+            row = json.loads(source, object_pairs_hook=unique_keys)
+        except json.JSONDecodeError:
             raise ValueError(f"line {line} is not JSON: is it cut off?") from None
         except RecursionError:
             raise ValueError(
                 f'line {line} is nested too deep: give {{"start": …, "length": …}}'
             ) from None
+        except ValueError as error:
+            raise ValueError(f"line {line}: {error}") from None
         if not isinstance(row, dict):
             raise ValueError(f'line {line} is not a JSON object: give {{"start": …, "length": …}}')
-        if not row.keys() <= _KNOWN:
-            row = {name.strip().lower(): value for name, value in row.items()}
-        yield line, row
+        yield line, dict(zip(_names(tuple(row), line), row.values(), strict=True))
+
+
+def _names(header: tuple[str, ...], line: int) -> list[str]:
+    try:
+        return _column_names(header, COLUMNS)
+    except ValueError as error:
+        raise ValueError(f"line {line}: {error}") from None
 
 
 def collect(
@@ -159,9 +169,13 @@ def collect(
     values, lines = array("q"), array("q")
     for line, row in rows:
         lines.append(line)
+        for name in COLUMNS:
+            if (name in row) != (name in known):
+                raise ValueError(
+                    f"line {line} has {'a' if name in row else 'no'} {name}, unlike the first: "
+                    "give it on every line, or on none"
+                )
         for name in known:
-            if name not in row:
-                raise ValueError(f"line {line} has no {name}: give it on every line, or on none")
             value = row[name]
             values.append(value if type(value) is int and abs(value) < LARGEST_INT64
                           else _whole(value, name, line))  # fmt: skip
@@ -170,16 +184,16 @@ def collect(
 
 def _whole(value: object, name: str, line: int) -> int:
     """Return a whole number written as text or as a float that is one, such as 3.0."""
-    try:
-        if isinstance(value, float | str):
-            number = float(value)
-            if number.is_integer() and abs(number) < 2**53:
-                return int(number)
-            if isinstance(value, str) and abs(whole := int(value)) < LARGEST_INT64:
-                return whole
-    except ValueError:
-        pass
-    raise ValueError(f"line {line} has {name} {value!r}: give a whole number below 2**63")
+    number = value if isinstance(value, float) else None
+    if isinstance(value, str) and _NUMBER.fullmatch(value):
+        # Digits alone are exact; a float is exact only up to 2**53.
+        number = int(value) if len(value) < 100 and value.strip("+- ").isdigit() else float(value)
+    exact = LARGEST_INT64 if isinstance(number, int) else 2**53
+    if number is not None and abs(number) < exact and number == int(number):
+        return int(number)
+    raise ValueError(
+        f"line {line} has {name} {shorten(repr(value), 40)}: give a whole number below 2**63"
+    )
 
 
 def require(
@@ -194,6 +208,6 @@ def require(
     if missing:
         raise ValueError(
             f"line {line} has no {' and no '.join(missing)} among "
-            f"{', '.join(header or columns) or 'its columns'}: name the columns start, length and, "
-            "if there, epoch, rank, step"
+            f"{shorten(', '.join(header or columns), 200) or 'its columns'}: name the columns "
+            "start, length and, if there, epoch, rank, step"
         )

@@ -19,16 +19,18 @@ if TYPE_CHECKING:
 
 
 def _read(args: argparse.Namespace) -> pd.DataFrame:
+    from gptcore.reading import naming
     from gptcore.scaling.table_files import read_table
     from gptcore.scaling.tables import keep_rows, one_family
 
-    return keep_rows(
-        one_family(read_table(args.table), args.family),
-        min_params=args.min_params,
-        max_params=args.max_params,
-        min_tokens_per_param=args.min_tokens_per_param,
-        max_epochs=args.max_epochs,
-    )
+    with naming(args.table):
+        return keep_rows(
+            one_family(read_table(args.table), args.family),
+            min_params=args.min_params,
+            max_params=args.max_params,
+            min_tokens_per_param=args.min_tokens_per_param,
+            max_epochs=args.max_epochs,
+        )
 
 
 def _cut(args: argparse.Namespace) -> Cut:

@@ -51,8 +51,11 @@ def positive(table: pd.DataFrame, name: str, *, may_be_blank: bool = False) -> p
     """
     import pandas as pd
 
-    is_number = table[name].dtype.kind in "iuf"
-    values = table[name] if is_number else pd.to_numeric(table[name].astype(str), errors="coerce")
+    values = table[name]
+    if values.dtype.kind not in "iuf":
+        texts = values.astype(str).str.strip()
+        texts = texts.mask(texts.str.lower().isin(["true", "false"]))  # which pandas reads as 1, 0
+        values = pd.to_numeric(texts, errors="coerce")
     values = values.astype(float)
     bad = ~((values > 0) & (values < np.inf))
     if may_be_blank:

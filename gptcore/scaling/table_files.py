@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import csv
 from array import array
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gptcore.plain_text import shorten
-from gptcore.reading import open_text, read_lines
+from gptcore.plain_text import column_names
+from gptcore.reading import naming, open_text, read_lines
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,12 +37,14 @@ def read_table(path: Path | str) -> pd.DataFrame:
     """
     import pandas as pd
 
-    names, lines = _measure(path)
+    with naming(path):
+        names, lines = _measure(path)
     known = [name for name in names if name in (*TEXTS, *NUMBERS)]
     try:
         table = _parse(path, names, known, "float64")
     except ValueError:  # a text among the numbers, which a check names with its line
         table = _parse(path, names, known, "str")
+    table.attrs["file"] = str(path)  # for errors
     if not known:  # pandas then gives no rows, and the check names the columns
         return table
     if len(table) != len(lines):
@@ -84,12 +85,12 @@ def _filled(rows: Iterator[list[str]]) -> Iterator[list[str]]:
 
 
 def _header(row: list[str], path: Path | str) -> list[str]:
-    names = [name.strip() for name in row]
-    if names[0].startswith(("{", "[")):
+    if row[0].strip().startswith(("{", "[")):
         raise ValueError(f"{path} is JSON: give a CSV table with a header")
+    names = column_names(row, (*TEXTS, *NUMBERS))
     if len(names) == 1:
         for mark, word in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
-            if mark in names[0]:
+            if mark in row[0]:
                 raise ValueError(
                     f"{path} separates its columns by {word}: write commas, and a point in decimals"
                 )
@@ -98,9 +99,6 @@ def _header(row: list[str], path: Path | str) -> list[str]:
             f"{path} has {len(names):,} columns: give at most {MOST_COLUMNS:,}, as model, params, "
             "tokens_seen and loss"
         )
-    twice = [name for name, count in Counter(names).items() if count > 1 and name]
-    if twice:
-        raise ValueError(f"{path} names the column {shorten(twice[0])!r} twice: keep one of them")
     return names
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gptcore.checks import check_number
+from gptcore.reading import naming
 from gptcore.scaling.columns import is_blank, positive, text
 
 if TYPE_CHECKING:
@@ -74,14 +75,15 @@ def check_table(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     Raises:
         ValueError: a column is missing or holds values that no loss table can hold.
     """
-    table = _used_columns(table)
-    for name in NUMERIC:
-        table[name] = positive(table, name)
-    if "unique_tokens" in table:
-        table["unique_tokens"] = positive(table, "unique_tokens", may_be_blank=True)
-    _check_units(table)
-    table, notes = _without_copies(table)
-    table = _numbered_runs(table)
+    with naming(table.attrs.get("file", "table")):
+        table = _used_columns(table)
+        for name in NUMERIC:
+            table[name] = positive(table, name)
+        if "unique_tokens" in table:
+            table["unique_tokens"] = positive(table, "unique_tokens", may_be_blank=True)
+        _check_units(table)
+        table, notes = _without_copies(table)
+        table = _numbered_runs(table)
     notes += _doubts(table)
     columns = ["run", "model", *NUMERIC, *(["unique_tokens"] if "unique_tokens" in table else [])]
     order = ["params", "run", "tokens_seen", "loss"]
@@ -113,7 +115,7 @@ def _used_columns(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _check_units(table: pd.DataFrame) -> None:
-    for name in ("params", "tokens_seen"):
+    for name in table.columns.intersection(["params", "tokens_seen", "unique_tokens"]):
         smallest = table[name].min()
         if smallest < FEWEST_UNITS:
             raise ValueError(
@@ -156,6 +158,12 @@ def _numbered_runs(table: pd.DataFrame) -> pd.DataFrame:
 def _doubts(table: pd.DataFrame) -> list[str]:
     """Return warnings of what a table of losses hardly ever has."""
     notes = []
+    again = int(table.duplicated(["run", "tokens_seen"]).sum())
+    if again:
+        notes.append(
+            f"{again} rows give another loss of the same run and tokens, and the mean counts: add "
+            "a column seed if they are runs of their own"
+        )
     ratio = float((table["tokens_seen"] / table["params"]).median())
     if ratio < FEW_TOKENS_PER_PARAM:
         notes.append(

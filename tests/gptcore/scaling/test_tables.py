@@ -41,6 +41,7 @@ def table(**changes):
         ({"tokens_seen": 0}, "tokens_seen is '0'"),
         ({"tokens_seen": 300.0}, "not millions or billions"),
         ({"params": 125.0}, "not millions or billions"),
+        ({"unique_tokens": 300.0}, "unique_tokens is 300 somewhere: .*not millions"),
         ({"loss": 25.0}, "logarithm of a perplexity"),
         ({"model": "one"}, "not .*swapped"),
     ],
@@ -85,10 +86,11 @@ def test_seeds_are_runs_of_their_own():
     assert make_points(check_table(both)[0]).n_runs == 4
 
 
-def test_losses_at_the_same_tokens_are_averaged():
+def test_losses_at_the_same_tokens_are_averaged_and_told():
     twice = pd.concat([table(), table(loss=table()["loss"] + 0.2)])
-    points = make_points(check_table(twice)[0])
-    np.testing.assert_allclose(points.loss, table()["loss"] + 0.1)
+    checked, notes = check_table(twice)
+    np.testing.assert_allclose(make_points(checked).loss, table()["loss"] + 0.1)
+    assert "6 rows give another loss of the same run and tokens" in notes[0]
 
 
 def test_the_cut_keeps_the_end_of_each_run():
@@ -150,10 +152,12 @@ def test_several_families_need_a_name():
         ("quotes.csv", HEADER + b'"a"b,1e7,1e9,3\n', "not CSV in line 2"),
         ("semicolons.csv", HEADER.replace(b",", b";") + b"a;1e7;1e9;3,1\n", "by semicolons"),
         ("tabs.tsv", HEADER.replace(b",", b"\t") + b"a\t1e7\t1e9\t3\n", "by tabs: write commas"),
-        ("twice.csv", b"loss," + HEADER + b"4,a,1e7,1e9,3\n", "column 'loss' twice"),
+        ("twice.csv", b"loss," + HEADER + b"4,a,1e7,1e9,3\n", "the column loss is named twice"),
         ("wide.csv", b",".join(b"c%d" % i for i in range(1001)), "1,001 columns: give at most"),
         ("wider.csv", b"c," * 10**6, "more than 1,048,576 characters in line 1"),
         ("field.csv", HEADER + b"a" * 200_000 + b",1e7,1e9,3\n", "not CSV in line 2 .*limit"),
+        ("unit.csv", HEADER.replace(b"params", b"params (M)"), r"'params \(M\)' has a unit: give"),
+        ("case.csv", b"Loss," + HEADER, "the column loss is named twice"),
         ("rows.json", b'[{"model": "a"}]', "is JSON: give a CSV table"),
         ("row.jsonl", b'{"model": "a", "loss": 1}', "is JSON: give a CSV table"),
     ],
@@ -246,6 +250,25 @@ def test_a_name_that_is_blank_in_some_rows_is_refused_by_its_line(tmp_path, colu
     rows = blank(read_table(written(tmp_path / "t.csv", "abcd")), column, (4, 7))
     with pytest.raises(ValueError, match=message):
         check_table(one_family(rows))
+
+
+@pytest.mark.parametrize("header", ["Seed", " SEED ", "# seed", "\u200bseed", "'seed'"])
+def test_a_column_is_known_in_any_case(tmp_path, header):
+    rows = read_table(written(tmp_path / "t.csv", "abcd", f",{header}", ("7",)))
+    assert set(rows["seed"]) == {"7"}
+
+
+@pytest.mark.parametrize("truth", [True, np.True_, "TRUE"])
+@pytest.mark.parametrize("column", ["params", "tokens_seen", "loss"])
+def test_truth_is_no_number(column, truth):
+    with pytest.raises(ValueError, match=f"{column} is '(?i:true)' in data row 1"):
+        check_table(table().assign(**{column: truth}))
+
+
+def test_an_error_names_the_file(tmp_path):
+    rows = read_table(written(tmp_path / "my table.csv", "abcd")).assign(loss="x")
+    with pytest.raises(ValueError, match=r"my table.csv: loss is 'x' in line 2"):
+        check_table(rows)
 
 
 def test_a_name_that_is_blank_in_every_row_is_refused(tmp_path):
