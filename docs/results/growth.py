@@ -77,7 +77,8 @@ def write_suites(path: Path) -> None:
     for i in range(160):
         for case in standard_ledger()[1:]:
             params = case["params"] | {"corpus": f"text-{i}"}
-            records.append(case | {"case": f"{case['case']}-{i}", "params": params})
+            name = f"{case['case'].removesuffix(']')}-{i}]"
+            records.append(case | {"case": name, "params": params})
     write_ledger(path, records[:10_000])
 
 
@@ -102,8 +103,8 @@ LINES = [
     (write_log, "log.csv", AUDIT, 20, 500),
     (write_json_log, "log.jsonl", AUDIT, 20, 500),
     (write_losses, "losses.csv", "gptcore scale fit {} --json", 10, 500),
-    (write_suites, "suites", "reports {} -o {}.html", 30, 1000),
     (write_failures, "failures", "reports {} -o {}.html", 30, 1000),
+    (write_suites, "suites", "reports {} -o {}.html", 30, 1000),
 ]
 
 
