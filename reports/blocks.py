@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
 import pandas as pd
 from markupsafe import Markup
 from matplotlib.figure import Figure
@@ -52,8 +54,12 @@ class Table:
     """The summary line under which a long table is folded away; "" shows the table at once."""
 
 
-MAX_DRAWN = 8
-"""Cases in one figure at most; the tables hold all cases."""
+MAX_DRAWN, MAX_BARS, MAX_LINES = 8, 24, 24
+"""Cases, bars and lines in one figure at most."""
+MAX_TEXT = 5_000
+"""Characters of one text of a section or a finding at most."""
+MARKUP = 30
+"""Characters of markup around a cell of a table, about."""
 
 
 @dataclass(frozen=True)
@@ -94,11 +100,47 @@ class Section:
 Draw = Callable[[pd.DataFrame], Figure]
 
 
-class Plotter:
-    """Draws figures, and gives each a name that is unique inside one page."""
+@dataclass
+class Room:
+    """What a page can still take: it has to stay small, whatever the ledgers hold.
 
-    def __init__(self, prefix: str, enabled: bool) -> None:
+    A section takes at most its share, so that the sections and the runs after it have room, too.
+    """
+
+    runs: int = 1
+    figures: int = 96
+    characters: int = 2_000_000
+    """Characters of tables and generated texts."""
+
+    def share(self, most: int) -> int:
+        """Return how much each of the runs may take of what would be the most for one run."""
+        return max(1, most // self.runs)
+
+
+T = TypeVar("T")
+
+
+class Plotter:
+    """Draws figures, gives each a name that is unique inside one page, and bounds each section."""
+
+    SECTION_FIGURES, SECTION_PARTS, SECTION_CHARACTERS = 16, 40, 400_000
+
+    def __init__(self, prefix: str, enabled: bool, room: Room | None = None) -> None:
         self.prefix, self.enabled, self.drawn = prefix, enabled, 0
+        self.room = room or Room()
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin a section: nothing is left out of it yet."""
+        self.last = self.drawn + self.room.share(self.SECTION_FIGURES)
+        self.left_out: Counter[str] = Counter()
+
+    def parts(self, found: Iterable[T]) -> list[T]:
+        """Return the first parts of a section, for example its settings, and count the others."""
+        every = list(found)
+        most = self.room.share(self.SECTION_PARTS)
+        self.left_out["case group"] += max(0, len(every) - most)
+        return every[:most]
 
     def __call__(
         self, draw: Draw, data: pd.DataFrame, title: str, caption: str, alt: str
@@ -106,9 +148,53 @@ class Plotter:
         """Return the figure in a list; an empty list where there is nothing to draw."""
         if data.empty or not self.enabled:
             return []
+        if self.drawn >= self.last or not self.room.figures:
+            self.left_out["figure"] += 1
+            return []
         self.drawn += 1
+        self.room.figures -= 1
+        if "variant" in data:
+            names = data["variant"].drop_duplicates()
+            data = data[data["variant"].isin(names.head(MAX_LINES))]
+            _, more = first_cases(names.to_frame(), MAX_LINES, "lines")
+            caption += more
         svg = drawing.svg(draw, data, f"{self.prefix}-f{self.drawn}")
-        return [Plot(title, caption, alt, Markup(svg))]
+        return [Plot(title, cut(caption), cut(alt), Markup(svg))]
+
+    def fit(self, section: Section) -> Section:
+        """Return the section without what exceeds its share of the page, and with its number."""
+        left = start = min(self.room.share(self.SECTION_CHARACTERS), self.room.characters)
+        tables = []
+        for each in section.tables:
+            costs = np.cumsum([sum(map(len, row)) + MARKUP * len(row) for row in each.rows])
+            n = int(np.searchsorted(costs, left, side="right"))
+            left -= int(costs[n - 1]) if n else 0
+            self.left_out["table row"] += len(each.rows) - n
+            if n or not each.rows:
+                note, caption = cut(each.note), cut(each.caption)
+                tables.append(replace(each, rows=each.rows[:n], note=note, caption=caption))
+        texts = [replace(t, prompt=cut(t.prompt), text=cut(t.text)) for t in section.texts]
+        n = min(len(texts), left // MAX_TEXT)
+        left -= sum(len(t.prompt) + len(t.text) for t in texts[:n])
+        self.left_out["text"] += len(texts) - n
+        self.room.characters -= start - left
+        intro = f"{cut(section.intro)}{self._said()}"
+        return replace(section, intro=intro, tables=tables, texts=texts[:n])
+
+    def _said(self) -> str:
+        """Return the sentence on what is left out of the section, "" where nothing is."""
+        parts = [words.count(n, what) for what, n in self.left_out.items() if n]
+        if not parts:
+            return ""
+        return (
+            f" To keep the page small, this section leaves out {', '.join(parts)}. The ledger "
+            "holds all numbers."
+        )
+
+
+def cut(text: str) -> str:
+    """Return a text of at most MAX_TEXT characters; "…" marks a cut."""
+    return text if len(text) <= MAX_TEXT else f"{text[: MAX_TEXT - 1]}…"
 
 
 def missing(run: Run, group: str, what: str) -> str:
@@ -125,9 +211,9 @@ def dicts(frame: pd.DataFrame) -> list[dict[Any, Any]]:
     return frame.to_dict("records")
 
 
-def by_setting(*frames: pd.DataFrame) -> Iterator[tuple[str, list[pd.DataFrame]]]:
-    """Yield each setting of the first frame, with the part of every frame that belongs to it."""
-    for name in dict.fromkeys(frames[0]["setting"]):
+def by_setting(plot: Plotter, *frames: pd.DataFrame) -> Iterator[tuple[str, list[pd.DataFrame]]]:
+    """Yield the first settings of the first frame, with the part of every frame that is of it."""
+    for name in plot.parts(dict.fromkeys(frames[0]["setting"])):
         yield name, [frame[frame["setting"] == name] for frame in frames]
 
 

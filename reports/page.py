@@ -8,7 +8,8 @@ no hidden character survives.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +20,16 @@ from bench.ledger.record import Record
 from bench.ledger.schema import METRICS
 from gptcore import plain_text
 from reports import findings, markdown, words
-from reports.blocks import Finding, Plotter, Section, Table, table
+from reports.blocks import Finding, Plotter, Room, Section, Table, cut, table
 from reports.facts import case_facts
 from reports.load import Run
 from reports.topics import sections_of
 
 MAX_TEXT = 500
 """Characters of a text in a record of the page, at most."""
-MAX_IN_WORDS = 500
-"""Records whose numbers are also given in words; with more of them a page would be too large."""
+MAX_IN_WORDS, MAX_FINDINGS, MAX_LINES, MAX_RECORDS = 500, 120, 60, 3_000_000
+"""What the page of one run holds at most, and those of several share: records whose numbers are
+also given in words, findings, lines of warnings and of commands, and characters of records."""
 TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -46,6 +48,8 @@ class RunPage:
     """Each command with its commit, as recorded."""
     anchors: dict[str, str]
     """Case id → id of its entry under "All cases"."""
+    raw: dict[str, Markup]
+    """Id of a case or an environment → its record as text; those that the page has room for."""
 
 
 def render(runs: list[Run], output_format: str) -> tuple[str, list[Finding]]:
@@ -55,9 +59,8 @@ def render(runs: list[Run], output_format: str) -> tuple[str, list[Finding]]:
         runs: at least one.
         output_format: "html" or "md".
     """
-    pages = [
-        run_page(run, f"run{i}", output_format == "html") for i, run in enumerate(runs, start=1)
-    ]
+    room, with_figures = Room(len(runs)), output_format == "html"
+    pages = [run_page(run, f"run{i}", with_figures, room) for i, run in enumerate(runs, start=1)]
     templates = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -66,14 +69,14 @@ def render(runs: list[Run], output_format: str) -> tuple[str, list[Finding]]:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.filters["code"] = markdown.code
+    templates.filters |= {"code": markdown.code, "cut": cut}
     page = templates.get_template(f"report.{output_format}").render(
         pages=pages,
         glossary=glossary([record for run in runs for record in run.everything]),
         metric=words.metric,
         case_facts=case_facts,
-        raw=raw_record,
-        in_words=MAX_IN_WORDS,
+        in_words=room.share(MAX_IN_WORDS),
+        at_most=room.share(MAX_LINES),
     )
     merged = [f for page in pages for f in page.findings]
     return page, sorted(merged, key=lambda finding: -finding.importance)
@@ -115,10 +118,37 @@ FINALIZE = {"html": _show, "md": _show_markdown}
 """What every value goes through on its way into a template, by format."""
 
 
-def run_page(run: Run, anchor: str, with_figures: bool) -> RunPage:
-    """Return all that is said about one run."""
-    plot = Plotter(anchor, with_figures)
-    claims = findings.find(run)
+def most_important(claims: list[Finding], most: int) -> list[Finding]:
+    """Return the first findings, with one that counts the others."""
+    kept = [replace(f, headline=cut(f.headline), detail=cut(f.detail)) for f in claims[:most]]
+    if len(claims) > most:
+        more = f"{len(claims) - most:,} more findings are left out"
+        detail = "They are less important. The ledger holds all numbers behind them."
+        kept.append(Finding(0, "run", "", more, detail))
+    return kept
+
+
+def raw_records(run: Run, first: Iterable[str], room: int) -> dict[str, Markup]:
+    """Return records as text: those named `first`, then the others in turn while there is room."""
+    every, linked = {**run.records, **run.environments}, set(first)
+    kept: dict[str, Markup] = {}
+    for name in sorted(every, key=lambda name: name not in linked):
+        text = raw_record(every[name])
+        if len(text) <= room:
+            room -= len(text)
+            kept[name] = text
+        elif name in linked:
+            kept[name] = Markup("This record is too long for the page.")
+        else:
+            break
+    return kept
+
+
+def run_page(run: Run, anchor: str, with_figures: bool, room: Room) -> RunPage:
+    """Return all that is said about one run, in its share of the page."""
+    plot = Plotter(anchor, with_figures, room)
+    claims = most_important(findings.find(run), room.share(MAX_FINDINGS))
+    evidence = [case for claim in claims for case in claim.evidence]
     return RunPage(
         anchor=anchor,
         run=run,
@@ -128,6 +158,7 @@ def run_page(run: Run, anchor: str, with_figures: bool) -> RunPage:
         summary=_summary(run),
         origins=list(dict.fromkeys((r["command"], r["commit"]) for r in run.everything)),
         anchors={case: f"{anchor}-case{i}" for i, case in enumerate(run.records, start=1)},
+        raw=raw_records(run, evidence, room.share(MAX_RECORDS)) if with_figures else {},
     )
 
 

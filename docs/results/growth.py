@@ -68,6 +68,29 @@ def write_losses(path: Path) -> None:
                 file.write("".join(f"m{size},{params},{d},{x:.5f},{seed}\n" for d, x in rows))
 
 
+def write_suites(path: Path) -> None:
+    """Write a ledger of 160 runs of the standard suite, each on a text of its own."""
+    sys.path.insert(0, str(Path(__file__).parents[2]))
+    from tests.helpers.ledgers import environment, standard_ledger, write_ledger
+
+    records = [environment()]
+    for i in range(160):
+        for case in standard_ledger()[1:]:
+            params = case["params"] | {"corpus": f"text-{i}"}
+            name = f"{case['case'].removesuffix(']')}-{i}]"
+            records.append(case | {"case": name, "params": params})
+    write_ledger(path, records[:10_000])
+
+
+def write_failures(path: Path) -> None:
+    """Write a ledger of 10,000 failed cases, each with a reason of 4,000 characters."""
+    sys.path.insert(0, str(Path(__file__).parents[2]))
+    from tests.helpers.ledgers import record, write_ledger
+
+    lost = {"group": "model", "status": "failed", "reason": "out of memory; " * 270}
+    write_ledger(path, [record(f"bench_model::test_step[{i}]", **lost) for i in range(10_000)])
+
+
 AUDIT = "gptcore audit {} --tokens 1000000000 --block-size 256 --json"
 # Writer, name of the input, command, goals in seconds and MB.
 LINES = [
@@ -80,6 +103,8 @@ LINES = [
     (write_log, "log.csv", AUDIT, 20, 500),
     (write_json_log, "log.jsonl", AUDIT, 20, 500),
     (write_losses, "losses.csv", "gptcore scale fit {} --json", 10, 500),
+    (write_failures, "failures", "reports {} -o {}.html", 30, 1000),
+    (write_suites, "suites", "reports {} -o {}.html", 30, 1000),
 ]
 
 
@@ -109,7 +134,7 @@ def main() -> None:
             path = Path(folder, name)
             if not path.exists():
                 write(path)
-            time_s, peak = measure(command.format(path).split())
+            time_s, peak = measure(command.replace("{}", str(path)).split())
             label = command.split(" {}")[0].removesuffix(" --corpus")
             print(
                 f"{label:{PLACE}} {name:12} {time_s:6.1f} {goal_s:5} {peak:6.0f} {goal_mb:5}",

@@ -77,11 +77,12 @@ def findings_of(run: Run) -> list[Finding]:
 
 def sections_of(run: Run, plot: Plotter) -> list[Section]:
     """Return all sections of a run, in the order of the page; one that cannot be made says so."""
-    return [
-        section
-        for topic in TOPICS
-        for section in _attempt(partial(topic.section, run, plot), _lost_section(topic))
-    ]
+    sections: list[Section] = []
+    for topic in TOPICS:
+        plot.begin()
+        made = _attempt(partial(topic.section, run, plot), _lost_section(topic))
+        sections += map(plot.fit, made)
+    return sections
 
 
 def _attempt(make: Callable[[], Iterable[T]], lost: Callable[[str], T]) -> list[T]:

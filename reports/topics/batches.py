@@ -72,12 +72,13 @@ def _share_of_step(run: Run) -> str:
     return ""
 
 
-def section(run: Run, _: Plotter) -> list[Section]:
+def section(run: Run, plot: Plotter) -> list[Section]:
     """Return how fast batches are made, and how fast their visits are counted."""
     timed = run.cases("throughput")
     timed = timed[timed["time_s"].gt(0)]
     counted = timed["ledger_tokens"].notna()
-    shown = [titled(loading(part), setting) for setting, (part,) in by_setting(timed[~counted])]
+    loaded = by_setting(plot, timed[~counted])
+    shown = [titled(loading(part), setting) for setting, (part,) in loaded]
     if counted.any():
         shown.append(counting(timed[counted]))
     return [

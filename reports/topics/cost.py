@@ -15,7 +15,17 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from gptcore import plain_text
 from reports import drawing, words
-from reports.blocks import Finding, Plotter, Section, Table, dicts, missing, table
+from reports.blocks import (
+    MAX_BARS,
+    Finding,
+    Plotter,
+    Section,
+    Table,
+    dicts,
+    first_cases,
+    missing,
+    table,
+)
 from reports.load import Run, over
 
 TUTORIAL_SECONDS = {"cpu": 45.0, "accelerator": 1.0}
@@ -41,6 +51,7 @@ def section(run: Run, plot: Plotter) -> list[Section]:
         passes[["case", "model", "device", "batch_size", "block_size", "flops"]], on="case"
     )
     conditions = conditions.dropna(subset=["time_s", "ratio"])
+    shown, more = first_cases(conditions, MAX_BARS, "conditions")
     lost = growth.empty and passes.empty
     if lost and not any(r["group"] in ("growth", "conditions") for r in run.unfinished):
         return []
@@ -59,13 +70,13 @@ def section(run: Run, plot: Plotter) -> list[Section]:
             "Along each line one size grows, and all others stay fixed. Circles: growth of the "
             "FLOPs. A line below its circles means that part of the time does not grow.",
             "Time of a training step relative to the smallest size, both axes logarithmic. "
-            + " ".join(map(_growth_alt, dicts(growth))),
+            + " ".join(map(_growth_alt, dicts(growth.head(MAX_BARS)))),
         )
         + plot(
-            conditions_figure, conditions, "The same forward pass under other conditions",
+            conditions_figure, shown, "The same forward pass under other conditions",
             "Time relative to a forward pass in fp32 without gradients. Lines: 95 % intervals over "
-            "rounds. Left of 1: faster.",
-            "Ratios of time. " + " ".join(map(_condition_alt, dicts(conditions))),
+            f"rounds. Left of 1: faster.{more}",
+            "Ratios of time. " + " ".join(map(_condition_alt, dicts(shown))),
         ),
         [
             *([growth_table(growth)] if not growth.empty else []),

@@ -124,7 +124,7 @@ def section(run: Run, plot: Plotter) -> list[Section]:
     columns = ["case", "version", "n_tokens", "mean_unigram", "sd_unigram"]
     profile = run.series("position", "position_profile")
     plots = []
-    for setting, (part, blocks) in by_setting(cases, profile):
+    for setting, (part, blocks) in by_setting(plot, cases, profile):
         blocks = blocks.merge(part[columns], on="case")
         blocks = blocks.assign(
             where=over((blocks["start"] + blocks["stop"]) / 2, blocks["n_tokens"])

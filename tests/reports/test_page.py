@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -408,3 +409,30 @@ def test_help_shows_examples(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         main(["--help"])
     assert "examples:" in capsys.readouterr().out
+
+
+def test_page_of_many_records_is_small_and_says_what_it_leaves_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page, "Room", partial(page.Room, figures=2))
+    monkeypatch.setattr(page, "MAX_RECORDS", 100_000)
+    monkeypatch.setattr(page, "MAX_FINDINGS", 30)
+    many = [
+        position_case(raw=False, corpus=f"corpus-{i}") | {"case": f"bench::test[c{i}]"}
+        for i in range(45)
+    ]
+    lost = [
+        record(f"bench::test_lost[{i}]", status="failed", reason="x" * 4999) for i in range(200)
+    ]
+    text = html_of(tmp_path, [environment(), *many, *lost])
+    found = Document(text)
+    assert len(found.all("figure")) == 2
+    assert "this section leaves out 5 case groups, 38 figures." in found.text
+    assert re.search(r"this section leaves out \d+ table rows\.", found.text)
+    assert "17 more findings are left out" in found.text
+    assert re.search(r"The page has room for \d+ of 246 records", found.text)
+    targets = {attrs.get("id") for _, attrs in found.tags}
+    linked = {str(attrs["href"])[1:] for attrs in found.all("a")}
+    assert len(linked) > 20
+    assert linked <= targets
+    assert len(text) < 1_200_000

@@ -5,7 +5,18 @@ from __future__ import annotations
 import pandas as pd
 
 from reports import words
-from reports.blocks import Plot, Plotter, Section, Table, by_setting, dicts, missing, titled
+from reports.blocks import (
+    MAX_BARS,
+    Plot,
+    Plotter,
+    Section,
+    Table,
+    by_setting,
+    dicts,
+    first_cases,
+    missing,
+    titled,
+)
 from reports.load import Run
 from reports.topics.convergence import figures, tables
 
@@ -16,13 +27,13 @@ def section(run: Run, plot: Plotter) -> list[Section]:
     plots: list[Plot] = []
     shown: list[Table] = []
     series = [run.series("convergence", name) for name in ("loss_curve", "test_curve")]
-    for setting, (part, train, test) in by_setting(cases, *series):
+    for setting, (part, train, test) in by_setting(plot, cases, *series):
         plots += _curves(plot, part, train, test, setting)
         shown.append(titled(tables.training(part), setting, tables.shared_text(part)))
     points = {r["case"]: r["samples"].get("difference", []) for r in run.finished}
     comparisons = comparisons[comparisons["difference"].notna()]
     names = comparisons["corpus"].map(str)
-    for name in dict.fromkeys(names):
+    for name in plot.parts(dict.fromkeys(names)):
         pairs = comparisons[names == name]
         corpus = f"Corpus: {words.corpus(pairs['corpus'].iloc[0])}"
         plots += _differences(plot, pairs.assign(points=pairs["case"].map(points)), corpus)
@@ -71,11 +82,12 @@ def _curves(
 
 def _differences(plot: Plotter, pairs: pd.DataFrame, corpus: str) -> list[Plot]:
     """Return the figure of the paired differences on one corpus."""
+    pairs, more = first_cases(pairs, MAX_BARS, "pairs")
     return plot(
         figures.differences, pairs, "Which sampler ended with the lower loss",
         "First minus second: left of zero, the first is better. Circles: one seed each. "
         "Diamond and bar: mean and 95 % interval. Shade: differences within the margin. "
-        f"{corpus}.",
+        f"{corpus}.{more}",
         "Paired differences with intervals. "
         + " ".join(
             f"{words.sampler(r['a'])} minus {words.sampler(r['b'])}: "

@@ -32,14 +32,14 @@ def section(run: Run, plot: Plotter) -> list[Section]:
         for name in ("coverage_curve", "visits_histogram", "visits_by_position")
     ]
     cells, main = frames.two_by_two(cases), frames.whole_text(cases)
-    for setting, (part, *parts, four) in by_setting(main, *series, cells):
+    for setting, (part, *parts, four) in by_setting(plot, main, *series, cells):
         last = _longest(part)
         core = last if four.empty else last[frames.is_core(last)]
         plots += _plots(plot, last, core, parts, setting)
         if not four.empty:
             shown.append(titled(tables.two_by_two(four), setting))
         shown.append(titled(tables.coverage(part), setting))
-    for setting, (part,) in by_setting(frames.scarce_text(cases)):
+    for setting, (part,) in by_setting(plot, frames.scarce_text(cases)):
         shown.append(titled(tables.scarce_text(part), setting))
     return [
         Section(

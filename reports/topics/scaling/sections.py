@@ -38,7 +38,7 @@ def section(run: Run, plot: Plotter) -> list[Section]:
     plots: list[Plot] = []
     shown: list[Table] = []
     lines: list[str] = []
-    for corpus in dict.fromkeys(cases["rung"]["corpus"].map(str)):
+    for corpus in plot.parts(dict.fromkeys(cases["rung"]["corpus"].map(str))):
         part = {name: f[f["corpus"].map(str) == corpus] for name, f in cases.items()}
         text = f"Corpus: {words.corpus(part['rung']['corpus'].iloc[0])}"
         plots += _ladder(run, plot, part, text) + _inference(run, plot, part["inference"], text)
@@ -228,7 +228,7 @@ def _repetition(run: Run, cases: pd.DataFrame, text: str) -> Table:
 def _inference(run: Run, plot: Plotter, cases: pd.DataFrame, text: str) -> list[Plot]:
     """Return what the held-out size gains from longer contexts and from more samples."""
     plots: list[Plot] = []
-    for _, case in cases.iterrows():
+    for _, case in plot.parts(cases.iterrows()):
         places = words.number(case.get("prompts"))
         where = f"{text}, {_parameters(case['n_params'])}, {places} places of the test part"
         context, samples = (

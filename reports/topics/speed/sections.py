@@ -9,7 +9,17 @@ import pandas as pd
 from bench.ledger.schema import PHASE_TIMES
 from gptcore import plain_text
 from reports import words
-from reports.blocks import MAX_DRAWN, Plot, Plotter, Section, dicts, first_cases, labelled, missing
+from reports.blocks import (
+    MAX_BARS,
+    MAX_DRAWN,
+    Plot,
+    Plotter,
+    Section,
+    dicts,
+    first_cases,
+    labelled,
+    missing,
+)
 from reports.load import Run
 from reports.topics.speed import figures, findings, tables
 
@@ -24,16 +34,19 @@ def section(run: Run, plot: Plotter) -> list[Section]:
         work = models["work"].map(words.work)
         steps = models.assign(label=labels)
         steps = steps[steps[list(PHASE_TIMES)].sum(axis=1) > 0]
+        steps, more_steps = first_cases(steps, MAX_BARS, "cases")
         shares = models.assign(label=work + ": " + labels).dropna(subset=["mfu"])
+        shares, more_shares = first_cases(shares, MAX_BARS, "cases")
         plots += plot(
             figures.phases, steps, "Where the time of a step goes",
-            "Each bar is one training step. A speed-up of its longest part would gain most.",
+            "Each bar is one training step. A speed-up of its longest part would gain most."
+            f"{more_steps}",
             "Stacked bars of seconds per phase. " + " ".join(map(_phases_alt, dicts(steps))),
         )  # fmt: skip
         plots += plot(
             figures.share_of_peak, shares, "Share of the measured peak",
             "The line at 100 % is the fastest matrix product measured on this machine in the same "
-            "precision. Blue: fp32. Orange: any other precision.",
+            f"precision. Blue: fp32. Orange: any other precision.{more_shares}",
             "Bars of the share of peak. "
             + " ".join(f"{r['label']}: {words.percent(r['mfu'])}." for r in dicts(shares)),
         )  # fmt: skip

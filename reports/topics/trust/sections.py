@@ -21,7 +21,7 @@ def section(run: Run, plot: Plotter) -> list[Section]:
         return []
     unsteady = sum(verdict in UNSTEADY for verdict in verdicts)
     plots: list[Plot] = []
-    for _, case in frame[frame["trials"].gt(0)].iterrows():
+    for _, case in plot.parts(frame[frame["trials"].gt(0)].iterrows()):
         plots += _self_plot(run, plot, case)
     lines = [] if not verdicts else [_how_steady(len(verdicts), unsteady)]
     lines += [f"{f.headline}." for f in findings.self_comparison(run)]
