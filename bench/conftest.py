@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +20,7 @@ from bench.suite.plan import Plan
 from bench.suite.sizes import SUITES
 from conftest import SESSION
 from gptcore.console import Progress, clock
-from gptcore.files import WriteError
 from gptcore.plain_text import shorten, visible
-from gptcore.streams import what_is_wrong
 
 RESULT: pytest.StashKey[Result] = pytest.StashKey()
 
@@ -122,28 +119,16 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, Any, Any]
     try:
         outcome = yield
     except pytest.skip.Exception as skipped:
-        with _writing():
-            session.skip(name, skipped.msg or "skipped")
+        session.skip(name, skipped.msg or "skipped")
         raise
     except Exception as error:
         reason = shorten(f"{type(error).__name__}: {error}".splitlines()[0], 300)
         duration_s = time.perf_counter() - start
-        with _writing():
-            session.append(name, group, case, Result(), started_at, duration_s, reason)
+        session.append(name, group, case, Result(), started_at, duration_s, reason)
         raise
     duration_s = time.perf_counter() - start
-    with _writing():
-        session.append(name, group, case, pyfuncitem.stash[RESULT], started_at, duration_s)
+    session.append(name, group, case, pyfuncitem.stash[RESULT], started_at, duration_s)
     return outcome
-
-
-@contextmanager
-def _writing() -> Generator[None, None, None]:
-    """End the session where a record cannot be written, because later ones could not be either."""
-    try:
-        yield
-    except (OSError, WriteError) as error:
-        pytest.exit(visible(f"cannot write the results: {what_is_wrong(error)}"), returncode=2)
 
 
 class CaseLines:
