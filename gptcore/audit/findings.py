@@ -104,7 +104,7 @@ def _judge_repeats(facts: Facts) -> list[Finding]:
     mean, sd = facts.expected["repeated_windows"], facts.expected["sd_repeated_windows"]
     assert mean is not None and sd is not None  # noqa: PT018
     kept = facts.windows.of_draw[facts.once]
-    count = len(kept) - len(np.unique(kept))
+    count = len(kept) - int(np.count_nonzero(np.bincount(kept)))
     places, _ = count_grid(facts.windows, facts.log.n_starts)
     if count <= mean + BEYOND_SD * sd + 1 and not are_uneven(kept, places):
         return []
