@@ -87,14 +87,6 @@ def test_a_folder_without_checkpoints_has_no_latest(tmp_path):
     assert load_checkpoint(tmp_path) is None
 
 
-@pytest.mark.parametrize("damage", [flip_a_weight, lambda path: path.write_bytes(b"")])
-def test_the_one_before_is_loaded_when_the_newest_is_damaged(tmp_path, damage):
-    save(tmp_path, 1, 2)
-    damage(tmp_path / "step-00000002.pt")
-    with pytest.warns(UserWarning, match=r"step-00000002\.pt is damaged"):
-        assert load_checkpoint(tmp_path)["step"] == 1
-
-
 def test_nothing_but_damaged_checkpoints_is_an_error(tmp_path):
     save(tmp_path, 1)
     (tmp_path / "step-00000001.pt").write_bytes(b"")
@@ -344,9 +336,11 @@ def compressed(path: Path) -> None:
         link("step-00000001.pt"),
         compressed,
         lambda path: path.write_text("PK"),
+        lambda path: path.write_bytes(b""),
+        flip_a_weight,
     ],
 )
-def test_what_is_no_file_of_torch_gives_way_to_the_one_before(tmp_path, change):
+def test_what_is_no_whole_file_of_torch_gives_way_to_the_one_before(tmp_path, change):
     save(tmp_path, 1, 2)
     change(tmp_path / "step-00000002.pt")
     with pytest.warns(UserWarning, match=r"step-00000002\.pt is damaged"):
