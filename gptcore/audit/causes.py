@@ -8,8 +8,8 @@ from typing import Literal
 
 import numpy as np
 
-from gptcore.audit.counts import Mask
 from gptcore.audit.facts import Facts
+from gptcore.audit.labels import Mask, count_distinct, zeros
 from gptcore.audit.log import Whole
 from gptcore.audit.passes import count_grid
 from gptcore.audit.visits import (
@@ -82,8 +82,8 @@ def why_repeated(facts: Facts, window: Whole) -> str:
         facts: the counts of the log.
         window: indices of windows, of the draws that are judged.
     """
-    repeats = len(window) - len(np.unique(window))
-    k = equal_visits(window, np.zeros_like(window))
+    repeats = len(window) - count_distinct(window)
+    k = equal_visits(window, zeros(len(window)))
     if 2 * np.count_nonzero(window[1:] == window[:-1]) > repeats:
         return (
             "Most of them come right after each other, so several streams of the same draws are "
@@ -114,7 +114,7 @@ def why_repeated(facts: Facts, window: Whole) -> str:
 
 def are_uneven(window: Whole, places: int) -> bool:
     """Return whether independent uniform draws would hardly visit the windows so unevenly."""
-    pairs = float(count_pairs(window, np.zeros_like(window))[0])
+    pairs = float(count_pairs(window, zeros(len(window)))[0])
     mean, variance = expect_pairs(len(window), places)
     return bool(pairs > mean + FAR_BEYOND_SD * math.sqrt(variance) + 1)
 

@@ -5,6 +5,7 @@ Legend: N tokens, K draws, T inputs in the longest window, M = N - T starts. A w
 in one epoch. Memory and time depend on K and not on N.
 """
 
+import functools
 import hashlib
 import itertools
 import math
@@ -13,15 +14,19 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from gptcore.audit.labels import (
+    AT_ONCE,
+    TABLE,
+    Mask,
+    distinct,
+    group_sizes,
+    renumber,
+    sort_order,
+)
 from gptcore.audit.log import DrawLog, Whole
-
-Mask = npt.NDArray[np.bool_]
 
 # A repeated run counts as a replay if independent draws have fewer than this many in a whole log.
 CHANCE_REPLAYS = 1e-3
-
-TABLE = 4  # labels are looked up in a table that has at most so many places for each of them
-AT_ONCE = 2**20  # draws whose targets are counted at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +45,23 @@ class Windows:
 
     def __len__(self) -> int:
         return len(self.start)
+
+    @functools.cached_property
+    def stride(self) -> int:
+        """The greatest common divisor of the distances between starts; 0 for one start."""
+        return int(np.gcd.reduce(np.diff(self.start))) if len(self) > 1 else 0
+
+    @functools.cached_property
+    def neighbours(self) -> tuple[int, int, int]:
+        """How many windows overlap the next one, how many are close to it, and the gaps in tokens.
+
+        Close windows have fewer inputs between them than the longest window has.
+        """
+        between = np.diff(self.start)
+        between -= self.length[:-1]
+        overlapping = int(np.count_nonzero(between < 0))
+        close = int(np.count_nonzero(between < self.length.max()))
+        return overlapping, close, int(between.clip(0, out=between).sum())
 
 
 @dataclass(frozen=True)
@@ -67,60 +89,12 @@ class Shown:
         return self.head + self.tail + self.borders + self.inside
 
 
-def sort_order(values: Whole) -> Whole:
-    """Return the order that sorts values of 0 or more and keeps equal ones as they are.
-
-    Value and place are sorted as one number where both fit into one; this takes a third of the time
-    of a stable argsort.
-    """
-    bits = len(values).bit_length()
-    if int(values.max(initial=0)) >= 2 ** (63 - bits):
-        return np.argsort(values, kind="stable")
-    both = values << bits
-    both |= np.arange(len(values))
-    both.sort()
-    both &= (1 << bits) - 1
-    return both
-
-
-def distinct(values: Whole) -> tuple[Whole, Whole]:
-    """Return the distinct values in increasing order, and the index of each value among them.
-
-    The values are 0 or more. Small ones are looked up in a table, others are sorted.
-    """
-    low, high = (int(values.min()), int(values.max())) if len(values) else (0, 0)
-    if low == high:
-        return values[:1], np.broadcast_to(np.int64(0), len(values))
-    if high - low < TABLE * len(values):
-        present = np.zeros(high - low + 1, dtype=np.bool_)
-        present[values - low] = True
-        if low == 0 and present.all():
-            return np.arange(high + 1), values
-        index: Whole = np.cumsum(present)
-        index -= 1
-        return np.flatnonzero(present) + low, index[values - low]
-    order = sort_order(values)
-    ordered = values[order]
-    new = np.append(True, ordered[1:] != ordered[:-1])
-    found = ordered[new]
-    np.cumsum(new, out=ordered)
-    ordered -= 1
-    of_value = np.empty_like(ordered)
-    of_value[order] = ordered
-    return found, of_value
-
-
-def renumber(labels: Whole) -> Whole:
-    """Return labels as 0, 1, …, in increasing order of the labels."""
-    return distinct(labels)[1]
-
-
 def find_windows(log: DrawLog) -> Windows:
     """Return the distinct windows of a log."""
     base = int(log.length.max()) + 1
     if base == int(log.length.min()) + 1:
         start, of_draw = distinct(log.start)
-        return Windows(of_draw, start, np.full(len(start), base - 1, dtype=np.int64))
+        return Windows(of_draw, start, np.broadcast_to(np.int64(base - 1), len(start)))
     if log.n_tokens * base >= 2**63:
         raise ValueError(f"windows of up to {base - 1} in {log.n_tokens} tokens: too large to tell")
     keys, of_draw = distinct(log.start * base + log.length)
@@ -136,18 +110,19 @@ def count_missed(windows: Windows, n_tokens: int) -> Shown:
     gaps of all sizes, would do that less than once in 1,000 logs. Or exactly one target lies
     between any two neighbours.
     """
-    reach = np.maximum.accumulate(windows.start + windows.length)
-    between = windows.start[1:] - reach[:-1]
+    reach = windows.start + windows.length
+    np.maximum.accumulate(reach, out=reach)
     head, tail = int(windows.start[0]), n_tokens - 1 - int(reach[-1])
-    gaps = int(between.clip(0).sum())
+    between = np.subtract(windows.start[1:], reach[:-1], out=reach[:-1])
+    gaps = int(between.sum(where=between > 0))
     block_size = int(windows.length.max())
-    close = between[between < block_size]
+    close = int(np.count_nonzero(between < block_size))
     for size in (1, 2):
-        count = int(np.count_nonzero(close == size))
+        count = int(np.count_nonzero(between == size)) if size < block_size else 0
         # A bound of log P(count or more): at most 2^n patterns of n neighbours, each gap of this
         # size with probability 1/(2T - 1).
-        chance = len(close) * math.log(2) - count * math.log(2 * block_size - 1)
-        rare = chance < math.log(1e-3) and 2 * count > len(close)
+        chance = close * math.log(2) - count * math.log(2 * block_size - 1)
+        rare = chance < math.log(1e-3) and 2 * count > close
         if size < block_size and (rare or (size == 1 and 0 < count == len(between))):
             at = int((between == size).argmax())
             border = int(windows.start[at]), int(windows.length[at]), size
@@ -163,7 +138,8 @@ def count_shown_twice(log: DrawLog, epoch: Whole) -> int:
             f"{n_epochs} epochs of {log.n_tokens} tokens are too many to be counted: audit fewer "
             "epochs at a time"
         )
-    begin = epoch * log.n_tokens + log.start  # epochs side by side on one axis
+    begin = epoch * log.n_tokens  # epochs side by side on one axis
+    begin += log.start
     same = log.length.min() == log.length.max()
     order = None if same else sort_order(begin)
     if same:
@@ -189,7 +165,7 @@ def count_repeats(window: Whole, group: Whole) -> Whole:
     keys = window if n_groups == 1 else group * n_windows + window
     if n_windows * n_groups < TABLE * len(window):
         shown = np.bincount(keys, minlength=n_windows * n_groups).reshape(n_groups, -1)
-        repeats: Whole = np.bincount(group, minlength=n_groups) - np.count_nonzero(shown, axis=1)
+        repeats: Whole = group_sizes(group) - np.count_nonzero(shown, axis=1)
         return repeats
     keys = np.sort(keys)
     again = keys[1:][keys[1:] == keys[:-1]] // n_windows
@@ -246,14 +222,15 @@ def find_replays(window: Whole, group: Whole, run: int) -> tuple[Mask, tuple[int
         first such run and the earlier one begin, or None.
     """
     marked = np.zeros(len(window), dtype=np.bool_)
-    if not len(window):
+    if not len(window) or not count_repeats(window, group).any():
         return marked, None
-    order = np.arange(len(window))
+    order = sort_order(group) if group.any() else None
     gram = window
-    if group.any():
-        order = sort_order(group)
-        gram = (group * (int(window.max()) + 1) + window)[order]
-    gram, at = _repeated(gram, np.arange(len(window)))
+    if order is not None:
+        gram = group * (int(window.max()) + 1)
+        gram += window
+        gram = gram[order]
+    gram, at = _repeated(gram)
     # Number the repeated runs, by doubling: two shorter runs that cover a run identify it, and both
     # are repeated where it is.
     size = 1
@@ -274,18 +251,19 @@ def find_replays(window: Whole, group: Whole, run: int) -> tuple[Mask, tuple[int
     change = np.zeros(len(window) + 1, dtype=np.int64)
     change[at[again]] += 1
     change[at[again] + run] -= 1
-    marked[order] = np.cumsum(change[:-1]) > 0
+    marked[slice(None) if order is None else order] = np.cumsum(change[:-1]) > 0
     begin = int(again.argmax())
-    return marked, (int(order[at[begin]]), int(order[first[gram[begin]]]))
+    pair = int(at[begin]), int(first[gram[begin]])
+    return marked, pair if order is None else (int(order[pair[0]]), int(order[pair[1]]))
 
 
-def _repeated(labels: Whole, at: Whole) -> tuple[Whole, Whole]:
+def _repeated(labels: Whole, at: Whole | None = None) -> tuple[Whole, Whole]:
     """Return the labels that occur more than once, numbered, and the places `at` of those."""
     if not len(labels):
-        return labels, at
+        return labels, labels
     number = renumber(labels)
     again = (np.bincount(number) > 1)[number]
-    return number[again], at[again]
+    return number[again], np.flatnonzero(again) if at is None else at[again]
 
 
 def chance_run(draws: int, n_windows: int) -> int:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from gptcore.audit.counts import (
-    Mask,
     Shown,
     Windows,
     count_missed,
@@ -19,8 +18,8 @@ from gptcore.audit.counts import (
     find_identical_epochs,
     find_rank_overlap,
     find_windows,
-    renumber,
 )
+from gptcore.audit.labels import Mask, renumber, zeros
 from gptcore.audit.log import DrawLog, Whole
 from gptcore.audit.passes import are_fixed, are_passes, count_grid, find_epochs
 from gptcore.audit.replays import find_reruns
@@ -86,7 +85,7 @@ def count_facts(log: DrawLog, epoch_draws: int | None = None) -> Facts:
     """
     windows = find_windows(log)
     window = windows.of_draw
-    rank = np.zeros(len(log), dtype=np.int64) if log.rank is None else renumber(log.rank)
+    rank = zeros(len(log)) if log.rank is None else renumber(log.rank)
     epoch, epochs_from = find_epochs(log, windows, rank, epoch_draws)
     stream = renumber(rank * (int(epoch.max()) + 1) + epoch)
     repeats = count_repeats(window, epoch)

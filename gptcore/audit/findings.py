@@ -17,6 +17,7 @@ from gptcore.audit.causes import (
 )
 from gptcore.audit.counts import Windows
 from gptcore.audit.facts import Facts
+from gptcore.audit.labels import zeros
 from gptcore.audit.passes import ascend, count_grid
 from gptcore.audit.replays import find_surprises
 from gptcore.audit.visits import early_returns
@@ -103,7 +104,8 @@ def _judge_repeats(facts: Facts) -> list[Finding]:
     assert facts.expected is not None
     mean, sd = facts.expected["repeated_windows"], facts.expected["sd_repeated_windows"]
     assert mean is not None and sd is not None  # noqa: PT018
-    kept = facts.windows.of_draw[facts.once]
+    kept = facts.windows.of_draw
+    kept = kept if facts.once.all() else kept[facts.once]
     count = len(kept) - int(np.count_nonzero(np.bincount(kept)))
     places, _ = count_grid(facts.windows, facts.log.n_starts)
     if count <= mean + BEYOND_SD * sd + 1 and not are_uneven(kept, places):
@@ -217,7 +219,7 @@ def _return_early(facts: Facts) -> bool:
         return False
     window = facts.windows.of_draw[facts.once]
     early, repeats = early_returns(window)
-    together = len(window) / np.count_nonzero(find_surprises(window, np.zeros_like(window)))
+    together = len(window) / np.count_nonzero(find_surprises(window, zeros(len(window))))
     spread = math.sqrt(repeats * 7 / 64 * together)
     return early > max(repeats / 4, repeats / 8 + EARLY_SD * spread)
 
@@ -228,7 +230,7 @@ def _judge_twice(facts: Facts) -> list[Finding]:
         return []
     log, windows, count = facts.log, facts.windows, facts.shown_twice
     # Is a whole window shown again in its epoch?
-    draws = np.flatnonzero(facts.once)
+    draws = np.flatnonzero(facts.once) if facts.repeated_in_epoch else np.empty(0, dtype=np.int64)
     keys = facts.epoch[draws] * len(windows) + windows.of_draw[draws]
     _, first, of_draw = np.unique(keys, return_index=True, return_inverse=True)
     again = np.flatnonzero(first[of_draw] != np.arange(len(draws)))

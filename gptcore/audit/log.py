@@ -23,7 +23,7 @@ Whole = npt.NDArray[np.int64]
 Lines = range | Whole
 
 MOST_DRAWS = 10**8
-"""A log may have so many draws; an audit takes about 50 bytes of memory for each."""
+"""A log may have so many draws; an audit takes 40 to 110 bytes of memory for each."""
 BLOCK = 2**22  # characters of a log that are parsed at once
 ROWS_AT_ONCE = 10_000
 

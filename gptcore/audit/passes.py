@@ -10,14 +10,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gptcore.audit.counts import (
+from gptcore.audit.counts import Windows, count_repeats, expect_repeats, find_rank_overlap
+from gptcore.audit.labels import (
     Mask,
-    Windows,
-    count_repeats,
-    expect_repeats,
-    find_rank_overlap,
+    by_group,
+    equals_next,
+    group_sizes,
     renumber,
     sort_order,
+    zeros,
 )
 from gptcore.audit.log import DrawLog, Whole
 from gptcore.audit.visits import count_pairs, expect_pairs, log10_chance_of_equal_visits
@@ -37,12 +38,12 @@ LOG10_EQUAL_VISITS = -5
 
 def count_places(start: Whole, group: Whole, n_starts: int) -> Whole:
     """Return, for each group, the windows on the coarsest grid s + k·S that has all its starts."""
-    order = sort_order(start)
-    order = order[sort_order(group[order])] if group.any() else order
+    order = by_group(group)
     start, group = start[order], group[order]
     bounds = np.flatnonzero(np.concatenate([[True], group[1:] != group[:-1]]))
     # S is the greatest common divisor of the distances between the starts of a group.
-    steps = np.diff(start, prepend=start[0])
+    steps = np.zeros_like(start)
+    np.subtract(start[1:], start[:-1], out=steps[1:])
     steps[bounds] = 0
     stride = np.gcd.reduceat(steps, bounds)
     grid = np.maximum(stride, 1)
@@ -58,23 +59,17 @@ def count_grid(windows: Windows, n_starts: int) -> tuple[int, int]:
     Windows that lie side by side without a grid, as documents do, are counted with those that would
     fill the gaps between them.
     """
-    stride = _stride(windows)
-    if stride == 1 and are_blocks(windows):
-        gaps = (windows.start[1:] - (windows.start + windows.length)[:-1]).clip(0).sum()
-        return len(windows) + round(int(gaps) / float(windows.length.mean())), stride
-    places = count_places(windows.start, np.zeros_like(windows.start), n_starts)
-    return max(int(places[0]), len(windows)), stride
-
-
-def _stride(windows: Windows) -> int:
-    return int(np.gcd.reduce(windows.start - windows.start[0]))
+    if windows.stride == 1 and are_blocks(windows):
+        gaps = windows.neighbours[2] / float(windows.length.mean())
+        return len(windows) + round(gaps), windows.stride
+    grid = max(windows.stride, 1)
+    places = (n_starts - 1 - int(windows.start[0]) % grid) // grid + 1 if windows.stride else 1
+    return max(places, len(windows)), windows.stride
 
 
 def are_fixed(windows: Windows) -> bool:
     """Return whether the windows lie on a grid, or side by side with hardly an overlap."""
-    between = windows.start[1:] - (windows.start + windows.length)[:-1]
-    overlapping = int(np.count_nonzero(between < 0))
-    return _stride(windows) > 1 or 20 * overlapping <= len(windows)
+    return windows.stride > 1 or 20 * windows.neighbours[0] <= len(windows)
 
 
 def are_blocks(windows: Windows) -> bool:
@@ -82,9 +77,8 @@ def are_blocks(windows: Windows) -> bool:
 
     A few random windows hardly overlap either, but they are far apart.
     """
-    between = windows.start[1:] - (windows.start + windows.length)[:-1]
-    close = int(np.count_nonzero(between < windows.length.max()))
-    return _stride(windows) > 1 or (are_fixed(windows) and 2 * close > len(between))
+    close = 2 * windows.neighbours[1] > len(windows) - 1
+    return windows.stride > 1 or (are_fixed(windows) and close)
 
 
 # --- are the draws passes over the text? -----------------------------------------------------
@@ -112,7 +106,7 @@ def are_passes(log: DrawLog, windows: Windows, stream: Whole, chosen: Mask) -> b
     if nearby_overlap_z(start, stream, log.n_starts, log.block_size) > PASSES_Z:
         return True
     places = count_places(start, stream, log.n_starts)
-    if _stride(windows) == 1 and are_blocks(windows):
+    if windows.stride == 1 and are_blocks(windows):
         places[:] = count_grid(windows, log.n_starts)[0]
     return are_even(window, stream, places)
 
@@ -125,7 +119,7 @@ def are_even(window: Whole, stream: Whole, places: Whole) -> bool:
         stream: int64 of shape (K,), the stream of each draw, numbered from 0.
         places: windows that each stream may choose from.
     """
-    draws, pairs = np.bincount(stream), count_pairs(window, stream)
+    draws, pairs = group_sizes(stream), count_pairs(window, stream)
     # Repeats say most where few windows are shown twice, pairs where all are shown several times.
     for count, (mean, variance) in (
         (count_repeats(window, stream).sum(), expect_repeats(draws, places)),
@@ -150,9 +144,11 @@ def ascent_z(start: Whole, group: Whole) -> float:
     Equal neighbours count as half an ascent. K values in random order have (K - 1)/2 ascents on
     average, with variance (K + 1)/12.
     """
-    sizes = np.bincount(group)
+    sizes = group_sizes(group)
     variance = float((sizes[sizes > 1] + 1).sum()) / 12
-    return float(np.sign(_steps(start, group)).sum()) / 2 / math.sqrt(variance) if variance else 0.0
+    steps = _steps(start, group)
+    ascents = np.count_nonzero(steps > 0) - np.count_nonzero(steps < 0)
+    return ascents / 2 / math.sqrt(variance) if variance else 0.0
 
 
 def nearby_overlap_z(start: Whole, stream: Whole, n_starts: int, block_size: int) -> float:
@@ -162,10 +158,10 @@ def nearby_overlap_z(start: Whole, stream: Whole, n_starts: int, block_size: int
     independent uniform starts are less than T apart with probability (M(2T - 1) - T(T - 1))/M². On
     a grid of stride T or more they must be equal, with probability 1 / places on the grid.
     """
-    order = np.argsort(stream, kind="stable")
+    order = by_group(stream)
     start, stream = start[order], stream[order]
     # The probability that two independent draws are close to each other.
-    stride = int(np.gcd.reduce(start - start[0]))
+    stride = int(np.gcd.reduce(np.diff(start))) if len(start) > 1 else 0
     width = min(block_size, n_starts)
     near = (n_starts * (2 * width - 1) - width * (width - 1)) / n_starts**2
     if stride >= block_size:
@@ -175,7 +171,9 @@ def nearby_overlap_z(start: Whole, stream: Whole, n_starts: int, block_size: int
     for lag in range(1, 1 + min(32, n_starts // (4 * block_size), len(start) - 1)):
         same = stream[lag:] == stream[:-lag]
         pairs += int(np.count_nonzero(same))
-        close += int(np.count_nonzero(same & (np.abs(start[lag:] - start[:-lag]) < block_size)))
+        between = start[lag:] - start[:-lag]
+        close += int(np.count_nonzero(same & (np.abs(between, out=between) < block_size)))
+        del between  # before the next one is made
     spread = math.sqrt(pairs * near * (1 - near))
     return (pairs * near - close) / spread if spread else 0.0
 
@@ -188,7 +186,9 @@ def ascend(start: Whole, group: Whole) -> bool:
 
 def _steps(start: Whole, group: Whole) -> Whole:
     """Return the difference from each start to the next of its group, group by group."""
-    order = np.argsort(group, kind="stable")
+    if not group.any():
+        return np.diff(start)
+    order = by_group(group)
     steps: Whole = np.diff(start[order])[np.diff(group[order]) == 0]
     return steps
 
@@ -208,7 +208,9 @@ def find_epochs(
         if epoch_draws is not None:
             raise ValueError("the log has a column epoch and epoch_draws is given: leave one out")
         return renumber(log.epoch), "column"
-    ranks = [np.flatnonzero(rank == r) for r in range(int(rank.max()) + 1)]
+    ranks: list[Whole | slice] = [slice(None)]
+    if rank.any():
+        ranks = [np.flatnonzero(rank == r) for r in range(int(rank.max()) + 1)]
     if epoch_draws is not None:
         each, rest = divmod(check_whole("epoch_draws", epoch_draws), len(ranks))
         if rest:
@@ -216,10 +218,10 @@ def find_epochs(
                 f"epoch_draws is {epoch_draws} over {len(ranks)} ranks: give the draws of all "
                 "ranks together, a multiple of their number"
             )
-        return _cut_every(ranks, [each] * len(ranks)), "epoch_draws"
+        return _cut_every(len(log), ranks, [each] * len(ranks)), "epoch_draws"
     epoch = _cut_passes(log, windows, rank, ranks)
     if epoch is None:
-        return np.zeros(len(log), dtype=np.int64), "unknown"
+        return zeros(len(log)), "unknown"
     return epoch, "passes"
 
 
@@ -237,7 +239,7 @@ def find_pass(window: Whole) -> int | None:
     n_draws = len(window)
     # Pairs of draws `before` and `now` that show the same window, with no other such draw between.
     order = sort_order(window)
-    again = window[order][1:] == window[order][:-1]
+    again = equals_next(window, order)[:-1]
     now, before = order[1:][again], order[:-1][again]
     if not len(now):
         return n_draws
@@ -279,11 +281,14 @@ def cut_ordered(window: Whole) -> Whole | None:
         window: int64 of shape (K,), indices of windows.
     """
     place = renumber(window)
-    last, steps = int(place.max()), np.diff(place)
-    begins = (place[1:] == 0) & (place[:-1] == last) & (steps < 0)
+    last = int(place.max())
+    begins = (place[1:] == 0) & (place[:-1] == last) & (last > 0)
+    if not begins.any():
+        return None
+    steps = np.diff(place)
     leaps = (steps > 1) & (2 * steps > last)
     regular = int(np.count_nonzero(begins | (steps == 1)))
-    if not begins.any() or ((steps >= 0) & (steps != 1) & ~leaps).any():
+    if ((steps >= 0) & (steps != 1) & ~leaps).any():
         return None
     epoch = np.concatenate([[0], np.cumsum(begins.astype(np.int64) - leaps)])
     if int(epoch.min()) < 0 or 4 * regular <= 3 * len(steps):
@@ -293,7 +298,7 @@ def cut_ordered(window: Whole) -> Whole | None:
 
 
 def _cut_passes(
-    log: DrawLog, windows: Windows, rank: Whole, ranks: Sequence[Whole]
+    log: DrawLog, windows: Windows, rank: Whole, ranks: Sequence[Whole | slice]
 ) -> Whole | None:
     """Return the epoch of each draw where the log repeats whole passes, else None."""
     window = windows.of_draw
@@ -302,17 +307,18 @@ def _cut_passes(
     cuts = [cut for cut in ordered if cut is not None]
     if len(cuts) == len(ranks):
         epoch = np.empty(len(log), dtype=np.int64)
-        epoch[np.concatenate(ranks)] = np.concatenate(cuts)
+        for draws, cut in zip(ranks, cuts, strict=True):
+            epoch[draws] = cut
         return epoch
     # Second try: shuffled passes. Ranks that keep their shard make passes of their own; ranks that
     # get a new shard each epoch make passes together.
     candidates = []
-    for streams in (ranks, [np.arange(len(log))]):
+    for streams in [ranks, [slice(None)]] if len(ranks) > 1 else [ranks]:
         sizes = [size for draws in streams if (size := find_pass(window[draws]))]
         if len(sizes) < len(streams):
             continue
         if len(streams) > 1 or len(np.unique(rank[: sizes[0]])) == len(ranks):
-            candidates.append(_cut_every(streams, sizes))
+            candidates.append(_cut_every(len(log), streams, sizes))
     if not candidates:
         return None
     epoch = min(candidates, key=lambda epoch: find_rank_overlap(window, epoch, rank)[0])
@@ -321,11 +327,12 @@ def _cut_passes(
     return epoch
 
 
-def _cut_every(streams: Sequence[Whole], sizes: Sequence[int]) -> Whole:
+def _cut_every(n_draws: int, streams: Sequence[Whole | slice], sizes: Sequence[int]) -> Whole:
     """Return the epoch of each draw if each stream has epochs of the given size."""
-    epoch = np.empty(sum(map(len, streams)), dtype=np.int64)
+    place = np.arange(n_draws)
+    epoch = np.empty_like(place)
     for draws, size in zip(streams, sizes, strict=True):
-        epoch[draws] = np.arange(len(draws)) // size
+        epoch[draws] = place[: len(place[draws])] // size
     return epoch
 
 

@@ -9,14 +9,8 @@ import math
 
 import numpy as np
 
-from gptcore.audit.counts import (
-    CHANCE_REPLAYS,
-    Mask,
-    Windows,
-    chance_run,
-    count_repeats,
-    find_replays,
-)
+from gptcore.audit.counts import CHANCE_REPLAYS, Windows, chance_run, count_repeats, find_replays
+from gptcore.audit.labels import Mask, by_group, count_distinct, group_sizes
 from gptcore.audit.log import DrawLog, Whole
 from gptcore.audit.passes import are_passes, count_grid
 
@@ -51,7 +45,7 @@ def find_reruns(
     """
     window = windows.of_draw
     # Where each epoch returns to the same windows, a run in order is no evidence across epochs.
-    most = int((np.bincount(epoch) - count_repeats(window, epoch)).max())
+    most = int((group_sizes(epoch) - count_repeats(window, epoch)).max())
     returning = int(epoch.max()) > 0 and 2 * len(windows) <= 3 * most
     run = _chance_run(window, rank)
     again, pair = find_replays(window, rank, run)
@@ -83,7 +77,7 @@ def _chance_run(window: Whole, rank: Whole) -> int:
     n_windows, n_ranks = int(window.max()) + 1, int(rank.max()) + 1
     mine = n_windows
     if n_ranks > 1:
-        mine = len(np.unique(window * n_ranks + rank)) // n_ranks
+        mine = count_distinct(window * n_ranks + rank) // n_ranks
     return chance_run(len(window), max(mine, 2) if n_windows > 1 else 1)
 
 
@@ -98,7 +92,7 @@ def _are_surprising(window: Whole, rank: Whole, marked: Mask, *, in_order: bool)
     """
     if not marked.any():
         return marked
-    order = np.argsort(rank, kind="stable")
+    order = by_group(rank)
     surprise = find_surprises(window[order], rank[order])
     if np.count_nonzero(surprise) < FEW_SURPRISES:
         return marked & in_order
@@ -116,7 +110,7 @@ def _find_surprising(window: Whole, rank: Whole) -> Mask:
     probability q, which is estimated from the draws outside the runs. The square root of q is used,
     because neighbours in a buffer stay neighbours.
     """
-    distinct = len(np.unique(window))
+    distinct = count_distinct(window)
     run = chance_run(len(window), distinct)
     single, double = (find_replays(window, rank, length)[0] for length in (1, 2))
     while True:

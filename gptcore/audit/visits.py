@@ -21,8 +21,8 @@ def count_pairs(window: Whole, group: Whole) -> Floats:
     """Return, for each group, the pairs of its draws that show the same window."""
     n_windows = int(window.max()) + 1
     if not group.any():
-        visits = np.bincount(window).astype(np.float64)
-        return np.array([(visits * (visits - 1)).sum() / 2])
+        shown = np.bincount(window)
+        return np.array([(int(shown @ shown) - len(window)) / 2])
     keys = np.sort(group * n_windows + window)
     first = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
     visits = np.diff(first, append=len(keys)).astype(np.float64)
