@@ -104,7 +104,7 @@ def read_laws(path: Path) -> tuple[ScalingLaw, RepeatedLaw | None]:
     """
     text = read_text(path, at_most=MOST_JSON_BYTES)
     try:
-        saved = parse_json(text, "the text")
+        saved = parse_json(text, "its text")
         if not isinstance(saved, dict):
             raise ValueError("give an object with E, A, B, alpha and beta")
         if "state" in saved or "objective" in saved:
