@@ -22,7 +22,6 @@ from bench.suite.plan import Plan
 from bench.suite.sizes import REFERENCE_TOKENS_PER_S, SUITES
 from gptcore.devices import available_devices, choose_devices
 from gptcore.files import WriteError
-from gptcore.plain_text import visible
 
 
 class Session(Inputs):
@@ -121,11 +120,11 @@ class Session(Inputs):
         } | fields
 
     def _write(self, record: Record) -> None:
-        """Append a record; end the session if that fails, because later ones would be lost too."""
+        """Append a record, or stop the suite: what is measured after that would be lost."""
         try:
             self.ledger.append(record)
         except WriteError as error:
-            pytest.exit(visible(str(error)), returncode=2)
+            pytest.exit(str(error), returncode=2)
 
     def _measure_ceilings(self) -> dict[str, dict[str, float]]:
         budget_s = SUITES[self.plan.suite].ceiling_s
