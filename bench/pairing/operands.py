@@ -105,7 +105,8 @@ def _why_not_timed(call: Callable[..., object]) -> str | None:
 
 
 def _load_file(path: Path) -> Any:
-    check_regular(path)
+    if path.exists():
+        check_regular(path)
     # No import statement can use this name, so a file called random.py replaces no module.
     spec = importlib.util.spec_from_file_location(f"file {path.resolve()}", path)
     assert spec, "a path that ends in .py has a loader"

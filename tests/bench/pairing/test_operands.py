@@ -118,7 +118,7 @@ def test_function_of_a_module_is_found():
     ("a", "b", "said"),
     [
         ("{}:short", "{}:missing", "has no function 'missing'"),
-        ("{}:short", "nowhere.py:f", "nowhere.py: there is no such file"),
+        ("{}:short", "nowhere.py:f", "nowhere.py cannot be imported: FileNotFoundError"),
         ("{}:short", "no_such_module:f", "no_such_module cannot be imported: ModuleNotFoundError"),
         ("{}:short", "precision=bf16", "changes a parameter of a case"),
         ("{}:short", "long", "'long' names nothing"),
