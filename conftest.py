@@ -37,8 +37,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--corpus",
         action="append",
         metavar="NAME|PATH",
-        help="text that the cases use: python-docs (the default) or the path of a UTF-8 file; may "
-        "be given several times",
+        help="text that the cases use: python-docs (the default) or the path of a text, which "
+        "may be compressed; may be given several times",
     )
     group.addoption(
         "--devices",

@@ -255,7 +255,7 @@ def _unopened(path: Path | str, error: OSError | ValueError) -> ValueError:
         return ValueError(f"{path}: there is no such file; give the path of one that exists")
     if code == errno.ENXIO:
         return ValueError(f"{path} is a socket or a device: give the path of one regular file")
-    if os.path.isdir(path) if isinstance(error, OSError) else False:  # on Windows
+    if isinstance(error, OSError) and os.path.isdir(path):  # on Windows
         return ValueError(f"{path} is a folder: give the path of one regular file")
     reason = getattr(error, "strerror", None) or error
     return ValueError(f"{str(path)!r} cannot be opened ({reason}): give a file that can be read")

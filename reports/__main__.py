@@ -69,7 +69,7 @@ def report(folders: Sequence[Path], output: Path, output_format: str) -> None:
     write_whole(output, text)
     print(f"Report: {output.absolute()}")
     for finding in findings[:N_PRINTED]:
-        print(f"- {words.visible(words.sentence(finding.headline))}")
+        print(f"- {words.sentence(finding.headline)}")
     if not findings:
         print("- The ledger holds no finished measurement.")
 

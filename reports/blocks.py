@@ -197,6 +197,33 @@ def cut(text: str) -> str:
     return text if len(text) <= MAX_TEXT else f"{text[: MAX_TEXT - 1]}…"
 
 
+def one_after_the_other(
+    a: float, b: float, low: float, high: float, unit: str
+) -> tuple[str, str, str, str]:
+    """Return in words how two cases compare that were not timed in turns.
+
+    Args:
+        a: a rate of the first, or a time of the second.
+        b: the same of the other.
+        low: the ratio a / b of the rounds that are worst for the first.
+        high: that of the rounds that are best for it.
+        unit: the unit of a and b.
+
+    Returns:
+        "2.1 times faster" or "slower", said of the first, or "" where `low` and `high` enclose 1;
+        a; b; and a sentence about `low` and `high`, or "" where they are not known.
+    """
+    if a >= b:
+        factor, first, second = words.dividing(a, b, unit)
+    else:
+        factor, second, first = words.dividing(b, a, unit)
+    how = "" if low <= 1 <= high else f"{factor} times {'faster' if a >= b else 'slower'}"
+    known = not (words.is_missing(low) or words.is_missing(high))
+    ends = f"{words.number(low)} to {words.number(high)}"
+    spread = f" The slowest and fastest rounds allow ratios from {ends}." if known else ""
+    return how, first, second, spread
+
+
 def missing(run: Run, group: str, what: str) -> str:
     """Return why there is no `what`: its cases did not finish, or there were none."""
     lost = [r for r in run.unfinished if r["group"] == group]

@@ -106,7 +106,7 @@ def raw_record(record: Record) -> Markup:
 def _show(value: Any) -> Any:
     """Make the hidden characters of a text visible; return markup and other values unchanged."""
     is_plain = isinstance(value, str) and not hasattr(value, "__html__")
-    return words.visible(value) if is_plain else value
+    return plain_text.visible(value, keep="\n\t") if is_plain else value
 
 
 def _show_markdown(value: Any) -> Any:

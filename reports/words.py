@@ -1,4 +1,4 @@
-"""Numbers, units and names as a reader sees them; hidden characters of any text made visible."""
+"""Numbers, units and names as a reader sees them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 import pandas as pd
 
 from bench.ledger.schema import METRICS
-from gptcore import plain_text
 from gptcore.plain_text import shorten
 from reports.labels import (
     CHANGES,
@@ -29,11 +28,6 @@ NBSP = "\u00a0"
 PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
 BINARY_PREFIXES = ((2.0**30, "Gi"), (2.0**20, "Mi"), (2.0**10, "Ki"), (1.0, ""))
 SMALL_PREFIXES = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
-
-
-def visible(text: str) -> str:
-    """Return `text` with hidden characters escaped; line feed and tab stay."""
-    return plain_text.visible(text, keep="\n\t")
 
 
 def is_missing(value: Any) -> bool:
@@ -335,7 +329,7 @@ def sentence(text: str) -> str:
 def fold(split: str) -> str:
     """Return a split such as "block:2/5" in words."""
     block = re.fullmatch(r"block:(\d+)/(\d+)", str(split))
-    return f"block {block[1]} of {block[2]}" if block else visible(str(split))
+    return f"block {block[1]} of {block[2]}" if block else shorten(str(split))
 
 
 def case_label(case: pd.Series) -> str:

@@ -19,9 +19,9 @@ def audit_options(parser: argparse.ArgumentParser) -> None:
         "log",
         type=to_path,
         metavar="LOG",
-        help="what the loader drew: a CSV file, or JSON lines, with the columns start and length "
-        "(and, if known, epoch, rank and step); or batches of tokens in a NumPy file (.npy), "
-        "which are looked up in --corpus",
+        help="what the loader drew: a CSV file, or JSON lines, which may be compressed, with the "
+        "columns start and length (and, if known, epoch, rank and step); or batches of tokens in "
+        "a NumPy file (.npy), which are looked up in --corpus",
     )
     parser.add_argument(
         "--tokens",

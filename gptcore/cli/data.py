@@ -85,7 +85,7 @@ def corpora_options(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         type=at_home,
         metavar="TEXT",
-        help="a UTF-8 text file, or gutenberg:ID, to describe beside the texts that come with "
+        help="the path of a text, or gutenberg:ID, to describe beside the texts that come with "
         "gptcore",
     )
     add_raw_option(parser)

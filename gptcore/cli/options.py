@@ -23,7 +23,8 @@ def add_text_options(parser: argparse._ActionsContainer) -> None:
         default="python-docs",
         metavar="TEXT",
         help="the text: python-docs (the help texts of Python, the default), gutenberg:ID (a book "
-        "of Project Gutenberg by its number), or the path of a UTF-8 file",
+        "of Project Gutenberg by its number), or the path of a text in UTF-8, which "
+        "may be compressed",
     )
     add_raw_option(parser)
 

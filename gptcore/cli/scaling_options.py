@@ -12,9 +12,9 @@ def _table_options(parser: argparse.ArgumentParser) -> None:
         "table",
         type=to_path,
         metavar="TABLE",
-        help="CSV file (may be gzipped: .gz) with one row for each measured loss: model (a name), "
-        "params (parameters), tokens_seen (tokens trained on), loss (nats per token); and, if "
-        "there are several families of models, family",
+        help="CSV file, which may be compressed, with one row for each measured loss: model (a "
+        "name), params (parameters), tokens_seen (tokens trained on), loss (nats per token); and, "
+        "if there are several families of models, family",
     )
     parser.add_argument(
         "--family", metavar="NAME", help="the family to use, if the table has several"

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gptcore.files import write_atomically
+from gptcore.files import WriteError, write_whole
 from gptcore.reading import decode, read_bytes
 from gptcore.unpacking import too_large, unpack
 
@@ -64,13 +64,13 @@ def fetch_book(number: int) -> Path:
             if not os.access(folder, os.W_OK):  # asked before anything is downloaded
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
             content = _download(number)
-            with write_atomically(path) as partial:
-                partial.write_bytes(content)
+            write_whole(path, content)
             _keep_sum(path, content)
-    except OSError as error:
+    except (OSError, WriteError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise ValueError(
-            f"the cache {str(folder)!r} cannot be used ({error.strerror or type(error).__name__}): "
-            "set GPTCORE_CACHE to a folder that can be written"
+            f"the cache {str(folder)!r} cannot be used ({reason}): set GPTCORE_CACHE to a folder "
+            "that can be written"
         ) from error
     return path
 
@@ -93,7 +93,7 @@ def _is_kept(path: Path, known: str | None) -> bool:
                 "of a copy to use the changed text"
             )
     elif known in (None, found):  # kept by an earlier version, or put there by hand
-        with suppress(OSError):
+        with suppress(WriteError):  # a cache that only this user cannot write is still read
             _keep_sum(path, content)
     return known in (None, found)
 
@@ -103,8 +103,7 @@ def _sum_path(path: Path) -> Path:
 
 
 def _keep_sum(path: Path, content: bytes) -> None:
-    with write_atomically(_sum_path(path)) as partial:
-        partial.write_text(hashlib.sha256(content).hexdigest() + "\n", encoding="ascii")
+    write_whole(_sum_path(path), f"{hashlib.sha256(content).hexdigest()}\n")
 
 
 def _download(number: int) -> bytes:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gptcore.checks import check_number
-from gptcore.reading import parse_json, read_text
+from gptcore.reading import MOST_JSON_BYTES, parse_json, read_text
 from gptcore.scaling import solver
 from gptcore.scaling.fitting import fit_points
 from gptcore.scaling.law import ScalingLaw, law_from
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-MOST_LAW_BYTES = 2**26
 ONE_PASS = 1.001  # epochs; published token counts are rounded
 GRID = np.geomspace(0.5, 200, 60)
 GRID_POINTS = 601  # sizes tried for an allocation
@@ -103,7 +102,7 @@ def read_laws(path: Path) -> tuple[ScalingLaw, RepeatedLaw | None]:
     Raises:
         ValueError: it is neither.
     """
-    text = read_text(path, at_most=MOST_LAW_BYTES)
+    text = read_text(path, at_most=MOST_JSON_BYTES)
     try:
         saved = parse_json(text, "its text")
         if not isinstance(saved, dict):

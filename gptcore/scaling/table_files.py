@@ -48,7 +48,9 @@ def read_table(path: Path | str) -> pd.DataFrame:
     if not known:  # pandas then gives no rows, and the check names the columns
         return table
     if len(table) != len(lines):
-        raise ValueError(f"{path} has quotes that can be read in two ways: write them as CSV has")
+        raise ValueError(
+            f"{path} has quotes that can be read in two ways: double each quote inside a value"
+        )
     table.index = pd.Index(np.frombuffer(lines, dtype=np.int64), name="line")
     return table
 

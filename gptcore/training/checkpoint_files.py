@@ -92,7 +92,7 @@ def _check_keys(what: str, value: object, names: Any) -> None:
     if not isinstance(value, dict):
         raise ValueError(f"{what} is {type(value).__name__}, and a dict is needed")
     if odd := sorted(map(str, {*names} ^ value.keys())):
-        raise ValueError(f"{what} lacks, or has too much: {', '.join(odd[:5])}")
+        raise ValueError(f"{what} has keys missing or unknown: {', '.join(odd[:5])}")
 
 
 def _check_config(config: object, weights: object) -> ModelConfig:

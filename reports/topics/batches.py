@@ -7,7 +7,17 @@ from collections.abc import Iterator
 import pandas as pd
 
 from reports import words
-from reports.blocks import Finding, Plotter, Section, Table, by_setting, missing, table, titled
+from reports.blocks import (
+    Finding,
+    Plotter,
+    Section,
+    Table,
+    by_setting,
+    missing,
+    one_after_the_other,
+    table,
+    titled,
+)
 from reports.load import Run, largest, over
 
 
@@ -34,27 +44,17 @@ def find(run: Run) -> Iterator[Finding]:
         same = timed[timed["setting"] == setting]
         gather = same[same["way"] == "gather"].iloc[0]
         loader = same[same["way"] == "dataloader"].iloc[0]
-        ratio, low, high = ratio_of_rates(gather, loader)
-        rates_of = (gather["tokens_per_s"], loader["tokens_per_s"])
-        if ratio >= 1:
-            factor, fast, slow = words.dividing(*rates_of, "")
-        else:
-            factor, slow, fast = words.dividing(*rates_of[::-1], "")
-        spread = f"{words.number(low)} to {words.number(high)}"
-        claim = f"was {factor} times {'faster' if ratio >= 1 else 'slower'} than torch's DataLoader"
-        if low <= 1 <= high:
-            claim = "showed no clear difference in time from torch's DataLoader"
-        ends = (
-            ""
-            if pd.isna(low + high)
-            else f" The slowest and fastest rounds allow ratios from {spread}."
+        _, low, high = ratio_of_rates(gather, loader)
+        how, ours, theirs, ends = one_after_the_other(
+            gather["tokens_per_s"], loader["tokens_per_s"], low, high, ""
         )
+        claim = f"was {how} than" if how else "showed no clear difference in time from"
         yield Finding(
             45,
             "throughput",
             "",
-            f"Gathering whole batches from memory {claim}",
-            f"{fast} against {slow} tokens/s.{ends} The two cases were timed one "
+            f"Gathering whole batches from memory {claim} torch's DataLoader",
+            f"{ours} against {theirs} tokens/s.{ends} The two cases were timed one "
             "after the other, in one process without workers, so no confidence interval is given. "
             f"Conditions: {setting}.{_share_of_step(run)}",
             (gather["case"], loader["case"]),

@@ -201,7 +201,8 @@ def test_signals_end_a_program_without_a_traceback(tmp_path, number, when):
         + ("import atexit\natexit.register(wait)\nwait = int\n" if when == "exits" else "")
         + "def main():\n    return streams.answer(streams.Parser, lambda _: wait(), [])\n"
     )
-    command = [sys.executable, "-c", "from gptcore.streams import run; run('slow')"]
+    default = f"import signal; signal.signal({number}, signal.SIG_DFL)"  # which may be ignored here
+    command = [sys.executable, "-c", f"{default}; from gptcore.streams import run; run('slow')"]
     path = os.pathsep.join([str(tmp_path), str(ROOT)])
     process = subprocess.Popen(
         command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": path}, stderr=subprocess.PIPE

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from bench.ledger.record import Record
+from gptcore.plain_text import visible
 from reports import findings, load, words
 from tests.helpers.ledgers import (
     comparison_case,
@@ -186,4 +187,4 @@ def test_small_p_value_is_never_zero() -> None:
 
 
 def test_arabic_text_stays_readable_and_marks_that_reorder_do_not() -> None:
-    assert words.visible("مرحبا\u202e\n") == "مرحبا\\u202e\n"
+    assert visible("مرحبا\u202e\n", keep="\n") == "مرحبا\\u202e\n"

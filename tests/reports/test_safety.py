@@ -99,7 +99,7 @@ def children(tokens: list[Token]) -> list[Token]:
     return [child for token in tokens for child in token.children or ()]
 
 
-ROUNDS = 5
+ROUNDS = 3
 """Pages for each ledger; every text is another payload in each of them."""
 
 

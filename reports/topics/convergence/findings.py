@@ -94,13 +94,18 @@ def _evidence_of(pair: pd.Series, kind: str, margin: str) -> str:
     return f"{text} Corpus {words.corpus(pair['corpus'])}."
 
 
+def least_p(pair: pd.Series) -> float:
+    """Return the least adjusted p-value that a sign-flip test of so many seeds can have."""
+    return float(pair["n_tests"] * 2.0 ** (1 - min(pair["n_seeds"], 1000)))
+
+
 def _could_have_found(pair: pd.Series) -> str:
     """Say which difference the design would have found, as far as that is known."""
     n_seeds, n_tests = pair["n_seeds"], pair["n_tests"]
     if pd.isna(n_seeds):
         return ""
     design = f"{words.count(int(n_seeds), 'seed')} and {words.count(int(n_tests), 'comparison')}"
-    least = n_tests * 2.0 ** (1 - min(n_seeds, 1000))
+    least = least_p(pair)
     if least > ALPHA:
         return (
             f" With {design} no difference of any size could have been found: the adjusted p "

@@ -93,5 +93,5 @@ def comparisons(frame: pd.DataFrame) -> Table:
 
 def _detectable(pair: pd.Series) -> str:
     """Return the least difference that the design finds, "none" where it can find none."""
-    none = pair["n_tests"] * 2.0 ** (1 - min(pair["n_seeds"], 1000)) > findings.ALPHA
+    none = findings.least_p(pair) > findings.ALPHA
     return "none" if none else words.number(pair["detectable"])

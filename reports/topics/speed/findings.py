@@ -11,7 +11,7 @@ import pandas as pd
 from bench.ledger.schema import PHASE_TIMES
 from gptcore import plain_text
 from reports import words
-from reports.blocks import Finding, dicts
+from reports.blocks import Finding, dicts, one_after_the_other
 from reports.load import Run, largest, over, over_processes
 
 
@@ -138,26 +138,18 @@ def precision_ratios(
 def _precision_ratio(pair: pd.Series, importance: int) -> Finding:
     low = over(pair["time_min_s_fp32"], pair["time_max_s_bf16"])
     high = over(pair["time_max_s_fp32"], pair["time_min_s_bf16"])
-    spread = f"{words.number(low)} to {words.number(high)}"
-    ends = (
-        ""
-        if pd.isna(low + high)
-        else f" The slowest and fastest rounds allow ratios from {spread}."
+    how, fp32, bf16, ends = one_after_the_other(
+        pair["time_s_fp32"], pair["time_s_bf16"], low, high, "s"
     )
-    fp32, bf16 = pair["time_s_fp32"], pair["time_s_bf16"]
-    if fp32 >= bf16:
-        factor, fp32_shown, bf16_shown = words.dividing(fp32, bf16, "s")
-    else:
-        factor, bf16_shown, fp32_shown = words.dividing(bf16, fp32, "s")
-    headline = f"in bf16 was {factor} times {'faster' if fp32 >= bf16 else 'slower'} than in fp32"
-    if low <= 1 <= high:
-        headline = "showed no clear difference in time between bf16 and fp32"
+    headline = "showed no clear difference in time between bf16 and fp32"
+    if how:
+        headline = f"in bf16 was {how} than in fp32"
     return Finding(
         importance,
         "speed",
         "",
         f"A training step of {words.model(pair['model'])} {headline}",
-        f"{bf16_shown} against {fp32_shown}.{ends} The two cases were timed one after the other, "
+        f"{bf16} against {fp32}.{ends} The two cases were timed one after the other, "
         "not interleaved. The machine may have changed between them, so no confidence interval is "
         f"given. On {words.device(pair['device'])}: {pair['setting']}.",
         (pair["case_fp32"], pair["case_bf16"]),

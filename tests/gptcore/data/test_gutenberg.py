@@ -1,5 +1,6 @@
 """Books by number, from a server on the loopback address: no test here asks any other."""
 
+import errno
 import gzip
 import hashlib
 import socket
@@ -12,6 +13,7 @@ import pytest
 from gptcore import console
 from gptcore.data import gutenberg
 from gptcore.data.corpora import load_corpus
+from tests.helpers.failing_calls import Fault
 
 BOOK = (
     "\ufeffheader\r\n*** START OF THE PROJECT GUTENBERG EBOOK A ***\r\n\r\n"
@@ -281,6 +283,24 @@ def test_a_cache_that_cannot_be_written_is_refused(library, tmp_path, monkeypatc
     library.answers["/a/12"] = body(BOOK)
     with pytest.raises(ValueError, match=r"cache .*file' cannot be used .*: set GPTCORE_CACHE"):
         load_corpus("gutenberg:12")
+
+
+def test_a_full_disk_is_told_with_the_variable_that_names_another_cache(library, tmp_path):
+    library.answers["/a/12"] = body(BOOK)
+    with (
+        Fault("fsync", 1, errno.ENOSPC).active(),
+        pytest.raises(ValueError, match=r"No space left .*: set GPTCORE_CACHE"),
+    ):
+        load_corpus("gutenberg:12")
+    assert cached(tmp_path) == []
+
+
+def test_a_book_whose_sum_cannot_be_kept_is_used(library, tmp_path):
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "pg12.txt").write_bytes(BOOK)
+    with Fault("fsync", 1, errno.ENOSPC).active():
+        assert load_corpus("gutenberg:12").text == "Chapter 1, é.\n"
+    assert cached(tmp_path) == ["pg12.txt"]
 
 
 @pytest.mark.parametrize("number", ["", "0", "012", "-1", "x", "1 ", "\uff11", "12345678", "829\n"])

@@ -291,8 +291,17 @@ def test_a_second_run_in_a_folder_is_refused_and_changes_nothing(tmp_path, unbro
     assert {path.name for path in tmp_path.iterdir()} == FILES
 
 
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
-@pytest.mark.parametrize("call", ["open", "write", "fsync", "replace", "close", "unlink"])
+@pytest.mark.parametrize(
+    ("call", "code"),
+    [
+        ("open", errno.ENOSPC),
+        ("write", errno.ENOSPC),
+        ("fsync", errno.EIO),
+        ("replace", errno.EIO),
+        ("close", errno.EIO),
+        ("unlink", errno.EIO),
+    ],
+)
 def test_a_run_ends_in_one_line_at_every_failing_call_and_can_be_resumed(
     tmp_path, unbroken, call, code
 ):
