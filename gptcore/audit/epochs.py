@@ -209,7 +209,7 @@ def _cut_passes(
     parts = [len(np.unique(window[draws])) for draws in ranks]
     if (
         len(windows) < len(log)
-        and 3 * min(parts) <= 2 * len(windows)
+        and 20 * min(parts) <= 19 * len(windows)
         and equal_visits(window, np.zeros_like(window))
         and find_rank_overlap(window, epoch, rank)[0]
     ):
