@@ -202,21 +202,28 @@ def _cut_passes(
         if len(sizes) < len(streams):
             continue
         if len(streams) > 1 or len(np.unique(rank[: sizes[0]])) == len(ranks):
-            candidates.append(_cut_every(streams, sizes))
+            epoch = _cut_every(streams, sizes)
+            if streams is not ranks or not _may_be_joint(window, epoch, rank, ranks):
+                candidates.append(epoch)
     if not candidates:
         return None
     epoch = min(candidates, key=lambda epoch: find_rank_overlap(window, epoch, rank)[0])
-    parts = [len(np.unique(window[draws])) for draws in ranks]
-    if (
-        len(windows) < len(log)
-        and 20 * min(parts) <= 19 * len(windows)
-        and equal_visits(window, np.zeros_like(window))
-        and find_rank_overlap(window, epoch, rank)[0]
-    ):
-        return None  # ranks that get a new shard in each epoch, rank by rank
     if int(epoch.max()) and not _is_first_pass(log, windows, rank, epoch == 0):
         return None
     return epoch
+
+
+def _may_be_joint(window: Whole, epoch: Whole, rank: Whole, ranks: Sequence[Whole]) -> bool:
+    """Return whether ranks that seem to overlap may get a new shard in each epoch.
+
+    All windows are then shown equally often, and no rank shows all of them.
+    """
+    parts = [len(np.unique(window[draws])) for draws in ranks]
+    return (
+        20 * min(parts) <= 19 * (int(window.max()) + 1)
+        and equal_visits(window, np.zeros_like(window)) is not None
+        and find_rank_overlap(window, epoch, rank)[0] > 0
+    )
 
 
 def _cut_every(streams: Sequence[Whole], sizes: Sequence[int]) -> Whole:
