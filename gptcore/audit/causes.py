@@ -20,6 +20,7 @@ from gptcore.audit.visits import (
 )
 
 Severity = Literal["fault", "note"]
+CHANCE_PADDING = 1e-3  # repeats that are no padding look like it in fewer logs than this
 FAR_BEYOND_SD = 8.0  # pairs of draws that show one window are skewed where windows are few
 
 RESTART = (
@@ -53,9 +54,11 @@ def why_replayed(facts: Facts) -> tuple[Severity, str]:
         return "fault", f"{told}{also} {chance}"
     # The windows of a padded epoch come again after a whole pass, and are few.
     back = begins - _before(window)[begins]
-    padded = (10 * lengths <= back) & (10 * back >= 9 * min(len(facts.windows), _pass(facts)))
+    padded = (2 * lengths <= back) & (10 * back >= 9 * min(len(facts.windows), _pass(facts)))
     inside = bool((epoch[begins] == epoch[begins - back]).all()) and facts.is_epoch
-    if padded.all() and (inside or len(begins) > 1):
+    several = len(begins) > 1 or (inside and (10 * lengths <= back).all())
+    known = inside and facts.epochs_from != "unknown"
+    if (padded.all() and several) or (known and is_padding(facts, np.flatnonzero(facts.replayed))):
         return "note", f"{PADDING} {chance}"
     also = ""
     if _place(epoch, draw) == _place(epoch, earlier) and epoch[draw] != epoch[earlier]:
@@ -67,7 +70,7 @@ def why_replayed(facts: Facts) -> tuple[Severity, str]:
         draw + lengths[0] == len(epoch)
         or epoch[draw] != epoch[min(draw + lengths[0], len(epoch) - 1)]
     )
-    if _place(epoch, earlier) == 0 and (10 * lengths[0] <= _pass(facts) or (inside and ends)):
+    if _place(epoch, earlier) == 0 and (2 * lengths[0] <= _pass(facts) or (inside and ends)):
         also += (
             " The end of an epoch that is padded with its first windows fits as well "
             "(even_batches of accelerate, DistributedSampler)."
@@ -138,17 +141,9 @@ def why_twice(facts: Facts, again: int) -> tuple[Severity, str]:
             f"order of everything, a data set that holds each window {k} times, or {k} epochs that "
             "count as one (give --epoch-draws or a column epoch)."
         )
-    # Are the repeats the first windows of their epoch, in the same order, at its end?
-    before = _before(epoch * len(facts.windows) + window)
-    repeat = np.flatnonzero(before >= 0)
-    places = np.arange(len(epoch)) - np.searchsorted(epoch, epoch)
-    per_epoch = np.bincount(epoch)
-    ordered = bool((np.diff(epoch) >= 0).all())
-    if ordered and (
-        (places[repeat] - places[before[repeat]] + _count_in(epoch[repeat], per_epoch)
-         == per_epoch[epoch[repeat]]).all()
-        and (10 * (per_epoch[epoch[repeat]] - places[repeat]) <= per_epoch[epoch[repeat]]).all()
-    ):  # fmt: skip
+    draws = np.flatnonzero(facts.once)
+    repeat = draws[_before(epoch * len(facts.windows) + window) >= 0]
+    if is_padding(facts, repeat):
         return "note", f"{told}. {PADDING}"
     return "fault", (
         f"{told}, and so show its targets twice. Causes that fit: sampling with replacement or "
@@ -231,15 +226,11 @@ def _place(epoch: Whole, draw: int) -> int:
     return int(np.count_nonzero(epoch[:draw] == epoch[draw]))
 
 
-def _count_in(label: Whole, like: Whole) -> Whole:
-    """Return, for each label, how many there are of it."""
-    return np.bincount(label, minlength=len(like))[label]
-
-
 def is_padding(facts: Facts, draws: Whole) -> bool:
     """Return whether draws end their streams and show windows that an epoch began with.
 
-    Both ends are a tenth of a stream.
+    Both ends are a half of a stream or less, since whole batches may be padding. They hold nothing
+    else, or so many draws that these hardly ever lie in both by chance.
     """
     order = np.argsort(facts.stream, kind="stable")
     sizes = np.bincount(facts.stream)
@@ -249,8 +240,11 @@ def is_padding(facts: Facts, draws: Whole) -> bool:
     key = facts.epoch * len(facts.windows) + facts.windows.of_draw
     first = np.unique(key, return_index=True)[1]
     first = first[np.searchsorted(key[first], key[draws])]
-    late = 10 * (size - place)[draws] <= size[draws] + 10
-    return bool(late.all() and (10 * place[first] <= size[first]).all())
+    late = float(((size - place)[draws] / size[draws]).max())
+    early = float(((place[first] + 1) / size[first]).max())
+    exact = len(place) * max(late, early) < len(draws) + 0.5
+    rare = len(draws) * math.log(late * early) < math.log(CHANCE_PADDING)
+    return 2 * len(draws) < len(place) and (exact or rare) and max(late, early) <= 0.5
 
 
 def _mixed_streams(

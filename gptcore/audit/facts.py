@@ -19,9 +19,10 @@ from gptcore.audit.counts import (
     find_rank_overlap,
     find_windows,
 )
+from gptcore.audit.epochs import find_epochs
 from gptcore.audit.labels import Mask, renumber, zeros
 from gptcore.audit.log import DrawLog, Whole
-from gptcore.audit.passes import are_fixed, are_passes, count_grid, find_epochs
+from gptcore.audit.passes import are_fixed, are_passes, count_grid
 from gptcore.audit.replays import find_reruns
 from gptcore.theory.expectations import expect
 

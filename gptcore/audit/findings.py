@@ -16,9 +16,10 @@ from gptcore.audit.causes import (
     why_twice,
 )
 from gptcore.audit.counts import Windows
+from gptcore.audit.epochs import are_shards
 from gptcore.audit.facts import Facts
 from gptcore.audit.labels import zeros
-from gptcore.audit.passes import ascend, count_grid
+from gptcore.audit.passes import count_grid, is_in_order
 from gptcore.audit.replays import find_surprises
 from gptcore.audit.visits import early_returns
 from gptcore.theory.expectations import expect
@@ -148,7 +149,9 @@ def _judge_identical(facts: Facts) -> list[Finding]:
     later, earlier = facts.identical[0]
     example = f"epoch {later} has the order of epoch {earlier} (epochs are counted from 0)"
     count = len(facts.identical)
-    if ascend(facts.log.start, facts.stream):
+    first = facts.epoch == earlier
+    groups = (facts.stream[first], facts.epoch[first])
+    if any(is_in_order(facts.log.start[first], group) for group in groups):
         reason = "The loader reads the text in order, so without shuffling all epochs are equal."
         return [Finding("identical_epochs", count, example, reason, "note")]
     if facts.passes:
@@ -196,6 +199,7 @@ def _judge_unknown_epochs(facts: Facts) -> list[Finding]:
                 facts.shown_twice,
                 f"{early} of {repeats} windows come again before half of the others",
                 f"No order of whole passes fits this log. Counted as one epoch, {reason}",
+                "note" if are_shards(facts.windows.of_draw) else "fault",
             )
         ]
     return [

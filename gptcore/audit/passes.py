@@ -1,28 +1,24 @@
-"""Does a log of draws go through the text in passes, and where does one pass end?
+"""Does a log of draws go through the text in passes?
 
-Three questions are answered in turn: whether the windows lie on a grid, whether the draws are
-ordered or spread more evenly than independent ones, and which draw begins a new epoch.
+Two questions are answered in turn: whether the windows lie on a grid, and whether the draws are
+ordered or spread more evenly than independent ones.
 Legend as in `counts`: K draws, T inputs in the longest window, M = N - T starts.
 """
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 
-from gptcore.audit.counts import Windows, count_repeats, expect_repeats, find_rank_overlap
+from gptcore.audit.counts import Windows, count_repeats, expect_repeats
 from gptcore.audit.labels import (
     Mask,
     by_group,
-    equals_next,
+    count_distinct,
     group_sizes,
     renumber,
-    sort_order,
-    zeros,
 )
 from gptcore.audit.log import DrawLog, Whole
 from gptcore.audit.visits import count_pairs, expect_pairs, log10_chance_of_equal_visits
-from gptcore.checks import check_whole
 
 # A log is taken for passes over the text if it lies this many standard deviations from independent
 # draws. CLEAR_PASSES_Z is enough where all starts ascend, or where less than half of the expected
@@ -47,7 +43,8 @@ def count_places(start: Whole, group: Whole, n_starts: int) -> Whole:
     steps[bounds] = 0
     stride = np.gcd.reduceat(steps, bounds)
     grid = np.maximum(stride, 1)
-    places = np.where(stride > 0, (n_starts - 1 - start[bounds] % grid) // grid + 1, 1)
+    # Short windows at the end of the text start after the last place of the longest ones.
+    places = np.where(stride > 0, (n_starts - 1 - start[bounds] % grid) // grid + 1, 1).clip(1)
     full = np.ones(int(group[-1]) + 1, dtype=np.int64)
     full[group[bounds]] = places
     return full
@@ -178,10 +175,15 @@ def nearby_overlap_z(start: Whole, stream: Whole, n_starts: int, block_size: int
     return (pairs * near - close) / spread if spread else 0.0
 
 
-def ascend(start: Whole, group: Whole) -> bool:
-    """Return whether more than three of four steps inside a group do not descend."""
+def is_in_order(start: Whole, group: Whole) -> bool:
+    """Return whether the draws of each group follow a plan rather than chance.
+
+    More than three of four steps do not descend, or most steps are repeated, as in streams that are
+    read in turns.
+    """
     steps = _steps(start, group)
-    return bool(4 * int((steps >= 0).sum()) > 3 * len(steps))
+    ascends = 4 * int((steps >= 0).sum()) > 3 * len(steps)
+    return bool(ascends or 2 * count_distinct(steps) < len(steps))
 
 
 def _steps(start: Whole, group: Whole) -> Whole:
@@ -191,154 +193,3 @@ def _steps(start: Whole, group: Whole) -> Whole:
     order = by_group(group)
     steps: Whole = np.diff(start[order])[np.diff(group[order]) == 0]
     return steps
-
-
-# --- where does an epoch begin? --------------------------------------------------------------
-
-
-def find_epochs(
-    log: DrawLog, windows: Windows, rank: Whole, epoch_draws: int | None
-) -> tuple[Whole, str]:
-    """Return the epoch of each draw, from 0, and how it is known, as in `audits.Audit`.
-
-    Raises:
-        ValueError: `epoch_draws` is given although the log has epochs, or does not fit the ranks.
-    """
-    if log.epoch is not None:
-        if epoch_draws is not None:
-            raise ValueError("the log has a column epoch and epoch_draws is given: leave one out")
-        return renumber(log.epoch), "column"
-    ranks: list[Whole | slice] = [slice(None)]
-    if rank.any():
-        ranks = [np.flatnonzero(rank == r) for r in range(int(rank.max()) + 1)]
-    if epoch_draws is not None:
-        each, rest = divmod(check_whole("epoch_draws", epoch_draws), len(ranks))
-        if rest:
-            raise ValueError(
-                f"epoch_draws is {epoch_draws} over {len(ranks)} ranks: give the draws of all "
-                "ranks together, a multiple of their number"
-            )
-        return _cut_every(len(log), ranks, [each] * len(ranks)), "epoch_draws"
-    epoch = _cut_passes(log, windows, rank, ranks)
-    if epoch is None:
-        return zeros(len(log)), "unknown"
-    return epoch, "passes"
-
-
-def find_pass(window: Whole) -> int | None:
-    """Return P, the draws in a pass, where the log is passes of P draws without a repeat.
-
-    P is more than two thirds of the distinct windows, because with drop_last a pass leaves some
-    out. A log without repeats is one pass. A second pass that the log cuts short must return to
-    windows of the first. There is no P if the log was restarted: if it goes on from the middle of
-    its first pass, or goes through that pass again and then further.
-
-    Args:
-        window: int64 of shape (K,), indices of windows.
-    """
-    n_draws = len(window)
-    # Pairs of draws `before` and `now` that show the same window, with no other such draw between.
-    order = sort_order(window)
-    again = equals_next(window, order)[:-1]
-    now, before = order[1:][again], order[:-1][again]
-    if not len(now):
-        return n_draws
-    first, distinct = int(now.min()), n_draws - len(now)
-    if _is_restarted(window, first, int(before[now.argmin()]), distinct):
-        return None
-    # P fits if `before` and `now` lie in different passes for all pairs. Try P from the largest
-    # down, 1000 sizes at a time, and first on the 1000 closest pairs, which rule out most sizes.
-    tight = np.argsort(now - before, kind="stable")[:1000]
-    shortest = 2 * distinct // 3 + 1
-    for upper in range(first, shortest - 1, -1000):
-        sizes = np.arange(upper, max(upper - 1000, shortest - 1), -1)
-        fits = (now[tight] // sizes[:, None] > before[tight] // sizes[:, None]).all(axis=1)
-        for size in sizes[fits].tolist():
-            if (now // size > before // size).all():
-                rest, shown = window[size:], np.zeros(int(window.max()) + 1, dtype=np.bool_)
-                shown[window[:size]] = True
-                returns = 2 * np.count_nonzero(shown[rest]) > len(rest)
-                return size if returns else None
-    return None
-
-
-def _is_restarted(window: Whole, first: int, earlier: int, distinct: int) -> bool:
-    """Return whether the draws from the first repeat on are those from `earlier` up to there."""
-    run = first - earlier
-    same = run > 2 and np.array_equal(window[first : first + run], window[earlier:first])
-    return same and (earlier > 0 or distinct > first)
-
-
-def cut_ordered(window: Whole) -> Whole | None:
-    """Return the epoch of each draw where a stream reads its windows in order, several times over.
-
-    An epoch begins where the first window follows the last one. Any other step back is a restart
-    inside an epoch. A step forward over half of the windows or more is a restart that goes back
-    into the epoch before. The answer is None if the stream is not in order, has one epoch, or
-    leaves out a window in any epoch but the last.
-
-    Args:
-        window: int64 of shape (K,), indices of windows.
-    """
-    place = renumber(window)
-    last = int(place.max())
-    begins = (place[1:] == 0) & (place[:-1] == last) & (last > 0)
-    if not begins.any():
-        return None
-    steps = np.diff(place)
-    leaps = (steps > 1) & (2 * steps > last)
-    regular = int(np.count_nonzero(begins | (steps == 1)))
-    if ((steps >= 0) & (steps != 1) & ~leaps).any():
-        return None
-    epoch = np.concatenate([[0], np.cumsum(begins.astype(np.int64) - leaps)])
-    if int(epoch.min()) < 0 or 4 * regular <= 3 * len(steps):
-        return None
-    shown = np.bincount(epoch) - count_repeats(place, epoch)
-    return epoch if (shown[:-1] == last + 1).all() else None
-
-
-def _cut_passes(
-    log: DrawLog, windows: Windows, rank: Whole, ranks: Sequence[Whole | slice]
-) -> Whole | None:
-    """Return the epoch of each draw where the log repeats whole passes, else None."""
-    window = windows.of_draw
-    # First try: every rank reads its windows in order.
-    ordered = [cut_ordered(window[draws]) for draws in ranks]
-    cuts = [cut for cut in ordered if cut is not None]
-    if len(cuts) == len(ranks):
-        epoch = np.empty(len(log), dtype=np.int64)
-        for draws, cut in zip(ranks, cuts, strict=True):
-            epoch[draws] = cut
-        return epoch
-    # Second try: shuffled passes. Ranks that keep their shard make passes of their own; ranks that
-    # get a new shard each epoch make passes together.
-    candidates = []
-    for streams in [ranks, [slice(None)]] if len(ranks) > 1 else [ranks]:
-        sizes = [size for draws in streams if (size := find_pass(window[draws]))]
-        if len(sizes) < len(streams):
-            continue
-        if len(streams) > 1 or len(np.unique(rank[: sizes[0]])) == len(ranks):
-            candidates.append(_cut_every(len(log), streams, sizes))
-    if not candidates:
-        return None
-    epoch = min(candidates, key=lambda epoch: find_rank_overlap(window, epoch, rank)[0])
-    if int(epoch.max()) and not _is_first_pass(log, windows, rank, epoch == 0):
-        return None
-    return epoch
-
-
-def _cut_every(n_draws: int, streams: Sequence[Whole | slice], sizes: Sequence[int]) -> Whole:
-    """Return the epoch of each draw if each stream has epochs of the given size."""
-    place = np.arange(n_draws)
-    epoch = np.empty_like(place)
-    for draws, size in zip(streams, sizes, strict=True):
-        epoch[draws] = place[: len(place[draws])] // size
-    return epoch
-
-
-def _is_first_pass(log: DrawLog, windows: Windows, rank: Whole, first: Mask) -> bool:
-    """Return whether the first epoch passes over the text.
-
-    Random draws may repeat none by chance, and all return where a restart makes them again.
-    """
-    return are_blocks(windows) or are_passes(log, windows, rank, first)

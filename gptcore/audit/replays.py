@@ -10,6 +10,7 @@ import math
 import numpy as np
 
 from gptcore.audit.counts import CHANCE_REPLAYS, Windows, chance_run, count_repeats, find_replays
+from gptcore.audit.epochs import are_shards
 from gptcore.audit.labels import Mask, by_group, count_distinct, group_sizes
 from gptcore.audit.log import DrawLog, Whole
 from gptcore.audit.passes import are_passes, count_grid
@@ -95,7 +96,7 @@ def _are_surprising(window: Whole, rank: Whole, marked: Mask, *, in_order: bool)
     order = by_group(rank)
     surprise = find_surprises(window[order], rank[order])
     if np.count_nonzero(surprise) < FEW_SURPRISES:
-        return marked & in_order
+        return marked & (in_order and not are_shards(window))
     found = _find_surprising(window[order][surprise], rank[order][surprise])
     # Each surprise stands for the draws up to the next one.
     kept = np.empty_like(marked)

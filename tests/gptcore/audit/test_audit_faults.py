@@ -57,6 +57,14 @@ def test_an_unshuffled_loader_repeats_its_order_as_a_note():
     assert audit.epochs == 3
 
 
+@pytest.mark.parametrize("workers", [2, 4])
+@pytest.mark.parametrize("apart", [False, True])
+def test_workers_that_read_in_turns_repeat_their_order_as_a_note(workers, apart):
+    order = np.arange(48).reshape((workers, -1) if apart else (-1, workers))
+    starts = (order.T if apart else order[:, ::-1]).ravel() * 8
+    assert notes(look(np.tile(starts, 3), 8, 385)) == {"identical_epochs": 2}
+
+
 @pytest.mark.parametrize("n_blocks", [2, 3, 50])
 def test_targets_between_blocks_of_t_plus_1_are_lost(n_blocks):
     audit = look(np.arange(n_blocks) * 9, 8, 9 * n_blocks)
@@ -134,6 +142,12 @@ def test_work_done_again_under_the_same_steps_is_a_note():
     assert faults(look(starts, 8, 5_008, step=steps)) == {"replayed_draws": 100}
 
 
+@pytest.mark.filterwarnings("error")
+def test_short_windows_at_the_end_of_the_text_raise_no_warning():
+    starts, lengths = np.array([4, 8, 3, 4, 9, 1, 5]), np.array([6, 2, 3, 3, 1, 8, 5])
+    assert look(starts, lengths, 11, rank=np.array([0, 2, 2, 2, 0, 1, 1])).missed_targets == 1
+
+
 def test_short_coincidences_of_random_draws_are_no_replay():
     audit = look(random_starts(2_000, 12), 8, 20)
     assert audit.replayed_draws == 0
@@ -176,9 +190,25 @@ def test_padding_to_equal_ranks_is_a_note():
     assert notes(audit) == {"rank_overlap": 1}
 
 
-def test_nothing_is_said_of_ranks_in_epochs_that_cannot_be_cut():
+@pytest.mark.parametrize(("blocks", "ranks", "seed"), [(30, 5, 26), (12, 4, 213), (60, 2, 1)])
+def test_ranks_one_after_the_other_do_not_overlap_in_unknown_epochs(blocks, ranks, seed):
+    order = np.stack([permuted(blocks, epochs=1, seed=2 * seed + i) for i in range(2)])
+    starts = np.concatenate([order[:, rank::ranks].ravel() for rank in range(ranks)])
+    rank = np.repeat(np.arange(ranks), 2 * blocks // ranks)
+    assert faults(look(starts, 8, 8 * blocks + 1, rank=rank)) == {}
+
+
+def test_padded_epochs_of_ranks_are_found_without_an_epoch_column():
     orders = [permuted(41, epochs=1, seed=seed) for seed in range(3)]
     starts = np.concatenate([np.append(order, order[0]) for order in orders])
+    audit = look(starts, 8, 329, rank=np.tile([0, 1], 63))
+    assert (audit.epochs, audit.epochs_from) == (3, "passes")
+    assert notes(audit) == {"rank_overlap": 3}
+
+
+def test_nothing_is_said_of_ranks_in_epochs_that_cannot_be_cut():
+    orders = [permuted(41, epochs=1, seed=seed) for seed in range(3)]
+    starts = np.concatenate([np.insert(order, 39, order[0]) for order in orders])
     audit = look(starts, 8, 329, rank=np.tile([0, 1], 63))
     assert (audit.epochs_from, faults(audit)) == ("unknown", {})
     assert notes(audit) == {"unknown_epochs": 126}

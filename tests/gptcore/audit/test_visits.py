@@ -115,6 +115,17 @@ def test_the_shards_of_a_loader_in_order_are_no_replay():
         assert audit.findings == ()
 
 
+@pytest.mark.parametrize("blocks", [12, 41, 100])
+@pytest.mark.parametrize("shards", [2, 3, 5])
+def test_a_few_shards_in_a_new_order_are_no_restart(blocks, shards):
+    parts = np.array_split(np.arange(blocks) * 8, shards)
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        order = np.concatenate([rng.permutation(shards) for _ in range(4)])
+        audit = look(np.concatenate([parts[i] for i in order]), 8, blocks * 8 + 1)
+        assert faults(audit) == {}
+
+
 # --- padding, and holes ----------------------------------------------------------------------
 
 
@@ -128,6 +139,27 @@ def test_padding_with_the_first_windows_is_a_note_that_names_it(extra, epochs):
     (kind,) = notes(audit)
     assert "even_batches" in reason(audit, kind)
     assert "DistributedSampler" in reason(audit, kind)
+
+
+def padded_batches(orders, *, size, ranks):
+    """Return (starts, columns) of ranks that get whole batches, the last from the first windows."""
+    rows = []
+    for epoch, order in enumerate(orders):
+        full = np.resize(order, -(-len(order) // (size * ranks)) * size * ranks)
+        for i, batch in enumerate(full.reshape(-1, size)):
+            rows += [(start, epoch, i % ranks) for start in batch]
+    starts, epoch, rank = np.array(rows).T
+    return starts, {"epoch": epoch, "rank": rank}
+
+
+@pytest.mark.parametrize("columns", [("epoch",), ("rank", "epoch"), ()])
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_padding_with_whole_batches_is_a_note(columns, shuffle):
+    order = [permuted(100, epochs=1, seed=i) if shuffle else np.arange(100) * 8 for i in range(2)]
+    starts, known = padded_batches(order, size=8, ranks=8)  # 28 of 128 windows are padding
+    audit = look(starts, 8, 801, **{name: known[name] for name in columns})
+    assert faults(audit) == {}
+    assert audit.epochs == 2
 
 
 def test_whole_windows_are_missing_only_where_a_hole_is_as_long_as_a_window():
