@@ -58,6 +58,8 @@ MAX_DRAWN, MAX_BARS, MAX_LINES = 8, 24, 24
 """Cases, bars and lines in one figure at most."""
 MAX_TEXT = 5_000
 """Characters of one text of a section or a finding at most."""
+MAX_SVG = 200_000
+"""Characters of one figure at most; thousands of lines over each other show nothing."""
 MARKUP = 30
 """Characters of markup around a cell of a table, about."""
 
@@ -151,14 +153,17 @@ class Plotter:
         if self.drawn >= self.last or not self.room.figures:
             self.left_out["figure"] += 1
             return []
-        self.drawn += 1
-        self.room.figures -= 1
         if "variant" in data:
             names = data["variant"].drop_duplicates()
             data = data[data["variant"].isin(names.head(MAX_LINES))]
             _, more = first_cases(names.to_frame(), MAX_LINES, "lines")
             caption += more
-        svg = drawing.svg(draw, data, f"{self.prefix}-f{self.drawn}")
+        svg = drawing.svg(draw, data, f"{self.prefix}-f{self.drawn + 1}")
+        if len(svg) > MAX_SVG:
+            self.left_out["figure"] += 1
+            return []
+        self.drawn += 1
+        self.room.figures -= 1
         return [Plot(title, cut(caption), cut(alt), Markup(svg))]
 
     def fit(self, section: Section) -> Section:
