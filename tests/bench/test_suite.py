@@ -1,7 +1,8 @@
 """The suite as its users run it: pytest with our options.
 
-One test starts a process, in order to kill it. The others run pytest within this process, where
-torch is loaded already, and measure the ceilings of the machine on small products.
+Two tests start processes, to kill them or to close their output. The others run pytest within
+this process, where torch is loaded already, and measure the ceilings of the machine on small
+products.
 """
 
 import contextlib
@@ -27,7 +28,6 @@ from bench.session import Session
 from bench.suite.catalog import CASES
 from bench.suite.plan import Plan
 from bench.suite.sizes import SUITES
-from gptcore.files import WriteError
 from reports.__main__ import main as report
 from tests.helpers.checkout import ROOT
 from tests.helpers.failing_calls import Fault
@@ -237,6 +237,22 @@ def test_bad_option_ends_with_one_line_and_exit_code_2(run, tmp_path, option, me
 
 
 @pytest.mark.parametrize(
+    ("how", "code", "message"), [(">&-", 2, "it is closed"), ("| true", 141, "has gone")]
+)
+def test_output_that_nobody_reads_ends_the_suite_in_one_line(tmp_path, how, code, message):
+    command = f"{sys.executable} -m pytest -p no:cacheprovider {' '.join(SMOKE)}"
+    result = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {command} --results={tmp_path / 'run'} {how}"], cwd=ROOT,
+        env={n: v for n, v in os.environ.items() if not n.startswith("PYTEST_XDIST")},
+        stderr=subprocess.PIPE, text=True, check=False,
+    )  # fmt: skip
+    assert result.returncode == code
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
     "put",
     [
         lambda path: path.mkdir(),
@@ -261,16 +277,11 @@ def test_run_json_of_any_content_ends_with_one_line_and_exit_code_2(run, tmp_pat
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), ValueError("no\x1b")])
-@pytest.mark.parametrize("method", ["append", "close"])
-def test_full_disk_in_a_case_or_at_the_end_ends_the_session_in_one_line(
-    run, tmp_path, monkeypatch, method, error
-):
+def test_error_at_the_end_ends_the_session_in_one_line(run, tmp_path, monkeypatch, error):
     def fail(*_arguments, **_options):
         raise error
 
-    if method == "append" and isinstance(error, ValueError):
-        error = WriteError("cannot write records.jsonl: No space left on device")
-    monkeypatch.setattr(Session, method, fail)
+    monkeypatch.setattr(Session, "close", fail)
     code, output = run(*ONE_CASE, f"--results={tmp_path / 'run'}")
     assert code == 2
     assert "\x1b" not in output
