@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -14,7 +16,7 @@ import pytest
 from gptcore.console import at_home, to_path
 from gptcore.files import write_errors
 from gptcore.plain_text import in_one_line
-from gptcore.streams import what_is_wrong
+from gptcore.streams import READER_HAS_GONE, what_is_wrong
 
 if TYPE_CHECKING:
     from bench.session import Session
@@ -66,6 +68,9 @@ def pytest_configure(config: pytest.Config) -> None:
     if not _measures(config):
         return
     config.pluginmanager.register(OneLine(), "gptcore-one-line")
+    if sys.stdout is None:  # pytest itself would end in a traceback
+        print("standard output cannot be written: it is closed", file=sys.stderr, flush=True)
+        os._exit(2)
     known = vars(config.option)
     if known.get("dist", "no") != "no" or known.get("tx"):
         pytest.exit("cases are timed one after the other: leave out -n, --dist and --tx", 2)
@@ -102,6 +107,8 @@ class OneLine:
         """End the session where the block raises one of those errors."""
         try:
             yield
+        except BrokenPipeError:
+            pytest.exit("the reader of the output has gone", returncode=READER_HAS_GONE)
         except cls.OUTSIDE as error:
             pytest.exit(in_one_line(what_is_wrong(error)), returncode=2)
 

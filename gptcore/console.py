@@ -82,18 +82,16 @@ def at_home(text: str) -> str:
 def to_path(text: str) -> Path:
     """Read the path of a file or a folder of the command line."""
     if not text.strip():
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a path: give the name of a file or folder"
-        )
+        wrong = f"{text!r} is not a path: give the name of a file or folder"
+        raise argparse.ArgumentTypeError(wrong)
     return Path(at_home(text))
 
 
-def to_text(text: str) -> str:
-    """Read a text of the command line, whose bytes are UTF-8 in every locale."""
-    try:
-        return os.fsencode(text).decode() if re.search("[\udc80-\udcff]", text) else text
-    except UnicodeDecodeError:
-        raise argparse.ArgumentTypeError(f"{quoted(text)} is not text in UTF-8") from None
+def to_file(text: str) -> Path:
+    """Read the path of a file to write, whose name does not end as that of a folder."""
+    if text.endswith(("/", os.sep)):
+        raise argparse.ArgumentTypeError(f"{quoted(text)} names a folder: name a file")
+    return to_path(text)
 
 
 PICTURES = (".pdf", ".png", ".svg")
@@ -101,7 +99,7 @@ PICTURES = (".pdf", ".png", ".svg")
 
 def to_picture(text: str) -> Path:
     """Read the path of a picture to write: its suffix is known, and its folder exists."""
-    path = to_path(text)
+    path = to_file(text)
     if importlib.util.find_spec("matplotlib") is None:
         raise argparse.ArgumentTypeError("drawing needs matplotlib: pip install matplotlib")
     if path.suffix.lower() not in PICTURES:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gptcore import streams
-from gptcore.console import to_path
+from gptcore.console import to_file, to_path
 from gptcore.files import write_whole
 
 DEFAULT_OUTPUT = Path("reports/html/index.html")
@@ -41,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "-o",
         "--output",
-        type=to_path,
+        type=to_file,
         metavar="FILE",
         help=f"the file to write (default: {DEFAULT_OUTPUT}, .md for Markdown)",
     )

@@ -13,8 +13,9 @@ from gptcore.cli.options import (
     add_corpus_options,
     add_device_option,
     add_seed,
+    to_text,
 )
-from gptcore.console import Answer, Cell, Progress, Table, counted, fixed, number, to_text, whole
+from gptcore.console import Answer, Cell, Progress, Table, counted, fixed, number, whole
 
 if TYPE_CHECKING:
     from gptcore.model.gpt import GPT

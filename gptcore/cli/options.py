@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
+import re
 from typing import Any
 
-from gptcore.console import at_home, number, to_path, whole
+from gptcore.console import at_home, number, quoted, to_path, whole
 from gptcore.sampling.samplers import SAMPLERS
 
 Json = dict[str, Any]
@@ -13,6 +15,14 @@ Json = dict[str, Any]
 PRESET_NAMES = (
     *(f"model{i}" for i in range(1, 6)), "gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl",
 )  # fmt: skip
+
+
+def to_text(text: str) -> str:
+    """Read a text of the command line, whose bytes are UTF-8 in every locale."""
+    try:
+        return os.fsencode(text).decode() if re.search("[\udc80-\udcff]", text) else text
+    except UnicodeDecodeError:
+        raise argparse.ArgumentTypeError(f"{quoted(text)} is not text in UTF-8") from None
 
 
 def add_text_options(parser: argparse._ActionsContainer) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from gptcore.console import number, to_path, to_picture, to_text, whole, whole_in
+from gptcore.cli.options import to_text
+from gptcore.console import number, to_path, to_picture, whole, whole_in
 
 
 def _table_options(parser: argparse.ArgumentParser) -> None:

@@ -1,7 +1,8 @@
 """The suite as its users run it: pytest with our options.
 
-One test starts a process, in order to kill it. The others run pytest within this process, where
-torch is loaded already, and measure the ceilings of the machine on small products.
+Two tests start processes, to kill them or to close their output. The others run pytest within
+this process, where torch is loaded already, and measure the ceilings of the machine on small
+products.
 """
 
 import contextlib
@@ -233,6 +234,22 @@ def test_bad_option_ends_with_one_line_and_exit_code_2(run, tmp_path, option, me
     assert "\x1b" not in output
     assert "Traceback" not in output
     assert "INTERNALERROR" not in output
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("how", "code", "message"), [(">&-", 2, "it is closed"), ("| true", 141, "has gone")]
+)
+def test_output_that_nobody_reads_ends_the_suite_in_one_line(tmp_path, how, code, message):
+    command = f"{sys.executable} -m pytest -p no:cacheprovider {' '.join(SMOKE)}"
+    result = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {command} --results={tmp_path / 'run'} {how}"], cwd=ROOT,
+        env={n: v for n, v in os.environ.items() if not n.startswith("PYTEST_XDIST")},
+        stderr=subprocess.PIPE, text=True, check=False,
+    )  # fmt: skip
+    assert result.returncode == code
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
     assert not (tmp_path / "run").exists()
 
 

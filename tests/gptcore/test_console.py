@@ -5,6 +5,7 @@ import argparse
 import pytest
 
 from gptcore import console
+from gptcore.cli import options
 from gptcore.plain_text import columns
 
 
@@ -174,6 +175,12 @@ def test_width_is_that_of_the_terminal_and_without_one_there_is_none(capsys, mon
 
 def test_a_typed_text_is_utf8_in_every_locale():
     """A locale without UTF-8 gives bytes as surrogates."""
-    assert console.to_text("caf\udcc3\udca9 → é") == "café → é"
+    assert options.to_text("caf\udcc3\udca9 → é") == "café → é"
     with pytest.raises(argparse.ArgumentTypeError, match="not text in UTF-8"):
-        console.to_text("caf\udce9")
+        options.to_text("caf\udce9")
+
+
+def test_a_file_to_write_is_not_named_like_a_folder(tmp_path):
+    for read in (console.to_file, console.to_picture):
+        with pytest.raises(argparse.ArgumentTypeError, match="names a folder: name a file"):
+            read(f"{tmp_path}/x.svg/")

@@ -11,7 +11,8 @@ import pytest
 from bench.__main__ import COMMANDS as BENCH
 from bench.__main__ import make_parser as bench_parser
 from gptcore.cli.main import main, make_parser
-from gptcore.console import PICTURES, at_home, number, to_path, to_picture, whole
+from gptcore.cli.options import to_text
+from gptcore.console import PICTURES, at_home, number, to_file, to_path, to_picture, whole
 from gptcore.model.config import ModelConfig
 from gptcore.training.config import TrainConfig
 from reports.__main__ import parser as reports_parser
@@ -55,7 +56,7 @@ ALL_OPTIONS = {option for parser in PROGRAMS.values() for option in parser._opti
 def test_every_path_knows_the_home_folder(monkeypatch, parser, action):
     monkeypatch.setenv("HOME", "/home/somebody")
     if action.metavar in PLACES and action.type is not to_picture:
-        assert action.type is to_path
+        assert action.type in (to_path, to_file)
         assert parser._get_value(action, "~/x") == Path("/home/somebody/x")
         assert parser._get_value(action, "~") == Path("/home/somebody")
         assert parser._get_value(action, "x~/~y") == Path("x~/~y")
@@ -88,7 +89,8 @@ def test_any_value_of_any_option_is_read_or_refused_in_one_line(capsys, value):
             assert len(said) < 400
         else:
             scale = 100 if action.dest == "margin" else 1
-            assert action.type in (to_path, at_home) or scale * read == pytest.approx(float(value))
+            is_text = action.type in (to_path, to_file, to_text, at_home)
+            assert is_text or scale * read == pytest.approx(float(value))
 
 
 @pytest.mark.parametrize(
