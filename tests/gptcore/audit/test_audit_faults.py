@@ -198,6 +198,15 @@ def test_ranks_one_after_the_other_do_not_overlap_in_unknown_epochs(blocks, rank
     assert faults(look(starts, 8, 8 * blocks + 1, rank=rank)) == {}
 
 
+def test_two_ranks_that_go_on_where_one_of_four_stopped_are_found():
+    order = permuted(100, epochs=1)
+    starts = np.concatenate([order[:48], order[24:]])  # each of four ranks made twelve draws
+    rank = np.concatenate([np.arange(48) % 4, np.arange(76) % 2])
+    audit = look(starts, 8, 801, rank=rank, epoch=np.zeros(124))
+    assert audit.passes
+    assert "shown_twice" in faults(audit)
+
+
 def test_padded_epochs_of_ranks_are_found_without_an_epoch_column():
     orders = [permuted(41, epochs=1, seed=seed) for seed in range(3)]
     starts = np.concatenate([np.append(order, order[0]) for order in orders])
