@@ -100,6 +100,7 @@ class OneLine:
     """
 
     OUTSIDE = (OSError, ValueError, MemoryError, RecursionError, argparse.ArgumentTypeError)
+    reader_has_gone = False
 
     @classmethod
     @contextmanager
@@ -108,6 +109,7 @@ class OneLine:
         try:
             yield
         except BrokenPipeError:
+            cls.reader_has_gone = True
             pytest.exit("the reader of the output has gone", returncode=READER_HAS_GONE)
         except cls.OUTSIDE as error:
             pytest.exit(in_one_line(what_is_wrong(error)), returncode=2)
@@ -124,6 +126,13 @@ class OneLine:
         """Do the same at the end of a session, whose errors pytest does not catch."""
         with self.errors():
             return (yield)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure() -> None:
+    """End without writing what is left of the output, or pytest would end with exit code 1."""
+    if OneLine.reader_has_gone:
+        os._exit(READER_HAS_GONE)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
