@@ -17,6 +17,7 @@ import json
 import math
 import os
 import re
+import shutil
 import stat
 from collections import Counter
 from collections.abc import Iterator
@@ -24,7 +25,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
-from gptcore.unpacking import too_large, unpack
+from gptcore.unpacking import PIECE, too_large, unpack
 
 MOST_BYTES = 2**30
 """The most bytes of a text, after decompression."""
@@ -74,13 +75,16 @@ def open_regular(path: Path | str) -> BinaryIO:
     return os.fdopen(descriptor, "rb")
 
 
-def check_regular(path: Path | str) -> None:
+def check_regular(path: Path | str, *, at_most: int = 2**63) -> None:
     """Check that a file that another library opens by its name is a regular one.
 
     Raises:
-        ValueError: as `open_regular`.
+        ValueError: as `open_regular`, or the file is too large.
     """
-    open_regular(path).close()
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+    if size > at_most:
+        raise too_large(path, at_most, f"{size:,} bytes")
 
 
 def open_file(path: Path | str, *, at_most: int = MOST_BYTES) -> io.BufferedReader:
@@ -159,8 +163,10 @@ def read_bytes(path: Path | str, *, at_most: int = MOST_BYTES) -> bytes:
     Raises:
         ValueError: as `open_file`, or the compressed data are damaged or too long.
     """
+    content = io.BytesIO()  # which gives its bytes without a copy
     with open_file(path, at_most=at_most) as file:
-        return file.read()
+        shutil.copyfileobj(file, content, PIECE)
+    return content.getvalue()
 
 
 def read_text(path: Path | str, *, at_most: int = MOST_BYTES) -> str:
@@ -204,7 +210,9 @@ def decode(content: bytes, name: Path | str) -> str:
     """
     encoding, _ = _encoding(content[:4])
     try:
-        text = content.decode(encoding)
+        # A NUL is found before memory is taken for the text.
+        whole = encoding != "utf-8" or b"\0" not in content
+        text = (content if whole else content[: content.index(0) + 1]).decode(encoding)
     except UnicodeDecodeError as error:
         raise ValueError(
             f"{name} is not {encoding[:6].upper().rstrip('-')} at byte {error.start}: convert it "
@@ -281,6 +289,8 @@ def _whole(digits: str) -> int:
 
 def _finite(digits: str) -> float:
     number = float(digits)
+    if number == 0 and re.search("[1-9]", digits.lower().partition("e")[0]):
+        raise ValueError(f"the number {digits[:20]} is too close to 0: give 0, or a larger one")
     if math.isinf(number):
         raise ValueError(_beyond(digits))
     return number

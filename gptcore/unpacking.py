@@ -13,6 +13,7 @@ import lzma
 import re
 import tarfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
@@ -83,9 +84,9 @@ def _unpacked(file: BinaryIO) -> IO[bytes]:
     if head.startswith(b"\x1f\x8b"):
         inner = gzip.GzipFile(fileobj=file)  # type: ignore[assignment]
     elif re.match(rb"BZh[1-9](1AY&SY|\x17rE8P\x90)", head):
-        inner = bz2.BZ2File(file)
+        inner = _Streams(file, bz2.BZ2Decompressor)  # type: ignore[assignment]
     elif head.startswith(b"\xfd7zXZ\0"):
-        inner = lzma.LZMAFile(file)  # noqa: SIM115
+        inner = _Streams(file, _xz)  # type: ignore[assignment]
     elif head.startswith(b"\x28\xb5\x2f\xfd"):
         inner = _zstd().ZstdFile(file)
     elif head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
@@ -96,6 +97,40 @@ def _unpacked(file: BinaryIO) -> IO[bytes]:
     if head[257:262] == b"ustar" and b"\0" in head[:257]:
         return cast("IO[bytes]", _OnlyMember(tarfile.open(fileobj=inner, mode="r|")))
     return inner
+
+
+class _Streams(io.RawIOBase):
+    """The bytes of one compressed stream after another; anything else behind a stream is damage.
+
+    BZ2File and LZMAFile take it for the end, and would lose a later stream that is damaged.
+    """
+
+    def __init__(self, file: BinaryIO, make: Callable[[], Any]) -> None:
+        self._file, self._make, self._stream = file, make, make()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = b""
+        while not data:
+            given = b""
+            if self._stream.eof:
+                given = self._stream.unused_data.lstrip(b"\0")  # zeros may fill a block
+                while not given and (piece := self._file.read(PIECE)):
+                    given = piece.lstrip(b"\0")
+                if not given:
+                    return 0
+                self._stream = self._make()
+            elif self._stream.needs_input and not (given := self._file.read(PIECE)):
+                raise EOFError("it ends too early")
+            data = self._stream.decompress(given, len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def _xz() -> lzma.LZMADecompressor:
+    return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=MOST_UNPACKED_BYTES)
 
 
 def _zstd() -> Any:
@@ -110,6 +145,8 @@ def _zstd() -> Any:
 def _only_member(archive: zipfile.ZipFile) -> IO[bytes]:
     """Open the one file of a zip archive."""
     members = [member for member in archive.infolist() if not member.is_dir()]
+    if min((member.header_offset for member in archive.infolist()), default=0) > 0:
+        raise ValueError("other data stand before the archive")
     if len(members) != 1:
         raise ValueError(f"the archive holds {len(members):,} files, and one is needed")
     if members[0].flag_bits & 1:
@@ -131,10 +168,17 @@ class _OnlyMember(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         piece = self._member.read(len(buffer)) if self._member else b""
-        if not piece and self._next():
-            raise ValueError("the archive holds several files, and one is needed")
+        if not piece and self._member:
+            self._member = None
+            if self._next() or self._more():
+                raise ValueError("the archive holds several files, and one is needed")
         buffer[: len(piece)] = piece
         return len(piece)
+
+    def _more(self) -> bool:
+        """Return whether anything but zeros follows, where tarfile stops at a damaged header."""
+        rest: Any = self._archive.fileobj
+        return any(piece.strip(b"\0") for piece in iter(lambda: rest.read(PIECE), b""))
 
     def _next(self) -> IO[bytes] | None:
         while (member := self._archive.next()) is not None:

@@ -20,7 +20,7 @@ from bench.measuring.workloads import change, find_case, work_of
 from bench.suite.inputs import Inputs
 from bench.suite.sizes import UNIFORM
 from gptcore.plain_text import shorten
-from gptcore.reading import check_regular
+from gptcore.reading import MOST_JSON_BYTES, check_regular
 
 EXAMPLE = "bench_model::test_step[python-docs-model4-cpu-fp32-B8-T256-seed0]"
 
@@ -106,7 +106,7 @@ def _why_not_timed(call: Callable[..., object]) -> str | None:
 
 def _load_file(path: Path) -> Any:
     if path.exists():
-        check_regular(path)
+        check_regular(path, at_most=MOST_JSON_BYTES)
     # No import statement can use this name, so a file called random.py replaces no module.
     spec = importlib.util.spec_from_file_location(f"file {path.resolve()}", path)
     assert spec, "a path that ends in .py has a loader"

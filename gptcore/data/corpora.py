@@ -67,7 +67,9 @@ def load_corpus(spec: str, *, raw: bool = False) -> Corpus:
         name, document = _read_book(spec)
     else:
         name, document = Path(spec).stem, _read_file(spec)
+    source_sha256 = hashlib.sha256(document.content).hexdigest()
     text = decode(document.content, f"corpus {spec!r}")
+    document = document._replace(content=b"")  # a long text need not be in memory three times
     text, steps = (text, ()) if raw else clean_text(text)
     if not text.strip():
         raise ValueError(f"corpus {spec!r} is empty or all white space: give a file that has text")
@@ -78,7 +80,7 @@ def load_corpus(spec: str, *, raw: bool = False) -> Corpus:
         source=document.source,
         licence=document.licence,
         sha256=hashlib.sha256(encoded).hexdigest(),
-        source_sha256=hashlib.sha256(document.content).hexdigest(),
+        source_sha256=source_sha256,
         n_bytes=len(encoded),
         cleaning=steps,
     )

@@ -148,9 +148,10 @@ def _checked(content: bytes, url: str, sha256: str | None) -> bytes:
         ValueError: it is not a text, or not the expected one.
     """
     content = unpack(io.BytesIO(content), url, MOST_BOOK_BYTES).read()
-    if content.lstrip()[:9].lower().startswith((b"<!doctype", b"<html")):
+    text = decode(content, "the answer").lstrip("\ufeff \t\r\n")
+    if re.match(r"<(!doctype|!--|\?xml|html|head|body|meta|title|script)", text, re.IGNORECASE):
         raise ValueError("a web page instead of a text")
-    if not decode(content, "the answer").strip("\ufeff \t\r\n"):
+    if not text:
         raise ValueError("an empty file")
     if sha256 and hashlib.sha256(content).hexdigest() != sha256:
         raise ValueError("its SHA-256 is not the known one: revised or damaged")

@@ -6,6 +6,7 @@ settings that must be equal when the run is resumed.
 
 import errno
 import json
+import re
 import warnings
 from dataclasses import asdict
 from pathlib import Path
@@ -20,6 +21,7 @@ from gptcore.plain_text import shorten
 from gptcore.training.checkpoint_files import check_weights, read_checkpoint
 
 CHECKPOINTS_KEPT = 2
+_NAME = re.compile("step-([0-9]{8,})[.]pt", re.ASCII)
 NOT_DAMAGE = (
     errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.EAGAIN,
 )  # fmt: skip
@@ -60,7 +62,7 @@ def save_checkpoint(
         "fingerprint": _as_json(fingerprint),
     }
     save_tensors(content, path)
-    for old in _checkpoints(directory)[CHECKPOINTS_KEPT:]:
+    for old in [*_checkpoints(directory)][CHECKPOINTS_KEPT:]:
         _remove(old)
     return path
 
@@ -199,8 +201,8 @@ def model_from_checkpoint(checkpoint: dict[str, Any]) -> GPT:
 
 def remove_checkpoints_after(directory: Path, step: int) -> None:
     """Delete the checkpoints that have more than `step` updates."""
-    for path in _checkpoints(directory):
-        if path.name > _checkpoint_name(step):
+    for path, steps in _checkpoints(directory).items():
+        if steps > step:
             _remove(path)
 
 
@@ -213,8 +215,20 @@ def _checkpoint_name(step: int) -> str:
     return f"step-{step:08d}.pt"
 
 
-def _checkpoints(directory: Path) -> list[Path]:
-    return sorted(directory.glob("step-*.pt"), reverse=True)
+def _checkpoints(directory: Path) -> dict[Path, int]:
+    """Return the path and step of each checkpoint, newest first.
+
+    A file of another name, such as a copy, is not counted, used or deleted.
+
+    Raises:
+        OSError: the folder cannot be read, which `glob` would take for an empty one.
+    """
+    try:
+        names = [(path, _NAME.fullmatch(path.name)) for path in directory.iterdir()]
+    except FileNotFoundError:
+        return {}
+    steps = [(int(name[1]), path) for path, name in names if name]
+    return {path: step for step, path in sorted(steps, reverse=True)}
 
 
 def _shown(value: Any) -> str:

@@ -82,6 +82,23 @@ def test_the_newest_two_are_kept(tmp_path):
     assert latest_checkpoint(tmp_path) == tmp_path / "step-00000003.pt"
 
 
+@pytest.mark.parametrize("name", ["step-00000001 (copy).pt", "step-last.pt", "step-9.pt"])
+def test_a_file_of_another_name_is_neither_used_nor_deleted(tmp_path, name):
+    save(tmp_path, 1)
+    (tmp_path / "step-00000001.pt").rename(tmp_path / name)
+    (tmp_path / "step-99999999 2.pt").write_bytes(b"")
+    assert load_checkpoint(tmp_path) is None
+    save(tmp_path, 2, 3)
+    remove_checkpoints_after(tmp_path, 2)
+    assert names(tmp_path) == sorted([name, "step-00000002.pt", "step-99999999 2.pt"])
+
+
+def test_a_folder_that_cannot_be_read_is_not_an_empty_one(tmp_path):
+    (tmp_path / "checkpoints").write_bytes(b"")
+    with pytest.raises(NotADirectoryError):
+        load_checkpoint(tmp_path / "checkpoints")
+
+
 def test_a_folder_without_checkpoints_has_no_latest(tmp_path):
     assert latest_checkpoint(tmp_path / "absent") is None
     assert load_checkpoint(tmp_path) is None
