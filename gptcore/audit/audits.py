@@ -248,7 +248,8 @@ def _locate(
         sizes = [len(part.rows) for part in parts]
         of_row = np.repeat(np.array(given or [0] * len(parts), dtype=np.int64), sizes)
         epoch = of_row[places.row][shows]
-    return DrawLog(len(text), start[shows], length[shows], epoch=epoch), places, documents
+    log = DrawLog(len(text), start[shows], length[shows], epoch=epoch, unsure=places.unsure[shows])
+    return log, places, documents
 
 
 def _audit(

@@ -141,10 +141,16 @@ def why_twice(facts: Facts, again: int) -> tuple[Severity, str]:
             f"order of everything, a data set that holds each window {k} times, or {k} epochs that "
             "count as one (give --epoch-draws or a column epoch)."
         )
-    draws = np.flatnonzero(facts.once)
-    repeat = draws[_before(epoch * len(facts.windows) + window) >= 0]
+    draws, before = np.flatnonzero(facts.once), _before(epoch * len(facts.windows) + window)
+    repeat = draws[before >= 0]
     if is_padding(facts, repeat):
         return "note", f"{told}. {PADDING}"
+    unsure = facts.log.unsure
+    if unsure is not None and (unsure[repeat] | unsure[draws[before[before >= 0]]]).all():
+        return "note", (
+            f"{told}. All of them hold tokens that occur at several places of the text, so they "
+            "may be other windows with the same tokens."
+        )
     return "fault", (
         f"{told}, and so show its targets twice. Causes that fit: sampling with replacement or "
         "with weights, an order that is put together from several sources, or batches that are "
@@ -157,7 +163,7 @@ def why_missed(facts: Facts, unplaced: int) -> tuple[Severity, str]:
 
     Args:
         facts: the counts of the log.
-        unplaced: tokens of packed rows that are too few to tell their place.
+        unplaced: tokens of packed rows that do not tell their place.
     """
     shown, windows, size = facts.shown, facts.windows, facts.log.block_size
     reach = np.maximum.accumulate(windows.start + windows.length)
@@ -168,10 +174,10 @@ def why_missed(facts: Facts, unplaced: int) -> tuple[Severity, str]:
             "The ends that are missed are shorter than a window, so a fixed grid never shows "
             "them. A grid that is shifted by a new random phase in each epoch does."
         )
-    if max(shown.head, shown.tail) < size and shown.inside <= unplaced:
+    if shown.head + shown.tail + shown.inside <= unplaced:
         return "note", (
-            f"The rows end with {unplaced} tokens of documents of which too few are shown to tell "
-            "their place; these may be the targets between windows."
+            f"The rows hold {unplaced} tokens of documents that do not tell their place: they are "
+            "too few, or the text has them several times. These may be the targets that are missed."
         )
     if max(shown.head, shown.tail, hole) < size:
         return "fault", (

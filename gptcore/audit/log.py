@@ -30,7 +30,7 @@ ROWS_AT_ONCE = 10_000
 
 @dataclass(frozen=True, eq=False)
 class DrawLog:
-    """Draws in the order in which they were made; each array is int64 of shape (K,).
+    """Draws in the order in which they were made; each array has the shape (K,), columns int64.
 
     Attributes:
         n_tokens: N.
@@ -40,6 +40,7 @@ class DrawLog:
         rank: process that made the draw, or None.
         step: optimizer step that used the draw, counted over the whole run, or None.
         line: line of each draw in its file, from 1, or None.
+        unsure: bool, whether the window may be another one with the same tokens, or None.
     """
 
     n_tokens: int
@@ -49,6 +50,7 @@ class DrawLog:
     rank: Whole | None = None
     step: Whole | None = None
     line: Lines | None = None
+    unsure: npt.NDArray[Any] | None = None
 
     def __post_init__(self) -> None:
         check_whole("n_tokens", self.n_tokens, at_least=2)

@@ -33,13 +33,14 @@ class Places:
         length: tokens of each run.
         first: whether the first token of the run counts as a target.
         beyond: whether the target of its last token is the next token of the text.
+        unsure: whether the run occurs at several places.
         unmatched: bool for each row, whether any of its text is not found.
         ambiguous: bool for each row, whether it occurs at several places.
         wrong: for each part, rows whose targets do not continue their text.
         stored: how ids of the text were changed before they were found, in words.
         strange: tokens in the rows that the text lacks, apart from padding.
         delimiter: the token at which every document begins, or None.
-        unplaced: tokens at the ends of rows, too few to tell their place.
+        unplaced: tokens of packed rows that do not tell their place.
     """
 
     row: Whole
@@ -47,6 +48,7 @@ class Places:
     length: Whole
     first: Flags
     beyond: Flags
+    unsure: Flags
     unmatched: Flags
     ambiguous: Flags
     wrong: dict[int, npt.NDArray[np.intp]] = field(default_factory=dict)
@@ -87,8 +89,9 @@ def find_places(parts: Sequence[TokenRows], ids: Whole, documents: Whole) -> Pla
     whole = np.flatnonzero(start >= 0)
     first = _begin_documents(start[whole], ids, documents, ~ambiguous[whole])
     places = Places(
-        whole, start[whole], width[whole], first, beyond[whole], start < 0, ambiguous, stored=stored
-    )
+        whole, start[whole], width[whole], first, beyond[whole], ambiguous[whole], start < 0,
+        ambiguous, stored=stored,
+    )  # fmt: skip
     _find_wrong(places, parts, offsets, ids)
     if len(whole) < len(start):
         _add_runs(places, parts, offsets, ids, documents)
@@ -144,6 +147,9 @@ def _add_runs(
     """Add the runs of the rows that do not occur as a whole."""
     rows = np.flatnonzero(places.unmatched)
     places.delimiter = _delimiter(parts, offsets, rows)
+    begins = np.flatnonzero(ids == (-1 if places.delimiter is None else places.delimiter))
+    if len(documents) > 1 and not np.isin(begins, documents).all():
+        places.delimiter = None  # a token with which documents begin, but which they hold as well
     depth = max(part.rows.shape[1] for part in parts) + 1
     index = TextIndex(ids, min(depth, len(ids)))
     probe = rows[:: max(1, len(rows) // PROBE)]
@@ -153,7 +159,6 @@ def _add_runs(
         return
     pieces, lonely = _cut(parts, offsets, rows, ids, places)
     runs = find_runs(pieces, index, documents)
-    places.unplaced += int(runs.length[runs.ambiguous].sum())
     row = pieces.row[runs.piece]
     wanted, covered = _cover(pieces, runs, places, least_run(ids))
     # A row counts if its runs hold half of its tokens that the text has.
@@ -166,9 +171,10 @@ def _add_runs(
     order = np.argsort(np.concatenate([places.row, row[chosen]]), kind="stable")
     for name, values in {
         "row": row, "start": runs.start, "length": runs.length, "first": first,
-        "beyond": np.zeros(len(row), dtype=bool),
+        "beyond": np.zeros(len(row), dtype=bool), "unsure": runs.ambiguous,
     }.items():  # fmt: skip
         setattr(places, name, np.concatenate([getattr(places, name), values[chosen]])[order])
+    places.unplaced += int(places.length[places.unsure].sum())
     places.ambiguous |= (
         np.bincount(row[chosen & runs.ambiguous], minlength=len(places.unmatched)) > 0
     )
@@ -259,9 +265,12 @@ def _cover(pieces: Pieces, runs: Runs, places: Places, least: int) -> tuple[Whol
     if between.sum() > FEW_SEPARATORS or 10 * lost[between].sum() > np.count_nonzero(looked):
         between[:] = False
     places.strange += ids[between].tolist()
-    # Stretches in no run, at the ends of rows.
     row = pieces.row_of_token
     missing = looked & ~found & ~between[of_token]
+    # A piece of one token has no target of its own; so have short stretches at the ends of rows.
+    alone = pieces.begin[pieces.end - pieces.begin == 1]
+    places.unplaced += int(missing[alone].sum())
+    missing[alone] = False
     edges = np.diff(np.concatenate([[False], missing, [False]]).astype(np.int8))
     for low, high in zip(np.flatnonzero(edges == 1), np.flatnonzero(edges == -1), strict=True):
         at_end = low == 0 or high == len(row) or row[low - 1] != row[low] or row[high] != row[low]

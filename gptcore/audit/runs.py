@@ -215,22 +215,24 @@ def _choose(
 
     A run goes on where the run before it ended, or ends where the next one begins, if it can; a
     loader that reads in order cuts documents so. Otherwise a run that begins a document stands
-    where one begins. Equal runs take the places that are left in turn.
+    where one begins. Equal runs take in turn the places that no other run takes.
     """
     if not len(begin):
         return place, np.zeros(0, dtype=bool)
     low = index.bound(tokens, begin, begin + length)
     high = index.bound(tokens, begin, begin + length, after=True)
     ambiguous = high - low > 1
+    guessed = np.zeros_like(ambiguous)  # documents that seem to follow the one before them
     for shared in (1, 0, 1, 0):
         after = np.roll(place + length, 1) - shared
         before = np.roll(place, -1) + shared - length
-        for there, known in ((after, np.roll(ambiguous, 1)), (before, np.roll(ambiguous, -1))):
+        for there, known in ((before, np.roll(ambiguous, -1)), (after, np.roll(ambiguous, 1))):
             open_ = np.flatnonzero(ambiguous & ~known & (there >= 0) & (there < len(index.ids)))
             ends = begin[open_] + length[open_]
             fits = _common(tokens, begin[open_], ends, index.ids, there[open_]) == length[open_]
             place[open_[fits]], ambiguous[open_[fits]] = there[open_[fits]], False
-    several = np.flatnonzero(ambiguous)
+            guessed[open_[fits]] = fresh[open_[fits]] & (there is after)
+    several, unsure = np.flatnonzero(ambiguous), ambiguous | guessed
     keys = np.stack([low[several], length[several], fresh[several]], axis=1)
     _, group = np.unique(keys, axis=0, return_inverse=True)
     order = np.argsort(group.ravel(), kind="stable")
@@ -239,9 +241,11 @@ def _choose(
             options = np.sort(index.order[low[members[0]] : high[members[0]]])
             at_start = options[np.isin(options, documents)]
             options = at_start if fresh[members[0]] and len(at_start) else options
+            taken = np.isin(options, place[~ambiguous & (low == low[members[0]])])
+            options = np.concatenate([options[~taken], options[taken]])
             place[members] = options[np.arange(len(members)) % len(options)]
-            ambiguous[members] = len(options) > 1
-    return place, ambiguous
+            unsure[members] = len(options) > 1
+    return place, unsure
 
 
 def _common(tokens: Whole, begin: Whole, end: Whole, ids: Whole, place: Whole) -> Whole:

@@ -9,31 +9,48 @@ from typing import NamedTuple
 
 BYTE_ORDER_MARK = "\ufeff"
 
-# The pattern of a marker. Before it stands a line end or the beginning of the text, and blanks.
-_PG = r"(?:(?:THE|THIS|AN?)\s+)?(?:COPYRIGHTED\s+)?PROJE[CK]T\s+GUTENBERG(?:\s*\(TM\))?"
-_BOOK = r"E-?(?:BOOK|TEXT)"
+# The pattern of a marker. Before it stands a line end or the beginning of the text, and blanks or
+# what another format has left: tags and entities of HTML, RTF, Markdown.
+_END = "\r\n\x85\u2028\u2029"
+_DRESS = (
+    r"(?:[ \t\f\v\xa0\ufeff\u200b-\u200d\u2060>_\[({|]|&nbsp;|&\#160;|<[^<>\r\n]{0,200}>"
+    r"|\\[a-z]{1,8}[0-9]*)*+"
+)
+_STAR = r"(?:\\?[*\u2217\u204e\uff0a=]|&\#42;|&\#x2a;|&ast;)"
+_PG = (
+    r"(?:(?:THE|THIS|AN?)\s+)?(?:COPYRIGHTED\s+)?(?:PROJE[CK]?TO?|PRO[GY]E[CT]TO)\s+GUTENBERG"
+    r"(?:\s*\(TM\)|\s*&(?:trade|reg);)?(?:\s+OF\s+(?:AUSTRALIA|CANADA)\b)?"
+)
+_BOOK = r"E[-\u2010-\u2014]?(?:BOOK|TEXT)"
 _MARKER = re.compile(
-    rf"""(?<![^\r\n]) [ \t\xa0\ufeff]*+ (?:
+    rf"""(?<![^{_END}]) {_DRESS} (?:
       (?P<opens>
-        \*{{2,}}+ \s*+ (?:START|BEGINNING) \s+ OF \s+ {_PG} (?!\s+LICEN[CS]E)
-        | (?:START|BEGINNING) \s+ OF \s+ {_PG} \s+ {_BOOK}
+        {_STAR}{{2,}}+ (?:\s|&nbsp;)*+ (?:START|BEGINNING) \s+ OF \s+ {_PG} (?!\s+LICEN[CS]E)
+        | (?:{_STAR}++ \s*+)?+ (?:START|BEGINNING) \s+ OF \s+ {_PG} \s+ {_BOOK} \b
       )
       | (?P<closes>
-        \*{{2,}}+ \s*+ END \s+ OF \s+ {_PG} (?!\s+LICEN[CS]E)
+        {_STAR}{{2,}}+ (?:\s|&nbsp;)*+ END \s+ OF \s+ {_PG} (?!\s+LICEN[CS]E)
         | \*{{2,}}+ \s*+ THIS \s+ IS \s+ {_PG} [^\r\n]* ABOVE
       )
       | (?P<ends>
-        (?:END\s+OF|ENDE\s+DIESE[SR]?|FIN\s+D[EU]) \s+ {_PG} (?: ['\u2019]S\b | \s+{_BOOK} )
+        (?:{_STAR}++ \s*+)?+
+        (?:END\s+OF|ENDE\s+DIESE[SR]?|(?:FINE?|FIM)\s+D[EIOU]L?|EIN(?:DE|D)\s+VAN(?:\s+(?:HET|DIT))?)
+        (?:\s+LIVRE\s+[ÉE]LECTRONIQUE)?
+        \s+ {_PG} (?: ['\u2019]S\b | \s+{_BOOK} | [ \t]*+ (?=[{_END}]|\Z) )
       )
       | (?P<small_print>
         (?: \*++ \s*+ START \s*+ \*++ \s*+ THE \s+ SMALL \s+ PRINT (?s:.{{0,30000}}?)
           [\r\n] [ \t]*+ )?
-        (?: \* \s*+ END \s*+ \*? \s*+ THE \s+ SMALL \s+ PRINT | \["SMALL\ PRINT"\ V\. )
+        (?: \* \s*+ END \s*+ \*? \s*+ THE \s+ SMALL \s+ PRINT | (?<=\[)"SMALL\ PRINT"\ V\. )
       )
     )""",
     re.IGNORECASE | re.VERBOSE,
 )
-_HEADER = re.compile(rf"[\s\ufeff]*+\**+\s*+{_PG}(?:['\u2019]S)?\s+{_BOOK}", re.IGNORECASE)
+_HEADER = re.compile(
+    rf"[\s\ufeff]*+\**+\s*+{_PG}(?:['\u2019]S)?\s+{_BOOK}(?:\s+OF\b|\s*[,:#(\[])", re.IGNORECASE
+)
+_STARS_AT_END = re.compile(rf"{_STAR}{{2}}(?:[\]_)}}|]|<[^<>]{{0,200}}>|\\[a-z]{{1,8}})*$")
+_LEGAL = re.compile(r"gutenberg|licen[cs]e|copyright|e-?text|e-?book|royalt|donat|edition", re.I)
 _MADE = r"(?:produced|prepared|transcribed|scanned|digiti[sz]ed|proofread|typed|created|converted)"
 _CREDIT = re.compile(
     rf"""\[?(?:(?:this|the)\s+)?(?:project\s+gutenberg\s+)?
@@ -41,10 +58,10 @@ _CREDIT = re.compile(
     (?: {_MADE}\b [^.]{{0,160}}? | (?<=version\s) ) \bby\b""",
     re.IGNORECASE | re.VERBOSE,
 )
-_LINE = re.compile(r"[^\r\n]*+(?:\r\n?|\n|\Z)")
+_LINE = re.compile(rf"[^{_END}]*+(?:\r\n?|[\n\x85\u2028\u2029]|\Z)")
 MARKER_LINES, CREDIT_LINES = 6, 20
 """The most lines of a marker, whose title may be broken, and of a paragraph of credits."""
-HEADER_CHARACTERS = 20_000
+HEADER_CHARACTERS, LICENCE_CHARACTERS = 20_000, 3_000
 
 
 def clean_text(text: str) -> tuple[str, tuple[str, ...]]:
@@ -111,8 +128,8 @@ def _boundaries(text: str) -> list[Boundary]:
     position = 0
     while match := _MARKER.search(text, position):
         position = _end_of_marker(text, match)
-        if match["ends"] and _paragraph(text, match.start(), 3) is None:
-            continue  # a longer paragraph than the end of a book: one about Project Gutenberg
+        if match["ends"] and not _is_end(text, match.start(), position):
+            continue  # a text about Project Gutenberg
         # The small print stands before the book, or at the end of the file.
         opens = match["opens"] or (match["small_print"] and not _is_blank(text, position))
         if opens:
@@ -121,6 +138,13 @@ def _boundaries(text: str) -> list[Boundary]:
     if _HEADER.match(text) and not any(boundary.opens for boundary in boundaries):
         boundaries = [*_end_of_old_header(text), *boundaries]
     return boundaries
+
+
+def _is_end(text: str, start: int, stop: int) -> bool:
+    """Return whether "End of …" ends a book: the line is short, and a licence or little follows."""
+    rest = text[stop : stop + LICENCE_CHARACTERS]
+    follows = len(rest) < LICENCE_CHARACTERS // 3 or _LEGAL.search(rest)
+    return bool(follows) and _paragraph(text, start, 3) is not None
 
 
 def _end_of_marker(text: str, match: re.Match[str]) -> int:
@@ -133,7 +157,7 @@ def _end_of_marker(text: str, match: re.Match[str]) -> int:
         line = text[start : min(end, start + 1000)].strip()
         if not line or _MARKER.match(text, start):
             break
-        if line.endswith("**"):
+        if _STARS_AT_END.search(line):
             stop = end
     return stop
 

@@ -278,3 +278,34 @@ def test_a_finite_loader_is_one_epoch_unless_epoch_draws_are_given():
     assert "shown_twice" in found(audit(twice, FLAT), "fault")
     result = audit(twice, FLAT, epoch_draws=len(rows))
     assert (result.epochs, found(result, "fault")) == (2, {})
+
+
+# --- texts that repeat themselves ------------------------------------------------------------
+
+
+def repeating(kind, rng):
+    """Return documents: copies, the same head and tail around each, or some of one token."""
+    if kind == "copies":
+        base = [rng.integers(1_000, size=int(size)) for size in rng.integers(12, 60, size=20)]
+        return [base[i] for i in rng.integers(20, size=60)]
+    if kind == "frames":
+        head, tail = rng.integers(1_000, size=20), rng.integers(1_000, size=15)
+        middles = [rng.integers(1_000, size=int(size)) for size in rng.integers(3, 25, size=60)]
+        middles[7][0] = head[0]  # the token with which all documents begin
+        return [np.concatenate([head, middle, tail]) for middle in middles]
+    return [rng.integers(1_000, size=int(size)) for size in rng.integers(1, 9, size=80)]
+
+
+@pytest.mark.parametrize("kind", ["copies", "frames", "short"])
+@pytest.mark.parametrize("pack", ["bins", "stream"])
+def test_packed_documents_that_repeat_themselves_raise_no_fault(kind, pack):
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        documents = repeating(kind, rng)
+        mixed = [documents[i] for i in rng.permutation(len(documents))]
+        if pack == "stream":
+            flat = np.concatenate([np.append(BOS, d) for d in mixed])
+            rows = [flat[at : at + T + 1] for at in range(0, len(flat) - 1, T)]
+        else:
+            rows = [np.concatenate(row) for row in bins([np.append(d, EOS) for d in mixed], T)]
+        assert found(audit([row[None] for row in rows], documents), "fault") == {}
