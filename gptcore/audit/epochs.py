@@ -218,6 +218,8 @@ def _may_be_joint(window: Whole, epoch: Whole, rank: Whole, ranks: Sequence[Whol
 
     All windows are then shown equally often, and no rank shows all of them.
     """
+    if len(ranks) == 1:
+        return False
     parts = [count_distinct(window[draws]) for draws in ranks]
     return (
         20 * min(parts) <= 19 * (int(window.max()) + 1)

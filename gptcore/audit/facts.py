@@ -101,7 +101,9 @@ def count_facts(log: DrawLog, epoch_draws: int | None = None) -> Facts:
     )
     new = ~replayed & ~again
     # Ranks that pass over the text together may each look random.
-    passes = any(are_passes(log, windows, group, new) for group in (stream, epoch))
+    passes = are_passes(log, windows, stream, new) or (
+        bool(rank.any()) and are_passes(log, windows, epoch, new)
+    )
     rank_overlap, shared = find_rank_overlap(window, epoch, rank)
     once = new & ~shared
     fixed_passes = passes and are_fixed(windows)
