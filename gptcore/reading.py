@@ -33,6 +33,8 @@ MOST_JSON_BYTES = 2**26
 """The most bytes of a file that is one JSON value, after decompression."""
 MOST_LINE_CHARS = 2**20
 """The most characters of a line where a file is read line by line."""
+MOST_LINES = 2**24
+"""The most lines of a file that is read line by line."""
 MOST_NESTING = 64
 """The most lists and objects inside each other in a JSON value."""
 
@@ -129,7 +131,8 @@ def read_lines(path: Path | str, *, at_most: int = MOST_BYTES) -> Iterator[str]:
     """Yield the lines of a text with their ends, without holding the text in memory.
 
     Raises:
-        ValueError: as `open_file`; or a line is longer than MOST_LINE_CHARS, or is not text.
+        ValueError: as `open_file`; or a line is longer than MOST_LINE_CHARS, or is not text; or
+            there are more than MOST_LINES.
     """
     with open_text(path, at_most=at_most) as file:
         number = 0
@@ -142,19 +145,30 @@ def read_lines(path: Path | str, *, at_most: int = MOST_BYTES) -> Iterator[str]:
                     f"{path} is not {error.encoding.upper()} near line {number}: convert it to a "
                     "text in UTF-8"
                 ) from None
-            if "\0" in line:
-                raise ValueError(
-                    f"{path} has a NUL character in line {number}, so it is binary: give a plain "
-                    "text in UTF-8"
-                )
-            if len(line) == MOST_LINE_CHARS:
-                raise ValueError(
-                    f"{path} has more than {MOST_LINE_CHARS:,} characters in line {number}: give a "
-                    "text with shorter lines"
-                )
+            check_line(line, path, number)
+            if number > MOST_LINES:
+                raise ValueError(f"{path} has more than {MOST_LINES:,} lines: give fewer")
             if not line:
                 return
             yield line
+
+
+def check_line(line: str, path: Path | str, number: int) -> None:
+    """Check a line that `readline(MOST_LINE_CHARS)` returned.
+
+    Raises:
+        ValueError: it is longer, or binary.
+    """
+    if "\0" in line:
+        raise ValueError(
+            f"{path} has a NUL character in line {number}, so it is binary: give a plain text in "
+            "UTF-8"
+        )
+    if len(line) == MOST_LINE_CHARS:
+        raise ValueError(
+            f"{path} has more than {MOST_LINE_CHARS:,} characters in line {number}: give a text "
+            "with shorter lines"
+        )
 
 
 def read_bytes(path: Path | str, *, at_most: int = MOST_BYTES) -> bytes:

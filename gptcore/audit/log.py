@@ -8,6 +8,7 @@ tokens, and a row of T + 1 tokens whose labels the model shifts, both have lengt
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import numpy.typing as npt
 
 from gptcore.audit.log_rows import COLUMNS, Csv, JsonLines, collect, parse_alike, require
 from gptcore.checks import check_whole
-from gptcore.reading import MOST_BYTES, naming, open_text
+from gptcore.reading import MOST_BYTES, MOST_LINE_CHARS, check_line, naming, open_text
 
 Whole = npt.NDArray[np.int64]
 Lines = range | Whole
@@ -26,6 +27,7 @@ MOST_DRAWS = 10**8
 """A log may have so many draws; an audit takes 40 to 110 bytes of memory for each."""
 BLOCK = 2**22  # characters of a log that are parsed at once
 ROWS_AT_ONCE = 10_000
+BLANK_LINES = 1000  # at most, before the header
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,8 +152,11 @@ def _read_columns(file: io.TextIOWrapper, path: str | Path) -> tuple[dict[str, W
     if file.buffer.peek(6).startswith(b"\x93NUMPY"):  # type: ignore[attr-defined]
         raise ValueError(f"{path} holds token batches: give the text too, to find them in it")
     file.reconfigure(newline=None)  # every line end is read as LF
-    line, head = next(((n, row) for n, row in enumerate(file, 1) if row.strip()), (0, ""))
-    if not head:
+    line, head = 1, _read_line(file, path, 1)
+    while head.isspace() and line < BLANK_LINES:
+        line += 1
+        head = _read_line(file, path, line)
+    if not head.strip():
         raise ValueError(f"log {path} is empty: give a header start,length and a line per draw")
     if head.lstrip().startswith("["):
         raise ValueError(f"{path} is one JSON array: give one JSON object per line, or CSV")
@@ -159,19 +164,28 @@ def _read_columns(file: io.TextIOWrapper, path: str | Path) -> tuple[dict[str, W
     block, line = (head, line) if isinstance(form, JsonLines) else ("", line + 1)
     draws = _Draws(form.known)
     while block := block + file.read(BLOCK):
-        block += "" if block.endswith("\n") else file.readline()
+        block += "" if block.endswith("\n") else _read_line(file, path, line + block.count("\n"))
         table = parse_alike(block, form)
-        if table is not None:
+        if not block.strip():
+            pass
+        elif table is not None:
             draws.add(table, range(line, line + len(table)))
         else:
             # A quoted value may hold line ends, so nobody but the csv module can find the next row.
-            rest = file if form.spans_lines and '"' in block else ()
+            more = iter(partial(file.readline, MOST_LINE_CHARS), "")
+            rest = more if form.spans_lines and '"' in block else ()
             rows = form.rows(chain(io.StringIO(block), rest), line)
             while batch := [*islice(rows, ROWS_AT_ONCE)]:
                 draws.add(*collect(batch, form.known))
         line += block.count("\n")
         block = ""
     return draws.result()
+
+
+def _read_line(file: io.TextIOWrapper, path: str | Path, number: int) -> str:
+    line = file.readline(MOST_LINE_CHARS)
+    check_line(line, path, number)
+    return line
 
 
 class _Draws:

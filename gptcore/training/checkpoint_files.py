@@ -45,6 +45,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     del expected["lm_head.weight"]  # it is the matrix of the embedding
     _check_optimizer(content["optimizer"], [tuple(t.shape) for t in expected.values()], step)
     _check_plain(content["fingerprint"])
+    # The weights do not tell the block size where a model has no positions.
+    if content["fingerprint"].get("model", content["model_config"]) != content["model_config"]:
+        raise ValueError("model_config and the fingerprint are of different models")
     return content
 
 

@@ -2,7 +2,7 @@ import errno
 import math
 import os
 import zipfile
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -141,6 +141,14 @@ def test_a_checkpoint_of_another_shape_does_not_load(tmp_path):
     optimizer = torch.optim.AdamW(model.parameters())
     with pytest.raises(ValueError, match=r"of shape \(17, 16\); it must be .* \(17, 32\)"):
         restore_checkpoint(load_checkpoint(tmp_path), model, optimizer, FINGERPRINT)
+
+
+def test_a_config_that_is_not_that_of_the_fingerprint_is_damage(tmp_path):
+    config = asdict(CONFIG)
+    save_checkpoint(tmp_path, 1, *trained(1), {"model": config})
+    save_checkpoint(tmp_path, 2, *trained(2), {"model": config | {"dropout": 0.5}})
+    with pytest.warns(UserWarning, match="fingerprint are of different models"):
+        assert load_checkpoint(tmp_path)["step"] == 1
 
 
 def test_checkpoints_after_a_step_are_removed(tmp_path):
