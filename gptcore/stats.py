@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy
 
-from gptcore.checks import check_number, check_whole
+from gptcore.checks import as_array, as_row, check_number, check_whole
 
 MAX_SIGN_FLIP_PAIRS = 20
 """The sign-flip test is exact: all 2^n sign patterns are enumerated, so more pairs are refused."""
@@ -80,12 +80,10 @@ def compare_pairs(
         ValueError: fewer than 2 or more than 20 pairs, a value that is not finite, or a margin
             that is not positive.
     """
-    values = np.asarray(differences, dtype=np.float64)
-    if values.ndim != 1 or not 2 <= values.size <= MAX_SIGN_FLIP_PAIRS:
+    values = as_row("differences", differences)
+    if not 2 <= values.size <= MAX_SIGN_FLIP_PAIRS:
         raise ValueError(f"{values.size} pairs: give 2 to {MAX_SIGN_FLIP_PAIRS} differences")
-    if not np.isfinite(values).all():
-        raise ValueError("a difference is not finite: leave out runs that diverged, and say so")
-    check_number("margin", margin, "(0, inf)")
+    margin = check_number("margin", margin, "(0, inf)")
     sd, n = float(values.std(ddof=1)), values.size
     error = sd / math.sqrt(n)
     mean, low, high = t_interval(values, confidence=confidence)
@@ -114,7 +112,12 @@ def detectable_difference(sd: float, n: int, *, n_tests: int = 1) -> float | Non
         sd: the standard deviation of the differences.
         n: the number of pairs.
         n_tests: the number of comparisons that are adjusted for.
+
+    Raises:
+        ValueError: a number is negative or none, or there is no pair or test.
     """
+    sd, n = check_number("sd", sd, "[0, inf)"), check_whole("n", n)
+    n_tests = check_whole("n_tests", n_tests)
     level = 0.05 / n_tests
     if 2.0 ** (1 - n) > level:
         return None
@@ -130,8 +133,10 @@ def t_interval(
     Raises:
         ValueError: fewer than 2 values, or one is not finite.
     """
-    if values.ndim != 1 or values.size < 2 or not np.isfinite(values).all():
-        raise ValueError(f"values of shape {values.shape}: give a row of at least 2, all finite")
+    values = as_row("values", values)
+    confidence = check_number("confidence", confidence, "(0, 1)")
+    if values.size < 2:
+        raise ValueError(f"{values.size} values: give at least 2")
     mean, error = float(values.mean()), float(values.std(ddof=1)) / math.sqrt(values.size)
     half = float(scipy.stats.t.ppf((1 + confidence) / 2, values.size - 1)) * error
     return mean, mean - half, mean + half
@@ -148,22 +153,32 @@ def sign_flip_p(differences: Sequence[float] | npt.NDArray[np.float64]) -> float
 
     The p-value is the share of patterns whose sum is at least as far from 0 as the observed sum.
     Sums that differ only by rounding count as equal.
+
+    Raises:
+        ValueError: the differences are not finite numbers, or more than MAX_SIGN_FLIP_PAIRS.
     """
-    values = np.abs(np.asarray(differences, dtype=np.float64))
+    given = as_row("differences", differences)
+    if given.size > MAX_SIGN_FLIP_PAIRS:
+        raise ValueError(f"{given.size} pairs: give at most {MAX_SIGN_FLIP_PAIRS} differences")
+    values = np.abs(given)
     sums = np.zeros(1)  # of every sign pattern so far: each value doubles their number
     for value in values:
         sums = np.concatenate([sums + value, sums - value])
-    observed = abs(float(np.sum(differences)))
+    observed = abs(float(given.sum()))
     tolerance = 1e-12 * float(values.sum())
     return float(np.mean(np.abs(sums) >= observed - tolerance))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Return p-values adjusted for their number, in the same order (Holm 1979)."""
-    order = np.argsort(p_values, kind="stable")
-    factors = len(p_values) - np.arange(len(p_values))
-    adjusted = np.maximum.accumulate(np.asarray(p_values, dtype=np.float64)[order] * factors)
-    result = np.empty(len(p_values))
+    """Return p-values adjusted for their number, in the same order (Holm 1979).
+
+    Raises:
+        ValueError: they are not finite numbers.
+    """
+    given = as_row("p-values", p_values)
+    order = np.argsort(given, kind="stable")
+    adjusted = np.maximum.accumulate(given[order] * (given.size - np.arange(given.size)))
+    result = np.empty(given.size)
     result[order] = np.minimum(adjusted, 1.0)
     return [float(p) for p in result]
 
@@ -180,7 +195,12 @@ def verdict(ratio: float, low: float, high: float, *, margin: float) -> str:
     Returns:
         "slower" or "faster" (the ratio is beyond the margin and its interval excludes 1), "same"
         (the whole interval is within the margin) or "ambiguous" (neither).
+
+    Raises:
+        ValueError: the margin is negative or none, or another value is no number.
     """
+    margin = check_number("margin", margin, "[0, inf)")
+    ratio, low, high = map(float, as_array("ratios", [ratio, low, high], np.float64))
     if low > 1 and ratio > 1 + margin:
         return "slower"
     if high < 1 and ratio < 1 / (1 + margin):
@@ -207,8 +227,8 @@ def mean_interval(
     Returns:
         The lower and the upper end, or None if n is less than 4 blocks.
     """
-    check_whole("block_len", block_len)
-    check_whole("seed", seed, at_least=0)
+    block_len, seed = check_whole("block_len", block_len), check_whole("seed", seed, at_least=0)
+    losses = as_row("losses", losses)
     n = len(losses)
     length = max(block_len, math.ceil(n ** (1 / 3)))
     if n < FEWEST_BLOCKS * length:
@@ -267,9 +287,9 @@ def ratio_of_pairs(
         ValueError: the lengths differ, a time is not positive and finite, or the order does not
             alternate.
     """
-    check_whole("seed", seed, at_least=0)
-    a, b = (np.asarray(times, dtype=np.float64) for times in (a_time_s, b_time_s))
-    order = np.asarray(a_first, dtype=np.bool_)
+    seed = check_whole("seed", seed, at_least=0)
+    a, b = (as_array("times", times, np.float64) for times in (a_time_s, b_time_s))
+    order = as_array("a_first", a_first, np.bool_)
     if not a.ndim == 1 or not a.shape == b.shape == order.shape:
         raise ValueError(f"{a.size} times of a, {b.size} of b, {order.size} orders: give n of each")
     if not (np.isfinite(a) & np.isfinite(b) & (a > 0) & (b > 0)).all():

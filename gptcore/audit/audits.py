@@ -26,6 +26,7 @@ from gptcore.audit.rows import (
     tell_runs,
     wrong_targets,
 )
+from gptcore.checks import as_array
 
 Integers = npt.NDArray[np.integer]
 Text = Integers | Sequence[Integers]
@@ -172,7 +173,7 @@ def audit_tokens(
     Raises:
         ValueError: shapes or `block_size` do not fit, or no row occurs in the text.
     """
-    rows = np.asarray(rows)
+    rows = as_array("rows", rows)
     if rows.ndim not in (2, 3) or rows.size == 0:
         raise ValueError(f"rows have shape {rows.shape}: give (K, W) or (batches, B, W), not empty")
     rows = rows.reshape(-1, rows.shape[-1])

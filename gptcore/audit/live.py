@@ -196,7 +196,7 @@ def read_batches(
     """
     epochs = check_whole("epochs", epochs)
     if max_batches is not None:
-        check_whole("max_batches", max_batches)
+        max_batches = check_whole("max_batches", max_batches)
     batches = Batches()
     number = 0
     for epoch in range(epochs):

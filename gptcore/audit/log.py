@@ -55,8 +55,13 @@ class DrawLog:
     unsure: npt.NDArray[Any] | None = None
 
     def __post_init__(self) -> None:
-        check_whole("n_tokens", self.n_tokens, at_least=2)
-        if len(self.start) == 0:
+        n_tokens = check_whole("n_tokens", self.n_tokens, at_least=2)
+        object.__setattr__(self, "n_tokens", n_tokens)
+        for name in COLUMNS:
+            column = getattr(self, name)
+            if type(column) is not np.ndarray and (name in COLUMNS[:2] or column is not None):
+                raise ValueError(f"{name} is {type(column).__name__}: give an array of int64")
+        if self.start.size == 0:
             raise ValueError("the log has no draws: give at least one row of start, length")
         for name in COLUMNS:
             least = 1 if name == "length" else 0

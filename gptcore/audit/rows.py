@@ -10,6 +10,7 @@ from gptcore.audit.live import Masked, TokenRows
 from gptcore.audit.log import Whole
 from gptcore.audit.matching import match_rows
 from gptcore.audit.places import Places
+from gptcore.checks import as_array
 
 RUN = np.dtype([(name, np.int64) for name in ("row", "document", "offset", "length")])
 
@@ -23,9 +24,9 @@ def join_documents(
         ValueError: the text, or a document, has another shape or type.
     """
     if isinstance(ids, list | tuple) and len(ids) and np.ndim(ids[0]):
-        parts = [np.asarray(part) for part in ids]
+        parts = [as_array("ids", part) for part in ids]
     else:
-        parts = [np.asarray(ids)]
+        parts = [as_array("ids", ids)]
     for part in parts:
         if part.ndim != 1 or part.dtype.kind not in "iu":
             raise ValueError(

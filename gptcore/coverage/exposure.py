@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from gptcore.checks import check_whole
+from gptcore.checks import as_array, check_whole
 from gptcore.coverage.summaries import count_shown
 from gptcore.sampling.base import Sampler
 from gptcore.sampling.windows import StartGrid, Starts, as_starts
@@ -28,7 +28,8 @@ def pair_coverage(starts: Starts | Sequence[int], sampler: Sampler, lag: int) ->
     Raises:
         ValueError: h is out of range, or no window begins at one of the starts.
     """
-    width = sampler.block_size + 1 - check_whole("lag", lag, at_most=sampler.block_size)
+    lag = check_whole("lag", lag, at_most=sampler.block_size)
+    width = sampler.block_size + 1 - lag
     return count_shown(_distinct(starts, sampler), width) / (
         sampler.n_tokens - lag * len(sampler.segments)
     )
@@ -72,7 +73,7 @@ def star_discrepancy(
     ranks = _ranks(starts, sampler)
     batch_size = check_whole("batch_size", batch_size)
     discrepancies = []
-    for step in steps:
+    for step in np.atleast_1d(as_array("steps", steps)):
         draws = check_whole("steps", step) * batch_size
         if draws > len(ranks):
             raise ValueError(f"step {step} needs {draws} starts and got {len(ranks)}: give more")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from gptcore.checks import check_whole
+from gptcore.checks import as_array, check_whole
 from gptcore.coverage.visits import Coverage, histogram
 from gptcore.sampling.base import Sampler
 from gptcore.sampling.windows import Starts
@@ -34,6 +34,7 @@ def coverage_curve(
         ValueError: steps are empty or do not increase, or a count is not positive.
     """
     batch_size = check_whole("batch_size", batch_size)
+    steps = np.atleast_1d(as_array("steps", steps)).tolist()
     ends = [check_whole("steps", step) * batch_size for step in steps]
     begins = [0, *ends[:-1]]
     if not ends or any(end <= begin for begin, end in zip(begins, ends, strict=True)):

@@ -23,8 +23,10 @@ class Segment:
     stop: int
 
     def __post_init__(self) -> None:
-        check_whole("segment start", self.start, at_least=0)
-        check_whole("segment stop", self.stop, at_least=self.start + 1)
+        start = check_whole("segment start", self.start, at_least=0)
+        stop = check_whole("segment stop", self.stop, at_least=start + 1)
+        object.__setattr__(self, "start", start)
+        object.__setattr__(self, "stop", stop)
 
     def __len__(self) -> int:
         return self.stop - self.start

@@ -19,6 +19,8 @@ import numpy.typing as npt
 import tiktoken
 from tiktoken.load import data_gym_to_mergeable_bpe_ranks
 
+from gptcore.checks import as_array
+
 VOCAB_SIZE = 50257
 Ids = npt.NDArray[np.int64]
 SmallIds = npt.NDArray[np.uint16]
@@ -72,8 +74,10 @@ def encode(text: str, dtype: npt.DTypeLike = np.int64) -> npt.NDArray[Any]:
         dtype: type of the ids; np.uint16 holds all of GPT-2's in a quarter of the memory.
 
     Raises:
-        ValueError: `text` has a lone surrogate.
+        ValueError: `text` is no text, or has a lone surrogate.
     """
+    if not isinstance(text, str):
+        raise ValueError(f"text is {type(text).__name__}: decode it first")
     if surrogate := None if text.isascii() else _SURROGATE.search(text):
         raise ValueError(
             f"text has a lone surrogate (U+{ord(surrogate[0]):04X}) at character "
@@ -119,7 +123,7 @@ def _lengths() -> Ids:
 
 
 def _check_gpt2_ids(ids: Sequence[int] | AnyIds) -> AnyIds:
-    array = np.asarray(ids)
+    array = as_array("ids", ids)
     if array.size == 0:
         return np.empty(0, dtype=np.int64)
     if array.ndim != 1 or array.dtype.kind not in "iu":

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gptcore.checks import LARGEST_INT64, check_whole
+from gptcore.checks import LARGEST_INT64, as_array, check_whole
 from gptcore.data import tokenizer
 from gptcore.reading import check_regular
 
@@ -33,7 +33,7 @@ def check_range(ids: Sequence[int] | npt.NDArray[Any], vocab_size: int) -> npt.N
         ValueError: they are not flat, empty, not integers, or outside [0, vocab_size).
     """
     vocab_size = check_whole("vocab_size", vocab_size, at_most=LARGEST_INT64)
-    array = np.asarray(ids)
+    array = as_array("token ids", ids)
     if array.ndim != 1 or array.size == 0:
         raise ValueError(f"token ids have shape {array.shape}: give a flat sequence, not empty")
     if array.dtype.kind not in "iu":

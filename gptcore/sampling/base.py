@@ -218,8 +218,8 @@ class Shard:
 
     def __init__(self, source: Sampler, rank: int, world: int) -> None:
         self.source = source
-        self.rank = rank
-        self.world = world
+        self.world = check_whole("world", world)
+        self.rank = check_whole("rank", rank, at_least=0, at_most=self.world - 1)
 
     def starts(self, first: int, count: int) -> Starts:
         """Return the starts of this shard's draws first, …, first + count - 1."""

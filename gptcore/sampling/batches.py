@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from gptcore.checks import check_whole
+from gptcore.checks import as_array, check_whole
 from gptcore.sampling.base import Sampler, Shard, count_epoch_blocks
 from gptcore.sampling.windows import Starts, check_starts, count_starts
 
@@ -34,10 +34,9 @@ def gather(
     Raises:
         ValueError: `ids` is not flat and of integers, or a start is out of range.
     """
+    block_size = check_whole("block_size", block_size)
     n_starts = _check_stream(ids, block_size)
-    if isinstance(starts, Tensor):
-        starts = starts.cpu().numpy()
-    starts = check_starts(starts, n_starts)
+    starts = check_starts(as_array("starts", starts), n_starts)
     if isinstance(ids, Tensor):
         windows = ids.unfold(0, block_size + 1, 1)
         # windows[starts] took 3.3 times as long (B = 64, T = 256, 2 CPU threads, torch 2.13).
@@ -114,6 +113,8 @@ def dataloader(
 
 def _check_stream(ids: Stream, block_size: int) -> int:
     """Return M, after checking that the stream is flat, of integers and long enough."""
+    if not isinstance(ids, Tensor | np.ndarray):
+        raise ValueError(f"the stream is {type(ids).__name__}: give a tensor or an array")
     is_integer = ids.dtype == torch.int64 if isinstance(ids, Tensor) else ids.dtype.kind in "iu"
     if ids.ndim != 1 or not is_integer:
         raise ValueError(

@@ -7,12 +7,12 @@ the end of a segment.
 
 import itertools
 from collections.abc import Sequence
-from typing import Any, Required, TypedDict
+from typing import Required, TypedDict
 
 import numpy as np
 import numpy.typing as npt
 
-from gptcore.checks import check_whole
+from gptcore.checks import as_array, check_whole
 from gptcore.data.splits import Segment
 
 Starts = npt.NDArray[np.int64]
@@ -144,7 +144,7 @@ def as_starts(starts: Starts | Sequence[int]) -> Starts:
     Raises:
         ValueError: they are not flat, empty, not integers, or too large for int64.
     """
-    array: npt.NDArray[Any] = np.asarray(starts)
+    array = as_array("starts", starts)
     if array.ndim != 1 or array.size == 0:
         raise ValueError(f"starts have shape {array.shape}: give a flat sequence, not empty")
     if array.dtype.kind not in "iu":
@@ -160,7 +160,7 @@ def check_starts(starts: Starts | Sequence[int], n_starts: int) -> Starts:
     Raises:
         ValueError: they are not flat, empty, not integers, or outside [0, n_starts).
     """
-    array = as_starts(starts)
+    array, n_starts = as_starts(starts), check_whole("n_starts", n_starts, at_least=0)
     low, high = array.min(), array.max()
     if low < 0 or high >= n_starts:
         raise ValueError(

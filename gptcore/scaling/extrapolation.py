@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gptcore.checks import check_number
 from gptcore.scaling.colpret import fit_colpret
 from gptcore.scaling.fitting import fit, fit_points
 from gptcore.scaling.law import ScalingLaw
@@ -244,6 +245,8 @@ def predict_next(
         `loss`, `low`, `high` (nats per token; None where the ladder says nothing), `law` (as
         `ScalingLaw.as_dict`) and `warnings`.
     """
+    params = check_number("params", params, "(0, inf)")
+    tokens = check_number("tokens", tokens, "(0, inf)")
     law = fit(table, bootstraps=0)
     beyond = law.beyond(params, tokens)
     return {

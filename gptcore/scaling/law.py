@@ -115,9 +115,9 @@ class ScalingLaw:
         Raises:
             ValueError: a number is not positive, or `confidence` is not in (0, 1).
         """
-        check_number("params", params, "(0, inf)")
-        check_number("tokens", tokens, "(0, inf)")
-        check_number("confidence", confidence, "(0, 1)")
+        params = check_number("params", params, "(0, inf)")
+        tokens = check_number("tokens", tokens, "(0, inf)")
+        confidence = check_number("confidence", confidence, "(0, 1)")
         if self.beyond(params, tokens):
             return Prediction(None, None, None)
         loss, sd = float(self.loss(params, tokens)), self.sd_log(params, tokens)

@@ -64,7 +64,7 @@ def allocate(law: ScalingLaw, flops: float) -> Allocation:
         ValueError: `flops` is not positive, the law does not identify both exponents, or no size
             that could be trained follows from it.
     """
-    check_number("flops", flops, "(0, inf)")
+    flops = check_number("flops", flops, "(0, inf)")
     if {"alpha", "beta"} & {*law.unidentified}:
         which = " and ".join(n for n in ("alpha", "beta") if n in law.unidentified)
         raise ValueError(f"the law does not identify {which}: no allocation follows from it")
@@ -169,6 +169,8 @@ def plan_ladder(
         ValueError: a number is not positive, or the budget buys the run to predict itself.
     """
     cost = _check_budget(budget, target_params, target_tokens, target_are, noise)
+    budget, target_params, target_tokens = map(float, (budget, target_params, target_tokens))
+    target_are, noise = float(target_are), float(noise)
     assumed = law or law_from(**PUBLISHED)
     target = np.array([target_params]), np.array([target_tokens])
     ladders = [
@@ -224,7 +226,7 @@ def _check_budget(
         "noise": noise,
     }
     for name, value in numbers.items():
-        check_number(name, value, "(0, inf)")
+        check_number(name, value, "[1e-100, 1e100]")
     cost = FLOPS_PER_PARAM_TOKEN * target_params * target_tokens
     if budget >= cost:
         raise ValueError(

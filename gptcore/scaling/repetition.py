@@ -127,7 +127,7 @@ def allocate_repeated(repeated: RepeatedLaw, flops: float, unique_tokens: float)
     """
     from scipy.optimize import minimize_scalar
 
-    check_number("unique_tokens", unique_tokens, "(0, inf)")
+    unique_tokens = check_number("unique_tokens", unique_tokens, "(0, inf)")
     once = allocate(repeated.law, flops)
     if once.tokens <= unique_tokens:
         return once

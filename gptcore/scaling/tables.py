@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from gptcore.checks import check_number
+from gptcore.checks import check_number, check_whole
 from gptcore.reading import naming
 from gptcore.scaling.columns import is_blank, positive, text
 
@@ -75,6 +75,10 @@ def check_table(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     Raises:
         ValueError: a column is missing or holds values that no loss table can hold.
     """
+    import pandas as pd
+
+    if not isinstance(table, pd.DataFrame) or not table.columns.is_unique:
+        raise ValueError("the table is no DataFrame, or two of its columns have one name")
     with naming(table.attrs.get("file", "table")):
         table = _used_columns(table)
         for name in NUMERIC:
@@ -288,7 +292,8 @@ def drop_largest(table: pd.DataFrame, count: int) -> pd.DataFrame:
     Raises:
         ValueError: `count` is negative, or no row would stay.
     """
-    if not 0 <= count < max(1, len(table)):
+    count = check_whole("count", count, at_least=0)
+    if count >= max(1, len(table)):
         raise ValueError(f"{count} largest losses to leave out of {len(table)} rows: give fewer")
     if not count or "loss" not in table:
         return table
@@ -311,6 +316,9 @@ def keep_rows(
     limits = (min_params, max_params, min_tokens_per_param, max_epochs)
     if all(limit is None for limit in limits):
         return table
+    for limit in limits:
+        if limit is not None:
+            check_number("a limit of rows", limit, "[0, inf]")
     needed = [*NUMERIC[:2], *(["unique_tokens"] if max_epochs is not None else [])]
     missing = [name for name in needed if name not in table]
     if missing:

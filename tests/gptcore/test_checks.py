@@ -2,9 +2,20 @@ import math
 from fractions import Fraction
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 
+from gptcore import stats
+from gptcore.audit.log import DrawLog
 from gptcore.checks import check_fraction, check_number, check_whole
+from gptcore.coverage import pair_coverage
+from gptcore.data.splits import Segment
+from gptcore.data.tokenizer import encode
+from gptcore.data.tokens import check_ids
+from gptcore.sampling import Shard, make_sampler
+from gptcore.sampling.batches import gather
+from gptcore.scaling import check_table, drop_largest, law_from
 
 
 @pytest.mark.parametrize("value", [0, -3, True, np.True_, 2.0, "2", None])
@@ -54,3 +65,62 @@ def test_a_numpy_number_becomes_a_float(value):
 
 def test_a_fraction_is_the_decimal_number_that_was_written():
     assert check_fraction("train_fraction", 0.9) == Fraction(9, 10)
+
+
+@pytest.mark.parametrize("value", [np.ones((2, 2)), "x" * 10**6, "a\nb", 10**400])
+def test_an_error_is_one_short_line_whatever_came(value):
+    for check in (check_whole, lambda name, given: check_number(name, given, "(0, 1)")):
+        with pytest.raises(ValueError, match="share is") as error:
+            check("share", value)
+        assert "\n" not in str(error.value)
+        assert len(str(error.value)) < 200
+
+
+TINY = np.uint8(4)  # -TINY is 252, its float16 logarithm has three digits
+LAW = law_from(1.7, 400, 410, 0.34, 0.28)
+SAMPLER = make_sampler("sequential", n_tokens=300, block_size=8)
+TABLE = pd.DataFrame({"loss": np.arange(10.0)})
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda four: LAW.predict(four, four).loss,
+        lambda four: stats.detectable_difference(0.1, 3 * four),
+        lambda four: stats.mean_interval(np.arange(500.0), block_len=four, seed=four),
+        lambda four: len(drop_largest(TABLE, four)),
+        lambda four: pair_coverage([0, 8], SAMPLER, four),
+        lambda four: gather(np.arange(300), [0, 290], four)[0].tolist(),
+        lambda four: Shard(SAMPLER, 1, four).starts(0, 3).tolist(),
+        lambda four: len(Segment(four, 200)),
+    ],
+)
+def test_a_number_of_few_bits_gives_what_an_int_gives(call):
+    assert call(TINY) == call(4)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: stats.sign_flip_p(np.ones(100)),  # 2^100 patterns
+        lambda: stats.t_interval(np.ones(3), confidence=math.nan),
+        lambda: stats.compare_pairs([1.0, 2.0], margin=1.0, confidence=1.5),
+        lambda: stats.holm([[0.1], [0.2]]),
+        lambda: stats.holm([0.1, math.nan]),
+        lambda: stats.detectable_difference(-1.0, 10),
+        lambda: stats.verdict(1.0, 0.9, 1.1, margin=math.nan),
+        lambda: Shard(SAMPLER, 4, 4),
+        lambda: drop_largest(TABLE, True),
+        lambda: gather(list(range(300)), [0], 8),
+        lambda: gather(np.arange(300), torch.empty(3, device="meta"), 8),
+        lambda: check_ids(torch.empty(3, device="meta"), 10),
+        lambda: check_table([1, 2]),
+        lambda: DrawLog(100, [0], np.array([8])),
+        lambda: DrawLog(100, pd.Series([0]), np.array([8])),
+        lambda: encode(b"text"),
+    ],
+)
+def test_what_has_another_type_or_size_is_refused_in_one_line(call):
+    with pytest.raises(ValueError) as error:  # noqa: PT011
+        call()
+    assert "\n" not in str(error.value)

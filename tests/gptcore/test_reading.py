@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+import zlib
 
 import pytest
 
@@ -70,6 +71,15 @@ PACKED = {
 }
 
 
+def _with_dictionary(content, size):
+    """Return an xz file whose header wants a dictionary of `size` bytes (2 to the power of n)."""
+    place = content.index(b"\x21\x01") + 2  # LZMA2, one byte of properties
+    content[place] = 2 * (size.bit_length() - 1) - 24
+    end = 12 + 4 * (content[12] + 1) - 4
+    content[end : end + 4] = zlib.crc32(content[12:end]).to_bytes(4, "little")
+    return bytes(content)
+
+
 @pytest.mark.parametrize("name", PACKED)
 def test_a_file_is_unpacked_by_its_content_whatever_its_name(tmp_path, name):
     (tmp_path / "table.csv").write_bytes(PACKED[name])
@@ -94,6 +104,49 @@ def test_a_cut_or_flipped_packed_file_is_never_read_as_another_text(tmp_path, na
                 errors.append(str(error))
     assert not any("\n" in error for error in errors)
     assert read < 60  # flips in names and times, and cuts after the data
+
+
+def second_is_damaged(first, second, place):
+    """Return two compressed parts, the second of which has one wrong byte."""
+    content = bytearray(first + second)
+    content[len(first) + place] ^= 0x11
+    return bytes(content)
+
+
+TAR = tarred("a.csv")[: 512 * (2 + len(DATA) // 512)]
+"""A tar archive without the zeros at its end, so that another member can follow."""
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        second_is_damaged(bz2.compress(DATA), bz2.compress(DATA), 0),
+        second_is_damaged(lzma.compress(DATA), lzma.compress(DATA), 1),
+        second_is_damaged(gzip.compress(DATA), gzip.compress(DATA), 0),
+        second_is_damaged(TAR, tarred("b.csv"), 148),  # the checksum of its header
+        tarred("a.csv") + tarred("b.csv"),
+        zipped("a.csv") + zipped("b.csv"),
+        bz2.compress(DATA) + b"more",
+        lzma.compress(DATA) + b"more",
+    ],
+)
+def test_what_follows_the_first_part_of_a_packed_file_is_not_lost(tmp_path, content):
+    (tmp_path / "x").write_bytes(content)
+    with pytest.raises(ValueError, match="x cannot be read") as error:
+        read_text(tmp_path / "x")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("pack", [bz2.compress, lzma.compress, gzip.compress])
+def test_zeros_between_and_after_streams_are_padding(tmp_path, pack):
+    (tmp_path / "x").write_bytes(pack(DATA[:99]) + bytes(512) + pack(DATA[99:]) + bytes(512))
+    assert read_text(tmp_path / "x") == TEXT
+
+
+def test_an_xz_file_that_wants_much_memory_is_refused(tmp_path):
+    (tmp_path / "x").write_bytes(_with_dictionary(bytearray(lzma.compress(b"a")), 2**30))
+    with pytest.raises(ValueError, match=r"x cannot be read .*[Mm]emory"):
+        read_text(tmp_path / "x")
 
 
 @pytest.mark.parametrize(
