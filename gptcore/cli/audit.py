@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from gptcore.cli.options import Json, add_text_options
 from gptcore.console import Answer, Table, counted, to_path, whole
 from gptcore.data.corpora import load_corpus
 from gptcore.data.tokens import TokenStream
-from gptcore.reading import check_regular
+from gptcore.reading import naming, open_regular
 
 
 def audit_options(parser: argparse.ArgumentParser) -> None:
@@ -63,16 +66,25 @@ def audit(args: argparse.Namespace) -> Json:
     stream = TokenStream.from_text(load_corpus(args.corpus, raw=args.raw).text)
     if args.tokens not in (None, len(stream)):
         raise ValueError(f"--tokens is {args.tokens} and the corpus has {len(stream)} tokens")
-    check_regular(args.log)
-    try:
-        rows = np.load(args.log, mmap_mode="r", allow_pickle=False)
-    except (EOFError, ValueError):
-        raise ValueError(
-            f"{args.log} is not a NumPy file of integers: write it by np.save"
-        ) from None
-    return audit_tokens(
-        rows, stream.ids, block_size=args.block_size, epoch_draws=args.epoch_draws
-    ).as_dict()
+    with naming(args.log):
+        return audit_tokens(
+            _read_rows(args.log),
+            stream.ids,
+            block_size=args.block_size,
+            epoch_draws=args.epoch_draws,
+        ).as_dict()
+
+
+def _read_rows(path: Path) -> npt.NDArray[Any]:
+    """Return what np.save wrote; it is not mapped, since a file that is cut then ends Python."""
+    with open_regular(path) as file:
+        try:
+            rows = np.load(file, allow_pickle=False)
+        except Exception:  # np.load has many errors; one is for a shape too large for the memory
+            rows = None
+    if not isinstance(rows, np.ndarray) or rows.dtype.kind not in "iuf":
+        raise ValueError(f"{path} is not a NumPy file of integers: write it by np.save")
+    return rows
 
 
 COUNTS = {

@@ -89,7 +89,7 @@ class TokenStream:
         check_regular(path)
         try:
             ids = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+        except Exception as error:  # np.load has many, as that of a damaged header
             reason = getattr(error, "strerror", None) or "it is not a NumPy file"
             raise ValueError(
                 f"cannot open tokens at {path}: {reason}; write it with TokenStream.save"

@@ -329,6 +329,28 @@ def test_token_batches_are_matched_with_the_corpus(gptcore, book, tmp_path):
     assert result["draws"] == len(rows)
 
 
+NUMPY = b"\x93NUMPY\x01\x00"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"start,length",
+        NUMPY + b"\x10\x00" + b"(" * 16,
+        NUMPY + b"\x3a\x00" + b"{'descr':'<i8','fortran_order':False,'shape':(10**9,10**9)}"[:58],
+        NUMPY + b"\x3c\x00" + b"{'descr':'<i8','fortran_order':False,'shape':(1000000000,9)}",
+        NUMPY + b"\x37\x00" + b"{'descr':'<i8','fortran_order':False,'shape':(True,9)}\n",
+    ],
+)
+def test_a_file_that_holds_no_batches_is_refused_by_its_name(gptcore, book, tmp_path, content):
+    (tmp_path / "rows.npy").write_bytes(content)
+    code, _, error = gptcore("audit", tmp_path / "rows.npy", "--corpus", book)
+    assert code == 2
+    assert "rows.npy is not a NumPy file of integers" in error
+    assert error.count("\n") == 1
+
+
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_coverage_of_every_sampler_lists_its_exposure(gptcore, book, sampler):
     where = ("--corpus", book, "--split", "block:2/5", "--block-size", 16)
