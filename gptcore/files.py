@@ -159,10 +159,10 @@ def _lock(path: Path) -> tuple[int, bool]:
             continue  # the run that had created it has removed it since
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.samestat(os.fstat(descriptor), os.lstat(path)):
-                return descriptor, created
-        except FileNotFoundError:
-            pass  # removed since it was opened, and perhaps created anew
+            # The file may have been removed since it was opened, and perhaps created anew.
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(descriptor), os.lstat(path)):
+                    return descriptor, created
         except BlockingIOError:
             os.close(descriptor)
             break
