@@ -3,6 +3,7 @@
 import errno
 import os
 import resource
+import stat
 import subprocess
 import sys
 import time
@@ -271,3 +272,22 @@ def test_a_killed_writer_leaves_the_old_or_the_new_file(tmp_path):
         assert content == content[0] * 100_000
     remove_partials(tmp_path)
     assert names(tmp_path) == ["file"]
+
+
+def test_a_file_is_on_disk_before_it_replaces_the_old_one_and_its_name_after(tmp_path, monkeypatch):
+    calls = []
+    fsync, replace = os.fsync, os.replace
+
+    def flushed(descriptor):
+        is_folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
+        calls.append("flush the folder" if is_folder else "flush the file")
+        fsync(descriptor)
+
+    def replaced(old, new, **options):
+        calls.append("replace")
+        replace(old, new, **options)
+
+    monkeypatch.setattr(os, "fsync", flushed)
+    monkeypatch.setattr(os, "replace", replaced)
+    write_whole(tmp_path / "a.txt", "new")
+    assert calls == ["flush the file", "replace", "flush the folder"]
