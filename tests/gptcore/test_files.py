@@ -291,3 +291,12 @@ def test_a_file_is_on_disk_before_it_replaces_the_old_one_and_its_name_after(tmp
     monkeypatch.setattr(os, "replace", replaced)
     write_whole(tmp_path / "a.txt", "new")
     assert calls == ["flush the file", "replace", "flush the folder"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="open files are counted on Linux")
+def test_a_lock_that_is_refused_leaves_no_file_open(tmp_path):
+    with lock_folder(tmp_path):
+        before = len(os.listdir("/proc/self/fd"))
+        with pytest.raises(WriteError, match="in use by another run"), lock_folder(tmp_path):
+            pass
+        assert len(os.listdir("/proc/self/fd")) == before
