@@ -2,7 +2,9 @@
 
 A case is "slower" or "faster" if its interval leaves out 1, its ratio exceeds the margin, and its
 p-value, adjusted for all cases (Holm), is at most ALPHA. It is "same" if its interval lies within
-the margin, and else "ambiguous". A case that NEW does not have is "missing", which is a failure.
+the margin, and else "ambiguous". A case that NEW does not have is "missing", which is a failure;
+one that its suite had no time for is "not run". What varies without a change of the code is told in
+`bench.comparing.noise`.
 """
 
 from __future__ import annotations
@@ -10,15 +12,22 @@ from __future__ import annotations
 import dataclasses
 import math
 import statistics
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from scipy import stats
 
-from bench.comparing.noise import ALPHA, Difference, Noise, centred, difference, noise
+from bench.comparing.noise import (
+    ALPHA,
+    Difference,
+    Noise,
+    centred,
+    difference,
+    noise,
+)
 from bench.comparing.normalising import CEILING_FLOOR, Ceilings
 from bench.comparing.timing import Timing, finite_exp, is_timed, timing
+from bench.comparing.verdicts import VERDICTS, Comparison, Row
 from bench.ledger.folders import (
     RunFolder,
     corpus_differences,
@@ -29,74 +38,18 @@ from bench.ledger.folders import (
     size_differences,
     unread_lines,
 )
+from bench.ledger.record import NOT_RUN, Record
 from bench.options import MARGIN
 from gptcore.plain_text import shorten
 from gptcore.stats import holm, verdict
 
-VERDICTS = ("slower", "missing", "ambiguous", "faster", "new", "same")
-FAILURES = {"slower": 1, "ambiguous": 1, "faster": 1, "missing": 3}
-"""Verdict that --fail-on may name → its exit code."""
-NOT_COMPARABLE = 3
 MOVED = 0.01
-"""A warning is given if the time of the reference product changed by more than this share."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """The comparison of one case; a field is None where it does not apply or is unknown."""
-
-    case: str
-    verdict: str
-    reason: str | None = None
-    ratio: float | None = None
-    interval_95: tuple[float | None, float | None] | None = None
-    p_adjusted: float | None = None
-    base_s: float | None = None
-    new_s: float | None = None
-    n_base: int | None = None
-    n_new: int | None = None
-    processes_base: int | None = None
-    processes_new: int | None = None
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """The comparison of two runs.
-
-    Attributes:
-        base: the earlier run.
-        new: the later run.
-        margin: relative difference that counts as none.
-        normalised: whether shares of each machine's ceilings were compared instead of times.
-        rows: one for each timed case, and one for each case that is missing or new.
-        untimed: number of cases without times in both runs.
-        warnings: what makes the verdicts less certain, one sentence each.
-        not_comparable: why nothing was compared; empty if the runs were compared.
-    """
-
-    base: RunFolder
-    new: RunFolder
-    margin: float
-    normalised: bool
-    rows: list[Row]
-    untimed: int
-    warnings: list[str]
-    not_comparable: list[str]
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """Return verdict → number of cases."""
-        return {name: sum(row.verdict == name for row in self.rows) for name in VERDICTS}
-
-    def exit_code(self, fail_on: Sequence[str] = ("slower", "missing")) -> int:
-        """Return 3 for runs that cannot be compared, else the lowest code of the failures.
-
-        The code 1 of a slower case comes before the code 3 of a missing one, so that a script that
-        tolerates 3 still fails on a slower case.
-        """
-        if self.not_comparable:
-            return NOT_COMPARABLE
-        return min((FAILURES[name] for name in fail_on if self.counts[name]), default=0)
+"""A warning is given if the time of a reference changed by more than this share."""
+REFERENCES = {"reference": "matrix product", "memory": "copy of memory"}
+LARGEST = 700.0
+"""Largest ln ratio that is reported as detectable; e to its power is a float."""
+NOT_JUDGED = ("growth", "conditions", "pair", "peers", "ablation")
+"""Groups of cases that compare times inside their own run, which is more precise."""
 
 
 def compare(
@@ -130,18 +83,30 @@ def compare(
         return Comparison(base, new, margin, normalise, [], 0, warnings, refused)
     warnings += [f"normalised although {line}" for line in refused]
     old, now = _timings(base), _timings(new)
+    paired = is_paired(base, new)
     if normalise:
-        (old,), (now,) = centred([old]), centred([now])
-    else:
+        old, now = centred(old), centred(now)
+    elif not paired:
         warnings += reference_warnings(old, now)
     warnings += minor_differences(base, new) + size_differences(base, new)
-    judge = _Judge(base, new, margin, noise(old, now), Ceilings(base, new) if normalise else None)
-    rows = judge.rows(timed, old, now)
+    ceilings = Ceilings(base, new) if normalise else None
+    known = ceilings.changes(timed) if ceilings else None
+    judge = _Judge(base, new, margin, noise(old, now, paired=paired, ceilings=known), ceilings)
+    judged = [name for name in timed if base.records[name]["group"] not in NOT_JUDGED]
+    rows = judge.rows(judged, old, now)
     warnings += judge.warnings(rows)
     rows += [row for name in chosen if (row := _presence(base, new, name))]
     rows.sort(key=lambda row: VERDICTS.index(row.verdict))
-    untimed = len(present) - len(timed)
-    return Comparison(base, new, margin, normalise, rows, untimed, warnings, [])
+    not_judged = sum(base.records[name]["group"] in NOT_JUDGED for name in present)
+    untimed = len(present) - len(judged) - not_judged
+    made = Comparison(base, new, margin, normalise, rows, untimed, warnings, [], not_judged, paired)
+    return dataclasses.replace(made, warnings=warnings + made.power_warnings())
+
+
+def is_paired(base: RunFolder, new: RunFolder) -> bool:
+    """Return whether the rounds of two runs were interleaved with each other."""
+    pairing = base.fact("run", "interleaved")
+    return pairing is not None and pairing == new.fact("run", "interleaved")
 
 
 def _is_ok(run: RunFolder, name: str) -> bool:
@@ -149,7 +114,11 @@ def _is_ok(run: RunFolder, name: str) -> bool:
 
 
 def _timings(run: RunFolder) -> dict[str, Timing]:
-    timings = {name: timing(record) for name, record in run.records.items() if is_timed(record)}
+    timings = {
+        name: timing(record)
+        for name, record in run.records.items()
+        if is_timed(record) and record["group"] not in NOT_JUDGED
+    }
     return {name: value for name, value in timings.items() if value}
 
 
@@ -168,6 +137,9 @@ def _presence(base: RunFolder, new: RunFolder, name: str) -> Row | None:
     """Return the row of a case that one run lacks or that NEW has no times of; else None."""
     old, now = base.records.get(name), new.records.get(name)
     was, is_ = _is_ok(base, name), _is_ok(new, name)
+    for had, record, side in ((was, now, "NEW"), (is_, old, "BASE")):
+        if had and _was_left_out(record):
+            return Row(name, "not run", f"in {side} {shorten(record['reason'], 200)}")
     if was and not is_:
         reason = f"{now['status']} in NEW: {shorten(now['reason'], 200)}" if now else "not in NEW"
         if now is None and new.warnings:
@@ -183,21 +155,28 @@ def _presence(base: RunFolder, new: RunFolder, name: str) -> Row | None:
     return None
 
 
+def _was_left_out(record: Record | None) -> TypeGuard[Record]:
+    return bool(record and str(record["reason"]).startswith(NOT_RUN))
+
+
 def reference_warnings(base: dict[str, Timing], new: dict[str, Timing]) -> list[str]:
-    """Return a warning if the time of the reference product changed by more than chance allows."""
-    moved = [
-        now.reference - t.reference
-        for name, t in base.items()
-        if (now := new.get(name)) and t.reference is not None and now.reference is not None
-    ]
-    if len(moved) < 3 or abs(mean := statistics.fmean(moved)) < MOVED:
-        return []
-    if min(moved) < max(moved) and stats.ttest_1samp(moved, 0).pvalue > 0.01:
-        return []
-    return [
-        f"the machine itself changed: its reference product took {per_cent(mean)} time in NEW, "
-        "which widens the intervals; measure both runs again, one right after the other"
-    ]
+    """Return a warning for each reference whose time changed by more than chance allows."""
+    lines = []
+    for field, what in REFERENCES.items():
+        moved = [
+            new[name].references[field] - t.references[field]
+            for name, t in base.items()
+            if name in new and field in t.references.keys() & new[name].references
+        ]
+        if len(moved) < 3 or abs(mean := statistics.fmean(moved)) < MOVED:
+            continue
+        if min(moved) < max(moved) and stats.ttest_1samp(moved, 0).pvalue > 0.01:
+            continue
+        lines.append(
+            f"the machine itself changed: its reference {what} took {per_cent(mean)} time in NEW, "
+            "which widens the intervals; measure both in turns with --interleave"
+        )
+    return lines
 
 
 @dataclass(frozen=True)
@@ -224,8 +203,8 @@ class _Judge:
             row = Row(
                 name,
                 "ambiguous",
-                base_s=math.exp(a.center(min(len(a.logs), len(b.logs)))),
-                new_s=math.exp(b.center(min(len(a.logs), len(b.logs)))),
+                base_s=math.exp(statistics.fmean(a.logs)),
+                new_s=math.exp(statistics.fmean(b.logs)),
                 n_base=a.rounds,
                 n_new=b.rounds,
                 processes_base=len(a.logs),
@@ -240,7 +219,7 @@ class _Judge:
         p_values = holm([difference.p_value for difference in differences.values()])
         adjusted = dict(zip(differences, p_values, strict=True))
         return [
-            self._judged(row, differences[row.case], adjusted[row.case])
+            self._judged(row, differences[row.case], adjusted[row.case], len(differences))
             if row.case in differences
             else row
             for row in rows
@@ -249,19 +228,20 @@ class _Judge:
     def _difference(self, name: str, a: Timing, b: Timing) -> Difference | dict[str, Any]:
         """Return the difference of one case, or the fields of a row that has none."""
         if self.base.records[name] == self.new.records[name]:
-            return Difference(0.0, 0.0, 0.0, 1.0, 0.0)
+            return {"verdict": "same", "ratio": 1.0, "interval_95": (1.0, 1.0), "p_adjusted": 1.0}
         ceiling = self.ceilings.change(name) if self.ceilings else None
         if isinstance(ceiling, str):
             return {"verdict": "missing", "reason": f"not comparable: {ceiling}"}
-        result = difference(name, a, b, self.noise, ceiling)
+        result = difference(a, b, self.noise, ceiling)
         if result is None:
             ratio = finite_exp(b.logs[0] - a.logs[0] + (ceiling[0] if ceiling else 0.0))
             reason = "one round does not show how much rounds differ: time at least two"
             return {"reason": reason, "ratio": ratio}
         return result
 
-    def _judged(self, row: Row, difference: Difference, p_adjusted: float) -> Row:
-        ratios = [finite_exp(x) for x in (difference.d, difference.low, difference.high)]
+    def _judged(self, row: Row, difference: Difference, p_adjusted: float, n_cases: int) -> Row:
+        ends = difference.interval
+        ratios = [finite_exp(x) for x in (difference.d, *ends)]
         ratio, low, high = (math.inf if x is None else x for x in ratios)
         outcome = verdict(ratio, low, high, margin=self.margin)
         reason = None
@@ -269,8 +249,8 @@ class _Judge:
             reason = f"{outcome} by itself, not among all cases: {self._remedy(difference)}"
             outcome = "ambiguous"
         elif outcome == "ambiguous":
-            width = 100 * (difference.high - difference.low) / 2
-            reason = f"±{width:.2g} %: {self._remedy(difference)}"
+            reason = f"±{100 * (ends[1] - ends[0]) / 2:.2g} %: {self._remedy(difference)}"
+        least = min(difference.detectable(ALPHA / n_cases), LARGEST)
         return dataclasses.replace(
             row,
             verdict=outcome,
@@ -278,10 +258,13 @@ class _Judge:
             ratio=ratios[0],
             interval_95=(ratios[1], ratios[2]),
             p_adjusted=p_adjusted,
+            detectable_ratio=finite_exp(least),
         )
 
     @staticmethod
     def _remedy(difference: Difference) -> str:
+        if 2 * difference.bound > difference.interval[1] - difference.d:
+            return "the machine may have changed by that much; --interleave cancels it"
         if difference.rounds_share > 0.5:
             return "more rounds would narrow the interval"
         return "more processes or a quieter machine would narrow the interval"
@@ -290,7 +273,7 @@ class _Judge:
         """Return what makes the verdicts less certain than they could be, one sentence each."""
         lines = []
         if rows and self.noise.assumed:
-            sd = 100 * math.sqrt(self.noise.prior.variance)
+            sd = 100 * math.sqrt(self.noise.prior.variance + self.noise.spread.variance / 2)
             lines.append(
                 f"no case was timed in several processes, so a standard deviation of {sd:.2g} % "
                 "between two processes is assumed (the spread of all ratios, at least 1 %); a "

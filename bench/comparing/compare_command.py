@@ -6,15 +6,16 @@ import argparse
 import sys
 from typing import Any
 
-from bench.comparing.compare import FAILURES, compare
+from bench.comparing.compare import compare
 from bench.comparing.compare_formats import FORMATS
+from bench.comparing.verdicts import DEFAULT_FAILURES, FAILURES
 from bench.ledger.folders import RunFolder
 from bench.options import add_margin
 from gptcore.console import quoted, to_path
 
 
 def failures(text: str) -> tuple[str, ...]:
-    """Read the verdicts of --fail-on."""
+    """Read the verdicts of --fail-on; who names "missing" means cases that were not run, too."""
     names = tuple(name.strip() for name in text.split(","))
     for name in names:
         if name not in FAILURES:
@@ -22,7 +23,7 @@ def failures(text: str) -> tuple[str, ...]:
             raise argparse.ArgumentTypeError(
                 f"{quoted(name)} cannot fail a comparison: choose from {known}"
             )
-    return names
+    return (*names, "not run") if "missing" in names else names
 
 
 def add_parser(subparsers: Any, summary: str) -> None:
@@ -49,10 +50,15 @@ def add_parser(subparsers: Any, summary: str) -> None:
     parser.add_argument(
         "--fail-on",
         type=failures,
-        default=("slower", "missing"),
+        default=DEFAULT_FAILURES,
         metavar="VERDICTS",
         help=f"verdicts that end in an exit code above 0, joined by commas: {', '.join(FAILURES)} "
-        "(default: slower,missing)",
+        "(default: slower,missing); where it names missing, it means not run as well",
+    )
+    parser.add_argument(
+        "--require-power",
+        action="store_true",
+        help="exit with 3 if a slowdown beyond the margin could have been overlooked",
     )
     parser.add_argument(
         "-k", default="", metavar="TEXT", help="compare only cases with TEXT in their id"
@@ -82,4 +88,4 @@ def main(options: argparse.Namespace) -> int:
         )
         remedy = "; add --normalise to compare shares of the ceilings" if can_be else ""
         print(f"not comparable: {lines}{remedy}", file=sys.stderr)
-    return comparison.exit_code(options.fail_on)
+    return comparison.exit_code(options.fail_on, require_power=options.require_power)

@@ -16,13 +16,13 @@ from gptcore.console import Table
 from gptcore.plain_text import shorten, visible
 
 if TYPE_CHECKING:
-    from bench.comparing.compare import Comparison, Row
+    from bench.comparing.verdicts import Comparison, Row
 
 
-HEADINGS = ("verdict", "change", "95 % interval", "p adj.", "base", "new")
+HEADINGS = ("verdict", "change", "95 % interval", "p adj.", "could see", "base", "new")
 DECIDE = (
-    "More rounds (a larger suite), more processes or a quieter machine would decide the ambiguous "
-    "cases."
+    "Both runs timed in turns (--interleave), more processes or a quieter machine would decide the "
+    "ambiguous cases."
 )
 
 
@@ -82,7 +82,7 @@ def answer(comparison: Comparison) -> str:
     counts = [(n, name) for name, n in comparison.counts.items() if n]
     if not counts:
         return "No timed case is in both runs."
-    words = {"same": f"the same within {100 * comparison.margin:g} %"}
+    words = {"same": f"the same within {100 * comparison.margin:g} %", "not run": "left out"}
     parts = [f"{n} {'is' if n == 1 else 'are'} {words.get(name, name)}" for n, name in counts]
     first_n, rest = parts[0].split(" ", 1)
     parts[0] = f"{first_n} case{'' if first_n == '1' else 's'} {rest}"
@@ -96,6 +96,7 @@ def _fields(row: Row) -> tuple[str, ...]:
         change(row.ratio),
         interval(row.interval_95),
         p_value(row.p_adjusted),
+        change(row.detectable_ratio),
         duration(row.base_s),
         duration(row.new_s),
     )
@@ -111,22 +112,37 @@ def _runs(comparison: Comparison) -> list[str]:
     ]
 
 
+def notes(comparison: Comparison) -> list[str]:
+    """Return what a reader of the verdicts has to know besides them, one sentence each."""
+    lines = [DECIDE] if comparison.counts["ambiguous"] else []
+    if n := comparison.not_judged:
+        cases = "1 case compares" if n == 1 else f"{n} cases compare"
+        lines.append(f"{cases} times inside one run (pairs, growth, conditions): not judged here.")
+    return lines
+
+
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:]
+
+
 def _text(comparison: Comparison) -> str:
-    lines = [answer(comparison), ""]
+    lines = [answer(comparison)]
+    if not comparison.not_comparable:
+        lines.append(f"{_sentence(comparison.power)}.")
+    lines.append("")
     rows = [row for row in comparison.rows if row.verdict != "same"]
     if rows:
-        headings = ("verdict", "change", "95 % interval", "base", "new", "case")
+        headings = ("verdict", "change", "95 % interval", "could see", "base", "new", "case")
         lines += [str(Table(headings, [_cells(row) for row in rows])), ""]
-    if comparison.counts["ambiguous"]:
-        lines.append(DECIDE)
+    lines += notes(comparison)
     lines += _runs(comparison)
     return "\n".join([*lines, *(f"warning: {warning}" for warning in comparison.warnings)])
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    verdict, size, ends, _, base, new = _fields(row)
+    verdict, size, ends, _, seen, base, new = _fields(row)
     case = visible(row.case) + (f"\n({visible(row.reason)})" if row.reason else "")
-    return verdict, size, ends, base, new, case
+    return verdict, size, ends, seen, base, new, case
 
 
 def _markdown(comparison: Comparison) -> str:
@@ -135,21 +151,21 @@ def _markdown(comparison: Comparison) -> str:
         f"{title}{code(shorten(comparison.new.label))}, margin {100 * comparison.margin:g} %",
         "",
     ]
+    if not comparison.not_comparable:
+        lines += [f"{_sentence(comparison.power)}.", ""]
     lines += [f"- not comparable: {cell(reason)}" for reason in comparison.not_comparable]
     shown = [row for row in comparison.rows if row.verdict != "same"]
     same = [row for row in comparison.rows if row.verdict == "same"]
     lines += _markdown_table(shown)
     if same:
         lines += _folded(f"{len(same)} same", _markdown_table(same))
-    notes = [*comparison.warnings, *_runs(comparison)]
-    notes.append(
+    told = [*comparison.warnings, *_runs(comparison), *notes(comparison)]
+    told.append(
         f"p-values are adjusted for all cases (Holm); {comparison.untimed} cases without times are "
         "in both runs"
     )
-    if comparison.counts["ambiguous"]:
-        notes.append(DECIDE)
     return "\n".join(
-        [*lines, *_folded("conditions and warnings", [f"- {cell(note)}" for note in notes])]
+        [*lines, *_folded("conditions and warnings", [f"- {cell(note)}" for note in told])]
     )
 
 
@@ -161,7 +177,7 @@ def _markdown_table(rows: Iterable[Row]) -> list[str]:
     if not body:
         return []
     head = "| " + " | ".join([*HEADINGS, "case", "why"]) + " |"
-    return [head, "|---|--:|--:|--:|--:|--:|---|---|", *body, ""]
+    return [head, "|---|--:|--:|--:|--:|--:|--:|---|---|", *body, ""]
 
 
 def _folded(title: str, lines: list[str]) -> list[str]:
@@ -177,6 +193,9 @@ def _json(comparison: Comparison) -> str:
             "normalised": comparison.normalised,
             "counts": comparison.counts,
             "untimed": comparison.untimed,
+            "not_judged": comparison.not_judged,
+            "paired": comparison.paired,
+            "detectable_ratio": comparison.detectable_ratio,
             "not_comparable": comparison.not_comparable,
             "warnings": comparison.warnings,
             "conditions": {"base": facts(comparison.base), "new": facts(comparison.new)},

@@ -1,53 +1,59 @@
-"""The variance of a time between runs of unchanged code, and intervals that include it.
+"""How much a time varies between two runs of unchanged code, and what is tested against that.
 
 Times are kept as logarithms, so that a ratio is a difference. The difference of one case is
-d = ln(median in NEW) - ln(median in BASE). Its variance is the sum of two parts.
+d = mean ln(time in NEW) - mean ln(time in BASE) over processes. Two things change it although the
+code is the same.
 
-The first part is the uncertainty of each median, from the rounds of one process
-(`median_variance`). The second part is what varies between processes and over hours although the
-code is the same. It is the larger of two estimates:
-  - processes: the variance between the medians of new processes. The variance of each case is
-    shrunk towards those of the others (moderated t: Smyth, Stat. Appl. Genet. Mol. Biol. 3, 2004);
-    a case timed in one process takes the variance of the others. If no case was timed in several
-    processes, the spread of all d about their median is used, and at least FLOOR;
-  - machine: the variance of a fixed matrix product, timed beside every case, over both runs, or its
-    change beside this case if that is larger.
-Intervals and p-values come from Student's t with the degrees of freedom of Welch and Satterthwaite.
+The first is chance between processes. The variance of a case is its own, or, if that is larger, its
+own drawn towards those of the other cases (moderated t: Smyth, Stat. Appl. Genet. Mol. Biol. 3,
+2004). The larger one is taken because a suite mixes quiet and noisy cases, and a prior fitted to
+both calls the noisy ones slower (Phipson et al., Ann. Appl. Stat. 10, 2016). If the changes of the
+cases spread more than their processes explain, the rest is added as a random effect.
+
+The second is the machine, which does not have the same speed an hour later. Runs are few, so no
+variance shows that part; it is bounded instead. A difference is tested against that bound, and not
+against zero (TREAT: McCarthy and Smyth, Bioinformatics 25, 2009), so all cases may move by the
+bound at once and still no more than ALPHA of whole comparisons has a false verdict. The bound of a
+case is UNSEEN plus the larger change of its two references; a change common to all cases counts as
+the machine's up to MOST_COMMON.
+
+Where the rounds of two runs were interleaved, the ratio is taken inside each round. The machine
+cancels there, so the bound is 0 and the test is the paired t test.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import special, stats
+from scipy import optimize, special, stats
 
 from bench.comparing.timing import Timing
 
 CONFIDENCE = 0.95
 ALPHA = 0.05
+POWER = 0.8
+"""Probability with which a slowdown of `Difference.detectable` is found."""
+UNSEEN = math.log(1.05)
+"""Change of the machine's speed (of ln time) that no reference may see."""
+MOST_COMMON = math.log(1.1)
+"""Change common to the cases that may still be the machine's."""
 FLOOR = 0.01
-"""Least standard deviation (of ln time) between processes if no case was timed in several."""
+"""Standard deviation (of ln time) between processes if no case was timed in several."""
 LEAST = 0.001
 """Least standard deviation (of ln time) between processes, even if the few timed agree better."""
-FEWEST_MOVED = 5
-"""Fewest cases whose ratios are taken to show a spread."""
+MOST_SPREAD = 0.03
+"""Largest standard deviation of the random effect, so that real changes do not hide themselves."""
+LOW = 0.16
+"""Quantile of the median that is taken for its expectation: it adds a standard error to the spread
+of the random effect, which few cases show badly."""
+FEWEST_SPREAD = 5
+"""Fewest cases whose changes are taken to show a spread."""
 ENOUGH_CASES = 6
 """Fewest cases from which the spread of their variances is estimated."""
-ENOUGH_PROCESSES = 3
-"""With so many processes, their medians alone give the uncertainty of their common median."""
-MAD_EFFICIENCY = 0.37
-"""Efficiency of the median absolute deviation as an estimate of the variance of normal values."""
-
-
-def spread(values: Sequence[float]) -> float:
-    """Return the standard deviation, estimated from the median absolute deviation."""
-    center = statistics.median(values)
-    return 1.4826 * statistics.median([abs(v - center) for v in values])
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,10 @@ class Part:
         return Part(self.variance * factor, self.df)
 
 
+Ceiling = tuple[float, Part]
+"""ln(ceiling of NEW / ceiling of BASE) and its variance."""
+
+
 @dataclass(frozen=True)
 class Prior:
     """Prior distribution of the variance of a case: scaled inverse chi-square."""
@@ -72,18 +82,19 @@ class Prior:
     """Whether all cases share one variance, so that a case's own is part of it already."""
 
     def moderate(self, own: Part | None) -> Part:
-        """Return the variance of a case: its own estimate, shrunk towards that of the others."""
-        if own is None or self.pooled:
+        """Return the variance of a case: its own or, if larger, its own drawn to the others'."""
+        if own is None or math.isinf(self.df):
             return Part(self.variance, self.df)
+        if self.pooled:
+            return Part(max(self.variance, own.variance), self.df)
         df = self.df + own.df
-        if math.isinf(df):
-            return Part(self.variance, df)
-        return Part((self.df * self.variance + own.df * own.variance) / df, df)
+        drawn = (self.df * self.variance + own.df * own.variance) / df
+        return Part(max(drawn, own.variance), df)
 
 
-def process_variance(timings: Iterable[Timing]) -> Part | None:
-    """Return the variance between the processes of one case, pooled over runs."""
-    logs = [t.logs for t in timings if len(t.logs) > 1]
+def pooled_variance(samples: Iterable[Sequence[float]]) -> Part | None:
+    """Return the variance inside several samples; None if each has one value."""
+    logs = [values for values in samples if len(values) > 1]
     df = sum(len(values) - 1 for values in logs)
     if not df:
         return None
@@ -101,7 +112,7 @@ def fit_prior(parts: list[Part]) -> Prior:
     variances = np.array([part.variance for part in parts])
     pooled = Prior(float(np.sum(df * variances) / df.sum()), float(df.sum()), pooled=True)
     if len(parts) < ENOUGH_CASES:
-        return dataclasses.replace(pooled, variance=max(pooled.variance, FLOOR**2))
+        return replace(pooled, variance=max(pooled.variance, FLOOR**2))
     e = np.log(variances) - special.digamma(df / 2) + np.log(df / 2)
     upper = float(np.var(e, ddof=1)) * (1 + 2 * math.sqrt(2 / (len(parts) - 1)))
     excess = upper - float(np.mean(special.polygamma(1, df / 2)))
@@ -122,165 +133,184 @@ def _trigamma_inverse(value: float) -> float:
 
 
 @dataclass(frozen=True)
-class Noise:
-    """The variances between two runs of the same code.
+class Difference:
+    """ln(time in NEW / time in BASE), with what may change it although the code is the same.
 
     Attributes:
-        own: case → variance between its processes; None if it was timed in one process.
-        prior: prior distribution of that variance.
-        machine: variance of the speed of the machine; None if it was not measured.
-        assumed: whether `prior` is assumed because no case was timed in several processes.
+        d: the difference.
+        parts: the parts of its variance; the first comes from the processes.
+        bound: how far the machine alone may move d.
+        rounds_share: share of the variance that comes from the rounds of single processes.
     """
 
-    own: Mapping[str, Part | None]
-    prior: Prior
-    machine: Part | None
-    assumed: bool
+    d: float
+    parts: tuple[Part, ...]
+    bound: float = 0.0
+    rounds_share: float = 0.0
 
-    def between(self, case: str, base: Timing, new: Timing, processes: int) -> list[Part]:
-        """Return the variance of d between processes, and that of the machine if it is known."""
-        own = self.prior.moderate(self.own.get(case))
-        least = Part(max(own.variance, LEAST**2), own.df)
-        parts = [least.times(2 * median_factor(processes))]
-        if self.machine is not None:
-            machine = self.machine.times(2)
-            if base.reference is not None and new.reference is not None:
-                moved = (new.reference - base.reference) ** 2
-                machine = Part(max(machine.variance, moved), machine.df)
-            parts.append(machine)
-        return parts
+    @property
+    def error(self) -> float:
+        """Return the standard error of d."""
+        return math.sqrt(sum(part.variance for part in self.parts))
 
+    @property
+    def df(self) -> float:
+        """Return the degrees of freedom of `error` (Welch and Satterthwaite)."""
+        total = sum(part.variance for part in self.parts)
+        inverse = sum((part.variance / total) ** 2 / part.df for part in self.parts if total)
+        return 1 / inverse if inverse else math.inf
 
-def median_factor(n: int) -> float:
-    """Return the variance of the median of n values over that of one; for n > 2 the limit."""
-    return 1 / n if n <= 2 else math.pi / (2 * n)
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Return the 95 % interval of what the code changed."""
+        half = float(stats.t.ppf((1 + CONFIDENCE) / 2, self.df)) * self.error + self.bound
+        return self.d - half, self.d + half
 
+    @property
+    def p_value(self) -> float:
+        """Return the p-value of "the code changed the time by nothing", at the worst bound."""
+        return self._p_value(abs(self.d))
 
-def noise(base: Mapping[str, Timing], new: Mapping[str, Timing]) -> Noise:
-    """Estimate the variances between two runs from the cases of both."""
-    own = {
-        case: process_variance(t for t in (base.get(case), new.get(case)) if t)
-        for case in {**base, **new}
-    }
-    parts = [part for part in own.values() if part]
-    prior = fit_prior(parts) if parts else assumed_prior(base, new)
-    return Noise(own, prior, machine_variance([base, new]), assumed=not parts)
+    def _p_value(self, size: float) -> float:
+        ends = [(size - self.bound) / self.error, (size + self.bound) / self.error]
+        return min(1.0, float(np.sum(stats.t.sf(ends, self.df))))
 
-
-def assumed_prior(base: Mapping[str, Timing], new: Mapping[str, Timing]) -> Prior:
-    """Return the variance between processes that is assumed if no case was timed in several.
-
-    If the ratios of many cases differ, either each case changed by another amount or the machine is
-    not steady. Without new processes the two cannot be separated, so the spread counts as noise.
-    """
-    moved = [new[c].center(1) - base[c].center(1) for c in base.keys() & new.keys()]
-    if len(moved) >= FEWEST_MOVED and (sd := spread(moved) / math.sqrt(2)) > FLOOR:
-        return Prior(sd**2, MAD_EFFICIENCY * (len(moved) - 1))
-    return Prior(FLOOR**2, math.inf)
-
-
-def machine_variance(runs: Sequence[Mapping[str, Timing]]) -> Part | None:
-    """Return the variance of the ln time of the reference product over cases and runs.
-
-    Deviations are taken from one centre for each device, so that a run on a slower machine widens
-    every interval. The degrees of freedom allow for the lower efficiency of the robust estimate.
-    """
-    residuals = [
-        value for run in centred(runs) for t in run.values() if (value := t.reference) is not None
-    ]
-    if len(residuals) < 2:
-        return None
-    variance = (1.4826 * statistics.median(map(abs, residuals))) ** 2
-    return Part(variance, max(1.0, MAD_EFFICIENCY * (len(residuals) - 1)))
-
-
-def centred(runs: Sequence[Mapping[str, Timing]]) -> list[dict[str, Timing]]:
-    """Return runs whose reference times are relative to the median over all runs of the device."""
-    references: dict[str, list[float]] = {}
-    for run in runs:
-        for t in run.values():
-            if t.reference is not None:
-                references.setdefault(t.device, []).append(t.reference)
-    centers = {device: statistics.median(values) for device, values in references.items()}
-    return [
-        {
-            name: t
-            if t.reference is None
-            else dataclasses.replace(t, reference=t.reference - centers[t.device])
-            for name, t in run.items()
-        }
-        for run in runs
-    ]
+    def detectable(self, level: float) -> float:
+        """Return the ln slowdown whose p-value is at most `level` with probability POWER."""
+        most = self.bound + float(stats.t.isf(level / 2, self.df)) * self.error
+        called = optimize.brentq(lambda x: self._p_value(x) - level, self.bound, most * 1.001)
+        return float(called) + float(stats.t.ppf(POWER, self.df)) * self.error
 
 
 @dataclass(frozen=True)
-class Difference:
-    """ln(time in NEW / time in BASE) with its interval."""
+class Noise:
+    """What varies between two runs of the same code.
 
-    d: float
-    low: float
-    high: float
-    p_value: float
-    rounds_share: float
-    """Share of the variance that comes from the rounds, which more rounds would reduce."""
+    Attributes:
+        prior: prior distribution of the variance between processes.
+        assumed: whether `prior` is assumed because no case was timed in several processes.
+        paired: whether the rounds of the two runs were interleaved.
+        spread: variance of the random effect of a case.
+        common: the change that all cases share, of either sign.
+    """
+
+    prior: Prior
+    assumed: bool
+    paired: bool = False
+    spread: Part = Part(0.0, math.inf)
+    common: float = 0.0
+
+
+def noise(
+    base: Mapping[str, Timing],
+    new: Mapping[str, Timing],
+    *,
+    paired: bool = False,
+    ceilings: Mapping[str, Ceiling] | None = None,
+) -> Noise:
+    """Estimate what varies between two runs, from the cases of both.
+
+    Args:
+        base: case → its time in BASE.
+        new: case → its time in NEW.
+        paired: whether the rounds of the two runs were interleaved.
+        ceilings: case → its ceilings, if shares of these are compared; the others are left out.
+    """
+    both = [case for case in base if case in new and (ceilings is None or case in ceilings)]
+    own = [_own(base[case], new[case], paired=paired) for case in both]
+    parts = [part for part in own if part]
+    prior = fit_prior(parts) if parts else Prior(FLOOR**2, math.inf)
+    start = Noise(prior, assumed=not parts, paired=paired)
+    if paired:
+        return start
+    known = [difference(base[c], new[c], start, (ceilings or {}).get(c)) for c in both]
+    differences = [each for each in known if each]
+    common, spread = _random_effect(differences, MOST_SPREAD if parts else math.inf)
+    return replace(start, common=common, spread=spread)
+
+
+def _own(base: Timing, new: Timing, *, paired: bool) -> Part | None:
+    """Return the variance of one process of a case, or of one round if the rounds are paired."""
+    return pooled_variance([_ratios(base, new)] if paired else [base.logs, new.logs])
+
+
+def _ratios(base: Timing, new: Timing) -> list[float]:
+    return [now - old for old, now in zip(base.logs, new.logs, strict=False)]
+
+
+def _random_effect(differences: Sequence[Difference], most: float) -> tuple[float, Part]:
+    """Return the common change, and the variance of the cases about it that is not explained.
+
+    The method is Paule and Mandel's (1982) with medians in place of sums: the variance is that at
+    which the squared standardized changes have the median of F(1, df), less its standard error. So
+    up to half of the cases may have changed without widening the intervals of all.
+    """
+    none = Part(0.0, math.inf)
+    d = np.array([each.d for each in differences])
+    if len(d) < FEWEST_SPREAD:
+        return float(np.median(d)) if len(d) else 0.0, none
+    common = float(np.median(d))
+    variances = np.array([each.error**2 for each in differences])
+    df = float(np.median([each.df for each in differences]))
+    wanted = float(stats.f.ppf(stats.beta.ppf(LOW, (len(d) + 1) / 2, (len(d) + 1) / 2), 1, df))
+    squares = (d - common) ** 2 * len(d) / (len(d) - 1)
+
+    def excess(variance: float) -> float:
+        return float(np.median(squares / (variances + variance))) - wanted
+
+    if excess(0.0) <= 0:
+        return common, none
+    variance = optimize.brentq(excess, 0.0, float(np.max(squares)) / wanted)
+    return common, Part(min(variance, most**2), len(d) - 1.0)
 
 
 def difference(
-    case: str,
-    base: Timing,
-    new: Timing,
-    noise: Noise,
-    ceiling: tuple[float, Part] | None = None,
+    base: Timing, new: Timing, noise: Noise, ceiling: Ceiling | None = None
 ) -> Difference | None:
     """Compare one case.
 
     Args:
-        case: its id.
         base: its time in BASE.
         new: its time in NEW.
-        noise: the variances between the two runs.
-        ceiling: ln(ceiling of NEW / ceiling of BASE) and its variance, if shares of the ceilings
-            (time x ceiling) are compared instead of times.
+        noise: what varies between the two runs.
+        ceiling: its ceilings, if shares of them (time x ceiling) are compared instead of times.
 
     Returns:
         The difference; None if neither rounds nor processes show its variance.
     """
-    processes = min(len(base.logs), len(new.logs))
+    own = noise.prior.moderate(_own(base, new, paired=noise.paired))
+    if noise.paired:
+        ratios = _ratios(base, new)
+        return Difference(statistics.fmean(ratios), (own.times(1 / len(ratios)),))
+    n_base, n_new = len(base.logs), len(new.logs)
     rounds: list[Part] = []
-    if processes < ENOUGH_PROCESSES:
+    if min(n_base, n_new) == 1:  # the medians of several processes contain what their rounds add
         if base.within is None or new.within is None:
             return None
-        rounds = [
-            Part(base.within / processes, base.within_df),
-            Part(new.within / processes, new.within_df),
-        ]
-    d = new.center(processes) - base.center(processes)
-    shares = []
+        rounds = [Part(base.within, base.within_df), Part(new.within, new.within_df)]
+    d = statistics.fmean(new.logs) - statistics.fmean(base.logs)
+    parts = [own.times(1 / n_base + 1 / n_new), noise.spread, *rounds]
     if ceiling:
-        d += ceiling[0]
-        shares = [ceiling[1]]
-    between = noise.between(case, base, new, processes)
-    # The first part alone may have few degrees of freedom, which its sum with others would hide.
-    return widest(
-        [student(d, rounds, [part, *shares]) for part in between] + [student(d, [], between[:1])]
-    )
+        d, parts = d + ceiling[0], [*parts, ceiling[1]]
+    parts = [part for part in parts if part.variance > 0]
+    share = sum(part.variance for part in rounds) / sum(part.variance for part in parts)
+    bound = max(UNSEEN + base.moved(new), min(abs(noise.common), MOST_COMMON))
+    return Difference(d, tuple(parts), bound, share)
 
 
-def widest(estimates: Sequence[Difference]) -> Difference:
-    """Return one difference with the widest interval and the largest p-value of its estimates."""
-    low, high = min(x.low for x in estimates), max(x.high for x in estimates)
-    p_value = max(x.p_value for x in estimates)
-    return dataclasses.replace(estimates[0], low=low, high=high, p_value=p_value)
+def centred(run: Mapping[str, Timing]) -> dict[str, Timing]:
+    """Return a run whose reference times are relative to their medians on each device."""
+    known: dict[tuple[str, str], list[float]] = {}
+    for t in run.values():
+        for name, value in t.references.items():
+            known.setdefault((t.device, name), []).append(value)
+    centers = {key: statistics.median(values) for key, values in known.items()}
 
+    def shifted(t: Timing, name: str) -> float | None:
+        value = t.references.get(name)
+        return None if value is None else value - centers[t.device, name]
 
-def student(d: float, rounds: Sequence[Part], others: Sequence[Part]) -> Difference:
-    """Return the interval and two-sided p-value of d, whose variance is the sum of its parts."""
-    parts = [part for part in (*rounds, *others) if part.variance > 0]
-    variance = sum(part.variance for part in parts)
-    inverse = sum((part.variance / variance) ** 2 / part.df for part in parts)
-    df = 1 / inverse if inverse else math.inf
-    error = math.sqrt(variance)
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, df)) * error
-    p_value = float(2 * stats.t.sf(abs(d) / error, df))
-    share = sum(part.variance for part in rounds) / variance
-    return Difference(d, d - half, d + half, p_value, share)
+    return {
+        case: replace(t, reference=shifted(t, "reference"), memory=shifted(t, "memory"))
+        for case, t in run.items()
+    }

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections.abc import Iterable
 from typing import Any
 
-from bench.comparing.noise import Part
+from bench.comparing.noise import Ceiling, Part
 from bench.ledger.folders import RunFolder, look_up
 from bench.ledger.record import Record
 from gptcore.plain_text import shorten
@@ -33,7 +34,12 @@ class Ceilings:
         if squares:
             self._one = Part(statistics.fmean(squares), len(squares))
 
-    def change(self, case: str) -> tuple[float, Part] | str:
+    def changes(self, cases: Iterable[str]) -> dict[str, Ceiling]:
+        """Return case → the change of its ceiling, for the cases with ceilings in both runs."""
+        known = {case: self.change(case) for case in cases}
+        return {case: value for case, value in known.items() if not isinstance(value, str)}
+
+    def change(self, case: str) -> Ceiling | str:
         """Return ln(ceiling of NEW / ceiling of BASE) and its variance, or what is missing."""
         logs, variance = [], 0.0
         for run, side in zip(self._runs, ("BASE", "NEW"), strict=True):

@@ -26,6 +26,7 @@ class Timing:
         within_df: degrees of freedom of `within`.
         reference: ln of the mean time of the reference product beside the case; None if not timed.
         device: device of the case.
+        memory: the same as `reference` for the reference copy; ledgers before schema 4 lack it.
     """
 
     logs: tuple[float, ...]
@@ -34,10 +35,18 @@ class Timing:
     within_df: float
     reference: float | None
     device: str = "cpu"
+    memory: float | None = None
 
-    def center(self, processes: int) -> float:
-        """Return the median of the first `processes` values of `logs`."""
-        return statistics.median(self.logs[:processes])
+    @property
+    def references(self) -> dict[str, float]:
+        """Return the references that were timed, by the names of their fields."""
+        known = {"reference": self.reference, "memory": self.memory}
+        return {name: value for name, value in known.items() if value is not None}
+
+    def moved(self, new: Timing) -> float:
+        """Return the larger change of the references beside the case, 0 if none was timed twice."""
+        old, now = self.references, new.references
+        return max((abs(now[name] - old[name]) for name in old.keys() & now), default=0.0)
 
 
 def finite_exp(value: float) -> float | None:
@@ -63,7 +72,6 @@ def timing(record: Record) -> Timing | None:
     processes = samples.get("process_time_s") or [statistics.median(times)]
     if min(*times, *processes) <= 0:
         return None
-    reference = statistics.fmean(samples.get("reference_s") or [0.0])
     logs = np.log(np.asarray(times, dtype=np.float64))
     within, within_df = median_variance(logs)
     return Timing(
@@ -71,9 +79,15 @@ def timing(record: Record) -> Timing | None:
         rounds=len(times),
         within=within,
         within_df=within_df,
-        reference=math.log(reference) if reference > 0 else None,
+        reference=_log_mean(samples.get("reference_s")),
         device=str(record["params"].get("device") or "cpu"),
+        memory=_log_mean(samples.get("memory_reference_s")),
     )
+
+
+def _log_mean(times_s: list[float] | None) -> float | None:
+    mean = statistics.fmean(times_s or [0.0])
+    return math.log(mean) if mean > 0 else None
 
 
 def block_length(n_rounds: int) -> int:

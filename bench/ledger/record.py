@@ -29,6 +29,8 @@ from gptcore.lines import CHECKSUM, VersionError, dump_line, load_line, load_lin
 from gptcore.reading import read_bytes
 
 SCHEMA_VERSION = 3
+NOT_RUN = "not run: "
+"""Begins the reason of a case that a suite left out because its time was too short."""
 READ_VERSIONS = (2, 3)
 """Versions of records that can be read. Those of version 2 have no checksum."""
 

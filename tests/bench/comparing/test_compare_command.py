@@ -68,13 +68,13 @@ def test_hostile_ids_do_not_break_a_markdown_table(hostile, capsys):
     command(*hostile, "--format", "md")
     lines = capsys.readouterr().out.splitlines()
     rows = [line for line in lines if line.startswith("|")]
-    assert {line.count("|") for line in rows} == {9}
+    assert {line.count("|") for line in rows} == {10}
     assert not any("<img" in line or "<b>" in line or "@all" in line for line in lines)
 
 
 def test_markdown_has_the_slower_case_above_the_fold(tmp_path, base, capsys):
     new = write(tmp_path / "new", [environment(), *quiet(50, {"c2": 1.1})])
-    command(base, new, "--format", "md")
+    command(base, new, "--format", "md", "--margin", "8")
     text = capsys.readouterr().out
     assert text.startswith("**1 slower, 5 same**")
     assert text.index("`bench_model::test_step[c2]`") < text.index("<details>")
@@ -89,9 +89,9 @@ def test_text_answers_first_and_has_whole_ids_and_the_machine(tmp_path, capsys):
         )
         for seed, level_s in ((0, 0.1), (50, 0.2))
     )
-    command(old, new)
+    command(old, new, "--margin", "8")
     text = capsys.readouterr().out
-    assert text.startswith("In NEW, 1 case is slower and 6 are the same within 3 %.\n")
+    assert text.startswith("In NEW, 1 case is slower and 6 are the same within 8 %.\n")
     assert f"bench_model::test_step[{name}]\n" in text
     assert "Example CPU" in text
 

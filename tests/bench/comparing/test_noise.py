@@ -52,10 +52,10 @@ def test_runs_of_the_same_code_are_rarely_called_different():
         levels, sds = rng.normal(-3, 1, 24), 0.01 * np.exp(rng.normal(0, 0.5, 24))
         base, new = (simulated_run(rng, levels, sds, rng.normal(0, 0.02)) for _ in range(2))
         estimate = noise(base, new)
-        compared = [difference(name, base[name], new[name], estimate) for name in base]
+        compared = [difference(base[name], new[name], estimate) for name in base]
         adjusted = holm([d.p_value for d in compared])
         calls = [
-            verdict(*(math.exp(x) for x in (d.d, d.low, d.high)), margin=0.03)
+            verdict(*(math.exp(x) for x in (d.d, *d.interval)), margin=0.03)
             for d, p in zip(compared, adjusted, strict=True)
             if p <= 0.05
         ]
@@ -82,7 +82,7 @@ def test_few_cases_in_two_processes_are_rarely_called_different(n_cases):
     for _ in range(100):
         base, new = run(), run()
         noises = noise(base, new)
-        compared = [difference(name, base[name], new[name], noises) for name in base]
+        compared = [difference(base[name], new[name], noises) for name in base]
         adjusted = holm([d.p_value for d in compared])
         false += any(
             p <= 0.05 and abs(d.d) > math.log(1.03) for d, p in zip(compared, adjusted, strict=True)
