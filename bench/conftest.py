@@ -47,7 +47,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         pytest.exit(f"suite {shorten(suite)!r} is unknown: choose one of {known}", 2)
     plan = session.plan if session else Plan(suite, {"cpu": ("fp32", "bf16")}, ("python-docs",))
     name = f"{metafunc.module.__name__.rpartition('.')[2]}::{metafunc.function.__name__}"
-    metafunc.parametrize("case", list(CASES[name](plan)), ids=lambda case: case.id)
+    left_out = session.left_out if session else {}
+    cases = [case for case in CASES[name](plan) if f"{name}[{case.id}]" not in left_out]
+    metafunc.parametrize("case", cases, ids=lambda case: case.id)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -168,10 +170,10 @@ class CaseLines:
         )
         folder = session.ledger.folder
         line(f"results: {folder} (Ctrl-C and --results={folder} resume it)")
-        if session.plan.scale < 1:
+        if session.left_out:
             line(
                 f"this machine trains at {session.plan.speed:.2f} of the reference speed: "
-                f"convergence runs use {session.plan.scale:g} of the tokens",
+                f"{len(session.left_out)} cases, the last of the suite, are left out",
                 yellow=True,
             )
         for warning in session.ledger.warnings:

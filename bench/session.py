@@ -17,6 +17,7 @@ from bench.measuring import environment, pinning
 from bench.measuring.ceilings import ceilings, training_tokens_per_s
 from bench.measuring.work import Result
 from bench.suite.catalog import Case, params
+from bench.suite.choosing import left_out
 from bench.suite.inputs import Inputs
 from bench.suite.plan import Plan
 from bench.suite.sizes import REFERENCE_TOKENS_PER_S, SUITES
@@ -68,7 +69,10 @@ class Session(Inputs):
             raise
 
     def _begin(self, suite: str) -> None:
-        """Choose the cases, and record the machine and what is left out on it."""
+        """Choose the cases, and record the machine and what is left out on it.
+
+        The speed, which decides the choice, is kept in `run.json`, so a resumed run chooses alike.
+        """
         point_latest(self.ledger.folder)
         speed = self.ledger.manifest.get("speed")
         if speed is None:
@@ -76,6 +80,7 @@ class Session(Inputs):
             speed /= REFERENCE_TOKENS_PER_S
             self.ledger.keep(speed=speed, created_at=utc_now())
         self.plan = Plan(suite, self.devices, tuple(self.corpora), speed)
+        self.left_out = left_out(self.plan)
         self.environment = f"{utc_now()}-{os.getpid()}"
         self.ceilings = self._measure_ceilings()
         self._append_environment()
@@ -87,7 +92,7 @@ class Session(Inputs):
 
     def _check_sizes(self, suite: str) -> None:
         plan = Plan(suite, self.devices, tuple(self.corpora))
-        blocks = [c.block_size for c in plan.all_models()]
+        blocks = [c.block_size for c in plan.models()]
         blocks += [c.block_size for c in plan.coverage_cases()]
         blocks += [c.block_size for c in plan.train_cases()]
         needed = 20 * max(blocks)
@@ -160,7 +165,6 @@ class Session(Inputs):
                 "precisions": {k: list(v) for k, v in self.devices.items()},
                 "corpora": list(self.corpora),
                 "speed": self.plan.speed,
-                "scale": self.plan.scale,
                 "budget_s": SUITES[self.plan.suite].budget_s,
                 "threads": self.threads,
                 "source_sha256": self.ledger.manifest["fingerprint"]["source_sha256"],
@@ -199,7 +203,7 @@ class Session(Inputs):
         self._write(self._environment | {"facts": facts})
 
     def _append_left_out(self) -> None:
-        for case, reason in self.plan.left_out():
+        for case, reason in self.left_out.items():
             self.skip(case, reason)
         if len(available_devices()) == 1:
             reason = "torch.accelerator finds no accelerator on this machine"

@@ -166,7 +166,7 @@ def minor_differences(base: RunFolder, new: RunFolder) -> list[str]:
 def size_differences(base: RunFolder, new: RunFolder) -> list[str]:
     """Return one line on settings that made the runs plan different cases; else nothing."""
     lines = []
-    for name in ("suite", "devices", "scale"):
+    for name in ("suite", "devices"):
         old, now = base.fact("run", name), new.fact("run", name)
         if old != now and None not in (old, now):
             lines.append(f"{name} {shorten(str(old))} → {shorten(str(now))}")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from bench.ledger.recommendations import RECOMMENDATIONS
 from bench.suite.shapes import Ladder
-from bench.suite.sizes import FEWEST_BYTES, LADDERS
+from bench.suite.sizes import LADDERS
 from bench.suite.training_cases import InferenceCase, LadderCase, RungCase, learning_rate
 
 if TYPE_CHECKING:
@@ -29,8 +29,6 @@ def _ladder_rungs(plan: Plan) -> Iterable[tuple[Ladder, list[RungCase]]]:
     ladder = LADDERS.get(plan.suite)
     if ladder is None:
         return
-    n_bytes = ladder.n_bytes and max(FEWEST_BYTES, round(ladder.n_bytes * plan.scale))
-    scale = plan.scale if ladder.n_bytes else 1.0
     for corpus in plan.corpora:
         yield (
             ladder,
@@ -40,10 +38,10 @@ def _ladder_rungs(plan: Plan) -> Iterable[tuple[Ladder, list[RungCase]]]:
                     n_embd,
                     seed,
                     learning_rate(n_embd),
-                    n_bytes=n_bytes,
+                    n_bytes=ladder.n_bytes,
                     n_head=max(1, n_embd // 8),
                     block_size=ladder.block_size,
-                    cost_s=cost_s * scale,
+                    cost_s=cost_s,
                 )
                 for seed in range(ladder.seeds)
                 for n_embd, cost_s in ladder.rungs.items()

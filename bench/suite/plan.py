@@ -1,7 +1,7 @@
-"""The cases of one run: a suite on the devices, texts and measured speed of one machine.
+"""The cases of a suite on the devices and texts of one machine.
 
-On a machine slower than the reference machine, training runs use fewer tokens and the last model
-cases are left out. The report lists what was left out.
+Sizes are those of the suite, whatever the speed. What a slow machine leaves out is chosen in
+`bench.suite.choosing`.
 """
 
 from __future__ import annotations
@@ -42,12 +42,7 @@ class Plan:
     corpora: tuple[str, ...]
     speed: float = 1.0
 
-    @property
-    def scale(self) -> float:
-        """Return the share of the training tokens that is used: 1, 1/2, 1/4 or 1/8, by speed."""
-        return next((s for s in (1.0, 0.5, 0.25) if self.speed >= 0.6 * s), 0.125)
-
-    def all_models(self) -> list[ModelCase]:
+    def models(self) -> list[ModelCase]:
         """Return every model case of the suite, the most important first."""
         return [
             ModelCase(
@@ -68,30 +63,9 @@ class Plan:
             if precision in shape.precisions
         ]
 
-    def models(self) -> list[ModelCase]:
-        """Return the model cases that fit the budget of this machine; the first one always does."""
-        cases = self.all_models()
-        budget = SUITES[self.suite].model_budget_s * self.scale * len(self.devices)
-        spent = itertools.accumulate(case.cost_s for case in cases)
-        fits = sum(total <= budget for total in spent)
-        return cases[: max(1, fits)]
-
     def model_cases(self, work: str) -> list[ModelCase]:
-        """Return the model cases of one kind of work that fit the budget."""
+        """Return the model cases of one kind of work."""
         return [case for case in self.models() if case.work == work]
-
-    def left_out(self) -> list[tuple[str, str]]:
-        """Return (case id, reason) of each case that would exceed the suite's time here."""
-        kept = set(self.models())
-        reason = (
-            f"would exceed the time of suite {self.suite}: this machine trains at "
-            f"{self.speed:.2f} of the reference speed; --suite=study runs it"
-        )
-        return [
-            (f"bench_model::test_{c.work}[{c.id}]", reason)
-            for c in self.all_models()
-            if c not in kept
-        ]
 
     def coverage_cases(self) -> list[CoverageCase]:
         """Return each sampler at each number of epochs, and on small parts of the text."""
@@ -198,19 +172,12 @@ class Plan:
     def train_cases(self) -> list[TrainCase]:
         """Return the convergence runs seed by seed: a run that is stopped early has whole pairs."""
         suite = SUITES[self.suite]
-        cases = []
-        for corpus, seed, sampler in itertools.product(
-            self.corpora, range(suite.seeds), suite.samplers
-        ):
-            case = replace(TrainCase(corpus, sampler, seed), **suite.train)
-            if case.n_tokens is not None:
-                case = replace(
-                    case,
-                    n_tokens=round(case.n_tokens * self.scale),
-                    cost_s=case.cost_s * self.scale,
-                )
-            cases.append(case)
-        return cases
+        return [
+            replace(TrainCase(corpus, sampler, seed), **suite.train)
+            for corpus, seed, sampler in itertools.product(
+                self.corpora, range(suite.seeds), suite.samplers
+            )
+        ]
 
     def fold_cases(self) -> list[TrainCase]:
         """Return one training run for each fold of the first text, with half of the tokens."""

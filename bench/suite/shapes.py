@@ -99,18 +99,18 @@ class Suite:
 
     Attributes:
         models: model cases, the most important first.
-        model_budget_s: seconds for all model cases; the last cases that exceed it are left out.
-        round_budget_s: timed seconds that each model case aims at.
+        round_budget_s: timed seconds that each timed case aims at, over its processes.
         epochs: epoch-equivalents at which coverage is measured.
         train: fields of TrainCase in which the convergence experiment differs from its defaults.
         seeds: number of paired seeds of the convergence experiment.
         budget_s: seconds that the whole suite may take on the reference machine.
+        limited: whether a slow machine leaves cases out; if not, it takes longer.
         samplers: samplers of the convergence experiment.
         pairs: cases timed in turns with a change; the first is timed with an identical copy.
         peers: pairs of gptcore and other implementations.
         ablation: pairs of gptcore and gptcore without one optimisation.
         peaks: (model, B, T, seconds for each, variants) whose peak memory is read.
-        processes: number of new processes in which each model case is timed again.
+        processes: number of new processes in which each model case is timed.
         workers: whether a DataLoader with worker processes is timed as well.
         ceiling_s: seconds for measuring each ceiling of the machine.
         folds: number of folds of the text, each tested on in turn; 0 for none.
@@ -122,7 +122,6 @@ class Suite:
     """
 
     models: tuple[ModelShape, ...]
-    model_budget_s: float
     round_budget_s: float
     epochs: tuple[float, ...]
     train: dict[str, Any]
@@ -133,12 +132,13 @@ class Suite:
     peers: tuple[PairShape, ...] = ()
     ablation: tuple[PairShape, ...] = ()
     peaks: tuple[tuple[str, int, int, float, tuple[str, ...]], ...] = ()
-    processes: int = 1
+    processes: int = 3
     workers: bool = True
     ceiling_s: float = 1.0
     folds: int = 5
     counting: tuple[tuple[int, int], ...] = ((10**9, 10**6),)
     growth: dict[str, tuple[int, ...]] = field(default_factory=lambda: GROWTH)
     growth_s: float = 3.0
+    limited: bool = True
     conditions: tuple[str, int, int] = ("model5", 1, 256)
     conditions_s: float = 15.0

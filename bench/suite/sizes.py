@@ -13,16 +13,13 @@ from bench.suite.training_cases import ONE_PASS
 UNIFORM = "uniform-ids"
 """Name of the control text: ids drawn evenly from the vocabulary (bench/suite/inputs.py)."""
 
-FEWEST_BYTES = 16_384
-"""The ladder uses less of the text on a slower machine, but at least this much."""
-
 STANDARD = {8: 3.5, 12: 3.7, 16: 4.0, 24: 5.0, 32: 6.0, 48: 8.5}
 """Width → seconds of a run on the reference machine."""
 
 LADDERS: dict[str, Ladder] = {
     "smoke": Ladder(
         rungs={8: 0.15, 12: 0.15, 16: 0.15, 24: 0.2},
-        n_bytes=FEWEST_BYTES,
+        n_bytes=16_384,
         block_size=32,
         prompts=4,
         samples=4,
@@ -64,9 +61,9 @@ BF16_COST = 0.7
 """Planned time of a case in bf16, or in fp32 with bf16 products, over that of the case in fp32."""
 
 MODELS = (
-    ModelShape("model5", 4, 256, {"step": 77.0}),
-    ModelShape("model5", 4, 256, {"forward": 33.0}, precisions=("fp32",)),
-    ModelShape("model4", 8, 256, {"step": 25.0}, precisions=("fp32",)),
+    ModelShape("model5", 4, 256, {"step": 88.0}),
+    ModelShape("model5", 4, 256, {"forward": 50.0}, precisions=("fp32",)),
+    ModelShape("model4", 8, 256, {"step": 38.0}, precisions=("fp32",)),
 )
 
 PAIRS = (
@@ -141,8 +138,9 @@ STUDY_PAIRS = (
 
 SUITES: dict[str, Suite] = {
     "smoke": Suite(
-        models=(ModelShape("model3", 2, 64, {"step": 7.0, "forward": 6.0}, precisions=("fp32",)),),
-        model_budget_s=40,
+        models=(
+            ModelShape("model3", 2, 64, {"step": 12.0, "forward": 11.0}, precisions=("fp32",)),
+        ),
         round_budget_s=0.2,
         epochs=(1,),
         train={
@@ -154,7 +152,7 @@ SUITES: dict[str, Suite] = {
             "cost_s": 1.0,
         },
         seeds=2,
-        budget_s=60,
+        budget_s=70,
         pairs=(
             PairShape("model3", 2, 64, "forward", "", 2, 0.3),
             PairShape("model3", 2, 64, "step", "precision=bf16", 1, 0.6),
@@ -177,14 +175,13 @@ SUITES: dict[str, Suite] = {
             PairShape("model4", 1, 256, "decode", "variant=transformers", 1, 6.0),
         ),
         ablation=_against(ABLATION, "model4", 2, 128, 2.0, 2.6),
-        model_budget_s=260,
         round_budget_s=6.0,
         epochs=(0.5, 1, 2, 4, 14.4),
         train={"n_tokens": 49_152, "cost_s": 5.5},
         growth_s=2.0,
         conditions_s=16.0,
         seeds=6,
-        budget_s=600,
+        budget_s=720,
     ),
     "study": Suite(
         models=(
@@ -207,8 +204,7 @@ SUITES: dict[str, Suite] = {
             *_against(ABLATION_BF16, "model5", 4, 256, 100.0, 5.0, "bf16"),
         ),
         peaks=(("model5", 4, 256, 30.0, ("gptcore", "transformers", "litgpt", *ABLATION)),),
-        processes=4,
-        model_budget_s=3_600,
+        processes=5,
         round_budget_s=20.0,
         epochs=(0.5, 1, 2, 4, 14.4),
         train={"n_tokens": None, "target_epochs": 4.0, "cost_s": 120.0},
@@ -218,7 +214,6 @@ SUITES: dict[str, Suite] = {
     ),
     "full": Suite(
         models=(ModelShape("model5", 16, 256, {"step": 350.0, "forward": 80.0}),),
-        model_budget_s=3_600,
         round_budget_s=20.0,
         epochs=(14.4,),
         train={
@@ -237,6 +232,7 @@ SUITES: dict[str, Suite] = {
         budget_s=5 * 3_600,
         samplers=("random_replacement",),
         folds=0,
+        limited=False,
         growth={},
         conditions=("model5", 16, 256),
         conditions_s=300.0,

@@ -149,8 +149,8 @@ def test_compiled_inference_is_left_to_the_warm_up(monkeypatch):
 
 def test_study_times_medium_precision_and_compiled_models():
     plan = Plan("study", {"cpu": ("fp32", "bf16", "medium")}, ("python-docs",))
-    cases = plan.all_models()
+    cases = plan.models()
     assert {case.precision for case in cases} == {"fp32", "bf16", "medium"}
     assert {case.compile for case in cases} == {"", "inductor"}
     standard = Plan("standard", {"cpu": ("fp32", "bf16", "medium")}, ("python-docs",))
-    assert {case.precision for case in standard.all_models()} == {"fp32", "bf16"}
+    assert {case.precision for case in standard.models()} == {"fp32", "bf16"}

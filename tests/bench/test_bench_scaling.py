@@ -14,7 +14,6 @@ from bench.experiments import rungs
 from bench.experiments.rungs import EVALUATIONS, Rung, load_model, save_model
 from bench.ledger.recommendations import RECOMMENDATIONS
 from bench.measuring.work import Result
-from bench.suite import sizes
 from bench.suite.catalog import CASES
 from bench.suite.training_cases import RungCase
 from gptcore.scaling.tables import FEWEST_UNITS
@@ -75,13 +74,6 @@ def test_standard_ladder_has_five_sizes_and_study_three_seeds():
 def test_suite_without_a_ladder_has_no_scaling_case():
     scaling = [name for name in CASES if name.startswith("bench_scaling::")]
     assert not [case for name in scaling for case in CASES[name](plan("full"))]
-
-
-def test_slow_machine_uses_less_of_the_text_but_never_too_little():
-    first = CASES["bench_scaling::test_rung"](plan("standard", speed=0.3))[0]
-    assert first.n_bytes == 393_216 // 2
-    slowest = CASES["bench_scaling::test_rung"](plan("smoke", speed=0.01))[0]
-    assert slowest.n_bytes == sizes.FEWEST_BYTES
 
 
 # --- one run -----------------------------------------------------------------------------------

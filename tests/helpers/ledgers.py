@@ -59,7 +59,6 @@ def environment(**fields: Any) -> Record:
             "suite": "standard",
             "devices": ["cpu"],
             "corpora": [CORPUS],
-            "scale": 1.0,
             "threads": 2,
             "source_sha256": "a" * 64,
             "dirty": False,

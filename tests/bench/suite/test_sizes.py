@@ -3,6 +3,7 @@ from dataclasses import fields, replace
 import pytest
 
 from bench.suite.catalog import CASES, params
+from bench.suite.choosing import FASTEST, left_out
 from bench.suite.plan import Plan
 from bench.suite.sizes import SUITES
 from bench.suite.training_cases import TrainCase
@@ -61,23 +62,75 @@ def test_pair_that_a_device_cannot_do_is_left_out():
     assert "" in changes
 
 
-def test_slow_machine_trains_on_fewer_tokens_and_leaves_the_last_models_out():
-    slow, fast = plan(speed=0.3), plan()
-    assert slow.train_cases()[0].n_tokens == fast.train_cases()[0].n_tokens // 2
-    assert slow.left_out()
-    assert not fast.left_out()
-    kept = {c.id for c in slow.models()}
-    assert all(case.split("[")[1].rstrip("]") for case, _ in slow.left_out())
-    assert kept
-    assert "0.30 of the reference speed" in slow.left_out()[0][1]
+SPEEDS = (0.9, 0.61, 0.5, 0.4, 0.3, 0.2, 0.1, 0.01)
 
 
-def test_faster_machine_runs_the_same_cases():
-    assert all_cases(plan(speed=5.0)).keys() == all_cases(plan()).keys()
+@pytest.mark.parametrize("suite", ["smoke", "standard", "study"])
+def test_speed_changes_no_size_and_what_is_left_is_the_beginning(suite):
+    everything = all_cases(plan(suite))
+    fewest = None
+    for speed in SPEEDS:
+        slow = plan(suite, speed=speed)
+        assert all_cases(slow).keys() == everything.keys()
+        dropped = left_out(slow)
+        kept_s = sum(case.cost_s for name, case in everything.items() if name not in dropped)
+        total_s = sum(case.cost_s for case in everything.values())
+        first = plan(suite).models()[0]
+        assert f"bench_model::test_{first.work}[{first.id}]" not in dropped
+        assert kept_s <= max(first.cost_s, min(1, speed / FASTEST) * total_s + 1e-3)
+        assert fewest is None or fewest <= dropped.keys()
+        fewest = dropped.keys()
 
 
-def test_noise_in_the_speed_does_not_change_the_cases():
-    assert all_cases(plan(speed=0.7)).keys() == all_cases(plan()).keys()
+def test_a_load_at_the_start_does_not_change_what_runs():
+    assert not left_out(plan(speed=0.61))
+    assert not left_out(plan(speed=5.0))
+
+
+def test_the_run_of_the_tutorial_is_never_left_out():
+    assert not left_out(plan("full", speed=0.01))
+
+
+@pytest.mark.parametrize("suite", ["smoke", "standard", "study"])
+@pytest.mark.parametrize("speed", SPEEDS)
+def test_what_belongs_together_is_left_out_together(suite, speed):
+    slow = plan(suite, speed=speed, corpora=("a", "b"))
+    dropped = left_out(slow)
+
+    def gone(test, **known):
+        return {
+            f"{test}[{case.id}]" in dropped
+            for case in CASES[test](slow)
+            if all(getattr(case, key) == value for key, value in known.items())
+        }
+
+    runs = [c for c in slow.train_cases() if c.seed > 0]
+    for case in slow.compare_cases():
+        same = {
+            f"bench_convergence::test_train[{c.id}]" in dropped
+            for c in runs
+            if c.experiment == case.experiment
+        }
+        assert same == {f"bench_convergence::test_compare[{case.id}]" in dropped}
+    assert len(gone("bench_position::test_fold")) == 1
+    for corpus in slow.corpora:
+        ladder = [
+            gone(f"bench_scaling::test_{name}", corpus=corpus)
+            for name in ("rung", "predict", "target", "scaling")
+        ]
+        assert len(set.union(*ladder)) == 1
+        if ladder[0] == {True}:  # what needs the trained models goes before them
+            assert gone("bench_inference::test_inference", corpus=corpus) == {True}
+            assert gone("bench_scaling::test_recommendation", corpus=corpus) <= {True}
+    assert len(gone("bench_scaling::test_repeated", sampler="random_replacement", corpus="a")) <= 1
+
+
+def test_what_is_left_out_says_why():
+    reasons = left_out(plan(speed=0.3))
+    assert all(reason.startswith("not run: ") for reason in reasons.values())
+    assert all("0.30 of the reference speed" in reason for reason in reasons.values())
+    (compared,) = {r for name, r in reasons.items() if "test_compare" in name}
+    assert "its runs" in compared
 
 
 def test_runs_are_paired_seed_by_seed():
@@ -93,8 +146,3 @@ def test_each_device_gets_its_precisions():
         ("cuda:0", "fp32"),
         ("cuda:0", "bf16"),
     }
-
-
-def test_model5_is_trained_on_the_slowest_machine_too():
-    (case,) = plan(speed=0.01).models()
-    assert (case.model, case.work) == ("model5", "step")
