@@ -48,4 +48,5 @@ def test_peak(benchmark: Any, result: Result, session: Inputs, case: ModelCase) 
     if reason := why_not(case.variant):
         pytest.skip(reason)
     task = (f"bench_model::test_{case.work}", case, list(session.specs.values()), 1, ONE_CALL_S)
-    result.metrics |= benchmark.pedantic(measure_in_processes, args=task, rounds=1).peaks
+    (process,) = benchmark.pedantic(measure_in_processes, args=task, rounds=1)
+    result.metrics |= process.peaks

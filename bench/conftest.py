@@ -91,7 +91,8 @@ def measure(
     suite = SUITES[session.plan.suite]
     name, case = case_id(request.node), case_of(request.node)
     test = name.partition("[")[0]
-    specs, processes, budget_s = session.specs.values(), suite.processes, suite.round_budget_s / 4
+    specs, processes = session.specs.values(), suite.processes
+    budget_s = suite.round_budget_s / processes
 
     def traced(work: Work) -> tuple[list[dict[str, Any]], Path]:
         path = session.ledger.folder / "traces" / profiling.trace_name(name)

@@ -92,10 +92,11 @@ METRICS: dict[str, Key] = {
     "time_high_s": _seconds("upper end of that interval"),
     "time_p95_s": _seconds("95 % quantile over rounds; null below 59 rounds"),
     "device_time_s": _seconds("time between two events on the device, median; null on a CPU"),
-    "process_time_s": _seconds("median over processes of their median time, this one included"),
-    "processes": _count("processes that the case was timed in, this one included"),
+    "process_time_s": _seconds("median over new processes of their median time"),
+    "processes": _count("new processes that the case was timed in"),
     "compile_s": _seconds("compiling before the first call, plus the extra time of the first call"),
     "reference_s": _seconds("a fixed matrix product, timed just before and after the case"),
+    "memory_reference_s": _seconds("a fixed copy of 128 MiB, timed just before and after the case"),
     "tokens_per_s": Key("tokens/s", "tokens of the batch over time_s"),
     "flops": Key("FLOP", "matrix-multiplication FLOPs of one call, by formula"),
     "flops_counted": Key("FLOP", "the same, counted by torch's FlopCounterMode"),
@@ -242,8 +243,8 @@ METRICS: dict[str, Key] = {
 }
 
 SAMPLES = {
-    "time_s", *PHASE_TIMES, "device_time_s", "process_time_s", "reference_s", "a_time_s",
-    "b_time_s", "difference", "are_last30",
+    "time_s", *PHASE_TIMES, "device_time_s", "process_time_s", "reference_s",
+    "memory_reference_s", "a_time_s", "b_time_s", "difference", "are_last30",
 }  # fmt: skip
 
 SERIES: dict[str, tuple[str, ...]] = {

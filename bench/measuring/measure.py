@@ -9,6 +9,7 @@ times, so they happen apart from the timing.
 from __future__ import annotations
 
 import statistics
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +17,17 @@ from typing import Any
 
 import torch
 
-from bench.measuring.ceilings import datasheet_flops_per_s, reference_time_s
+from bench.measuring.ceilings import datasheet_flops_per_s
 from bench.measuring.clock import PhaseClock, compilations, is_steady, prepare, quiet_gc, rounds_for
 from bench.measuring.environment import load
-from bench.measuring.memory import read_peaks
 from bench.measuring.order_statistics import median_interval, quantile
 from bench.measuring.pinning import usable_cpus
+from bench.measuring.references import references
 from bench.measuring.stability import stability
 from bench.measuring.work import ProcessTimes, Result, Work
+from gptcore.devices import synchronize
+
+REFERENCES = {"reference_s", "memory_reference_s"}
 
 
 @dataclass
@@ -43,7 +47,7 @@ class Measure:
     result: Result
     budget_s: float
     ceilings: Callable[[torch.device], dict[str, float]] = lambda _device: {}
-    in_processes: Callable[[], ProcessTimes] | None = None
+    in_processes: Callable[[], list[ProcessTimes]] | None = None
     trace: Callable[[Work], tuple[list[dict[str, Any]], Path]] | None = None
 
     def __call__(self, work: Work) -> None:
@@ -51,45 +55,90 @@ class Measure:
 
         Raises:
             AssertionError: torch.compile compiled while the clock ran.
+            ValueError: a new process ended without an answer.
         """
+        load_before = load()
+        if work.in_processes and self.in_processes:
+            processes = self._time_in_processes(work, self.in_processes)
+        else:
+            processes = [self._time_here(work)]
+        self._note_times(work, processes)
+        self._note_rates(work)
+        self._note_stability(processes, load_before, load())
+        if self.trace:
+            self._note_profile(work, self.trace)
+
+    def _time_here(self, work: Work) -> ProcessTimes:
         clock = PhaseClock(work.device)
         budget_s = min(work.budget_s, self.budget_s)
-        if work.in_processes and work.device.type != "cpu":  # a CPU's peak needs a new process
-            self.result.metrics |= read_peaks(work)
-        state: dict[str, Any] = {
-            "load_before": load(),
-            "reference_s": [reference_time_s(device=work.device)],
-        }
-        timed, warmup, compile_s = prepare(work, clock, budget_s)
+        before = references(work.device)
+        timed, warmup_s, compile_s = prepare(work, clock, budget_s)
         compiled = compilations()
         with quiet_gc():
-            rounds = rounds_for(warmup, budget_s)
+            rounds = rounds_for(warmup_s, budget_s)
             self.benchmark.pedantic(timed, rounds=rounds)
         clock.keep(rounds)
         assert compilations() == compiled, (
             "torch.compile compiled while the clock ran: give the model inputs of one shape"
         )
-        state["reference_s"].append(reference_time_s(device=work.device))
-        state["load_after"] = load()
-        self._note_times(work, clock, warmup)
-        # A model may have been compiled by the benchmark before, and by the first call here.
+        after = references(work.device)
+        self._note_compiling(compile_s)
+        return ProcessTimes(
+            clock.totals_s,
+            phases_s=clock.times_s,
+            device_s=clock.device_s,
+            warmup_s=warmup_s,
+            references={name: [before[name], after[name]] for name in before},
+        )
+
+    def _time_in_processes(
+        self, work: Work, in_processes: Callable[[], list[ProcessTimes]]
+    ) -> list[ProcessTimes]:
+        """Time the work in new processes; here it is called once, and a first call compiles."""
+        compiled, first_s = compilations(), []
+
+        def call() -> None:
+            start = time.perf_counter()
+            work.call(lambda _phase: None)
+            synchronize(work.device)
+            first_s.append(time.perf_counter() - start)
+
+        self.benchmark.pedantic(call, rounds=1)
+        was_compiled = compilations() > compiled
+        processes = in_processes()
+        medians = [statistics.median(each.time_s) for each in processes]
+        self._note_compiling(max(0.0, first_s[0] - min(medians)) if was_compiled else None)
+        self.result.facts["process_rounds"] = [len(each.time_s) for each in processes]
+        self.result.samples["process_time_s"] = medians
+        self.result.metrics |= {
+            "processes": len(processes),
+            "process_time_s": statistics.median(medians),
+            **processes[0].peaks,
+        }
+        return processes
+
+    def _note_compiling(self, compile_s: float | None) -> None:
+        """Add up what compiling took in the benchmark before, and in the first call here."""
         compiled_s = [self.result.metrics.get("compile_s"), compile_s]
         known_s = [seconds for seconds in compiled_s if seconds is not None]
         self.result.metrics["compile_s"] = sum(known_s) if known_s else None
-        self._note_rates(work)
-        if work.in_processes and self.in_processes:
-            self._note_processes(self.in_processes)
-        self._note_stability(state, warmup)
-        if self.trace:
-            self._note_profile(work, self.trace)
 
-    def _note_times(self, work: Work, clock: PhaseClock, warmup: list[float]) -> None:
-        times_s = clock.totals_s
-        phases = {f"{name}_s": times for name, times in clock.times_s.items()}
-        device = {"device_time_s": clock.device_s} if clock.device_s else {}
+    def _note_times(self, work: Work, processes: list[ProcessTimes]) -> None:
+        times_s = [time_s for each in processes for time_s in each.time_s]
+        phases: dict[str, list[float]] = {}
+        for each in processes:
+            for name, values in each.phases_s.items():
+                phases.setdefault(f"{name}_s", []).extend(values)
+            if each.device_s:
+                phases.setdefault("device_time_s", []).extend(each.device_s)
+            for name, values in each.references.items():
+                self.result.samples.setdefault(name, []).extend(values)
+        for name in REFERENCES & self.result.samples.keys():
+            self.result.metrics[name] = statistics.mean(self.result.samples[name])
         low, high = median_interval(times_s) or (None, None)
         median = statistics.median(times_s)
-        self.result.samples |= {"time_s": times_s} | phases | device
+        warmup_s = processes[0].warmup_s
+        self.result.samples |= {"time_s": times_s} | phases
         self.result.metrics |= {
             "time_s": median,
             "time_low_s": low,
@@ -98,12 +147,13 @@ class Measure:
             "time_max_s": max(times_s),
             "time_p95_s": quantile(times_s, 0.95),
             "rounds": len(times_s),
-            "warmup_rounds": len(warmup),
-            "warmup_s": sum(warmup),
+            "warmup_rounds": len(warmup_s),
+            "warmup_s": sum(warmup_s),
             "tokens_per_s": work.tokens / median,
-            **{n: statistics.median(times) for n, times in (phases | device).items()},
+            **{name: statistics.median(values) for name, values in phases.items()},
         }
-        self.result.facts["warmup"] = "steady" if is_steady(warmup) else "out of time"
+        steady = all(is_steady(each.warmup_s) for each in processes)
+        self.result.facts["warmup"] = "steady" if steady else "out of time"
 
     def _note_rates(self, work: Work) -> None:
         if work.flops is None:
@@ -128,23 +178,6 @@ class Measure:
             "attainable_flops_per_s": roof,
         }
 
-    def _note_processes(self, in_processes: Callable[[], ProcessTimes]) -> None:
-        try:
-            others = in_processes()
-        except (ValueError, OSError) as error:  # the times of this process stay valid
-            self.result.facts["fresh"] = str(error)
-            return
-        process_s = [
-            statistics.median(times) for times in (self.result.samples["time_s"], *others.time_s)
-        ]
-        self.result.facts["process_rounds"] = [len(times) for times in others.time_s]
-        self.result.samples["process_time_s"] = process_s
-        self.result.metrics |= {
-            "processes": len(process_s),
-            "process_time_s": statistics.median(process_s),
-            **others.peaks,
-        }
-
     def _note_profile(
         self, work: Work, trace: Callable[[Work], tuple[list[dict[str, Any]], Path]]
     ) -> None:
@@ -156,16 +189,16 @@ class Measure:
         self.result.series["top_operators"] = rows
         self.result.facts["trace"] = str(path)
 
-    def _note_stability(self, state: dict[str, Any], warmup: list[float]) -> None:
+    def _note_stability(
+        self, processes: list[ProcessTimes], before: float | None, after: float | None
+    ) -> None:
         samples = self.result.samples
-        samples["reference_s"] = state["reference_s"]
-        self.result.metrics["reference_s"] = statistics.mean(state["reference_s"])
         judgement = stability(
-            samples["time_s"],
-            warmup_s=warmup,
-            reference_s=state["reference_s"],
-            load_before=state["load_before"],
-            load_after=state["load_after"],
+            _inside(processes),
+            warmup_s=processes[0].warmup_s,
+            reference_s=samples.get("reference_s"),
+            load_before=before,
+            load_after=after,
             cores=usable_cpus(),
             process_time_s=samples.get("process_time_s"),
             process_rounds=min(self.result.facts.get("process_rounds", [1])),
@@ -176,6 +209,17 @@ class Measure:
                 "reasons": list(judgement.reasons),
                 "remedies": list(judgement.remedies),
             },
-            "load_before": state["load_before"],
-            "load_after": state["load_after"],
+            "load_before": before,
+            "load_after": after,
         }
+
+
+def _inside(processes: list[ProcessTimes]) -> list[float]:
+    """Return the rounds of all processes, scaled so that their processes have equal medians."""
+    medians = [statistics.median(each.time_s) for each in processes]
+    center = statistics.median(medians)
+    return [
+        time_s * (center / median if median else 1.0)
+        for each, median in zip(processes, medians, strict=True)
+        for time_s in each.time_s
+    ]

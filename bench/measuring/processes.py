@@ -1,4 +1,4 @@
-"""Times a case once more in new processes, and reads its peak memory there.
+"""Times a case in new processes, all alike, and reads its peak memory there.
 
 Each process places memory and threads anew, so processes, and not rounds, are the independent
 repetitions of a measurement. Only `measure_in_processes` runs this file, as
@@ -17,6 +17,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, get_args
 
 from bench.measuring.environment import ROOT
@@ -30,7 +31,7 @@ FEWEST_ROUNDS = 3
 
 def measure_in_processes(
     test: str, case: Any, specs: Sequence[str], processes: int, budget_s: float
-) -> ProcessTimes:
+) -> list[ProcessTimes]:
     """Time a case in new processes, one after the other.
 
     Args:
@@ -50,18 +51,34 @@ def measure_in_processes(
         "specs": list(specs),
         "budget_s": budget_s,
     }
-    answers = [_run(json.dumps(task)) for _ in range(processes)]
-    return ProcessTimes([answer["time_s"] for answer in answers], answers[0]["peaks"])
+    return [ProcessTimes(**ask(task)) for _ in range(processes)]
 
 
-def _run(task: str) -> dict[str, Any]:
-    command = [sys.executable, "-m", "bench.measuring.processes"]
+def ask(task: dict[str, Any], root: Path = ROOT) -> dict[str, Any]:
+    """Return the answer of a new process that runs the code of the checkout `root`.
+
+    Raises:
+        ValueError: the process ended without an answer.
+    """
+    return run_python(["-m", "bench.measuring.processes"], json.dumps(task), root)
+
+
+def run_python(arguments: Sequence[str], line: str, root: Path) -> dict[str, Any]:
+    """Run Python in a checkout with one line as its input; return the JSON of its last line.
+
+    Raises:
+        ValueError: the process ended without an answer.
+    """
+    command = [sys.executable, *arguments]
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONSAFEPATH"}
+    paths = [str(root), os.environ.get("PYTHONPATH", "")]  # before an installed copy of gptcore
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     pipe = subprocess.PIPE
     output = ""
     with (
         tempfile.TemporaryFile("w+") as errors,
         subprocess.Popen(
-            command, cwd=ROOT, stdin=pipe, stdout=pipe, stderr=errors, text=True
+            command, cwd=root, env=environment, stdin=pipe, stdout=pipe, stderr=errors, text=True
         ) as process,
     ):
         assert process.stdin
@@ -69,11 +86,11 @@ def _run(task: str) -> dict[str, Any]:
         limit = threading.Timer(TIME_LIMIT_S, process.kill)
         limit.start()
         try:
-            process.stdin.write(task + "\n")
+            process.stdin.write(line + "\n")
             process.stdin.flush()  # it stays open: the child ends when this end is closed
             output = process.stdout.read()
             process.wait()
-        except BrokenPipeError:  # the child ended before it read its task
+        except BrokenPipeError:  # the child ended before it read its input
             process.wait()
         finally:
             limit.cancel()
@@ -95,8 +112,9 @@ def _end_with_parent() -> None:
 
 def _answer(task: dict[str, Any]) -> dict[str, Any]:
     from bench.measuring import pinning
-    from bench.measuring.clock import PhaseClock, prepare, quiet_gc
+    from bench.measuring.clock import MAX_ROUNDS, PhaseClock, compilations, prepare, quiet_gc
     from bench.measuring.memory import FULL_CALLS, read_peaks
+    from bench.measuring.references import references
     from bench.measuring.workloads import work_of
     from bench.suite.catalog import Case
     from bench.suite.inputs import Inputs
@@ -110,15 +128,26 @@ def _answer(task: dict[str, Any]) -> dict[str, Any]:
     call_s = (time.perf_counter_ns() - start) / 1e9 / (FULL_CALLS + 1)
     pinning.pin()  # times are measured with the same settings as in the main process
     work.restore()
-    clock = PhaseClock(work.device)
+    clock, warmup_s = PhaseClock(work.device), list[float]()
     if call_s < task["budget_s"] / 10:  # longer calls are warm after read_peaks
-        prepare(work, clock, task["budget_s"] / 2)
+        _, warmup_s, _ = prepare(work, clock, task["budget_s"] / 2)
+    before, compiled = references(work.device), compilations()
     with quiet_gc():
-        for _ in range(min(200, max(FEWEST_ROUNDS, int(task["budget_s"] / call_s)))):
+        for _ in range(min(MAX_ROUNDS, max(FEWEST_ROUNDS, int(task["budget_s"] / call_s)))):
             clock.start()
             work.call(clock.end_phase)
             clock.stop()
-    return {"time_s": clock.totals_s, "peaks": peaks}
+    if compilations() != compiled:
+        sys.exit("torch.compile compiled while the clock ran: give the model inputs of one shape")
+    after = references(work.device)
+    return {
+        "time_s": clock.totals_s,
+        "peaks": peaks,
+        "phases_s": clock.times_s,
+        "device_s": clock.device_s,
+        "warmup_s": warmup_s,
+        "references": {name: [before[name], after[name]] for name in before},
+    }
 
 
 if __name__ == "__main__":

@@ -36,8 +36,7 @@ class Work:
         flops: FLOPs of one call, by formula.
         count_flops: returns the FLOPs of one call as torch's own counter counts them.
         bytes_moved: least memory traffic of one call in bytes, by formula.
-        in_processes: whether to time the work in new processes as well, and to read its peak
-            memory there.
+        in_processes: whether to time the work in new processes, and to read its peak memory there.
         budget_s: timed seconds to aim at, where the suite would allow more.
     """
 
@@ -55,12 +54,21 @@ class Work:
 
 @dataclass(frozen=True)
 class ProcessTimes:
-    """Times and peak memory of one case in new processes.
+    """What one new process measured of a case.
 
     Attributes:
-        time_s: seconds of every round, one list for each process.
-        peaks: peak memory in the first process, as `bench.measuring.memory.read_peaks` returns it.
+        time_s: seconds of each round.
+        peaks: peak memory, as `bench.measuring.memory.read_peaks` returns it.
+        phases_s: phase → its seconds in each round.
+        device_s: seconds between two events on an accelerator in each round.
+        warmup_s: seconds of the calls before the rounds; none for calls so long that those whose
+            memory is read are enough.
+        references: name of a sample → seconds of that reference before and after the rounds.
     """
 
-    time_s: list[list[float]]
-    peaks: dict[str, int]
+    time_s: list[float]
+    peaks: dict[str, int] = field(default_factory=dict)
+    phases_s: dict[str, list[float]] = field(default_factory=dict)
+    device_s: list[float] = field(default_factory=list)
+    warmup_s: list[float] = field(default_factory=list)
+    references: dict[str, list[float]] = field(default_factory=dict)

@@ -38,7 +38,7 @@ def left_out(plan: Plan) -> dict[str, str]:
         key = _whole(name, cases[name])
         wholes[key] = [*wholes.pop(key, []), name]  # a whole stands where its last case stands
     allowed_s = sum(case.cost_s for case in cases.values()) * min(1.0, plan.speed / FASTEST)
-    spent_s, dropped = 0.0, set()
+    spent_s, dropped = 0.0, set[str]()
     for i, names in enumerate(wholes.values()):
         spent_s += sum(cases[name].cost_s for name in names)
         if i and (dropped or spent_s > 1.000001 * allowed_s):  # the first one always runs

@@ -327,7 +327,7 @@ TEXTS = {
 @pytest.mark.parametrize("text", TEXTS)
 def test_suite_runs_on_texts_other_than_prose(run, tmp_path, monkeypatch, text):
     # New processes would time the same work again, and take most of the time of this test.
-    times = ProcessTimes([[0.01]], {"base_bytes": 2**20, "peak_bytes": 2**20})
+    times = [ProcessTimes([0.01], {"base_bytes": 2**20, "peak_bytes": 2**20})]
     monkeypatch.setattr(processes, "measure_in_processes", lambda *_arguments: times)
     book = tmp_path / f"{text}.txt"
     book.write_text(TEXTS[text], encoding="utf-8")

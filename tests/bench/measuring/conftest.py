@@ -11,7 +11,8 @@ from tests.helpers.fake_benchmark import FakeBenchmark
 
 @pytest.fixture
 def measure(monkeypatch, frozen):
-    monkeypatch.setattr(measure_module, "reference_time_s", lambda **_where: 1e-3)
+    made = {"reference_s": 1e-3, "memory_reference_s": 1e-2}
+    monkeypatch.setattr(measure_module, "references", lambda _device: made)
     return Measure(FakeBenchmark(), Result(), budget_s=0.01)
 
 

@@ -34,31 +34,48 @@ def test_unknown_ceiling_gives_no_share(measure):
     assert metrics["mfu"] is metrics["mfu_datasheet"] is metrics["attainable_flops_per_s"] is None
 
 
-def test_new_processes_join_the_time_of_this_one(measure):
-    measure.in_processes = lambda: ProcessTimes([[3.0], [2.0, 2.0, 9.0]], {"peak_bytes": 7})
-    measure(work(lambda _end_phase: None, in_processes=True))
+def test_work_is_timed_in_new_processes_and_called_once_here(measure):
+    calls = []
+    measure.in_processes = lambda: [
+        ProcessTimes(
+            [3.0], {"peak_bytes": 7}, {"forward": [2.0]}, references={"reference_s": [1, 2]}
+        ),
+        ProcessTimes([2.0, 2.0, 9.0], {"peak_bytes": 8}, {"forward": [1.0, 1.0, 8.0]}),
+    ]
+    measure(work(lambda _end_phase: calls.append(1), in_processes=True))
     metrics, samples = measure.result.metrics, measure.result.samples
-    assert samples["process_time_s"] == [metrics["time_s"], 3.0, 2.0]
-    assert metrics["process_time_s"] == 2.0
-    assert metrics["processes"] == 3
+    assert len(calls) == 1
+    assert samples["time_s"] == [3.0, 2.0, 2.0, 9.0]
+    assert samples["forward_s"] == [2.0, 1.0, 1.0, 8.0]
+    assert samples["process_time_s"] == [3.0, 2.0]
+    assert samples["reference_s"] == [1, 2]
+    assert (metrics["processes"], metrics["process_time_s"]) == (2, 2.5)
     assert measure.result.facts["process_rounds"] == [1, 3]
     assert metrics["peak_bytes"] == 7
 
 
-def test_only_work_that_asks_for_it_is_repeated(measure):
+def test_only_work_that_asks_for_it_is_timed_in_new_processes(measure):
     measure.in_processes = lambda: pytest.fail("not asked for")
     measure(work(lambda _end_phase: None))
     assert "process_time_s" not in measure.result.samples
 
 
-def test_failed_process_does_not_lose_the_times(measure):
+def test_failed_process_fails_the_case_with_the_reason(measure):
     def fail():
         raise ValueError("killed for memory")
 
     measure.in_processes = fail
+    with pytest.raises(ValueError, match="killed for memory"):
+        measure(work(lambda _end_phase: None, in_processes=True))
+
+
+def test_processes_that_differ_are_no_drift_of_the_rounds(measure):
+    slow = [1.0, 1.002, 0.999, 1.001, 0.998, 1.0]
+    measure.in_processes = lambda: [ProcessTimes(slow), ProcessTimes([1.3 * t for t in slow])]
     measure(work(lambda _end_phase: None, in_processes=True))
-    assert measure.result.facts["fresh"] == "killed for memory"
-    assert measure.result.samples["time_s"]
+    reasons = measure.result.facts["stability"]["reasons"]
+    assert len(reasons) == 1
+    assert "2 processes differ" in reasons[0]
 
 
 def test_every_case_says_whether_it_was_stable(measure):
@@ -66,6 +83,7 @@ def test_every_case_says_whether_it_was_stable(measure):
     facts = measure.result.facts
     assert facts["stability"]["verdict"] in {"stable", "noisy", "drifting"}
     assert len(measure.result.samples["reference_s"]) == 2
+    assert measure.result.metrics["memory_reference_s"] == pytest.approx(1e-2)
     assert "load_before" in facts
 
 

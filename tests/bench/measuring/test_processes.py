@@ -18,16 +18,18 @@ STEP = "bench_model::test_step"
 SMALL = ModelCase(CORPUS, "model3", "cpu", "fp32", 2, 64, "step")
 
 
-def test_each_process_gives_its_own_time_and_the_first_its_peaks():
-    times = measure_in_processes(STEP, SMALL, [CORPUS], processes=2, budget_s=0.1)
-    peaks = times.peaks
-    assert len(times.time_s) == 2
-    assert all(0 < t < 60 for times in times.time_s for t in times)
+def test_each_process_gives_times_phases_references_and_peaks():
+    first, second = measure_in_processes(STEP, SMALL, [CORPUS], processes=2, budget_s=0.1)
     logits = 2 * 64 * 50257 * 4  # B * T * V in fp32: a step holds them and their gradient
-    assert peaks["peak_bytes"] > 2 * logits
-    assert {f"{p}_peak_bytes" for p in ("data", "forward", "loss", "backward", "optimizer")} < set(
-        peaks
-    )
+    phases = ("data", "forward", "loss", "backward", "optimizer")
+    for each in (first, second):
+        assert len(each.time_s) >= 3
+        assert all(0 < t < 60 for t in each.time_s)
+        assert set(each.phases_s) == set(phases)
+        assert all(len(values) == len(each.time_s) for values in each.phases_s.values())
+        assert {len(values) for values in each.references.values()} == {2}
+        assert each.peaks["peak_bytes"] > 2 * logits
+        assert {f"{phase}_peak_bytes" for phase in phases} < set(each.peaks)
 
 
 def test_process_that_fails_says_why(monkeypatch, tmp_path):
