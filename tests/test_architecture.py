@@ -43,7 +43,7 @@ ARROWS = {
     "bench.suite": MEASURED,
     "bench.pairing": MEASURED
     | {"bench.suite", "bench.measuring", "bench.variants", "bench.options"},
-    "bench.comparing": LEDGER | TEXT | {"bench.options", "gptcore.stats"},
+    "bench.comparing": LEDGER | TEXT | {"bench.options", "bench.pairing", "gptcore.stats"},
     "bench.experiments": MEASURED
     | {"bench.suite", "bench.measuring", "bench.options", "bench.pairing", "bench.session"},
     "reports.topics": LEDGER | TEXT | {"reports"},

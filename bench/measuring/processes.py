@@ -54,17 +54,17 @@ def measure_in_processes(
     return [ProcessTimes(**ask(task)) for _ in range(processes)]
 
 
-def ask(task: dict[str, Any], root: Path = ROOT) -> dict[str, Any]:
-    """Return the answer of a new process that runs the code of the checkout `root`.
+def ask(task: dict[str, Any], root: Path | None = None) -> dict[str, Any]:
+    """Return the answer of a new process that runs the code of a checkout, by default this one.
 
     Raises:
         ValueError: the process ended without an answer.
     """
-    return run_python(["-m", "bench.measuring.processes"], json.dumps(task), root)
+    return run_python(["-m", "bench.measuring.processes"], task, root or ROOT)
 
 
-def run_python(arguments: Sequence[str], line: str, root: Path) -> dict[str, Any]:
-    """Run Python in a checkout with one line as its input; return the JSON of its last line.
+def run_python(arguments: Sequence[str], task: dict[str, Any], root: Path) -> dict[str, Any]:
+    """Run Python in a checkout, its input a line of JSON; return the JSON of its last line.
 
     Raises:
         ValueError: the process ended without an answer.
@@ -86,7 +86,7 @@ def run_python(arguments: Sequence[str], line: str, root: Path) -> dict[str, Any
         limit = threading.Timer(TIME_LIMIT_S, process.kill)
         limit.start()
         try:
-            process.stdin.write(line + "\n")
+            process.stdin.write(json.dumps(task) + "\n")
             process.stdin.flush()  # it stays open: the child ends when this end is closed
             output = process.stdout.read()
             process.wait()

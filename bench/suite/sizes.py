@@ -159,6 +159,7 @@ SUITES: dict[str, Suite] = {
         ),
         ablation=_against(("plain",), "model3", 2, 64, 0.3, 0.8),
         workers=False,
+        limited=False,
         ceiling_s=0.2,
         folds=2,
         counting=((10**9, 10**4),),

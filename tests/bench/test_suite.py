@@ -397,8 +397,11 @@ def test_text_full_of_markup_gives_a_harmless_report(run, tmp_path):
     assert "<img" not in html
 
 
-def test_benchmark_without_cases_is_skipped_and_does_not_stop_the_suite(run, resumable):
+def test_benchmark_without_cases_is_skipped_and_does_not_stop_the_suite(
+    run, resumable, monkeypatch
+):
     """On a slow machine nothing may be left of a benchmark."""
+    monkeypatch.setitem(SUITES, "smoke", dataclasses.replace(SUITES["smoke"], limited=True))
     folder, change = resumable
     options = (*SMOKE, f"--results={folder}", "-k", "sequential or test_forward")
     assert run(*options, "--collect-only")[0] == 0
