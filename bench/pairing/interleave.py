@@ -122,7 +122,7 @@ def interleave(
     rounds: int,
     only: str = "",
     folder: Path | None = None,
-    new: Path = ROOT,
+    new: Path | None = None,
 ) -> tuple[Path, Path]:
     """Time the cases of two checkouts in turns.
 
@@ -133,7 +133,7 @@ def interleave(
         rounds: number of rounds, at least 2.
         only: run only cases with this text in their id.
         folder: where both ledgers go, in `base` and `new`; a run found there goes on.
-        new: folder of the later code.
+        new: folder of the later code, by default this checkout.
 
     Returns:
         The results folders of the two sides.
@@ -141,7 +141,7 @@ def interleave(
     Raises:
         ValueError: a folder is no checkout, no case is common to both, or all cases failed.
     """
-    roots = [_checkout(checkout), _checkout(new)]
+    roots = [_checkout(checkout), _checkout(new or ROOT)]
     specs = [str(Path(spec).resolve()) if Path(spec).exists() else spec for spec in specs]
     listed = [_list(root, suite, specs) for root in roots]
     names = [n for n in listed[1]["cases"] if n in listed[0]["cases"] and only in n]
