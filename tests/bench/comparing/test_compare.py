@@ -286,3 +286,86 @@ def test_processes_that_disagree_make_a_case_ambiguous(tmp_path, capsys):
 
     _, comparison = answer(capsys, run("base", 0), run("new", 50))
     assert comparison["counts"]["ambiguous"] == 6
+
+
+NOT_RUN = "not run: it would exceed the suite's time"
+
+
+@pytest.mark.parametrize("side", ["base", "new"])
+def test_case_that_a_suite_had_no_time_for_is_not_run_and_fails_only_if_asked(
+    tmp_path, capsys, side
+):
+    left_out = {"record": "skip", "status": "skipped", "reason": NOT_RUN, "samples": {}}
+    runs = {name: quiet(seed) for name, seed in (("base", 0), ("new", 50))}
+    runs[side][3] |= left_out
+    old, new = (write(tmp_path / name, [environment(), *runs[name]]) for name in ("base", "new"))
+    code, comparison = answer(capsys, old, new)
+    assert (code, comparison["counts"]["not run"], comparison["counts"]["missing"]) == (0, 1, 0)
+    assert comparison["cases"][0]["verdict"] == "not run"
+    assert NOT_RUN in comparison["cases"][0]["reason"]
+    assert command(old, new, "--fail-on", "missing") == 3
+    assert command(old, new, "--fail-on", "slower") == 0
+    for form in ("text", "md"):
+        capsys.readouterr()
+        command(old, new, "--format", form)
+        assert "not run" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("group", ["growth", "conditions", "pair", "peers", "ablation"])
+def test_what_judges_within_its_own_run_gets_no_verdict_but_may_be_missing(tmp_path, capsys, group):
+    own = case("own", rounds(1), group=group)
+    slow = case("own", rounds(2, 0.3), group=group)
+    old = write(tmp_path / "old", [environment(), own, *quiet(0)])
+    new = write(tmp_path / "new", [environment(), slow, *quiet(50)])
+    code, comparison = answer(capsys, old, new)
+    assert (code, comparison["not_judged"], len(comparison["cases"])) == (0, 1, 6)
+    gone = write(tmp_path / "gone", [environment(), *quiet(50)])
+    assert answer(capsys, old, gone)[0] == 3
+
+
+def test_detectable_slowdown_is_told_and_may_be_required(tmp_path, base, capsys):
+    new = write(tmp_path / "new", [environment(), *quiet(50)])
+    code, comparison = answer(capsys, base, new)
+    known = [row["detectable_ratio"] for row in comparison["cases"]]
+    assert all(1.05 < ratio < 1.1 for ratio in known)  # 5 % that no reference sees, and the noise
+    assert comparison["detectable_ratio"] == max(known)  # 9 of 10 of six cases are all of them
+    assert code == 0
+    assert any("may have been overlooked" in line for line in comparison["warnings"])
+    assert command(base, new, "--require-power") == 3
+    assert command(base, new, "--require-power", "--margin", "10") == 0
+    for form in ("text", "md"):
+        capsys.readouterr()
+        command(base, new, "--format", form)
+        assert "his comparison could have seen x 1.0" in capsys.readouterr().out
+
+
+def test_missing_power_does_not_hide_a_slower_case(tmp_path, base):
+    new = write(tmp_path / "new", [environment(), *quiet(50, {"c2": 1.3})])
+    assert command(base, new, "--require-power") == 1
+
+
+def test_slower_memory_is_no_slower_code(tmp_path, capsys):
+    """All cases and the copy are 12 % slower, and the matrix product is not."""
+
+    def run(name, seed, factor):
+        rng = np.random.default_rng(seed)
+        records = quiet(seed, {f"c{i}": factor for i in range(6)})
+        for record in records:
+            samples = record["samples"]
+            samples["reference_s"] = (1e-3 * rng.normal(1, 0.003, 2)).tolist()
+            samples["memory_reference_s"] = (factor * 1e-2 * rng.normal(1, 0.003, 2)).tolist()
+        return write(tmp_path / name, [environment(), *records])
+
+    code, comparison = answer(capsys, run("base", 0, 1.0), run("new", 50, 1.12))
+    assert (code, comparison["counts"]["slower"]) == (0, 0)
+    assert any("copy of memory took +1" in warning for warning in comparison["warnings"])
+
+
+def test_a_case_that_changes_alone_is_not_the_machine(tmp_path, capsys):
+    """What all cases share may be the machine, up to 10 %; what one does alone, up to 5 %."""
+    old = write(tmp_path / "old", [environment(), *quiet(0)])
+    alone = write(tmp_path / "alone", [environment(), *quiet(50, {"c2": 1.08})])
+    together = {f"c{i}": 1.08 for i in range(6)}
+    shared = write(tmp_path / "shared", [environment(), *quiet(50, together)])
+    assert answer(capsys, old, alone)[1]["counts"]["slower"] == 1
+    assert answer(capsys, old, shared)[1]["counts"]["slower"] == 0

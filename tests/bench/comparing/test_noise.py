@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from bench.comparing.noise import difference, noise
+from bench.comparing.noise import Difference, Part, Prior, difference, noise
 from bench.comparing.timing import is_timed, median_variance, timing
 from gptcore.stats import holm, verdict
 from tests.helpers import ledgers
@@ -94,3 +94,41 @@ def test_time_without_rounds_is_not_passed_over():
     record = ledgers.record("m::t[a]", metrics={"time_s": 0.5})
     assert is_timed(record)
     assert timing(record).rounds == 1
+
+
+def test_a_noisy_case_keeps_its_own_variance():
+    prior = Prior(0.01**2, 8)
+    assert prior.moderate(Part(0.1**2, 4)).variance == pytest.approx(0.1**2)
+    assert prior.moderate(Part(0.001**2, 4)).variance > 0.005**2
+    assert prior.moderate(None) == Part(0.01**2, 8)
+
+
+def test_detectable_slowdown_is_found_in_four_of_five():
+    rng = np.random.default_rng(4)
+    parts, bound, level = (Part(0.02**2, 8),), 0.05, 0.005
+    least = Difference(0.0, parts, bound).detectable(level)
+    found = 0
+    for _ in range(500):
+        error = 0.02 * math.sqrt(rng.chisquare(8) / 8)
+        d = least + rng.normal(0, 0.02)
+        found += Difference(d, (Part(error**2, 8),), bound).p_value <= level
+    assert 0.74 < found / 500 < 0.9  # its own error varies; 3 standard deviations are 5 %
+
+
+def test_paired_rounds_cancel_what_both_sides_share():
+    rng = np.random.default_rng(5)
+    drift = np.cumsum(rng.normal(0, 0.2, 8))
+    runs = []
+    for change in (0.0, 0.05):
+        logs = {f"c{i}": drift + change + rng.normal(0, 0.01, 8) for i in range(6)}
+        runs.append(
+            {
+                name: timing(case(name, [1.0], {"process_time_s": np.exp(values).tolist()}))
+                for name, values in logs.items()
+            }
+        )
+    paired = noise(*runs, paired=True)
+    for name in runs[0]:
+        low, high = difference(runs[0][name], runs[1][name], paired).interval
+        assert 0 < low < 0.05 < high + 0.01
+        assert high - low < 0.05

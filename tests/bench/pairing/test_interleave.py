@@ -190,7 +190,8 @@ def test_each_process_runs_the_code_of_its_own_checkout(tmp_path, monkeypatch, c
     old, new = checkout(tmp_path / "old"), checkout(tmp_path / "new", level_s=0.2)
     _, found, error = compare(monkeypatch, capsys, old, new, "-k", "[a]", "--rounds", "2")
     assert found, error
-    assert [(row["base_s"], row["new_s"]) for row in found["cases"]] == [(0.1, 0.2)]
+    (row,) = found["cases"]
+    assert (row["base_s"], row["new_s"]) == pytest.approx((0.1, 0.2))
 
 
 def test_this_checkout_lists_the_cases_that_are_timed(monkeypatch):
