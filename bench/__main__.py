@@ -23,6 +23,7 @@ EXAMPLES = """\
 examples:
   python -m bench compare results/main results/branch            exit code 1 if a case is slower
   python -m bench compare results/main results/branch --format md > comment.md
+  python -m bench compare --interleave ../base          this checkout and that one, timed in turns
   python -m bench compare laptop/results/a server/results/b --normalise
   python -m bench history results/ --plot trend.svg
   python -m bench pair --help

@@ -281,6 +281,8 @@ def difference(
     own = noise.prior.moderate(_own(base, new, paired=noise.paired))
     if noise.paired:
         ratios = _ratios(base, new)
+        if len(ratios) < 2:
+            return None
         return Difference(statistics.fmean(ratios), (own.times(1 / len(ratios)),))
     n_base, n_new = len(base.logs), len(new.logs)
     rounds: list[Part] = []

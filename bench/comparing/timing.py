@@ -20,8 +20,8 @@ class Timing:
     """The time of one case in one run.
 
     Attributes:
-        logs: ln of the median time in s of each process, the main process first.
-        rounds: number of rounds in the main process.
+        logs: ln of the median time in s of each process, in the order in which they ran.
+        rounds: number of rounds.
         within: variance of the first of `logs` that its rounds show; None for one round.
         within_df: degrees of freedom of `within`.
         reference: ln of the mean time of the reference product beside the case; None if not timed.

@@ -89,14 +89,14 @@ def stability(
     """Judge the rounds of one case.
 
     Args:
-        times_s: seconds of every round in the main process, in order.
+        times_s: seconds of every round, in order; of several processes with equal medians.
         warmup_s: seconds of the warm-up calls, which may explain a fall of the times.
         reference_s: seconds of the reference product [before, after] the case, which may explain
             what the rounds show.
         load_before: load average before the case, for the remedy.
         load_after: load average after the case, for the remedy.
         cores: number of CPUs that could be used, for the remedy.
-        process_time_s: median seconds of each process, the main process first.
+        process_time_s: median seconds of each process.
         process_rounds: fewest rounds behind one of these medians; None for as many as `times_s`.
 
     Raises:
@@ -287,7 +287,7 @@ def _processes(times: Floats, medians: Floats, rounds: int) -> list[_Sign]:
 
     A t test, adjusted for all k (k - 1) / 2 pairs (Bonferroni), compares the largest difference of
     two of the k medians with its standard error. The standard error comes from the interval of the
-    main process and is larger for medians of fewer rounds.
+    rounds and is larger for medians of fewer rounds.
     """
     k, n = medians.size, times.size
     if k < 2 or n < FEWEST_ROUNDS:

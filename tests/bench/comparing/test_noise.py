@@ -132,3 +132,11 @@ def test_paired_rounds_cancel_what_both_sides_share():
         low, high = difference(runs[0][name], runs[1][name], paired).interval
         assert 0 < low < 0.05 < high + 0.01
         assert high - low < 0.05
+
+
+def test_one_paired_round_shows_no_variance():
+    runs = [
+        {"a": timing(case("m::t[a]", [1.0], {"process_time_s": [level_s]}))}
+        for level_s in (0.1, 0.2)
+    ]
+    assert difference(runs[0]["a"], runs[1]["a"], noise(*runs, paired=True)) is None

@@ -126,7 +126,7 @@ def test_peak_is_read_in_a_new_process_of_the_variant(monkeypatch):
 
     def read_peak(test, case, specs, processes, _budget_s):
         asked.append((test, case.variant, specs, processes))
-        return ProcessTimes([[0.1]], {"base_bytes": 5, "peak_bytes": 7})
+        return [ProcessTimes([0.1], {"base_bytes": 5, "peak_bytes": 7})]
 
     monkeypatch.setattr(bench_peers, "measure_in_processes", read_peak)
     case = change(SMALL, "variant=plain")
