@@ -243,17 +243,20 @@ PhaseClock.stop = _slower
 """Added to the clock of a copy: every timed call then takes `factor` times as long."""
 
 
-def time_really(factor: float, rounds: int, suite: str) -> str:
+def time_really(factor: float, options: argparse.Namespace) -> str:
     """Return a line on this checkout, compared with a copy of itself that is slower by `factor`."""
     with tempfile.TemporaryDirectory() as scratch:
         copy = Path(scratch, "copy")
         for name in ("bench", "gptcore"):
             shutil.copytree(ROOT / name, copy / name)
+        for path in (*ROOT.glob("*.py"), *ROOT.glob("*.toml"), *ROOT.glob("*.txt")):
+            shutil.copy(path, copy)
         if factor > 1:
             with (copy / "bench" / "measuring" / "clock.py").open("a") as file:
                 file.write(SLOWER.format(factor=factor))
         command = ["compare", "--interleave", str(ROOT), "--results", str(Path(scratch, "run"))]
-        command += ["--suite", suite, "--rounds", str(rounds), "--format", "json"]
+        command += ["--suite", options.suite, "--rounds", str(options.rounds), "-k", options.only]
+        command += ["--format", "json"]
         done = subprocess.run(
             [sys.executable, "-m", "bench", *command], cwd=copy, stdout=subprocess.PIPE, check=False
         )
@@ -276,14 +279,14 @@ def main() -> None:
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--runs", type=int, default=200, help="pairs of runs in each line")
-    parser.add_argument("--only", default="", help="only the lines with this text")
+    parser.add_argument("--only", default="", help="only lines, or cases, with this text")
     parser.add_argument("--real", action="store_true", help="time this machine instead")
     parser.add_argument("--rounds", type=int, default=6, help="with --real: rounds of each case")
     parser.add_argument("--suite", default="smoke", help="with --real: the suite")
     options = parser.parse_args()
     if options.real:
         for factor in (1.0, 1.3):
-            print(time_really(factor, options.rounds, options.suite), flush=True)
+            print(time_really(factor, options), flush=True)
         return
     print(f"{'world':38} {'false':>7}   {'sd':5} {'found':>7} {'can see x':>9}")
     for name, world in WORLDS.items():
