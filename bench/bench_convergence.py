@@ -18,17 +18,18 @@ from bench.measuring.work import Result
 from bench.session import Session
 from bench.suite.training_cases import CompareCase, DesignCase, TrainCase
 
-PRIOR = (
-    "assumed before the runs, from runs of this experiment on python-docs "
-    "(docs/decisions/0028-experiments-with-power.md)"
-)
+PRIOR = "measured on python-docs before (docs/decisions/0028-experiments-with-power.md)"
+"""Where the standard deviation comes from that a design assumes."""
 
 
 @pytest.mark.benchmark(group="design")
 def test_design(benchmark: Any, result: Result, case: DesignCase) -> None:
     result.metrics |= benchmark.pedantic(verdicts.design, args=(case,), rounds=1)
     refused = verdicts.no_verdict(case.seeds, 2 * case.n_comparisons)
-    result.facts |= {"planned_sd_from": PRIOR, "warnings": [refused] if refused else []}
+    result.facts |= {
+        "planned_sd_from": case.prior_sd and PRIOR,
+        "no_verdict": refused,
+    }
 
 
 @pytest.mark.benchmark(group="convergence")
@@ -47,15 +48,17 @@ def test_compare(benchmark: Any, result: Result, session: Session, case: Compare
     if incomplete:
         pytest.skip(f"not all runs of {', '.join(incomplete)} are finished")
     paired = {pair: verdicts.Paired.of(found, pair) for pair in pairs}
-    margin = verdicts.margin(records, case.experiment)
-    metrics = benchmark.pedantic(verdicts.verdicts, args=(paired, margin.value), rounds=1)
+    margins = {pair: verdicts.margin(records, case.experiment, pair) for pair in pairs}
+    values = {pair: margin.value for pair, margin in margins.items()}
+    metrics = benchmark.pedantic(verdicts.verdicts, args=(paired, values), rounds=1)
     this = paired[case.a, case.b]
     result.metrics |= verdicts.design(design) | metrics[case.a, case.b]
     result.samples["difference"] = this.differences
     result.facts |= {
-        "planned_sd_from": PRIOR,
-        "margin_from": margin.origin,
+        "planned_sd_from": design.prior_sd and PRIOR,
+        "margin_from": margins[case.a, case.b].origin,
         "seeds": this.seeds,
         "diverged": this.diverged,
-        "warnings": verdicts.warnings(this, 2 * case.n_comparisons),
+        "no_verdict": verdicts.no_verdict(len(this.seeds), 2 * case.n_comparisons),
+        "warnings": verdicts.warnings(this),
     }

@@ -8,7 +8,7 @@ planned: a claim that cannot be made counts as one that was not shown.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,9 +51,9 @@ def design(case: DesignCase) -> dict[str, float | None]:
 def no_verdict(n_pairs: int, n_claims: int) -> str | None:
     """Return why so many pairs give no verdict, None if they can give one."""
     try:
-        check_design(n_pairs, n_claims)
+        check_design(max(1, n_pairs), n_claims)
     except ValueError as error:
-        return f"there is no verdict: {error}"
+        return f"there is no verdict, because {error}"
     return None
 
 
@@ -63,19 +63,24 @@ def losses(records: Iterable[Record], experiment: str) -> Losses:
     A run diverged if its loss was not finite, or ended no lower than before training.
     """
     found: Losses = {}
-    for record in records:
-        params, metrics = record["params"], record["metrics"]
-        if record["group"] != "convergence" or params.get("experiment") != experiment:
-            continue
-        if record["status"] == "ok":
-            final = metrics["final_test_loss"]
-            loss = final if final < metrics["initial_test_loss"] else None
-        elif DIVERGED in (record["reason"] or ""):
-            loss = None
-        else:
-            continue
-        found.setdefault(params["sampler"], {})[record["seed"]] = loss
+    for record in _runs(records, experiment):
+        if record["status"] == "ok" or DIVERGED in (record["reason"] or ""):
+            found.setdefault(record["params"]["sampler"], {})[record["seed"]] = _final(record)
     return found
+
+
+def _runs(records: Iterable[Record], experiment: str) -> Iterator[Record]:
+    for record in records:
+        if record["group"] == "convergence" and record["params"].get("experiment") == experiment:
+            yield record
+
+
+def _final(record: Record) -> float | None:
+    """Return the final loss of a run, None if it diverged or failed."""
+    if record["status"] != "ok":
+        return None
+    final, initial = (record["metrics"][f"{w}_test_loss"] for w in ("final", "initial"))
+    return float(final) if final < initial else None
 
 
 def late_gain(curve: Sequence[dict[str, float]]) -> float:
@@ -93,35 +98,35 @@ def late_gain(curve: Sequence[dict[str, float]]) -> float:
 
 @dataclass(frozen=True)
 class Margin:
-    """The largest difference that counts as equal, None if there is none, and where it is from."""
+    """The largest difference that counts as equal, or None, and a sentence on where it is from."""
 
     value: float | None
     origin: str
 
 
-def margin(records: Iterable[Record], experiment: str) -> Margin:
-    """Return the margin of an experiment: the median gain over its runs that did not diverge."""
+def margin(records: Iterable[Record], experiment: str, pair: Pair) -> Margin:
+    """Return the margin of a pair of samplers: the median gain over their runs.
+
+    Runs that diverged are left out. There is no margin, and so no equality, where the gain cannot
+    be told from none.
+    """
     gains = [
         late_gain(record["series"]["test_curve"])
-        for record in records
-        if record["group"] == "convergence"
-        and record["status"] == "ok"
-        and record["params"].get("experiment") == experiment
-        and record["metrics"]["final_test_loss"] < record["metrics"]["initial_test_loss"]
+        for record in _runs(records, experiment)
+        if record["params"]["sampler"] in pair and _final(record) is not None
     ]
-    what = f"the gain of {MORE_STEPS - 1:.0%} more steps, from the last slopes of the test loss"
-    if not gains:
-        return Margin(None, f"no run has {what}")
-    median, low, high = median_interval(np.array(gains))
+    what = f"the gain of {MORE_STEPS - 1:.0%} more steps, by the last slopes of the test loss"
+    median, low, high = median_interval(np.array(gains)) if gains else (math.nan, None, None)
     if low is None or low <= 0:
         return Margin(
             None,
-            f"{what}, cannot be told from none (median {median:.4f} nats/token over {len(gains)} "
-            "runs): no equality is claimed; train longer or with more seeds",
+            f"There is no margin, and no equality is claimed: {what}, cannot be told from none "
+            f"over {len(gains)} runs; train with more seeds, or less often over the same text.",
         )
     return Margin(
         median,
-        f"{what}: median of {len(gains)} runs, 95 % interval {low:.4f} to {high:.4f} nats/token",
+        f"The margin is {what}: the median of {len(gains)} runs, 95 % interval {low:.4f} to "
+        f"{high:.4f} nats/token.",
     )
 
 
@@ -147,23 +152,25 @@ class Paired:
         return compare_pairs(self.differences, margin=margin) if len(self.seeds) > 1 else None
 
 
-def verdicts(paired: dict[Pair, Paired], margin: float | None) -> dict[Pair, dict[str, Any]]:
+def verdicts(
+    paired: dict[Pair, Paired], margins: dict[Pair, float | None]
+) -> dict[Pair, dict[str, Any]]:
     """Return the metrics of each planned pair, with p-values adjusted for all claims."""
-    compared = {pair: each.compare(margin) for pair, each in paired.items()}
+    compared = {pair: each.compare(margins[pair]) for pair, each in paired.items()}
     claims = [c.p_value if c else None for c in compared.values()]
     claims += [c.p_equivalence if c else None for c in compared.values()]
     adjusted = holm([1.0 if p is None else p for p in claims])
     n = len(compared)
     found = {}
     for i, (pair, comparison) in enumerate(compared.items()):
-        refused = no_verdict(max(1, len(paired[pair].seeds)), 2 * n)
+        refused = no_verdict(len(paired[pair].seeds), 2 * n)
         known = _metrics(comparison, 2 * n) if comparison else {}
         found[pair] = known | {
             "n_seeds": len(paired[pair].seeds),
             "n_diverged": sum(map(len, paired[pair].diverged.values())),
-            "margin": margin,
+            "margin": margins[pair],
             "p_adjusted": None if refused else adjusted[i],
-            "p_equivalence_adjusted": None if refused or margin is None else adjusted[n + i],
+            "p_equivalence_adjusted": None if refused or margins[pair] is None else adjusted[n + i],
         }
     return found
 
@@ -189,25 +196,22 @@ def _metrics(comparison: PairedComparison, n_claims: int) -> dict[str, float | N
     }
 
 
-def warnings(each: Paired, n_claims: int) -> list[str]:
+def warnings(each: Paired) -> list[str]:
     """Return what a reader has to know of one comparison, as whole sentences."""
     found = []
     for sampler, seeds in each.diverged.items():
+        runs = ("the run", "its pair is") if len(seeds) == 1 else ("the runs", "their pairs are")
         found.append(
-            f"the runs of {sampler} with {_named(seeds)} diverged, and their pairs are left out; "
-            "lower the learning rate before you trust the others"
+            f"{runs[0]} of {sampler} with {_named(seeds)} diverged, and {runs[1]} left out; lower "
+            "the learning rate before you trust the others"
         )
-    if refused := no_verdict(max(1, len(each.seeds)), n_claims):
-        found.append(refused)
     comparison = each.compare(None)
-    if comparison is None or refused:
-        return found
-    if comparison.tests_disagree:
+    if comparison and comparison.low is not None and comparison.tests_disagree:
         found.append(
             "the sign-flip test and the t test disagree on whether 0 is excluded at 95 %; the "
             "verdict is that of the sign-flip test alone, so run more seeds"
         )
-    if comparison.far:
+    if comparison and comparison.far:
         found.append(
             f"{_named([each.seeds[i] for i in comparison.far])} lies far from the other pairs and "
             "moves the mean; look at its curves, and at the median beside the mean"

@@ -384,7 +384,7 @@ def comparison_case(a: str, b: str, differences: list[float], **metrics: Any) ->
         params={"corpus": CORPUS, "a": a, "b": b},
         metrics=given,
         samples={"difference": differences},
-        facts={"margin_from": "the gain of 10 % more steps"},
+        facts={"margin_from": "The margin is the gain of 10 % more steps."},
     )
 
 

@@ -93,7 +93,7 @@ def sampler_differences(
             "convergence",
             "" if kind == NO_VERDICT else f"{headline}{where}",
             words.sentence(f"{headline}{where}").removesuffix("."),
-            f"{_evidence_of(pair, kind, margin)}{_origins(facts.get(pair['case'], {}))}",
+            _evidence_of(pair, kind, margin, facts.get(pair["case"], {}).get("margin_from")),
             (pair["case"],),
         )
 
@@ -114,7 +114,7 @@ def conditions(pair: pd.Series, training: pd.DataFrame) -> str:
     if not runs.empty and runs[["epochs", "train_tokens"]].notna().all(axis=None):
         passes, tokens = runs["epochs"].mean(), runs["train_tokens"].mean()
         said = (
-            f" after {words.number(float(f'{passes:.2g}'))} "
+            f" after {passes:.2g} "
             f"{'pass' if f'{passes:.2g}' == '1' else 'passes'} over {words.number(round(tokens))} "
             "tokens"
         )
@@ -129,23 +129,8 @@ def conditions(pair: pd.Series, training: pd.DataFrame) -> str:
     return said
 
 
-def _evidence_of(pair: pd.Series, kind: str, margin: str) -> str:
-    n_seeds = pair["n_seeds"]
-    seeds = "" if pd.isna(n_seeds) else f" over {words.count(int(n_seeds), 'paired seed')}"
-    student = words.interval(pair["difference_low"], pair["difference_high"])
-    text = (
-        f"Mean difference {words.signed(pair['difference'])} nats/token{seeds}, 95 % interval "
-        f"{words.interval(pair['low'], pair['high'])}"
-    )
-    if pd.notna(pair["median_difference"]):
-        text += (
-            f" by sign flips and {student} by Student's t; median "
-            f"{words.signed(pair['median_difference'])}, 95 % interval "
-            f"{words.interval(pair['median_low'], pair['median_high'])}; "
-            f"{words.sampler_in_prose(pair['a'])} lower in {words.percent(pair['share_a_better'])} "
-            "of the pairs"
-        )
-    text += "."
+def _evidence_of(pair: pd.Series, kind: str, margin: str, origin: object) -> str:
+    text = _differences(pair)
     if kind == NO_VERDICT:
         return f"{text}{_could_have_found(pair)} Corpus {words.corpus(pair['corpus'])}."
     text += (
@@ -169,7 +154,29 @@ def _evidence_of(pair: pd.Series, kind: str, margin: str) -> str:
             )
             + _could_have_found(pair)
         )
+    if isinstance(origin, str):
+        text += f" {plain_text.shorten(origin, 300)}"
     return f"{text} Corpus {words.corpus(pair['corpus'])}."
+
+
+def _differences(pair: pd.Series) -> str:
+    """Return the sentence on the mean and the median of the differences, as far as recorded."""
+    n_seeds = pair["n_seeds"]
+    seeds = "" if pd.isna(n_seeds) else f" over {words.count(int(n_seeds), 'paired seed')}"
+    text = f"Mean difference {words.signed(pair['difference'])} nats/token{seeds}"
+    if pd.isna(pair["low"]) or pd.isna(pair["high"]):
+        return f"{text}."
+    text += f", 95 % interval {words.interval(pair['low'], pair['high'])}"
+    if pd.notna(pair["median_difference"]):
+        text += (
+            " by sign flips and "
+            f"{words.interval(pair['difference_low'], pair['difference_high'])} by Student's t; "
+            f"median {words.signed(pair['median_difference'])}, 95 % interval "
+            f"{words.interval(pair['median_low'], pair['median_high'])}; "
+            f"{words.sampler_in_prose(pair['a'])} lower in {words.percent(pair['share_a_better'])} "
+            "of the pairs"
+        )
+    return f"{text}."
 
 
 def least_p(pair: pd.Series) -> float:
@@ -194,12 +201,6 @@ def _could_have_found(pair: pd.Series) -> str:
         return ""
     found = f"{words.number(pair['detectable'])} nats/token"
     return f" With {design}, a difference of {found} would have been found in 80 % of the cases."
-
-
-def _origins(facts: dict[str, Any]) -> str:
-    """Return where the margin comes from, as the record states it."""
-    origin = facts.get("margin_from")
-    return f" The margin is {plain_text.shorten(origin, 300)}." if isinstance(origin, str) else ""
 
 
 def baseline(training: pd.DataFrame) -> Iterator[Finding]:
