@@ -342,6 +342,7 @@ def training_case(sampler: str, seed: int, shift: float = 0.0, corpus: str = COR
         "block_size": 64,
         "vocab_size": 8192,
         "learning_rate": 1e-3,
+        "experiment": corpus,
     }
     return record(
         f"bench_convergence::test_train[{corpus}-{sampler}-seed{seed}]",
@@ -381,7 +382,7 @@ def comparison_case(a: str, b: str, differences: list[float], **metrics: Any) ->
     return record(
         f"bench_convergence::test_compare[{CORPUS}-{a}-vs-{b}-n{len(differences)}]",
         group="comparison",
-        params={"corpus": CORPUS, "a": a, "b": b},
+        params={"corpus": CORPUS, "a": a, "b": b, "experiment": CORPUS},
         metrics=given,
         samples={"difference": differences},
         facts={"margin_from": "The margin is the gain of 10 % more steps."},

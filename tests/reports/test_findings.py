@@ -104,6 +104,14 @@ def test_headline_says_for_what_it_holds(tmp_path: Path) -> None:
     assert held in first.clause.replace("\u00a0", " ")
 
 
+def test_ledger_that_does_not_name_the_experiment_gives_text_and_seeds(tmp_path: Path) -> None:
+    records = [training_case("a", 0), pair(p_adjusted=0.03)]
+    for case in records:
+        del case["params"]["experiment"]
+    (first, *_) = findings.find(run_of(tmp_path, records))
+    assert "lower in test loss than a on python-docs, 8 seeds" in first.headline
+
+
 def test_null_is_worded_as_no_difference_resolved(tmp_path: Path) -> None:
     said = headlines(tmp_path, [pair(p_adjusted=0.9, p_equivalence=0.2)])
     assert "No difference in test loss resolved between a and b" in said

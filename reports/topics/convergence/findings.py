@@ -109,7 +109,8 @@ IMPORTANCE = {
 
 def conditions(pair: pd.Series, training: pd.DataFrame) -> str:
     """Return for how many passes, on which text and size, and over how many seeds a claim holds."""
-    runs = training[training["experiment"].eq(pair["experiment"])] if len(training) else training
+    known = "experiment" in training and "experiment" in pair
+    runs = training[training["experiment"].eq(pair["experiment"])] if known else training[:0]
     said = ""
     if not runs.empty and runs[["epochs", "train_tokens"]].notna().all(axis=None):
         passes, tokens = runs["epochs"].mean(), runs["train_tokens"].mean()
