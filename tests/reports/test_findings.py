@@ -104,6 +104,13 @@ def test_headline_says_for_what_it_holds(tmp_path: Path) -> None:
     assert held in first.clause.replace("\u00a0", " ")
 
 
+def test_comparison_of_which_diverged_runs_leave_no_pair_is_said(tmp_path: Path) -> None:
+    lost = {"difference": None, "n_seeds": 1, "n_diverged": 7, "p_adjusted": None}
+    (first, *_) = findings.find(run_of(tmp_path, [pair(**lost)]))
+    assert "1 seed (7 runs diverged and left out)" in first.headline
+    assert "Too few pairs are left" in first.detail
+
+
 def test_ledger_that_does_not_name_the_experiment_gives_text_and_seeds(tmp_path: Path) -> None:
     records = [training_case("a", 0), pair(p_adjusted=0.03)]
     for case in records:

@@ -73,7 +73,7 @@ def sampler_differences(
 ) -> Iterator[Finding]:
     """Say of each comparison what its paired seeds resolve, and under which conditions."""
     frame = family(comparisons)
-    frame = frame[frame["difference"].notna()]
+    frame = frame[frame["difference"].notna() | frame["n_diverged"].gt(0)]
     for _, pair in frame.iterrows():
         a, b = words.sampler_in_prose(pair["a"]), words.sampler_in_prose(pair["b"])
         better, worse = (a, b) if pair["difference"] < 0 else (b, a)
@@ -164,6 +164,8 @@ def _differences(pair: pd.Series) -> str:
     """Return the sentence on the mean and the median of the differences, as far as recorded."""
     n_seeds = pair["n_seeds"]
     seeds = "" if pd.isna(n_seeds) else f" over {words.count(int(n_seeds), 'paired seed')}"
+    if pd.isna(pair["difference"]):
+        return "Too few pairs are left in which neither run diverged."
     text = f"Mean difference {words.signed(pair['difference'])} nats/token{seeds}"
     if pd.isna(pair["low"]) or pd.isna(pair["high"]):
         return f"{text}."
