@@ -89,7 +89,7 @@ def late_gain(curve: Sequence[dict[str, float]]) -> float:
     The loss falls nearly linearly in the logarithm of the steps, over a short stretch. Under a
     decaying learning rate a run is worse on its way than one that ends there, so a slope from
     farther back promises too much; between the last two of seven points a cosine schedule moves
-    only from 16 % to 10 % of its peak.
+    only from 17 % to 10 % of its peak.
     """
     before, last = curve[-2], curve[-1]
     slope = (before["loss"] - last["loss"]) / math.log(last["step"] / before["step"])

@@ -188,7 +188,7 @@ SUITES: dict[str, Suite] = {
             "learning_rate": 2.5e-3,
             "cost_s": 4.3,
         },
-        prior_sd=0.08,
+        prior_sd=0.085,
         growth_s=2.0,
         conditions_s=16.0,
         seeds=8,
