@@ -40,7 +40,7 @@ flags 14 % of samples of eight normal values, and 5 flags 4 %."""
 Sets = tuple[npt.NDArray[np.float64], npt.NDArray[np.intp]]
 """The sum of the differences over each set of pairs, and its size."""
 MOST_SIMULATED_PAIRS, SIMULATED = 12, 4000
-"""Up to 12 pairs power is simulated, with 4,000 samples; with more, it is that of a t test."""
+"""Up to 12 pairs power is simulated, with 4,000 samples; with more, it is a t test's."""
 
 
 @dataclass(frozen=True)
@@ -295,7 +295,12 @@ def _detectable_sds(n: int, level: float) -> float:
     is simulated: the test rejects where few enough sets have a mean on the other side of 0.
     """
     if n > MOST_SIMULATED_PAIRS:
-        return float(scipy.stats.t.ppf([1 - level / 2, POWER], n - 1).sum()) / math.sqrt(n)
+        beyond, scale = scipy.stats.t.isf(level / 2, n - 1), math.sqrt(n)
+        return float(
+            scipy.optimize.brentq(
+                lambda sds: scipy.stats.nct.sf(beyond, n - 1, sds * scale) - POWER, 0.0, 10.0
+            )
+        )
     noise = np.random.default_rng(SETS_SEED).standard_normal((SIMULATED, n))
     sets = ((np.arange(1, 2**n)[:, None] >> np.arange(n)) & 1).astype(np.float64)
     sets /= sets.sum(axis=1, keepdims=True)

@@ -107,6 +107,18 @@ def test_margin_is_what_a_tenth_more_steps_would_gain():
     assert "16 runs" in found.origin
 
 
+@pytest.mark.parametrize("losses", [[5.4, 5.3, 5.01, 5.0], [5.01, 5.3, 5.2, 5.0]])
+def test_margin_is_the_smallest_of_the_late_slopes(losses):
+    curve = [{"step": s, "loss": x} for s, x in zip((30, 40, 50, 60), losses, strict=True)]
+    step = 50 if losses[0] > 5.1 else 30
+    expected = 0.01 / math.log(60 / step) * math.log(1.1)
+    assert verdicts.late_gain(curve) == pytest.approx(expected)
+
+
+def test_run_without_points_on_its_way_has_no_late_slope():
+    assert verdicts.late_gain([{"step": 0, "loss": 8.0}, {"step": 1, "loss": 7.9}]) is None
+
+
 @pytest.mark.parametrize("seeds", [1, 8])
 def test_no_margin_where_the_gain_cannot_be_told_from_none(seeds):
     changes = [0.1, -0.05] * 4
