@@ -12,12 +12,24 @@ from typing import Any
 
 import pytest
 
-from bench.experiments.convergence import MARGIN_NATS, train_and_score
-from bench.ledger.record import Record
+from bench.experiments import verdicts
+from bench.experiments.convergence import train_and_score
 from bench.measuring.work import Result
 from bench.session import Session
-from bench.suite.training_cases import CompareCase, TrainCase
-from gptcore.stats import compare_pairs, detectable_difference, holm
+from bench.suite.training_cases import CompareCase, DesignCase, TrainCase
+
+PRIOR = "measured on python-docs before (docs/decisions/0028-experiments-with-power.md)"
+"""Where the standard deviation comes from that a design assumes."""
+
+
+@pytest.mark.benchmark(group="design")
+def test_design(benchmark: Any, result: Result, case: DesignCase) -> None:
+    result.metrics |= benchmark.pedantic(verdicts.design, args=(case,), rounds=1)
+    refused = verdicts.no_verdict(case.seeds, 2 * case.n_comparisons)
+    result.facts |= {
+        "planned_sd_from": case.prior_sd and PRIOR,
+        "no_verdict": refused,
+    }
 
 
 @pytest.mark.benchmark(group="convergence")
@@ -25,45 +37,28 @@ def test_train(benchmark: Any, result: Result, session: Session, case: TrainCase
     train_and_score(benchmark, result, session, case)
 
 
-def _losses(records: list[Record], case: CompareCase, sampler: str) -> dict[int, float]:
-    """Return seed → final test loss of one sampler in the experiment of `case`."""
-    wanted = {"experiment": case.experiment, "sampler": sampler}
-    return {
-        r["seed"]: r["metrics"]["final_test_loss"]
-        for r in records
-        if wanted.items() <= r["params"].items()
-    }
-
-
 @pytest.mark.benchmark(group="comparison")
 def test_compare(benchmark: Any, result: Result, session: Session, case: CompareCase) -> None:
-    records = session.ledger.cases("convergence")
+    records = list(session.ledger.records.values())
+    (design,) = (d for d in session.plan.design_cases() if d.experiment == case.experiment)
     pairs = [(c.a, c.b) for c in session.plan.compare_cases() if c.experiment == case.experiment]
-    losses = {s: _losses(records, case, s) for pair in pairs for s in pair}
-    incomplete = [s for s, by_seed in losses.items() if len(by_seed) < case.seeds]
+    found = verdicts.losses(records, case.experiment)
+    samplers = dict.fromkeys(sampler for pair in pairs for sampler in pair)
+    incomplete = [s for s in samplers if len(found.get(s, {})) < case.seeds]
     if incomplete:
         pytest.skip(f"not all runs of {', '.join(incomplete)} are finished")
-    paired = {
-        (a, b): [losses[a][seed] - losses[b][seed] for seed in sorted(losses[a])] for a, b in pairs
+    paired = {pair: verdicts.Paired.of(found, pair) for pair in pairs}
+    margins = {pair: verdicts.margin(records, case.experiment, pair) for pair in pairs}
+    values = {pair: margin.value for pair, margin in margins.items()}
+    metrics = benchmark.pedantic(verdicts.verdicts, args=(paired, values), rounds=1)
+    this = paired[case.a, case.b]
+    result.metrics |= verdicts.design(design) | metrics[case.a, case.b]
+    result.samples["difference"] = this.differences
+    result.facts |= {
+        "planned_sd_from": design.prior_sd and PRIOR,
+        "margin_from": margins[case.a, case.b].origin,
+        "seeds": this.seeds,
+        "diverged": this.diverged,
+        "no_verdict": verdicts.no_verdict(len(this.seeds), 2 * case.n_comparisons),
+        "warnings": verdicts.warnings(this),
     }
-    comparisons = benchmark.pedantic(
-        lambda: [compare_pairs(paired[pair], margin=MARGIN_NATS) for pair in pairs], rounds=1
-    )
-    index = pairs.index((case.a, case.b))
-    this = comparisons[index]
-    result.metrics |= {
-        "n_seeds": case.seeds,
-        "difference": this.mean,
-        "difference_low": this.low,
-        "difference_high": this.high,
-        "sd_difference": this.sd,
-        "p_value": this.p_value,
-        "p_adjusted": holm([comparison.p_value for comparison in comparisons])[index],
-        "margin": MARGIN_NATS,
-        "p_equivalence": this.p_equivalence,
-        "p_equivalence_adjusted": holm([each.p_equivalence for each in comparisons])[index],
-        "equal_low": this.equal_low,
-        "equal_high": this.equal_high,
-        "detectable": detectable_difference(this.sd, this.n, n_tests=len(comparisons)),
-    }
-    result.samples["difference"] = paired[case.a, case.b]

@@ -18,9 +18,6 @@ import scipy
 
 from gptcore.checks import as_array, as_row, check_number, check_whole
 
-MAX_SIGN_FLIP_PAIRS = 20
-"""The sign-flip test is exact: all 2^n sign patterns are enumerated, so more pairs are refused."""
-
 RESAMPLES = 2000
 RESAMPLED_AT_ONCE = 2**20  # blocks that are drawn at once, in whole resamples
 FEWEST_BLOCKS = 4  # resamples of fewer blocks hardly differ from the text itself
@@ -34,95 +31,6 @@ MOST_STRETCHES = 8
 dependence over a longer time."""
 RESAMPLED_VALUES = 250_000
 """Bounds the time of the bootstrap: with more pairs there are fewer resamples, but at least 200."""
-
-
-@dataclass(frozen=True)
-class PairedComparison:
-    """A summary of the differences of n pairs.
-
-    Attributes:
-        n: the number of pairs.
-        mean: the mean difference.
-        sd: the standard deviation of the differences, with divisor n - 1.
-        low: the lower end of the t interval of the mean.
-        high: the upper end of that interval.
-        p_value: the p-value of the exact two-sided sign-flip test, whose hypothesis is that the
-            differences are symmetric about 0; it is at least 2 / 2^n.
-        p_equivalence: the larger p-value of the two one-sided t tests (Schuirmann 1987); a small
-            one shows that the mean lies within the margin.
-        equal_low: the lower end of the interval that belongs to `p_equivalence`: its level is
-            1 - 2 * 0.05, and it lies within the margin where `p_equivalence` < 0.05.
-        equal_high: the upper end of that interval.
-    """
-
-    n: int
-    mean: float
-    sd: float
-    low: float
-    high: float
-    p_value: float
-    p_equivalence: float
-    equal_low: float
-    equal_high: float
-
-
-def compare_pairs(
-    differences: Sequence[float], *, margin: float, confidence: float = 0.95
-) -> PairedComparison:
-    """Compare two variants over paired differences.
-
-    Args:
-        differences: a - b for each pair, 2 to 20 pairs.
-        margin: the largest mean difference that counts as equal, in the unit of the differences.
-        confidence: the confidence level of the interval.
-
-    Raises:
-        ValueError: fewer than 2 or more than 20 pairs, a value that is not finite, or a margin
-            that is not positive.
-    """
-    values = as_row("differences", differences)
-    if not 2 <= values.size <= MAX_SIGN_FLIP_PAIRS:
-        raise ValueError(f"{values.size} pairs: give 2 to {MAX_SIGN_FLIP_PAIRS} differences")
-    margin = check_number("margin", margin, "(0, inf)")
-    sd, n = float(values.std(ddof=1)), values.size
-    error = sd / math.sqrt(n)
-    mean, low, high = t_interval(values, confidence=confidence)
-    _, equal_low, equal_high = t_interval(values, confidence=0.9)
-    return PairedComparison(
-        n=n,
-        mean=mean,
-        sd=sd,
-        low=low,
-        high=high,
-        p_value=sign_flip_p(values),
-        p_equivalence=_tost_p(mean, error, n - 1, margin),
-        equal_low=equal_low,
-        equal_high=equal_high,
-    )
-
-
-def detectable_difference(sd: float, n: int, *, n_tests: int = 1) -> float | None:
-    """Return the mean difference that n pairs find in about 80 % of the cases, None for none.
-
-    The p-value of `sign_flip_p` is at least 2 / 2^n. Where that, times the tests that `holm`
-    adjusts for, is above 0.05, no difference of any size can be found. Otherwise the value is that
-    of a t test at 0.05 / `n_tests`, which is close to the sign-flip test for normal differences.
-
-    Args:
-        sd: the standard deviation of the differences.
-        n: the number of pairs.
-        n_tests: the number of comparisons that are adjusted for.
-
-    Raises:
-        ValueError: a number is negative or none, or there is no pair or test.
-    """
-    sd, n = check_number("sd", sd, "[0, inf)"), check_whole("n", n)
-    n_tests = check_whole("n_tests", n_tests)
-    level = 0.05 / n_tests
-    if 2.0 ** (1 - n) > level:
-        return None
-    quantiles = scipy.stats.t.ppf([1 - level / 2, 0.8], n - 1)
-    return float(quantiles.sum()) * sd / math.sqrt(n)
 
 
 def t_interval(
@@ -140,33 +48,6 @@ def t_interval(
     mean, error = float(values.mean()), float(values.std(ddof=1)) / math.sqrt(values.size)
     half = float(scipy.stats.t.ppf((1 + confidence) / 2, values.size - 1)) * error
     return mean, mean - half, mean + half
-
-
-def _tost_p(mean: float, error: float, degrees: int, margin: float) -> float:
-    if error == 0:
-        return 0.0 if abs(mean) < margin else 1.0
-    return float(scipy.stats.t.sf((margin - abs(mean)) / error, degrees))
-
-
-def sign_flip_p(differences: Sequence[float] | npt.NDArray[np.float64]) -> float:
-    """Return the exact two-sided p-value of the mean over all 2^n sign patterns.
-
-    The p-value is the share of patterns whose sum is at least as far from 0 as the observed sum.
-    Sums that differ only by rounding count as equal.
-
-    Raises:
-        ValueError: the differences are not finite numbers, or more than MAX_SIGN_FLIP_PAIRS.
-    """
-    given = as_row("differences", differences)
-    if given.size > MAX_SIGN_FLIP_PAIRS:
-        raise ValueError(f"{given.size} pairs: give at most {MAX_SIGN_FLIP_PAIRS} differences")
-    values = np.abs(given)
-    sums = np.zeros(1)  # of every sign pattern so far: each value doubles their number
-    for value in values:
-        sums = np.concatenate([sums + value, sums - value])
-    observed = abs(float(given.sum()))
-    tolerance = 1e-12 * float(values.sum())
-    return float(np.mean(np.abs(sums) >= observed - tolerance))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -29,8 +29,6 @@ from gptcore.training.step import make_optimizer
 
 EVALUATIONS = 6
 """Parts of equal length into which evaluations divide a training run."""
-MARGIN_NATS = 0.05
-"""Samplers whose losses differ by less count as equal; it is about 1 % of these losses."""
 PROMPT_TOKENS, NEW_TOKENS = 8, 80
 
 

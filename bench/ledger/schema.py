@@ -11,6 +11,8 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
+from bench.ledger.comparisons import COUNTS, DIFFERENCES, SHARES, SIZES
+
 INF = math.inf
 LARGEST = sys.float_info.max
 """The largest number that a record may hold; JSON itself knows no limit."""
@@ -198,22 +200,11 @@ METRICS: dict[str, Key] = {
     "unigram_test_loss": Key("nats/token", "loss of add-one unigram counts of the train part"),
     "final_train_loss": Key("nats/token", "mean training loss over the last tenth of the steps"),
     "train_tokens_per_s": Key("tokens/s", "training speed, evaluation excluded"),
-    # paired comparison of two samplers
-    "n_seeds": _count("paired seeds"),
-    "difference": Key("nats/token", "mean of loss(a) - loss(b) over paired seeds", low=-INF),
-    "difference_low": Key("nats/token", "lower end of its 95 % t interval", low=-INF),
-    "difference_high": Key("nats/token", "upper end of its 95 % t interval", low=-INF),
-    "sd_difference": Key("nats/token", "standard deviation of the paired differences"),
-    "p_value": _share("exact two-sided sign-flip test"),
-    "p_adjusted": _share("the same, adjusted for all comparisons of the corpus (Holm)"),
-    "margin": Key("nats/token", "difference below which two samplers count as equal"),
-    "p_equivalence": _share("two one-sided t tests against the margin"),
-    "p_equivalence_adjusted": _share("the same, adjusted for all comparisons of the corpus (Holm)"),
-    "equal_low": Key("nats/token", "lower end of the 90 % t interval of difference", low=-INF),
-    "equal_high": Key("nats/token", "upper end of the 90 % t interval of difference", low=-INF),
-    "detectable": Key(
-        "nats/token", "difference that this design finds in 80 % of the cases; null if none"
-    ),
+    # paired comparison of two samplers, and its design
+    **{name: _count(meaning) for name, meaning in COUNTS.items()},
+    **{name: _share(meaning) for name, meaning in SHARES.items()},
+    **{name: Key("nats/token", meaning) for name, meaning in SIZES.items()},
+    **{name: Key("nats/token", meaning, low=-INF) for name, meaning in DIFFERENCES.items()},
     # scaling: the ladder's law, its prediction, and how that came out; a token is a byte here
     "law_E": Key("nats/token", "E of the fitted law"),
     **{f"law_{n}": Key("1", f"{n} of the fitted law") for n in ("A", "B", "alpha", "beta")},
@@ -278,7 +269,8 @@ PARAMS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(
         ("batch_size", "block_size", "n_layer", "n_head", "n_embd", "vocab_size", "n_tokens",
          "n_bytes", "draws", "target_epochs", "text_share", "learning_rate", "trials", "seconds",
-         "seeds", "n_comparisons", "target", "prompts", "samples", "new_tokens", "seed"),
+         "seeds", "n_comparisons", "prior_sd", "target", "prompts", "samples", "new_tokens",
+         "seed"),
         (_NUMBER,),
     ),
     **dict.fromkeys(("drop_last", "raw", "compact"), (_FLAG,)),

@@ -17,7 +17,7 @@ from bench.suite.cases import (
     PositionCase,
 )
 from bench.suite.plan import Plan
-from bench.suite.training_cases import CompareCase, TrainCase
+from bench.suite.training_cases import CompareCase, DesignCase, TrainCase
 
 Case = (
     ModelCase
@@ -26,6 +26,7 @@ Case = (
     | PositionCase
     | LoadingCase
     | TrainCase
+    | DesignCase
     | CompareCase
     | PairCase
     | training_cases.RungCase
@@ -65,6 +66,8 @@ CASES: dict[str, Callable[[Plan], Iterable[Case]]] = {
     "bench_coverage::test_ledger": Plan.counting_cases,
     "bench_position::test_position": Plan.position_cases,
     "bench_position::test_fold": Plan.fold_cases,
+    # The order matters: what the experiment can find is on disk before it runs.
+    "bench_convergence::test_design": Plan.design_cases,
     "bench_convergence::test_train": Plan.train_cases,
     "bench_convergence::test_compare": Plan.compare_cases,
     # The order matters: the prediction is on disk before the held-out size is trained.

@@ -23,7 +23,7 @@ from bench.suite.cases import (
 )
 from bench.suite.shapes import PairShape
 from bench.suite.sizes import BF16_COST, COVERAGE, SCARCE, SUITES
-from bench.suite.training_cases import CompareCase, TrainCase
+from bench.suite.training_cases import CompareCase, DesignCase, TrainCase
 
 
 @dataclass(frozen=True)
@@ -193,13 +193,30 @@ class Plan:
             for k in range(1, folds + 1)
         ]
 
-    def compare_cases(self) -> list[CompareCase]:
-        """Return each pair of samplers within each convergence experiment."""
+    def design_cases(self) -> list[DesignCase]:
+        """Return the design of each convergence experiment that compares samplers."""
         suite = SUITES[self.suite]
-        pairs = list(itertools.combinations(suite.samplers, 2)) if suite.seeds > 1 else []
-        experiments = {case.experiment: case.corpus for case in self.train_cases()}
         return [
-            CompareCase(experiment, corpus, a, b, suite.seeds, len(pairs))
-            for experiment, corpus in experiments.items()
-            for a, b in pairs
+            DesignCase(experiment, corpus, suite.seeds, len(suite.comparisons), suite.prior_sd)
+            for experiment, corpus in self._experiments().items()
         ]
+
+    def compare_cases(self) -> list[CompareCase]:
+        """Return each planned pair of samplers within each convergence experiment."""
+        return [
+            CompareCase(
+                design.experiment,
+                design.corpus,
+                a,
+                b,
+                design.seeds,
+                design.n_comparisons,
+            )
+            for design in self.design_cases()
+            for a, b in SUITES[self.suite].comparisons
+        ]
+
+    def _experiments(self) -> dict[str, str]:
+        """Return experiment → corpus, of the experiments with several seeds."""
+        several = SUITES[self.suite].seeds > 1
+        return {case.experiment: case.corpus for case in self.train_cases() if several}

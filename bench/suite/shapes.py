@@ -106,6 +106,8 @@ class Suite:
         budget_s: seconds that the whole suite may take on the reference machine.
         limited: whether a slow machine leaves cases out; if not, it takes longer.
         samplers: samplers of the convergence experiment.
+        comparisons: the planned pairs of them; no other pair is compared.
+        prior_sd: assumed standard deviation of the paired differences, in nats/token.
         pairs: cases timed in turns with a change; the first is timed with an identical copy.
         peers: pairs of gptcore and other implementations.
         ablation: pairs of gptcore and gptcore without one optimisation.
@@ -128,6 +130,11 @@ class Suite:
     seeds: int
     budget_s: float
     samplers: tuple[str, ...] = ("random_replacement", "sequential", "shuffled_blocks")
+    comparisons: tuple[tuple[str, str], ...] = (
+        ("random_replacement", "sequential"),
+        ("random_replacement", "shuffled_blocks"),
+    )
+    prior_sd: float | None = None
     pairs: tuple[PairShape, ...] = ()
     peers: tuple[PairShape, ...] = ()
     ablation: tuple[PairShape, ...] = ()

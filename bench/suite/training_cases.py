@@ -43,6 +43,30 @@ class TrainCase:
 
 
 @dataclass(frozen=True)
+class DesignCase:
+    """State what one training experiment can find, before its runs.
+
+    Attributes:
+        seeds: number of paired seeds.
+        n_comparisons: number of planned pairs of samplers.
+        prior_sd: assumed standard deviation of the paired differences in nats/token.
+    """
+
+    experiment: str
+    corpus: str
+    seeds: int
+    n_comparisons: int
+    prior_sd: float | None
+    cost_s: float = field(default=0.1, compare=False)
+
+    @property
+    def id(self) -> str:
+        """Every parameter."""
+        sd = "unknown" if self.prior_sd is None else f"{self.prior_sd:g}"
+        return f"{self.experiment}-seeds{self.seeds}-comparisons{self.n_comparisons}-sd{sd}"
+
+
+@dataclass(frozen=True)
 class CompareCase:
     """Compare two samplers over the paired seeds of one training experiment."""
 

@@ -22,9 +22,9 @@ from gptcore.devices import device_label, supported_precisions
 from gptcore.evaluation.losses import evaluate
 from gptcore.model.config import ModelConfig
 from gptcore.model.gpt import GPT
+from gptcore.paired import check_design, compare_pairs
 from gptcore.sampling.batches import batch
 from gptcore.sampling.samplers import make_sampler
-from gptcore.stats import compare_pairs
 from gptcore.training.config import TrainConfig
 from gptcore.training.loop import train
 from gptcore.training.step import make_optimizer
@@ -106,7 +106,13 @@ def row(precision: str, curves: np.ndarray, reference: np.ndarray) -> str:
 
 def main(seeds: int = 8, n_tokens: int = 131_072) -> None:
     """Train, and print the table."""
-    text, precisions = Text(n_tokens), supported_precisions(CPU)
+    precisions = supported_precisions(CPU)
+    try:  # each of the others against fp32: a difference, and equality
+        check_design(seeds, 2 * max(1, len(precisions) - 1))
+    except ValueError as error:
+        print(f"precision.py: {error}", file=sys.stderr)
+        sys.exit(2)
+    text = Text(n_tokens)
     curves: dict[str, list[list[float]]] = {name: [] for name in precisions}
     for seed in range(seeds):
         for precision in precisions:

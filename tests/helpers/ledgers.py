@@ -341,6 +341,7 @@ def training_case(sampler: str, seed: int, shift: float = 0.0, corpus: str = COR
         "block_size": 64,
         "vocab_size": 8192,
         "learning_rate": 1e-3,
+        "experiment": corpus,
     }
     return record(
         f"bench_convergence::test_train[{corpus}-{sampler}-seed{seed}]",
@@ -361,21 +362,46 @@ def comparison_case(a: str, b: str, differences: list[float], **metrics: Any) ->
     half = 2.57 * sd / math.sqrt(len(differences))
     given = {
         "n_seeds": len(differences),
+        "n_claims": 4,
+        "n_diverged": 0,
         "difference": mean,
         "difference_low": mean - half,
         "difference_high": mean + half,
+        "sign_flip_low": mean - 0.9 * half,
+        "sign_flip_high": mean + 0.9 * half,
+        "median_difference": float(np.median(differences)),
+        "share_a_better": float(np.mean(np.array(differences) < 0)),
         "sd_difference": sd,
-        "p_value": 0.03125,
+        "p_value": 0.0234375,
         "p_adjusted": 0.09375,
         "margin": 0.02,
         "p_equivalence": 0.4,
+        "p_equivalence_adjusted": 0.8,
     } | metrics
     return record(
         f"bench_convergence::test_compare[{CORPUS}-{a}-vs-{b}-n{len(differences)}]",
         group="comparison",
-        params={"corpus": CORPUS, "a": a, "b": b},
+        params={"corpus": CORPUS, "a": a, "b": b, "experiment": CORPUS},
         metrics=given,
         samples={"difference": differences},
+        facts={"margin_from": "The margin is the gain of 10 % more steps."},
+    )
+
+
+def design_case(n_seeds: int = 8, n_claims: int = 4) -> Record:
+    """Return the record that says, before the runs, what they can find."""
+    least = min(1.0, n_claims * 2.0 ** (1 - n_seeds))
+    return record(
+        f"bench_convergence::test_design[{CORPUS}-seeds{n_seeds}]",
+        group="design",
+        params={"corpus": CORPUS, "seeds": n_seeds},
+        metrics={
+            "n_seeds": n_seeds,
+            "n_claims": n_claims,
+            "smallest_p": least,
+            "planned_sd": 0.02,
+            "planned_detectable": None if least > 0.05 else 0.038,
+        },
     )
 
 
@@ -405,21 +431,25 @@ def standard_ledger() -> list[Record]:
     training = [
         training_case(s, seed, shift=0.06 if s == ordered else 0.0)
         for s in SAMPLERS
-        for seed in range(6)
+        for seed in range(8)
     ]
     comparisons = [
         comparison_case(
-            random, ordered, [-0.05, -0.07, -0.06, -0.05, -0.08, -0.055], p_adjusted=0.03125
+            random,
+            ordered,
+            [-0.05, -0.07, -0.06, -0.05, -0.08, -0.055, -0.065, -0.06],
+            p_value=0.0078125,
+            p_adjusted=0.03125,
         ),
         comparison_case(
             random,
             shuffled,
-            [0.004, -0.003, 0.002, -0.005, 0.001, 0.003],
+            [0.004, -0.003, 0.002, -0.005, 0.001, 0.003, -0.002, 0.001],
             p_value=0.8,
             p_adjusted=0.8,
-            p_equivalence=0.002,
+            p_equivalence=0.00390625,
+            p_equivalence_adjusted=0.015625,
         ),
-        comparison_case(ordered, shuffled, [0.09, -0.02, 0.07, 0.01, -0.01, 0.11], p_adjusted=0.2),
     ]
     others = [
         skip(
@@ -435,7 +465,7 @@ def standard_ledger() -> list[Record]:
         ),
     ]
     first = [environment(), *models, *loading, counting_case(), *coverage, *scarce, *position]
-    return [*first, *training, *comparisons, *others]
+    return [*first, design_case(), *training, *comparisons, *others]
 
 
 def write_ledger(folder: Path, records: list[Record]) -> Path:

@@ -29,46 +29,94 @@ def headlines(tmp_path: Path, records: list[Record]) -> str:
     return "\n".join(f.headline for f in findings.find(run_of(tmp_path, records)))
 
 
+DIFFERENCES = [0.01, 0.02, 0.03, 0.01, 0.02, 0.03, 0.02, 0.02]
+
+
 def pair(**metrics: Any) -> Record:
-    return comparison_case("a", "b", [0.01, 0.02, 0.03, 0.01, 0.02, 0.03], **metrics)
+    return comparison_case("a", "b", DIFFERENCES, **metrics)
 
 
-def test_equality_is_claimed_only_through_the_equivalence_test(tmp_path: Path) -> None:
-    assert "end equal" in headlines(tmp_path, [pair(p_adjusted=0.9, p_equivalence=0.01)])
-    assert "end equal" not in headlines(tmp_path, [pair(p_adjusted=0.9, p_equivalence=0.2)])
-    assert "end equal" not in headlines(tmp_path, [pair(p_adjusted=0.9, p_equivalence=None)])
+def test_equality_is_claimed_only_through_the_adjusted_equivalence_test(tmp_path: Path) -> None:
+    claimed = pair(p_adjusted=0.9, p_equivalence=0.01, p_equivalence_adjusted=0.04)
+    assert "end equal" in headlines(tmp_path, [claimed])
+    adjusted_away = pair(p_adjusted=0.9, p_equivalence=0.01, p_equivalence_adjusted=0.06)
+    assert "end equal" not in headlines(tmp_path / "b", [adjusted_away])
+    without = pair(p_adjusted=0.9, margin=None, p_equivalence=None, p_equivalence_adjusted=None)
+    (finding,) = findings.find(run_of(tmp_path / "c", [without]))
+    assert "end equal" not in finding.headline
+    assert "there is no margin to test it against" in finding.detail
 
 
-def three(**metrics: Any) -> list[Record]:
-    """Return three comparisons on one corpus; `metrics` are those of the first."""
-    values = [0.01, 0.02, 0.03, 0.01, 0.02, 0.03]
-    others = [comparison_case(*names, values, p_equivalence=0.9) for names in ("ac", "bc")]
-    return [pair(p_adjusted=0.9, **metrics), *others]
+def earlier(n: int, **metrics: Any) -> list[Record]:
+    """Return n comparisons of a ledger that adjusts differences and equalities apart."""
+    pairs = [("a", "b"), ("a", "c"), ("b", "c")][:n]
+    none = {"n_claims": None, "sign_flip_low": None, "sign_flip_high": None}
+    return [comparison_case(*names, DIFFERENCES, **(none | metrics)) for names in pairs]
 
 
-def test_equality_needs_a_p_value_adjusted_for_all_comparisons(tmp_path: Path) -> None:
-    earlier = three(p_equivalence=0.045)  # without the adjusted p-value: 3 * 0.045
-    (first, *_) = findings.find(run_of(tmp_path, earlier))
-    assert "adjusted 0.14" in first.detail
-    assert "end equal" not in headlines(tmp_path / "b", earlier)
-    assert "end equal" in headlines(tmp_path / "c", three(p_equivalence=0.01))
-    stored = three(p_equivalence=0.04, p_equivalence_adjusted=0.12)
-    assert "end equal" not in headlines(tmp_path / "d", stored)
-    stored = three(p_equivalence=0.01, p_equivalence_adjusted=0.03)
-    assert "end equal" in headlines(tmp_path / "e", stored)
+def test_earlier_ledgers_are_adjusted_for_differences_and_equalities_together(
+    tmp_path: Path,
+) -> None:
+    equal = {"p_value": 0.9, "p_adjusted": 0.9, "p_equivalence_adjusted": 0.04}
+    (first, *_) = findings.find(run_of(tmp_path, earlier(2, p_equivalence=0.02, **equal)))
+    assert "adjusted 0.08" in first.detail
+    assert "end equal" not in first.headline
+    said = headlines(tmp_path / "b", earlier(2, p_equivalence=0.01, **equal))
+    assert "end equal" in said
+    said = headlines(tmp_path / "c", earlier(2, p_value=0.02, p_adjusted=0.04))
+    assert "lower in test loss" not in said
 
 
-def test_equality_is_shown_with_its_own_interval_and_level(tmp_path: Path) -> None:
-    (first, *_) = findings.find(run_of(tmp_path, three(equal_low=-0.011, equal_high=0.042)))
+def test_equality_is_shown_with_its_own_interval_level_and_margin(tmp_path: Path) -> None:
+    (first, *_) = findings.find(run_of(tmp_path, [pair(equal_low=-0.011, equal_high=0.042)]))
     assert f"90 % interval {words.MINUS}0.0110 to +0.0420" in first.detail
+    assert "The margin is the gain of 10 % more steps." in first.detail
 
 
 def test_null_result_says_what_would_have_been_found(tmp_path: Path) -> None:
     found = pair(p_adjusted=0.9, p_equivalence=0.2, detectable=0.0314)
     (alone,) = findings.find(run_of(tmp_path, [found]))
     assert "a difference of 0.0314 nats/token would have been found in 80 %" in alone.detail
-    (first, *_) = findings.find(run_of(tmp_path / "b", three(p_equivalence=0.2)))
-    assert "6 seeds and 3 comparisons no difference of any size could have been" in first.detail
+
+
+@pytest.mark.parametrize("metrics", [{"p_adjusted": 0.01}, {"p_equivalence_adjusted": 0.01}])
+def test_experiment_that_can_find_nothing_gives_no_verdict(
+    tmp_path: Path, metrics: dict[str, float]
+) -> None:
+    case = comparison_case("a", "b", DIFFERENCES[:6], **metrics)  # 4 * 2 / 2 ** 6 = 0.125
+    found = findings.find(run_of(tmp_path, [case]))
+    assert "too few seeds for a verdict on a and b" in found[0].headline.lower()
+    assert "6 seeds and 4 claims no difference of any size could have been" in found[0].detail
+    assert findings.verdict(found).startswith("Nothing can be concluded")
+
+
+def test_headline_says_for_what_it_holds(tmp_path: Path) -> None:
+    trained = [training_case(sampler, 0) for sampler in ("a", "b")]
+    case = pair(p_adjusted=0.03, n_diverged=1)
+    for record_ in (*trained, case):
+        record_["params"]["experiment"] = "one"
+    for record_ in trained:
+        record_["metrics"] |= {"epochs": 3.99, "train_tokens": 29_491, "n_params": 172_000}
+    (first, *_) = findings.find(run_of(tmp_path, [*trained, case]))
+    held = "after 4 passes over 29,491 tokens of python-docs, 172 k weights, 8 seeds"
+    assert held in first.headline.replace("\u00a0", " ")
+    assert "1 run diverged and left out" in first.headline
+    assert held in first.clause.replace("\u00a0", " ")
+
+
+def test_comparison_of_which_diverged_runs_leave_no_pair_is_said(tmp_path: Path) -> None:
+    lost = {"difference": None, "n_seeds": 1, "n_diverged": 7, "p_adjusted": None}
+    (first, *_) = findings.find(run_of(tmp_path, [pair(**lost)]))
+    assert "1 seed (7 runs diverged and left out)" in first.headline
+    assert "Too few pairs are left" in first.detail
+
+
+def test_ledger_that_does_not_name_the_experiment_gives_text_and_seeds(tmp_path: Path) -> None:
+    records = [training_case("a", 0), pair(p_adjusted=0.03)]
+    for case in records:
+        del case["params"]["experiment"]
+    (first, *_) = findings.find(run_of(tmp_path, records))
+    assert "lower in test loss than a on python-docs, 8 seeds" in first.headline
 
 
 def test_null_is_worded_as_no_difference_resolved(tmp_path: Path) -> None:
@@ -78,22 +126,17 @@ def test_null_is_worded_as_no_difference_resolved(tmp_path: Path) -> None:
 
 def test_difference_needs_the_adjusted_p_value(tmp_path: Path) -> None:
     assert "B ended 0.0200 nats/token lower" in headlines(tmp_path, [pair(p_adjusted=0.03)])
-    adjusted_away = headlines(tmp_path, [pair(p_value=0.03, p_adjusted=0.09)])
+    adjusted_away = headlines(tmp_path / "b", [pair(p_value=0.03, p_adjusted=0.09)])
     assert "ended" not in adjusted_away
 
 
 def test_real_but_small_difference_is_said_to_be_inside_the_margin(tmp_path: Path) -> None:
-    assert "inside the margin" in headlines(tmp_path, [pair(p_adjusted=0.03, p_equivalence=0.01)])
-
-
-def test_too_few_seeds_are_blamed_for_what_they_cannot_show(tmp_path: Path) -> None:
-    few = comparison_case("a", "b", [0.1, 0.2, 0.3], p_adjusted=0.25)
-    (finding,) = findings.find(run_of(tmp_path, [few]))
-    assert "p cannot be below 0.25" in finding.detail
+    case = pair(p_adjusted=0.03, p_equivalence_adjusted=0.04)
+    assert "inside the margin" in headlines(tmp_path, [case])
 
 
 def test_finding_gives_the_interval_with_its_difference(tmp_path: Path) -> None:
-    (finding,) = findings.find(run_of(tmp_path, [pair(difference_low=-0.5, difference_high=0.25)]))
+    (finding,) = findings.find(run_of(tmp_path, [pair(sign_flip_low=-0.5, sign_flip_high=0.25)]))
     assert "+0.0200" in finding.detail
     assert f"{words.MINUS}0.5000 to +0.2500" in finding.detail
 

@@ -53,7 +53,8 @@ def differences(comparisons: pd.DataFrame) -> Figure:
     """Draw each paired comparison: a dot per seed, the mean with its 95 % interval, the margin.
 
     Args:
-        comparisons: cases with a column `points`, the list of paired differences.
+        comparisons: cases with columns `low` and `high`, the ends of their intervals, and `points`,
+            the list of paired differences.
     """
     n_rows = len(comparisons)
     figure, (axes,) = drawing.new_figure(0.85 * n_rows, left_in=0.1)
@@ -73,10 +74,13 @@ def differences(comparisons: pd.DataFrame) -> Figure:
             points, [row + 0.2] * len(points), "o", color=drawing.COLOURS[0], markersize=6,
             markerfacecolor="none", markeredgewidth=1.4,
         )  # fmt: skip
-        if pd.notna(pair["difference_low"]) and pd.notna(pair["difference_high"]):
-            ends = [pair["difference_low"], pair["difference_high"]]
+        if pd.notna(pair["low"]) and pd.notna(pair["high"]):
             axes.plot(
-                ends, [row - 0.04] * 2, color=drawing.INK, linewidth=2.2, solid_capstyle="butt"
+                [pair["low"], pair["high"]],
+                [row - 0.04] * 2,
+                color=drawing.INK,
+                linewidth=2.2,
+                solid_capstyle="butt",
             )
         axes.plot(pair["difference"], row - 0.04, "D", color=drawing.INK, markersize=7)
         a, b = words.sampler(pair["a"]), words.sampler(pair["b"])

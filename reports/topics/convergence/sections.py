@@ -18,7 +18,7 @@ from reports.blocks import (
     titled,
 )
 from reports.load import Run
-from reports.topics.convergence import figures, tables
+from reports.topics.convergence import figures, findings, tables
 
 
 def section(run: Run, plot: Plotter) -> list[Section]:
@@ -30,6 +30,9 @@ def section(run: Run, plot: Plotter) -> list[Section]:
     for setting, (part, train, test) in by_setting(plot, cases, *series):
         plots += _curves(plot, part, train, test, setting)
         shown.append(titled(tables.training(part), setting, tables.shared_text(part)))
+    designs = run.cases("design")
+    if not designs.empty:
+        shown.append(tables.designs(designs))
     points = {r["case"]: r["samples"].get("difference", []) for r in run.finished}
     comparisons = comparisons[comparisons["difference"].notna()]
     names = comparisons["corpus"].map(str)
@@ -46,7 +49,7 @@ def section(run: Run, plot: Plotter) -> list[Section]:
             "Each seed trains a model with every sampler from the same initial weights, so "
             "differences are taken within a seed. An interval that contains zero resolves no "
             "difference. It does not show that two samplers are equal either: that takes the "
-            "equivalence test against the margin.",
+            "equivalence test against the margin, which is the gain of 10 % more steps.",
             plots,
             shown,
             missing=missing(run, "convergence", "training run") if cases.empty else "",
@@ -82,17 +85,18 @@ def _curves(
 
 def _differences(plot: Plotter, pairs: pd.DataFrame, corpus: str) -> list[Plot]:
     """Return the figure of the paired differences on one corpus."""
-    pairs, more = first_cases(pairs, MAX_BARS, "pairs")
+    pairs, more = first_cases(findings.family(pairs), MAX_BARS, "pairs")
     return plot(
         figures.differences, pairs, "Which sampler ended with the lower loss",
         "First minus second: left of zero, the first is better. Circles: one seed each. "
-        "Diamond and bar: mean and 95 % interval. Shade: differences within the margin. "
+        "Diamond and bar: mean and 95 % interval by sign flips. Shade: differences within the "
+        "margin. "
         f"{corpus}.{more}",
         "Paired differences with intervals. "
         + " ".join(
             f"{words.sampler(r['a'])} minus {words.sampler(r['b'])}: "
             f"{words.signed(r['difference'])}, "
-            f"{words.interval(r['difference_low'], r['difference_high'])}."
+            f"{words.interval(r['low'], r['high'])}."
             for r in dicts(pairs)
         ),
     )  # fmt: skip

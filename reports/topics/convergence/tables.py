@@ -60,15 +60,17 @@ def training(frame: pd.DataFrame) -> Table:
 
 
 def comparisons(frame: pd.DataFrame) -> Table:
-    """Return every paired comparison with its interval, tests and outcome."""
+    """Return every paired comparison with its intervals, tests and outcome."""
     rows = [
         (
             f"{words.sampler(pair['a'])} {words.MINUS} {words.sampler(pair['b'])}",
             findings.outcome(pair),
             words.signed(pair["difference"]),
+            words.interval(pair["low"], pair["high"]),
             words.interval(pair["difference_low"], pair["difference_high"]),
+            words.signed(pair["median_difference"]),
+            words.percent(pair["share_a_better"]),
             words.number(pair["n_seeds"]),
-            words.p_value(pair["p_value"]),
             words.p_value(pair["p_adjusted"]),
             words.interval(pair["equal_low"], pair["equal_high"]),
             words.p_value(pair["p_equivalence_adjusted"]),
@@ -78,17 +80,45 @@ def comparisons(frame: pd.DataFrame) -> Table:
         for _, pair in findings.family(frame).iterrows()
     ]
     columns = (
-        "First minus second", "Outcome", "Difference#", "95 % interval#", "Seeds#", "p#",
-        "p adjusted#", "90 % interval, for equality#", "p of equality, adjusted#", "Margin#",
-        "Least difference found#",
+        "First minus second", "Outcome", "Difference#", "95 % interval#", "by Student's t#",
+        "Median#", "First lower in#", "Seeds#", "p adjusted#", "90 % interval, for equality#",
+        "p of equality, adjusted#", "Margin#", "Least difference found#",
     )  # fmt: skip
     note = (
-        "Equal to within the margin: the adjusted p of equality is at most 0.05. Its test belongs "
-        "to the 90 % interval. Least difference found: what this number of seeds and comparisons "
-        "finds in 80 % of the cases."
+        "Claims are made at an adjusted p of at most 0.05; all differences and equalities of an "
+        "experiment are adjusted together. The 95 % interval belongs to the sign-flip test of the "
+        "difference, the 90 % interval to that of equality to within the margin. Least difference "
+        "found: what this number of seeds and claims finds in 80 % of the cases."
     )
     made = table("Paired differences in final test loss, nats/token.", columns, rows)
     return replace(made, note=note)
+
+
+def designs(frame: pd.DataFrame) -> Table:
+    """Return what each experiment could find, as it was stated before the runs."""
+    rows = [
+        (
+            words.corpus(design["corpus"]),
+            words.number(design["n_seeds"]),
+            words.number(design["n_claims"]),
+            words.p_value(design["smallest_p"]),
+            words.number(design["planned_sd"]),
+            "none"
+            if design["smallest_p"] > findings.ALPHA
+            else words.number(design["planned_detectable"]),
+        )
+        for _, design in frame.iterrows()
+    ]
+    columns = (
+        "Corpus", "Seeds#", "Claims#", "Smallest adjusted p#", "Assumed sd, nats/token#",
+        "Least difference found, nats/token#",
+    )  # fmt: skip
+    made = table("What the experiment can find, stated before its runs.", columns, rows)
+    return replace(
+        made,
+        note="The assumed standard deviation of the paired differences is from earlier runs on "
+        "python-docs. An experiment whose smallest adjusted p is above 0.05 gives no verdict.",
+    )
 
 
 def _detectable(pair: pd.Series) -> str:

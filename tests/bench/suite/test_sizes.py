@@ -7,6 +7,7 @@ from bench.suite.choosing import PATIENCE, left_out
 from bench.suite.plan import Plan
 from bench.suite.sizes import SUITES
 from bench.suite.training_cases import TrainCase
+from gptcore.paired import check_design
 
 CPU = {"cpu": ("fp32", "bf16")}
 
@@ -138,6 +139,27 @@ def test_runs_are_paired_seed_by_seed():
     cases = plan().train_cases()
     n = len(SUITES["standard"].samplers)
     assert [c.seed for c in cases[: 2 * n]] == [0] * n + [1] * n
+
+
+@pytest.mark.parametrize("suite", ["standard", "study"])
+def test_planned_comparisons_can_find_something(suite):
+    (design,) = plan(suite).design_cases()
+    check_design(design.seeds, 2 * design.n_comparisons)
+    assert design.prior_sd > 0
+
+
+def test_standard_compares_random_windows_with_each_dataloader():
+    pairs = [(c.a, c.b, c.seeds) for c in plan().compare_cases()]
+    others = ("sequential", "shuffled_blocks")
+    assert pairs == [("random_replacement", other, 8) for other in others]
+    assert {c.target_epochs for c in plan().train_cases()} == {4.0}
+
+
+def test_what_an_experiment_can_find_is_stated_before_its_runs():
+    tests = list(CASES)
+    assert tests.index("bench_convergence::test_design") < tests.index(
+        "bench_convergence::test_train"
+    )
 
 
 def test_each_device_gets_its_precisions():

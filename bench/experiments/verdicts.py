@@ -1,0 +1,228 @@
+"""The planned comparisons of one training experiment: its design, its margin, its claims.
+
+Each planned pair of samplers has two claims: that the losses differ, and that they are equal to
+within a margin. All claims of an experiment are adjusted together (Holm), in the number that was
+planned: a claim that cannot be made counts as one that was not shown.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bench.ledger.record import Record
+from bench.suite.training_cases import DesignCase
+from gptcore.paired import (
+    PairedComparison,
+    check_design,
+    compare_pairs,
+    detectable_difference,
+    median_interval,
+    smallest_p,
+)
+from gptcore.stats import holm
+
+MORE_STEPS = 1.1
+"""The margin is the gain in test loss of so many times the steps."""
+DIVERGED = "training diverged"
+"""How the reason of a run begins whose loss or gradient was not finite (gptcore.training.loop)."""
+
+Pair = tuple[str, str]
+Losses = dict[str, dict[int, float | None]]
+
+
+def design(case: DesignCase) -> dict[str, float | None]:
+    """Return what an experiment can find: known before it runs, from an assumed sd."""
+    n_claims = 2 * case.n_comparisons
+    sd = case.prior_sd
+    return {
+        "n_seeds": case.seeds,
+        "n_claims": n_claims,
+        "smallest_p": smallest_p(case.seeds, n_claims),
+        "planned_sd": sd,
+        "planned_detectable": sd and detectable_difference(sd, case.seeds, n_tests=n_claims),
+    }
+
+
+def no_verdict(n_pairs: int, n_claims: int) -> str | None:
+    """Return why so many pairs give no verdict, None if they can give one."""
+    try:
+        check_design(max(1, n_pairs), n_claims)
+    except ValueError as error:
+        return f"there is no verdict, because {error}"
+    return None
+
+
+def losses(records: Iterable[Record], experiment: str) -> Losses:
+    """Return sampler → seed → final test loss; None is a run that diverged.
+
+    A run diverged if its loss was not finite, or ended no lower than before training.
+    """
+    found: Losses = {}
+    for record in _runs(records, experiment):
+        if record["status"] == "ok" or DIVERGED in (record["reason"] or ""):
+            found.setdefault(record["params"]["sampler"], {})[record["seed"]] = _final(record)
+    return found
+
+
+def _runs(records: Iterable[Record], experiment: str) -> Iterator[Record]:
+    for record in records:
+        if record["group"] == "convergence" and record["params"].get("experiment") == experiment:
+            yield record
+
+
+def _final(record: Record) -> float | None:
+    """Return the final loss of a run, None if it diverged or failed."""
+    if record["status"] != "ok":
+        return None
+    final, initial = (record["metrics"][f"{w}_test_loss"] for w in ("final", "initial"))
+    return float(final) if final < initial else None
+
+
+def late_gain(curve: Sequence[dict[str, float]]) -> float | None:
+    """Return the test loss that 10 % more steps would gain at least, None without a curve.
+
+    It is the smallest slope against the logarithm of the steps from the points at 1/2, 2/3 and 5/6
+    of a run to its end. The loss falls faster where the learning rate decays, which a longer run
+    would not gain twice (Hägele et al. 2024, arXiv:2405.18392), so the last stretch alone promises
+    too much; where the loss flattens, the earlier stretches do.
+    """
+    last = curve[-1]
+    slopes = [
+        (point["loss"] - last["loss"]) / math.log(last["step"] / point["step"])
+        for point in curve[-4:-1]
+        if point["step"]
+    ]
+    return min(slopes) * math.log(MORE_STEPS) if slopes else None
+
+
+@dataclass(frozen=True)
+class Margin:
+    """The largest difference that counts as equal, or None, and a sentence on where it is from."""
+
+    value: float | None
+    origin: str
+
+
+def margin(records: Iterable[Record], experiment: str, pair: Pair) -> Margin:
+    """Return the margin of a pair of samplers: the median gain over their runs.
+
+    Runs that diverged are left out. There is no margin, and so no equality, where the gain cannot
+    be told from none.
+    """
+    runs = [
+        late_gain(record["series"]["test_curve"])
+        for record in _runs(records, experiment)
+        if record["params"]["sampler"] in pair and _final(record) is not None
+    ]
+    gains = [gain for gain in runs if gain is not None]
+    what = f"the gain of {MORE_STEPS - 1:.0%} more steps, by the late slopes of the test loss"
+    median, low, high = median_interval(np.array(gains)) if gains else (math.nan, None, None)
+    if low is None or low <= 0:
+        return Margin(
+            None,
+            f"There is no margin, and no equality is claimed: {what}, cannot be told from none "
+            f"over {len(gains)} runs; train with more seeds, or less often over the same text.",
+        )
+    return Margin(
+        median,
+        f"The margin is {what}: the median of {len(gains)} runs, 95 % interval {low:.4f} to "
+        f"{high:.4f} nats/token.",
+    )
+
+
+@dataclass(frozen=True)
+class Paired:
+    """The differences of one pair of samplers, by seed, and the seeds that are left out."""
+
+    seeds: list[int]
+    differences: list[float]
+    diverged: dict[str, list[int]]
+
+    @classmethod
+    def of(cls, found: Losses, pair: Pair) -> Paired:
+        """Pair the runs of both samplers; a pair with a diverged run is left out."""
+        a, b = (found[sampler] for sampler in pair)
+        both = {seed: (a[seed], b[seed]) for seed in sorted(a.keys() & b.keys())}
+        kept = {s: x - y for s, (x, y) in both.items() if x is not None and y is not None}
+        gone = {name: sorted(s for s, loss in found[name].items() if loss is None) for name in pair}
+        return cls(list(kept), list(kept.values()), {k: v for k, v in gone.items() if v})
+
+    def compare(self, margin: float | None) -> PairedComparison | None:
+        """Return the comparison, None for fewer than two pairs."""
+        return compare_pairs(self.differences, margin=margin) if len(self.seeds) > 1 else None
+
+
+def verdicts(
+    paired: dict[Pair, Paired], margins: dict[Pair, float | None]
+) -> dict[Pair, dict[str, Any]]:
+    """Return the metrics of each planned pair, with p-values adjusted for all claims."""
+    compared = {pair: each.compare(margins[pair]) for pair, each in paired.items()}
+    claims = [c.p_value if c else None for c in compared.values()]
+    claims += [c.p_equivalence if c else None for c in compared.values()]
+    adjusted = holm([1.0 if p is None else p for p in claims])
+    n = len(compared)
+    found = {}
+    for i, (pair, comparison) in enumerate(compared.items()):
+        refused = no_verdict(len(paired[pair].seeds), 2 * n)
+        known = _metrics(comparison, 2 * n) if comparison else {}
+        found[pair] = known | {
+            "n_seeds": len(paired[pair].seeds),
+            "n_diverged": sum(map(len, paired[pair].diverged.values())),
+            "margin": margins[pair],
+            "p_adjusted": None if refused else adjusted[i],
+            "p_equivalence_adjusted": None if refused or margins[pair] is None else adjusted[n + i],
+        }
+    return found
+
+
+def _metrics(comparison: PairedComparison, n_claims: int) -> dict[str, float | None]:
+    c = comparison
+    return {
+        "difference": c.mean,
+        "difference_low": c.t_low,
+        "difference_high": c.t_high,
+        "sign_flip_low": c.low,
+        "sign_flip_high": c.high,
+        "median_difference": c.median,
+        "median_low": c.median_low,
+        "median_high": c.median_high,
+        "share_a_better": c.share_below,
+        "sd_difference": c.sd,
+        "p_value": c.p_value,
+        "p_equivalence": c.p_equivalence,
+        "equal_low": c.equal_low,
+        "equal_high": c.equal_high,
+        "detectable": detectable_difference(c.sd, c.n, n_tests=n_claims),
+    }
+
+
+def warnings(each: Paired) -> list[str]:
+    """Return what a reader has to know of one comparison, as whole sentences."""
+    found = []
+    for sampler, seeds in each.diverged.items():
+        runs = ("the run", "its pair is") if len(seeds) == 1 else ("the runs", "their pairs are")
+        found.append(
+            f"{runs[0]} of {sampler} with {_named(seeds)} diverged, and {runs[1]} left out; lower "
+            "the learning rate before you trust the others"
+        )
+    comparison = each.compare(None)
+    if comparison and comparison.low is not None and comparison.tests_disagree:
+        found.append(
+            "the sign-flip test and the t test disagree on whether 0 is excluded at 95 %; the "
+            "verdict is that of the sign-flip test alone, so run more seeds"
+        )
+    if comparison and comparison.far:
+        found.append(
+            f"{_named([each.seeds[i] for i in comparison.far])} lies far from the other pairs and "
+            "moves the mean; look at its curves, and at the median beside the mean"
+        )
+    return found
+
+
+def _named(seeds: Sequence[int]) -> str:
+    return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
