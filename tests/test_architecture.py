@@ -14,7 +14,7 @@ TEXT = {
     "gptcore.console", "gptcore.files", "gptcore.lines", "gptcore.plain_text",
     "gptcore.reading", "gptcore.streams", "gptcore.unpacking",
 }  # fmt: skip
-GROUND = TEXT | {"gptcore.checks", "gptcore.devices", "gptcore.stats"}
+GROUND = TEXT | {"gptcore.checks", "gptcore.devices", "gptcore.intervals", "gptcore.stats"}
 DATA = GROUND | {"gptcore.data"}
 SAMPLING = DATA | {"gptcore.sampling"}
 MODEL = GROUND | {"gptcore.ops", "gptcore.model"}
