@@ -24,7 +24,7 @@ import scipy
 from gptcore.checks import as_row
 
 BLOCKS = 24
-LEAST_BLOCK = 32  # values; shorter blocks show the noise of single tokens and little else
+LEAST_TARGETS = 20 * BLOCKS  # measured down to here; see docs/results/intervals.py
 WHOLE = 20
 """The text that the interval is about is this many times as long as the text that was scored."""
 HURST = np.linspace(0.5, 0.98, 25)
@@ -92,18 +92,17 @@ def difference_interval(
 
 def no_interval_reason(n: int) -> str | None:
     """Return why the mean of `n` losses has no interval; None where it has one."""
-    least = BLOCKS * LEAST_BLOCK
-    if n >= least:
+    if n >= LEAST_TARGETS:
         return None
     return (
         f"the text has {n} targets, which are too few to show how far its parts differ: "
-        f"score at least {least}"
+        f"score at least {LEAST_TARGETS}"
     )
 
 
 def _half_width(means: Floats) -> float:
     """Return half the width of the interval, given the means of the blocks (BLOCKS,)."""
-    contrasts = scipy.linalg.helmert(BLOCKS) @ means
+    contrasts = scipy.linalg.helmert(BLOCKS) @ (means - means[0])
     if not contrasts.any():
         return 0.0
     whiteners, log_densities, variances = _models()

@@ -145,8 +145,13 @@ def evaluate_answer(result: Json) -> Answer:
         ("loss of a byte", fixed(result["bits_per_byte"]), "bits per byte"),
         ("targets scored", result["n_targets"], "targets"),
     ]
+    about = (
+        f"The interval is for {result['interval_population']}."
+        if ends
+        else f"There is no interval, because {result['interval_reason']}."
+    )
     return Answer(
         f"The loss is {loss:.3f} nats per token{interval}, or {result['bits_per_byte']:.3f} bits "
         f"per byte, over {counted(result['n_targets'], 'target')}.",
-        [Table(("quantity", "value", "unit"), rows), describe_parts(result)],
+        [Table(("quantity", "value", "unit"), rows), about, describe_parts(result)],
     )

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from gptcore.checks import check_whole
 from gptcore.devices import autocast
+from gptcore.intervals import POPULATION, mean_interval, no_interval_reason
 from gptcore.model.gpt import GPT, evaluating
 from gptcore.model.loss import token_losses
-from gptcore.stats import mean_interval
 
 
 @dataclass(frozen=True)
@@ -27,14 +27,18 @@ class Evaluation:
         loss_nats_per_token: the mean loss over all targets.
         bits_per_byte: the total loss in bits per byte of text; None if `n_bytes` was not given.
         n_targets: the number of targets, N - 1 for each text.
-        interval_95: the 95 % interval of `loss_nats_per_token`, from `stats.mean_interval`; None
-            if the text is too short for one.
+        interval_95: the 95 % interval of the mean loss over the text that the scored text is a
+            stretch of, from `intervals.mean_interval`; None if the text is too short for one.
+        interval_reason: why there is no interval; None where there is one.
+        interval_population: what text the interval is about, in words.
     """
 
     loss_nats_per_token: float
     bits_per_byte: float | None
     n_targets: int
     interval_95: tuple[float, float] | None
+    interval_reason: str | None
+    interval_population: str = POPULATION
 
 
 def evaluate(
@@ -46,7 +50,6 @@ def evaluate(
     device: torch.device,
     n_bytes: int | None,
     precision: str = "fp32",
-    seed: int = 0,
     on_batch: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Score every target of a text once and return the loss with its interval.
@@ -59,7 +62,6 @@ def evaluate(
         device: where the model is.
         n_bytes: the length of the text in bytes, for `bits_per_byte`; None if it is unknown.
         precision: one of `devices.PRECISIONS`.
-        seed: the seed of the bootstrap.
         on_batch: called after each batch with the number of batches done and the number of all.
 
     Raises:
@@ -83,7 +85,8 @@ def evaluate(
         loss_nats_per_token=losses.mean().item(),
         bits_per_byte=None if n_bytes is None else total_bits / n_bytes,
         n_targets=len(losses),
-        interval_95=mean_interval(losses.numpy(), block_len=block_size, seed=seed),
+        interval_95=mean_interval(losses.numpy()),
+        interval_reason=no_interval_reason(len(losses)),
     )
 
 

@@ -117,11 +117,17 @@ def test_train_generate_evaluate_follow_each_other(gptcore, book, tmp_path):
     assert first["text"].startswith("The sheep")
     assert len(first["token_ids"]) == 2 + 5
 
-    code, result, _ = gptcore("evaluate", "--checkpoint", out, "--corpus", book, "--json")
+    request = ("evaluate", "--checkpoint", out, "--corpus", book)
+    code, result, _ = gptcore(*request, "--json")
     assert code == 0
     assert result["n_targets"] == result["test_tokens"] - 1
-    low, high = result["interval_95"]
-    assert low < result["loss_nats_per_token"] < high
+    assert result["interval_95"] is None
+    assert f"has {result['n_targets']} targets, which are too few" in result["interval_reason"]
+    _, longer, _ = gptcore(*request, "--train-fraction", 0.5, "--json")
+    low, high = longer["interval_95"]
+    assert low < longer["loss_nats_per_token"] < high
+    assert longer["interval_reason"] is None
+    assert "20 times as long" in longer["interval_population"]
     assert result["bits_per_byte"] > 0
 
     code, _, error = gptcore(*options)
