@@ -236,9 +236,16 @@ METRICS: dict[str, Key] = {
         for name, unit, meaning in (
             ("beta", "1", "exponent of a power law of all but the largest"),
             ("predicted", "", "what that law predicts at the largest"),
+            ("predicted_low", "", "lower end of its 95 % interval"),
+            ("predicted_high", "", "upper end of that interval"),
             ("are", "%", "absolute relative error of that"),
         )
     },
+    "pass_at_k": Key("fraction", "prompts with a success among all their samples"),
+    "pass_predicted_low": Key("fraction", "lower end of the interval of it from a quarter of them"),
+    "pass_predicted_high": Key("fraction", "upper end of that interval"),
+    "samples_needed_low": _count("fewest samples until half of the prompts have a success"),
+    "samples_needed_high": _count("most samples until then; null where the data do not say"),
 }
 
 SAMPLES = {
@@ -261,6 +268,7 @@ SERIES: dict[str, tuple[str, ...]] = {
     "law_curve": ("params", "tokens", "loss", "low", "high"),
     "repetition": ("share", "epochs", "loss", "predicted", "all_new"),
     **dict.fromkeys(("by_context", "by_samples"), ("x", "value", "low", "high", "law")),
+    "by_pass": ("x", "value", "low", "high"),
     "cost_curve": ("size", "time_s", "flops"),
     "conditions": ("condition", "time_s", "ratio", "ratio_low", "ratio_high"),
 }  # fmt: skip
