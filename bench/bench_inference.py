@@ -153,7 +153,6 @@ def _note_pass(result: Result, solved: np.ndarray[Any, np.dtype[np.bool_]]) -> N
         result.metrics |= {
             "pass_predicted_low": low,
             "pass_predicted_high": high,
-            "pass_at_k": float(pass_at_k(successes, samples, samples).mean()),
         }
     needed = samples_for(TARGET, successes, samples)
     result.metrics |= {"samples_needed_low": needed.low, "samples_needed_high": needed.high}

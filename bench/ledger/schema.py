@@ -236,13 +236,14 @@ METRICS: dict[str, Key] = {
         for name, unit, meaning in (
             ("beta", "1", "exponent of a power law of all but the largest"),
             ("predicted", "", "what that law predicts at the largest"),
-            ("predicted_low", "", "lower end of its 95 % interval"),
-            ("predicted_high", "", "upper end of that interval"),
+            *(
+                (f"predicted_{end}", "", f"{end} end of its 95 % interval")
+                for end in ("low", "high")
+            ),
             ("are", "%", "absolute relative error of that"),
         )
     },
-    "pass_at_k": Key("fraction", "prompts with a success among all their samples"),
-    "pass_predicted_low": Key("fraction", "lower end of the interval of it from a quarter of them"),
+    "pass_predicted_low": Key("fraction", "lower end of pass@k of all samples, from a quarter"),
     "pass_predicted_high": Key("fraction", "upper end of that interval"),
     "samples_needed_low": _count("fewest samples until half of the prompts have a success"),
     "samples_needed_high": _count("most samples until then; null where the data do not say"),

@@ -252,7 +252,7 @@ def _inference(run: Run, plot: Plotter, cases: pd.DataFrame, text: str) -> list[
             plots += plot(
                 figures.by_pass, passing, "Samples until one of them succeeds",
                 f"{_needed(case, passing)} Points: pass@k without bias. Band: 95 % interval for "
-                f"any distribution of difficulty over places.{_predicted_pass(case)} {where}.",
+                f"any distribution of difficulty over places.{_predicted_pass(case, passing)} {where}.",
                 "Places with a success by number of samples. "
                 + _values(passing.dropna(subset=["value"]), words.percent),
             )  # fmt: skip
@@ -272,12 +272,13 @@ def _needed(case: pd.Series, passing: pd.DataFrame) -> str:
     )
 
 
-def _predicted_pass(case: pd.Series) -> str:
+def _predicted_pass(case: pd.Series, passing: pd.DataFrame) -> str:
     """Return what a quarter of the samples predicted of all of them, "" where that is unknown."""
-    seen = case.get("pass_at_k")
-    if words.is_missing(seen):
+    low, high = case.get("pass_predicted_low"), case.get("pass_predicted_high")
+    measured = passing["value"].dropna()
+    if words.is_missing(low) or measured.empty:
         return ""
-    low, high = case["pass_predicted_low"], case["pass_predicted_high"]
+    seen = measured.iloc[-1]
     holds = "holds" if low <= seen <= high else "misses"
     return (
         f" A quarter of the samples gave {words.percent(low)} to {words.percent(high)} for all of "

@@ -52,7 +52,6 @@ def inference_record(needed_high=90):
             "context_are": 1.25,
             "context_predicted_low": 0.21,
             "context_predicted_high": 0.29,
-            "pass_at_k": 0.31,
             "pass_predicted_low": 0.2,
             "pass_predicted_high": 0.4,
             "samples_needed_low": 40,
@@ -62,7 +61,7 @@ def inference_record(needed_high=90):
             "by_context": rows,
             "by_samples": [row | {"law": None} for row in rows],
             "by_pass": [
-                {"x": 2**i, "value": 0.1 if i < 3 else None, "low": 0.05, "high": 0.3 + 0.1 * i}
+                {"x": 2**i, "value": 0.31 if i < 3 else None, "low": 0.05, "high": 0.3 + 0.1 * i}
                 for i in range(6)
             ],
         },
@@ -143,7 +142,7 @@ def test_figures_say_in_words_what_they_show(tmp_path, whole):
 def test_a_target_beyond_the_data_has_no_number_of_samples(tmp_path, whole):
     records = [*whole[:-1], inference_record(needed_high=None)]
     caption = section_of(tmp_path, records, figures=True).plots[3].caption.replace("\xa0", " ")
-    assert "no number of samples follows from the data: with 32, 5.0 % to 80.0 %" in caption
+    assert "no number of samples follows from the data: with 32, 5 % to 80.0 %" in caption
 
 
 def test_a_ledger_without_pass_at_k_is_shown_without_it(tmp_path, whole):
