@@ -160,5 +160,5 @@ def _note_pass(result: Result, solved: np.ndarray[Any, np.dtype[np.bool_]]) -> N
     for k in (2**i for i in range((FARTHEST * samples).bit_length())):
         seen = float(pass_at_k(successes, samples, k).mean()) if k <= samples else None
         low, high = pass_interval(successes, samples, k)
-        rows.append({"x": k, "value": seen, "low": low, "high": high})
+        rows.append({"x": k, "value": seen, "low": low, "high": high, "law": None})
     result.series["by_pass"] = rows

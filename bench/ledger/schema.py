@@ -236,10 +236,8 @@ METRICS: dict[str, Key] = {
         for name, unit, meaning in (
             ("beta", "1", "exponent of a power law of all but the largest"),
             ("predicted", "", "what that law predicts at the largest"),
-            *(
-                (f"predicted_{end}", "", f"{end} end of its 95 % interval")
-                for end in ("low", "high")
-            ),
+            ("predicted_low", "", "lower end of its 95 % interval"),
+            ("predicted_high", "", "upper end of that interval"),
             ("are", "%", "absolute relative error of that"),
         )
     },
@@ -268,8 +266,7 @@ SERIES: dict[str, tuple[str, ...]] = {
     "trials": ("trial", "ratio", "ratio_low", "ratio_high"),
     "law_curve": ("params", "tokens", "loss", "low", "high"),
     "repetition": ("share", "epochs", "loss", "predicted", "all_new"),
-    **dict.fromkeys(("by_context", "by_samples"), ("x", "value", "low", "high", "law")),
-    "by_pass": ("x", "value", "low", "high"),
+    **dict.fromkeys(("by_context", "by_samples", "by_pass"), ("x", "value", "low", "high", "law")),
     "cost_curve": ("size", "time_s", "flops"),
     "conditions": ("condition", "time_s", "ratio", "ratio_low", "ratio_high"),
 }  # fmt: skip

@@ -252,7 +252,8 @@ def _inference(run: Run, plot: Plotter, cases: pd.DataFrame, text: str) -> list[
             plots += plot(
                 figures.by_pass, passing, "Samples until one of them succeeds",
                 f"{_needed(case, passing)} Points: pass@k without bias. Band: 95 % interval for "
-                f"any distribution of difficulty over places.{_predicted_pass(case, passing)} {where}.",
+                "any distribution of difficulty over places."
+                f"{_predicted_pass(case, passing)} {where}.",
                 "Places with a success by number of samples. "
                 + _values(passing.dropna(subset=["value"]), words.percent),
             )  # fmt: skip

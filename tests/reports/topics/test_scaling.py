@@ -61,7 +61,13 @@ def inference_record(needed_high=90):
             "by_context": rows,
             "by_samples": [row | {"law": None} for row in rows],
             "by_pass": [
-                {"x": 2**i, "value": 0.31 if i < 3 else None, "low": 0.05, "high": 0.3 + 0.1 * i}
+                {
+                    "x": 2**i,
+                    "value": 0.31 if i < 3 else None,
+                    "low": 0.05,
+                    "high": 0.3 + 0.1 * i,
+                    "law": None,
+                }
                 for i in range(6)
             ],
         },
