@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,8 +42,16 @@ class Data:
     @property
     def test_parts(self) -> list[Ids]:
         """Token ids of each segment of the test part."""
+        return self._parts(self.split.test)
+
+    @property
+    def train_parts(self) -> list[Ids]:
+        """Token ids of each segment of the train part."""
+        return self._parts(self.split.train)
+
+    def _parts(self, parts: Sequence[range]) -> list[Ids]:
         ids = self.stream.ids
-        return [ids[part.start : part.stop].astype(np.int64) for part in self.split.test]
+        return [ids[part.start : part.stop].astype(np.int64) for part in parts]
 
     def provenance(self) -> Json:
         """Return what was measured, and what train and test share."""

@@ -25,7 +25,7 @@ from gptcore.evaluation.inference_scaling import (
     predict_mean,
     sample_continuations,
 )
-from gptcore.evaluation.losses import Evaluation, evaluate, sweep_losses
+from gptcore.evaluation.losses import Evaluation, count_losses, evaluate, sweep_losses
 from gptcore.evaluation.pass_at_k import SamplesNeeded, pass_at_k, pass_interval, samples_for
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "PowerLaw",
     "SamplesNeeded",
     "best_of",
+    "count_losses",
     "evaluate",
     "fit_power",
     "loss_by_context",

@@ -261,7 +261,10 @@ def test_evaluate_gives_the_loss_with_its_interval(ask):
         f"{result['bits_per_byte']:.3f} bits per byte, over {result['n_targets']} targets.\n"
     )
     assert row(answer, "95 % interval, upper end") == [fixed(high), "nats per token"]
-    assert "The interval is for the mean loss of this model over a text of this kind" in answer
+    assert row(answer, "95 % interval of that, lower end") == [
+        fixed(result["difference_interval_95"][0]), "nats per token"
+    ]  # fmt: skip
+    assert "The intervals are for the mean loss of this model over a text of this kind" in answer
 
 
 def test_fit_gives_the_law_and_each_parameter(ask):

@@ -10,6 +10,7 @@ import pytest
 from gptcore.cli.main import COMMANDS, main, make_parser
 from gptcore.cli.options import PRESET_NAMES
 from gptcore.data.tokenizer import encode
+from gptcore.intervals import LEAST_TARGETS, WHOLE
 from gptcore.model.config import PRESETS
 from gptcore.sampling.samplers import SAMPLERS
 
@@ -366,3 +367,10 @@ def test_coverage_of_every_sampler_lists_its_exposure(gptcore, book, sampler):
     assert set(result["context_coverage"]) == set(expected["context_coverage"])
     assert 0 <= result["star_discrepancy"] <= 1
     assert result["missed_inputs"] >= 0
+
+
+def test_the_help_of_evaluate_says_what_its_intervals_are_about(gptcore):
+    shown = " ".join(gptcore("evaluate", "--help")[1].split())
+    assert f"({WHOLE} times as long)" in shown
+    assert f"fewer than {LEAST_TARGETS} targets" in shown
+    assert "do not speak of other texts" in shown

@@ -1,10 +1,11 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 
-from gptcore.evaluation.losses import evaluate, sweep_losses
-from gptcore.intervals import LEAST_TARGETS, POPULATION, mean_interval
+from gptcore.evaluation.losses import count_losses, evaluate, sweep_losses
+from gptcore.intervals import LEAST_TARGETS, POPULATION, difference_interval, mean_interval
 from gptcore.model.config import ModelConfig
 from gptcore.model.gpt import GPT
 from gptcore.model.loss import token_losses
@@ -71,6 +72,25 @@ def test_several_texts_have_one_interval_which_says_what_it_is_about(model):
     assert result.interval_95 == mean_interval(torch.cat(losses).double().numpy())
     assert result.interval_95[0] < result.loss_nats_per_token < result.interval_95[1]
     assert (result.interval_reason, result.interval_population) == (None, POPULATION)
+
+
+def test_the_loss_is_compared_with_a_baseline_on_the_same_targets(model):
+    texts = [text(500), text(300)]
+    baseline = count_losses([text(90).numpy()], [ids.numpy() for ids in texts], 31)
+    result = evaluate(model, texts, block_size=8, device=CPU, n_bytes=None, baseline=baseline)
+    losses = torch.cat([sweep_losses(model, ids, block_size=8, device=CPU) for ids in texts])
+    assert result.baseline_loss_nats_per_token == pytest.approx(baseline.mean())
+    assert result.difference_nats_per_token == pytest.approx(
+        losses.double().mean() - baseline.mean()
+    )
+    assert result.difference_interval_95 == difference_interval(losses.double().numpy(), baseline)
+
+
+def test_token_counts_with_one_added_give_the_loss_of_each_target():
+    losses = count_losses(
+        [np.array([0, 0, 1]), np.array([1])], [np.array([2, 0]), np.array([0])], 3
+    )
+    assert losses == pytest.approx([-math.log(3 / 7)])
 
 
 def test_a_short_text_has_no_interval_and_says_why(model):
