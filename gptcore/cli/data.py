@@ -20,7 +20,7 @@ from gptcore.cli.options import (
 from gptcore.console import Answer, Table, at_home, counted, percent
 from gptcore.data.corpora import CORPORA, Corpus, load_corpus
 from gptcore.data.naming import distinct, tell_apart
-from gptcore.data.splits import Split, make_split
+from gptcore.data.splits import Segment, Split, make_split
 from gptcore.data.tokenizer import encode
 from gptcore.data.tokens import Ids, TokenStream
 
@@ -49,7 +49,7 @@ class Data:
         """Token ids of each segment of the train part."""
         return self._parts(self.split.train)
 
-    def _parts(self, parts: Sequence[range]) -> list[Ids]:
+    def _parts(self, parts: Sequence[Segment]) -> list[Ids]:
         ids = self.stream.ids
         return [ids[part.start : part.stop].astype(np.int64) for part in parts]
 

@@ -127,7 +127,8 @@ def count_losses(
     The first token of each text is no target.
     """
     counts = sum(np.bincount(ids, minlength=vocab_size) for ids in train) + np.ones(vocab_size)
-    return -np.log(counts / counts.sum())[np.concatenate([ids[1:] for ids in test])]
+    losses: npt.NDArray[np.float64] = -np.log(counts / counts.sum())
+    return losses[np.concatenate([ids[1:] for ids in test])]
 
 
 def sweep_losses(

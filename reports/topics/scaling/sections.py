@@ -267,8 +267,11 @@ def _needed(case: pd.Series, passing: pd.DataFrame) -> str:
     if not words.is_missing(high):
         return f"{goal}{words.number(low)} to {words.number(high)} samples are needed."
     last = passing.iloc[-1]
+    least = (
+        "" if words.is_missing(low) else f"at least {words.number(low)} samples are needed, and "
+    )
     return (
-        f"{goal}no number of samples follows from the data: with {words.number(last['x'])}, "
+        f"{goal}{least}the data do not say how many suffice: with {words.number(last['x'])}, "
         f"{words.percent(last['low'])} to {words.percent(last['high'])} of the places have one."
     )
 
@@ -289,7 +292,7 @@ def _predicted_pass(case: pd.Series, passing: pd.DataFrame) -> str:
 
 def _law(case: pd.Series, axis: str, shown: Callable[[Any], str]) -> str:
     """Return what the dashed line means, "" where there is none."""
-    are = case.get(f"{axis}_are")
+    are: Any = case.get(f"{axis}_are")
     if words.is_missing(are):
         return ""
     low, high = (case.get(f"{axis}_predicted_{end}") for end in ("low", "high"))

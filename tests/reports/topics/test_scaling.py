@@ -148,7 +148,8 @@ def test_figures_say_in_words_what_they_show(tmp_path, whole):
 def test_a_target_beyond_the_data_has_no_number_of_samples(tmp_path, whole):
     records = [*whole[:-1], inference_record(needed_high=None)]
     caption = section_of(tmp_path, records, figures=True).plots[3].caption.replace("\xa0", " ")
-    assert "no number of samples follows from the data: with 32, 5 % to 80.0 %" in caption
+    assert "at least 40 samples are needed, and the data do not say how many suffice" in caption
+    assert "with 32, 5 % to 80.0 % of the places have one" in caption
 
 
 def test_a_ledger_without_pass_at_k_is_shown_without_it(tmp_path, whole):
