@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 INF = math.inf
+ENDS = ("low", "high")
 LARGEST = sys.float_info.max
 """The largest number that a record may hold; JSON itself knows no limit."""
 MAX_DEPTH = 20
@@ -191,10 +192,11 @@ METRICS: dict[str, Key] = {
     "vocab_size": _count("size of the vocabulary that the model uses"),
     "initial_test_loss": Key("nats/token", "loss on the whole test part before training"),
     "final_test_loss": Key("nats/token", "loss on the whole test part after training"),
-    "final_test_loss_low": Key("nats/token", "lower end of its 95 % block-bootstrap interval"),
-    "final_test_loss_high": Key("nats/token", "upper end of its 95 % block-bootstrap interval"),
+    **{f"final_test_loss_{e}": Key("nats/token", f"{e} end of its 95 % interval") for e in ENDS},
     "bits_per_byte": Key("bits/byte", "final_test_loss per byte of the test text"),
     "unigram_test_loss": Key("nats/token", "loss of add-one unigram counts of the train part"),
+    "above_unigram_low": Key("nats/token", "low end of final less unigram loss, paired", low=-INF),
+    "above_unigram_high": Key("nats/token", "high end of that 95 % interval", low=-INF),
     "final_train_loss": Key("nats/token", "mean training loss over the last tenth of the steps"),
     "train_tokens_per_s": Key("tokens/s", "training speed, evaluation excluded"),
     # paired comparison of two samplers
@@ -241,10 +243,8 @@ METRICS: dict[str, Key] = {
             ("are", "%", "absolute relative error of that"),
         )
     },
-    "pass_predicted_low": Key("fraction", "lower end of pass@k of all samples, from a quarter"),
-    "pass_predicted_high": Key("fraction", "upper end of that interval"),
-    "samples_needed_low": _count("fewest samples until half of the prompts have a success"),
-    "samples_needed_high": _count("most samples until then; null where the data do not say"),
+    **{f"pass_predicted_{e}": _share(f"{e} end of pass@k of all, from a quarter") for e in ENDS},
+    **{f"samples_needed_{e}": _count(f"{e} end: samples for half of the prompts") for e in ENDS},
 }
 
 SAMPLES = {
