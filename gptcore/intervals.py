@@ -24,7 +24,7 @@ import scipy
 from gptcore.checks import as_row
 
 BLOCKS = 24
-LEAST_TARGETS = 20 * BLOCKS  # measured down to here; see docs/results/intervals.py
+LEAST_TARGETS = 16 * BLOCKS  # measured down to here; see docs/results/intervals.py
 WHOLE = 20
 """The text that the interval is about is this many times as long as the text that was scored."""
 HURST = np.linspace(0.5, 0.98, 25)

@@ -111,7 +111,7 @@ def evaluate_options(parser: argparse.ArgumentParser) -> None:
         "The 95 % intervals are for the mean over a longer text of this kind, of which the\n"
         "scored text is a stretch (20 times as long). They allow for topics and chapters.\n"
         "They do not speak of other texts, nor of other training runs. A text of fewer\n"
-        "than 480 targets has none. The loss is compared with that of token counts of the\n"
+        "than 384 targets has none. The loss is compared with that of token counts of the\n"
         "training part, on the same targets."
     )
     add_checkpoint_option(parser)

@@ -123,7 +123,7 @@ def test_the_interval_is_about_the_tail_and_a_short_tail_has_none():
     tail = measure_bias(ids).tail
     low, high = tail.unigram_interval_95
     assert low < tail.unigram < high
-    assert measure_bias(ids[:4_000]).tail.unigram_interval_95 is None
+    assert measure_bias(ids[:3_000]).tail.unigram_interval_95 is None
 
 
 def test_a_licence_in_the_tail_is_counted_and_explains_the_bias(corpus_of):
