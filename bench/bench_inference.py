@@ -7,6 +7,10 @@ k continuations drawn at temperature 1 is kept, and the share of its bytes that 
 is counted, as the mean over all subsets of k samples. A power law is fitted to all points of each
 metric but the largest, and then predicts the largest. Not measured: time; other ways to choose
 among samples; models that were trained on longer contexts.
+
+A sample succeeds if at least half of its bytes equal the true text. Pass@k is the share of prompts
+with a success among k samples. It is predicted for all the samples from a quarter of them, and
+`samples_for` says how many samples it takes until half of the prompts have a success.
 """
 
 from __future__ import annotations
@@ -27,11 +31,23 @@ from gptcore.evaluation.inference_scaling import (
     best_of,
     fit_power,
     loss_by_context,
+    predict_mean,
     sample_continuations,
+)
+from gptcore.evaluation.pass_at_k import (
+    FARTHEST,
+    FEWEST_PROMPTS,
+    pass_at_k,
+    pass_interval,
+    samples_for,
 )
 from gptcore.model.gpt import GPT
 
 HORIZON = 32
+SUCCESS = 0.5
+"""The share of bytes that a successful sample has right."""
+TARGET = 0.5
+"""The share of prompts whose number of samples is asked for."""
 
 
 @pytest.mark.benchmark(group="inference")
@@ -72,6 +88,7 @@ def _note_inference(result: Result, rung: Rung, model: GPT, case: InferenceCase)
     shares = np.stack([best_of(right, likely, k) for k in counts], axis=1)
     # An accuracy rises towards 1, so the law is fitted to 1 - accuracy, which falls.
     _note_axis(result, "samples", counts, shares, lambda y: 1 - y)
+    _note_pass(result, right >= SUCCESS)
 
 
 def _note_axis(
@@ -97,10 +114,13 @@ def _note_axis(
     law = None
     if len(x) > 4 and (falling(means) > 0).all():
         law = fit_power(x[:-1], falling(means)[:-1].tolist())
-        predicted, seen = falling(law(x[-1])), float(means[-1])
+        predicted, *ends = map(falling, predict_mean(x[:-1], falling(values)[:, :-1], x[-1]))
+        seen = float(means[-1])
         result.metrics |= {
             f"{axis}_beta": law.beta,
             f"{axis}_predicted": predicted,
+            f"{axis}_predicted_low": min(ends),
+            f"{axis}_predicted_high": max(ends),
             f"{axis}_are": 100 * abs(predicted / seen - 1) if seen else None,
         }
     result.series[f"by_{axis}"] = [
@@ -113,3 +133,32 @@ def _note_axis(
         }
         for i in range(len(x))
     ]
+
+
+def _note_pass(result: Result, solved: np.ndarray[Any, np.dtype[np.bool_]]) -> None:
+    """Note pass@k up to and beyond the samples drawn, and the samples that TARGET needs.
+
+    Fewer than FEWEST_PROMPTS prompts say nothing about others, and nothing is noted.
+
+    Args:
+        result: the result of the case.
+        solved: (prompts, samples), whether each sample is a success.
+    """
+    if len(solved) < FEWEST_PROMPTS:
+        return
+    samples, successes = solved.shape[1], solved.sum(axis=1)
+    few = samples // 4
+    if few:
+        low, high = pass_interval(solved[:, :few].sum(axis=1), few, samples)
+        result.metrics |= {
+            "pass_predicted_low": low,
+            "pass_predicted_high": high,
+        }
+    needed = samples_for(TARGET, successes, samples)
+    result.metrics |= {"samples_needed_low": needed.low, "samples_needed_high": needed.high}
+    rows = []
+    for k in (2**i for i in range((FARTHEST * samples).bit_length())):
+        seen = float(pass_at_k(successes, samples, k).mean()) if k <= samples else None
+        low, high = pass_interval(successes, samples, k)
+        rows.append({"x": k, "value": seen, "low": low, "high": high, "law": None})
+    result.series["by_pass"] = rows

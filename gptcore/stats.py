@@ -1,9 +1,8 @@
-"""Statistics of paired comparisons, on scipy.stats, and the interval of a mean over a text.
+"""Statistics of paired comparisons, on scipy.stats.
 
-Three kinds of data have three units of replication. For losses of two variants it is the seed:
-both variants run on the same seeds, and the statistics are those of the differences. For losses on
-one text it is a block of neighbouring tokens. For times measured in turns it is a stretch of
-neighbouring pairs.
+Two kinds of data have two units of replication. For losses of two variants it is the seed: both
+variants run on the same seeds, and the statistics are those of the differences. For times measured
+in turns it is a stretch of neighbouring pairs. Losses on one text are in `gptcore.intervals`.
 """
 
 from __future__ import annotations
@@ -19,8 +18,6 @@ import scipy
 from gptcore.checks import as_array, as_row, check_number, check_whole
 
 RESAMPLES = 2000
-RESAMPLED_AT_ONCE = 2**20  # blocks that are drawn at once, in whole resamples
-FEWEST_BLOCKS = 4  # resamples of fewer blocks hardly differ from the text itself
 
 FEWEST_PAIRS = 6
 """The fewest timed pairs with an interval: three blocks of two pairs, two degrees of freedom."""
@@ -87,46 +84,6 @@ def verdict(ratio: float, low: float, high: float, *, margin: float) -> str:
     if high < 1 and ratio < 1 / (1 + margin):
         return "faster"
     return "same" if 1 / (1 + margin) <= low <= high <= 1 + margin else "ambiguous"
-
-
-def mean_interval(
-    losses: npt.NDArray[np.floating], *, block_len: int, seed: int = 0
-) -> tuple[float, float] | None:
-    """Return a 95 % interval of the mean of dependent values, by moving-block bootstrap.
-
-    Künsch, Ann. Statist. 17 (1989): each resample joins random blocks of neighbouring values, which
-    preserves the dependence inside a block. A block has `block_len` values, or n ** (1/3) if that
-    is more; give at least the context length T. The ends of the interval are the 2.5 % and 97.5 %
-    quantiles of the resampled means, shifted so that these are centred on the mean of `losses`.
-    The interval describes this text, not other texts. With few blocks it is too narrow.
-
-    Args:
-        losses: (n,), in the order of the text.
-        block_len: the smallest length of a block, at least 1.
-        seed: the seed of the resampling.
-
-    Returns:
-        The lower and the upper end, or None if n is less than 4 blocks.
-    """
-    block_len, seed = check_whole("block_len", block_len), check_whole("seed", seed, at_least=0)
-    losses = as_row("losses", losses)
-    n = len(losses)
-    length = max(block_len, math.ceil(n ** (1 / 3)))
-    if n < FEWEST_BLOCKS * length:
-        return None
-    # The sum of any block is a difference of two cumulative sums.
-    sums = np.concatenate([[0.0], np.cumsum(losses, dtype=np.float64)])
-    n_full, rest = divmod(n, length)
-    generator = np.random.default_rng(seed)
-    lengths = np.array([length] * n_full + [rest])
-    means = np.empty(RESAMPLES)
-    for part in np.array_split(means, math.ceil(RESAMPLES * len(lengths) / RESAMPLED_AT_ONCE)):
-        starts = generator.integers(0, n - length + 1, size=(len(part), len(lengths)))
-        part[:] = (sums[starts + lengths] - sums[starts]).sum(axis=1) / n
-    # Values near the ends of the text are in fewer blocks, so the resamples have another mean.
-    expected_run = (sums[length:] - sums[:-length]).mean() / length
-    ends = np.quantile(means - expected_run, [0.025, 0.975]) + sums[-1] / n
-    return float(ends[0]), float(ends[1])
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,9 @@ TEXT = {
     "gptcore.console", "gptcore.files", "gptcore.lines", "gptcore.plain_text",
     "gptcore.reading", "gptcore.streams", "gptcore.unpacking",
 }  # fmt: skip
-GROUND = TEXT | {"gptcore.checks", "gptcore.devices", "gptcore.paired", "gptcore.stats"}
+GROUND = TEXT | {
+    "gptcore.checks", "gptcore.devices", "gptcore.intervals", "gptcore.paired", "gptcore.stats",
+}  # fmt: skip
 DATA = GROUND | {"gptcore.data"}
 SAMPLING = DATA | {"gptcore.sampling"}
 MODEL = GROUND | {"gptcore.ops", "gptcore.model"}

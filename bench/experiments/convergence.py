@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from bench.measuring.work import Result
@@ -15,8 +16,8 @@ from gptcore.coverage.visits import measure_coverage
 from gptcore.data.leakage import certificate
 from gptcore.data.splits import make_split
 from gptcore.data.tokenizer import decode, token_bytes
-from gptcore.data.tokens import Ids, TokenStream
-from gptcore.evaluation.losses import Evaluation, evaluate
+from gptcore.data.tokens import TokenStream
+from gptcore.evaluation.losses import Evaluation, count_losses, evaluate
 from gptcore.model.config import ModelConfig
 from gptcore.model.generation import generate
 from gptcore.model.gpt import GPT
@@ -26,6 +27,8 @@ from gptcore.sampling.samplers import make_sampler
 from gptcore.training.config import StepMetrics, TrainConfig
 from gptcore.training.loop import train
 from gptcore.training.step import make_optimizer
+
+Floats = npt.NDArray[np.float64]
 
 EVALUATIONS = 6
 """Parts of equal length into which evaluations divide a training run."""
@@ -77,15 +80,22 @@ class Experiment:
             batch_size=case.batch_size,
         )
 
-    def evaluate(self) -> Evaluation:
-        """Score every token of the test part once."""
+    def evaluate(self, baseline: Floats | None = None) -> Evaluation:
+        """Score every token of the test part once, beside a baseline's losses of its targets."""
         return evaluate(
             self.model,
             self.test_ids,
             block_size=self.case.block_size,
             device=self.device,
             n_bytes=self.test_bytes,
+            baseline=baseline,
         )
+
+    def unigram_losses(self) -> Floats:
+        """Return the losses of the test part's targets under the train part's token counts."""
+        ids = self.stream.ids
+        train = [ids[part.start : part.stop] for part in self.split.train]
+        return count_losses(train, [self.test_ids.numpy()], self.stream.vocab_size)
 
     def generate(self, when: str) -> dict[str, str]:
         """Return a row with the text that the model generates after the start of the test part."""
@@ -134,12 +144,6 @@ class Experiment:
         }
 
 
-def _unigram_loss(train_ids: Ids, test_ids: Ids, vocab_size: int) -> float:
-    """Return the loss (nats per token) of token frequencies with add-one smoothing."""
-    counts = np.bincount(train_ids, minlength=vocab_size) + 1
-    return float(-np.log(counts / counts.sum())[test_ids[1:]].mean())
-
-
 def _counts(experiment: Experiment) -> dict[str, int | float | None]:
     """Return the sizes of the run, the targets that it missed, and what train and test share."""
     config, sampler, split = experiment.config, experiment.sampler, experiment.split
@@ -168,13 +172,10 @@ def _counts(experiment: Experiment) -> dict[str, int | float | None]:
     }
 
 
-def _losses(
-    experiment: Experiment, log: list[StepMetrics], first: float, final: Evaluation
-) -> dict[str, float | None]:
+def _losses(log: list[StepMetrics], first: float, final: Evaluation) -> dict[str, float | None]:
     """Return the losses before, during and after training, and that of token frequencies."""
     low, high = final.interval_95 or (None, None)
-    ids = experiment.stream.ids
-    train_ids = np.concatenate([ids[part.start : part.stop] for part in experiment.split.train])
+    above_low, above_high = final.difference_interval_95 or (None, None)
     last = log[-max(1, len(log) // 10) :]
     return {
         "initial_test_loss": first,
@@ -182,9 +183,9 @@ def _losses(
         "final_test_loss_low": low,
         "final_test_loss_high": high,
         "bits_per_byte": final.bits_per_byte,
-        "unigram_test_loss": _unigram_loss(
-            train_ids, experiment.test_ids.numpy(), experiment.stream.vocab_size
-        ),
+        "unigram_test_loss": final.baseline_loss_nats_per_token,
+        "above_unigram_low": above_low,
+        "above_unigram_high": above_high,
         "final_train_loss": sum(m.loss for m in last) / len(last),
         "train_tokens_per_s": log[-1].tokens / sum(m.step_time_s for m in log),
     }
@@ -196,9 +197,9 @@ def train_and_score(benchmark: Any, result: Result, session: Session, case: Trai
     experiment = Experiment(case, session, device)
     generated = [experiment.generate("before")] if case.seed == 0 else []
     log, curve = benchmark.pedantic(experiment.run, rounds=1)
-    final = experiment.evaluate()
+    final = experiment.evaluate(experiment.unigram_losses())
     curve.append(experiment.point(experiment.config.steps, final))
-    result.metrics |= _counts(experiment) | _losses(experiment, log, curve[0]["loss"], final)
+    result.metrics |= _counts(experiment) | _losses(log, curve[0]["loss"], final)
     if case.seed == 0:
         generated.append(experiment.generate("after"))
     result.series |= {

@@ -14,6 +14,7 @@ from typing import Any
 from bench.ledger.comparisons import COUNTS, DIFFERENCES, SHARES, SIZES
 
 INF = math.inf
+ENDS = ("low", "high")
 LARGEST = sys.float_info.max
 """The largest number that a record may hold; JSON itself knows no limit."""
 MAX_DEPTH = 20
@@ -194,10 +195,11 @@ METRICS: dict[str, Key] = {
     "vocab_size": _count("size of the vocabulary that the model uses"),
     "initial_test_loss": Key("nats/token", "loss on the whole test part before training"),
     "final_test_loss": Key("nats/token", "loss on the whole test part after training"),
-    "final_test_loss_low": Key("nats/token", "lower end of its 95 % block-bootstrap interval"),
-    "final_test_loss_high": Key("nats/token", "upper end of its 95 % block-bootstrap interval"),
+    **{f"final_test_loss_{e}": Key("nats/token", f"{e} end of its 95 % interval") for e in ENDS},
     "bits_per_byte": Key("bits/byte", "final_test_loss per byte of the test text"),
     "unigram_test_loss": Key("nats/token", "loss of add-one unigram counts of the train part"),
+    "above_unigram_low": Key("nats/token", "low end of final less unigram loss, paired", low=-INF),
+    "above_unigram_high": Key("nats/token", "high end of that 95 % interval", low=-INF),
     "final_train_loss": Key("nats/token", "mean training loss over the last tenth of the steps"),
     "train_tokens_per_s": Key("tokens/s", "training speed, evaluation excluded"),
     # paired comparison of two samplers, and its design
@@ -228,9 +230,13 @@ METRICS: dict[str, Key] = {
         for name, unit, meaning in (
             ("beta", "1", "exponent of a power law of all but the largest"),
             ("predicted", "", "what that law predicts at the largest"),
+            ("predicted_low", "", "lower end of its 95 % interval"),
+            ("predicted_high", "", "upper end of that interval"),
             ("are", "%", "absolute relative error of that"),
         )
     },
+    **{f"pass_predicted_{e}": _share(f"{e} end of pass@k of all, from a quarter") for e in ENDS},
+    **{f"samples_needed_{e}": _count(f"{e} end: samples for half of the prompts") for e in ENDS},
 }
 
 SAMPLES = {
@@ -252,7 +258,7 @@ SERIES: dict[str, tuple[str, ...]] = {
     "trials": ("trial", "ratio", "ratio_low", "ratio_high"),
     "law_curve": ("params", "tokens", "loss", "low", "high"),
     "repetition": ("share", "epochs", "loss", "predicted", "all_new"),
-    **dict.fromkeys(("by_context", "by_samples"), ("x", "value", "low", "high", "law")),
+    **dict.fromkeys(("by_context", "by_samples", "by_pass"), ("x", "value", "low", "high", "law")),
     "cost_curve": ("size", "time_s", "flops"),
     "conditions": ("condition", "time_s", "ratio", "ratio_low", "ratio_high"),
 }  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +20,7 @@ from gptcore.cli.options import (
 from gptcore.console import Answer, Table, at_home, counted, percent
 from gptcore.data.corpora import CORPORA, Corpus, load_corpus
 from gptcore.data.naming import distinct, tell_apart
-from gptcore.data.splits import Split, make_split
+from gptcore.data.splits import Segment, Split, make_split
 from gptcore.data.tokenizer import encode
 from gptcore.data.tokens import Ids, TokenStream
 
@@ -41,8 +42,16 @@ class Data:
     @property
     def test_parts(self) -> list[Ids]:
         """Token ids of each segment of the test part."""
+        return self._parts(self.split.test)
+
+    @property
+    def train_parts(self) -> list[Ids]:
+        """Token ids of each segment of the train part."""
+        return self._parts(self.split.train)
+
+    def _parts(self, parts: Sequence[Segment]) -> list[Ids]:
         ids = self.stream.ids
-        return [ids[part.start : part.stop].astype(np.int64) for part in self.split.test]
+        return [ids[part.start : part.stop].astype(np.int64) for part in parts]
 
     def provenance(self) -> Json:
         """Return what was measured, and what train and test share."""

@@ -105,7 +105,15 @@ def generate_answer(result: Json) -> str:
 
 
 def evaluate_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `gptcore evaluate`."""
+    """Add the options of `gptcore evaluate`, and say what its intervals are about."""
+    parser.description = (
+        f"{parser.description}\n\n"
+        "The 95 % intervals are for the mean over a longer text of this kind, of which the\n"
+        "scored text is a stretch (20 times as long). They allow for topics and chapters.\n"
+        "They do not speak of other texts, nor of other training runs. A text of fewer\n"
+        "than 384 targets has none. The loss is compared with that of token counts of the\n"
+        "training part, on the same targets."
+    )
     add_checkpoint_option(parser)
     add_device_option(parser)
     add_corpus_options(parser)
@@ -115,38 +123,55 @@ def evaluate(args: argparse.Namespace) -> Json:
     """Measure the loss of a trained model on every target of the test part."""
     import torch
 
-    from gptcore.data.tokenizer import token_bytes
+    from gptcore.data.tokenizer import VOCAB_SIZE, token_bytes
     from gptcore.devices import resolve_device
     from gptcore.evaluation import losses
 
     device = resolve_device(args.device)
     model = _load_model(args.checkpoint).to(device)
     data = load_data(args, model.config.block_size)
+    test = data.test_parts
     evaluation = losses.evaluate(
         model,
-        [torch.from_numpy(ids) for ids in data.test_parts],
+        [torch.from_numpy(ids) for ids in test],
         block_size=model.config.block_size,
         device=device,
-        n_bytes=sum(int(token_bytes(ids[1:]).sum()) for ids in data.test_parts),
+        n_bytes=sum(int(token_bytes(ids[1:]).sum()) for ids in test),
+        baseline=losses.count_losses(data.train_parts, test, VOCAB_SIZE),
         on_batch=Progress("batch"),
     )
     return vars(evaluation) | data.provenance()
 
 
 def evaluate_answer(result: Json) -> Answer:
-    """Give the loss with its interval, in nats per token and in bits per byte."""
+    """Give the loss with its interval, and its distance from the loss of token counts."""
     loss, ends = result["loss_nats_per_token"], result["interval_95"]
     interval = "" if ends is None else f" (95 % interval {ends[0]:.3f} to {ends[1]:.3f})"
     low, high = map(fixed, ends or (None, None))
+    gain = result["difference_interval_95"] or (None, None)
+    baseline = result["baseline_loss_nats_per_token"]
     rows: list[tuple[Cell, ...]] = [
         ("loss", fixed(loss), "nats per token"),
         ("95 % interval, lower end", low, "nats per token"),
         ("95 % interval, upper end", high, "nats per token"),
         ("loss of a byte", fixed(result["bits_per_byte"]), "bits per byte"),
+        ("loss of the training part's token counts", fixed(baseline), "nats per token"),
+        (
+            "loss less that of the counts",
+            fixed(result["difference_nats_per_token"]),
+            "nats per token",
+        ),
+        ("95 % interval of that, lower end", fixed(gain[0]), "nats per token"),
+        ("95 % interval of that, upper end", fixed(gain[1]), "nats per token"),
         ("targets scored", result["n_targets"], "targets"),
     ]
+    about = (
+        f"The intervals are for {result['interval_population']}."
+        if ends
+        else f"There is no interval, because {result['interval_reason']}."
+    )
     return Answer(
         f"The loss is {loss:.3f} nats per token{interval}, or {result['bits_per_byte']:.3f} bits "
         f"per byte, over {counted(result['n_targets'], 'target')}.",
-        [Table(("quantity", "value", "unit"), rows), describe_parts(result)],
+        [Table(("quantity", "value", "unit"), rows), about, describe_parts(result)],
     )

@@ -19,7 +19,7 @@ from gptcore.data.corpora import Corpus
 from gptcore.data.splits import tail_split
 from gptcore.data.tokenizer import VOCAB_SIZE, SmallIds, count_bytes, encode, token_bytes
 from gptcore.data.tokens import Ids, check_range
-from gptcore.stats import mean_interval
+from gptcore.intervals import mean_interval
 
 N_BLOCKS = 60
 ADDED = 0.1  # is added to each of the VOCAB_SIZE unigram counts
@@ -69,8 +69,8 @@ class Tail:
             are all there are and not a sample; `sd_bigram` likewise.
         z_unigram: (unigram - mean_unigram) / sd_unigram; None where all blocks are equal.
         z_bigram: the same for the bigram model.
-        unigram_interval_95: interval of `unigram` by a moving-block bootstrap of the tail, with
-            the model of its complement held fixed; None for a short tail.
+        unigram_interval_95: `intervals.mean_interval` of `unigram`, with the model of the tail's
+            complement held fixed; None for a short tail.
         bigram_interval_95: the same for the bigram model.
     """
 
@@ -154,16 +154,12 @@ def measure_bias(
     source: Corpus | Sequence[int] | Ids,
     *,
     train_fraction: float = 0.9,
-    block_size: int = 256,
-    seed: int = 0,
 ) -> Bias:
     """Return how the tail of a text compares with all other blocks of its length.
 
     Args:
         source: a corpus; or GPT-2 tokens (N,), where the boilerplate is not known.
         train_fraction: f in (0, 1); the tail is the test part of `tail_split`.
-        block_size: T, the shortest run of tokens in the bootstrap of the intervals.
-        seed: seed of the bootstrap.
 
     Raises:
         ValueError: an argument is out of range, or the text is too short for N_BLOCKS blocks.
@@ -174,10 +170,10 @@ def measure_bias(
         boilerplate = boilerplate_mask(source.text, ids)
     else:
         ids = check_range(source, VOCAB_SIZE).astype(np.uint16)
-    profile, tail = _profile(ids, train_fraction, block_size, seed)
+    profile, tail = _profile(ids, train_fraction)
     rest = explains = None
     if boilerplate is not None and boilerplate.any():
-        _, rest = _profile(ids[~boilerplate], train_fraction, block_size, seed)
+        _, rest = _profile(ids[~boilerplate], train_fraction)
         if tail.is_special:
             excess = tail.unigram - tail.mean_unigram
             explains = 1 - (rest.unigram - rest.mean_unigram) / excess
@@ -211,9 +207,7 @@ def boilerplate_mask(text: str, ids: Ranks) -> Mask:
     return is_boilerplate
 
 
-def _profile(
-    ids: SmallIds, train_fraction: float, block_size: int, seed: int
-) -> tuple[tuple[Block, ...], Tail]:
+def _profile(ids: SmallIds, train_fraction: float) -> tuple[tuple[Block, ...], Tail]:
     """Measure N_BLOCKS blocks with evenly spaced starts from 0 to the tail, both included."""
     (tail,) = tail_split(len(ids), train_fraction, block_size=1).test
     if tail.start < N_BLOCKS - 1:
@@ -225,8 +219,7 @@ def _profile(
     starts = [i * tail.start // (N_BLOCKS - 1) for i in range(N_BLOCKS)]
     profile = tuple(counts.measure(start, start + len(tail))[0] for start in starts)
     _, *losses = counts.measure(tail.start, tail.stop)
-    intervals = (mean_interval(values, block_len=block_size, seed=seed) for values in losses)
-    return profile, _place(profile, *intervals)
+    return profile, _place(profile, *map(mean_interval, losses))
 
 
 class _Counts:

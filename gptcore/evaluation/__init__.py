@@ -2,8 +2,9 @@
 
 `evaluate` scores every target of a text once and returns nats per token and bits per byte, with an
 interval. `sweep_losses` returns the loss of each target. `loss_by_context` measures a model with
-longer contexts, `sample_continuations` and `best_of` measure it with more samples, and `fit_power`
-fits a power law to either curve.
+longer contexts, `sample_continuations` and `best_of` measure it with more samples. `fit_power` fits
+a power law to either curve, and `predict_mean` gives its interval. `pass_at_k` is the share of
+prompts that k samples solve, and `samples_for` says how many samples a target needs.
 
     >>> import torch
     >>> from gptcore.evaluation import evaluate
@@ -21,17 +22,25 @@ from gptcore.evaluation.inference_scaling import (
     best_of,
     fit_power,
     loss_by_context,
+    predict_mean,
     sample_continuations,
 )
-from gptcore.evaluation.losses import Evaluation, evaluate, sweep_losses
+from gptcore.evaluation.losses import Evaluation, count_losses, evaluate, sweep_losses
+from gptcore.evaluation.pass_at_k import SamplesNeeded, pass_at_k, pass_interval, samples_for
 
 __all__ = [
     "Evaluation",
     "PowerLaw",
+    "SamplesNeeded",
     "best_of",
+    "count_losses",
     "evaluate",
     "fit_power",
     "loss_by_context",
+    "pass_at_k",
+    "pass_interval",
+    "predict_mean",
     "sample_continuations",
+    "samples_for",
     "sweep_losses",
 ]

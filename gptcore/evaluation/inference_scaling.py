@@ -4,7 +4,8 @@ Choshen, Zhang & Andreas 2025 (arXiv:2410.11840) name this as the next question 
 curves are measured on text that the model has not seen. The first is the loss of the next tokens
 against the length of their context. The second is verbatim accuracy against k: k continuations are
 sampled, and the likeliest of them is scored by its share of correct tokens. A power law
-y = E + B / x^beta is fitted to each curve.
+y = E + B / x^beta is fitted to each curve, with intervals over prompts. How many samples a target
+needs is asked in `pass_at_k`.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from gptcore.scaling.solver import Data, Floats
 
 FREE = np.array([True, False, True, False, True])  # E, B and beta; there is no second axis
 FEWEST_POINTS = 4  # one more than the law has parameters
+RESAMPLES = 80  # of the prompts; each needs one fit, of about 15 ms
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,30 @@ def fit_power(x: Sequence[float], y: Sequence[float]) -> PowerLaw:
     theta, _ = solver.solve(data, delta=solver.DELTA, free=FREE, held=held)
     beta = float(theta[4])
     return PowerLaw(float(theta[0]), float(theta[2]) * pivot**beta, beta, len(xs))
+
+
+def predict_mean(
+    x: Sequence[float], values: Floats, at: float, *, seed: int = 0
+) -> tuple[float, float, float]:
+    """Return what the power law of the means over prompts says at `at`, with its 95 % interval.
+
+    The interval is from a bootstrap over prompts (Efron & Tibshirani 1993): the law is fitted to
+    the means of `RESAMPLES` draws of as many prompts. It holds if the curve is a power law.
+
+    Args:
+        x: (X,), the budgets.
+        values: (P, X), what each prompt has at each budget; the means fall towards a floor.
+        at: the budget asked about.
+        seed: the seed of the draws.
+
+    Raises:
+        ValueError: as for `fit_power`, for the means.
+    """
+    draws = np.random.default_rng(seed).integers(len(values), size=(RESAMPLES, len(values)))
+    resampled = values[draws].mean(axis=1)  # (RESAMPLES, X)
+    laws = [fit_power(x, row)(at) for row in resampled if (row > 0).all()]
+    low, high = np.quantile(laws, [0.025, 0.975])
+    return fit_power(x, values.mean(axis=0).tolist())(at), float(low), float(high)
 
 
 def loss_by_context(

@@ -6,17 +6,19 @@ it is never a target.
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from gptcore.checks import check_whole
 from gptcore.devices import autocast
+from gptcore.intervals import POPULATION, difference_interval, mean_interval, no_interval_reason
 from gptcore.model.gpt import GPT, evaluating
 from gptcore.model.loss import token_losses
-from gptcore.stats import mean_interval
 
 
 @dataclass(frozen=True)
@@ -27,14 +29,25 @@ class Evaluation:
         loss_nats_per_token: the mean loss over all targets.
         bits_per_byte: the total loss in bits per byte of text; None if `n_bytes` was not given.
         n_targets: the number of targets, N - 1 for each text.
-        interval_95: the 95 % interval of `loss_nats_per_token`, from `stats.mean_interval`; None
-            if the text is too short for one.
+        interval_95: the 95 % interval of the mean loss over the text that the scored text is a
+            stretch of, from `intervals.mean_interval`; None if the text is too short for one.
+        interval_reason: why there is no interval; None where there is one.
+        baseline_loss_nats_per_token: the mean of the baseline's losses; None without a baseline.
+        difference_nats_per_token: the loss less that of the baseline; None likewise.
+        difference_interval_95: the 95 % interval of that difference over the same longer text, from
+            `intervals.difference_interval`; None likewise, or where the text is too short.
+        interval_population: what text the intervals are about, in words.
     """
 
     loss_nats_per_token: float
     bits_per_byte: float | None
     n_targets: int
     interval_95: tuple[float, float] | None
+    interval_reason: str | None
+    baseline_loss_nats_per_token: float | None = None
+    difference_nats_per_token: float | None = None
+    difference_interval_95: tuple[float, float] | None = None
+    interval_population: str = POPULATION
 
 
 def evaluate(
@@ -46,7 +59,7 @@ def evaluate(
     device: torch.device,
     n_bytes: int | None,
     precision: str = "fp32",
-    seed: int = 0,
+    baseline: npt.NDArray[np.floating] | None = None,
     on_batch: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Score every target of a text once and return the loss with its interval.
@@ -59,7 +72,8 @@ def evaluate(
         device: where the model is.
         n_bytes: the length of the text in bytes, for `bits_per_byte`; None if it is unknown.
         precision: one of `devices.PRECISIONS`.
-        seed: the seed of the bootstrap.
+        baseline: (n_targets,), the losses of another model on the same targets, as those of
+            `count_losses` or `sweep_losses`; several texts are joined.
         on_batch: called after each batch with the number of batches done and the number of all.
 
     Raises:
@@ -77,14 +91,44 @@ def evaluate(
         on_batch=on_batch,
     )
     losses = torch.cat([sweep(part) for part in ([ids] if isinstance(ids, Tensor) else ids)])
-    losses = losses.double()
-    total_bits = losses.sum().item() / math.log(2)
-    return Evaluation(
-        loss_nats_per_token=losses.mean().item(),
+    return _summarise(losses.double(), n_bytes, baseline)
+
+
+def _summarise(
+    losses: Tensor, n_bytes: int | None, baseline: npt.NDArray[np.floating] | None
+) -> Evaluation:
+    loss, total_bits = losses.mean().item(), losses.sum().item() / math.log(2)
+    alone = Evaluation(
+        loss_nats_per_token=loss,
         bits_per_byte=None if n_bytes is None else total_bits / n_bytes,
         n_targets=len(losses),
-        interval_95=mean_interval(losses.numpy(), block_len=block_size, seed=seed),
+        interval_95=mean_interval(losses.numpy()),
+        interval_reason=no_interval_reason(len(losses)),
     )
+    if baseline is None:
+        return alone
+    mean = float(np.mean(baseline))
+    return replace(
+        alone,
+        baseline_loss_nats_per_token=mean,
+        difference_nats_per_token=loss - mean,
+        difference_interval_95=difference_interval(losses.numpy(), baseline),
+    )
+
+
+def count_losses(
+    train: Sequence[npt.NDArray[np.integer]],
+    test: Sequence[npt.NDArray[np.integer]],
+    vocab_size: int,
+) -> npt.NDArray[np.float64]:
+    """Return the losses in nats of all targets of `test` under the token counts of `train`.
+
+    One is added to the count of each of the `vocab_size` tokens (Laplace), so no loss is infinite.
+    The first token of each text is no target.
+    """
+    counts = sum(np.bincount(ids, minlength=vocab_size) for ids in train) + np.ones(vocab_size)
+    targets = np.concatenate([ids[1:] for ids in test])
+    return np.asarray(-np.log(counts / counts.sum())[targets])
 
 
 def sweep_losses(

@@ -87,7 +87,6 @@ TABLE = pd.DataFrame({"loss": np.arange(10.0)})
     [
         lambda four: LAW.predict(four, four).loss,
         lambda four: paired.detectable_difference(0.1, 3 * four),
-        lambda four: stats.mean_interval(np.arange(500.0), block_len=four, seed=four),
         lambda four: len(drop_largest(TABLE, four)),
         lambda four: pair_coverage([0, 8], SAMPLER, four),
         lambda four: gather(np.arange(300), [0, 290], four)[0].tolist(),

@@ -312,6 +312,8 @@ def training_case(sampler: str, seed: int, shift: float = 0.0, corpus: str = COR
         "final_test_loss_high": final + 0.06,
         "bits_per_byte": final / math.log(2) / 4.2,
         "unigram_test_loss": 6.35,
+        "above_unigram_low": final - 6.35 - 0.03,
+        "above_unigram_high": final - 6.35 + 0.03,
         "final_train_loss": final - 0.05,
         "train_tokens_per_s": 8200.0,
         "train_tokens": 62_000,

@@ -208,12 +208,12 @@ def _could_have_found(pair: pd.Series) -> str:
 
 def baseline(training: pd.DataFrame) -> Iterator[Finding]:
     """Say whether training learned more than word frequencies."""
-    frame = training[training["final_test_loss"].notna() & training["unigram_test_loss"].notna()]
+    frame = training[training["final_test_loss"].notna() & training["above_unigram_low"].notna()]
     if frame.empty:
         return
     n, runs = len(frame), words.count(len(frame), "run")
-    below = int((frame["final_test_loss_high"] < frame["unigram_test_loss"]).sum())
-    above = int((frame["final_test_loss_low"] > frame["unigram_test_loss"]).sum())
+    below = int((frame["above_unigram_high"] < 0).sum())
+    above = int((frame["above_unigram_low"] > 0).sum())
     if below == above == 0:
         headline = f"Training was not shown to beat token frequencies in any of {runs}"
     else:
@@ -227,8 +227,8 @@ def baseline(training: pd.DataFrame) -> Iterator[Finding]:
         headline[0].lower() + headline[1:],
         headline,
         f"Mean final test loss: {words.loss(mean)} nats/token, against {words.loss(unigram)} of a "
-        "model that knows token frequencies alone (unigram counts). By the 95 % interval of each "
-        f"run, {words.count(below, 'run')} ended below that baseline and {above} above it; for "
-        f"{rest} the interval contains it.",
+        "model that knows token frequencies alone (unigram counts). By the 95 % interval of "
+        f"the difference on the same targets, {words.count(below, 'run')} ended below that "
+        f"baseline and {above} above it; for {rest} the interval contains 0.",
         tuple(frame["case"].head(3)),
     )

@@ -93,6 +93,25 @@ def by_context(rows: pd.DataFrame) -> Figure:
     return figure
 
 
+def by_pass(rows: pd.DataFrame) -> Figure:
+    """Draw the share of places with a success among k samples, and its band beyond them."""
+    figure, (axes,) = drawing.new_figure(2.3, top_in=0.4)
+    axes.set_title("places with a sample that has half of its bytes right")
+    axes.fill_between(
+        rows["x"], rows["low"], rows["high"], color=drawing.COLOURS[0], alpha=0.2, linewidth=0
+    )
+    seen = rows.dropna(subset=["value"])
+    axes.plot(seen["x"], seen["value"], "o", color=drawing.COLOURS[0], markersize=6)
+    axes.set_xscale("log")
+    axes.set_ylim(0, 1)
+    axes.xaxis.set_major_locator(FixedLocator(rows["x"].tolist()[::2]))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: words.tick(value)))
+    axes.set_xlabel("samples drawn for each place")
+    drawing.percent_axis(axes.yaxis)
+    return figure
+
+
 def by_samples(rows: pd.DataFrame) -> Figure:
     """Draw verbatim accuracy against the samples drawn."""
     figure, axes = _axis(

@@ -231,32 +231,75 @@ def _inference(run: Run, plot: Plotter, cases: pd.DataFrame, text: str) -> list[
     for _, case in plot.parts(cases.iterrows()):
         places = words.number(case.get("prompts"))
         where = f"{text}, {_parameters(case['n_params'])}, {places} places of the test part"
-        context, samples = (
+        names = ("by_context", "by_samples", "by_pass")
+        context, samples, passing = (
             frame[frame["case"] == case["case"]]
-            for frame in (run.series("inference", n) for n in ("by_context", "by_samples"))
+            for frame in (run.series("inference", name) for name in names)
         )
         plots += plot(
             figures.by_context, context, "A longer context",
             "Loss of the next 32 bytes, each predicted from the given number of bytes before it. "
-            f"Bars: 95 % intervals over places.{_law(case['context_are'])} {where}.",
+            f"Bars: 95 % intervals over places.{_law(case, 'context', words.loss)} {where}.",
             "Loss by context length. " + _values(context, words.loss),
         )  # fmt: skip
         plots += plot(
             figures.by_samples, samples, "More samples, of which the likeliest is kept",
             f"Share of bytes equal to the true text. Bars: 95 % intervals over places."
-            f"{_law(case['samples_are'])} {where}.",
+            f"{_law(case, 'samples', words.percent)} {where}.",
             "Verbatim accuracy by number of samples. " + _values(samples, words.percent),
         )  # fmt: skip
+        if not passing.empty:  # ledgers of before have none
+            plots += plot(
+                figures.by_pass, passing, "Samples until one of them succeeds",
+                f"{_needed(case, passing)} Points: pass@k without bias. Band: 95 % interval for "
+                "any distribution of difficulty over places."
+                f"{_predicted_pass(case, passing)} {where}.",
+                "Places with a success by number of samples. "
+                + _values(passing.dropna(subset=["value"]), words.percent),
+            )  # fmt: skip
     return plots
 
 
-def _law(are: float) -> str:
+def _needed(case: pd.Series, passing: pd.DataFrame) -> str:
+    """Return how many samples it takes until half of the places have a success."""
+    low, high = case.get("samples_needed_low"), case.get("samples_needed_high")
+    goal = "For half of the places to have a sample with half of its bytes right, "
+    if not words.is_missing(high):
+        return f"{goal}{words.number(low)} to {words.number(high)} samples are needed."
+    last = passing.iloc[-1]
+    least = (
+        "" if words.is_missing(low) else f"at least {words.number(low)} samples are needed, and "
+    )
+    return (
+        f"{goal}{least}the data do not say how many suffice: with {words.number(last['x'])}, "
+        f"{words.percent(last['low'])} to {words.percent(last['high'])} of the places have one."
+    )
+
+
+def _predicted_pass(case: pd.Series, passing: pd.DataFrame) -> str:
+    """Return what a quarter of the samples predicted of all of them, "" where that is unknown."""
+    low, high = case.get("pass_predicted_low"), case.get("pass_predicted_high")
+    measured = passing["value"].dropna()
+    if words.is_missing(low) or measured.empty:
+        return ""
+    seen = measured.iloc[-1]
+    holds = "holds" if low <= seen <= high else "misses"
+    return (
+        f" A quarter of the samples gave {words.percent(low)} to {words.percent(high)} for all of "
+        f"them, which {holds} the {words.percent(seen)} measured."
+    )
+
+
+def _law(case: pd.Series, axis: str, shown: Callable[[Any], str]) -> str:
     """Return what the dashed line means, "" where there is none."""
+    are: Any = case.get(f"{axis}_are")
     if words.is_missing(are):
         return ""
+    low, high = (case.get(f"{axis}_predicted_{end}") for end in ("low", "high"))
+    interval = "" if words.is_missing(low) else f" (95 % interval {shown(low)} to {shown(high)})"
     return (
         " Dashed line: a power law fitted to all points but the last. Ring: its prediction of the "
-        f"last point, off by {percent(are)}."
+        f"last point{interval}, off by {percent(are)}."
     )
 
 

@@ -33,7 +33,7 @@ CALLS = {
     "leakage": "leakage --corpus novel[final].txt --block-size 16 --split block:3/10",
     "train": f"train --out first --corpus novel[final].txt --steps 3 {TINY} --resume",
     "generate": "generate --checkpoint first --prompt 1:100:2,[b]:smile: --new-tokens 5",
-    "evaluate": "evaluate --checkpoint first --corpus novel[final].txt",
+    "evaluate": "evaluate --checkpoint first --corpus novel[final].txt --train-fraction 0.7",
     "scale fit": "scale fit ladder.csv --bootstraps 20",
     "scale fit of too few": "scale fit two.csv",
     "scale evaluate": "scale evaluate losses.csv --family one",
@@ -261,6 +261,10 @@ def test_evaluate_gives_the_loss_with_its_interval(ask):
         f"{result['bits_per_byte']:.3f} bits per byte, over {result['n_targets']} targets.\n"
     )
     assert row(answer, "95 % interval, upper end") == [fixed(high), "nats per token"]
+    assert row(answer, "95 % interval of that, lower end") == [
+        fixed(result["difference_interval_95"][0]), "nats per token"
+    ]  # fmt: skip
+    assert "The intervals are for the mean loss of this model over a text of this kind" in answer
 
 
 def test_fit_gives_the_law_and_each_parameter(ask):

@@ -10,6 +10,7 @@ import pytest
 from gptcore.cli.main import COMMANDS, main, make_parser
 from gptcore.cli.options import PRESET_NAMES
 from gptcore.data.tokenizer import encode
+from gptcore.intervals import LEAST_TARGETS, WHOLE
 from gptcore.model.config import PRESETS
 from gptcore.sampling.samplers import SAMPLERS
 
@@ -117,11 +118,17 @@ def test_train_generate_evaluate_follow_each_other(gptcore, book, tmp_path):
     assert first["text"].startswith("The sheep")
     assert len(first["token_ids"]) == 2 + 5
 
-    code, result, _ = gptcore("evaluate", "--checkpoint", out, "--corpus", book, "--json")
+    request = ("evaluate", "--checkpoint", out, "--corpus", book)
+    code, result, _ = gptcore(*request, "--json")
     assert code == 0
     assert result["n_targets"] == result["test_tokens"] - 1
-    low, high = result["interval_95"]
-    assert low < result["loss_nats_per_token"] < high
+    assert result["interval_95"] is None
+    assert f"has {result['n_targets']} targets, which are too few" in result["interval_reason"]
+    _, longer, _ = gptcore(*request, "--train-fraction", 0.5, "--json")
+    low, high = longer["interval_95"]
+    assert low < longer["loss_nats_per_token"] < high
+    assert longer["interval_reason"] is None
+    assert "20 times as long" in longer["interval_population"]
     assert result["bits_per_byte"] > 0
 
     code, _, error = gptcore(*options)
@@ -360,3 +367,10 @@ def test_coverage_of_every_sampler_lists_its_exposure(gptcore, book, sampler):
     assert set(result["context_coverage"]) == set(expected["context_coverage"])
     assert 0 <= result["star_discrepancy"] <= 1
     assert result["missed_inputs"] >= 0
+
+
+def test_the_help_of_evaluate_says_what_its_intervals_are_about(gptcore):
+    shown = " ".join(gptcore("evaluate", "--help")[1].split())
+    assert f"({WHOLE} times as long)" in shown
+    assert f"fewer than {LEAST_TARGETS} targets" in shown
+    assert "do not speak of other texts" in shown

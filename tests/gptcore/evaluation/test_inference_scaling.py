@@ -10,6 +10,7 @@ from gptcore.evaluation.inference_scaling import (
     best_of,
     fit_power,
     loss_by_context,
+    predict_mean,
     sample_continuations,
 )
 from gptcore.model.config import ModelConfig
@@ -40,6 +41,20 @@ def test_power_law_without_noise_is_found():
     assert pytest.approx(1.5, abs=1e-5) == law.E
     assert law.beta == pytest.approx(0.7, abs=1e-5)
     assert law(64) == pytest.approx(1.5 + 2.0 / 64**0.7, rel=1e-5)
+
+
+def test_the_interval_of_a_prediction_is_over_prompts_and_holds_the_law(monkeypatch):
+    monkeypatch.setattr("gptcore.evaluation.inference_scaling.RESAMPLES", 20)
+    x, generator = np.array([1, 2, 4, 8, 16]), np.random.default_rng(3)
+    held = []
+    for seed in range(4):
+        own = generator.normal(0, 0.3, size=(40, 1))  # what makes a prompt hard at every budget
+        values = 1.5 + own + 1 / x**0.7 + generator.normal(0, 0.1, size=(40, 5))
+        value, low, high = predict_mean(x, values, 64, seed=seed)
+        assert low < value < high
+        assert high - low < 1
+        held.append(low < 1.5 + 1 / 64**0.7 < high)
+    assert sum(held) >= 3
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from gptcore.evaluation.losses import evaluate, sweep_losses
+from gptcore.evaluation.losses import count_losses, evaluate, sweep_losses
+from gptcore.intervals import LEAST_TARGETS, POPULATION, difference_interval, mean_interval
 from gptcore.model.config import ModelConfig
 from gptcore.model.gpt import GPT
 from gptcore.model.loss import token_losses
-from gptcore.stats import mean_interval
 
 CPU = torch.device("cpu")
 CONFIG = ModelConfig(vocab_size=31, block_size=8, n_layer=1, n_head=2, n_embd=16, dropout=0.3)
@@ -59,17 +59,51 @@ def test_loss_and_bits_per_byte_are_those_of_the_sweep(model):
     assert result.loss_nats_per_token == losses.mean().item()
     # The same sum, divided in another order.
     assert result.bits_per_byte == pytest.approx(losses.sum().item() / math.log(2) / 250, rel=1e-12)
-    assert result.interval_95 is not None
-    assert result.interval_95[0] < result.loss_nats_per_token < result.interval_95[1]
 
 
 def test_without_bytes_there_are_no_bits_per_byte(model):
     assert evaluate(model, text(20), block_size=8, device=CPU, n_bytes=None).bits_per_byte is None
 
 
-def test_a_text_of_fewer_than_four_blocks_has_no_interval(model):
-    assert evaluate(model, text(32), block_size=8, device=CPU, n_bytes=None).interval_95 is None
-    assert evaluate(model, text(33), block_size=8, device=CPU, n_bytes=None).interval_95 is not None
+def test_several_texts_have_one_interval_which_says_what_it_is_about(model):
+    texts = [text(500), text(300)]
+    result = evaluate(model, texts, block_size=8, device=CPU, n_bytes=None)
+    losses = [sweep_losses(model, ids, block_size=8, device=CPU) for ids in texts]
+    assert result.interval_95 == mean_interval(torch.cat(losses).double().numpy())
+    assert result.interval_95[0] < result.loss_nats_per_token < result.interval_95[1]
+    assert (result.interval_reason, result.interval_population) == (None, POPULATION)
+
+
+def test_the_loss_is_compared_with_a_baseline_on_the_same_targets(model):
+    texts = [text(500), text(300)]
+    baseline = count_losses([text(90).numpy()], [ids.numpy() for ids in texts], 31)
+    result = evaluate(model, texts, block_size=8, device=CPU, n_bytes=None, baseline=baseline)
+    losses = torch.cat([sweep_losses(model, ids, block_size=8, device=CPU) for ids in texts])
+    assert result.baseline_loss_nats_per_token == pytest.approx(baseline.mean())
+    assert result.difference_nats_per_token == pytest.approx(
+        losses.double().mean() - baseline.mean()
+    )
+    assert result.difference_interval_95 == difference_interval(losses.double().numpy(), baseline)
+
+
+def test_token_counts_with_one_added_give_the_loss_of_each_target():
+    losses = count_losses(
+        [np.array([0, 0, 1]), np.array([1])], [np.array([2, 0]), np.array([0])], 3
+    )
+    assert losses == pytest.approx([-math.log(3 / 7)])
+
+
+def test_a_short_text_has_no_interval_and_says_why(model):
+    short, enough = (
+        evaluate(model, text(n), block_size=8, device=CPU, n_bytes=None)
+        for n in (LEAST_TARGETS, LEAST_TARGETS + 1)  # the first token is no target
+    )
+    assert short.interval_95 is None
+    assert short.interval_reason == (
+        f"the text has {LEAST_TARGETS - 1} targets, which are too few to show how far its parts "
+        f"differ: score at least {LEAST_TARGETS}"
+    )
+    assert enough.interval_95 is not None
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
@@ -104,35 +138,6 @@ def test_the_mode_of_the_model_is_kept_when_scoring_fails(model):
     assert model.training
 
 
-def test_interval_of_independent_values_has_the_width_of_the_normal_one():
-    values = np.random.default_rng(0).normal(3.0, 2.0, size=4000)
-    low, high = mean_interval(values, block_len=1, seed=0)
-    # 250 runs and 2,000 resamples: the width is known to about 5 %, and the centre to less.
-    assert (high - low) / 2 == pytest.approx(1.96 * 2.0 / math.sqrt(4000), rel=0.15)
-    assert (high + low) / 2 == pytest.approx(values.mean(), abs=0.01)
-
-
-def test_interval_covers_the_mean_of_dependent_values_where_single_values_would_not():
-    generator = np.random.default_rng(1)
-    covered = {1: 0, 64: 0}
-    for seed in range(100):
-        noise = generator.normal(size=2016)
-        values = np.convolve(noise, np.ones(16) / 4, mode="valid")  # true mean 0
-        for block_len in covered:
-            interval = mean_interval(values, block_len=block_len, seed=seed)
-            covered[block_len] += interval[0] < 0 < interval[1]
-    # Of 100 texts, 95 expected, standard deviation 2.2, and a few less since runs are few; runs
-    # of 13 values, shorter than the dependence of 16, cover about 85.
-    assert covered[64] >= 86
-    assert covered[1] < covered[64]
-
-
-def test_interval_depends_on_the_seed_alone():
-    values = np.random.default_rng(2).normal(size=200)
-    assert mean_interval(values, block_len=8, seed=1) == mean_interval(values, block_len=8, seed=1)
-    assert mean_interval(values, block_len=8, seed=1) != mean_interval(values, block_len=8, seed=2)
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -143,7 +148,6 @@ def test_interval_depends_on_the_seed_alone():
         ({"block_size": 9}, "block_size = 8"),
         ({"batch_size": 0}, "batch_size is 0"),
         ({"n_bytes": 0}, "n_bytes is 0"),
-        ({"seed": -1}, "seed is -1"),
         ({"precision": "fp8"}, "precision is 'fp8'"),
     ],
 )

@@ -37,7 +37,7 @@ def case_test(case):
     return "test_scaling" if case.question == "outcome" else "test_recommendation"
 
 
-def inference_record():
+def inference_record(needed_high=90):
     (case,) = CASES["bench_inference::test_inference"](plan())
     rows = [
         {"x": 2**i, "value": 0.2 + 0.02 * i, "low": 0.1, "high": 0.4, "law": 0.2 + 0.019 * i}
@@ -47,8 +47,30 @@ def inference_record():
         f"bench_inference::test_inference[{case.id}]",
         group="inference",
         params=params(case),
-        metrics={"n_params": 238_000, "context_are": 1.25},
-        series={"by_context": rows, "by_samples": [row | {"law": None} for row in rows]},
+        metrics={
+            "n_params": 238_000,
+            "context_are": 1.25,
+            "context_predicted_low": 0.21,
+            "context_predicted_high": 0.29,
+            "pass_predicted_low": 0.2,
+            "pass_predicted_high": 0.4,
+            "samples_needed_low": 40,
+            "samples_needed_high": needed_high,
+        },
+        series={
+            "by_context": rows,
+            "by_samples": [row | {"law": None} for row in rows],
+            "by_pass": [
+                {
+                    "x": 2**i,
+                    "value": 0.31 if i < 3 else None,
+                    "low": 0.05,
+                    "high": 0.3 + 0.1 * i,
+                    "law": None,
+                }
+                for i in range(6)
+            ],
+        },
     )
 
 
@@ -112,11 +134,28 @@ def test_repeated_text_has_a_row_for_each_share_and_sampler(tmp_path, whole):
 
 def test_figures_say_in_words_what_they_show(tmp_path, whole):
     plots = section_of(tmp_path, whole, figures=True).plots
-    assert len(plots) == 3
+    assert len(plots) == 4
     assert "law" in plots[0].alt
+    assert "its prediction of the last point (95 % interval 0.21" in plots[1].caption
     assert "off by 1.25" in plots[1].caption
     assert "Dashed" not in plots[2].caption  # no law was fitted there
+    assert "bytes right, 40 to 90 samples are needed" in plots[3].caption
+    caption = plots[3].caption.replace("\xa0", " ")
+    assert "gave 20.0 % to 40.0 % for all of them, which holds the 31.0 %" in caption
     assert all("python-docs" in plot.caption for plot in plots)
+
+
+def test_a_target_beyond_the_data_has_no_number_of_samples(tmp_path, whole):
+    records = [*whole[:-1], inference_record(needed_high=None)]
+    caption = section_of(tmp_path, records, figures=True).plots[3].caption.replace("\xa0", " ")
+    assert "at least 40 samples are needed, and the data do not say how many suffice" in caption
+    assert "with 32, 5 % to 80.0 % of the places have one" in caption
+
+
+def test_a_ledger_without_pass_at_k_is_shown_without_it(tmp_path, whole):
+    old = inference_record()
+    old["series"].pop("by_pass")
+    assert len(section_of(tmp_path, [*whole[:-1], old], figures=True).plots) == 3
 
 
 def test_finding_names_the_interval_and_the_noise_of_seeds(tmp_path, whole):
