@@ -8,6 +8,7 @@ import pandas as pd
 
 from reports import words
 from reports.blocks import Finding
+from reports.claims import apart
 from reports.load import Run
 
 ALPHA = 0.05
@@ -64,6 +65,7 @@ def sampler_differences(comparisons: pd.DataFrame) -> Iterator[Finding]:
             "equal": f"{a} and {b} end equal in test loss to within {margin}",
             "unresolved": f"no difference in test loss resolved between {a} and {b}",
         }[kind]
+        headline += apart(pair, frame[frame["a"].eq(pair["a"]) & frame["b"].eq(pair["b"])])
         yield Finding(
             {"differ": 80, "differ, but little": 74, "equal": 72, "unresolved": 58}[kind],
             "convergence",
