@@ -95,6 +95,18 @@ class Sampler(ABC):
         first = check_whole("first draw", first, at_least=0)
         return self._draw(first, check_whole("count of draws", count))
 
+    def with_seed(self, seed: int) -> "Sampler":
+        """Return the same sampler with another seed."""
+        return type(self)(
+            segments=self.segments,
+            block_size=self.block_size,
+            seed=seed,
+            batch_size=self.batch_size,
+            drop_last=self.drop_last,
+            corpus_sha256=self.corpus_sha256,
+            **self._extras(),
+        )
+
     def epoch(self, index: int) -> int | None:
         """Return the epoch that draw `index` belongs to, or None for a sampler without epochs."""
         index = check_whole("draw", index, at_least=0)
