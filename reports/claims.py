@@ -32,9 +32,8 @@ CONDITIONS: dict[str, Callable[[Any], str]] = {
     "compile": lambda value: "not compiled" if words.is_missing(value) else f"compiled ({value})",
     "batch_size": lambda value: f"B{words.NBSP}={words.NBSP}{words.number(value)}",
     "block_size": lambda value: f"T{words.NBSP}={words.NBSP}{words.number(value)}",
-    "setting": lambda value: plain_text.shorten(str(value)),
 }
-"""Column → the words for its value, for `apart`; in the order in which they are tried."""
+"""Column → the words for its value, for `apart`."""
 
 
 @dataclass(frozen=True)
@@ -90,12 +89,15 @@ def apart(case: Row, others: pd.DataFrame) -> str:
     rest = others[others["case"] != case["case"]]
     if rest.empty:
         return ""
-    told: list[str] = []
-    for column, name in CONDITIONS.items():
-        if column == "setting" and told:
-            break  # the conditions above say it in fewer words
-        if column in rest and {*map(str, rest[column])} != {str(case[column])}:
-            told.append(name(case[column]))
+    told = [
+        name(case[column])
+        for column, name in CONDITIONS.items()
+        if column in rest and {*map(str, rest[column])} != {str(case[column])}
+    ]
+    if not told and "setting" in rest:
+        others_have = [set(str(setting).split(" · ")) for setting in rest["setting"]]
+        parts = str(case["setting"]).split(" · ")
+        told = [part for part in parts if any(part not in have for have in others_have)]
     return f" ({', '.join(told)})" if told else f" (one of {len(rest) + 1:,} such cases)"
 
 
@@ -133,7 +135,6 @@ def of_base(pairs: pd.DataFrame) -> pd.DataFrame:
     columns = {
         name: pd.Series([base.get(name) for base in bases], pairs.index, dtype=object)
         for name in CONDITIONS
-        if name != "setting"
     }
     return pairs.assign(**columns)
 

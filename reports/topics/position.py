@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from reports import drawing, words
 from reports.blocks import Finding, Plotter, Section, Table, by_setting, dicts, missing, table
-from reports.claims import Claim
+from reports.claims import Claim, apart
 from reports.load import Run, over
 
 
@@ -73,11 +73,12 @@ def find(run: Run) -> Iterator[Finding]:
     for corpus, versions in known.groupby("corpus", sort=False, dropna=False):
         case = versions.iloc[0]
         raw = versions[versions["is_raw"]].head(0 if case["is_raw"] else 1)
+        where = apart(case, versions[versions["is_raw"] == case["is_raw"]])
         yield Finding(
             63,
             "position",
             "",
-            f"The test part at the end of {words.corpus(corpus)}{_how_unusual(case)}",
+            f"The test part at the end of {words.corpus(corpus)}{where}{_how_unusual(case)}",
             "Predicted from the token frequencies of the rest of the text, it has a cross-entropy "
             f"of {words.loss(case['tail_unigram'])} nats/token; blocks of its size have "
             f"{words.loss(case['mean_unigram'])} ± {words.loss(case['sd_unigram'])} (1\u00a0sd): "

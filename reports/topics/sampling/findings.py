@@ -69,8 +69,8 @@ def random_visits(coverage: pd.DataFrame) -> Iterator[Finding]:
 def never_shown(coverage: pd.DataFrame) -> Iterator[Finding]:
     """Say what a DataLoader leaves out in one pass, and whether later passes show it."""
     frame = _of(coverage, "sequential", "shuffled_blocks").sort_values("epochs", kind="stable")
-    one = frame[frame["target_epochs"].eq(1) & frame["missed_targets"].gt(0)]
-    for _, case in one.sort_values("missed_targets", ascending=False).head(1).iterrows():
+    one = frame[frame["target_epochs"].eq(1)].sort_values("missed_targets", ascending=False)
+    for _, case in one[one["missed_targets"].gt(0)].head(1).iterrows():
         alike = one["sampler"].eq(case["sampler"]) & one["drop_last"].eq(case["drop_last"])
         name = f"{words.sampler_in_prose(case['sampler'])}{apart(case, one[alike])}"
         how = ", with the last batch dropped," if case["drop_last"] is True else ""
@@ -167,7 +167,7 @@ def overlap_or_grid(coverage: pd.DataFrame) -> Iterator[Finding]:
     setting = first["setting"].iloc[0]
     of_setting = cells[cells["setting"] == setting]
     four = of_setting[of_setting["target_epochs"].eq(1)].set_index("sampler")
-    rows = list(_by_length(cells))
+    rows = list(_by_length(two_by_two(coverage, repeated=True)))
     claim = Claim(
         "Drawing with replacement missed more targets than drawing without replacement",
         rows,

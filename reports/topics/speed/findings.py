@@ -62,13 +62,15 @@ def step_speed(models: pd.DataFrame) -> Iterator[Finding]:
     for _, case in _timed(models, "step").head(1).iterrows():
         speed = f"{words.number(case['tokens_per_s'])} tokens/s"
         name = words.model(case["model"])
-        where = apart(case, _same(models, case))
+        same = _same(models, case)
+        where = apart(case, same)
+        in_clause = apart(case, same[same["precision"] == case["precision"]])
         of_peak = "" if pd.isna(case["mfu"]) else f", {_share_of_peak(case)}"
         took = f"{words.si(case['time_s'], 's')} a step"
         yield Finding(
             100,
             "speed",
-            f"{name} trains at {speed} in {case['precision']}{of_peak}",
+            f"{name} trains at {speed} in {case['precision']}{in_clause}{of_peak}",
             f"{name} trains at {speed}{where}: {took}{of_peak}",
             f"{words.conditions(case)}. {_rounds(case)} The peak is the fastest matrix product in "
             f"{case['precision']} measured on this machine, at the shapes of GPT-2 small.",
@@ -139,7 +141,8 @@ def precision_ratios(
     )
     wide = wide.drop_duplicates(keys)
     told = [("step", str(p["model"]), str(p["device"])) in interleaved for p in dicts(wide)]
-    wide = wide.assign(case=wide["case_fp32"])
+    columns = ("case", "corpus", "batch_size", "block_size")
+    wide = wide.assign(**{name: wide[f"{name}_fp32"] for name in columns})
     for rank, (_, pair) in enumerate(wide[~np.array(told, dtype=bool)].iterrows()):
         # Pairs that were timed in turns have 75: their ratios are known better.
         where = apart(pair, wide[wide["model"] == pair["model"]])
