@@ -14,7 +14,7 @@ from typing import Any, Protocol, Unpack
 
 from gptcore.checks import check_fraction, check_whole
 from gptcore.sampling.base import Sampler, SamplerOptions
-from gptcore.sampling.low_discrepancy import Golden
+from gptcore.sampling.low_discrepancy import Golden, VanDerCorput
 from gptcore.sampling.samplers import make_sampler
 from gptcore.theory.avoidance import (
     Independent,
@@ -244,7 +244,7 @@ def expected_batch_overlap(
     """
     batch_size = check_whole("batch_size", batch_size)
     theory = theory_of(sampler)
-    if not isinstance(theory, EvenTheory) and not sampler.name.endswith("_replacement"):
+    if sampler.name not in ("random_replacement", "grid_replacement", "golden"):
         if not _inside_epochs(sampler, batch_size, draws):
             return None
         if not isinstance(theory, LatticeTheory | StratifiedTheory):
@@ -255,7 +255,12 @@ def expected_batch_overlap(
 
 
 def _inside_epochs(sampler: Sampler, batch_size: int, draws: int | None) -> bool:
-    """Return whether no batch of the first K draws goes on from one epoch to the next."""
+    """Return whether no batch of the first K draws goes on from one epoch to the next.
+
+    The epochs of van der Corput's sequence are its runs of 2^k draws, which are alike.
+    """
+    if isinstance(sampler, VanDerCorput):
+        return batch_size & (batch_size - 1) == 0 or draws == batch_size
     if sampler.drop_last and sampler.batch_size == batch_size:
         return True
     epoch = sampler.draws_per_epoch
