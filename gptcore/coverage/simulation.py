@@ -15,7 +15,7 @@ from gptcore.sampling.base import Sampler
 from gptcore.sampling.windows import Starts
 from gptcore.theory.expectations import Expectation, expected_batch_overlap
 
-MOST_DRAWS, MOST_RUNS, FEWEST_RUNS = 2**23, 1000, 16
+MOST_DRAWS, MOST_RUNS, FEWEST_RUNS = 2**22, 1000, 16
 """Draws of all runs together, about two seconds, and runs. Fewer runs would say too little."""
 FIRST_SEED = 2**31
 """Seeds from here on are simulated; a run that is observed will hardly have one of them."""
