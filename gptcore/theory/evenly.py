@@ -21,8 +21,7 @@ MOST_WORK = 2**24
 """Gaps that are looked at, at most: about two seconds. Beyond that, a value is None."""
 CIRCLE = 2**64
 ROUNDING = 1e-15
-"""A variance of at most this times M is rounding: no start moves within the last bits of a double.
-"""
+"""A variance of at most this times M is taken for rounding, and is 0."""
 
 
 class EvenTheory(LatticeTheory):
