@@ -190,6 +190,11 @@ def count(n: int, noun: str) -> str:
     return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
 
 
+def count_of(value: float, noun: str) -> str:
+    """Return "1 epoch", "0.5 epochs", "14.4 epochs"."""
+    return f"{number(value)} {noun}{'' if value == 1 else 's'}"
+
+
 def sampler(name: Any) -> str:
     """Return the words for a sampler, as a label."""
     return "sampler not recorded" if is_missing(name) else SAMPLER_LABELS.get(str(name), str(name))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from gptcore.checks import LARGEST, check_whole
@@ -124,7 +125,7 @@ def _tell_plan(result: Json) -> Answer:
     return Answer(
         f"{result['sampler']} {expectation} in {counted(result['steps'], 'step')}: "
         f"{result['epochs']:,.1f} epoch-equivalents.",
-        [Table(("quantity", "value", "unit"), rows), DASH],
+        [Table(("quantity", "value", "unit"), rows), DASH, *_simulated([result])],
     )
 
 
@@ -152,8 +153,23 @@ def _compare_plans(plans: list[Json]) -> Answer:
         f"targets{also}: "
         f"{_few(fewest)} of {first['n_tokens'] - 1:,} in "
         f"{counted(first['steps'], 'step')} of {counted(first['batch_size'], 'window')}.",
-        [Table(headings, rows), f"Missed and its sd count targets. {DASH}"],
+        [
+            Table(headings, rows),
+            f"Missed and its sd count targets. {DASH}",
+            *_simulated(plans),
+        ],
     )
+
+
+def _simulated(results: list[Json]) -> Iterator[str]:
+    """Yield a line on each standard deviation that was simulated: its error and its runs."""
+    for result in results:
+        if known := result["simulated"].get("sd_missed_targets"):
+            yield (
+                f"The standard deviation of {result['sampler']} has no formula: it is from "
+                f"{known['runs']:,} simulated runs, with a standard error of "
+                f"{_few(known['error'])}."
+            )
 
 
 def _few(number: float) -> str:
@@ -177,6 +193,7 @@ def _feasible(args: argparse.Namespace) -> Iterator[str]:
 
 
 def _plan(args: argparse.Namespace, name: str) -> Json:
+    from gptcore.coverage.simulation import errors, sd_missed_targets
     from gptcore.theory.expectations import draws_for_full_cover, expect_of, steps_for_coverage
 
     setting = {"n_tokens": args.tokens, **sampling_sizes(args)}
@@ -184,7 +201,7 @@ def _plan(args: argparse.Namespace, name: str) -> Json:
     draws, steps = draws_and_steps(args, sampler)
     expected = expect_of(sampler, draws)
     missed, targets = expected.missed_targets, sampler.n_tokens - 1
-    full = draws_for_full_cover(sampler)
+    full, sd = draws_for_full_cover(sampler), sd_missed_targets(sampler, draws, expected)
     return {
         "sampler": name,
         **setting,
@@ -195,7 +212,8 @@ def _plan(args: argparse.Namespace, name: str) -> Json:
         "expected_missed_fraction": None if missed is None else missed / targets,
         "expected_missed_edge": expected.missed_edge,
         "expected_missed_interior": expected.missed_interior,
-        "sd_missed_targets": expected.sd_missed_targets,
+        "sd_missed_targets": sd.value,
+        "sd_source": sd.source,
         "expected_missed_inputs": expected.missed_inputs,
         "never_targets": expected.never_targets,
         "expected_repeated_windows": expected.repeated_windows,
@@ -207,6 +225,7 @@ def _plan(args: argparse.Namespace, name: str) -> Json:
             f"{share:g}": needed for share, needed in steps_for_coverage(name, **setting).items()
         },
         "steps_for_full_coverage": None if full is None else -(-full // args.batch_size),
+        "simulated": errors(sd_missed_targets=sd),
     }
 
 
@@ -218,6 +237,8 @@ def coverage_options(parser: argparse.ArgumentParser) -> None:
 
 def coverage(args: argparse.Namespace) -> Json:
     """Count which targets the draws of one seed show, beside what theory expects."""
+    from gptcore.coverage.exposure import measure_exposure
+    from gptcore.coverage.simulation import errors, mean_batch_overlap, sd_missed_targets
     from gptcore.coverage.summaries import z_scores
     from gptcore.coverage.visits import measure_coverage
     from gptcore.theory.expectations import expect_of
@@ -234,7 +255,10 @@ def coverage(args: argparse.Namespace) -> Json:
         block_size=sampler.block_size,
         targets_per_window=sampler.targets_per_window,
     )
-    seen, theory = _exposure(sampler, draws)
+    sd, overlap = sd_missed_targets(sampler, draws, expected), mean_batch_overlap(sampler, draws)
+    expected = replace(expected, sd_missed_targets=sd.value)
+    seen, theory = measure_exposure(sampler, draws, at_most=DRAWS_AT_ONCE)
+    theory["batch_overlap"] = overlap.value
     return {
         **observed.as_dict(),
         **seen,
@@ -245,6 +269,8 @@ def coverage(args: argparse.Namespace) -> Json:
         "seed": args.seed,
         "steps": steps,
         "expected": {k: v for k, v in vars(expected).items() if k != "never_targets"} | theory,
+        "sd_source": sd.source,
+        "simulated": errors(sd_missed_targets=sd, batch_overlap=overlap),
         "z": z_scores(observed, expected),
     }
 
@@ -279,49 +305,9 @@ def coverage_answer(result: Json) -> Answer:
             describe_parts(result),
             "z is (observed - expected) / standard deviation. A dash: theory gives no value. "
             "--json has pairs, contexts, overlap of batches and evenness too.",
+            *_simulated([result]),
         ],
     )
-
-
-def _exposure(sampler: Sampler, draws: int) -> tuple[Json, Json]:
-    """Return pairs, contexts, evenness and overlap as observed, and as expected where known.
-
-    What is observed needs all draws at once; for more than DRAWS_AT_ONCE draws it is null.
-    """
-    from gptcore.coverage.exposure import (
-        batch_overlap,
-        context_coverage,
-        pair_coverage,
-        star_discrepancy,
-    )
-    from gptcore.theory.expectations import (
-        expected_batch_overlap,
-        expected_context_coverage,
-        expected_pair_coverage,
-    )
-
-    width, batch_size = sampler.targets_per_window, sampler.batch_size
-    shares = sorted({1, max(1, width // 4), max(1, width // 2), max(1, 3 * width // 4), width})
-    theory: Json = {
-        "pair_coverage": {str(h): expected_pair_coverage(sampler, h, draws) for h in shares},
-        "context_coverage": {str(m): expected_context_coverage(sampler, m, draws) for m in shares},
-        "batch_overlap": expected_batch_overlap(sampler, batch_size),
-    }
-    if draws > DRAWS_AT_ONCE:
-        return dict.fromkeys((*theory, "star_discrepancy")), theory
-    starts, steps = sampler.starts(0, draws), draws // batch_size
-    seen: Json = {
-        "pair_coverage": {str(h): pair_coverage(starts, sampler, h) for h in shares},
-        "context_coverage": {str(m): context_coverage(starts, sampler, m) for m in shares},
-        "batch_overlap": None,
-        "star_discrepancy": None,
-    }
-    if steps:  # of whole batches
-        starts = starts[: steps * batch_size]
-        (discrepancy,) = star_discrepancy(starts, sampler, [steps], batch_size=batch_size)
-        seen["batch_overlap"] = batch_overlap(starts, sampler, batch_size=batch_size)
-        seen["star_discrepancy"] = float(discrepancy)
-    return seen, theory
 
 
 def _pieces(sampler: Sampler, draws: int) -> Iterator[Any]:

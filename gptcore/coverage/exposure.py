@@ -5,6 +5,7 @@ metrics are in `gptcore.theory`.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,7 @@ from gptcore.checks import as_array, check_whole
 from gptcore.coverage.summaries import count_shown
 from gptcore.sampling.base import Sampler
 from gptcore.sampling.windows import StartGrid, Starts, as_starts
+from gptcore.theory.expectations import expected_context_coverage, expected_pair_coverage
 
 
 def pair_coverage(starts: Starts | Sequence[int], sampler: Sampler, lag: int) -> float:
@@ -113,6 +115,41 @@ def batch_overlap(starts: Starts | Sequence[int], sampler: Sampler, *, batch_siz
     width = sampler.block_size
     shown = np.minimum(np.diff(batches, axis=1), width).sum(axis=1) + width
     return float(1 - shown.mean() / (batch_size * width))
+
+
+def measure_exposure(
+    sampler: Sampler, draws: int, *, at_most: int
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the metrics of this module for the first K draws, and pairs and contexts as expected.
+
+    Pairs and contexts are given at five lags and context lengths, from 1 to the targets of a
+    window.
+
+    Args:
+        sampler: where the windows come from.
+        draws: K.
+        at_most: what is observed needs all draws at once; it is None for more draws than these.
+    """
+    width, batch_size = sampler.targets_per_window, sampler.batch_size
+    shares = sorted({1, max(1, width // 4), max(1, width // 2), max(1, 3 * width // 4), width})
+    theory: dict[str, Any] = {
+        "pair_coverage": {str(h): expected_pair_coverage(sampler, h, draws) for h in shares},
+        "context_coverage": {str(m): expected_context_coverage(sampler, m, draws) for m in shares},
+    }
+    unknown = dict.fromkeys((*theory, "batch_overlap", "star_discrepancy"))
+    if draws > at_most:
+        return unknown, theory
+    starts, steps = sampler.starts(0, draws), draws // batch_size
+    seen = unknown | {
+        "pair_coverage": {str(h): pair_coverage(starts, sampler, h) for h in shares},
+        "context_coverage": {str(m): context_coverage(starts, sampler, m) for m in shares},
+    }
+    if steps:  # of whole batches
+        starts = starts[: steps * batch_size]
+        (discrepancy,) = star_discrepancy(starts, sampler, [steps], batch_size=batch_size)
+        seen["batch_overlap"] = batch_overlap(starts, sampler, batch_size=batch_size)
+        seen["star_discrepancy"] = float(discrepancy)
+    return seen, theory
 
 
 def _ranks(starts: Starts | Sequence[int], sampler: Sampler) -> Starts:

@@ -5,9 +5,10 @@ M = N - T, and the targets of start s are the tokens s + 1, …, s + T. With sev
 counts the starts of all of them.
 """
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -94,6 +95,13 @@ class Sampler(ABC):
         """Return the starts of draws first, …, first + count - 1: int64 of shape (count,)."""
         first = check_whole("first draw", first, at_least=0)
         return self._draw(first, check_whole("count of draws", count))
+
+    def with_seed(self, seed: int) -> Self:
+        """Return the same sampler with another seed."""
+        other = copy.copy(self)
+        other.seed = check_whole("seed", seed, at_least=0, at_most=LARGEST_SEED)
+        other.draws_per_epoch = other._count_epoch()  # what the seed gives the whole stream, too
+        return other
 
     def epoch(self, index: int) -> int | None:
         """Return the epoch that draw `index` belongs to, or None for a sampler without epochs."""
@@ -186,6 +194,12 @@ class ChunkedSampler(Sampler):
     """
 
     _kept: tuple[int, Starts] | None = None
+
+    def with_seed(self, seed: int) -> Self:
+        """Return the same sampler with another seed."""
+        other = super().with_seed(seed)
+        other._kept = None
+        return other
 
     def _draw(self, first: int, count: int) -> Starts:
         starts = np.empty(count, dtype=np.int64)  # fails at once where memory is not enough

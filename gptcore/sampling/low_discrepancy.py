@@ -49,10 +49,11 @@ class Golden(Sampler):
 
     def _draw(self, first: int, count: int) -> Starts:
         index = np.arange(first, first + count, dtype=np.uint64)
-        points = self._points(index) + self.shift
-        return self.lattice.place(_scale(points, self.n_starts))
+        points = self.points(index) + self.shift
+        return self.lattice.place(scale(points, self.n_starts))
 
-    def _points(self, index: Words) -> Words:
+    def points(self, index: Words) -> Words:
+        """Return the places of draws on the circle, in 2⁻⁶⁴, before the seed shifts them."""
         return index * np.uint64(GOLDEN_STEP)
 
 
@@ -61,7 +62,8 @@ class VanDerCorput(Golden):
 
     name = "van_der_corput"
 
-    def _points(self, index: Words) -> Words:
+    def points(self, index: Words) -> Words:
+        """Return the bits of each index in reverse."""
         # Reverse the 64 bits: swap neighbouring bits, pairs and halves of bytes, then the bytes.
         for width, mask in (
             (1, 0x5555555555555555), (2, 0x3333333333333333), (4, 0x0F0F0F0F0F0F0F0F),
@@ -71,7 +73,7 @@ class VanDerCorput(Golden):
         return np.asarray(index.byteswap())
 
 
-def _scale(points: Words, size: int) -> Starts:
+def scale(points: Words, size: int) -> Starts:
     """Return ⌊points·size / 2⁶⁴⌋, the high half of a 128-bit product, from 32-bit halves."""
     low, half = np.uint64(2**32 - 1), np.uint64(32)
     size_high, size_low = np.uint64(size >> 32), np.uint64(size & (2**32 - 1))

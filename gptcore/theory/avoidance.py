@@ -101,8 +101,8 @@ class Permuted(Law):
 
     def at(self, count: int) -> float:
         """Return q(count)."""
-        once = self._ratio(count, self.rest)
-        return once * self._ratio(count, self.epoch) ** self.epochs if self.epochs else once
+        once = ratio(self.n, count, self.rest)
+        return once * ratio(self.n, count, self.epoch) ** self.epochs if self.epochs else once
 
     def log_apart(self, width: int) -> float:
         """Return log q(2w) - 2·log q(w)."""
@@ -130,12 +130,15 @@ class Permuted(Law):
             terms = np.log1p(-np.minimum(taken / left, 1))
         return np.concatenate([[0.0], np.cumsum(terms)])
 
-    def _ratio(self, count: int, taken: int) -> float:
-        """Return C(n-u, k) / C(n, k), which is symmetric in u and k: sum over the smaller."""
-        few, many = sorted((count, taken))
-        if few + many > self.n or few * many > NEGLIGIBLE * self.n:
-            return 0.0
-        return float(np.exp(np.log1p(-many / (self.n - np.arange(few))).sum()))
+
+def ratio(n: int, count: int, taken: int) -> float:
+    """Return C(n-u, k) / C(n, k): the chance that k of n things, taken at once, avoid u of them."""
+    few, many = sorted((count, taken))  # it is symmetric in u and k: sum over the smaller
+    if not few:
+        return 1.0
+    if few + many > n or few * many > NEGLIGIBLE * n:
+        return 0.0
+    return float(np.exp(np.log1p(-many / (n - np.arange(few))).sum()))
 
 
 class EvenlySpread(Law):

@@ -14,17 +14,19 @@ from typing import Any, Protocol, Unpack
 
 from gptcore.checks import check_fraction, check_whole
 from gptcore.sampling.base import Sampler, SamplerOptions
+from gptcore.sampling.low_discrepancy import Golden, VanDerCorput
 from gptcore.sampling.samplers import make_sampler
 from gptcore.theory.avoidance import (
-    EvenlySpread,
     Independent,
     Permuted,
     golden_gaps,
     van_der_corput_gaps,
 )
-from gptcore.theory.by_rank import PhaseTheory, StratifiedTheory
+from gptcore.theory.evenly import EvenTheory
 from gptcore.theory.in_order import BufferTheory, InOrderTheory
 from gptcore.theory.lattice import LatticeTheory, Missed, Visits
+from gptcore.theory.phases import PhaseTheory
+from gptcore.theory.strata import StratifiedTheory
 
 
 @dataclass(frozen=True)
@@ -84,14 +86,12 @@ def _permuted(sampler: Sampler) -> LatticeTheory:
     return LatticeTheory(sampler, lambda n, draws: Permuted(n, draws, epoch))
 
 
-def _golden(sampler: Sampler) -> LatticeTheory:
-    return LatticeTheory(sampler, lambda n, draws: EvenlySpread(n, draws, golden_gaps(draws)))
+def _golden(sampler: Golden) -> EvenTheory:
+    return EvenTheory(sampler, golden_gaps)
 
 
-def _van_der_corput(sampler: Sampler) -> LatticeTheory:
-    return LatticeTheory(
-        sampler, lambda n, draws: EvenlySpread(n, draws, van_der_corput_gaps(draws))
-    )
+def _van_der_corput(sampler: Golden) -> EvenTheory:
+    return EvenTheory(sampler, van_der_corput_gaps)
 
 
 # To add a theory, write a class, or a function that returns one of these, and add a line here.
@@ -226,22 +226,49 @@ def expected_context_coverage(sampler: Sampler, context: int, draws: int) -> flo
     return (items - sum(missed)) / (sampler.n_tokens - len(sampler.segments))
 
 
-def expected_batch_overlap(sampler: Sampler, batch_size: int) -> float | None:
+def expected_batch_overlap(
+    sampler: Sampler, batch_size: int, draws: int | None = None
+) -> float | None:
     """Return the expected share of a batch's targets that repeat others of the same batch.
 
-    It is known for independent and for low-discrepancy draws. It is None for samplers whose batches
-    are not all alike.
+    It is None where batches are not all alike: where K draws have batches that go on from one epoch
+    to the next.
+
+    Args:
+        sampler: where the windows come from.
+        batch_size: B.
+        draws: K; unless it is given, batches of all epochs count.
 
     Raises:
-        ValueError: B is not a positive whole number.
+        ValueError: B or K is not a positive whole number.
     """
     batch_size = check_whole("batch_size", batch_size)
     theory = theory_of(sampler)
-    if not isinstance(theory, LatticeTheory) or isinstance(theory.law(theory.n, 1), Permuted):
-        return None
+    if sampler.name not in ("random_replacement", "grid_replacement", "golden"):
+        if not _inside_epochs(sampler, batch_size, draws):
+            return None
+        if not isinstance(theory, LatticeTheory | StratifiedTheory):
+            return 0.0  # an epoch is a grid, whose windows do not overlap
     targets = sampler.n_tokens - len(sampler.segments)
     shown = targets - sum(theory.missed(batch_size, sampler.block_size))
     return max(0.0, 1 - shown / (batch_size * sampler.block_size))
+
+
+def _inside_epochs(sampler: Sampler, batch_size: int, draws: int | None) -> bool:
+    """Return whether no batch of the first K draws goes on from one epoch to the next.
+
+    The epochs of van der Corput's sequence are its runs of 2^k draws, which are alike.
+    """
+    if isinstance(sampler, VanDerCorput):
+        return batch_size & (batch_size - 1) == 0 or draws == batch_size
+    if sampler.drop_last and sampler.batch_size == batch_size:
+        return True
+    epoch = sampler.draws_per_epoch
+    if epoch is not None and epoch % batch_size == 0:
+        return True
+    if epoch is None:  # the epochs of RandomPhaseBlocks are of two lengths
+        epoch = sampler.n_starts // sampler.block_size
+    return draws is not None and check_whole("draws", draws) <= epoch
 
 
 def steps_for_coverage(

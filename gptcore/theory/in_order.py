@@ -10,7 +10,7 @@ import numpy as np
 
 from gptcore.sampling.base import Sampler
 from gptcore.sampling.samplers import BlockBufferShuffle
-from gptcore.theory.avoidance import Floats
+from gptcore.theory.avoidance import Floats, ratio
 from gptcore.theory.lattice import Missed, Visits, Whole
 
 
@@ -161,13 +161,32 @@ class BufferTheory:
         left = self.n - draws
         return np.asarray(stay * left * (left - 1) / (b * max(1, b - 1)))
 
-    def _gaps(self, draws: int) -> float | None:
-        """Return the expected islands of shown blocks, less one; None for several segments.
+    def _row_unseen(self, draws: int, first: int, count: int) -> float:
+        """Return the probability that none of the `count` blocks from `first` on is drawn."""
+        feeding = min(draws, self.n - self.held)
+        # How many of them are in the buffer at each draw.
+        inside = np.clip(np.arange(feeding) + self.held - first, 0, count)
+        if len(inside) and inside.max() >= self.held:
+            return 0.0
+        stay = float(np.exp(np.log1p(-inside / self.held).sum()))
+        # Once all blocks have entered, the rest of the buffer is drawn in uniform order.
+        return stay * ratio(self.held, count, draws - feeding)
 
-        A block ends an island if it is drawn and the next one is not.
+    def _gaps(self, draws: int) -> float:
+        """Return the expected islands of shown blocks, less one for each row with any.
+
+        A block ends an island if it is drawn and the next one of its row is not.
         """
-        if len(self.rows) > 1:
-            return None
-        unseen = self._over_epochs(draws, self._unseen, np.arange(self.n))
-        both = self._over_epochs(draws, self._pair_unseen, np.arange(self.n - 1))
-        return max(0.0, float((unseen[1:] - both).sum()) - float(unseen[-1]))
+        blocks = np.arange(self.n)
+        unseen = self._over_epochs(draws, self._unseen, blocks)
+        both = self._over_epochs(draws, self._pair_unseen, blocks[:-1])
+        last = np.cumsum(self.counts) - 1
+        within = np.ones(self.n - 1, dtype=np.bool_)
+        within[last[:-1]] = False
+        gaps = float((unseen[1:] - both)[within].sum()) - float(unseen[last].sum())
+        if len(self.counts) > 1:
+            epochs, rest = divmod(draws, self.epoch)
+            for first, count in zip(last + 1 - self.counts, self.counts, strict=True):
+                once = self._row_unseen(rest, int(first), int(count))
+                gaps += once * (self._row_unseen(self.epoch, int(first), int(count)) ** epochs)
+        return max(0.0, gaps)

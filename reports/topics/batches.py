@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pandas as pd
 
@@ -18,7 +19,10 @@ from reports.blocks import (
     table,
     titled,
 )
+from reports.claims import Claim, apart, listed
 from reports.load import Run, largest, over
+
+LOADERS = {"dataloader": "without workers", "workers": "with workers"}
 
 
 def rates(case: pd.Series) -> tuple[float, float, float]:
@@ -37,28 +41,64 @@ def find(run: Run) -> Iterator[Finding]:
     """Say how much faster whole batches are made than one sample at a time."""
     throughput = run.cases("throughput")
     timed = throughput[throughput["tokens_per_s"].gt(0) & throughput["source"].eq("memory")]
-    pairs = timed[timed["way"] == "gather"].merge(
-        timed[timed["way"] == "dataloader"], on="setting", suffixes=("", "_loader")
+    rows = list(_against_loaders(timed))
+    if not rows:
+        return
+    first, claim = rows[0], "Gathering whole batches from memory"
+    headline = f"{claim} showed no clear difference in time from {listed(map(_loader, rows))}"
+    for direction in ("slower", "faster"):
+        headline = _in_one_direction(claim, rows, direction) or headline
+    yield Finding(
+        45,
+        "throughput",
+        "",
+        headline,
+        f"{first['ours']} against {first['theirs']} tokens/s from {_loader(first)}."
+        f"{first['ends']} The cases were timed one after the other, so no confidence interval is "
+        f"given. Conditions: {first['setting']}.{_share_of_step(run)}",
+        (first["gather"], *(row["case"] for row in rows[:3])),
     )
-    for setting in pairs["setting"].head(1):
-        same = timed[timed["setting"] == setting]
-        gather = same[same["way"] == "gather"].iloc[0]
-        loader = same[same["way"] == "dataloader"].iloc[0]
+
+
+def _in_one_direction(claim: str, rows: list[dict[str, Any]], direction: str) -> str:
+    """Return the claim on the loaders that are beaten in this direction, "" where none is."""
+    held = [row["factor"] for row in rows if row["direction"] == direction]
+    ends = " to ".join(dict.fromkeys(map(words.number, sorted(held)[:: max(1, len(held) - 1)])))
+    return Claim(
+        f"{claim} was {ends} times {direction}",
+        rows,
+        lambda row: bool(row["direction"] == direction),
+        lambda row: f"than {_loader(row)}",
+    ).text
+
+
+def _against_loaders(timed: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """Yield each DataLoader beside whole batches of its setting, those without workers first."""
+    pairs = timed[timed["way"].eq("gather")].drop_duplicates("setting")
+    loaders = timed[timed["way"].isin(list(LOADERS))].merge(
+        pairs, on="setting", suffixes=("", "_gather")
+    )
+    for _, loader in loaders.sort_values("way", kind="stable").iterrows():
+        gather = timed[timed["case"] == loader["case_gather"]].iloc[0]
         _, low, high = ratio_of_rates(gather, loader)
-        how, ours, theirs, ends = one_after_the_other(
-            gather["tokens_per_s"], loader["tokens_per_s"], low, high, ""
-        )
-        claim = f"was {how} than" if how else "showed no clear difference in time from"
-        yield Finding(
-            45,
-            "throughput",
-            "",
-            f"Gathering whole batches from memory {claim} torch's DataLoader",
-            f"{ours} against {theirs} tokens/s.{ends} The two cases were timed one "
-            "after the other, in one process without workers, so no confidence interval is given. "
-            f"Conditions: {setting}.{_share_of_step(run)}",
-            (gather["case"], loader["case"]),
-        )
+        rates_of_both = gather["tokens_per_s"], loader["tokens_per_s"]
+        how, ours, theirs, ends = one_after_the_other(*rates_of_both, low, high, "")
+        yield {
+            "case": loader["case"],
+            "gather": gather["case"],
+            "way": loader["way"],
+            "where": apart(loader, loaders[loaders["way"] == loader["way"]]),
+            "setting": loader["setting"],
+            "factor": over(max(rates_of_both), min(rates_of_both)),
+            "direction": how.rpartition(" ")[2],
+            "ours": ours,
+            "theirs": theirs,
+            "ends": ends,
+        }
+
+
+def _loader(row: dict[str, Any]) -> str:
+    return f"torch's DataLoader {LOADERS[row['way']]}{row['where']}"
 
 
 def _share_of_step(run: Run) -> str:

@@ -28,6 +28,8 @@ MAX_CORPORA = 24
 def find(run: Run) -> Iterator[Finding]:
     """Say where no time was measured on an accelerator, and why."""
     present = run.fact("machine", "accelerators")
+    if any(not device.startswith("cpu") for device in _devices(run)):
+        return  # whatever the facts say, a case ran elsewhere
     if present == []:
         yield Finding(
             20,
@@ -44,6 +46,14 @@ def find(run: Run) -> Iterator[Finding]:
             "An accelerator is present but was not measured",
             "The run was limited to the CPU. The option --devices adds the accelerator.",
         )
+
+
+def _devices(run: Run) -> Iterator[str]:
+    """Yield the device of each case that names one, and of the cases that pairs start from."""
+    for params in (record["params"] for record in run.finished):
+        for case in (params, params.get("base")):
+            if isinstance(case, dict) and case.get("device"):
+                yield str(case["device"])
 
 
 def section(run: Run, _: Plotter) -> list[Section]:

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from bench.ledger.schema import PHASE_PEAKS
-from reports import drawing, words
+from reports import claims, drawing, words
 from reports.blocks import (
     MAX_DRAWN,
     Finding,
@@ -86,7 +86,10 @@ def memory_figure(models: pd.DataFrame) -> Figure:
 
 def find(run: Run) -> Iterator[Finding]:
     """Say how much memory a step of the largest model takes, and in which phase."""
-    for _, case in largest(by_kind(run.cases("model")), "step", "peak_bytes").iterrows():
+    models = by_kind(run.cases("model"))
+    for _, case in largest(models, "step", "peak_bytes").iterrows():
+        same = models["work"].eq("step") & models["model"].eq(case["model"])
+        apart_from = claims.apart(case, models[same])
         phases = case[list(PHASE_PEAKS)].dropna().astype(float)
         highest = [
             PHASE_PEAKS[str(name)] for name in phases[phases >= 0.99 * case["peak_bytes"]].index
@@ -100,7 +103,7 @@ def find(run: Run) -> Iterator[Finding]:
             66,
             "memory",
             "",
-            f"A training step of {words.model(case['model'])} peaks at "
+            f"A training step of {words.model(case['model'])}{apart_from} peaks at "
             f"{words.size(case['peak_bytes'])} beyond the {words.size(case['base_bytes'])} held "
             f"before it{where}",
             f"{words.conditions(case)}.{parts}{f' Peak by phase: {each}.' if each else ''} The "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pandas as pd
@@ -11,6 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from reports import drawing, words
 from reports.blocks import Finding, Plotter, Section, Table, by_setting, dicts, missing, table
+from reports.claims import Claim, apart
 from reports.load import Run, over
 
 
@@ -72,11 +73,12 @@ def find(run: Run) -> Iterator[Finding]:
     for corpus, versions in known.groupby("corpus", sort=False, dropna=False):
         case = versions.iloc[0]
         raw = versions[versions["is_raw"]].head(0 if case["is_raw"] else 1)
+        where = apart(case, versions[versions["is_raw"] == case["is_raw"]])
         yield Finding(
             63,
             "position",
             "",
-            f"The test part at the end of {words.corpus(corpus)}{_how_unusual(case)}",
+            f"The test part at the end of {words.corpus(corpus)}{where}{_how_unusual(case)}",
             "Predicted from the token frequencies of the rest of the text, it has a cross-entropy "
             f"of {words.loss(case['tail_unigram'])} nats/token; blocks of its size have "
             f"{words.loss(case['mean_unigram'])} ± {words.loss(case['sd_unigram'])} (1\u00a0sd): "
@@ -87,16 +89,36 @@ def find(run: Run) -> Iterator[Finding]:
         )
 
 
+MEASURES = {
+    "unigram": "the frequencies of tokens",
+    "bigram": "the frequencies of pairs of tokens",
+}
+"""Measures of how hard a block is to predict, in words; "unigram" is the one of the headline."""
+
+
 def _is_unusual(case: pd.Series) -> bool:
     return bool(abs(case["z"]) >= UNUSUAL_Z or case["rank_unigram"] in {1, case["n_blocks"]})
 
 
 def _how_unusual(case: pd.Series) -> str:
+    """Return what the ranks by both measures bear out of "harder", "easier" or "not unusual"."""
     version = "" if not case["is_raw"] else ", uncleaned,"
+    middle, n = (case["n_blocks"] + 1) / 2, case["n_blocks"]
+    holds: Callable[[float], bool]
     if not _is_unusual(case):
-        return f"{version} is not unusual for this text"
-    word = "harder" if case["z"] > 0 else "easier"
-    return f"{version} is {word} to predict than most of the text"
+        sentence, holds = "is not unusual for this text", lambda rank: 1 < rank < n
+    elif case["z"] > 0:
+        sentence, holds = "is harder to predict than most of the text", lambda rank: rank < middle
+    else:
+        sentence, holds = "is easier to predict than most of the text", lambda rank: rank > middle
+    known = [name for name in MEASURES if pd.notna(case[f"rank_{name}"])]
+    claim = Claim(
+        sentence,
+        known,
+        lambda name: bool(holds(case[f"rank_{name}"])),
+        lambda name: f"by {MEASURES[name]}",
+    )
+    return f"{version} {claim.text or 'is not shown to be unusual by either count of tokens'}"
 
 
 def _place(case: pd.Series) -> str:

@@ -10,6 +10,7 @@ import pandas as pd
 from gptcore import plain_text
 from reports import words
 from reports.blocks import Finding
+from reports.claims import apart
 from reports.load import Run
 
 ALPHA = 0.05
@@ -88,6 +89,7 @@ def sampler_differences(
             "unresolved": f"no difference in test loss resolved between {a} and {b}",
             NO_VERDICT: f"too few seeds for a verdict on {a} and {b}",
         }[kind]
+        headline += apart(pair, frame[frame["a"].eq(pair["a"]) & frame["b"].eq(pair["b"])])
         yield Finding(
             IMPORTANCE[kind],
             "convergence",

@@ -11,6 +11,7 @@ from bench.ledger.record import Record
 from gptcore import plain_text
 from reports import words
 from reports.blocks import IN_TURNS, Finding
+from reports.claims import apart, leaders, listed, of_base, verdict
 from reports.load import Run, over
 
 NAMES = {
@@ -53,7 +54,9 @@ def settings(change: Any) -> dict[str, str]:
 
 
 def compared(run: Run, group: str) -> pd.DataFrame:
-    """Return the pairs of a group that have a ratio, the largest first for each kind of work.
+    """Return the pairs of a group that have a ratio, by the low end of its interval.
+
+    The largest come first, for each kind of work.
 
     Columns beside the case's own: `base` (params of gptcore's case), `variant` (the other),
     `other` (the other in words, with what else it changes), `what` (the work in words).
@@ -70,8 +73,8 @@ def compared(run: Run, group: str) -> pd.DataFrame:
     )
     frame = frame[frame["ratio"].gt(0)]
     order = frame["what"].map({what: i for i, what in enumerate(dict.fromkeys(frame["what"]))})
-    frame = frame.assign(order=order).sort_values(["order", "ratio"], ascending=[True, False])
-    return frame.drop(columns="order")
+    frame = frame.assign(order=order).sort_values(["order", "ratio_low"], ascending=[True, False])
+    return of_base(frame.drop(columns="order"))
 
 
 def _what(base: Any, change: dict[str, str]) -> str:
@@ -125,12 +128,14 @@ def find(run: Run) -> list[Finding]:
 def against_peers(frame: pd.DataFrame) -> Iterator[Finding]:
     """Say of each peer whether gptcore is faster; a peer that is faster is more important."""
     for _, case in frame.iterrows():
-        beaten = case["verdict"] == "faster"
+        same = frame[frame["other"].eq(case["other"]) & frame["what"].eq(case["what"])]
+        beaten = verdict(case) == "faster"
+        claim = f"{_claim(case)}{apart(case, same)}"
         yield Finding(
             83 if beaten else 56,
             "peers",
-            _claim(case) if beaten else "",
-            words.sentence(_claim(case)).removesuffix("."),
+            claim if beaten else "",
+            words.sentence(claim).removesuffix("."),
             _evidence(case),
             (case["case"],),
         )
@@ -143,7 +148,7 @@ def _claim(case: pd.Series) -> str:
         "faster": f"{case['what']} is {factor} times slower in gptcore than in {case['other']}",
         "same": f"{case['what']} takes as long in gptcore as in {case['other']}, within the margin",
     }.get(
-        str(case["verdict"]),
+        verdict(case),
         f"{case['what']} in gptcore and in {case['other']}: neither a difference nor equality is "
         "shown",
     )
@@ -161,31 +166,48 @@ def _evidence(case: pd.Series) -> str:
 
 
 def gains(frame: pd.DataFrame) -> Iterator[Finding]:
-    """Say which optimisation gains most, and name each one that costs time."""
+    """Say which optimisation gains most, if one is shown to, and name each one that costs time."""
     alone = frame[frame["variant"].str.startswith("without-")]
-    for case in [row for _, row in alone.iterrows() if row["verdict"] == "faster"]:
+    for _, case in alone.iterrows():
+        if verdict(case) != "faster":
+            continue
         factor = words.number(over(1, case["ratio"]))
+        same = alone[alone["other"].eq(case["other"]) & alone["what"].eq(case["what"])]
         yield Finding(
             57,
             "speed",
             "",
-            f"An optimisation costs time: {case['what']} is {factor} times faster {case['other']}",
+            f"An optimisation costs time: {case['what']} is {factor} times faster {case['other']}"
+            f"{apart(case, same)}",
             _evidence(case),
             (case["case"],),
         )
-    known = alone[alone["verdict"].eq("slower")]
-    if known.empty:
+    for _, group in alone.groupby(alone["base"].map(str), sort=False):
+        yield from _largest_gain(group, alone)
+
+
+def _largest_gain(group: pd.DataFrame, alone: pd.DataFrame) -> Iterator[Finding]:
+    """Name the optimisation that gains most of a group that shares its base, or the candidates."""
+    first = leaders(group)
+    if first.empty or verdict(first.iloc[0]) != "slower":
         return
-    most = known.sort_values("ratio").iloc[-1]
-    yield Finding(
-        44,
-        "speed",
-        "",
-        f"Largest gain of one optimisation: {most['what']} is {words.number(most['ratio'])} "
-        f"times slower {most['other']}",
-        _evidence(most),
-        (most["case"],),
-    )
+    most, n = first.iloc[0], len(first)
+    where = apart(most, alone[alone["other"].eq(most["other"]) & alone["what"].eq(most["what"])])
+    each = [
+        f"{case['other']} ({words.number(case['ratio'])} times)" for _, case in first.iterrows()
+    ]
+    if n > 1:
+        headline = (
+            f"No optimisation is shown to gain most: {most['what']} takes longer{where} "
+            f"{listed(each)}, whose intervals overlap"
+        )
+    else:
+        kind = "Largest gain of one optimisation" if len(group) > 1 else "Gain of one optimisation"
+        headline = (
+            f"{kind}: {most['what']} is {words.number(most['ratio'])} times slower "
+            f"{most['other']}{where}"
+        )
+    yield Finding(44, "speed", "", headline, _evidence(most), tuple(first["case"].head(3)))
 
 
 def memory_against(frame: pd.DataFrame) -> Iterator[Finding]:
@@ -195,6 +217,8 @@ def memory_against(frame: pd.DataFrame) -> Iterator[Finding]:
     if theirs.empty:
         return
     least = theirs.sort_values("times_ours").iloc[0]
+    same = theirs["variant"].eq(least["variant"]) & theirs["model"].eq(least["model"])
+    where = apart(least, theirs[same])
     theirs = theirs[(theirs[KEYS] == least[KEYS]).all(axis=1)]
     each = "; ".join(
         f"{name(row['variant'])} {words.dividing(least['ours_bytes'], row['peak_bytes'], 'B')[2]}"
@@ -206,7 +230,7 @@ def memory_against(frame: pd.DataFrame) -> Iterator[Finding]:
         "peers",
         "",
         f"A forward and backward pass of {words.model(least['model'])} needs {share} times the "
-        f"peak memory of {name(least['variant'])}",
+        f"peak memory of {name(least['variant'])}{where}",
         f"gptcore needs {ours} beyond the memory held before; {each}. "
         f"Each was measured in a new process. Conditions: {words.conditions(least)}.",
         (least["case"], *theirs["case"].drop(least.name).head(2)),

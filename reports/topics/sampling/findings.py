@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from statistics import NormalDist
+from typing import Any
 
 import pandas as pd
 
 from reports import words
 from reports.blocks import Finding
+from reports.claims import Claim, apart
 from reports.load import Run, over
 from reports.topics.sampling.frames import missed_share, scarce_text, two_by_two, whole_text
 
@@ -39,7 +42,10 @@ def random_visits(coverage: pd.DataFrame) -> Iterator[Finding]:
         targets = words.number(case["train_tokens"] - 1)
         epochs = f"{words.number(case['epochs'])} epoch-equivalents"
         low, high = words.number(case["visits_min"]), words.number(case["visits_max"])
-        uneven = f"showed others up to {high} times"
+        where = apart(
+            case, frame[frame["epochs"].map(words.number).eq(words.number(case["epochs"]))]
+        )
+        uneven = f"showed others up to {high} times{where}"
         theory = ""
         if pd.notna(case["expected_missed_targets"]):
             theory = (
@@ -63,20 +69,22 @@ def random_visits(coverage: pd.DataFrame) -> Iterator[Finding]:
 def never_shown(coverage: pd.DataFrame) -> Iterator[Finding]:
     """Say what a DataLoader leaves out in one pass, and whether later passes show it."""
     frame = _of(coverage, "sequential", "shuffled_blocks").sort_values("epochs", kind="stable")
-    one = frame[frame["target_epochs"].eq(1) & frame["missed_targets"].gt(0)]
-    for _, case in one.sort_values("missed_targets", ascending=False).head(1).iterrows():
-        same = frame[(frame["setting"] == case["setting"]) & (frame["variant"] == case["variant"])]
-        last = same.iloc[-1]
-        name = words.sampler_in_prose(case["sampler"])
-        how = ", last batch dropped" if case["drop_last"] is True else ""
+    one = frame[frame["target_epochs"].eq(1)].sort_values("missed_targets", ascending=False)
+    for _, case in one[one["missed_targets"].gt(0)].head(1).iterrows():
+        alike = one["sampler"].eq(case["sampler"]) & one["drop_last"].eq(case["drop_last"])
+        name = f"{words.sampler_in_prose(case['sampler'])}{apart(case, one[alike])}"
+        how = ", with the last batch dropped," if case["drop_last"] is True else ""
         missed = words.number(case["missed_targets"])
         share = words.percent(over(case["missed_targets"], case["train_tokens"] - 1))
+        same = (frame["setting"] == case["setting"]) & (frame["variant"] == case["variant"])
+        later = frame[same & frame["epochs"].ge(case["epochs"])]
+        last = later.iloc[-1]
+        never = last["epochs"] > 1.5 and later["missed_targets"].eq(case["missed_targets"]).all()
         length = f"{words.number(last['epochs'])} epoch-equivalents"
-        never = last["epochs"] > 1.5 and last["missed_targets"] == case["missed_targets"]
         claim = (
-            f"{name} never showed {missed} targets ({share}), even in {length}"
+            f"{name}{how} never showed {missed} targets ({share}), even in {length}"
             if never
-            else f"{name} left out {missed} targets ({share}) in one pass"
+            else f"{name}{how} left out {missed} targets ({share}) in one pass"
         )
         yield Finding(
             65,
@@ -84,8 +92,7 @@ def never_shown(coverage: pd.DataFrame) -> Iterator[Finding]:
             claim,
             words.sentence(claim).removesuffix("."),
             "Blocks start on a fixed grid, and tokens that do not fill the last block or the last "
-            "batch are left out. "
-            f"Conditions: {case['setting']}{how}.",
+            f"batch are left out. Conditions: {case['setting']}.",
             tuple(dict.fromkeys([str(case["case"]), str(last["case"])])),
         )
 
@@ -93,13 +100,17 @@ def never_shown(coverage: pd.DataFrame) -> Iterator[Finding]:
 def one_epoch_of_random(coverage: pd.DataFrame) -> Iterator[Finding]:
     """Say what random windows miss when they draw as many targets as the text has."""
     frame = _of(coverage, "random_replacement")
-    for _, case in frame[frame["target_epochs"].eq(1)].head(1).iterrows():
+    frame = frame[frame["target_epochs"].eq(1)]
+    for _, case in frame.head(1).iterrows():
+        where = apart(case, frame)
         share = over(case["missed_targets"], case["train_tokens"] - 1)
         yield Finding(
             60,
             "sampling",
-            f"at one epoch-equivalent random windows missed {words.percent(share)} of the targets",
-            f"At one epoch-equivalent, random windows missed {words.percent(share)} of the targets",
+            f"at one epoch-equivalent random windows missed {words.percent(share)} of the targets"
+            f"{where}",
+            f"At one epoch-equivalent, random windows missed {words.percent(share)} of the targets"
+            f"{where}",
             "The windows held as many targets as the training part, but some targets repeatedly "
             f"and others never. Theory expects {words.number(case['expected_missed_targets'])} "
             "missed targets. "
@@ -109,14 +120,16 @@ def one_epoch_of_random(coverage: pd.DataFrame) -> Iterator[Finding]:
 
 
 def theory_agreement(coverage: pd.DataFrame) -> Iterator[Finding]:
-    """Say whether the numbers of missed targets agree with the exact theory."""
+    """Say whether the numbers of missed targets agree with theory, all of them together."""
     frame = coverage[coverage["z_missed_targets"].notna()]
     if frame.empty:
         return
     z = frame["z_missed_targets"].abs()
     worst, case = z.max(), str(frame["case"].iloc[int(z.argmax())])
     n = words.count(len(frame), "case")
-    if worst <= 3:
+    # The largest of n exceeds this as rarely as one normal number exceeds 3 (Bonferroni).
+    limit = NormalDist().inv_cdf(1 - NormalDist().cdf(-3) / len(frame))
+    if worst <= limit:
         yield Finding(
             35,
             "sampling",
@@ -131,8 +144,9 @@ def theory_agreement(coverage: pd.DataFrame) -> Iterator[Finding]:
             "sampling",
             "",
             f"A number of missed targets lies {words.number(worst, 2)} sd from theory",
-            f"Largest deviation among {n}. More than 3 sd is rarely chance: the sampler or the "
-            "formula may be wrong, or the formula may not describe these conditions.",
+            f"Largest deviation among {n}; chance alone rarely takes it beyond "
+            f"{words.number(limit, 2)} sd. The sampler or the formula may be wrong, or the formula "
+            "may not describe these conditions.",
             (case,),
         )
 
@@ -140,37 +154,63 @@ def theory_agreement(coverage: pd.DataFrame) -> Iterator[Finding]:
 # --- the 2 x 2 ------------------------------------------------------------------------------
 
 
+FEW_LENGTHS = 2
+"""Lengths of training up to which a sentence gives the numbers of each."""
+
+
 def overlap_or_grid(coverage: pd.DataFrame) -> Iterator[Finding]:
-    """Say what the 2 x 2 shows: does replacement decide what one epoch-equivalent misses?"""
+    """Say what the 2 x 2 shows: at which lengths does replacement decide what is missed?"""
     cells = two_by_two(coverage)
-    settings = cells.loc[cells["target_epochs"].eq(1), "setting"].head(1)
-    for setting in settings:
-        of_setting = cells[cells["setting"] == setting]
-        four = of_setting[of_setting["target_epochs"].eq(1)].set_index("sampler")
-        missed = missed_share(four)
+    first = cells[cells["target_epochs"].eq(1)].head(1)
+    if first.empty:
+        return
+    setting = first["setting"].iloc[0]
+    of_setting = cells[cells["setting"] == setting]
+    four = of_setting[of_setting["target_epochs"].eq(1)].set_index("sampler")
+    rows = list(_by_length(two_by_two(coverage, repeated=True)))
+    claim = Claim(
+        "Drawing with replacement missed more targets than drawing without replacement",
+        rows,
+        lambda row: row["once"].max() < row["drawn"].min(),
+        lambda row: row["name"] + (row["shares"] if len(rows) <= FEW_LENGTHS else ""),
+    )
+    shown = {name: words.percent(share) for name, share in missed_share(four).items()}
+    decided = any(row["setting"] == setting and row["epochs"] == 1 for row in claim.holding)
+    yield Finding(
+        88,
+        "sampling",
+        "",
+        claim.text or "Replacement and grid, combined, show no clear cause of missed targets",
+        "At one epoch-equivalent, draws with replacement missed "
+        f"{shown['grid_replacement']} of the targets with starts on a fixed grid and "
+        f"{shown['random_replacement']} with free starts. Shuffled blocks, each drawn once, "
+        f"missed {shown['shuffled_blocks']} on the fixed grid and "
+        f"{shown['random_phase_blocks']} with a free offset of the grid."
+        f"{_repeats(four.loc['random_replacement'], decided)} {_alignments(of_setting)} "
+        f"Conditions: {setting}.",
+        tuple(four["case"]),
+    )
+
+
+def _by_length(cells: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """Yield each complete 2 x 2, the shortest first: what was missed with and without replacement.
+
+    A length and a setting name it.
+    """
+    for _, four in cells.groupby(["target_epochs", "setting"], sort=True):
+        epochs, setting = float(four["target_epochs"].iloc[0]), four["setting"].iloc[0]
+        missed, of_length = missed_share(four), cells[cells["target_epochs"] == epochs]
         drawn, once = missed[four["replacement"]], missed[~four["replacement"]]
-        decided = once.max() < drawn.min()
-        shown = {name: words.percent(share) for name, share in missed.items()}
-        headline = (
-            f"Drawing with replacement missed {_span(drawn)} of the targets in one epoch; drawing "
-            f"without replacement missed {_span(once)}"
-            if decided
-            else "Replacement and grid, combined, show no clear cause of missed targets"
-        )
-        yield Finding(
-            88,
-            "sampling",
-            "",
-            headline,
-            "At one epoch-equivalent, draws with replacement missed "
-            f"{shown['grid_replacement']} of the targets with starts on a fixed grid and "
-            f"{shown['random_replacement']} with free starts. Shuffled blocks, each drawn once, "
-            f"missed {shown['shuffled_blocks']} on the fixed grid and "
-            f"{shown['random_phase_blocks']} with a free offset of the grid."
-            f"{_repeats(four.loc['random_replacement'], decided)} {_alignments(of_setting)} "
-            f"Conditions: {setting}.",
-            tuple(four["case"]),
-        )
+        others = of_length.drop_duplicates("setting")
+        where = apart(four.iloc[0], others[others["setting"] != setting])
+        yield {
+            "epochs": epochs,
+            "setting": setting,
+            "drawn": drawn,
+            "once": once,
+            "shares": f" ({_span(drawn)} against {_span(once)})",
+            "name": f"after {words.count_of(epochs, 'epoch-equivalent')}{where}",
+        }
 
 
 def _repeats(random: pd.Series, decided: bool) -> str:
@@ -208,7 +248,7 @@ def _span(shares: pd.Series) -> str:
 
 
 def _epochs(epochs: float) -> str:
-    return f"{words.number(epochs)} epoch-equivalents"
+    return words.count_of(epochs, "epoch-equivalent")
 
 
 # --- scarce text ----------------------------------------------------------------------------
@@ -223,24 +263,35 @@ def scarcity(coverage: pd.DataFrame) -> Iterator[Finding]:
         shown = f"shows each target {words.number(few['visits_mean'])} times on average"
         same = (frame["setting"] == few["setting"]) & (frame["variant"] == few["variant"])
         whole = frame[same & frame["text_share"].eq(1) & frame["budget"].eq(few["budget"])]
-        compared, moved = "", ""
+        compared = moved = ""
+        where = apart(few, frame[frame["text_share"].eq(few["text_share"])])
         for _, much in whole.head(1).iterrows():
             compared = (
                 " On the whole text they showed each target "
                 f"{words.number(much['visits_mean'])} times on average and missed {_missed(much)}."
             )
-            if few["missed_targets"] < much["missed_targets"]:
+            if _less_text_misses_less(frame) and few["missed_targets"] < much["missed_targets"]:
                 moved = " Less text means fewer missed targets and more repetition."
         yield Finding(
             64,
             "sampling",
             "",
-            f"On {share} of the text, the same number of training tokens {shown}",
+            f"On {share} of the text, the same number of training tokens {shown}{where}",
             f"Random windows missed {_missed(few)} and showed a target between {low} and {high} "
             f"times."
             f"{compared}{moved} Conditions: {few['setting']}.",
             (few["case"], *whole["case"].head(1)),
         )
+
+
+def _less_text_misses_less(scarce: pd.DataFrame) -> bool:
+    """Return whether no step to less text missed more targets, and each showed them more often."""
+    frame = scarce.sort_values("text_share", kind="stable")
+    steps = frame.groupby(["setting", "variant", "budget"])[
+        ["missed_targets", "visits_mean"]
+    ].diff()
+    steps = steps.dropna(how="all")
+    return bool(steps["missed_targets"].ge(0).all() and steps["visits_mean"].lt(0).all())
 
 
 def _missed(case: pd.Series) -> str:

@@ -31,16 +31,21 @@ def is_core(cases: pd.DataFrame) -> pd.Series[bool]:
     return cases["sampler"].isin(list(CORE)) & ~cases["drop_last"].eq(True)
 
 
-def two_by_two(cases: pd.DataFrame) -> pd.DataFrame:
+def two_by_two(cases: pd.DataFrame, *, repeated: bool = False) -> pd.DataFrame:
     """Return the cells of every complete 2 x 2: four samplers, one setting, one length.
+
+    Args:
+        cases: coverage cases.
+        repeated: whether a cell that was run more than once has all its rows, or the first alone.
 
     Returns:
         Rows of `cases` on the whole text, with the columns `replacement` and `grid` (bool).
     """
     frame = whole_text(cases)
     frame = frame[is_core(frame) & frame["missed_targets"].notna() & frame["train_tokens"].gt(1)]
-    frame = frame.drop_duplicates(["setting", "target_epochs", "sampler"])
-    cells = frame.groupby(["setting", "target_epochs"])["sampler"].transform("size")
+    if not repeated:
+        frame = frame.drop_duplicates(["setting", "target_epochs", "sampler"])
+    cells = frame.groupby(["setting", "target_epochs"])["sampler"].transform("nunique")
     frame = frame[cells.eq(len(CORE))]
     return frame.assign(
         replacement=[CORE[name][0] for name in frame["sampler"]],

@@ -8,6 +8,7 @@ import pandas as pd
 
 from reports import words
 from reports.blocks import Finding
+from reports.claims import apart
 from reports.load import Run, over
 
 FLOOR, HELPS = 4.0, 20.0
@@ -71,7 +72,8 @@ def of_the_gain(case: pd.Series) -> str:
 def find(run: Run) -> Iterator[Finding]:
     """Say of each text how the prediction of the held-out size came out."""
     cases = run.cases("scaling")
-    for _, case in cases[cases["are_last30"].notna()].iterrows():
+    cases = cases[cases["are_last30"].notna()]
+    for _, case in cases.iterrows():
         noise = ""
         if pd.notna(case["seed_sd"]):
             noise = f" Seeds of one size differ by {percent(case['seed_sd'])} (one sd)."
@@ -80,7 +82,7 @@ def find(run: Run) -> Iterator[Finding]:
             "scaling",
             "",
             "Small models predicted the loss of the next size with an error of "
-            f"{percent(case['are_last30'])}",
+            f"{percent(case['are_last30'])}{apart(case, cases)}",
             f"{words.corpus(case['corpus'])}: {words.loss(case['predicted_loss'])} nats/byte was "
             f"stated before the held-out size was trained (80 % interval: {interval(case)}). That "
             f"size reached {words.loss(case['target_loss'])}, {words.loss(case['gain'])} below the "

@@ -12,6 +12,7 @@ from bench.ledger.schema import PHASE_TIMES
 from gptcore import plain_text
 from reports import words
 from reports.blocks import Finding, dicts, one_after_the_other
+from reports.claims import apart
 from reports.load import Run, largest, over, over_processes
 
 
@@ -51,18 +52,26 @@ def _timed(models: pd.DataFrame, work: str) -> pd.DataFrame:
     return order.sort_values(["n_params", "other"], ascending=[False, True], kind="stable")
 
 
+def _same(models: pd.DataFrame, case: pd.Series) -> pd.DataFrame:
+    """Return the timings that the words "this work of this model" could mean."""
+    return models[models["work"].eq(case["work"]) & models["model"].eq(case["model"])]
+
+
 def step_speed(models: pd.DataFrame) -> Iterator[Finding]:
     """Say how fast the largest model trains, and how far that is from the machine's peak."""
     for _, case in _timed(models, "step").head(1).iterrows():
         speed = f"{words.number(case['tokens_per_s'])} tokens/s"
         name = words.model(case["model"])
+        same = _same(models, case)
+        where = apart(case, same)
+        in_clause = apart(case, same[same["precision"] == case["precision"]])
         of_peak = "" if pd.isna(case["mfu"]) else f", {_share_of_peak(case)}"
         took = f"{words.si(case['time_s'], 's')} a step"
         yield Finding(
             100,
             "speed",
-            f"{name} trains at {speed} in {case['precision']}{of_peak}",
-            f"{name} trains at {speed}: {took}{of_peak}",
+            f"{name} trains at {speed} in {case['precision']}{in_clause}{of_peak}",
+            f"{name} trains at {speed}{where}: {took}{of_peak}",
             f"{words.conditions(case)}. {_rounds(case)} The peak is the fastest matrix product in "
             f"{case['precision']} measured on this machine, at the shapes of GPT-2 small.",
             (case["case"],),
@@ -97,6 +106,7 @@ def forward_speed(models: pd.DataFrame) -> Iterator[Finding]:
     """Say how long a forward pass takes; for Model 5 on a CPU, beside the tutorial's 45 s."""
     for _, case in _timed(models, "forward").head(1).iterrows():
         name, took = words.model(case["model"]), words.si(case["time_s"], "s")
+        where = apart(case, _same(models, case))
         in_tutorial = case["model"] == "model5" and str(case["device"]).startswith("cpu")
         beside = caution = ""
         if in_tutorial:
@@ -109,7 +119,7 @@ def forward_speed(models: pd.DataFrame) -> Iterator[Finding]:
             70,
             "speed",
             f"a forward pass of {name} takes {took}",
-            f"A forward pass of {name} takes {took}{beside}",
+            f"A forward pass of {name} takes {took}{where}{beside}",
             f"{words.conditions(case)}, timed alone. {_rounds(case)}{caution}",
             (case["case"],),
         )
@@ -125,17 +135,21 @@ def precision_ratios(
         interleaved: (work, model, device) that are left out, because a pair says it better.
     """
     frame = _timed(models, "step")
-    keys = ["setting", "model", "device"]
+    keys = ["setting", "model", "device", "compile"]
     wide = frame[frame["precision"] == "fp32"].merge(
         frame[frame["precision"] == "bf16"], on=keys, suffixes=("_fp32", "_bf16")
     )
     wide = wide.drop_duplicates(keys)
     told = [("step", str(p["model"]), str(p["device"])) in interleaved for p in dicts(wide)]
+    columns = ("case", "corpus", "batch_size", "block_size")
+    wide = wide.assign(**{name: wide[f"{name}_fp32"] for name in columns})
     for rank, (_, pair) in enumerate(wide[~np.array(told, dtype=bool)].iterrows()):
-        yield _precision_ratio(pair, 75 if rank == 0 else 53)
+        # Pairs that were timed in turns have 75: their ratios are known better.
+        where = apart(pair, wide[wide["model"] == pair["model"]])
+        yield _precision_ratio(pair, where, 74 if rank == 0 else 53)
 
 
-def _precision_ratio(pair: pd.Series, importance: int) -> Finding:
+def _precision_ratio(pair: pd.Series, where: str, importance: int) -> Finding:
     low = over(pair["time_min_s_fp32"], pair["time_max_s_bf16"])
     high = over(pair["time_max_s_fp32"], pair["time_min_s_bf16"])
     how, fp32, bf16, ends = one_after_the_other(
@@ -148,7 +162,7 @@ def _precision_ratio(pair: pd.Series, importance: int) -> Finding:
         importance,
         "speed",
         "",
-        f"A training step of {words.model(pair['model'])} {headline}",
+        f"A training step of {words.model(pair['model'])} {headline}{where}",
         f"{bf16} against {fp32}.{ends} The two cases were timed one after the other, "
         "not interleaved. The machine may have changed between them, so no confidence interval is "
         f"given. On {words.device(pair['device'])}: {pair['setting']}.",
@@ -171,7 +185,8 @@ def phase_shares(models: pd.DataFrame) -> Iterator[Finding]:
             40 if rank == 0 else 39,
             "speed",
             "",
-            f"The {what} takes {share} of a training step of {words.model(case['model'])}",
+            f"The {what} takes {share} of a training step of {words.model(case['model'])}"
+            f"{apart(case, _same(models, case))}",
             f"{words.conditions(case)}: {listed}. The phases are timed inside one real step; loss "
             "is the output layer, the cross-entropy and the gradients of both.",
             (case["case"],),
@@ -198,13 +213,14 @@ def roofline(models: pd.DataFrame) -> Iterator[Finding]:
         if not limit:
             continue
         kind = {"arithmetic": "compute-bound", "memory": "memory-bound"}[limit]
+        where = apart(case, _same(models, case))
         share = words.percent(over(case["flops_per_s"], case["attainable_flops_per_s"]))
         yield Finding(
             54,
             "speed",
             "",
-            f"A training step of {words.model(case['model'])} is {kind} by the roofline, and "
-            f"reaches {share} of the rate that the roofline allows",
+            f"A training step of {words.model(case['model'])}{where} is {kind} by the roofline, "
+            f"and reaches {share} of the rate that the roofline allows",
             f"{words.conditions(case)}: the step does {words.number(case['intensity'])} FLOP for "
             "each byte that must move. The roofline allows at most "
             f"{words.si(case['attainable_flops_per_s'], 'FLOP/s')}; the step reached "
@@ -227,11 +243,13 @@ def flops_apart(models: pd.DataFrame) -> Iterator[Finding]:
     if gap.empty or gap.max() <= FLOPS_APART:
         return
     case = models.loc[gap.index].iloc[int(gap.argmax())]
+    n = f"{int((gap > FLOPS_APART).sum())} of {words.count(len(gap), 'case')}"
     yield Finding(
         82,
         "speed",
         "",
-        f"FLOPs by formula and FLOPs as counted differ by {words.percent(gap.max())}",
+        f"FLOPs by formula and FLOPs as counted differ by up to {words.percent(gap.max())}, and by "
+        f"more than {words.percent(FLOPS_APART)} in {n}",
         f"{words.conditions(case)}, {words.work(case['work'])}: {words.si(case['flops'], 'FLOP')} "
         f"by formula, {words.si(case['flops_counted'], 'FLOP')} by torch's counter. One of "
         "the two is wrong, so shares of peak may be wrong by as much.",

@@ -8,6 +8,7 @@ import pandas as pd
 
 from reports import words
 from reports.blocks import IN_TURNS, Finding
+from reports.claims import apart, at_least, of_base, verdict
 from reports.load import Run, over
 
 
@@ -17,13 +18,15 @@ def find(run: Run) -> list[Finding]:
 
 
 def pairs(run: Run) -> pd.DataFrame:
-    """Return the interleaved pairs, with columns `base`, `changed` and `is_self`."""
+    """Return the interleaved pairs, with columns `base`, `what`, `changed` and `is_self`."""
     frame = run.cases("pair")
     params = {r["case"]: r["params"] for r in run.finished if r["group"] == "pair"}
     given = [params[case].get("change") for case in frame["case"]]
     alone = [change in (None, "") for change in given]
+    bases = [params[case].get("base") for case in frame["case"]]
     return frame.assign(
-        base=[params[case].get("base") for case in frame["case"]],
+        base=pd.Series(bases, dtype=object),
+        what=pd.Series(map(words.subject, bases), dtype=object),
         changed=pd.Series([words.change(c) for c in given], dtype=object),
         is_self=pd.Series(alone, dtype=bool) | frame["trials"].gt(0),
         precision_changed=pd.Series([str(c).startswith("precision=") for c in given], dtype=bool),
@@ -34,7 +37,8 @@ def self_comparison(run: Run) -> Iterator[Finding]:
     """Give the false-alarm rate: how often a case was called slower or faster than its copy."""
     frame = pairs(run)
     known = frame[frame["trials"].gt(0) & frame["false_alarms"].notna()]
-    for _, case in known.iterrows():
+    for _, case in of_base(known).iterrows():
+        where = apart(case, of_base(known))
         n, alarms = int(case["trials"]), int(case["false_alarms"])
         often = case["false_alarm_rate"] > 0.05
         high = case["false_alarm_high"]
@@ -46,7 +50,7 @@ def self_comparison(run: Run) -> Iterator[Finding]:
             "trust",
             "",
             f"{alarms} of {words.count(n, 'comparison')} of a case with an identical copy "
-            f"{'was a false alarm' if alarms == 1 else 'were false alarms'}{limit}",
+            f"{'was a false alarm' if alarms == 1 else 'were false alarms'}{where}{limit}",
             "A false alarm says slower or faster although nothing differs. The two copies were "
             f"timed in turns; {_margin(case)}.{missed} "
             f"What was timed: {words.subject(case['base'])}.{_conditions(case)}"
@@ -67,9 +71,11 @@ def _margin(case: pd.Series) -> str:
 
 
 def changes(run: Run) -> Iterator[Finding]:
-    """Say of each interleaved pair how its change affects the time."""
+    """Say of each interleaved pair how its change affects the time, the surest change first."""
     frame = pairs(run)
-    for _, case in frame[~frame["is_self"] & frame["ratio"].gt(0)].iterrows():
+    frame = of_base(frame[~frame["is_self"] & frame["ratio"].gt(0)])
+    for _, case in frame.loc[at_least(frame).sort_values(ascending=False).index].iterrows():
+        same = frame[frame["changed"].eq(case["changed"]) & frame["what"].eq(case["what"])]
         count = "" if pd.isna(case["pairs"]) else f" of {words.count(int(case['pairs']), 'pair')}"
         ends = words.MISSING
         if pd.notna(case["ratio_low"]) and pd.notna(case["ratio_high"]):
@@ -78,7 +84,7 @@ def changes(run: Run) -> Iterator[Finding]:
             75 if case["precision_changed"] else 51,
             "speed",
             "",
-            _claim(case),
+            f"{_claim(case)}{apart(case, same)}",
             f"Ratio of the times {words.ratio(case['ratio'])}, 95 % interval {ends}: "
             f"{words.si(case['b_time_s'], 's')} against {words.si(case['a_time_s'], 's')}, medians"
             f"{count} timed in turns; {_margin(case)}. {IN_TURNS} "
@@ -88,12 +94,11 @@ def changes(run: Run) -> Iterator[Finding]:
 
 
 def _claim(case: pd.Series) -> str:
-    what = words.subject(case["base"])
-    what, how = what[:1].upper() + what[1:], case["changed"]
+    what, how = case["what"][:1].upper() + case["what"][1:], case["changed"]
     factor = words.number(max(case["ratio"], over(1, case["ratio"])))
     return {
         "slower": f"{what} is {factor} times slower {how}",
         "faster": f"{what} is {factor} times faster {how}",
         "same": f"{what} takes the same time {how}, within the margin",
         "ambiguous": f"{what} {how}: neither a difference nor equality is shown",
-    }.get(str(case["verdict"]), f"{what} {how} took {words.ratio(case['ratio'])} of the time")
+    }.get(verdict(case), f"{what} {how} took {words.ratio(case['ratio'])} of the time")

@@ -54,6 +54,33 @@ def test_plan_of_the_worked_case(gptcore):
     assert result["epochs"] == pytest.approx(14.4, abs=0.01)
 
 
+def test_plan_says_which_standard_deviations_are_simulated(gptcore):
+    shape = ("plan", "--tokens", 3000, "--block-size", 32, "--epochs", 1)
+    _, result, _ = gptcore(*shape, "--all", "--json")
+    known = {plan["sampler"]: plan for plan in result["samplers"]}
+    assert all(plan["sd_missed_targets"] is not None for plan in known.values())
+    assert [n for n, plan in known.items() if plan["sd_source"] != "exact"] == ["stratified"]
+    assert known["golden"]["simulated"] == {}
+    told = known["stratified"]["simulated"]["sd_missed_targets"]
+    assert told["runs"] == 1000
+    assert 0 < told["error"] < 0.1 * known["stratified"]["sd_missed_targets"]
+    _, answer, _ = gptcore(*shape, "--sampler", "stratified")
+    assert "of stratified has no formula: it is from 1,000 simulated runs" in answer
+
+
+@pytest.mark.parametrize("name", ["stratified", "golden", "random_phase_blocks"])
+def test_coverage_has_z_for_samplers_whose_sd_was_unknown(gptcore, book, name):
+    _, result, _ = gptcore("coverage", "--corpus", book, "--sampler", name, "--block-size", 16,
+                           "--epochs", 0.7, "--batch-size", 4, "--seed", 3, "--json")  # fmt: skip
+    sd, expected = (result["expected"][key] for key in ("sd_missed_targets", "missed_targets"))
+    assert result["sd_source"] == ("simulated" if name == "stratified" else "exact")
+    assert result["expected"]["gaps"] is not None
+    if sd:
+        z = (result["missed_targets"] - expected) / sd
+        assert result["z"]["missed_targets"] == pytest.approx(z)
+        assert abs(z) < 4
+
+
 def test_plan_says_null_for_what_is_never_reached(gptcore):
     _, result, _ = gptcore(
         "plan", "--tokens", 142515, "--sampler", "sequential", "--drop-last", "--json"

@@ -195,6 +195,65 @@ def test_theory_is_the_mean_over_every_outcome(name, text, draws):
     assert_equal(expect_of(sampler, draws), truth)
 
 
+@pytest.mark.parametrize("name", ["random_phase_blocks", "golden", "van_der_corput"])
+@pytest.mark.parametrize("text", ["one", "tail", "shorter_than_2T"])
+@pytest.mark.parametrize("draws", [2, 3, 4])
+def test_variance_of_missed_targets_is_exact(name, text, draws):
+    sampler, outcomes, weights = outcomes_of(name, text, draws)
+    truth = average(
+        outcomes, None, weights=weights, segments=sampler.segments, block_size=sampler.block_size
+    )
+    variance = expect_of(sampler, draws).sd_missed_targets ** 2
+    assert variance == pytest.approx(truth.sd_missed_targets**2, rel=1e-10, abs=1e-10)
+
+
+@pytest.mark.parametrize("name", ["golden", "van_der_corput"])
+@pytest.mark.parametrize("draws", [7, 12, 23, 40])
+def test_variance_is_exact_before_and_after_gaps_are_all_shorter_than_a_window(name, draws):
+    sampler = make_sampler(name, n_tokens=60, block_size=6)
+    outcomes, weights = shifted(sampler, draws)
+    truth = average(outcomes, 60, 6, weights=weights)
+    theory = expect_of(sampler, draws)
+    assert theory.sd_missed_targets**2 == pytest.approx(truth.sd_missed_targets**2, abs=1e-10)
+    assert theory.visits_sd == pytest.approx(truth.visits_sd, rel=1e-10)
+
+
+NO_FORMULA = {
+    ("stratified", "one"): {"sd_missed_targets"},
+    ("stratified", "holes"): {"sd_missed_targets"},
+    ("random_phase_blocks", "holes"): {"sd_missed_targets"},
+    ("golden", "holes"): {"sd_missed_targets"},
+    ("van_der_corput", "holes"): {"sd_missed_targets"},
+}
+"""What is None, by sampler and text; docs/decisions/0036-missing-theory.md says why."""
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("text", ["one", "tail", "shorter_than_2T", "holes", "short_segments"])
+@pytest.mark.parametrize("draws", [1, 2, 50])
+def test_only_what_is_named_has_no_formula(name, text, draws):
+    theory = expect_of(make_sampler(name, **TEXTS[text]), draws)
+    unknown = {key for key, value in vars(theory).items() if value is None}
+    segments = "holes" if "segments" in TEXTS[text] else "one"
+    assert unknown <= NO_FORMULA.get((name, segments), set())
+
+
+@pytest.mark.parametrize("n_tokens", [16, 21])
+@pytest.mark.parametrize("draws", [1, 2, 3])
+def test_gaps_of_segments_of_many_strata_are_exact(n_tokens, draws):
+    segments = [Segment(0, n_tokens - 4), Segment(n_tokens - 3, n_tokens)]
+    sampler = make_sampler("stratified", segments=segments, block_size=2)
+    outcomes, weights = [], []
+    for strata in itertools.permutations(
+        np.array_split(np.arange(sampler.n_starts), sampler.n_strata), draws
+    ):  # an epoch of more draws than these need not be enumerated
+        for ranks in itertools.product(*strata):
+            outcomes.append(sampler.lattice.place(np.array(ranks)).tolist())
+            weights.append(1 / math.prod(map(len, strata)))
+    truth = average(outcomes, None, 2, weights=weights, segments=segments)
+    assert expect_of(sampler, draws).gaps == pytest.approx(truth.gaps, abs=1e-10)
+
+
 @pytest.mark.parametrize("draws", [1, 2, 3])
 def test_a_target_may_lie_in_three_strata(draws):
     sampler = make_sampler("stratified", n_tokens=19, block_size=6)  # strata of 5, 4 and 4 starts
@@ -263,7 +322,35 @@ def test_pairs_and_contexts_are_the_mean_over_every_outcome(name, text, draws):
 def test_overlap_inside_a_batch_is_the_mean_over_every_outcome(name, text):
     sampler, outcomes, weights = outcomes_of(name, text, 3)
     truth = mean_of((batch_overlap(o, sampler, batch_size=3) for o in outcomes), weights)
-    assert expected_batch_overlap(sampler, 3) == pytest.approx(truth, abs=1e-12)
+    assert expected_batch_overlap(sampler, 3, 3) == pytest.approx(truth, abs=1e-12)
+
+
+def test_batches_of_van_der_corput_are_alike_only_where_their_size_is_a_power_of_two():
+    sampler = make_sampler("van_der_corput", n_tokens=200, block_size=20)
+    assert expected_batch_overlap(sampler, 7) is None
+    outcomes, weights = shifted(sampler, 48)
+    for size in (2, 8, 16):
+        truth = mean_of((batch_overlap(o, sampler, batch_size=size) for o in outcomes), weights)
+        assert expected_batch_overlap(sampler, size) == pytest.approx(truth, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    "name", ["stratified", "shuffled_blocks", "random_distinct", "overlapping_stride", "sequential"]
+)
+@pytest.mark.parametrize("batch_size", [1, 2])
+def test_overlap_of_batches_inside_an_epoch_is_the_mean_over_every_outcome(name, batch_size):
+    sampler, outcomes, weights = outcomes_of(name, "one", batch_size)
+    truth = mean_of((batch_overlap(o, sampler, batch_size=batch_size) for o in outcomes), weights)
+    expected = expected_batch_overlap(sampler, batch_size, batch_size)
+    assert expected == pytest.approx(truth, abs=1e-12)
+
+
+def test_overlap_is_unknown_where_batches_go_on_into_the_next_epoch():
+    sampler = make_sampler("stratified", n_tokens=13, block_size=3)  # epochs of 4 draws
+    assert expected_batch_overlap(sampler, 3) is None
+    assert expected_batch_overlap(sampler, 3, 6) is None
+    assert expected_batch_overlap(sampler, 3, 3) is not None
+    assert expected_batch_overlap(sampler, 2) is not None
 
 
 @pytest.mark.parametrize("name", SAMPLERS)

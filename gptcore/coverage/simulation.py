@@ -1,0 +1,96 @@
+"""What has no formula, from simulated runs of a sampler with other seeds, with its error.
+
+Legend: T inputs in a window, K draws, R runs.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from gptcore.coverage.exposure import batch_overlap
+from gptcore.coverage.summaries import count_shown
+from gptcore.sampling.base import Sampler
+from gptcore.sampling.windows import Starts
+from gptcore.theory.expectations import Expectation, expected_batch_overlap
+
+MOST_DRAWS, MOST_RUNS, FEWEST_RUNS = 2**22, 1000, 16
+"""Draws of all runs together, about two seconds, and runs. Fewer runs would say too little."""
+FIRST_SEED = 2**31
+"""Seeds from here on are simulated; a run that is observed will hardly have one of them."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """An expected value or a standard deviation.
+
+    Attributes:
+        value: the number; None where neither a formula nor a simulation gives it.
+        source: "exact" or "simulated", None without a value.
+        error: its standard error; None unless it was simulated.
+        runs: how many runs were simulated; None unless it was.
+    """
+
+    value: float | None
+    source: str | None = None
+    error: float | None = None
+    runs: int | None = None
+
+
+def sd_missed_targets(sampler: Sampler, draws: int, expected: Expectation) -> Moment:
+    """Return the standard deviation of the missed targets, over all seeds.
+
+    The simulated one is around the exact mean, and its error by the delta method: the variance of
+    R squared deviations, over R, over (2·sd)².
+
+    Args:
+        sampler: where the windows come from.
+        draws: K.
+        expected: what `expect_of` returns for both.
+    """
+    exact, mean = expected.sd_missed_targets, expected.missed_targets
+    if exact is not None or mean is None:
+        return Moment(exact, None if exact is None else "exact")
+    targets = sampler.n_tokens - len(sampler.segments)
+
+    def square(starts: Starts) -> float:
+        return (targets - count_shown(np.unique(starts), sampler.targets_per_window) - mean) ** 2
+
+    squares = _simulate(sampler, draws, square)
+    if squares.value is None or squares.error is None:
+        return squares
+    sd = math.sqrt(squares.value)
+    return Moment(sd, squares.source, squares.error / (2 * sd) if sd else 0.0, squares.runs)
+
+
+def mean_batch_overlap(sampler: Sampler, draws: int) -> Moment:
+    """Return the expected overlap inside a batch, as `batch_overlap` measures it."""
+    size = sampler.batch_size
+    whole = draws - draws % size
+    if not whole:
+        return Moment(None)
+    exact = expected_batch_overlap(sampler, size, whole)
+    if exact is not None:
+        return Moment(exact, "exact")
+    return _simulate(sampler, whole, lambda s: batch_overlap(s, sampler, batch_size=size))
+
+
+def errors(**moments: Moment) -> dict[str, dict[str, float | int | None]]:
+    """Return the error and the runs of each value that was simulated, by name."""
+    return {
+        name: {"error": moment.error, "runs": moment.runs}
+        for name, moment in moments.items()
+        if moment.source == "simulated"
+    }
+
+
+def _simulate(sampler: Sampler, draws: int, measure: Callable[[Starts], float]) -> Moment:
+    """Return the mean of a metric over as many runs as are quick; no value if these are few."""
+    runs = min(MOST_RUNS, MOST_DRAWS // draws)
+    if runs < FEWEST_RUNS:
+        return Moment(None)
+    seeds = range(FIRST_SEED, FIRST_SEED + runs)
+    values = np.array([measure(sampler.with_seed(seed).starts(0, draws)) for seed in seeds])
+    error = float(values.std(ddof=1)) / math.sqrt(runs)
+    return Moment(float(values.mean()), "simulated", error, runs)

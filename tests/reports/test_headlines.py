@@ -1,0 +1,306 @@
+"""Every headline against rows that contradict it: it changes, or it is not printed."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import inspect
+import pkgutil
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from bench.ledger.record import Record
+from reports import load, topics, words
+from tests.helpers.ledgers import (
+    comparison_case,
+    coverage_case,
+    environment,
+    loading_case,
+    model_case,
+    position_case,
+    record,
+    training_case,
+    write_ledger,
+)
+from tests.helpers.timed_ledgers import START, pair_case, self_case, timed, timed_environment
+from tests.reports.topics.test_peers import pair, peak
+
+NUMBER = r"[\d.,]+"
+RANDOM = "random_replacement"
+
+
+class Contradiction(NamedTuple):
+    """What a headline says of `rows`, and of the same rows with `planted` ones.
+
+    `before` and `after` are parts of the headline; `after` is "" where nothing may be claimed.
+    """
+
+    function: str
+    rows: list[Record]
+    planted: list[Record]
+    before: str
+    after: str
+
+
+def other(case: Record, metrics: dict[str, Any] | None = None, **params: Any) -> Record:
+    """Return a copy of a case with another id, and with other params and metrics."""
+    made = copy.deepcopy(case)
+    told = "-".join(map(str, params.values())).replace(":", "")
+    made["case"] = f"{str(case['case']).removesuffix(']')}-{told}]"
+    base = made["params"].get("base")
+    for name, value in params.items():
+        (base if isinstance(base, dict) and name in base else made["params"])[name] = value
+    made["metrics"] |= metrics or {}
+    return made
+
+
+def of_model(work: str = "step", **metrics: Any) -> Record:
+    return timed(model_case(work, "fp32", 2.0, 2.2e11), **metrics)
+
+
+def missed(sampler: str, epochs: float, n: int, **metrics: Any) -> Record:
+    case = coverage_case(sampler, epochs)
+    case["metrics"] |= {"missed_targets": n} | metrics
+    return case
+
+
+def two_by_two(epochs: float, *numbers: int) -> list[Record]:
+    """Return the cells of random windows, the random grid, the free phase, shuffled blocks."""
+    names = (RANDOM, "grid_replacement", "random_phase_blocks", "shuffled_blocks")
+    return [missed(name, epochs, n) for name, n in zip(names, numbers, strict=True)]
+
+
+def interval(case: Record, ratio: float, low: float, high: float) -> Record:
+    case["metrics"] |= {"ratio": ratio, "ratio_low": low, "ratio_high": high}
+    return case
+
+
+def scaling_case(corpus: str, are: float) -> Record:
+    return record(
+        f"bench_scaling::test_scaling[{corpus}]",
+        group="scaling",
+        params={"corpus": corpus},
+        metrics={"are_last30": are, "target_loss": 1.5, "predicted_loss": 1.51, "gain": -0.1},
+    )
+
+
+def compared(corpus: str, sign: int) -> Record:
+    values = [0.05, 0.07, 0.06, 0.05, 0.08, 0.055]
+    case = comparison_case("a", "b", [sign * x for x in values], p_adjusted=0.03)
+    return other(case, corpus=corpus)
+
+
+def ablation(piece: str, ratio: float, low: float, high: float) -> Record:
+    return interval(pair(f"variant=without-{piece}", ratio, "slower", "ablation"), ratio, low, high)
+
+
+STEP, FORWARD = of_model(), of_model("forward")
+BF16 = other(STEP, {"time_s": 1.0, "time_min_s": 0.95, "time_max_s": 1.05}, precision="bf16")
+LATE = two_by_two(14.4, 35, 40, 20, 250)
+SEQUENTIAL = [missed("sequential", epochs, 2850) for epochs in (1.0, 4.0)]
+SCARCE = [coverage_case(RANDOM, 1.0), coverage_case(RANDOM, 100.0, text_share=0.01)]
+ENDS = [START | {"gemm_fp32_flops_per_s": share * 2.2e11} for share in (0.9, 0.7)]
+CHANGED_ENDS = [timed_environment(ends) for ends in ENDS]
+
+CASES = [
+    Contradiction(
+        "speed.findings.step_speed", [STEP], [BF16],
+        f"Model 5 trains at {NUMBER} tokens/s:", r"tokens/s \(fp32\):",
+    ),
+    Contradiction(
+        "speed.findings.forward_speed", [FORWARD], [other(FORWARD, {"time_s": 9.0}, batch_size=8)],
+        "A forward pass of Model 5 takes 2.00 s on this CPU", r"takes 2.00 s \(B = 4\) on this CPU",
+    ),
+    Contradiction(
+        "speed.findings.precision_ratios", [STEP, BF16],
+        [other(STEP, batch_size=8), other(BF16, {"time_s": 4.0, "time_min_s": 3.9}, batch_size=8)],
+        "in bf16 was 2 times faster than in fp32$", r"faster than in fp32 \(B = 4\)",
+    ),
+    Contradiction(
+        "speed.findings.phase_shares", [STEP],
+        [other(STEP, {"forward_s": 1.9, "backward_s": 0.1}, batch_size=8)],
+        "The backward phase takes .* of Model 5$", r"of a training step of Model 5 \(B = 4\)",
+    ),
+    Contradiction(
+        "speed.findings.roofline", [STEP], [other(STEP, batch_size=64)],
+        "A training step of Model 5 is", r"Model 5 \(B = 4\) is",
+    ),
+    Contradiction(
+        "speed.findings.flops_apart", [of_model(flops_counted=1.0)],
+        [other(STEP, batch_size=8)], "in 1 of 1 case$", "in 1 of 2 cases$",
+    ),
+    Contradiction(
+        "speed.findings.ceilings_changed", [CHANGED_ENDS[0], STEP], [CHANGED_ENDS[1]],
+        r"changed by up to 10\.0+ %", "changed by up to 30.0 %",
+    ),
+    Contradiction(
+        "memory.find", [STEP], [other(STEP, {"peak_bytes": 2**33}, precision="bf16")],
+        "A training step of Model 5 peaks", r"Model 5 \(fp32\) peaks",
+    ),
+    Contradiction(
+        "peers.findings.against_peers", [pair("variant=litgpt", 1.3, "slower")],
+        [other(pair("variant=litgpt", 0.7, "faster"), batch_size=16)],
+        "1.30 times faster in gptcore than in litgpt$", r"faster .* than in litgpt \(B = 1\)",
+    ),
+    Contradiction(
+        "peers.findings.gains",
+        [ablation("sdpa", 2.12, 2.09, 2.15), ablation("gelu-again", 1.2, 1.1, 1.3)],
+        [ablation("fused-adamw", 2.82, 1.95, 4.06)],
+        "^Largest gain of one optimisation: .* 2.12 times slower with attention written out",
+        r"^No optimisation is shown to gain most: .* written out \(2.12 times\) and with AdamW as "
+        r"a loop \(2.82 times\), whose intervals overlap",
+    ),
+    Contradiction(
+        "peers.findings._largest_gain", [ablation("sdpa", 2.12, 2.09, 2.15)],
+        [other(ablation("sdpa", 0.8, 0.7, 0.9), batch_size=8)],
+        "attention written out$", r"attention written out \(B = 1\)$",
+    ),
+    Contradiction(
+        "peers.findings.memory_against", [peak("gptcore", 600), peak("litgpt", 900)],
+        [other(peak(v, n), batch_size=8) for v, n in (("gptcore", 600), ("litgpt", 500))],
+        "needs 0.667 times the peak memory of litgpt$",
+        r"needs 1.20 times the peak memory of litgpt \(B = 8\)",
+    ),
+    Contradiction(
+        "trust.findings.self_comparison", [self_case(20, 0)],
+        [other(self_case(20, 9), precision="bf16")],
+        "were false alarms .upper", r"0 of 20 .* were false alarms \(fp32\)",
+    ),
+    Contradiction(
+        "environment.find",
+        [environment(facts={"machine": {"accelerators": [1]}, "run": {"devices": ["cpu"]}})],
+        [other(STEP, device="cuda:0")], "An accelerator is present but was not measured", "",
+    ),
+    Contradiction(
+        "trust.findings.changes", [pair_case("precision=bf16", 0.5, "faster")],
+        [other(pair_case("precision=bf16", 1.4, "slower"), batch_size=64)],
+        "2 times faster in bf16$", r"2 times faster in bf16 \(B = 4\)",
+    ),
+    Contradiction(
+        "batches.find",
+        [loading_case("memory", "gather", 0.004), loading_case("memory", "dataloader", 0.04)],
+        [loading_case("memory", "workers", 0.001)],
+        "was 10 times faster than torch's DataLoader without workers$",
+        "than torch's DataLoader without workers, but not than torch's DataLoader with workers$",
+    ),
+    Contradiction(
+        "sampling.findings.random_visits", [missed(RANDOM, 14.4, 35)],
+        [other(missed(RANDOM, 14.4, 9000), corpus="moby-dick")],
+        "missed 35 of 124,999 targets and showed others up to \\d+ times$", r"\(python-docs\)$",
+    ),
+    Contradiction(
+        "sampling.findings.never_shown", SEQUENTIAL, [missed("sequential", 2.0, 100)],
+        "never showed 2,850 targets", "left out 2,850 targets .* in one pass",
+    ),
+    Contradiction(
+        "sampling.findings.one_epoch_of_random", [missed(RANDOM, 1.0, 46_000)],
+        [other(missed(RANDOM, 1.0, 9), block_size=8)],
+        "missed 36.8 % of the targets$", r"of the targets \(T = 256\)$",
+    ),
+    Contradiction(
+        "sampling.findings.theory_agreement", [missed(RANDOM, 1.0, 9, z_missed_targets=0.5)],
+        [missed(RANDOM, 2.0, 9, z_missed_targets=6.0)],
+        "Theory predicted .* to within 0.50 sd", "lies 6 sd from theory",
+    ),
+    Contradiction(
+        "sampling.findings.overlap_or_grid", two_by_two(1.0, 46_000, 45_000, 250, 125), LATE,
+        r"than drawing without replacement after 1 epoch-equivalent \(36.0 % to 36.8 % against",
+        r"after 1 epoch-equivalent .*, but not after 14.4 epoch-equivalents",
+    ),
+    Contradiction(
+        "sampling.findings.overlap_or_grid", two_by_two(1.0, 46_000, 45_000, 250, 125),
+        [other(missed(RANDOM, 1.0, 5))], "Drawing with replacement missed more",
+        "no clear cause",
+    ),
+    Contradiction(
+        "sampling.findings.never_shown", SEQUENTIAL[:1],
+        [other(missed("sequential", 1.0, 0), corpus="moby-dick")],
+        "^The unshuffled DataLoader left out", r"DataLoader \(python-docs\) left out",
+    ),
+    Contradiction(
+        "sampling.findings.scarcity", SCARCE,
+        [other(SCARCE[1], {"visits_mean": 7.0}, batch_size=64)],
+        "shows each target 100 times on average$", r"100 times on average \(B = 16\)$",
+    ),
+    Contradiction(
+        "position.find", [position_case(False, rank_unigram=60, rank_bigram=58)],
+        [position_case(False, rank_unigram=60, rank_bigram=2)],
+        "easier .* by the frequencies of tokens and the frequencies of pairs of tokens$"
+        .replace("and the", "and by the"),
+        "by the frequencies of tokens, but not by the frequencies of pairs of tokens$",
+    ),
+    Contradiction(
+        "convergence.findings.sampler_differences", [compared("python-docs", 1)],
+        [compared("moby-dick", -1)], "than a$", r"than a \(python-docs\)$",
+    ),
+    Contradiction(
+        "convergence.findings.baseline", [training_case("sequential", 0)],
+        [training_case("sequential", seed, shift=2.0) for seed in (1, 2)],
+        "learned more than token frequencies in 1 of 1 run", "learned less .* in 2 of 3 runs",
+    ),
+    Contradiction(
+        "scaling.findings.find", [scaling_case("python-docs", 1.0)],
+        [scaling_case("moby-dick", 30.0)],
+        "an error of 1.00 %$", r"error of 1.00 % \(python-docs\)$",
+    ),
+    Contradiction(
+        "run.find", [record("a::b", status="failed", reason="x")],
+        [record("a::c", status="failed", reason="y")], "^1 case failed", "^2 cases failed",
+    ),
+    Contradiction(
+        "environment.find", [environment()], [other(STEP, device="cuda:0")],
+        "No accelerator was found, so every case ran on the CPU", "",
+    ),
+]  # fmt: skip
+
+
+def headlines(folder: Path, records: list[Record], topic: str) -> list[str]:
+    run = load.Run.read(write_ledger(folder, copy.deepcopy(records)), "run")
+    (found,) = (each for each in topics.TOPICS if each.__name__ == f"{topics.__name__}.{topic}")
+    return [finding.headline.replace(words.NBSP, " ") for finding in found.find(run)]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.function)
+def test_planted_row_changes_or_removes_the_headline(case: Contradiction, tmp_path: Path) -> None:
+    topic = case.function.partition(".")[0]
+    first = headlines(tmp_path / "before", case.rows, topic)
+    (claim,) = (line for line in first if re.search(case.before, line))
+    then = headlines(tmp_path / "after", [*case.rows, *case.planted], topic)
+    assert claim not in then
+    if case.after:
+        assert [line for line in then if re.search(case.after, line)], then
+    else:
+        assert not [line for line in then if re.search(case.before, line)], then
+
+
+def functions_of_findings() -> Iterator[str]:
+    """Yield the functions of the topics that yield findings themselves, by module and name."""
+    for module in pkgutil.walk_packages(topics.__path__, f"{topics.__name__}."):
+        made = importlib.import_module(module.name)
+        for name, function in inspect.getmembers(made, inspect.isfunction):
+            told = str(inspect.signature(function).return_annotation)
+            if function.__module__ == module.name and told == "Iterator[Finding]":
+                yield f"{module.name.removeprefix(topics.__name__ + '.')}.{name}"
+
+
+def test_every_function_of_findings_has_a_row_that_contradicts_it() -> None:
+    assert sorted({case.function for case in CASES}) == sorted(functions_of_findings())
+
+
+def test_precise_pair_stands_above_a_larger_one_with_a_wide_interval(tmp_path: Path) -> None:
+    wide = interval(pair_case("precision=bf16", 2.82, "slower"), 2.82, 1.95, 4.06)
+    wide = other(wide, work="forward")
+    precise = interval(pair_case("precision=bf16", 2.12, "slower"), 2.12, 2.09, 2.15)
+    first, second = headlines(tmp_path, [wide, precise], "trust")
+    assert "2.12 times" in first
+    assert "2.82 times" in second
+
+
+def test_verdict_that_its_own_interval_contradicts_is_not_printed(tmp_path: Path) -> None:
+    case = interval(pair_case("precision=bf16", 0.8, "faster"), 0.8, 0.6, 1.1)
+    (headline,) = headlines(tmp_path, [case], "trust")
+    assert "neither a difference nor equality" in headline
