@@ -101,14 +101,14 @@ def find_windows(log: DrawLog) -> Windows:
     return Windows(of_draw, *np.divmod(keys, base))
 
 
-def count_missed(windows: Windows, n_tokens: int) -> Shown:
+def count_missed(windows: Windows, n_tokens: int, *, borders: bool = True) -> Shown:
     """Return how many targets are never shown, and where they are.
 
     Neighbours are windows next to each other in order of start; close neighbours leave out fewer
     than T targets. Targets are lost at borders in two cases. Either one or two targets, always the
     same number, lie between more than half of all close neighbours, and random windows, which leave
     gaps of all sizes, would do that less than once in 1,000 logs. Or exactly one target lies
-    between any two neighbours.
+    between any two neighbours. Without `borders`, the windows have none.
     """
     reach = windows.start + windows.length
     np.maximum.accumulate(reach, out=reach)
@@ -117,7 +117,7 @@ def count_missed(windows: Windows, n_tokens: int) -> Shown:
     gaps = int(between.sum(where=between > 0))
     block_size = int(windows.length.max())
     close = int(np.count_nonzero(between < block_size))
-    for size in (1, 2):
+    for size in (1, 2) if borders else ():
         count = int(np.count_nonzero(between == size)) if size < block_size else 0
         # A bound of log P(count or more): at most 2^n patterns of n neighbours, each gap of this
         # size with probability 1/(2T - 1).

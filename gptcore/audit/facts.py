@@ -22,7 +22,7 @@ from gptcore.audit.counts import (
 from gptcore.audit.epochs import find_epochs
 from gptcore.audit.labels import Mask, renumber, zeros
 from gptcore.audit.log import DrawLog, Whole
-from gptcore.audit.passes import are_fixed, are_passes, count_grid
+from gptcore.audit.passes import are_fixed, are_passes, are_spread, count_grid
 from gptcore.audit.replays import find_reruns
 from gptcore.theory.expectations import expect
 
@@ -47,6 +47,7 @@ class Facts:
         replayed: which draws belong to a run of draws that was made before.
         replay: (draw, earlier draw) at which the first such run begins, or None.
         passes: whether ranks pass over the text rather than draw independently.
+        fixed: whether they pass over fixed windows, so that an epoch shows each window once.
         rank_overlap: windows shown by two or more ranks in one epoch, summed over epochs.
         shared: which draws repeat a window that another rank showed first in that epoch.
         once: which draws are no replay, in no identical epoch, and not shared.
@@ -67,6 +68,7 @@ class Facts:
     replayed: Mask
     replay: tuple[int, int] | None
     passes: bool
+    fixed: bool
     rank_overlap: int
     shared: Mask
     once: Mask
@@ -106,7 +108,8 @@ def count_facts(log: DrawLog, epoch_draws: int | None = None) -> Facts:
     )
     rank_overlap, shared = find_rank_overlap(window, epoch, rank)
     once = new & ~shared
-    fixed_passes = passes and are_fixed(windows)
+    spread = are_spread(log, windows)
+    fixed = passes and not spread and are_fixed(windows)
     return Facts(
         log=log,
         windows=windows,
@@ -116,16 +119,17 @@ def count_facts(log: DrawLog, epoch_draws: int | None = None) -> Facts:
         is_epoch=is_epoch,
         stream=stream,
         repeated_in_epoch=int(repeats.sum()),
-        shown=count_missed(windows, log.n_tokens),
+        shown=count_missed(windows, log.n_tokens, borders=not spread),
         shown_twice=count_shown_twice(log, epoch),
         identical=identical,
         replayed=replayed,
         replay=replay,
         passes=passes,
+        fixed=fixed,
         rank_overlap=rank_overlap,
         shared=shared,
         once=once,
-        expected=None if fixed_passes else _expect_independent(log, windows, int(once.sum())),
+        expected=None if fixed else _expect_independent(log, windows, int(once.sum())),
     )
 
 

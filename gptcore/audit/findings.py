@@ -188,7 +188,7 @@ def _judge_replays(facts: Facts) -> list[Finding]:
 
 def _judge_unknown_epochs(facts: Facts) -> list[Finding]:
     """Judge passes that do not show where an epoch ends."""
-    if not facts.passes or facts.is_epoch:
+    if not facts.fixed or facts.is_epoch:
         return []
     if _return_early(facts):
         early, repeats = early_returns(facts.windows.of_draw[facts.once])
@@ -230,7 +230,7 @@ def _return_early(facts: Facts) -> bool:
 
 def _judge_twice(facts: Facts) -> list[Finding]:
     """Judge targets shown twice in one epoch of passes over the text."""
-    if not facts.passes or not facts.is_epoch:
+    if not facts.fixed or not facts.is_epoch:
         return []
     log, windows, count = facts.log, facts.windows, facts.shown_twice
     # Is a whole window shown again in its epoch?
@@ -276,7 +276,7 @@ def _judge_ranks(facts: Facts) -> list[Finding]:
         return []
     streams = {windows.of_draw[rank == r].tobytes() for r in range(n_ranks)}
     alike = len(streams) < n_ranks and len(rank) >= 4 * n_ranks
-    if facts.passes and not (facts.is_epoch or alike):
+    if facts.passes and not ((facts.fixed and facts.is_epoch) or alike):
         return []
     if not (facts.passes or alike):
         mean = _expect_rank_overlap(facts)

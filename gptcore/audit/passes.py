@@ -16,6 +16,7 @@ from gptcore.audit.labels import (
     count_distinct,
     group_sizes,
     renumber,
+    sort_order,
 )
 from gptcore.audit.log import DrawLog, Whole
 from gptcore.audit.visits import count_pairs, expect_pairs, log10_chance_of_equal_visits
@@ -27,6 +28,12 @@ from gptcore.audit.visits import count_pairs, expect_pairs, log10_chance_of_equa
 PASSES_Z = 4.5
 CLEAR_PASSES_Z = 3.0
 LOG10_EQUAL_VISITS = -5
+# The smallest distance between starts that spread evenly, in mean distances, and how seldom the
+# smallest distance between independent starts is as large as the one that was found.
+SPREAD, SPREAD_ON_GRID, FEWEST_SPREAD, FEWEST_ON_GRID, CHANCE_SPREAD = 0.17, 0.4, 5, 80, 1e-4
+# Draws in a row without a repeat are taken for a pass where their chance is less than 1 in 10^6.
+LOG10_NO_REPEATS = -6
+AT_MOST = 2**20  # draws in which such a row is looked for
 
 
 # --- do the windows lie on a grid? -----------------------------------------------------------
@@ -67,6 +74,30 @@ def count_grid(windows: Windows, n_starts: int) -> tuple[int, int]:
 def are_fixed(windows: Windows) -> bool:
     """Return whether the windows lie on a grid, or side by side with hardly an overlap."""
     return windows.stride > 1 or 20 * windows.neighbours[0] <= len(windows)
+
+
+def are_spread(log: DrawLog, windows: Windows) -> bool:
+    """Return whether the starts spread evenly over the text from the first draw on.
+
+    So do multiples of the golden ratio and van der Corput's sequence: no two of the first k starts
+    are close to each other. The smallest of their k distances on the circle, in mean distances, is
+    0.45 or more, and 0.19 where the log begins inside a sequence. Among k independent uniform starts
+    it is above x with probability (1 - x)^(k - 1) (Lévy 1939). A shuffled pass has neighbours among
+    its first draws, so four beginnings of the log are looked at. Van der Corput's starts are on a
+    grid if M is divisible by a power of two; more is asked of starts on a grid.
+    """
+    on_grid = 1 < windows.stride <= log.block_size + 2
+    k, distances = min(len(log), log.n_starts // 8), []
+    for draws in (k, k // 2, k // 4, k // 8):
+        if draws >= FEWEST_SPREAD:
+            starts = np.sort(log.start[:draws])
+            between = np.diff(starts, append=starts[0] + log.n_starts)
+            distances.append(float(between.min()) * draws / log.n_starts)
+    if not distances or min(distances) < (SPREAD_ON_GRID if on_grid else SPREAD):
+        return False
+    if on_grid and k < FEWEST_ON_GRID:
+        return False
+    return (k - 1) * math.log1p(-min(distances[0], 0.99)) < math.log(CHANCE_SPREAD)
 
 
 def are_blocks(windows: Windows) -> bool:
@@ -126,13 +157,53 @@ def are_even(window: Whole, stream: Whole, places: Whole) -> bool:
         beyond = CLEAR_PASSES_Z if 2 * count < expected else PASSES_Z
         if spread > 0 and expected - count > beyond * math.sqrt(spread):
             return True
-    # Both are rough in short streams. Are all visits equal?
+    if log10_chance_of_no_repeats(window, stream, places) < LOG10_NO_REPEATS:
+        return True
+    # These are rough in short streams. Are all visits equal?
     k = draws // places
     exact = (k > 0) & (draws == k * places) & (pairs == places * k * (k - 1) / 2)
     chances = [
         log10_chance_of_equal_visits(int(k[i]), int(places[i])) for i in np.flatnonzero(exact)
     ]
     return bool(exact.all()) and sum(chances) < LOG10_EQUAL_VISITS
+
+
+def log10_chance_of_no_repeats(window: Whole, stream: Whole, places: Whole) -> float:
+    """Return a bound of log10 P(so many draws in a row show distinct windows).
+
+    The birthday problem: L independent uniform draws from n windows are distinct with probability
+    n!/((n - L)! n^L), and the row may begin at any of the K draws. So a part of an epoch tells a
+    pass, even where the rest was drawn by another plan.
+
+    Args:
+        window: int64 of shape (K,), indices of windows.
+        stream: int64 of shape (K,), the stream of each draw, numbered from 0.
+        places: windows that each stream may choose from.
+    """
+    window, stream = window[:AT_MOST], stream[:AT_MOST]
+    order = by_group(stream)
+    window, stream = window[order], stream[order]
+    row = longest_row(window, stream)
+    best = 0.0
+    for length, n in {(int(row[stream == s].max()), int(places[s])) for s in np.unique(stream)}:
+        if length > n:
+            continue
+        log = math.lgamma(n + 1) - math.lgamma(n - length + 1) - length * math.log(n)
+        best = min(best, log / math.log(10) + math.log10(len(window)))
+    return best
+
+
+def longest_row(window: Whole, stream: Whole) -> Whole:
+    """Return how many draws up to each one, in the same stream, show distinct windows."""
+    key = stream * (int(window.max(initial=0)) + 1) + window
+    order = sort_order(key)
+    again = np.flatnonzero(key[order][1:] == key[order][:-1])
+    first = np.zeros(len(window), dtype=np.int64)  # the first draw of the row
+    first[order[again + 1]] = order[again] + 1
+    begins = np.flatnonzero(np.diff(stream, prepend=-1))
+    first[begins] = np.maximum(first[begins], begins)
+    row: Whole = np.arange(1, len(window) + 1) - np.maximum.accumulate(first)
+    return row
 
 
 def ascent_z(start: Whole, group: Whole) -> float:
