@@ -19,8 +19,9 @@ from gptcore.audit.counts import Windows
 from gptcore.audit.epochs import are_shards
 from gptcore.audit.facts import Facts
 from gptcore.audit.labels import zeros
-from gptcore.audit.passes import count_grid, is_in_order
+from gptcore.audit.passes import are_blocks, count_grid, is_in_order
 from gptcore.audit.replays import find_surprises
+from gptcore.audit.uneven import find_uneven, find_unreached
 from gptcore.audit.visits import early_returns
 from gptcore.theory.expectations import expect
 
@@ -29,6 +30,7 @@ from gptcore.theory.expectations import expect
 # are flagged less than once in 1,000 logs.
 BEYOND_SD = 6.0
 EARLY_SD = 4.5
+FEW_DRAWS = 2**18  # are enough to see how many draws are made together
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ def judge(facts: Facts, unplaced: int = 0) -> list[Finding]:
     return [
         *_judge_missed(facts, unplaced),
         *_judge_repeats(facts),
+        *_judge_parts(facts),
         *_judge_borders(facts),
         *_judge_identical(facts),
         *_judge_replays(facts),
@@ -119,6 +122,48 @@ def _judge_repeats(facts: Facts) -> list[Finding]:
             f"{_window(facts.windows, most)} is drawn {int((kept == most).sum())} times",
             f"Independent draws would repeat {mean:.1f} ± {sd:.1f} windows. "
             f"{why_repeated(facts, kept)}",
+        )
+    ]
+
+
+def _judge_parts(facts: Facts) -> list[Finding]:
+    """Judge whether independent draws reach all parts of the text, and equally often."""
+    windows, log = facts.windows, facts.log
+    if facts.passes or (windows.stride <= 1 and are_blocks(windows)):
+        return []
+    # Ranks may share windows by chance; those that make the same draws count once.
+    chosen = facts.once if _are_alike(facts) else facts.once | facts.shared & ~facts.replayed
+    place = log.start if chosen.all() else log.start[chosen]
+    stride = max(windows.stride, 1)
+    first = int(windows.start[0]) % stride
+    n_places = count_grid(windows, log.n_starts)[0]
+    surprises = find_surprises(facts.windows.of_draw[:FEW_DRAWS], facts.rank[:FEW_DRAWS])
+    cluster = min(len(log), FEW_DRAWS) / np.count_nonzero(surprises)
+    unreached = find_unreached(windows, len(place) / cluster, log.n_starts)
+    if unreached is not None:
+        begin, end = unreached
+        return [
+            Finding(
+                "limited_range",
+                (end - begin + 1) // stride,
+                f"no window starts between {begin} and {end}",
+                f"{len(place):,} independent draws hardly ever leave out so long a stretch of the "
+                "text: check the range of the random starts, and whether the whole text was read.",
+            )
+        ]
+    region = find_uneven(((place - first) // stride).clip(0, n_places - 1), n_places, cluster)
+    if region is None:
+        return []
+    begin, end = (at * stride + first for at in (region.first, region.last))
+    return [
+        Finding(
+            "uneven_visits",
+            region.draws,
+            f"{region.draws:,} draws start between {begin} and {end}, where "
+            f"{region.expected:.1f} are expected",
+            "Some parts of the text are drawn more often than others, beyond chance: weights of a "
+            "sampler, sources that are mixed with probabilities, random starts that are not "
+            "uniform, or workers or ranks that do not start equally often do this.",
         )
     ]
 
@@ -274,8 +319,7 @@ def _judge_ranks(facts: Facts) -> list[Finding]:
     n_ranks = int(rank.max()) + 1
     if not count:
         return []
-    streams = {windows.of_draw[rank == r].tobytes() for r in range(n_ranks)}
-    alike = len(streams) < n_ranks and len(rank) >= 4 * n_ranks
+    alike = _are_alike(facts)
     if facts.passes and not ((facts.fixed and facts.is_epoch) or alike):
         return []
     if not (facts.passes or alike):
@@ -303,6 +347,15 @@ def _judge_ranks(facts: Facts) -> list[Finding]:
             "everything, or a sampler that does not know the ranks."
         )
     return [Finding("rank_overlap", count, example, reason)]
+
+
+def _are_alike(facts: Facts) -> bool:
+    """Return whether two ranks make the same draws in the same order."""
+    rank, n_ranks = facts.rank, int(facts.rank.max()) + 1
+    if n_ranks == 1 or len(rank) < 4 * n_ranks:
+        return False
+    window = facts.windows.of_draw
+    return len({window[rank == r].tobytes() for r in range(n_ranks)}) < n_ranks
 
 
 def _window(windows: Windows, index: int | np.int64) -> str:
