@@ -4,7 +4,7 @@ Legend as in `counts`: N tokens, K draws, T inputs in the longest window.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,10 +20,11 @@ from gptcore.audit.counts import (
     find_windows,
 )
 from gptcore.audit.epochs import find_epochs
-from gptcore.audit.labels import Mask, renumber, zeros
+from gptcore.audit.labels import Mask, group_sizes, renumber, zeros
 from gptcore.audit.log import DrawLog, Whole
-from gptcore.audit.passes import are_fixed, are_passes, are_spread, count_grid
+from gptcore.audit.passes import are_blocks, are_fixed, are_passes, are_spread, count_grid
 from gptcore.audit.replays import find_reruns
+from gptcore.audit.unequal import cut_at_repeats
 from gptcore.theory.expectations import expect
 
 
@@ -40,6 +41,7 @@ class Facts:
         is_epoch: whether an epoch here is one epoch of the loader; False where the epochs are
             unknown and the log is longer than the text.
         stream: int64 of shape (K,), a number for each pair of rank and epoch.
+        shown_in_epoch: int64 of shape (E,), the distinct windows of each epoch.
         repeated_in_epoch: draws minus distinct windows in each epoch, summed.
         shown: which targets no window shows.
         shown_twice: targets in two or more windows of one epoch, summed over epochs.
@@ -61,6 +63,7 @@ class Facts:
     epochs_from: str
     is_epoch: bool
     stream: Whole
+    shown_in_epoch: Whole
     repeated_in_epoch: int
     shown: Shown
     shown_twice: int
@@ -101,6 +104,11 @@ def count_facts(log: DrawLog, epoch_draws: int | None = None) -> Facts:
     replayed, replay = find_reruns(
         log, windows, rank, epoch, stream=stream, is_epoch=is_epoch, identical=again
     )
+    irregular = epochs_from == "unknown" and replay is None and are_blocks(windows)
+    if irregular and (cut := cut_at_repeats(window, count_grid(windows, log.n_starts)[0])) is not None:
+        epoch, epochs_from, is_epoch = cut, "repeats", True
+        stream = renumber(rank * (int(epoch.max()) + 1) + epoch)
+        repeats = count_repeats(window, epoch)
     new = ~replayed & ~again
     # Ranks that pass over the text together may each look random.
     passes = are_passes(log, windows, stream, new) or (
@@ -118,6 +126,7 @@ def count_facts(log: DrawLog, epoch_draws: int | None = None) -> Facts:
         epochs_from=epochs_from,
         is_epoch=is_epoch,
         stream=stream,
+        shown_in_epoch=group_sizes(epoch) - repeats,
         repeated_in_epoch=int(repeats.sum()),
         shown=count_missed(windows, log.n_tokens, borders=not spread),
         shown_twice=count_shown_twice(log, epoch),

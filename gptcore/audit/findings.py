@@ -21,6 +21,7 @@ from gptcore.audit.facts import Facts
 from gptcore.audit.labels import zeros
 from gptcore.audit.passes import are_blocks, count_grid, is_in_order
 from gptcore.audit.replays import find_surprises
+from gptcore.audit.unequal import FEWER, begins_inside, find_short
 from gptcore.audit.uneven import find_uneven, find_unreached
 from gptcore.audit.visits import early_returns
 from gptcore.theory.expectations import expect
@@ -57,6 +58,7 @@ def judge(facts: Facts, unplaced: int = 0) -> list[Finding]:
     """Return the findings of a log whose draws are known, but for a few `unplaced` tokens."""
     return [
         *_judge_missed(facts, unplaced),
+        *_judge_epochs(facts),
         *_judge_repeats(facts),
         *_judge_parts(facts),
         *_judge_borders(facts),
@@ -99,6 +101,36 @@ def _judge_missed(facts: Facts, unplaced: int) -> list[Finding]:
         return [Finding("missed_targets", shown.missed, places, reason)]
     severity, reason = why_missed(facts, unplaced)
     return [Finding("missed_targets", shown.missed, places, reason, severity)]
+
+
+def _judge_epochs(facts: Facts) -> list[Finding]:
+    """Judge epochs of passes that show fewer windows than other epochs do."""
+    if not facts.fixed or not facts.is_epoch:
+        return []
+    cut = facts.epochs_from == "repeats"  # a few windows may be counted with the epoch before
+    most = int(facts.shown_in_epoch.max())
+    short = find_short(facts.shown_in_epoch, tolerance=max(1, int(FEWER * most)) if cut else 0)
+    if not len(short):
+        return []
+    left = most - facts.shown_in_epoch[short]
+    inside = begins_inside(facts.log) if short.tolist() == [0] else False
+    severity: Literal["fault", "note"] = "fault"
+    also = ""
+    if inside or (inside is None and cut):
+        severity, also = "note", " The log may also begin inside this epoch."
+    return [
+        Finding(
+            "missed_in_epoch",
+            int(left.sum()),
+            f"epoch {short[0]} shows {most - left[0]} windows where other epochs show {most} "
+            "(epochs are counted from 0)",
+            f"{len(short)} of {facts.n_epochs} epochs show fewer windows than the others. Causes "
+            "that fit: batches that a resumed run skips, windows that were waiting in a shuffle "
+            "buffer or in workers when the loader was restarted, or a change of the number of "
+            f"ranks inside an epoch.{also}",
+            severity,
+        )
+    ]
 
 
 def _judge_repeats(facts: Facts) -> list[Finding]:

@@ -1,0 +1,96 @@
+"""Does an epoch show fewer windows than the other epochs do?
+
+Legend as in `counts`: K draws. A pass over fixed windows shows each window once, so all whole
+epochs show equally many. With drop_last they all leave out the same number, though not the same
+windows. The last epoch may be cut short where the log ends, and the first where it begins.
+"""
+
+import math
+
+import numpy as np
+
+from gptcore.audit.labels import Mask
+from gptcore.audit.log import DrawLog, Whole
+from gptcore.audit.passes import longest_row
+
+FEWER = 0.02  # of a pass: so much may differ between passes whose ends are found from repeats
+LOG10_CHANCE = -6
+
+
+def find_short(shown: Whole, *, tolerance: int = 0) -> Whole:
+    """Return the epochs that show fewer windows than is usual in the log.
+
+    Most loaders show equally many in all whole epochs. Where streams drop a batch each, the numbers
+    vary; then an epoch is short if it lies five times as far below the median as epochs usually do.
+
+    Args:
+        shown: int64 of shape (E,), the distinct windows of each epoch in order; the last epoch may
+            be cut short.
+        tolerance: windows by which epochs may differ anyway.
+    """
+    if len(shown) < 2:
+        return np.empty(0, dtype=np.int64)
+    left = int(shown.max()) - shown[:-1]  # windows that each whole epoch leaves out
+    usual = int(np.sort(left)[(len(left) - 1) // 2])
+    if len(left) == 2 and left.min() > 0:
+        usual = int(left.min())
+    spread = np.median(np.abs(left - usual)) if 2 * np.count_nonzero(left == usual) < len(left) else 0
+    return np.flatnonzero(left > usual + max(5 * spread, tolerance))
+
+
+def begins_inside(log: DrawLog) -> bool | None:
+    """Return whether the log begins inside an epoch; None if no column tells."""
+    first = [int(column.min()) for column in (log.epoch, log.step) if column is not None]
+    return max(first) > 1 if first else None
+
+
+def cut_at_repeats(window: Whole, places: int) -> Whole | None:
+    """Return the epoch of each draw where a pass ends with the first window that comes again.
+
+    So an epoch that leaves out windows is found, too. The answer is None unless nearly all passes
+    are equally long and at most two that follow each other are shorter, and unless independent
+    draws from so many places would hardly ever come in such long rows without a repeat.
+
+    Args:
+        window: int64 of shape (K,), indices of windows.
+        places: windows that a draw may choose from.
+    """
+    distinct = int(window.max()) + 1
+    begins = _first_repeats(window, distinct)
+    if begins is None:
+        return None
+    sizes = np.diff(begins, append=len(window))
+    most = int(sizes.max())
+    short = np.flatnonzero(most - sizes[:-1] > max(1, FEWER * most))
+    regular = len(sizes) - 1 - len(short) + (most - sizes[-1] <= FEWER * most)
+    if not 0 < len(short) <= 2 or np.ptp(short) > 1 or regular < 1 or 10 * most < 9 * distinct:
+        return None
+    chance = sum(
+        math.lgamma(places + 1) - math.lgamma(places - size + 1) - size * math.log(places)
+        for size in sizes.tolist()
+    )
+    if chance / math.log(10) + len(sizes) * math.log10(len(window)) > LOG10_CHANCE:
+        return None
+    epoch = np.zeros(len(window), dtype=np.int64)
+    epoch[begins[1:]] = 1
+    return np.cumsum(epoch)
+
+
+def _first_repeats(window: Whole, distinct: int) -> Whole | None:
+    """Return where passes begin if each ends before its first repeat; None if there are many."""
+    first = np.arange(len(window)) + 1 - longest_row(window, np.zeros_like(window))
+    begins = [0]
+    while len(begins) * distinct <= 2 * len(window) + 4 * distinct:
+        # The row without a repeat that ends at a draw begins after this pass did.
+        after = int(np.searchsorted(first, begins[-1], side="right"))
+        if after >= len(window):
+            return np.array(begins)
+        begins.append(after)
+    return None
+
+
+def fewer_windows(epoch: Whole, window: Whole, chosen: int) -> Mask:
+    """Return which windows an epoch leaves out; bool of shape (D,)."""
+    missed = np.ones(int(window.max()) + 1, dtype=np.bool_)
+    missed[window[epoch == chosen]] = False
+    return missed
