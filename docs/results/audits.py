@@ -356,11 +356,11 @@ def forget_epoch(log, rng, options):
 def lose_buffer(log, rng, options):
     """Lose the windows that wait in a shuffle buffer when the loader restarts."""
     n, size = options["n"], min(options["buffer"], options["n"] // 3)
-    orders = []
+    orders, chosen = [], some_epoch(log, rng)
     for epoch in range(options["epochs"]):
         source = shards_of(n, rng)
         order = through_buffer(source, size, rng)
-        if epoch == some_epoch(log, rng) or options["epochs"] == 1:
+        if epoch == chosen:
             cut = int(rng.integers(size + 1, n - 1))
             before = through_buffer(source[:cut], size, rng)[: cut - size + 1]
             order = np.append(before, through_buffer(source[cut:], size, rng))

@@ -4,7 +4,7 @@ Legend as in `counts`: N tokens, K draws, T inputs in the longest window.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from gptcore.audit.labels import Mask, group_sizes, renumber, zeros
 from gptcore.audit.log import DrawLog, Whole
 from gptcore.audit.passes import are_blocks, are_fixed, are_passes, are_spread, count_grid
 from gptcore.audit.replays import find_reruns
-from gptcore.audit.unequal import cut_at_repeats
+from gptcore.audit.unequal import cut_at_repeats, is_too_short
 from gptcore.theory.expectations import expect
 
 
@@ -104,8 +104,13 @@ def count_facts(log: DrawLog, epoch_draws: int | None = None) -> Facts:
     replayed, replay = find_reruns(
         log, windows, rank, epoch, stream=stream, is_epoch=is_epoch, identical=again
     )
-    irregular = epochs_from == "unknown" and replay is None and are_blocks(windows)
-    if irregular and (cut := cut_at_repeats(window, count_grid(windows, log.n_starts)[0])) is not None:
+    found = epochs_from == "passes" and not rank.any() and epoch.any()
+    unlike = found and is_too_short(window, int(np.count_nonzero(epoch == 0)))
+    irregular = (epochs_from == "unknown" or unlike) and replay is None and are_blocks(windows)
+    if (
+        irregular
+        and (cut := cut_at_repeats(window, count_grid(windows, log.n_starts)[0])) is not None
+    ):
         epoch, epochs_from, is_epoch = cut, "repeats", True
         stream = renumber(rank * (int(epoch.max()) + 1) + epoch)
         repeats = count_repeats(window, epoch)

@@ -161,7 +161,8 @@ def _judge_repeats(facts: Facts) -> list[Finding]:
 def _judge_parts(facts: Facts) -> list[Finding]:
     """Judge whether independent draws reach all parts of the text, and equally often."""
     windows, log = facts.windows, facts.log
-    if facts.passes or (windows.stride <= 1 and are_blocks(windows)):
+    same = int(log.length.min()) == log.block_size and (log.unsure is None or not log.unsure.any())
+    if facts.passes or not same or (windows.stride <= 1 and are_blocks(windows)):
         return []
     # Ranks may share windows by chance; those that make the same draws count once.
     chosen = facts.once if _are_alike(facts) else facts.once | facts.shared & ~facts.replayed

@@ -30,7 +30,8 @@ CLEAR_PASSES_Z = 3.0
 LOG10_EQUAL_VISITS = -5
 # The smallest distance between starts that spread evenly, in mean distances, and how seldom the
 # smallest distance between independent starts is as large as the one that was found.
-SPREAD, SPREAD_ON_GRID, FEWEST_SPREAD, FEWEST_ON_GRID, CHANCE_SPREAD = 0.17, 0.4, 5, 80, 1e-4
+SPREAD, SPREAD_ON_GRID, LARGEST = 0.17, 0.4, 3.2
+FEWEST_SPREAD, FEWEST_ON_GRID, CHANCE_SPREAD = 5, 80, 1e-4
 # Draws in a row without a repeat are taken for a pass where their chance is less than 1 in 10^6.
 LOG10_NO_REPEATS = -6
 AT_MOST = 2**20  # draws in which such a row is looked for
@@ -80,22 +81,24 @@ def are_spread(log: DrawLog, windows: Windows) -> bool:
     """Return whether the starts spread evenly over the text from the first draw on.
 
     So do multiples of the golden ratio and van der Corput's sequence: no two of the first k starts
-    are close to each other. The smallest of their k distances on the circle, in mean distances, is
-    0.45 or more, and 0.19 where the log begins inside a sequence. Among k independent uniform starts
+    are close to each other or far apart. The smallest of their k distances on the circle, in mean
+    distances, is 0.45 or more, and the largest 2 or less; 0.19 and 2.95 where the log begins inside
+    a sequence. Among k independent uniform starts
     it is above x with probability (1 - x)^(k - 1) (Lévy 1939). A shuffled pass has neighbours among
     its first draws, so four beginnings of the log are looked at. Van der Corput's starts are on a
     grid if M is divisible by a power of two; more is asked of starts on a grid.
     """
     on_grid = 1 < windows.stride <= log.block_size + 2
-    k, distances = min(len(log), log.n_starts // 8), []
+    k, distances, largest = min(len(log), log.n_starts // 8), [], [0.0]
     for draws in (k, k // 2, k // 4, k // 8):
         if draws >= FEWEST_SPREAD:
             starts = np.sort(log.start[:draws])
             between = np.diff(starts, append=starts[0] + log.n_starts)
             distances.append(float(between.min()) * draws / log.n_starts)
+            largest.append(float(between.max()) * draws / log.n_starts)
     if not distances or min(distances) < (SPREAD_ON_GRID if on_grid else SPREAD):
         return False
-    if on_grid and k < FEWEST_ON_GRID:
+    if max(largest) > LARGEST or (on_grid and k < FEWEST_ON_GRID):
         return False
     return (k - 1) * math.log1p(-min(distances[0], 0.99)) < math.log(CHANCE_SPREAD)
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from gptcore.audit.counts import CHANCE_REPLAYS, Windows, chance_run, count_repeats, find_replays
 from gptcore.audit.epochs import are_shards
-from gptcore.audit.labels import Mask, by_group, count_distinct, group_sizes
+from gptcore.audit.labels import Mask, by_group, count_distinct, group_sizes, zeros
 from gptcore.audit.log import DrawLog, Whole
 from gptcore.audit.passes import are_passes, count_grid
 
@@ -56,6 +56,13 @@ def find_reruns(
         if identical.any():  # and the last epoch, cut short, has the same order again
             last = epoch == epoch.max()
             across &= ~(last & across[last].all())
+    if rank.any():  # a restart makes the draws of all ranks again
+        both = window * (int(rank.max()) + 1) + rank
+        joint = zeros(len(window))
+        once_more, found = find_replays(both, joint, chance_run(len(window), len(windows)))
+        if found is not None:
+            once_more &= _are_surprising(window, joint, once_more, in_order=False)
+            across |= once_more & ~identical
     replayed = across
     if returning and pair is not None:
         replayed = across | find_replays(window, stream, run)[0]

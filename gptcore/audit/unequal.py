@@ -9,12 +9,12 @@ import math
 
 import numpy as np
 
-from gptcore.audit.labels import Mask
 from gptcore.audit.log import DrawLog, Whole
 from gptcore.audit.passes import longest_row
 
 FEWER = 0.02  # of a pass: so much may differ between passes whose ends are found from repeats
 LOG10_CHANCE = -6
+CHANCE_TOO_SHORT = 1e-3
 
 
 def find_short(shown: Whole, *, tolerance: int = 0) -> Whole:
@@ -31,10 +31,9 @@ def find_short(shown: Whole, *, tolerance: int = 0) -> Whole:
     if len(shown) < 2:
         return np.empty(0, dtype=np.int64)
     left = int(shown.max()) - shown[:-1]  # windows that each whole epoch leaves out
-    usual = int(np.sort(left)[(len(left) - 1) // 2])
-    if len(left) == 2 and left.min() > 0:
-        usual = int(left.min())
-    spread = np.median(np.abs(left - usual)) if 2 * np.count_nonzero(left == usual) < len(left) else 0
+    usual = int(np.sort(left)[(len(left) - 1) // 2]) if len(left) > 1 else 0
+    regular = 2 * np.count_nonzero(left == usual) >= len(left)
+    spread = 0.0 if regular or len(left) == 1 else float(np.median(np.abs(left - usual)))
     return np.flatnonzero(left > usual + max(5 * spread, tolerance))
 
 
@@ -71,9 +70,29 @@ def cut_at_repeats(window: Whole, places: int) -> Whole | None:
     )
     if chance / math.log(10) + len(sizes) * math.log10(len(window)) > LOG10_CHANCE:
         return None
+    if len(short) == 2 and most < distinct:
+        return None
+    if len(short) == 2:  # one epoch, in which windows come again
+        begins = np.delete(begins, short[1])
     epoch = np.zeros(len(window), dtype=np.int64)
     epoch[begins[1:]] = 1
     return np.cumsum(epoch)
+
+
+def is_too_short(window: Whole, size: int) -> bool:
+    """Return whether passes of so many draws go on without a repeat too often.
+
+    A draw of the next pass was left out by the pass before with probability 1 - size/D.
+
+    Args:
+        window: int64 of shape (K,), indices of windows.
+        size: draws in a pass.
+    """
+    distinct = int(window.max()) + 1
+    more = int(longest_row(window, np.zeros_like(window)).max()) - size
+    if more < 1 or size >= distinct:
+        return False
+    return more * math.log1p(-size / distinct) + math.log(len(window)) < math.log(CHANCE_TOO_SHORT)
 
 
 def _first_repeats(window: Whole, distinct: int) -> Whole | None:
@@ -87,10 +106,3 @@ def _first_repeats(window: Whole, distinct: int) -> Whole | None:
             return np.array(begins)
         begins.append(after)
     return None
-
-
-def fewer_windows(epoch: Whole, window: Whole, chosen: int) -> Mask:
-    """Return which windows an epoch leaves out; bool of shape (D,)."""
-    missed = np.ones(int(window.max()) + 1, dtype=np.bool_)
-    missed[window[epoch == chosen]] = False
-    return missed

@@ -19,7 +19,7 @@ from gptcore.audit.counts import Windows
 from gptcore.audit.labels import AT_ONCE
 from gptcore.audit.log import Whole
 
-LEVEL = 3e-4
+LEVEL = 3e-5
 LEAST = 5  # expected draws in a region
 LEAST_PEARSON = 10  # expected draws in a region, so that Pearson's statistic is chi-squared
 MOST_REGIONS = 1024
