@@ -46,6 +46,9 @@ class Audit:
             the log counts as one epoch.
         passes: whether ranks pass over the text rather than draw independently.
         missed_targets: of the targets 1, …, N - 1, those in no window of the log.
+        missed_at_least: the same, where rows whose tokens the text holds several times count at all
+            of their places.
+        missed_at_most: the same, where such rows are left out.
         repeated_windows: draws minus distinct windows, over the whole log.
         repeated_in_epoch: draws minus distinct windows in each epoch, summed over epochs.
         shown_twice: targets in two or more windows of one epoch, summed over epochs.
@@ -70,6 +73,8 @@ class Audit:
     epochs_from: str
     passes: bool
     missed_targets: int
+    missed_at_least: int
+    missed_at_most: int
     repeated_windows: int
     repeated_in_epoch: int
     shown_twice: int
@@ -249,7 +254,11 @@ def _locate(
         sizes = [len(part.rows) for part in parts]
         of_row = np.repeat(np.array(given or [0] * len(parts), dtype=np.int64), sizes)
         epoch = of_row[places.row][shows]
-    log = DrawLog(len(text), start[shows], length[shows], epoch=epoch, unsure=places.unsure[shows])
+    unsure = places.unsure[shows]
+    log = DrawLog(
+        len(text), start[shows], length[shows], epoch=epoch,
+        unsure=unsure if unsure.any() else None, possible=places.possible,
+    )  # fmt: skip
     return log, places, documents
 
 
@@ -266,6 +275,8 @@ def _audit(
         epochs_from=facts.epochs_from,
         passes=facts.passes,
         missed_targets=facts.shown.missed,
+        missed_at_least=facts.at_best.missed,
+        missed_at_most=facts.missed_at_most,
         repeated_windows=len(log) - len(facts.windows),
         repeated_in_epoch=facts.repeated_in_epoch,
         shown_twice=facts.shown_twice,

@@ -165,10 +165,10 @@ def why_missed(facts: Facts, unplaced: int) -> tuple[Severity, str]:
         facts: the counts of the log.
         unplaced: tokens of packed rows that do not tell their place.
     """
-    shown, windows, size = facts.shown, facts.windows, facts.log.block_size
+    shown, windows, size = facts.at_best, facts.windows, facts.log.block_size
     reach = np.maximum.accumulate(windows.start + windows.length)
     between = (windows.start[1:] - reach[:-1]).clip(0)
-    hole = int(between.max()) if len(between) else 0
+    hole = min(int(between.max()), shown.inside + shown.borders) if len(between) else 0
     if max(shown.head, shown.tail) < size and not shown.inside:
         return "note", (
             "The ends that are missed are shorter than a window, so a fixed grid never shows "

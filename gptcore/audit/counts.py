@@ -130,6 +130,31 @@ def count_missed(windows: Windows, n_tokens: int, *, borders: bool = True) -> Sh
     return Shown(head, tail, 0, gaps, None)
 
 
+def bound_missed(log: DrawLog, windows: Windows, shown: Shown) -> tuple[Shown, int]:
+    """Return the fewest targets that may be missed, and where, and the largest number of them.
+
+    Draws with tokens that the text holds several times may be any of its windows with these tokens.
+    At best they show all of these, and at worst none that other draws do not show.
+    """
+    if log.unsure is None or log.possible is None:
+        return shown, shown.missed
+    sure = _covered(log.n_tokens, log.start[~log.unsure], log.length[~log.unsure])
+    most = log.n_tokens - 1 - int(np.count_nonzero(sure))
+    best = _covered(log.n_tokens, windows.start, windows.length) | log.possible[1:]
+    holes = int(np.count_nonzero(~best))
+    head = int(best.argmax())
+    tail = int(best[::-1].argmax())
+    return Shown(head, tail, 0, holes - head - tail, None), most
+
+
+def _covered(n_tokens: int, start: Whole, length: Whole) -> Mask:
+    """Return which of the targets 1, …, N - 1 the windows show."""
+    change = np.bincount(start, minlength=n_tokens) - np.bincount(
+        start + length, minlength=n_tokens
+    )
+    return np.asarray(np.cumsum(change)[:-1] > 0)
+
+
 def count_shown_twice(log: DrawLog, epoch: Whole) -> int:
     """Return the targets in two or more windows of one epoch, summed over epochs."""
     n_epochs = int(epoch.max()) + 1

@@ -11,6 +11,7 @@ import numpy as np
 from gptcore.audit.counts import (
     Shown,
     Windows,
+    bound_missed,
     count_missed,
     count_repeats,
     count_shown_twice,
@@ -44,6 +45,8 @@ class Facts:
         shown_in_epoch: int64 of shape (E,), the distinct windows of each epoch.
         repeated_in_epoch: draws minus distinct windows in each epoch, summed.
         shown: which targets no window shows.
+        at_best: the same, if all windows with tokens that occur several times are shown.
+        missed_at_most: how many are not shown for certain.
         shown_twice: targets in two or more windows of one epoch, summed over epochs.
         identical: (epoch, earlier epoch) with the same draws in the same order.
         replayed: which draws belong to a run of draws that was made before.
@@ -66,6 +69,8 @@ class Facts:
     shown_in_epoch: Whole
     repeated_in_epoch: int
     shown: Shown
+    at_best: Shown
+    missed_at_most: int
     shown_twice: int
     identical: list[tuple[int, int]]
     replayed: Mask
@@ -123,6 +128,8 @@ def count_facts(log: DrawLog, epoch_draws: int | None = None) -> Facts:
     once = new & ~shared
     spread = are_spread(log, windows)
     fixed = passes and not spread and are_fixed(windows)
+    shown = count_missed(windows, log.n_tokens, borders=not spread)
+    at_best, missed_at_most = bound_missed(log, windows, shown)
     return Facts(
         log=log,
         windows=windows,
@@ -133,7 +140,9 @@ def count_facts(log: DrawLog, epoch_draws: int | None = None) -> Facts:
         stream=stream,
         shown_in_epoch=group_sizes(epoch) - repeats,
         repeated_in_epoch=int(repeats.sum()),
-        shown=count_missed(windows, log.n_tokens, borders=not spread),
+        shown=shown,
+        at_best=at_best,
+        missed_at_most=missed_at_most,
         shown_twice=count_shown_twice(log, epoch),
         identical=identical,
         replayed=replayed,

@@ -71,36 +71,54 @@ def judge(facts: Facts, unplaced: int = 0) -> list[Finding]:
 
 
 def _judge_missed(facts: Facts, unplaced: int) -> list[Finding]:
-    """Judge the targets that are never shown, apart from those lost at borders."""
-    shown = facts.shown
+    """Judge the targets that are never shown, apart from those lost at borders.
+
+    Where rows may have several places, only what is missed at best is a fault.
+    """
+    shown, best = facts.shown, facts.at_best
     if shown.missed == shown.borders:
         return []
     places = (
         f"{shown.head} before the first window, {shown.tail} after the last, "
         f"{shown.inside} between windows, {shown.borders} at block borders"
     )
+    unsure = (
+        f" Rows whose tokens the text holds several times leave the number open: it is between "
+        f"{best.missed} and {facts.missed_at_most}."
+        if facts.log.unsure is not None
+        else ""
+    )
     if facts.expected is not None:
-        mean, sd = facts.expected["missed_targets"], facts.expected["sd_missed_targets"]
-        if mean is None or sd is None or shown.missed <= mean + BEYOND_SD * sd + 0.5:
-            return []
-        # Windows that repeat are judged as such. Do the distinct ones reach the text?
-        distinct = expect(
-            "random_replacement",
-            n_tokens=facts.log.n_tokens,
-            block_size=facts.log.block_size,
-            draws=len(facts.windows),
-        )
-        assert distinct.missed_targets is not None
-        assert distinct.sd_missed_targets is not None
-        if shown.missed <= distinct.missed_targets + BEYOND_SD * distinct.sd_missed_targets + 0.5:
-            return []
-        reason = (
-            f"Independent random windows would miss {mean:.1f} ± {sd:.1f} targets, so these "
-            "windows do not reach the whole text: check the range of the random starts."
-        )
-        return [Finding("missed_targets", shown.missed, places, reason)]
+        return _judge_reach(facts, places, unsure)
+    if unsure and best.missed == best.borders:
+        return [Finding("missed_targets", shown.missed, places, unsure.strip(), "note")]
     severity, reason = why_missed(facts, unplaced)
-    return [Finding("missed_targets", shown.missed, places, reason, severity)]
+    return [Finding("missed_targets", shown.missed, places, f"{reason}{unsure}", severity)]
+
+
+def _judge_reach(facts: Facts, places: str, unsure: str) -> list[Finding]:
+    """Judge the targets that independent windows never show, against as many random ones."""
+    assert facts.expected is not None
+    missed, log = facts.at_best.missed, facts.log
+    mean, sd = facts.expected["missed_targets"], facts.expected["sd_missed_targets"]
+    if mean is None or sd is None or missed <= mean + BEYOND_SD * sd + 0.5:
+        return []
+    # Windows that repeat are judged as such. Do the distinct ones reach the text?
+    distinct = expect(
+        "random_replacement",
+        n_tokens=log.n_tokens,
+        block_size=log.block_size,
+        draws=len(facts.windows),
+    )
+    assert distinct.missed_targets is not None
+    assert distinct.sd_missed_targets is not None
+    if missed <= distinct.missed_targets + BEYOND_SD * distinct.sd_missed_targets + 0.5:
+        return []
+    reason = (
+        f"Independent random windows would miss {mean:.1f} ± {sd:.1f} targets, so these "
+        f"windows do not reach the whole text: check the range of the random starts.{unsure}"
+    )
+    return [Finding("missed_targets", facts.shown.missed, places, reason)]
 
 
 def _judge_epochs(facts: Facts) -> list[Finding]:
@@ -161,7 +179,7 @@ def _judge_repeats(facts: Facts) -> list[Finding]:
 def _judge_parts(facts: Facts) -> list[Finding]:
     """Judge whether independent draws reach all parts of the text, and equally often."""
     windows, log = facts.windows, facts.log
-    same = int(log.length.min()) == log.block_size and (log.unsure is None or not log.unsure.any())
+    same = int(log.length.min()) == log.block_size and log.unsure is None
     if facts.passes or not same or (windows.stride <= 1 and are_blocks(windows)):
         return []
     # Ranks may share windows by chance; those that make the same draws count once.
