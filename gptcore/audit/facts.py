@@ -25,7 +25,7 @@ from gptcore.audit.labels import Mask, group_sizes, renumber, zeros
 from gptcore.audit.log import DrawLog, Whole
 from gptcore.audit.passes import are_blocks, are_fixed, are_passes, are_spread, count_grid
 from gptcore.audit.replays import find_reruns
-from gptcore.audit.unequal import cut_at_repeats, is_too_short
+from gptcore.audit.unequal import cut_at_descents, cut_at_repeats, is_too_short
 from gptcore.theory.expectations import expect
 
 
@@ -98,6 +98,8 @@ def count_facts(log: DrawLog, epoch_draws: int | None = None) -> Facts:
     window = windows.of_draw
     rank = zeros(len(log)) if log.rank is None else renumber(log.rank)
     epoch, epochs_from = find_epochs(log, windows, rank, epoch_draws)
+    if epochs_from == "unknown" and not rank.any() and (cut := cut_at_descents(window)) is not None:
+        epoch, epochs_from = cut, "passes"
     stream = renumber(rank * (int(epoch.max()) + 1) + epoch)
     repeats = count_repeats(window, epoch)
     # A log of unknown epochs that is longer than the text may hold several of them.

@@ -19,11 +19,11 @@ from gptcore.audit.counts import Windows
 from gptcore.audit.epochs import are_shards
 from gptcore.audit.facts import Facts
 from gptcore.audit.labels import zeros
-from gptcore.audit.passes import are_blocks, count_grid, is_in_order
+from gptcore.audit.passes import are_blocks, count_grid, is_in_order, longest_row
 from gptcore.audit.replays import find_surprises
-from gptcore.audit.unequal import FEWER, begins_inside, find_short
+from gptcore.audit.unequal import FEWER, begins_inside, count_odd, find_short
 from gptcore.audit.uneven import find_uneven, find_unreached
-from gptcore.audit.visits import early_returns
+from gptcore.audit.visits import early_returns, equal_visits
 from gptcore.theory.expectations import expect
 
 # A count is beyond chance if it lies this many standard deviations above its expectation. Missed
@@ -31,6 +31,8 @@ from gptcore.theory.expectations import expect
 # are flagged less than once in 1,000 logs.
 BEYOND_SD = 6.0
 EARLY_SD = 4.5
+ODD = 0.05  # of the windows: so many may be shown more, or less, often than whole passes explain
+ODD_VISITS = "Whole passes, cut where the log ends, show all windows k or k + 1 times. "
 FEW_DRAWS = 2**18  # are enough to see how many draws are made together
 
 
@@ -134,7 +136,9 @@ def _judge_epochs(facts: Facts) -> list[Finding]:
     inside = begins_inside(facts.log) if short.tolist() == [0] else False
     severity: Literal["fault", "note"] = "fault"
     also = ""
-    if inside or (inside is None and cut):
+    if inside is None and cut:
+        also = " The log may also begin inside this epoch; a column step tells."
+    if inside:
         severity, also = "note", " The log may also begin inside this epoch."
     return [
         Finding(
@@ -298,6 +302,8 @@ def _judge_unknown_epochs(facts: Facts) -> list[Finding]:
                 "note" if are_shards(facts.windows.of_draw) else "fault",
             )
         ]
+    if odd := _judge_odd(facts):
+        return odd
     return [
         Finding(
             "unknown_epochs",
@@ -308,6 +314,43 @@ def _judge_unknown_epochs(facts: Facts) -> list[Finding]:
             "note",
         )
     ]
+
+
+def _judge_odd(facts: Facts) -> list[Finding]:
+    """Judge how often passes of unknown length show each window."""
+    window = facts.windows.of_draw
+    in_order = 2 * np.count_nonzero(find_surprises(window, facts.rank)) < len(window)
+    k = equal_visits(window, zeros(len(window)))
+    longest = int(longest_row(window, zeros(len(window))).max())
+    if in_order and k is not None and k > 1 and 4 * longest < len(facts.windows):
+        return [
+            Finding(
+                "shown_twice",
+                facts.shown_twice,
+                f"no more than {longest} draws in a row show different windows",
+                f"Windows come again at once, and nearly every window is shown exactly {k} times: "
+                "several workers that each stream everything, in order, do this. Give each worker "
+                "its own part or seed (torch.utils.data.get_worker_info).",
+            )
+        ]
+    seldom, often = count_odd(window)
+    least = max(2, ODD * len(facts.windows), int(facts.rank.max()) + 1)
+    findings = []
+    if not in_order and often > least:
+        reason = (
+            "So an epoch shows windows twice: ranks or workers whose parts overlap, a change of "
+            "the number of ranks inside an epoch, or draws that are made again after a restart."
+        )
+        example = f"{often} windows come at least twice more often than most others"
+        findings.append(Finding("shown_twice", facts.shown_twice, example, ODD_VISITS + reason))
+    if not in_order and seldom > least:
+        reason = (
+            "So an epoch leaves windows out: batches that a resumed run skips, or a change of the "
+            "number of ranks inside an epoch."
+        )
+        example = f"{seldom} windows come at least twice less often than most others"
+        findings.append(Finding("missed_in_epoch", seldom, example, ODD_VISITS + reason))
+    return findings
 
 
 def _return_early(facts: Facts) -> bool:

@@ -13,7 +13,13 @@ from gptcore.audit.counts import CHANCE_REPLAYS, Windows, chance_run, count_repe
 from gptcore.audit.epochs import are_shards
 from gptcore.audit.labels import Mask, by_group, count_distinct, group_sizes, zeros
 from gptcore.audit.log import DrawLog, Whole
-from gptcore.audit.passes import are_passes, count_grid
+from gptcore.audit.passes import (
+    LOG10_NO_REPEATS,
+    are_passes,
+    count_grid,
+    is_in_order,
+    log10_chance_of_no_repeats,
+)
 
 FEW_SURPRISES = 10  # a log with fewer is read in order
 
@@ -66,12 +72,17 @@ def find_reruns(
     replayed = across
     if returning and pair is not None:
         replayed = across | find_replays(window, stream, run)[0]
-    if is_epoch and count_grid(windows, log.n_starts)[1] > 1:
+    places, stride = count_grid(windows, log.n_starts)
+    if is_epoch and stride > 1:
         # Two draws are enough where nearly all else passes over fixed windows, once each.
         group = stream if returning else rank
         shorter, pair = find_replays(window, group, 2)
         rest = count_repeats(window[~shorter], group[~shorter]).sum() if pair else 0
         few = pair is not None and 10 * rest <= shorter.sum()
+        if few and chance_run(len(window), places) > 2:  # independent draws may do this
+            few = log10_chance_of_no_repeats(
+                window[~shorter], zeros(int((~shorter).sum())), np.array([places])
+            ) < LOG10_NO_REPEATS or is_in_order(log.start, stream)
         if few and are_passes(log, windows, stream, ~(shorter | across)):
             replayed, run = shorter | across, 2
     return replayed, _first_pair(window, rank, replayed, run)

@@ -95,6 +95,34 @@ def is_too_short(window: Whole, size: int) -> bool:
     return more * math.log1p(-size / distinct) + math.log(len(window)) < math.log(CHANCE_TOO_SHORT)
 
 
+def cut_at_descents(window: Whole) -> Whole | None:
+    """Return the epoch of each draw where each epoch reads in order and may leave out windows.
+
+    The answer is None unless each epoch begins near the first window and ends near the last; the
+    log may end anywhere.
+    """
+    distinct = int(window.max()) + 1
+    begins = np.append(0, np.flatnonzero(np.diff(window) <= 0) + 1)
+    near = max(5, distinct // 20)
+    ends = window[begins[1:] - 1]
+    if len(begins) < 2 or (window[begins] > near).any() or (ends < distinct - 1 - near).any():
+        return None
+    epoch = np.zeros(len(window), dtype=np.int64)
+    epoch[begins[1:]] = 1
+    return np.cumsum(epoch)
+
+
+def count_odd(window: Whole) -> tuple[int, int]:
+    """Return the windows that are shown too seldom, and too often, for whole passes of any length.
+
+    In passes that the end of the log cuts short, all windows are shown k or k + 1 times. The k is
+    chosen that leaves the fewest windows over.
+    """
+    shown = np.bincount(np.bincount(window))
+    k = int((shown + np.append(shown[1:], 0)).argmax())
+    return int(shown[:k].sum()), int(shown[k + 2 :].sum())
+
+
 def _first_repeats(window: Whole, distinct: int) -> Whole | None:
     """Return where passes begin if each ends before its first repeat; None if there are many."""
     first = np.arange(len(window)) + 1 - longest_row(window, np.zeros_like(window))
