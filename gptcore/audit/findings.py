@@ -427,7 +427,7 @@ def _judge_ranks(facts: Facts) -> list[Finding]:
             "Ranks make the same draws in the same order. Seed them with (seed, rank), or give "
             "each rank a shard of the windows."
         )
-    elif count < n_ranks * facts.n_epochs or is_padding(facts, np.flatnonzero(facts.shared)):
+    elif is_padding(facts, np.flatnonzero(facts.shared)):
         reason = (
             "The overlap is no more than the padding that makes ranks equally long "
             "(DistributedSampler without drop_last, even_batches of accelerate). drop_last avoids "
