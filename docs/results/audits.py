@@ -26,7 +26,8 @@ SIZES = (12, 20, 41, 64, 100, 152, 300, 1_000)
 LARGE = (5_000, 20_000)  # draws in all, in one log of twenty
 HELD_OUT = {
     "last window short", "overlapping stride", "megatron", "random phase", "workers, shuffled",
-    "van_der_corput", "blocks of shards", "stuck worker", "ranks with own seeds", "missing shard",
+    "van_der_corput", "blocks of shards", "distributed, batches", "stuck worker",
+    "ranks with own seeds", "missing shard",
 }  # fmt: skip
 
 
@@ -42,7 +43,7 @@ class Log:
         epoch: pass of each draw.
         rank: process of each draw.
         batch: draws of all ranks that one optimizer step takes.
-        family: "passes" or "independent".
+        family: "passes", "independent", "even" or "blurred" (passes whose ends are not sharp).
         known: the columns that the log shows.
         about: what was chosen, in words.
     """
@@ -122,11 +123,24 @@ def one_order(kind, n, rng, options):
     if kind == "blocks of shards":
         parts = np.array_split(np.arange(n), max(2, n // 8))
         return np.concatenate([rng.permutation(parts[i]) for i in rng.permutation(len(parts))])
-    order = rng.permutation(n)
+    if kind == "webdataset, workers":  # shards go to workers, each with a buffer; turns of a batch
+        parts = np.array_split(np.arange(n), max(options["workers"], n // 10))
+        parts = [parts[i] for i in rng.permutation(len(parts))]
+        own = [
+            through_buffer(np.concatenate(parts[w :: options["workers"]]), options["buffer"], rng)
+            for w in range(options["workers"])
+        ]
+        size = options["turn"]
+        turns = [mine[at : at + size] for at in range(0, n, size) for mine in own]
+        return np.concatenate(turns)
+    order = np.arange(n) if kind == "distributed, in order" else rng.permutation(n)
     if kind == "shuffled, drop_last":
         order = order[: n - n % options["turn"]]
-    if kind == "distributed":
+    if kind in ("distributed", "distributed, in order", "distributed, rank by rank"):
         order = np.append(order, order[: -n % options["ranks"]])
+    if kind == "distributed, batches":  # accelerate: whole batches, made even
+        whole = options["turn"] * options["ranks"]
+        order = np.append(order, np.resize(order, -n % whole))
     if kind == "distributed, drop_last":
         order = order[: n - n % options["ranks"]]
     return order
@@ -134,8 +148,10 @@ def one_order(kind, n, rng, options):
 
 PASSES = (
     "sequential", "shuffled", "shuffled, drop_last", "distributed", "distributed, drop_last",
+    "distributed, in order", "distributed, rank by rank", "distributed, batches",
     "workers, in order", "workers, shuffled", "shuffle buffer", "buffer, no shards",
-    "blocks of shards", "documents", "last window short", "overlapping stride", "accumulating",
+    "blocks of shards", "repeat, then buffer", "webdataset, workers", "documents",
+    "last window short", "overlapping stride", "accumulating",
 )  # fmt: skip
 INDEPENDENT = ("get_batch", "RandomSampler(replacement)")
 EVEN = ("golden", "van_der_corput", "stratified", "random phase", "megatron")
@@ -181,6 +197,9 @@ def lay(log, kind, rng, options, stride=None):
 def make_passes(kind, rng, options):
     """Return a log of whole epochs; `start` holds numbers of windows."""
     orders = [one_order(kind, options["n"], rng, options) for _ in range(options["epochs"])]
+    if kind == "repeat, then buffer":  # the ends of epochs are blurred
+        size = min(options["buffer"], options["n"] // 2)
+        orders = [through_buffer(np.concatenate(orders), size, rng)]
     return deal(orders, kind, options)
 
 
@@ -189,9 +208,11 @@ def deal(orders, kind, options):
     ranks = options["ranks"] if kind.startswith("distributed") else 1
     start = np.concatenate(orders)
     epoch = np.repeat(np.arange(len(orders)), [len(order) for order in orders])
-    rank = np.concatenate([np.arange(len(order)) % ranks for order in orders])
+    turn = options["turn"] if kind == "distributed, batches" else 1
+    rank = np.concatenate([np.arange(len(order)) // turn % ranks for order in orders])
     batch = options["turn"] * ranks * (4 if kind == "accumulating" else 1)
-    return Log(0, options["T"], start, epoch, rank, batch, about=dict(options))
+    family = "blurred" if kind == "repeat, then buffer" else "passes"
+    return Log(0, options["T"], start, epoch, rank, batch, None, family, about=dict(options))
 
 
 def draw_starts(kind, rng, options, draws, low=0.0, high=1.0, hot=1.0):
@@ -211,7 +232,8 @@ def draw_starts(kind, rng, options, draws, low=0.0, high=1.0, hot=1.0):
 def make_independent(kind, rng, options, **law):
     """Return a log of draws with replacement, with nominal epochs and ranks."""
     n, size = options["n"], options["T"]
-    draws = int(n * rng.uniform(1.0 if law else 0.3, options["epochs"] + 1))
+    least = 1.0 if law else float(rng.choice([0.05, 0.3]))
+    draws = max(12, int(n * rng.uniform(least, options["epochs"] + 1)))
     n_tokens, starts = draw_starts(kind, rng, options, draws, **law)
     ranks = options["ranks"] if rng.random() < 0.5 else 1
     rank, epoch = np.arange(draws) % ranks, np.arange(draws) // n
@@ -267,7 +289,7 @@ def show_columns(log, rng, need=()):
     several = log.rank.any()
     chosen = [name for name in ("epoch", "step") if rng.random() < 0.6]
     chosen += ["rank"] if several and rng.random() < 0.7 else []
-    if log.family == "even":  # their epochs are not passes
+    if log.family in ("even", "blurred"):  # their epochs are no passes
         chosen = [name for name in chosen if name != "epoch"]
     return replace(log, known=tuple(sorted({*chosen, *need})))
 
@@ -287,7 +309,7 @@ def sound(kind, rng, *, large=False):
             break
         options["turn"] = int(rng.choice([1, 2])) if options["n"] % 2 == 0 else 1
         options["n"] -= options["n"] % options["ranks"]
-    if kind.startswith("distributed") and rng.random() < 0.2:  # the log has rank after rank
+    if kind == "distributed, rank by rank":
         log = log.keep(np.argsort(log.rank, kind="stable"))
         return lay(show_columns(log, rng, ("epoch", "rank")), kind, rng, options)
     return lay(show_columns(log, rng), kind, rng, options)
@@ -301,14 +323,14 @@ def some_epoch(log, rng):
     return int(rng.integers(max(1, int(log.epoch.max()))))
 
 
-def skip_half(log, rng, options):
+def skip_half(log, rng, _):
     """Leave out half of the windows of one epoch, at random."""
     mine = np.flatnonzero(log.epoch == some_epoch(log, rng))
     lost = rng.choice(mine, size=len(mine) // 2, replace=False)
     return log.keep(np.setdiff1d(np.arange(len(log.start)), lost))
 
 
-def skip_batches(log, rng, options):
+def skip_batches(log, rng, _):
     """Leave out a run of draws of one epoch, as a resume that goes on too late does."""
     mine = np.flatnonzero(log.epoch == some_epoch(log, rng))
     size = max(3, int(len(mine) * rng.uniform(0.05, 0.3)))
@@ -345,7 +367,7 @@ def lose_shard(log, rng, options):
     return log.keep(np.flatnonzero(shard != int(rng.integers(1, 7))))
 
 
-def forget_epoch(log, rng, options):
+def forget_epoch(log, _, options):
     """Give each epoch the order of the first."""
     first = np.flatnonzero(log.epoch == 0)
     return log.keep(np.tile(first, options["epochs"])), np.repeat(
@@ -368,7 +390,7 @@ def lose_buffer(log, rng, options):
     return deal(orders, "shuffle buffer", options)
 
 
-def copy_workers(log, rng, options):
+def copy_workers(log, _, options):
     """Let each of k workers give the whole order in turns."""
     k, turn = options["workers"], options["turn"]
     rows = []
@@ -379,7 +401,7 @@ def copy_workers(log, rng, options):
     return log.keep(np.concatenate(rows))
 
 
-def stick_worker(log, rng, options):
+def stick_worker(log, _, options):
     """Let one of k workers give its first batch again and again."""
     k, turn = options["workers"], options["turn"]
     chosen = np.arange(len(log.start))
@@ -435,7 +457,7 @@ def seed_ranks(log, rng, options):
                    rank=np.concatenate(labels))  # fmt: skip
 
 
-def one_seed(log, rng, options):
+def one_seed(log, _, options):
     """Let all ranks make the same draws."""
     ranks = options["ranks"]
     doubled = log.keep(np.repeat(np.arange(len(log.start)), ranks))

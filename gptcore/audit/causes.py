@@ -248,7 +248,8 @@ def is_padding(facts: Facts, draws: Whole) -> bool:
     first = first[np.searchsorted(key[first], key[draws])]
     late = float(((size - place)[draws] / size[draws]).max())
     early = float(((place[first] + 1) / size[first]).max())
-    exact = len(place) * max(late, early) < len(draws) + 0.5
+    total = int(sizes[np.unique(facts.stream[draws])].sum())
+    exact = total * max(late, early) < len(draws) + 0.5
     rare = len(draws) * math.log(late * early) < math.log(CHANCE_PADDING)
     # DistributedSampler shows the first draw of some ranks again as the last draw of others.
     dealt = int((size - place)[draws].max()) == 1 and int(place[first].max()) == 0

@@ -23,7 +23,7 @@ from gptcore.audit.passes import are_blocks, count_grid, is_in_order, longest_ro
 from gptcore.audit.replays import find_surprises
 from gptcore.audit.unequal import FEWER, begins_inside, count_odd, find_short
 from gptcore.audit.uneven import find_uneven, find_unreached
-from gptcore.audit.visits import early_returns, equal_visits
+from gptcore.audit.visits import are_mixed, early_returns, equal_visits
 from gptcore.theory.expectations import expect
 
 # A count is beyond chance if it lies this many standard deviations above its expectation. Missed
@@ -32,6 +32,11 @@ from gptcore.theory.expectations import expect
 BEYOND_SD = 6.0
 EARLY_SD = 4.5
 ODD = 0.05  # of the windows: so many may be shown more, or less, often than whole passes explain
+EARLY = (
+    " Many windows come again before half of the others: epochs that are shuffled together, or a "
+    "shuffle buffer that holds windows of two epochs, do this, and so does a data set that holds "
+    "windows several times."
+)
 ODD_VISITS = "Whole passes, cut where the log ends, show all windows k or k + 1 times. "
 FEW_DRAWS = 2**18  # are enough to see how many draws are made together
 
@@ -290,7 +295,8 @@ def _judge_unknown_epochs(facts: Facts) -> list[Finding]:
     """Judge passes that do not show where an epoch ends."""
     if not facts.fixed or facts.is_epoch:
         return []
-    if _return_early(facts):
+    early = _return_early(facts)
+    if early and are_mixed(facts.windows.of_draw):
         early, repeats = early_returns(facts.windows.of_draw[facts.once])
         reason = why_twice(facts, repeats)[1]
         return [
@@ -309,8 +315,8 @@ def _judge_unknown_epochs(facts: Facts) -> list[Finding]:
             "unknown_epochs",
             len(facts.log),
             "the log is longer than the text and counts as one epoch",
-            "The epochs could not be told apart, so the audit says nothing about single epochs. "
-            "Give --epoch-draws or a column epoch.",
+            f"The epochs could not be told apart, so the audit says nothing about single epochs. "
+            f"Give --epoch-draws or a column epoch.{EARLY * early}",
             "note",
         )
     ]
@@ -333,7 +339,9 @@ def _judge_odd(facts: Facts) -> list[Finding]:
                 "its own part or seed (torch.utils.data.get_worker_info).",
             )
         ]
-    seldom, often = count_odd(window)
+    # A shuffle buffer may hold windows of two passes, so that one is shown three times and another
+    # once where most are shown twice. Then no pass stands alone in the log.
+    seldom, often = count_odd(window, sharp=longest >= len(facts.windows))
     least = max(2, ODD * len(facts.windows), int(facts.rank.max()) + 1)
     findings = []
     if not in_order and often > least:
@@ -409,8 +417,7 @@ def _judge_twice(facts: Facts) -> list[Finding]:
 
 def _judge_ranks(facts: Facts) -> list[Finding]:
     """Judge windows shown by several ranks: in passes any, otherwise those beyond chance."""
-    windows, rank, count = facts.windows, facts.rank, facts.rank_overlap
-    n_ranks = int(rank.max()) + 1
+    windows, count = facts.windows, facts.rank_overlap
     if not count:
         return []
     alike = _are_alike(facts)

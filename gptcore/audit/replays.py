@@ -11,7 +11,7 @@ import numpy as np
 
 from gptcore.audit.counts import CHANCE_REPLAYS, Windows, chance_run, count_repeats, find_replays
 from gptcore.audit.epochs import are_shards
-from gptcore.audit.labels import Mask, by_group, count_distinct, group_sizes, zeros
+from gptcore.audit.labels import Mask, by_group, count_distinct, group_sizes, renumber, zeros
 from gptcore.audit.log import DrawLog, Whole
 from gptcore.audit.passes import (
     LOG10_NO_REPEATS,
@@ -69,6 +69,9 @@ def find_reruns(
         if found is not None:
             once_more &= _are_surprising(window, joint, once_more, in_order=False)
             across |= once_more & ~identical
+    fresh = ~again
+    if returning and is_epoch and is_in_order(log.start[fresh], renumber(stream[fresh])):
+        across &= False  # each epoch has the order of the text
     replayed = across
     if returning and pair is not None:
         replayed = across | find_replays(window, stream, run)[0]

@@ -64,6 +64,11 @@ def cut_at_repeats(window: Whole, places: int) -> Whole | None:
     regular = len(sizes) - 1 - len(short) + (most - sizes[-1] <= FEWER * most)
     if not 0 < len(short) <= 2 or np.ptp(short) > 1 or regular < 1 or 10 * most < 9 * distinct:
         return None
+    after = np.append(False, np.isin(np.arange(len(sizes) - 1), short))[:-1]
+    exact = np.delete(sizes[:-1], np.union1d(short, np.flatnonzero(after)))
+    padded = (window[begins[1:]] == window[begins[:-1]]).any()
+    if (exact != distinct).any() or padded:
+        return None
     chance = sum(
         math.lgamma(places + 1) - math.lgamma(places - size + 1) - size * math.log(places)
         for size in sizes.tolist()
@@ -112,13 +117,16 @@ def cut_at_descents(window: Whole) -> Whole | None:
     return np.cumsum(epoch)
 
 
-def count_odd(window: Whole) -> tuple[int, int]:
+def count_odd(window: Whole, *, sharp: bool) -> tuple[int, int]:
     """Return the windows that are shown too seldom, and too often, for whole passes of any length.
 
     In passes that the end of the log cuts short, all windows are shown k or k + 1 times. The k is
-    chosen that leaves the fewest windows over.
+    chosen that leaves the fewest windows over. Where passes are not sharp, a window is shown too
+    often if it comes twice more than most, and none is shown too seldom.
     """
     shown = np.bincount(np.bincount(window))
+    if not sharp:
+        return 0, int(shown[int(shown.argmax()) + 2 :].sum())
     k = int((shown + np.append(shown[1:], 0)).argmax())
     return int(shown[:k].sum()), int(shown[k + 2 :].sum())
 

@@ -19,7 +19,8 @@ from gptcore.audit.counts import Windows
 from gptcore.audit.labels import AT_ONCE
 from gptcore.audit.log import Whole
 
-LEVEL = 3e-5
+LEVEL = 3e-5  # of the scan
+LEVEL_RANGE = 1e-4
 LEAST = 5  # expected draws in a region
 LEAST_PEARSON = 10  # expected draws in a region, so that Pearson's statistic is chi-squared
 MOST_REGIONS = 1024
@@ -66,7 +67,7 @@ def find_unreached(windows: Windows, draws: float, n_starts: int) -> tuple[int, 
     ]
     begin, end = max(stretches, key=lambda each: each[1] - each[0])
     share = (end - begin) // stride * stride / n_starts
-    if share >= 1 or math.log(draws + 1) + draws * math.log1p(-share) >= math.log(LEVEL):
+    if share >= 1 or math.log(draws + 1) + draws * math.log1p(-share) >= math.log(LEVEL_RANGE):
         return None
     return begin, end - 1
 

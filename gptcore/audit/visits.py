@@ -14,6 +14,8 @@ import numpy.typing as npt
 
 from gptcore.audit.log import Whole
 
+MOST_TURN, MOST_REPEATS = 128, 20  # draws in a turn; at most one draw in so many is a repeat
+
 Floats = npt.NDArray[np.float64]
 
 
@@ -67,3 +69,20 @@ def early_returns(window: Whole) -> tuple[int, int]:
     between = (order[1:] - order[:-1])[again]
     distinct = len(window) - len(between)
     return int(np.count_nonzero(2 * between < distinct)), len(between)
+
+
+def are_mixed(window: Whole) -> bool:
+    """Return whether streams that each show every window once are mixed in turns of equal length.
+
+    For some number k of streams and of draws in a turn, the first pass of each stream hardly
+    repeats a window. Epochs that are shuffled together have no such turns.
+    """
+    distinct = int(window.max()) + 1
+    most = round(len(window) / distinct)
+    for k in range(2, most + 1):
+        first = window[: k * distinct]
+        for turn in range(1, min(MOST_TURN, distinct) + 1):
+            keys = np.sort(np.arange(len(first)) // turn % k * distinct + first)
+            if MOST_REPEATS * np.count_nonzero(keys[1:] == keys[:-1]) < len(first):
+                return True
+    return False
