@@ -28,8 +28,8 @@ RESTART = (
     "with the checkpoint, and continue from there."
 )
 STREAMS = (
-    "{k} streams of the same draws are mixed, in turns of {b}. {k} workers that each stream "
-    "everything do this, and so do {k} workers whose random numbers have one seed. Give each "
+    "{k} streams of the same draws are mixed, in turns of {b}. Workers that each stream "
+    "everything do this, and so do workers whose random numbers have one seed. Give each "
     "worker its own part or seed (torch.utils.data.get_worker_info)."
 )
 PADDING = (

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gptcore.audit.causes import (
+    STREAMS,
     are_uneven,
     is_padding,
     why_missed,
@@ -23,7 +24,7 @@ from gptcore.audit.passes import are_blocks, count_grid, is_in_order, longest_ro
 from gptcore.audit.replays import find_surprises
 from gptcore.audit.unequal import FEWER, begins_inside, count_odd, find_short
 from gptcore.audit.uneven import find_uneven, find_unreached
-from gptcore.audit.visits import are_mixed, early_returns, equal_visits
+from gptcore.audit.visits import are_mixed, early_returns, equal_visits, find_echo
 from gptcore.theory.expectations import expect
 
 # A count is beyond chance if it lies this many standard deviations above its expectation. Missed
@@ -172,7 +173,12 @@ def _judge_repeats(facts: Facts) -> list[Finding]:
     count = len(kept) - int(np.count_nonzero(np.bincount(kept)))
     places, _ = count_grid(facts.windows, facts.log.n_starts)
     if count <= mean + BEYOND_SD * sd + 1 and not are_uneven(kept, places):
-        return []
+        echo = find_echo(kept, max(places, 2))
+        if echo is None:
+            return []
+        example = f"many draws show the window that was shown {echo} draws before"
+        told = STREAMS.format(k="Several", b=f"{echo} draws" if echo > 1 else "one draw")
+        return [Finding("repeated_windows", count, example, told)]
     most = int(np.bincount(kept).argmax())
     return [
         Finding(

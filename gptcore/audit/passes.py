@@ -8,6 +8,7 @@ Legend as in `counts`: K draws, T inputs in the longest window, M = N - T starts
 import math
 
 import numpy as np
+from scipy.stats import chi2
 
 from gptcore.audit.counts import Windows, count_repeats, expect_repeats
 from gptcore.audit.labels import (
@@ -34,7 +35,7 @@ SPREAD, SPREAD_ON_GRID, LARGEST = 0.17, 0.4, 3.2
 FEWEST_SPREAD, FEWEST_ON_GRID, CHANCE_SPREAD = 5, 80, 1e-4
 # Draws in a row without a repeat are taken for a pass where their chance is less than 1 in 10^6.
 LOG10_NO_REPEATS = -6
-AT_MOST = 2**20  # draws in which such a row is looked for
+AT_MOST, AT_MOST_ROWS = 2**20, 2**14  # draws in which the longest row, and all rows, are looked for
 
 
 # --- do the windows lie on a grid? -----------------------------------------------------------
@@ -172,11 +173,13 @@ def are_even(window: Whole, stream: Whole, places: Whole) -> bool:
 
 
 def log10_chance_of_no_repeats(window: Whole, stream: Whole, places: Whole) -> float:
-    """Return a bound of log10 P(so many draws in a row show distinct windows).
+    """Return log10 of the chance that independent draws come in such long rows without a repeat.
 
     The birthday problem: L independent uniform draws from n windows are distinct with probability
-    n!/((n - L)! n^L), and the row may begin at any of the K draws. So a part of an epoch tells a
-    pass, even where the rest was drawn by another plan.
+    n!/((n - L)! n^L). Two tests use it, and the smaller chance counts. The longest row may begin at
+    any of the K draws (Bonferroni). Rows that each end before their first repeat are independent,
+    so Fisher's method combines their chances. Thus parts of an epoch tell a pass, even where the
+    rest was drawn by another plan.
 
     Args:
         window: int64 of shape (K,), indices of windows.
@@ -187,13 +190,36 @@ def log10_chance_of_no_repeats(window: Whole, stream: Whole, places: Whole) -> f
     order = by_group(stream)
     window, stream = window[order], stream[order]
     row = longest_row(window, stream)
-    best = 0.0
-    for length, n in {(int(row[stream == s].max()), int(places[s])) for s in np.unique(stream)}:
-        if length > n:
-            continue
-        log = math.lgamma(n + 1) - math.lgamma(n - length + 1) - length * math.log(n)
-        best = min(best, log / math.log(10) + math.log10(len(window)))
-    return best
+    longest = {(int(row[stream == s].max()), int(places[s])) for s in np.unique(stream)}
+    best = min((_log_distinct(length, n) for length, n in longest), default=0.0)
+    best += math.log(max(len(window), 1))
+    begins = rows_without_repeats(row[:AT_MOST_ROWS])
+    sizes = np.diff(begins, append=len(row[:AT_MOST_ROWS]))
+    total = sum(
+        _log_distinct(int(size), int(places[stream[at]]))
+        for at, size in zip(begins, sizes, strict=True)
+    )
+    return min(best, float(chi2.logsf(-2 * total, 2 * len(begins)))) / math.log(10)
+
+
+def _log_distinct(length: int, n: int) -> float:
+    """Return log P(so many independent uniform draws from n windows are distinct)."""
+    if length > n:
+        return 0.0  # there are more windows than was thought
+    return math.lgamma(n + 1) - math.lgamma(n - length + 1) - length * math.log(n)
+
+
+def rows_without_repeats(row: Whole) -> Whole:
+    """Return where rows of draws begin if each ends before its first repeat.
+
+    Args:
+        row: int64 of shape (K,), the result of `longest_row`.
+    """
+    first = np.arange(1, len(row) + 1) - row
+    begins = [0]
+    while (after := int(np.searchsorted(first, begins[-1], side="right"))) < len(row):
+        begins.append(after)
+    return np.array(begins)
 
 
 def longest_row(window: Whole, stream: Whole) -> Whole:

@@ -281,8 +281,9 @@ def _cover(pieces: Pieces, runs: Runs, places: Places, least: int) -> tuple[Whol
     edges = np.diff(np.concatenate([[False], missing, [False]]).astype(np.int8))
     for low, high in zip(np.flatnonzero(edges == 1), np.flatnonzero(edges == -1), strict=True):
         at_end = low == 0 or high == len(row) or row[low - 1] != row[low] or row[high] != row[low]
-        same = (pieces.tokens[low:high] == pieces.tokens[low]).all()
-        if at_end and (high - low < least or same):
+        differ = np.flatnonzero(pieces.tokens[low:high] != pieces.tokens[high - 1])
+        kept = int(differ[-1]) + 1 if len(differ) else 0  # the equal tokens after them are padding
+        if at_end and (kept < least or high - low < least):
             missing[low:high] = False
             places.unplaced += int(high - low)
     n_rows = len(places.unmatched)

@@ -10,9 +10,10 @@ import math
 import numpy as np
 
 from gptcore.audit.log import DrawLog, Whole
-from gptcore.audit.passes import longest_row
+from gptcore.audit.passes import longest_row, rows_without_repeats
 
-FEWER = 0.02  # of a pass: so much may differ between passes whose ends are found from repeats
+FEWER = 0.01  # of a pass: so much may differ between passes whose ends are found from repeats
+NEARLY = 0.85  # of a pass: after a short one, the next begins after its first few windows
 LOG10_CHANCE = -6
 CHANCE_TOO_SHORT = 1e-3
 
@@ -55,8 +56,8 @@ def cut_at_repeats(window: Whole, places: int) -> Whole | None:
         places: windows that a draw may choose from.
     """
     distinct = int(window.max()) + 1
-    begins = _first_repeats(window, distinct)
-    if begins is None:
+    begins = rows_without_repeats(longest_row(window, np.zeros_like(window)))
+    if len(begins) * distinct > 2 * len(window) + 4 * distinct:
         return None
     sizes = np.diff(begins, append=len(window))
     most = int(sizes.max())
@@ -75,10 +76,10 @@ def cut_at_repeats(window: Whole, places: int) -> Whole | None:
     )
     if chance / math.log(10) + len(sizes) * math.log10(len(window)) > LOG10_CHANCE:
         return None
-    if len(short) == 2 and most < distinct:
-        return None
-    if len(short) == 2:  # one epoch, in which windows come again
-        begins = np.delete(begins, short[1])
+    if len(short) == 2 and sizes[short[1]] < NEARLY * most:
+        if most < distinct:
+            return None
+        begins = np.delete(begins, short[1])  # one epoch, in which windows come again
     epoch = np.zeros(len(window), dtype=np.int64)
     epoch[begins[1:]] = 1
     return np.cumsum(epoch)
@@ -129,16 +130,3 @@ def count_odd(window: Whole, *, sharp: bool) -> tuple[int, int]:
         return 0, int(shown[int(shown.argmax()) + 2 :].sum())
     k = int((shown + np.append(shown[1:], 0)).argmax())
     return int(shown[:k].sum()), int(shown[k + 2 :].sum())
-
-
-def _first_repeats(window: Whole, distinct: int) -> Whole | None:
-    """Return where passes begin if each ends before its first repeat; None if there are many."""
-    first = np.arange(len(window)) + 1 - longest_row(window, np.zeros_like(window))
-    begins = [0]
-    while len(begins) * distinct <= 2 * len(window) + 4 * distinct:
-        # The row without a repeat that ends at a draw begins after this pass did.
-        after = int(np.searchsorted(first, begins[-1], side="right"))
-        if after >= len(window):
-            return np.array(begins)
-        begins.append(after)
-    return None
