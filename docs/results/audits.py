@@ -342,6 +342,7 @@ def replay(log, rng, options):
     """Make the draws before some place again, as a resume from an old checkpoint does."""
     draws = len(log.start)
     size = max(4, int(options["n"] * rng.uniform(0.05, 0.5)))
+    size = min(size, draws // 3)
     at = int(rng.integers(size + 1, draws - 1))
     if log.family == "passes":  # inside one epoch
         mine = np.flatnonzero(log.epoch == some_epoch(log, rng))

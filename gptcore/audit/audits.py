@@ -42,8 +42,9 @@ class Audit:
         draws: K.
         epochs: passes in the log; 1 where they are not known.
         epochs_from: how the epochs are known: "column", which `audit` fills with the passes that it
-            made; "epoch_draws"; "passes", where the log repeats whole passes; or "unknown", where
-            the log counts as one epoch.
+            made; "epoch_draws"; "passes", where the log repeats whole passes; "repeats", where an
+            epoch ends before the first window that comes again; or "unknown", where the log counts
+            as one epoch.
         passes: whether ranks pass over the text rather than draw independently.
         missed_targets: of the targets 1, …, N - 1, those in no window of the log.
         missed_at_least: the same, where rows whose tokens the text holds several times count at all
@@ -52,6 +53,8 @@ class Audit:
         repeated_windows: draws minus distinct windows, over the whole log.
         repeated_in_epoch: draws minus distinct windows in each epoch, summed over epochs.
         shown_twice: targets in two or more windows of one epoch, summed over epochs.
+        missed_in_epoch: windows that the log shows and an epoch does not, summed over all epochs
+            but the last; None where windows or epochs are not known.
         identical_epochs: epochs of two or more draws that equal an earlier epoch in order.
         lost_at_borders: targets that are never shown because neighbouring windows leave out the
             same few tokens every time.
@@ -78,6 +81,7 @@ class Audit:
     repeated_windows: int
     repeated_in_epoch: int
     shown_twice: int
+    missed_in_epoch: int | None
     identical_epochs: int
     lost_at_borders: int
     replayed_draws: int
@@ -280,6 +284,7 @@ def _audit(
         repeated_windows=len(log) - len(facts.windows),
         repeated_in_epoch=facts.repeated_in_epoch,
         shown_twice=facts.shown_twice,
+        missed_in_epoch=facts.missed_in_epoch,
         identical_epochs=len(facts.identical),
         lost_at_borders=facts.shown.borders,
         replayed_draws=int(facts.replayed.sum()),

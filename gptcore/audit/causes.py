@@ -21,6 +21,7 @@ from gptcore.audit.visits import (
 
 Severity = Literal["fault", "note"]
 CHANCE_PADDING = 1e-3  # repeats that are no padding look like it in fewer logs than this
+DENSE = 0.8  # of the draws at both ends of the streams are padding, where whole batches are
 FAR_BEYOND_SD = 8.0  # pairs of draws that show one window are skewed where windows are few
 
 RESTART = (
@@ -254,7 +255,12 @@ def is_padding(facts: Facts, draws: Whole) -> bool:
     # DistributedSampler shows the first draw of some ranks again as the last draw of others.
     dealt = int((size - place)[draws].max()) == 1 and int(place[first].max()) == 0
     dealt &= bool(facts.rank.any())
-    return 2 * len(draws) < len(place) and (dealt or ((exact or rare) and max(late, early) <= 0.5))
+    # Padding shows nearly all that its streams begin with, and is nearly all that they end with.
+    begins = np.isin(facts.stream, facts.stream[first]) & ((place + 1) / size <= early)
+    ends = np.isin(facts.stream, facts.stream[draws]) & ((size - place) / size <= late)
+    dense = len(draws) >= DENSE * max(np.count_nonzero(begins), np.count_nonzero(ends))
+    at_ends = (exact or (rare and dense)) and max(late, early) <= 0.5
+    return 2 * len(draws) < len(place) and (dealt or at_ends)
 
 
 def _mixed_streams(

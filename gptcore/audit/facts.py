@@ -87,6 +87,13 @@ class Facts:
         """The number of epochs."""
         return int(self.epoch.max()) + 1
 
+    @property
+    def missed_in_epoch(self) -> int | None:
+        """The windows that whole epochs do not show, or None; as in `audits.Audit`."""
+        if not self.fixed or self.epochs_from == "unknown":
+            return None
+        return int((len(self.windows) - self.shown_in_epoch[:-1]).sum())
+
 
 def count_facts(log: DrawLog, epoch_draws: int | None = None) -> Facts:
     """Return the counts of a log.
@@ -98,7 +105,8 @@ def count_facts(log: DrawLog, epoch_draws: int | None = None) -> Facts:
     window = windows.of_draw
     rank = zeros(len(log)) if log.rank is None else renumber(log.rank)
     epoch, epochs_from = find_epochs(log, windows, rank, epoch_draws)
-    if epochs_from == "unknown" and not rank.any() and (cut := cut_at_descents(window)) is not None:
+    found = epochs_from in ("unknown", "passes") and not rank.any()
+    if found and (cut := cut_at_descents(window)) is not None:
         epoch, epochs_from = cut, "passes"
     stream = renumber(rank * (int(epoch.max()) + 1) + epoch)
     repeats = count_repeats(window, epoch)
@@ -111,8 +119,7 @@ def count_facts(log: DrawLog, epoch_draws: int | None = None) -> Facts:
     replayed, replay = find_reruns(
         log, windows, rank, epoch, stream=stream, is_epoch=is_epoch, identical=again
     )
-    found = epochs_from == "passes" and not rank.any() and epoch.any()
-    unlike = found and is_too_short(window, int(np.count_nonzero(epoch == 0)))
+    unlike = found and epoch.any() and is_too_short(window, int(np.count_nonzero(epoch == 0)))
     irregular = (epochs_from == "unknown" or unlike) and replay is None and are_blocks(windows)
     if (
         irregular

@@ -104,14 +104,20 @@ def is_too_short(window: Whole, size: int) -> bool:
 def cut_at_descents(window: Whole) -> Whole | None:
     """Return the epoch of each draw where each epoch reads in order and may leave out windows.
 
-    The answer is None unless each epoch begins near the first window and ends near the last; the
-    log may end anywhere.
+    The answer is None unless each epoch begins near the first window, ends near the last, and has
+    no leap over a quarter of the windows, which may be a restart; the log may end anywhere.
     """
     distinct = int(window.max()) + 1
     begins = np.append(0, np.flatnonzero(np.diff(window) <= 0) + 1)
     near = max(5, distinct // 20)
     ends = window[begins[1:] - 1]
-    if len(begins) < 2 or (window[begins] > near).any() or (ends < distinct - 1 - near).any():
+    leaps = np.diff(window, append=0).max() > max(2, distinct // 4)
+    if (
+        leaps
+        or len(begins) < 2
+        or (window[begins] > near).any()
+        or (ends < distinct - 1 - near).any()
+    ):
         return None
     epoch = np.zeros(len(window), dtype=np.int64)
     epoch[begins[1:]] = 1
