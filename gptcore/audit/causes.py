@@ -258,7 +258,8 @@ def is_padding(facts: Facts, draws: Whole) -> bool:
     # Padding shows nearly all that its streams begin with, and is nearly all that they end with.
     begins = np.isin(facts.stream, facts.stream[first]) & ((place + 1) / size <= early)
     ends = np.isin(facts.stream, facts.stream[draws]) & ((size - place) / size <= late)
-    dense = len(draws) >= DENSE * max(np.count_nonzero(begins), np.count_nonzero(ends))
+    both = max(np.count_nonzero(begins), np.count_nonzero(ends))
+    dense = len(draws) >= DENSE * both - count_distinct(facts.stream[draws])  # a batch may be part
     at_ends = (exact or (rare and dense)) and max(late, early) <= 0.5
     return 2 * len(draws) < len(place) and (dealt or at_ends)
 

@@ -22,7 +22,7 @@ from gptcore.audit.facts import Facts
 from gptcore.audit.labels import zeros
 from gptcore.audit.passes import are_blocks, count_grid, is_in_order, longest_row
 from gptcore.audit.replays import find_surprises
-from gptcore.audit.unequal import FEWER, begins_inside, count_odd, find_short
+from gptcore.audit.unequal import FEWER, ODD, begins_inside, count_odd, find_short
 from gptcore.audit.uneven import find_uneven, find_unreached
 from gptcore.audit.visits import are_mixed, early_returns, equal_visits, find_echo
 from gptcore.theory.expectations import expect
@@ -32,7 +32,6 @@ from gptcore.theory.expectations import expect
 # are flagged less than once in 1,000 logs.
 BEYOND_SD = 6.0
 EARLY_SD = 4.5
-ODD = 0.05  # of the windows: so many may be shown more, or less, often than whole passes explain
 EARLY = (
     " Many windows come again before half of the others: epochs that are shuffled together, or a "
     "shuffle buffer that holds windows of two epochs, do this, and so does a data set that holds "
@@ -345,8 +344,7 @@ def _judge_odd(facts: Facts) -> list[Finding]:
                 "its own part or seed (torch.utils.data.get_worker_info).",
             )
         ]
-    # A shuffle buffer may hold windows of two passes, so that one is shown three times and another
-    # once where most are shown twice. Then no pass stands alone in the log.
+    # Where a buffer holds windows of two passes, no pass stands alone in the log.
     seldom, often = count_odd(window, sharp=longest >= len(facts.windows))
     least = max(2, ODD * len(facts.windows), int(facts.rank.max()) + 1)
     findings = []

@@ -14,6 +14,8 @@ from gptcore.audit.passes import longest_row, rows_without_repeats
 
 FEWER = 0.01  # of a pass: so much may differ between passes whose ends are found from repeats
 NEARLY = 0.85  # of a pass: after a short one, the next begins after its first few windows
+ODD = 0.05  # of the windows: so many may be shown more, or less, often than whole passes explain
+NEARLY_TWICE = 1.7
 LOG10_CHANCE = -6
 CHANCE_TOO_SHORT = 1e-3
 
@@ -128,11 +130,15 @@ def count_odd(window: Whole, *, sharp: bool) -> tuple[int, int]:
     """Return the windows that are shown too seldom, and too often, for whole passes of any length.
 
     In passes that the end of the log cuts short, all windows are shown k or k + 1 times. The k is
-    chosen that leaves the fewest windows over. Where passes are not sharp, a window is shown too
-    often if it comes twice more than most, and none is shown too seldom.
+    chosen that leaves the fewest windows over. Padding shows windows more often, and a shuffle
+    buffer that holds windows of two passes shows some more and some less often. So where passes are
+    not sharp, or no window is shown too seldom, only those count that are shown nearly twice as
+    often as most.
     """
     shown = np.bincount(np.bincount(window))
-    if not sharp:
-        return 0, int(shown[int(shown.argmax()) + 2 :].sum())
     k = int((shown + np.append(shown[1:], 0)).argmax())
-    return int(shown[:k].sum()), int(shown[k + 2 :].sum())
+    seldom, often = int(shown[:k].sum()), int(shown[k + 2 :].sum())
+    if sharp and min(seldom, often) > ODD * (int(window.max()) + 1):
+        return seldom, often
+    most = int(shown.argmax())
+    return 0, int(shown[max(most + 2, math.ceil(NEARLY_TWICE * most)) :].sum())
