@@ -261,7 +261,7 @@ def is_padding(facts: Facts, draws: Whole) -> bool:
     both = max(np.count_nonzero(begins), np.count_nonzero(ends))
     dense = len(draws) >= DENSE * both - count_distinct(facts.stream[draws])  # a batch may be part
     at_ends = (exact or (rare and dense)) and max(late, early) <= 0.5
-    return 2 * len(draws) < len(place) and (dealt or at_ends)
+    return bool(2 * len(draws) < len(place) and (dealt or at_ends))
 
 
 def _mixed_streams(

@@ -198,13 +198,13 @@ def _judge_parts(facts: Facts) -> list[Finding]:
         return []
     # Ranks may share windows by chance; those that make the same draws count once.
     chosen = facts.once if _are_alike(facts) else facts.once | facts.shared & ~facts.replayed
-    place = log.start if chosen.all() else log.start[chosen]
+    start = log.start if chosen.all() else log.start[chosen]
     stride = max(windows.stride, 1)
     first = int(windows.start[0]) % stride
     n_places = count_grid(windows, log.n_starts)[0]
     surprises = find_surprises(facts.windows.of_draw[:FEW_DRAWS], facts.rank[:FEW_DRAWS])
     cluster = min(len(log), FEW_DRAWS) / np.count_nonzero(surprises)
-    unreached = find_unreached(windows, len(place) / cluster, log.n_starts)
+    unreached = find_unreached(windows, len(start) / cluster, log.n_starts)
     if unreached is not None:
         begin, end = unreached
         return [
@@ -212,11 +212,11 @@ def _judge_parts(facts: Facts) -> list[Finding]:
                 "limited_range",
                 (end - begin + 1) // stride,
                 f"no window starts between {begin} and {end}",
-                f"{len(place):,} independent draws hardly ever leave out so long a stretch of the "
+                f"{len(start):,} independent draws hardly ever leave out so long a stretch of the "
                 "text: check the range of the random starts, and whether the whole text was read.",
             )
         ]
-    region = find_uneven(((place - first) // stride).clip(0, n_places - 1), n_places, cluster)
+    region = find_uneven(start, n_places, first=first, stride=stride, cluster=cluster)
     if region is None:
         return []
     begin, end = (at * stride + first for at in (region.first, region.last))
@@ -300,8 +300,8 @@ def _judge_unknown_epochs(facts: Facts) -> list[Finding]:
     """Judge passes that do not show where an epoch ends."""
     if not facts.fixed or facts.is_epoch:
         return []
-    early = _return_early(facts)
-    if early and are_mixed(facts.windows.of_draw):
+    returns_early = _return_early(facts)
+    if returns_early and are_mixed(facts.windows.of_draw):
         early, repeats = early_returns(facts.windows.of_draw[facts.once])
         reason = why_twice(facts, repeats)[1]
         return [
@@ -321,7 +321,7 @@ def _judge_unknown_epochs(facts: Facts) -> list[Finding]:
             len(facts.log),
             "the log is longer than the text and counts as one epoch",
             f"The epochs could not be told apart, so the audit says nothing about single epochs. "
-            f"Give --epoch-draws or a column epoch.{EARLY * early}",
+            f"Give --epoch-draws or a column epoch.{EARLY * returns_early}",
             "note",
         )
     ]

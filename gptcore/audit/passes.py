@@ -32,7 +32,7 @@ LOG10_EQUAL_VISITS = -5
 # The smallest distance between starts that spread evenly, in mean distances, and how seldom the
 # smallest distance between independent starts is as large as the one that was found.
 SPREAD, SPREAD_ON_GRID, LARGEST = 0.17, 0.4, 3.2
-FEWEST_SPREAD, FEWEST_ON_GRID, CHANCE_SPREAD = 5, 80, 1e-4
+FEWEST_SPREAD, FEWEST_ON_GRID, AT_MOST_SPREAD, CHANCE_SPREAD = 5, 80, 2**16, 1e-4
 # Draws in a row without a repeat are taken for a pass where their chance is less than 1 in 10^6.
 LOG10_NO_REPEATS = -6
 AT_MOST, AT_MOST_ROWS = 2**20, 2**14  # draws in which the longest row, and all rows, are looked for
@@ -90,7 +90,7 @@ def are_spread(log: DrawLog, windows: Windows) -> bool:
     grid if M is divisible by a power of two; more is asked of starts on a grid.
     """
     on_grid = 1 < windows.stride <= log.block_size + 2
-    k, distances, largest = min(len(log), log.n_starts // 8), [], [0.0]
+    k, distances, largest = min(len(log), log.n_starts // 8, AT_MOST_SPREAD), [], [0.0]
     for draws in (k, k // 2, k // 4, k // 8):
         if draws >= FEWEST_SPREAD:
             starts = np.sort(log.start[:draws])

@@ -17,6 +17,7 @@ NEARLY = 0.85  # of a pass: after a short one, the next begins after its first f
 ODD = 0.05  # of the windows: so many may be shown more, or less, often than whole passes explain
 NEARLY_TWICE = 1.7
 LOG10_CHANCE = -6
+FEW_DRAWS = 2**18  # tell most logs that are not in order
 CHANCE_TOO_SHORT = 1e-3
 
 
@@ -97,8 +98,10 @@ def is_too_short(window: Whole, size: int) -> bool:
         size: draws in a pass.
     """
     distinct = int(window.max()) + 1
+    if size >= distinct:
+        return False
     more = int(longest_row(window, np.zeros_like(window)).max()) - size
-    if more < 1 or size >= distinct:
+    if more < 1:
         return False
     return more * math.log1p(-size / distinct) + math.log(len(window)) < math.log(CHANCE_TOO_SHORT)
 
@@ -110,8 +113,11 @@ def cut_at_descents(window: Whole) -> Whole | None:
     no leap over a quarter of the windows, which may be a restart; the log may end anywhere.
     """
     distinct = int(window.max()) + 1
-    begins = np.append(0, np.flatnonzero(np.diff(window) <= 0) + 1)
     near = max(5, distinct // 20)
+    first = np.flatnonzero(np.diff(window[:FEW_DRAWS]) <= 0) + 1
+    if (window[first] > near).any():
+        return None
+    begins = np.append(0, np.flatnonzero(window[1:] <= window[:-1]) + 1)
     ends = window[begins[1:] - 1]
     leaps = np.diff(window, append=0).max() > max(2, distinct // 4)
     if (

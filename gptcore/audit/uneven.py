@@ -24,6 +24,7 @@ LEVEL_RANGE = 1e-4
 LEAST = 5  # expected draws in a region
 LEAST_PEARSON = 10  # expected draws in a region, so that Pearson's statistic is chi-squared
 MOST_REGIONS = 1024
+MOST_DRAWS = 2**20  # are enough to see a region of a thousandth
 SCALES = sorted({round(2 ** (i / 2)) for i in range(2, 21)})
 STEPS = 4  # a region begins at each quarter of its width
 
@@ -57,8 +58,9 @@ def find_unreached(windows: Windows, draws: float, n_starts: int) -> tuple[int, 
     if windows.stride == 0:
         return None
     first = int(windows.start[0])
-    edges = np.diff(windows.start)
+    edges = windows.start[1:] - windows.start[:-1]
     at = int(edges.argmax())
+    del edges  # before other arrays of this size are made
     last = int(windows.start[-1])
     stretches = [
         (0, first),
@@ -72,21 +74,26 @@ def find_unreached(windows: Windows, draws: float, n_starts: int) -> tuple[int, 
     return begin, end - 1
 
 
-def find_uneven(place: Whole, n_places: int, cluster: float = 1.0) -> Region | None:
+def find_uneven(
+    start: Whole, n_places: int, *, first: int = 0, stride: int = 1, cluster: float = 1.0
+) -> Region | None:
     """Return the region whose draws are least likely, if chance does not explain them.
 
     Args:
-        place: int64 of shape (K,), the place of each draw, from 0 to P - 1.
+        start: int64 of shape (K,), the start of each draw.
         n_places: P.
+        first: the start of the first place.
+        stride: starts from one place to the next.
         cluster: draws that are made together, on average; their numbers count as fewer.
     """
-    draws = int(len(place) / cluster)
+    start = start[:MOST_DRAWS]
+    draws = int(len(start) / cluster)
     most = min(MOST_REGIONS, draws / LEAST, n_places / 2)
     scales = [m for m in SCALES if m <= most]
     worst, region = math.inf, None
     for m in scales:
         edges = -(-np.arange(STEPS * m + 1) * n_places // (STEPS * m))
-        cells = np.cumsum(np.append(0, _count(place, n_places, STEPS * m)))
+        cells = np.cumsum(np.append(0, _count(start, n_places, STEPS * m, first, stride)))
         found, share = (cells[STEPS:] - cells[:-STEPS]), (edges[STEPS:] - edges[:-STEPS]) / n_places
         above = binom.sf(np.ceil(found / cluster) - 1, draws, share)
         below = binom.cdf(np.floor(found / cluster), draws, share)
@@ -97,15 +104,18 @@ def find_uneven(place: Whole, n_places: int, cluster: float = 1.0) -> Region | N
             seen, expected = found[::STEPS] / cluster, draws * share[::STEPS]
             least = min(least, float(chi2.sf(((seen - expected) ** 2 / expected).sum(), m - 1)))
         if least < worst:
-            worst, first, last = least, int(edges[at]), int(edges[at + STEPS]) - 1
-            region = Region(first, last, int(found[at]), len(place) * float(share[at]))
+            worst, begin, end = least, int(edges[at]), int(edges[at + STEPS]) - 1
+            region = Region(begin, end, int(found[at]), len(start) * float(share[at]))
     return region if worst * 2 * len(scales) < LEVEL else None
 
 
-def _count(place: Whole, n_places: int, parts: int) -> npt.NDArray[np.int64]:
+def _count(
+    start: Whole, n_places: int, parts: int, first_start: int, stride: int
+) -> npt.NDArray[np.int64]:
     """Return the draws in each of so many parts of the text, a few draws at a time."""
     counts = np.zeros(parts, dtype=np.int64)
-    for first in range(0, len(place), AT_ONCE):
-        part = place[first : first + AT_ONCE] * parts // n_places
+    for first in range(0, len(start), AT_ONCE):
+        place = (start[first : first + AT_ONCE] - first_start) // stride
+        part = place.clip(0, n_places - 1) * parts // n_places
         counts += np.bincount(part, minlength=parts)
     return counts
