@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gptcore.audit.facts import count_facts
-from gptcore.audit.findings import Finding, judge
+from gptcore.audit.finding import Finding
+from gptcore.audit.findings import judge
 from gptcore.audit.live import TokenRows, check_length, read_batches
 from gptcore.audit.log import DrawLog, Whole, read_log
 from gptcore.audit.places import Places, find_places

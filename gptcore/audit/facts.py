@@ -5,6 +5,7 @@ Legend as in `counts`: N tokens, K draws, T inputs in the longest window.
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -104,30 +105,21 @@ def count_facts(log: DrawLog, epoch_draws: int | None = None) -> Facts:
     windows = find_windows(log)
     window = windows.of_draw
     rank = zeros(len(log)) if log.rank is None else renumber(log.rank)
-    epoch, epochs_from = find_epochs(log, windows, rank, epoch_draws)
-    found = epochs_from in ("unknown", "passes") and not rank.any()
-    if found and (cut := cut_at_descents(window)) is not None:
-        epoch, epochs_from = cut, "passes"
+    epoch, epochs_from = _find_epochs(log, windows, rank, epoch_draws)
     stream = renumber(rank * (int(epoch.max()) + 1) + epoch)
-    repeats = count_repeats(window, epoch)
     # A log of unknown epochs that is longer than the text may hold several of them.
     is_epoch = epochs_from != "unknown" or 4 * int(log.length.sum()) < 5 * log.n_tokens
 
-    # Whether the loader passes over the text is judged by the draws that are not made again.
+    # Only draws that are not made again tell whether the loader passes over the text.
     identical = find_identical_epochs(window, epoch, rank)
     again = np.isin(epoch, [later for later, _ in identical])
     replayed, replay = find_reruns(
         log, windows, rank, epoch, stream=stream, is_epoch=is_epoch, identical=again
     )
-    unlike = found and epoch.any() and is_too_short(window, int(np.count_nonzero(epoch == 0)))
-    irregular = (epochs_from == "unknown" or unlike) and replay is None and are_blocks(windows)
-    if (
-        irregular
-        and (cut := cut_at_repeats(window, count_grid(windows, log.n_starts)[0])) is not None
-    ):
+    known = replay is not None or epochs_from not in ("unknown", "passes")
+    if not known and (cut := _cut_again(log, windows, rank, epoch, epochs_from)) is not None:
         epoch, epochs_from, is_epoch = cut, "repeats", True
         stream = renumber(rank * (int(epoch.max()) + 1) + epoch)
-        repeats = count_repeats(window, epoch)
     new = ~replayed & ~again
     # Ranks that pass over the text together may each look random.
     passes = are_passes(log, windows, stream, new) or (
@@ -135,10 +127,7 @@ def count_facts(log: DrawLog, epoch_draws: int | None = None) -> Facts:
     )
     rank_overlap, shared = find_rank_overlap(window, epoch, rank)
     once = new & ~shared
-    spread = are_spread(log, windows)
-    fixed = passes and not spread and are_fixed(windows)
-    shown = count_missed(windows, log.n_tokens, borders=not spread)
-    at_best, missed_at_most = bound_missed(log, windows, shown)
+    reach = _count_reach(log, windows, epoch, passes=passes)
     return Facts(
         log=log,
         windows=windows,
@@ -147,21 +136,15 @@ def count_facts(log: DrawLog, epoch_draws: int | None = None) -> Facts:
         epochs_from=epochs_from,
         is_epoch=is_epoch,
         stream=stream,
-        shown_in_epoch=group_sizes(epoch) - repeats,
-        repeated_in_epoch=int(repeats.sum()),
-        shown=shown,
-        at_best=at_best,
-        missed_at_most=missed_at_most,
-        shown_twice=count_shown_twice(log, epoch),
         identical=identical,
         replayed=replayed,
         replay=replay,
         passes=passes,
-        fixed=fixed,
+        **reach,
         rank_overlap=rank_overlap,
         shared=shared,
         once=once,
-        expected=None if fixed else _expect_independent(log, windows, int(once.sum())),
+        expected=None if reach["fixed"] else _expect_independent(log, windows, int(once.sum())),
     )
 
 
@@ -186,3 +169,46 @@ def _expect_independent(log: DrawLog, windows: Windows, draws: int) -> dict[str,
         expected["missed_targets"] = theory.missed_targets
         expected["sd_missed_targets"] = theory.sd_missed_targets
     return expected
+
+
+def _find_epochs(
+    log: DrawLog, windows: Windows, rank: Whole, epoch_draws: int | None
+) -> tuple[Whole, str]:
+    """Return the epoch of each draw, and how it is known; epochs in order may have holes."""
+    epoch, epochs_from = find_epochs(log, windows, rank, epoch_draws)
+    if epochs_from in ("unknown", "passes") and not rank.any():
+        cut = cut_at_descents(windows.of_draw)
+        if cut is not None:
+            return cut, "passes"
+    return epoch, epochs_from
+
+
+def _cut_again(
+    log: DrawLog, windows: Windows, rank: Whole, epoch: Whole, epochs_from: str
+) -> Whole | None:
+    """Return the epoch of each draw where passes have different lengths, else None."""
+    if not are_blocks(windows):
+        return None
+    if epochs_from == "passes":
+        size = int(np.count_nonzero(epoch == 0))
+        if rank.any() or not epoch.any() or not is_too_short(windows.of_draw, size):
+            return None
+    return cut_at_repeats(windows.of_draw, count_grid(windows, log.n_starts)[0])
+
+
+def _count_reach(log: DrawLog, windows: Windows, epoch: Whole, *, passes: bool) -> dict[str, Any]:
+    """Return whether windows are fixed, and what is missed or repeated; names as in `Facts`."""
+    spread = are_spread(log, windows)
+    shown = count_missed(windows, log.n_tokens, borders=not spread)
+    at_best, at_most = bound_missed(log, windows, shown)
+    fixed = passes and not spread and are_fixed(windows)
+    repeats = count_repeats(windows.of_draw, epoch)
+    return {
+        "fixed": fixed,
+        "shown": shown,
+        "at_best": at_best,
+        "missed_at_most": at_most,
+        "shown_in_epoch": group_sizes(epoch) - repeats,
+        "repeated_in_epoch": int(repeats.sum()),
+        "shown_twice": count_shown_twice(log, epoch),
+    }

@@ -62,33 +62,51 @@ def find_reruns(
         if identical.any():  # and the last epoch, cut short, has the same order again
             last = epoch == epoch.max()
             across &= ~(last & across[last].all())
-    if rank.any():  # a restart makes the draws of all ranks again
-        both = window * (int(rank.max()) + 1) + rank
-        joint = zeros(len(window))
-        once_more, found = find_replays(both, joint, chance_run(len(window), len(windows)))
-        if found is not None:
-            once_more &= _are_surprising(window, joint, once_more, in_order=False)
-            across |= once_more & ~identical
+    if rank.any():
+        across |= _find_joint(window, rank) & ~identical
     fresh = ~again
     if returning and is_epoch and is_in_order(log.start[fresh], renumber(stream[fresh])):
         across &= False  # each epoch has the order of the text
     replayed = across
     if returning and pair is not None:
         replayed = across | find_replays(window, stream, run)[0]
-    places, stride = count_grid(windows, log.n_starts)
-    if is_epoch and stride > 1:
-        # Two draws are enough where nearly all else passes over fixed windows, once each.
-        group = stream if returning else rank
-        shorter, pair = find_replays(window, group, 2)
-        rest = count_repeats(window[~shorter], group[~shorter]).sum() if pair else 0
-        few = pair is not None and 10 * rest <= shorter.sum()
-        if few and chance_run(len(window), places) > 2:  # independent draws may do this
-            few = log10_chance_of_no_repeats(
-                window[~shorter], zeros(int((~shorter).sum())), np.array([places])
-            ) < LOG10_NO_REPEATS or is_in_order(log.start, stream)
-        if few and are_passes(log, windows, stream, ~(shorter | across)):
-            replayed, run = shorter | across, 2
+    if is_epoch:
+        short = _find_short(log, windows, stream if returning else rank, stream, across)
+        if short is not None:
+            replayed, run = short | across, 2
     return replayed, _first_pair(window, rank, replayed, run)
+
+
+def _find_joint(window: Whole, rank: Whole) -> Mask:
+    """Return the draws in runs that all ranks made before together, as after a restart."""
+    both, joint = window * (int(rank.max()) + 1) + rank, zeros(len(window))
+    found, pair = find_replays(both, joint, chance_run(len(window), int(window.max()) + 1))
+    return found if pair is None else found & _are_surprising(window, joint, found, in_order=False)
+
+
+def _find_short(
+    log: DrawLog, windows: Windows, group: Whole, stream: Whole, across: Mask
+) -> Mask | None:
+    """Return the runs of two draws or more, where all else passes over fixed windows once each.
+
+    Independent draws repeat two draws by chance in some logs. So either this is rare, or the other
+    draws are in order or come in rows without a repeat that independent draws hardly ever make.
+    """
+    window = windows.of_draw
+    places, stride = count_grid(windows, log.n_starts)
+    if stride <= 1:
+        return None
+    found, pair = find_replays(window, group, 2)
+    if pair is None:
+        return None
+    rest, group = window[~found], group[~found]
+    if 10 * count_repeats(rest, group).sum() > found.sum():
+        return None
+    if chance_run(len(window), places) > 2 and not is_in_order(log.start, stream):
+        chance = log10_chance_of_no_repeats(rest, zeros(len(rest)), np.array([places]))
+        if chance >= LOG10_NO_REPEATS:
+            return None
+    return found if are_passes(log, windows, stream, ~(found | across)) else None
 
 
 def _chance_run(window: Whole, rank: Whole) -> int:
