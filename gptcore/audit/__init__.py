@@ -17,7 +17,7 @@ not explain (`docs/auditing.md`). Nothing here loads torch.
 """
 
 from gptcore.audit.audits import Audit, audit, audit_draws, audit_log, audit_tokens, locate
-from gptcore.audit.findings import Finding
+from gptcore.audit.finding import Finding
 from gptcore.audit.log import DrawLog, read_log
 
 __all__ = [

@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gptcore.audit.facts import count_facts
-from gptcore.audit.findings import Finding, judge
+from gptcore.audit.finding import Finding
+from gptcore.audit.findings import judge
 from gptcore.audit.live import TokenRows, check_length, read_batches
 from gptcore.audit.log import DrawLog, Whole, read_log
 from gptcore.audit.places import Places, find_places
@@ -42,13 +43,19 @@ class Audit:
         draws: K.
         epochs: passes in the log; 1 where they are not known.
         epochs_from: how the epochs are known: "column", which `audit` fills with the passes that it
-            made; "epoch_draws"; "passes", where the log repeats whole passes; or "unknown", where
-            the log counts as one epoch.
+            made; "epoch_draws"; "passes", where the log repeats whole passes; "repeats", where an
+            epoch ends before the first window that comes again; or "unknown", where the log counts
+            as one epoch.
         passes: whether ranks pass over the text rather than draw independently.
         missed_targets: of the targets 1, …, N - 1, those in no window of the log.
+        missed_at_least: the same, where rows whose tokens the text holds several times count at all
+            of their places.
+        missed_at_most: the same, where such rows are left out.
         repeated_windows: draws minus distinct windows, over the whole log.
         repeated_in_epoch: draws minus distinct windows in each epoch, summed over epochs.
         shown_twice: targets in two or more windows of one epoch, summed over epochs.
+        missed_in_epoch: windows that the log shows and an epoch does not, summed over all epochs
+            but the last; None where windows or epochs are not known.
         identical_epochs: epochs of two or more draws that equal an earlier epoch in order.
         lost_at_borders: targets that are never shown because neighbouring windows leave out the
             same few tokens every time.
@@ -70,9 +77,12 @@ class Audit:
     epochs_from: str
     passes: bool
     missed_targets: int
+    missed_at_least: int
+    missed_at_most: int
     repeated_windows: int
     repeated_in_epoch: int
     shown_twice: int
+    missed_in_epoch: int | None
     identical_epochs: int
     lost_at_borders: int
     replayed_draws: int
@@ -249,7 +259,11 @@ def _locate(
         sizes = [len(part.rows) for part in parts]
         of_row = np.repeat(np.array(given or [0] * len(parts), dtype=np.int64), sizes)
         epoch = of_row[places.row][shows]
-    log = DrawLog(len(text), start[shows], length[shows], epoch=epoch, unsure=places.unsure[shows])
+    unsure = places.unsure[shows]
+    log = DrawLog(
+        len(text), start[shows], length[shows], epoch=epoch,
+        unsure=unsure if unsure.any() else None, possible=places.possible,
+    )  # fmt: skip
     return log, places, documents
 
 
@@ -266,9 +280,12 @@ def _audit(
         epochs_from=facts.epochs_from,
         passes=facts.passes,
         missed_targets=facts.shown.missed,
+        missed_at_least=facts.at_best.missed,
+        missed_at_most=facts.missed_at_most,
         repeated_windows=len(log) - len(facts.windows),
         repeated_in_epoch=facts.repeated_in_epoch,
         shown_twice=facts.shown_twice,
+        missed_in_epoch=facts.missed_in_epoch,
         identical_epochs=len(facts.identical),
         lost_at_borders=facts.shown.borders,
         replayed_draws=int(facts.replayed.sum()),

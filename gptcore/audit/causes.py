@@ -21,6 +21,7 @@ from gptcore.audit.visits import (
 
 Severity = Literal["fault", "note"]
 CHANCE_PADDING = 1e-3  # repeats that are no padding look like it in fewer logs than this
+DENSE = 0.8  # of the draws at both ends of the streams are padding, where whole batches are
 FAR_BEYOND_SD = 8.0  # pairs of draws that show one window are skewed where windows are few
 
 RESTART = (
@@ -28,8 +29,8 @@ RESTART = (
     "with the checkpoint, and continue from there."
 )
 STREAMS = (
-    "{k} streams of the same draws are mixed, in turns of {b}. {k} workers that each stream "
-    "everything do this, and so do {k} workers whose random numbers have one seed. Give each "
+    "{k} streams of the same draws are mixed, in turns of {b}. Workers that each stream "
+    "everything do this, and so do workers whose random numbers have one seed. Give each "
     "worker its own part or seed (torch.utils.data.get_worker_info)."
 )
 PADDING = (
@@ -165,10 +166,10 @@ def why_missed(facts: Facts, unplaced: int) -> tuple[Severity, str]:
         facts: the counts of the log.
         unplaced: tokens of packed rows that do not tell their place.
     """
-    shown, windows, size = facts.shown, facts.windows, facts.log.block_size
+    shown, windows, size = facts.at_best, facts.windows, facts.log.block_size
     reach = np.maximum.accumulate(windows.start + windows.length)
     between = (windows.start[1:] - reach[:-1]).clip(0)
-    hole = int(between.max()) if len(between) else 0
+    hole = min(int(between.max()), shown.inside + shown.borders) if len(between) else 0
     if max(shown.head, shown.tail) < size and not shown.inside:
         return "note", (
             "The ends that are missed are shorter than a window, so a fixed grid never shows "
@@ -248,9 +249,19 @@ def is_padding(facts: Facts, draws: Whole) -> bool:
     first = first[np.searchsorted(key[first], key[draws])]
     late = float(((size - place)[draws] / size[draws]).max())
     early = float(((place[first] + 1) / size[first]).max())
-    exact = len(place) * max(late, early) < len(draws) + 0.5
+    total = int(sizes[np.unique(facts.stream[draws])].sum())
+    exact = total * max(late, early) < len(draws) + 0.5
     rare = len(draws) * math.log(late * early) < math.log(CHANCE_PADDING)
-    return 2 * len(draws) < len(place) and (exact or rare) and max(late, early) <= 0.5
+    # DistributedSampler shows the first draw of some ranks again as the last draw of others.
+    dealt = int((size - place)[draws].max()) == 1 and int(place[first].max()) == 0
+    dealt &= bool(facts.rank.any())
+    # Padding shows nearly all that its streams begin with, and is nearly all that they end with.
+    begins = np.isin(facts.stream, facts.stream[first]) & ((place + 1) / size <= early)
+    ends = np.isin(facts.stream, facts.stream[draws]) & ((size - place) / size <= late)
+    both = max(np.count_nonzero(begins), np.count_nonzero(ends))
+    dense = len(draws) >= DENSE * both - count_distinct(facts.stream[draws])  # a batch may be part
+    at_ends = (exact or (rare and dense)) and max(late, early) <= 0.5
+    return bool(2 * len(draws) < len(place) and (dealt or at_ends))
 
 
 def _mixed_streams(

@@ -101,14 +101,14 @@ def find_windows(log: DrawLog) -> Windows:
     return Windows(of_draw, *np.divmod(keys, base))
 
 
-def count_missed(windows: Windows, n_tokens: int) -> Shown:
+def count_missed(windows: Windows, n_tokens: int, *, borders: bool = True) -> Shown:
     """Return how many targets are never shown, and where they are.
 
     Neighbours are windows next to each other in order of start; close neighbours leave out fewer
     than T targets. Targets are lost at borders in two cases. Either one or two targets, always the
     same number, lie between more than half of all close neighbours, and random windows, which leave
     gaps of all sizes, would do that less than once in 1,000 logs. Or exactly one target lies
-    between any two neighbours.
+    between any two neighbours. Without `borders`, the windows have none.
     """
     reach = windows.start + windows.length
     np.maximum.accumulate(reach, out=reach)
@@ -117,7 +117,7 @@ def count_missed(windows: Windows, n_tokens: int) -> Shown:
     gaps = int(between.sum(where=between > 0))
     block_size = int(windows.length.max())
     close = int(np.count_nonzero(between < block_size))
-    for size in (1, 2):
+    for size in (1, 2) if borders else ():
         count = int(np.count_nonzero(between == size)) if size < block_size else 0
         # A bound of log P(count or more): at most 2^n patterns of n neighbours, each gap of this
         # size with probability 1/(2T - 1).
@@ -128,6 +128,31 @@ def count_missed(windows: Windows, n_tokens: int) -> Shown:
             border = int(windows.start[at]), int(windows.length[at]), size
             return Shown(head, tail, size * count, gaps - size * count, border)
     return Shown(head, tail, 0, gaps, None)
+
+
+def bound_missed(log: DrawLog, windows: Windows, shown: Shown) -> tuple[Shown, int]:
+    """Return the fewest targets that may be missed, and where, and the largest number of them.
+
+    Draws with tokens that the text holds several times may be any of its windows with these tokens.
+    At best they show all of these, and at worst none that other draws do not show.
+    """
+    if log.unsure is None or log.possible is None:
+        return shown, shown.missed
+    sure = _covered(log.n_tokens, log.start[~log.unsure], log.length[~log.unsure])
+    most = log.n_tokens - 1 - int(np.count_nonzero(sure))
+    best = _covered(log.n_tokens, windows.start, windows.length) | log.possible[1:]
+    holes = int(np.count_nonzero(~best))
+    head = int(best.argmax())
+    tail = int(best[::-1].argmax())
+    return Shown(head, tail, 0, holes - head - tail, None), most
+
+
+def _covered(n_tokens: int, start: Whole, length: Whole) -> Mask:
+    """Return which of the targets 1, …, N - 1 the windows show."""
+    change = np.bincount(start, minlength=n_tokens) - np.bincount(
+        start + length, minlength=n_tokens
+    )
+    return np.asarray(np.cumsum(change)[:-1] > 0)
 
 
 def count_shown_twice(log: DrawLog, epoch: Whole) -> int:

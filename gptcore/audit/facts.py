@@ -5,12 +5,14 @@ Legend as in `counts`: N tokens, K draws, T inputs in the longest window.
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from gptcore.audit.counts import (
     Shown,
     Windows,
+    bound_missed,
     count_missed,
     count_repeats,
     count_shown_twice,
@@ -20,10 +22,11 @@ from gptcore.audit.counts import (
     find_windows,
 )
 from gptcore.audit.epochs import find_epochs
-from gptcore.audit.labels import Mask, renumber, zeros
+from gptcore.audit.labels import Mask, group_sizes, renumber, zeros
 from gptcore.audit.log import DrawLog, Whole
-from gptcore.audit.passes import are_fixed, are_passes, count_grid
+from gptcore.audit.passes import are_blocks, are_fixed, are_passes, are_spread, count_grid
 from gptcore.audit.replays import find_reruns
+from gptcore.audit.unequal import cut_at_descents, cut_at_repeats, is_too_short
 from gptcore.theory.expectations import expect
 
 
@@ -40,13 +43,17 @@ class Facts:
         is_epoch: whether an epoch here is one epoch of the loader; False where the epochs are
             unknown and the log is longer than the text.
         stream: int64 of shape (K,), a number for each pair of rank and epoch.
+        shown_in_epoch: int64 of shape (E,), the distinct windows of each epoch.
         repeated_in_epoch: draws minus distinct windows in each epoch, summed.
         shown: which targets no window shows.
+        at_best: the same, if all windows with tokens that occur several times are shown.
+        missed_at_most: how many are not shown for certain.
         shown_twice: targets in two or more windows of one epoch, summed over epochs.
         identical: (epoch, earlier epoch) with the same draws in the same order.
         replayed: which draws belong to a run of draws that was made before.
         replay: (draw, earlier draw) at which the first such run begins, or None.
         passes: whether ranks pass over the text rather than draw independently.
+        fixed: whether they pass over fixed windows, so that an epoch shows each window once.
         rank_overlap: windows shown by two or more ranks in one epoch, summed over epochs.
         shared: which draws repeat a window that another rank showed first in that epoch.
         once: which draws are no replay, in no identical epoch, and not shared.
@@ -60,13 +67,17 @@ class Facts:
     epochs_from: str
     is_epoch: bool
     stream: Whole
+    shown_in_epoch: Whole
     repeated_in_epoch: int
     shown: Shown
+    at_best: Shown
+    missed_at_most: int
     shown_twice: int
     identical: list[tuple[int, int]]
     replayed: Mask
     replay: tuple[int, int] | None
     passes: bool
+    fixed: bool
     rank_overlap: int
     shared: Mask
     once: Mask
@@ -76,6 +87,13 @@ class Facts:
     def n_epochs(self) -> int:
         """The number of epochs."""
         return int(self.epoch.max()) + 1
+
+    @property
+    def missed_in_epoch(self) -> int | None:
+        """The windows that whole epochs do not show, or None; as in `audits.Audit`."""
+        if not self.fixed or self.epochs_from == "unknown":
+            return None
+        return int((len(self.windows) - self.shown_in_epoch[:-1]).sum())
 
 
 def count_facts(log: DrawLog, epoch_draws: int | None = None) -> Facts:
@@ -87,18 +105,21 @@ def count_facts(log: DrawLog, epoch_draws: int | None = None) -> Facts:
     windows = find_windows(log)
     window = windows.of_draw
     rank = zeros(len(log)) if log.rank is None else renumber(log.rank)
-    epoch, epochs_from = find_epochs(log, windows, rank, epoch_draws)
+    epoch, epochs_from = _find_epochs(log, windows, rank, epoch_draws)
     stream = renumber(rank * (int(epoch.max()) + 1) + epoch)
-    repeats = count_repeats(window, epoch)
     # A log of unknown epochs that is longer than the text may hold several of them.
     is_epoch = epochs_from != "unknown" or 4 * int(log.length.sum()) < 5 * log.n_tokens
 
-    # Whether the loader passes over the text is judged by the draws that are not made again.
+    # Only draws that are not made again tell whether the loader passes over the text.
     identical = find_identical_epochs(window, epoch, rank)
     again = np.isin(epoch, [later for later, _ in identical])
     replayed, replay = find_reruns(
         log, windows, rank, epoch, stream=stream, is_epoch=is_epoch, identical=again
     )
+    known = replay is not None or epochs_from not in ("unknown", "passes")
+    if not known and (cut := _cut_again(log, windows, rank, epoch, epochs_from)) is not None:
+        epoch, epochs_from, is_epoch = cut, "repeats", True
+        stream = renumber(rank * (int(epoch.max()) + 1) + epoch)
     new = ~replayed & ~again
     # Ranks that pass over the text together may each look random.
     passes = are_passes(log, windows, stream, new) or (
@@ -106,7 +127,7 @@ def count_facts(log: DrawLog, epoch_draws: int | None = None) -> Facts:
     )
     rank_overlap, shared = find_rank_overlap(window, epoch, rank)
     once = new & ~shared
-    fixed_passes = passes and are_fixed(windows)
+    reach = _count_reach(log, windows, epoch, passes=passes)
     return Facts(
         log=log,
         windows=windows,
@@ -115,17 +136,15 @@ def count_facts(log: DrawLog, epoch_draws: int | None = None) -> Facts:
         epochs_from=epochs_from,
         is_epoch=is_epoch,
         stream=stream,
-        repeated_in_epoch=int(repeats.sum()),
-        shown=count_missed(windows, log.n_tokens),
-        shown_twice=count_shown_twice(log, epoch),
         identical=identical,
         replayed=replayed,
         replay=replay,
         passes=passes,
+        **reach,
         rank_overlap=rank_overlap,
         shared=shared,
         once=once,
-        expected=None if fixed_passes else _expect_independent(log, windows, int(once.sum())),
+        expected=None if reach["fixed"] else _expect_independent(log, windows, int(once.sum())),
     )
 
 
@@ -150,3 +169,46 @@ def _expect_independent(log: DrawLog, windows: Windows, draws: int) -> dict[str,
         expected["missed_targets"] = theory.missed_targets
         expected["sd_missed_targets"] = theory.sd_missed_targets
     return expected
+
+
+def _find_epochs(
+    log: DrawLog, windows: Windows, rank: Whole, epoch_draws: int | None
+) -> tuple[Whole, str]:
+    """Return the epoch of each draw, and how it is known; epochs in order may have holes."""
+    epoch, epochs_from = find_epochs(log, windows, rank, epoch_draws)
+    if epochs_from in ("unknown", "passes") and not rank.any():
+        cut = cut_at_descents(windows.of_draw)
+        if cut is not None:
+            return cut, "passes"
+    return epoch, epochs_from
+
+
+def _cut_again(
+    log: DrawLog, windows: Windows, rank: Whole, epoch: Whole, epochs_from: str
+) -> Whole | None:
+    """Return the epoch of each draw where passes have different lengths, else None."""
+    if not are_blocks(windows):
+        return None
+    if epochs_from == "passes":
+        size = int(np.count_nonzero(epoch == 0))
+        if rank.any() or not epoch.any() or not is_too_short(windows.of_draw, size):
+            return None
+    return cut_at_repeats(windows.of_draw, count_grid(windows, log.n_starts)[0])
+
+
+def _count_reach(log: DrawLog, windows: Windows, epoch: Whole, *, passes: bool) -> dict[str, Any]:
+    """Return whether windows are fixed, and what is missed or repeated; names as in `Facts`."""
+    spread = are_spread(log, windows)
+    shown = count_missed(windows, log.n_tokens, borders=not spread)
+    at_best, at_most = bound_missed(log, windows, shown)
+    fixed = passes and not spread and are_fixed(windows)
+    repeats = count_repeats(windows.of_draw, epoch)
+    return {
+        "fixed": fixed,
+        "shown": shown,
+        "at_best": at_best,
+        "missed_at_most": at_most,
+        "shown_in_epoch": group_sizes(epoch) - repeats,
+        "repeated_in_epoch": int(repeats.sum()),
+        "shown_twice": count_shown_twice(log, epoch),
+    }

@@ -1,126 +1,58 @@
 """Counts of an audit → findings: what neither chance nor common practice explains, in words."""
 
 import math
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from gptcore.audit.causes import (
-    are_uneven,
-    is_padding,
-    why_missed,
-    why_repeated,
-    why_replayed,
-    why_twice,
-)
-from gptcore.audit.counts import Windows
-from gptcore.audit.epochs import are_shards
+from gptcore.audit.causes import is_padding, why_missed, why_replayed, why_twice
 from gptcore.audit.facts import Facts
-from gptcore.audit.labels import zeros
+from gptcore.audit.finding import Finding, are_alike, tell_window
+from gptcore.audit.judging_draws import BEYOND_SD, judge_parts, judge_reach, judge_repeats
+from gptcore.audit.judging_epochs import judge_epochs, judge_unknown_epochs
 from gptcore.audit.passes import count_grid, is_in_order
-from gptcore.audit.replays import find_surprises
-from gptcore.audit.visits import early_returns
-from gptcore.theory.expectations import expect
-
-# A count is beyond chance if it lies this many standard deviations above its expectation. Missed
-# targets come in runs, so their number is skewed: with six standard deviations, independent draws
-# are flagged less than once in 1,000 logs.
-BEYOND_SD = 6.0
-EARLY_SD = 4.5
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something that a log shows.
-
-    Attributes:
-        kind: the name of a count of `audits.Audit`, or "unknown_epochs", "unmatched_rows",
-            "ambiguous_rows", "packed_rows", "changed_ids", "wrong_targets", "masked_targets".
-        count: how many there are.
-        example: one of them, in words.
-        explanation: what it means, and what to do.
-        severity: "fault", or "note" for what is intended in some loaders.
-    """
-
-    kind: str
-    count: int
-    example: str
-    explanation: str
-    severity: Literal["fault", "note"] = "fault"
 
 
 def judge(facts: Facts, unplaced: int = 0) -> list[Finding]:
     """Return the findings of a log whose draws are known, but for a few `unplaced` tokens."""
     return [
         *_judge_missed(facts, unplaced),
-        *_judge_repeats(facts),
+        *judge_epochs(facts),
+        *judge_repeats(facts),
+        *judge_parts(facts),
         *_judge_borders(facts),
         *_judge_identical(facts),
         *_judge_replays(facts),
-        *_judge_unknown_epochs(facts),
+        *judge_unknown_epochs(facts),
         *_judge_twice(facts),
         *_judge_ranks(facts),
     ]
 
 
 def _judge_missed(facts: Facts, unplaced: int) -> list[Finding]:
-    """Judge the targets that are never shown, apart from those lost at borders."""
-    shown = facts.shown
+    """Judge the targets that are never shown, apart from those lost at borders.
+
+    Where rows may have several places, only what is missed at best is a fault.
+    """
+    shown, best = facts.shown, facts.at_best
     if shown.missed == shown.borders:
         return []
     places = (
         f"{shown.head} before the first window, {shown.tail} after the last, "
         f"{shown.inside} between windows, {shown.borders} at block borders"
     )
+    unsure = (
+        f" Rows whose tokens the text holds several times leave the number open: it is between "
+        f"{best.missed} and {facts.missed_at_most}."
+        if facts.log.unsure is not None
+        else ""
+    )
     if facts.expected is not None:
-        mean, sd = facts.expected["missed_targets"], facts.expected["sd_missed_targets"]
-        if mean is None or sd is None or shown.missed <= mean + BEYOND_SD * sd + 0.5:
-            return []
-        # Windows that repeat are judged as such. Do the distinct ones reach the text?
-        distinct = expect(
-            "random_replacement",
-            n_tokens=facts.log.n_tokens,
-            block_size=facts.log.block_size,
-            draws=len(facts.windows),
-        )
-        assert distinct.missed_targets is not None
-        assert distinct.sd_missed_targets is not None
-        if shown.missed <= distinct.missed_targets + BEYOND_SD * distinct.sd_missed_targets + 0.5:
-            return []
-        reason = (
-            f"Independent random windows would miss {mean:.1f} ± {sd:.1f} targets, so these "
-            "windows do not reach the whole text: check the range of the random starts."
-        )
-        return [Finding("missed_targets", shown.missed, places, reason)]
+        return judge_reach(facts, places, unsure)
+    if unsure and best.missed == best.borders:
+        return [Finding("missed_targets", shown.missed, places, unsure.strip(), "note")]
     severity, reason = why_missed(facts, unplaced)
-    return [Finding("missed_targets", shown.missed, places, reason, severity)]
-
-
-def _judge_repeats(facts: Facts) -> list[Finding]:
-    """Judge repeats of independent draws that are neither replays nor shared between ranks."""
-    if facts.passes:
-        return []
-    assert facts.expected is not None
-    mean, sd = facts.expected["repeated_windows"], facts.expected["sd_repeated_windows"]
-    assert mean is not None and sd is not None  # noqa: PT018
-    kept = facts.windows.of_draw
-    kept = kept if facts.once.all() else kept[facts.once]
-    count = len(kept) - int(np.count_nonzero(np.bincount(kept)))
-    places, _ = count_grid(facts.windows, facts.log.n_starts)
-    if count <= mean + BEYOND_SD * sd + 1 and not are_uneven(kept, places):
-        return []
-    most = int(np.bincount(kept).argmax())
-    return [
-        Finding(
-            "repeated_windows",
-            count,
-            f"{_window(facts.windows, most)} is drawn {int((kept == most).sum())} times",
-            f"Independent draws would repeat {mean:.1f} ± {sd:.1f} windows. "
-            f"{why_repeated(facts, kept)}",
-        )
-    ]
+    return [Finding("missed_targets", shown.missed, places, f"{reason}{unsure}", severity)]
 
 
 def _judge_borders(facts: Facts) -> list[Finding]:
@@ -186,51 +118,9 @@ def _judge_replays(facts: Facts) -> list[Finding]:
     return [Finding("replayed_draws", count, example, reason, severity)]
 
 
-def _judge_unknown_epochs(facts: Facts) -> list[Finding]:
-    """Judge passes that do not show where an epoch ends."""
-    if not facts.passes or facts.is_epoch:
-        return []
-    if _return_early(facts):
-        early, repeats = early_returns(facts.windows.of_draw[facts.once])
-        reason = why_twice(facts, repeats)[1]
-        return [
-            Finding(
-                "shown_twice",
-                facts.shown_twice,
-                f"{early} of {repeats} windows come again before half of the others",
-                f"No order of whole passes fits this log. Counted as one epoch, {reason}",
-                "note" if are_shards(facts.windows.of_draw) else "fault",
-            )
-        ]
-    return [
-        Finding(
-            "unknown_epochs",
-            len(facts.log),
-            "the log is longer than the text and counts as one epoch",
-            "The epochs could not be told apart, so the audit says nothing about single epochs. "
-            "Give --epoch-draws or a column epoch.",
-            "note",
-        )
-    ]
-
-
-def _return_early(facts: Facts) -> bool:
-    """Return whether fixed windows come again earlier than in one shuffled pass after another.
-
-    One in eight comes early by chance; windows that follow each other in order do so together.
-    """
-    if facts.expected is not None or facts.rank.any():
-        return False
-    window = facts.windows.of_draw[facts.once]
-    early, repeats = early_returns(window)
-    together = len(window) / np.count_nonzero(find_surprises(window, zeros(len(window))))
-    spread = math.sqrt(repeats * 7 / 64 * together)
-    return early > max(repeats / 4, repeats / 8 + EARLY_SD * spread)
-
-
 def _judge_twice(facts: Facts) -> list[Finding]:
     """Judge targets shown twice in one epoch of passes over the text."""
-    if not facts.passes or not facts.is_epoch:
+    if not facts.fixed or not facts.is_epoch:
         return []
     log, windows, count = facts.log, facts.windows, facts.shown_twice
     # Is a whole window shown again in its epoch?
@@ -245,8 +135,8 @@ def _judge_twice(facts: Facts) -> list[Finding]:
             Finding(
                 "shown_twice",
                 count,
-                f"{_window(windows, windows.of_draw[later])} at {log.place(earlier)} and again at "
-                f"{log.place(later)}",
+                f"{tell_window(windows, windows.of_draw[later])} at {log.place(earlier)} "
+                f"and again at {log.place(later)}",
                 reason,
                 severity,
             )
@@ -259,7 +149,7 @@ def _judge_twice(facts: Facts) -> list[Finding]:
             Finding(
                 "shown_twice",
                 count,
-                f"{_window(windows, 0)} and {_window(windows, min(1, len(windows) - 1))}",
+                f"{tell_window(windows, 0)} and {tell_window(windows, min(1, len(windows) - 1))}",
                 f"Windows start every {stride} tokens and are longer than that, so they overlap. "
                 "This is intended where such a stride was chosen.",
                 "note",
@@ -270,26 +160,24 @@ def _judge_twice(facts: Facts) -> list[Finding]:
 
 def _judge_ranks(facts: Facts) -> list[Finding]:
     """Judge windows shown by several ranks: in passes any, otherwise those beyond chance."""
-    windows, rank, count = facts.windows, facts.rank, facts.rank_overlap
-    n_ranks = int(rank.max()) + 1
+    windows, count = facts.windows, facts.rank_overlap
     if not count:
         return []
-    streams = {windows.of_draw[rank == r].tobytes() for r in range(n_ranks)}
-    alike = len(streams) < n_ranks and len(rank) >= 4 * n_ranks
-    if facts.passes and not (facts.is_epoch or alike):
+    alike = are_alike(facts)
+    if facts.passes and not ((facts.fixed and facts.is_epoch) or alike):
         return []
     if not (facts.passes or alike):
         mean = _expect_rank_overlap(facts)
         if count <= mean + BEYOND_SD * math.sqrt(mean) + 1:
             return []
     draw = int(facts.shared.argmax())
-    example = f"{_window(windows, windows.of_draw[draw])}, again at {facts.log.place(draw)}"
+    example = f"{tell_window(windows, windows.of_draw[draw])}, again at {facts.log.place(draw)}"
     if alike:
         reason = (
             "Ranks make the same draws in the same order. Seed them with (seed, rank), or give "
             "each rank a shard of the windows."
         )
-    elif count < n_ranks * facts.n_epochs or is_padding(facts, np.flatnonzero(facts.shared)):
+    elif is_padding(facts, np.flatnonzero(facts.shared)):
         reason = (
             "The overlap is no more than the padding that makes ranks equally long "
             "(DistributedSampler without drop_last, even_batches of accelerate). drop_last avoids "
@@ -303,10 +191,6 @@ def _judge_ranks(facts: Facts) -> list[Finding]:
             "everything, or a sampler that does not know the ranks."
         )
     return [Finding("rank_overlap", count, example, reason)]
-
-
-def _window(windows: Windows, index: int | np.int64) -> str:
-    return f"the window at {windows.start[index]} of length {windows.length[index]}"
 
 
 def _has_new_pairs(step: npt.NDArray[np.int64], facts: Facts) -> bool:

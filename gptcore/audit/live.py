@@ -153,13 +153,18 @@ class Batches:
         equal = ((targets == inputs) | masked).all(axis=1)
         moved = 4 * differ.sum(axis=1) <= width
         self.add_wrong(name, np.flatnonzero(~(moved | equal)))
-        whole = moved.all() and not masked[:, -1].any() and not (equal & differ.any(axis=1)).any()
+        last = masked[:, -1:]  # a row that padding fills has no last target
+        whole = moved.all() and not last.all() and not (equal & differ.any(axis=1)).any()
         if whole:  # the last target makes the rows one token longer
-            last = np.zeros((len(inputs), 1), dtype=bool)
             rows, length = np.concatenate([inputs, targets[:, -1:]], axis=1), width
-            self.masked.add(rows[:, 1:], masked, np.concatenate([padding[:, 1:], last], axis=1))
-            padding = np.concatenate([padding, padding[:, -1:]], axis=1)
-            begins = None if begins is None else np.concatenate([begins, last], axis=1)
+            self.masked.add(
+                rows[:, 1:],
+                masked,
+                np.concatenate([padding[:, 1:], last & padding[:, -1:]], axis=1),
+            )
+            rows = np.where(last & (np.arange(width + 1) == width), inputs[:, -1:], rows)
+            padding = np.concatenate([padding, padding[:, -1:] | last], axis=1)
+            begins = None if begins is None else np.concatenate([begins, last & False], axis=1)
         else:
             rows, length = inputs, check_length(width - 1, width)
             moved_on = np.concatenate([inputs[:, 1:], inputs[:, -1:]], axis=1)
@@ -248,6 +253,10 @@ def _padding(fields: Mapping[str, Rows], masked: Flags) -> Flags:
         back = (segments == 0) & (np.maximum.accumulate(segments, axis=1) > 0)
         return np.asarray((segments < 0) | back)
     right = (inputs == inputs[:, -1:]) & masked
+    targets = fields.get("targets")
+    if targets is not None and not ((targets == inputs) | masked).all():
+        # The first of these tokens may end the text: then it is the target of the one before.
+        right[:, 1:] &= masked[:, :-1] | (targets[:, :-1] != inputs[:, 1:])
     right = np.logical_and.accumulate(right[:, ::-1], axis=1)[:, ::-1]
     left = np.logical_and.accumulate((inputs == inputs[:, :1]) & masked, axis=1)
     return np.asarray(right | (left & (left.sum(axis=1) > 1)[:, None]))

@@ -42,7 +42,8 @@ class DrawLog:
         rank: process that made the draw, or None.
         step: optimizer step that used the draw, counted over the whole run, or None.
         line: line of each draw in its file, from 1, or None.
-        unsure: bool, whether the window may be another one with the same tokens, or None.
+        unsure: bool, whether the window may be another one with the same tokens; None if none is.
+        possible: bool of shape (N,), the targets that such windows may show, or None.
     """
 
     n_tokens: int
@@ -53,6 +54,7 @@ class DrawLog:
     step: Whole | None = None
     line: Lines | None = None
     unsure: npt.NDArray[Any] | None = None
+    possible: npt.NDArray[Any] | None = None
 
     def __post_init__(self) -> None:
         n_tokens = check_whole("n_tokens", self.n_tokens, at_least=2)

@@ -21,10 +21,12 @@ class Match:
         starts: int64 of shape (K,), the first token of each row; -1 where the text lacks the row.
         ambiguous: bool of shape (K,), whether the tokens of a row occur at several places that the
             other rows do not tell apart.
+        possible: int64, each start that an ambiguous row may have.
     """
 
     starts: Whole
     ambiguous: npt.NDArray[np.bool_]
+    possible: Whole
 
 
 def match_rows(rows: npt.NDArray[np.integer], ids: npt.NDArray[np.integer]) -> Match:
@@ -58,6 +60,7 @@ def match_rows(rows: npt.NDArray[np.integer], ids: npt.NDArray[np.integer]) -> M
     starts[~_agree(rows, ids, starts)] = -1
     # Rows that occur at several places: assign equal rows to these places.
     ambiguous = np.zeros(len(rows), dtype=bool)
+    possible = [order[:0]]
     several = np.flatnonzero((count > 1) & (starts >= 0))
     if len(several):
         single = starts[(count == 1) & (starts >= 0)]
@@ -67,9 +70,12 @@ def match_rows(rows: npt.NDArray[np.integer], ids: npt.NDArray[np.integer]) -> M
             options = order[left[members[0]] : left[members[0]] + count[members[0]]]
             on_grid = options[(options - single[0]) % stride == 0] if stride > 1 else options
             options = on_grid if len(on_grid) else options
-            starts[members] = options[np.arange(len(members)) % len(options)]
+            # Fewer rows than places: begin at any, so that not all stand in the first passage.
+            begin = int(left[members[0]]) if len(members) < len(options) else 0
+            starts[members] = options[(begin + np.arange(len(members))) % len(options)]
             ambiguous[members] = len(options) > 1
-    return Match(starts, ambiguous)
+            possible += [options] * (len(options) > 1)
+    return Match(starts, ambiguous, np.concatenate(possible))
 
 
 def _check(tokens: npt.NDArray[np.integer], name: str, ndim: int) -> Whole:

@@ -8,6 +8,7 @@ Legend as in `counts`: K draws, T inputs in the longest window, M = N - T starts
 import math
 
 import numpy as np
+from scipy.stats import chi2
 
 from gptcore.audit.counts import Windows, count_repeats, expect_repeats
 from gptcore.audit.labels import (
@@ -16,6 +17,7 @@ from gptcore.audit.labels import (
     count_distinct,
     group_sizes,
     renumber,
+    sort_order,
 )
 from gptcore.audit.log import DrawLog, Whole
 from gptcore.audit.visits import count_pairs, expect_pairs, log10_chance_of_equal_visits
@@ -27,6 +29,13 @@ from gptcore.audit.visits import count_pairs, expect_pairs, log10_chance_of_equa
 PASSES_Z = 4.5
 CLEAR_PASSES_Z = 3.0
 LOG10_EQUAL_VISITS = -5
+# The smallest distance between starts that spread evenly, in mean distances, and how seldom the
+# smallest distance between independent starts is as large as the one that was found.
+SPREAD, SPREAD_ON_GRID, LARGEST = 0.17, 0.4, 3.2
+FEWEST_SPREAD, FEWEST_ON_GRID, AT_MOST_SPREAD, CHANCE_SPREAD = 5, 80, 2**16, 1e-4
+# Draws in a row without a repeat are taken for a pass where their chance is less than 1 in 10^6.
+LOG10_NO_REPEATS = -6
+AT_MOST, AT_MOST_ROWS = 2**20, 2**14  # draws in which the longest row, and all rows, are looked for
 
 
 # --- do the windows lie on a grid? -----------------------------------------------------------
@@ -67,6 +76,32 @@ def count_grid(windows: Windows, n_starts: int) -> tuple[int, int]:
 def are_fixed(windows: Windows) -> bool:
     """Return whether the windows lie on a grid, or side by side with hardly an overlap."""
     return windows.stride > 1 or 20 * windows.neighbours[0] <= len(windows)
+
+
+def are_spread(log: DrawLog, windows: Windows) -> bool:
+    """Return whether the starts spread evenly over the text from the first draw on.
+
+    So do multiples of the golden ratio and van der Corput's sequence: no two of the first k starts
+    are close to each other or far apart. The smallest of their k distances on the circle, in mean
+    distances, is 0.45 or more, and the largest 2 or less; 0.19 and 2.95 where the log begins inside
+    a sequence. Among k independent uniform starts
+    it is above x with probability (1 - x)^(k - 1) (Lévy 1939). A shuffled pass has neighbours among
+    its first draws, so four beginnings of the log are looked at. Van der Corput's starts are on a
+    grid if M is divisible by a power of two; more is asked of starts on a grid.
+    """
+    on_grid = 1 < windows.stride <= log.block_size + 2
+    k, distances, largest = min(len(log), log.n_starts // 8, AT_MOST_SPREAD), [], [0.0]
+    for draws in (k, k // 2, k // 4, k // 8):
+        if draws >= FEWEST_SPREAD:
+            starts = np.sort(log.start[:draws])
+            between = np.diff(starts, append=starts[0] + log.n_starts)
+            distances.append(float(between.min()) * draws / log.n_starts)
+            largest.append(float(between.max()) * draws / log.n_starts)
+    if not distances or min(distances) < (SPREAD_ON_GRID if on_grid else SPREAD):
+        return False
+    if max(largest) > LARGEST or (on_grid and k < FEWEST_ON_GRID):
+        return False
+    return (k - 1) * math.log1p(-min(distances[0], 0.99)) < math.log(CHANCE_SPREAD)
 
 
 def are_blocks(windows: Windows) -> bool:
@@ -126,13 +161,78 @@ def are_even(window: Whole, stream: Whole, places: Whole) -> bool:
         beyond = CLEAR_PASSES_Z if 2 * count < expected else PASSES_Z
         if spread > 0 and expected - count > beyond * math.sqrt(spread):
             return True
-    # Both are rough in short streams. Are all visits equal?
+    if log10_chance_of_no_repeats(window, stream, places) < LOG10_NO_REPEATS:
+        return True
+    # These are rough in short streams. Are all visits equal?
     k = draws // places
     exact = (k > 0) & (draws == k * places) & (pairs == places * k * (k - 1) / 2)
     chances = [
         log10_chance_of_equal_visits(int(k[i]), int(places[i])) for i in np.flatnonzero(exact)
     ]
     return bool(exact.all()) and sum(chances) < LOG10_EQUAL_VISITS
+
+
+def log10_chance_of_no_repeats(window: Whole, stream: Whole, places: Whole) -> float:
+    """Return log10 of the chance that independent draws come in such long rows without a repeat.
+
+    The birthday problem: L independent uniform draws from n windows are distinct with probability
+    n!/((n - L)! n^L). Two tests use it, and the smaller chance counts. The longest row may begin at
+    any of the K draws (Bonferroni). Rows that each end before their first repeat are independent,
+    so Fisher's method combines their chances. Thus parts of an epoch tell a pass, even where the
+    rest was drawn by another plan.
+
+    Args:
+        window: int64 of shape (K,), indices of windows.
+        stream: int64 of shape (K,), the stream of each draw, numbered from 0.
+        places: windows that each stream may choose from.
+    """
+    window, stream = window[:AT_MOST], stream[:AT_MOST]
+    order = by_group(stream)
+    window, stream = window[order], stream[order]
+    row = longest_row(window, stream)
+    longest = {(int(row[stream == s].max()), int(places[s])) for s in np.unique(stream)}
+    best = min((_log_distinct(length, n) for length, n in longest), default=0.0)
+    best += math.log(max(len(window), 1))
+    begins = rows_without_repeats(row[:AT_MOST_ROWS])
+    sizes = np.diff(begins, append=len(row[:AT_MOST_ROWS]))
+    total = sum(
+        _log_distinct(int(size), int(places[stream[at]]))
+        for at, size in zip(begins, sizes, strict=True)
+    )
+    return min(best, float(chi2.logsf(-2 * total, 2 * len(begins)))) / math.log(10)
+
+
+def _log_distinct(length: int, n: int) -> float:
+    """Return log P(so many independent uniform draws from n windows are distinct)."""
+    if length > n:
+        return 0.0  # there are more windows than was thought
+    return math.lgamma(n + 1) - math.lgamma(n - length + 1) - length * math.log(n)
+
+
+def rows_without_repeats(row: Whole) -> Whole:
+    """Return where rows of draws begin if each ends before its first repeat.
+
+    Args:
+        row: int64 of shape (K,), the result of `longest_row`.
+    """
+    first = np.arange(1, len(row) + 1) - row
+    begins = [0]
+    while (after := int(np.searchsorted(first, begins[-1], side="right"))) < len(row):
+        begins.append(after)
+    return np.array(begins)
+
+
+def longest_row(window: Whole, stream: Whole) -> Whole:
+    """Return how many draws up to each one, in the same stream, show distinct windows."""
+    key = stream * (int(window.max(initial=0)) + 1) + window
+    order = sort_order(key)
+    again = np.flatnonzero(key[order][1:] == key[order][:-1])
+    first = np.zeros(len(window), dtype=np.int64)  # the first draw of the row
+    first[order[again + 1]] = order[again] + 1
+    begins = np.flatnonzero(np.diff(stream, prepend=-1))
+    first[begins] = np.maximum(first[begins], begins)
+    row: Whole = np.arange(1, len(window) + 1) - np.maximum.accumulate(first)
+    return row
 
 
 def ascent_z(start: Whole, group: Whole) -> float:

@@ -41,6 +41,7 @@ class Places:
         strange: tokens in the rows that the text lacks, apart from padding.
         delimiter: the token at which every document begins, or None.
         unplaced: tokens of packed rows that do not tell their place.
+        possible: bool of shape (N,), the targets that unsure runs may show.
     """
 
     row: Whole
@@ -56,6 +57,7 @@ class Places:
     strange: list[int] = field(default_factory=list)
     delimiter: int | None = None
     unplaced: int = 0
+    possible: Flags | None = None
 
 
 def find_places(parts: Sequence[TokenRows], ids: Whole, documents: Whole) -> Places:
@@ -71,6 +73,7 @@ def find_places(parts: Sequence[TokenRows], ids: Whole, documents: Whole) -> Pla
     width, beyond = np.empty_like(start), np.zeros(len(start), dtype=bool)
     ambiguous = np.zeros(len(start), dtype=bool)
     stored: dict[str, int] = {}
+    change = np.zeros(len(ids) + 1, dtype=np.int64)
     for part, first, last in zip(parts, offsets[:-1], offsets[1:], strict=True):
         width[first:last] = part.rows.shape[1]
         beyond[first:last] = part.length == part.rows.shape[1]
@@ -84,13 +87,15 @@ def find_places(parts: Sequence[TokenRows], ids: Whole, documents: Whole) -> Pla
                 break
             match = match_rows(as_stored[left], text)
             start[mine[left]], ambiguous[mine[left]] = match.starts, match.ambiguous
+            np.add.at(change, match.possible + 1, 1)
+            np.add.at(change, np.minimum(match.possible + size + beyond[mine].any(), len(ids)), -1)
             if name and (match.starts >= 0).any():
                 stored[name] = stored.get(name, 0) + int((match.starts >= 0).sum())
     whole = np.flatnonzero(start >= 0)
     first = _begin_documents(start[whole], ids, documents, ~ambiguous[whole])
     places = Places(
         whole, start[whole], width[whole], first, beyond[whole], ambiguous[whole], start < 0,
-        ambiguous, stored=stored,
+        ambiguous, stored=stored, possible=np.cumsum(change[:-1]) > 0,
     )  # fmt: skip
     _find_wrong(places, parts, offsets, ids)
     if len(whole) < len(start):
@@ -159,6 +164,8 @@ def _add_runs(
         return
     pieces, lonely = _cut(parts, offsets, rows, ids, places)
     runs = find_runs(pieces, index, documents)
+    assert places.possible is not None
+    places.possible |= runs.possible
     row = pieces.row[runs.piece]
     wanted, covered = _cover(pieces, runs, places, least_run(ids))
     # A row counts if its runs hold half of its tokens that the text has.
@@ -274,8 +281,9 @@ def _cover(pieces: Pieces, runs: Runs, places: Places, least: int) -> tuple[Whol
     edges = np.diff(np.concatenate([[False], missing, [False]]).astype(np.int8))
     for low, high in zip(np.flatnonzero(edges == 1), np.flatnonzero(edges == -1), strict=True):
         at_end = low == 0 or high == len(row) or row[low - 1] != row[low] or row[high] != row[low]
-        same = (pieces.tokens[low:high] == pieces.tokens[low]).all()
-        if at_end and (high - low < least or same):
+        differ = np.flatnonzero(pieces.tokens[low:high] != pieces.tokens[high - 1])
+        kept = int(differ[-1]) + 1 if len(differ) else 0  # the equal tokens after them are padding
+        if at_end and (kept < least or high - low < least):
             missing[low:high] = False
             places.unplaced += int(high - low)
     n_rows = len(places.unmatched)

@@ -11,9 +11,15 @@ import numpy as np
 
 from gptcore.audit.counts import CHANCE_REPLAYS, Windows, chance_run, count_repeats, find_replays
 from gptcore.audit.epochs import are_shards
-from gptcore.audit.labels import Mask, by_group, count_distinct, group_sizes
+from gptcore.audit.labels import Mask, by_group, count_distinct, group_sizes, renumber, zeros
 from gptcore.audit.log import DrawLog, Whole
-from gptcore.audit.passes import are_passes, count_grid
+from gptcore.audit.passes import (
+    LOG10_NO_REPEATS,
+    are_passes,
+    count_grid,
+    is_in_order,
+    log10_chance_of_no_repeats,
+)
 
 FEW_SURPRISES = 10  # a log with fewer is read in order
 
@@ -56,18 +62,51 @@ def find_reruns(
         if identical.any():  # and the last epoch, cut short, has the same order again
             last = epoch == epoch.max()
             across &= ~(last & across[last].all())
+    if rank.any():
+        across |= _find_joint(window, rank) & ~identical
+    fresh = ~again
+    if returning and is_epoch and is_in_order(log.start[fresh], renumber(stream[fresh])):
+        across &= False  # each epoch has the order of the text
     replayed = across
     if returning and pair is not None:
         replayed = across | find_replays(window, stream, run)[0]
-    if is_epoch and count_grid(windows, log.n_starts)[1] > 1:
-        # Two draws are enough where nearly all else passes over fixed windows, once each.
-        group = stream if returning else rank
-        shorter, pair = find_replays(window, group, 2)
-        rest = count_repeats(window[~shorter], group[~shorter]).sum() if pair else 0
-        few = pair is not None and 10 * rest <= shorter.sum()
-        if few and are_passes(log, windows, stream, ~(shorter | across)):
-            replayed, run = shorter | across, 2
+    if is_epoch:
+        short = _find_short(log, windows, stream if returning else rank, stream, across)
+        if short is not None:
+            replayed, run = short | across, 2
     return replayed, _first_pair(window, rank, replayed, run)
+
+
+def _find_joint(window: Whole, rank: Whole) -> Mask:
+    """Return the draws in runs that all ranks made before together, as after a restart."""
+    both, joint = window * (int(rank.max()) + 1) + rank, zeros(len(window))
+    found, pair = find_replays(both, joint, chance_run(len(window), int(window.max()) + 1))
+    return found if pair is None else found & _are_surprising(window, joint, found, in_order=False)
+
+
+def _find_short(
+    log: DrawLog, windows: Windows, group: Whole, stream: Whole, across: Mask
+) -> Mask | None:
+    """Return the runs of two draws or more, where all else passes over fixed windows once each.
+
+    Independent draws repeat two draws by chance in some logs. So either this is rare, or the other
+    draws are in order or come in rows without a repeat that independent draws hardly ever make.
+    """
+    window = windows.of_draw
+    places, stride = count_grid(windows, log.n_starts)
+    if stride <= 1:
+        return None
+    found, pair = find_replays(window, group, 2)
+    if pair is None:
+        return None
+    rest, group = window[~found], group[~found]
+    if 10 * count_repeats(rest, group).sum() > found.sum():
+        return None
+    if chance_run(len(window), places) > 2 and not is_in_order(log.start, stream):
+        chance = log10_chance_of_no_repeats(rest, zeros(len(rest)), np.array([places]))
+        if chance >= LOG10_NO_REPEATS:
+            return None
+    return found if are_passes(log, windows, stream, ~(found | across)) else None
 
 
 def _chance_run(window: Whole, rank: Whole) -> int:

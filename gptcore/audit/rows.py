@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from gptcore.audit.findings import Finding
+from gptcore.audit.finding import Finding
 from gptcore.audit.live import Masked, TokenRows
 from gptcore.audit.log import Whole
 from gptcore.audit.matching import match_rows

@@ -16,6 +16,7 @@ from gptcore.audit.log import Whole
 
 Flags = npt.NDArray[np.bool_]
 
+MOST_PLACES = 2**24  # of runs that occur several times; beyond, any token may belong to one
 CHANCE_RUNS = 1e-3  # expected accidental runs of the shortest length, for each place of a row
 
 
@@ -55,6 +56,7 @@ class Runs:
             run before it does not hold that target.
         shared: bool of shape (R,), whether the run before it holds its first token.
         ambiguous: bool of shape (R,), whether the run occurs at several places.
+        possible: bool of shape (N,), the tokens of the text that such runs may be.
     """
 
     piece: Whole
@@ -64,6 +66,7 @@ class Runs:
     chained: Flags
     shared: Flags
     ambiguous: Flags
+    possible: Flags
 
 
 class TextIndex:
@@ -138,7 +141,8 @@ def find_runs(pieces: Pieces, index: TextIndex, documents: Whole) -> Runs:
     shared = np.zeros(len(piece), dtype=bool)
     shared[1:] = (row[1:] == row[:-1]) & (begin[1:] < (begin + length)[:-1])
     chained = ~shared & (pieces.chained[piece] | (begin > pieces.begin[piece]))
-    return Runs(piece, begin, place, length, chained, shared, ambiguous)
+    possible = _possible(pieces.tokens, index, begin[ambiguous], length[ambiguous])
+    return Runs(piece, begin, place, length, chained, shared, ambiguous, possible)
 
 
 def _greedy(pieces: Pieces, index: TextIndex, least: int) -> tuple[Whole, Whole, Whole, Whole]:
@@ -246,6 +250,21 @@ def _choose(
             place[members] = options[np.arange(len(members)) % len(options)]
             unsure[members] = len(options) > 1
     return place, unsure
+
+
+def _possible(tokens: Whole, index: TextIndex, begin: Whole, length: Whole) -> Flags:
+    """Return the tokens of the text that belong to any occurrence of the runs; bool, (N,)."""
+    low = index.bound(tokens, begin, begin + length)
+    high = index.bound(tokens, begin, begin + length, after=True)
+    low, high, length = np.unique(np.stack([low, high, length]), axis=1)
+    if int((high - low).sum()) > MOST_PLACES:
+        return np.ones(len(index.ids), dtype=bool)
+    change = np.zeros(len(index.ids) + 1, dtype=np.int64)
+    for first, last, size in zip(low.tolist(), high.tolist(), length.tolist(), strict=True):
+        places = index.order[first:last]  # distinct, so that each counts once
+        change[places] += 1
+        change[places + size] -= 1
+    return np.cumsum(change[:-1]) > 0
 
 
 def _common(tokens: Whole, begin: Whole, end: Whole, ids: Whole, place: Whole) -> Whole:

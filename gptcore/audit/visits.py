@@ -11,8 +11,12 @@ import math
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import binom
 
 from gptcore.audit.log import Whole
+
+MOST_TURN, MOST_REPEATS = 128, 20  # draws in a turn; at most one draw in so many is a repeat
+AT_MOST, CHANCE_ECHO = 2**18, 1e-5  # draws that are compared at all lags
 
 Floats = npt.NDArray[np.float64]
 
@@ -67,3 +71,36 @@ def early_returns(window: Whole) -> tuple[int, int]:
     between = (order[1:] - order[:-1])[again]
     distinct = len(window) - len(between)
     return int(np.count_nonzero(2 * between < distinct)), len(between)
+
+
+def are_mixed(window: Whole) -> bool:
+    """Return whether streams that each show every window once are mixed in turns of equal length.
+
+    For some number k of streams and of draws in a turn, the first pass of each stream hardly
+    repeats a window. Epochs that are shuffled together have no such turns.
+    """
+    distinct = int(window.max()) + 1
+    most = round(len(window) / distinct)
+    for k in range(2, most + 1):
+        first = window[: k * distinct]
+        for turn in range(1, min(MOST_TURN, distinct) + 1):
+            keys = np.sort(np.arange(len(first)) // turn % k * distinct + first)
+            if MOST_REPEATS * np.count_nonzero(keys[1:] == keys[:-1]) < len(first):
+                return True
+    return False
+
+
+def find_echo(window: Whole, n_windows: int) -> int | None:
+    """Return the lag at which draws come again far more often than independent draws would.
+
+    Streams of the same draws, mixed in turns of b, repeat a window b draws later. Independent draws
+    from n windows are equal with probability 1/n at any lag.
+    """
+    window = window[:AT_MOST]
+    lags = range(1, min(MOST_TURN, len(window) // 2) + 1)
+    equal = [int(np.count_nonzero(window[lag:] == window[:-lag])) for lag in lags]
+    if not equal:
+        return None
+    lag = int(np.argmax(equal)) + 1
+    chance = len(equal) * float(binom.sf(max(equal) - 1, len(window) - lag, 1 / n_windows))
+    return lag if chance < CHANCE_ECHO else None

@@ -32,7 +32,7 @@ def test_random_epochs_from_one_seed_are_identical_and_nothing_else(blocks):
     for seed in range(10):
         run = np.random.default_rng(seed).integers(blocks * 16, size=blocks)
         epoch = np.repeat([0, 1, 2], blocks)
-        assert faults(look(np.tile(run, 3), 16, blocks * 17, epoch=epoch)) == {
+        assert faults(look(np.tile(run, 3), 16, blocks * 16 + 16, epoch=epoch)) == {
             "identical_epochs": 2
         }
 
