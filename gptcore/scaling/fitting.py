@@ -18,8 +18,9 @@ import numpy as np
 
 from gptcore.checks import check_number
 from gptcore.scaling import solver
-from gptcore.scaling.identification import Freedom, choose_freedom
+from gptcore.scaling.identification import Freedom, choose_freedom, describe_line
 from gptcore.scaling.law import ScalingLaw, natural
+from gptcore.scaling.lines import draw_laws, find_line, run_means
 from gptcore.scaling.solver import DELTA, NAMES, Data, Floats
 from gptcore.scaling.tables import Cut, Points, check_table, make_points
 from gptcore.scaling.uncertainty import bootstrap, intervals, leave_out, noise_sd, profile
@@ -97,11 +98,55 @@ def fit_points(
     """
     check_number("delta", delta, "(0, 1]")
     borrowed = dict(borrowed or {})
+    on_line = None if borrowed else _fit_on_line(points, delta, notes)
+    if on_line:
+        return on_line
     law = _fit(points, delta, bootstraps, borrowed, notes)
     few = 3 <= len(points.sizes) <= FEW_SIZES and len(points.loss) > len(NAMES)
     if few and "alpha" in law.unidentified and "alpha" not in borrowed:
         return _fit(points, delta, bootstraps, borrowed, notes, assume_alpha=True)
     return law
+
+
+def _centred(points: Points) -> tuple[tuple[float, float], Data]:
+    """Return the geometric means of sizes and token counts, and the points about them."""
+    pivots = math.exp(np.log(points.params).mean()), math.exp(np.log(points.tokens).mean())
+    x, z = np.log(points.params / pivots[0]), np.log(points.tokens / pivots[1])
+    return pivots, Data(x, z, np.log(points.loss))
+
+
+def _fit_on_line(points: Points, delta: float, notes: Sequence[str]) -> ScalingLaw | None:
+    """Return the law of runs that lie on one line, or None if they do not."""
+    started = time.perf_counter()
+    pivots, data = _centred(points)
+    means = run_means(data, points.run)
+    line = means and find_line(means)
+    if not means or not line:
+        return None
+    draws, noise = draw_laws(means)
+    seconds = time.perf_counter() - started
+    fitted = solver.log_prediction(draws, data.x, data.z)
+    residuals = data.log_loss - fitted.mean(axis=0)
+    law = ScalingLaw(
+        theta=draws[np.argmin(((fitted - fitted.mean(axis=0)) ** 2).sum(axis=1))],
+        pivot_params=pivots[0],
+        pivot_tokens=pivots[1],
+        objective=float(solver.huber_sum(residuals, np.ones(len(residuals)), delta)),
+        n_points=len(points.loss),
+        n_models=points.n_runs,
+        params_range=(float(points.params.min()), float(points.params.max())),
+        tokens_range=(float(points.tokens.min()), float(points.tokens.max())),
+        delta=delta,
+        noise=float(np.exp(np.log(noise).mean())),
+        replicates=np.column_stack([np.full(len(draws), 1 / len(draws)), draws]),
+        unidentified=NAMES,
+        sd=dict.fromkeys(NAMES),
+        interval_95=dict.fromkeys(NAMES),
+        profile_95=dict.fromkeys(("alpha", "beta")),
+        seconds=seconds,
+        line=replace(line, noise=noise),
+    )
+    return replace(law, warnings=(*notes, *points.notes, describe_line(law)))
 
 
 def _fit(
@@ -113,12 +158,8 @@ def _fit(
     *,
     assume_alpha: bool = False,
 ) -> ScalingLaw:
-    # Divide sizes and token counts by their geometric means, and decide what the solver moves.
     started = time.perf_counter()
-    pivots = math.exp(np.log(points.params).mean()), math.exp(np.log(points.tokens).mean())
-    data = Data(
-        np.log(points.params / pivots[0]), np.log(points.tokens / pivots[1]), np.log(points.loss)
-    )
+    pivots, data = _centred(points)
     freedom = choose_freedom(points, pivots, borrowed, assume_alpha=assume_alpha)
     free, drawn = freedom.free, None
     theta, objective = solver.solve(data, delta=delta, free=free, held=freedom.held)
