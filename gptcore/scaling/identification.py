@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from gptcore.scaling import solver
-from gptcore.scaling.law import SAME_TOKENS, ScalingLaw
+from gptcore.scaling.law import SAME_PARAMS, SAME_TOKENS, ScalingLaw
 from gptcore.scaling.solver import NAMES, Floats, Mask
 from gptcore.scaling.tables import Points
 
@@ -57,7 +57,8 @@ def choose_freedom(
     """
     freedom = Freedom()
     if "alpha" not in borrowed:
-        _judge_sizes(freedom, len(points.sizes), assume_alpha)
+        one = points.sizes[-1] <= SAME_PARAMS * points.sizes[0]
+        _judge_sizes(freedom, 1 if one else len(points.sizes), assume_alpha)
     if "beta" not in borrowed:
         _judge_token_counts(freedom, points.tokens)
     _borrow(freedom, borrowed, pivots)
@@ -152,6 +153,6 @@ def _growth(law: ScalingLaw, follow: str) -> str:
     ends = [line.interval(refit, 0.95, new_run=True) for refit in refits]
     width = [100 * math.expm1((high - low) / 2) for low, high in ends]
     return (
-        "the 95 % interval of the last run of the line would grow from ± {:.2g} % to ± {:.2g} % at "
-        "twice and ± {:.2g} % at four times its {}".format(*width, follow)
+        f"the 95 % interval of the last run of the line would grow from ± {width[0]:.2g} % to "
+        f"± {width[1]:.2g} % at twice and ± {width[2]:.2g} % at four times its {follow}"
     )

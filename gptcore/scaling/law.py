@@ -20,6 +20,7 @@ from gptcore.scaling.lines import Line
 from gptcore.scaling.solver import DELTA, NAMES, Floats
 
 T = TypeVar("T")
+SAME_PARAMS = 1.05  # sizes within this factor count as one
 SAME_TOKENS = 1.5  # token counts within this factor do not identify the data term
 
 
@@ -162,13 +163,13 @@ class ScalingLaw:
             if abs(off) <= self.line.reach:
                 return None
             return (
-                f"{params:.3g} parameters and {tokens:.3g} tokens lie off the line of the runs by a "
-                f"factor of {math.exp(abs(off)):.2f}, and the law holds up to "
-                f"{math.exp(self.line.reach):.2f}: train runs that lie off the line as well"
+                f"{params:.3g} parameters and {tokens:.3g} tokens lie off the line of the runs by "
+                f"a factor of {math.exp(min(abs(off), 700)):.3g}, and the law holds up to "
+                f"{math.exp(self.line.reach):.3g}: train runs that lie off the line as well"
             )
         low, high = self.params_range
-        no_size_term = low == high and self.theta[1] == 0
-        if no_size_term and not math.isclose(params, low, rel_tol=1e-6):
+        no_size_term = high <= low * SAME_PARAMS and self.theta[1] == 0
+        if no_size_term and not low / SAME_PARAMS <= params <= high * SAME_PARAMS:
             return f"one size alone, {low:g}, says nothing about {params:g} parameters: add sizes"
         low, high = self.tokens_range
         no_data_term = self.theta[2] == 0 and high <= low * SAME_TOKENS
