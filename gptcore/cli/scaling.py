@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from gptcore.checks import check_number
 from gptcore.cli.options import Json
+from gptcore.console import Progress
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -170,16 +171,18 @@ def isoflop(args: argparse.Namespace) -> Json:
 
 def plan(args: argparse.Namespace) -> Json:
     """Propose the small runs from which the loss of a large run can be predicted."""
-    from gptcore.scaling import planning
+    from gptcore.scaling import ladders
     from gptcore.scaling.repetition import read_laws
 
     law, repeated = read_laws(args.law) if args.law else (None, None)
-    result = planning.plan_ladder(
+    result = ladders.plan_ladder(
         args.budget,
         args.target_params,
         20 * args.target_params if args.target_tokens is None else args.target_tokens,
         target_are=args.target_are,
         noise=args.noise,
         law=law,
+        report=Progress("simulated fit"),
     )
-    return result | {"warnings": [PLAN_ONE_PASS] if repeated else []}
+    warnings = [PLAN_ONE_PASS] if repeated else []
+    return result | {"warnings": [*warnings, *(law.warnings if law and law.line else [])]}

@@ -158,6 +158,10 @@ def plan_answer(result: Json) -> Answer:
             _runs(result["models"]),
             f"The largest of these runs has 1/{result['scale_up']:.3g} of the parameters of the "
             "run to predict.",
+            f"The expected error is the mean over {result['n_simulated']} simulated ladders, ± "
+            f"{result['expected_are_se']:.2g} % (standard error); 80 % of the errors are below "
+            f"{result['are_80']:.2g} %. If the law is off by 1 % for each factor of e in size, "
+            f"expect {result['misfit_are']:.2g} %.",
         ],
     )
 

@@ -27,8 +27,9 @@ torch.
 from gptcore.scaling.colpret import fit_colpret
 from gptcore.scaling.extrapolation import Evaluation, Split, evaluate, predict_next
 from gptcore.scaling.fitting import borrow, fit, fit_points
+from gptcore.scaling.ladders import plan_ladder
 from gptcore.scaling.law import Prediction, ScalingLaw, law_from
-from gptcore.scaling.planning import Allocation, allocate, isoflop, plan_ladder
+from gptcore.scaling.planning import Allocation, allocate, isoflop
 from gptcore.scaling.repetition import RepeatedLaw, allocate_repeated, fit_repeated
 from gptcore.scaling.table_files import read_table
 from gptcore.scaling.tables import (

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from gptcore.cli.main import main
+from gptcore.scaling import ladders
 from gptcore.scaling.repetition import RepeatedLaw
 from tests.helpers.loss_tables import LAW, TRUTH, ladder, trajectories
 
@@ -89,7 +90,15 @@ def test_a_law_that_the_data_do_not_identify_is_no_error(scale, tmp_path):
     assert "2 sizes" in result["warnings"][0]
 
 
-def test_plan_starts_with_the_decision(scale):
+@pytest.fixture
+def quick(monkeypatch):
+    """Few simulated fits, so that a plan takes a second."""
+    monkeypatch.setattr(ladders, "TRIALS", 1)
+    monkeypatch.setattr(ladders, "SIMULATED", 4)
+    monkeypatch.setattr(ladders, "LADDERS", [(5, 2.0, (5, 20, 80))])
+
+
+def test_plan_starts_with_the_decision(scale, quick):
     code, text, _ = scale("plan", "--budget", "1e18", "--target-params", "1e9")
     assert code == 0
     assert text.startswith("Train ")
@@ -177,7 +186,7 @@ def test_an_allocation_for_repeated_text_has_the_least_loss(scale, repeated):
     assert "exponent" in scale(*budget, "--unique-tokens", "1e9")[1]
 
 
-def test_a_plan_says_that_it_is_for_text_that_is_not_repeated(scale, repeated):
+def test_a_plan_says_that_it_is_for_text_that_is_not_repeated(scale, repeated, quick):
     run = ("plan", "--budget", "1e18", "--target-params", "1e9", "--json")
     _, result, _ = scale(*run, "--law", repeated)
     assert "not repeated" in result["warnings"][0]
