@@ -172,17 +172,24 @@ def isoflop(args: argparse.Namespace) -> Json:
 def plan(args: argparse.Namespace) -> Json:
     """Propose the small runs from which the loss of a large run can be predicted."""
     from gptcore.scaling import ladders
+    from gptcore.scaling.next_run import plan_next_run
     from gptcore.scaling.repetition import read_laws
+    from gptcore.scaling.table_files import read_table
 
+    tokens = 20 * args.target_params if args.target_tokens is None else args.target_tokens
+    report = Progress("simulated fit")
+    if args.table:
+        table = read_table(args.table)
+        return plan_next_run(table, args.budget, args.target_params, tokens, report=report)
     law, repeated = read_laws(args.law) if args.law else (None, None)
     result = ladders.plan_ladder(
         args.budget,
         args.target_params,
-        20 * args.target_params if args.target_tokens is None else args.target_tokens,
+        tokens,
         target_are=args.target_are,
         noise=args.noise,
         law=law,
-        report=Progress("simulated fit"),
+        report=report,
     )
     warnings = [PLAN_ONE_PASS] if repeated else []
     return result | {"warnings": [*warnings, *(law.warnings if law and law.line else [])]}

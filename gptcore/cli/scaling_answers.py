@@ -151,6 +151,8 @@ def isoflop_answer(result: Json) -> Answer:
 
 def plan_answer(result: Json) -> Answer:
     """Give the decision, then the runs to train."""
+    if "tried" in result:
+        return _next_run(result)
     return _answer(
         result["decision"],
         result,
@@ -164,6 +166,13 @@ def plan_answer(result: Json) -> Answer:
             f"expect {result['misfit_are']:.2g} %.",
         ],
     )
+
+
+def _next_run(result: Json) -> Answer:
+    names = ("params", "tokens", "flops", "half_width_80_after")
+    rows = [[run[name] for name in names] for run in result["tried"]]
+    headings = ("parameters", "tokens", "FLOPs", "80 % interval after it, ± %")
+    return _answer(result["decision"], result, [Table(headings, rows)] if rows else [])
 
 
 def _runs(rows: list[Json]) -> Table:

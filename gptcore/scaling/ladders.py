@@ -67,8 +67,8 @@ def plan_ladder(
     """Propose the small runs that predict a large one, for a budget and a wanted accuracy.
 
     Of the ladders tried (`_ladders`), the cheapest one whose expected ARE is at most `target_are`
-    is proposed; if there is none, the most accurate one. The expected ARE is the mean over 240
-    simulated ladders other than those of the choice, and includes the noise of the predicted run.
+    is proposed; otherwise the most accurate one. The expected ARE is the mean over 240 simulated
+    ladders that the choice did not see, and includes the noise of the predicted run.
 
     Args:
         budget: FLOPs of all small runs together.
@@ -78,34 +78,36 @@ def plan_ladder(
         law: the law assumed until the runs are done; None is Chinchilla's.
         noise: the standard deviation of ln L of one run about the law.
         seed: of the simulation.
-        report: called with the number of simulated fits done and to do.
+        report: called with the numbers of fits done and to do.
 
     Returns:
-        `decision` (a sentence), `reaches_target`, what `_promise` and `_runs` return,
-        `share_of_target`, `scale_up`, `target`.
+        `decision`, `reaches_target`, what `_promise` and `_runs` give, `share_of_target`, `target`.
 
     Raises:
         ValueError: a number is not positive, or the budget buys the run to predict itself.
     """
     cost = _check_budget(budget, target_params, target_tokens, target_are, noise)
-    # A law of runs on one line is a distribution; one law that fits stands for it.
-    assumed = replace(law, line=None) if law else law_from(**PUBLISHED)
+    assumed = one_law(law) if law else law_from(**PUBLISHED)
     target = float(target_params), float(target_tokens)
     tried = _shortlist(assumed, float(budget), target, float(noise))
     fits = Simulation(assumed, target, float(noise), seed, TRIALS * len(tried) + SIMULATED, report)
     means = [float(fits.errors(ladder, TRIALS, 0).mean()) for ladder in tried]
     good = [ladder for ladder, mean in zip(tried, means, strict=True) if mean <= target_are]
     best = min(good, key=lambda ladder: ladder.flops) if good else tried[int(np.argmin(means))]
-    shown = fits.errors(best, SIMULATED, 1)
+    shown, scale_up = fits.errors(best, SIMULATED, 1), target[0] / float(best.params.max())
     result = {
         "reaches_target": bool(shown.mean() <= target_are),
-        **_promise(shown, target[0] / float(best.params.max())),
+        **_promise(shown, scale_up),
         **_runs(best),
         "share_of_target": best.flops / cost,
-        "scale_up": target[0] / float(best.params.max()),
         "target": {"params": target[0], "tokens": target[1], "flops": cost},
     }
     return {"decision": _decision(result, float(target_are))} | result
+
+
+def one_law(law: ScalingLaw) -> ScalingLaw:
+    """Return the law; that of runs on one line is a distribution, and one of its laws stands in."""
+    return replace(law, line=None)
 
 
 @dataclass
@@ -142,6 +144,7 @@ def _promise(errors: Floats, scale_up: float) -> dict[str, Any]:
         "expected_are_se": float(errors.std(ddof=1) / math.sqrt(len(errors))),
         "are_80": float(np.quantile(errors, 0.8)),
         "n_simulated": len(errors),
+        "scale_up": scale_up,
         "misfit_are": math.hypot(are, math.sqrt(2 / math.pi) * misfit),
     }
 
