@@ -1,7 +1,7 @@
 """Measure whether `gptcore scale plan` promises what comes, in simulations with known laws.
 
-For each case a law, a budget, a target, a noise and a wanted error are drawn. The planner proposes a
-ladder for them. Then other simulated losses of that ladder are fitted with `gptcore.scaling.fit`,
+For each case a law, a budget, a target, a noise and a wanted error are drawn, and the planner
+proposes a ladder. Then other simulated losses of that ladder are fitted with `gptcore.scaling.fit`,
 and the error of the predicted loss of a new run is compared with the promise. Run in the checkout:
 
     python docs/results/plans.py                        # 8 cases, about 6 minutes

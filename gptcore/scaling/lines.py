@@ -8,8 +8,8 @@ divisions and exponents are drawn from a prior, and each counts by how well it f
 The prior is wide. The share of E in the loss at the pivots, and the share of the size term in the
 rest, are uniform between 0 and 1. Alpha and beta are known to a factor of 2 about 0.35, which
 covers 0.076 and 0.095 (Kaplan et al. 2020, arXiv:2001.08361) as well as 0.28 to 0.37 (Hoffmann et
-al. 2022, arXiv:2203.15556, and its replications). The noise of a run is known to a factor of 3
-about 0.4 %: in 16 sets of five replicates (Muennighoff et al. 2023, arXiv:2305.16264) the standard
+al. 2022, arXiv:2203.15556, and its replications). The noise of a run is known to a factor of 5
+about 0.5 %: in 16 sets of five replicates (Muennighoff et al. 2023, arXiv:2305.16264) the standard
 deviation of ln L is 0.03 to 2.4 %.
 """
 
@@ -31,7 +31,7 @@ SAME_RATIO = 2.0  # runs off a line by this factor, from least to most, do not i
 REACH = 1.25  # the factor beyond the spread of the runs up to which a prediction is given
 SHORTEST = math.log(1.05)  # runs closer together than this are one point
 EXPONENT, EXPONENT_WITHIN = 0.35, 2.0
-NOISE, NOISE_WITHIN = 0.004, 3.0
+NOISE, NOISE_WITHIN = 0.005, 5.0
 SHAPES = 2**12
 # Steps of an even sequence in three dimensions: powers of the root of x^4 = x + 1 (Roberts 2018).
 LATTICE = 1.2207440846057596 ** -np.arange(1.0, 4.0)
@@ -92,7 +92,8 @@ class Line:
 def find_line(data: Data) -> Line | None:
     """Return the line that all runs lie on, still without noise, or None if there is none.
 
-    The coordinate with the wider range leads, and the other one is regressed on it. Runs are on the
+    The coordinate with the wider range leads, and the other one is regressed on it; the slope is
+    taken as 1 (constant tokens per parameter) or 0 if that fits nearly as well. Runs are on the
     line if their distances from it, as factors of N or D, differ by at most 2: that much more data
     lowers the loss by about 0.35 ln 2 = 24 % of its data term alone, and by an unknown part of that
     if the data term is unknown.
@@ -106,12 +107,14 @@ def find_line(data: Data) -> Line | None:
         return None
     lead, follow = (data.z, data.x) if along else (data.x, data.z)
     centred = lead - lead.mean()
-    slope = float(centred @ follow / (centred @ centred))
-    residual = follow - slope * lead
-    if np.ptp(residual) > math.log(SAME_RATIO):
+    slopes = 1.0, 0.0, float(centred @ follow / (centred @ centred))
+    spreads = [float(np.ptp(follow - slope * lead)) for slope in slopes]
+    best = next(i for i in range(3) if spreads[i] <= spreads[2] + math.log(REACH))
+    if spreads[best] > math.log(SAME_RATIO):
         return None
+    residual = follow - slopes[best] * lead
     middle = float((residual.min() + residual.max()) / 2)
-    return Line(along, slope, middle, float(np.ptp(residual)) / 2, np.empty(0))
+    return Line(along, slopes[best], middle, spreads[best] / 2, np.empty(0))
 
 
 def run_means(data: Data, run: Ints) -> Data | None:
