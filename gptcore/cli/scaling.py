@@ -146,6 +146,9 @@ def allocate(args: argparse.Namespace) -> Json:
     from gptcore.scaling.repetition import allocate_repeated, read_laws
 
     law, repeated = read_laws(args.law)
+    if unknown := planning.unidentified_exponents(law):
+        keys = ("params", "tokens", "tokens_per_param", "loss", "exponent", "exponent_sd")
+        return dict.fromkeys(keys) | {"warnings": [*law.warnings, unknown]}
     if args.unique_tokens is None:
         result = planning.allocate(law, args.flops).as_dict()
         warnings = [*law.warnings, *([ONE_PASS] if repeated else [])]

@@ -104,6 +104,8 @@ def predict_answer(result: Json) -> Answer:
 
 def allocate_answer(result: Json) -> Answer:
     """Give the best size and tokens for the budget."""
+    if result["params"] is None:
+        return _answer("No best size follows from this law.", result, [])
     params, tokens = result["params"], result["tokens"]
     rows: list[tuple[Cell, ...]] = [
         ("parameters", params, "parameters"),

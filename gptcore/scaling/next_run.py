@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 SIZES = 9
 LENGTHS = (2.0, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0)  # tokens per parameter
 LEAST_GAIN = 0.1  # a run that narrows the interval by less is not worth its place
+OFF_LINE = 4.0  # the least factor by which the next run lies off a line of the others
 TRIED = 5
 TRIALS = 12
 
@@ -129,7 +130,8 @@ def _shortlist(
     for n in np.geomspace(points.params.min(), target[0], SIZES):
         for d in n * np.array(LENGTHS):
             flops = float(FLOPS_PER_PARAM_TOKEN * n * d)
-            if flops > budget or (n >= target[0] and d >= target[1]):
+            at_target = n >= target[0] and d >= target[1]
+            if flops > budget or at_target or not _breaks_line(law, float(n), float(d)):
                 continue
             more = known + information(one, np.array([n]), np.array([d]), noise)
             gain = 0.5 * math.log(before / (linear_variance(one, more, *target) + noise**2))
@@ -137,6 +139,12 @@ def _shortlist(
     enough = [(gain, run) for gain, run in found if gain >= -math.log(1 - LEAST_GAIN)]
     by_cost = sorted(enough or found, key=lambda pair: -pair[0] / pair[1]["flops"])
     return [run for _, run in by_cost[:TRIED]]
+
+
+def _breaks_line(law: ScalingLaw, params: float, tokens: float) -> bool:
+    """Return whether a run lies far off the line of the others, if these lie on one."""
+    x, z = math.log(params / law.pivot_params), math.log(tokens / law.pivot_tokens)
+    return law.line is None or abs(law.line.off(x, z)) >= math.log(OFF_LINE) - 1e-9
 
 
 def _refit(

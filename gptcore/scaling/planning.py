@@ -47,6 +47,17 @@ class Allocation:
         return vars(self) | {"tokens_per_param": self.tokens / self.params}
 
 
+def unidentified_exponents(law: ScalingLaw) -> str | None:
+    """Return why no allocation follows from a law, or None if one does."""
+    which = " and ".join(name for name in ("alpha", "beta") if name in law.unidentified)
+    if not which:
+        return None
+    return (
+        f"the law does not identify {which}: no allocation follows from it; train runs of several "
+        "sizes, each for several lengths"
+    )
+
+
 def allocate(law: ScalingLaw, flops: float) -> Allocation:
     """Return N and D with 6 N D = flops and the least loss.
 
@@ -55,9 +66,8 @@ def allocate(law: ScalingLaw, flops: float) -> Allocation:
             that could be trained follows from it.
     """
     flops = check_number("flops", flops, "(0, inf)")
-    if {"alpha", "beta"} & {*law.unidentified}:
-        which = " and ".join(n for n in ("alpha", "beta") if n in law.unidentified)
-        raise ValueError(f"the law does not identify {which}: no allocation follows from it")
+    if unknown := unidentified_exponents(law):
+        raise ValueError(unknown)
     _, a, b, alpha, beta = law.theta
     if min(a, b, alpha, beta) == 0:
         raise ValueError("the law has no term for size or none for tokens: no allocation follows")

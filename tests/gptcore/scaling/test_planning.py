@@ -4,13 +4,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gptcore.scaling import ladders
+from gptcore.scaling import ladders, next_run
 from gptcore.scaling.fitting import fit
 from gptcore.scaling.ladders import PUBLISHED, plan_ladder
 from gptcore.scaling.law import law_from
+from gptcore.scaling.next_run import plan_next_run
 from gptcore.scaling.planning import allocate, isoflop
 from gptcore.scaling.tables import check_table
-from tests.helpers.loss_tables import LAW, trajectories
+from tests.helpers.loss_tables import LAW, ladder, trajectories
 
 
 def test_the_allocation_spends_the_budget_at_the_least_loss():
@@ -45,6 +46,8 @@ def quick(monkeypatch):
     monkeypatch.setattr(ladders, "TRIALS", 1)
     monkeypatch.setattr(ladders, "SIMULATED", 10)
     monkeypatch.setattr(ladders, "SHARES", (1.0,))
+    monkeypatch.setattr(next_run, "TRIED", 2)
+    monkeypatch.setattr(next_run, "TRIALS", 2)
     monkeypatch.setattr(ladders, "LADDERS", [(5, 2.0, (5, 20, 80)), (6, 2.0, (20,))])
 
 
@@ -88,3 +91,24 @@ def test_no_ladder_has_models_that_are_worse_than_guessing():
 def test_budgets_that_make_no_sense_are_refused(budget, message):
     with pytest.raises(ValueError, match=message):
         plan_ladder(budget, 1e9, 2e10)
+
+
+def test_the_next_run_after_a_ray_lies_off_it(quick):
+    n = 1e7 * 2.0 ** np.arange(5)
+    loss = LAW.loss(n, 20 * n) * np.exp(0.003 * np.random.default_rng(0).standard_normal(5))
+    table = pd.DataFrame({"model": n, "params": n, "tokens": 20 * n, "loss": loss})
+    plan = plan_next_run(table, 1e18, 1e9, 1e11)
+    assert plan["half_width_80"] is None  # the target is off the ray
+    assert plan["half_width_80_after"] > 0
+    (run,) = plan["models"]
+    assert run["flops"] <= 1e18
+    assert not 5 < run["tokens"] / run["params"] < 80
+
+
+def test_the_next_run_narrows_the_interval_or_is_not_proposed(quick):
+    table = ladder(sizes=4, noise=0.01)
+    plan = plan_next_run(table, 1e19, 1e10, 2e11)
+    assert plan["half_width_80_after"] < 0.9 * plan["half_width_80"]
+    nothing = plan_next_run(table, 1e13, 1e10, 2e11)
+    assert nothing["models"] == []
+    assert nothing["decision"].startswith("No run of up to 1e+13 FLOPs")
