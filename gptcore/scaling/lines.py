@@ -117,6 +117,12 @@ def find_line(data: Data) -> Line | None:
     return Line(along, slopes[best], middle, spreads[best] / 2, np.empty(0))
 
 
+def rests_on_one_run(data: Data) -> bool:
+    """Return whether all runs but one lie on one line, so that this one alone tells N from D."""
+    runs = np.array([data.x, data.z, data.log_loss])
+    return any(find_line(Data(*np.delete(runs, i, axis=1))) for i in range(len(data.x)))
+
+
 def run_means(data: Data, run: Ints) -> Data | None:
     """Return the mean point of each run, or None if a run moves by more than a factor of 2."""
     values = np.array([data.x, data.z, data.log_loss])

@@ -88,6 +88,15 @@ def test_ratios_that_differ_by_four_are_no_line():
     assert fit(trajectories(noise=0.001)).line is None
 
 
+def test_a_single_run_off_the_line_is_warned_of():
+    n, d = np.append(SIZES, 1e7), np.append(20 * SIZES, 8e8)
+    law = fit(table_of(n, d), bootstraps=0)
+    assert law.line is None
+    assert any("all runs but one lie on one line" in text for text in law.warnings)
+    two = fit(table_of(np.append(n, 2e7), np.append(d, 1.6e9)), bootstraps=0)
+    assert not any("all runs but one" in text for text in two.warnings)
+
+
 def test_checkpoints_near_the_end_of_a_run_are_one_point_of_a_line():
     table = trajectories(noise=0.001).assign(tokens_seen=lambda t: t["tokens_seen"] * 2)
     law = fit(table, cut=Cut(last_share=0.2))
