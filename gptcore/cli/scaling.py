@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from gptcore.checks import check_number
 from gptcore.cli.options import Json
+from gptcore.console import Progress
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -145,6 +146,9 @@ def allocate(args: argparse.Namespace) -> Json:
     from gptcore.scaling.repetition import allocate_repeated, read_laws
 
     law, repeated = read_laws(args.law)
+    if unknown := planning.unidentified_exponents(law):
+        keys = ("params", "tokens", "tokens_per_param", "loss", "exponent", "exponent_sd")
+        return dict.fromkeys(keys) | {"warnings": [*law.warnings, unknown]}
     if args.unique_tokens is None:
         result = planning.allocate(law, args.flops).as_dict()
         warnings = [*law.warnings, *([ONE_PASS] if repeated else [])]
@@ -170,16 +174,25 @@ def isoflop(args: argparse.Namespace) -> Json:
 
 def plan(args: argparse.Namespace) -> Json:
     """Propose the small runs from which the loss of a large run can be predicted."""
-    from gptcore.scaling import planning
+    from gptcore.scaling import ladders
+    from gptcore.scaling.next_run import plan_next_run
     from gptcore.scaling.repetition import read_laws
+    from gptcore.scaling.table_files import read_table
 
+    tokens = 20 * args.target_params if args.target_tokens is None else args.target_tokens
+    report = Progress("simulated fit")
+    if args.table:
+        table = read_table(args.table)
+        return plan_next_run(table, args.budget, args.target_params, tokens, report=report)
     law, repeated = read_laws(args.law) if args.law else (None, None)
-    result = planning.plan_ladder(
+    result = ladders.plan_ladder(
         args.budget,
         args.target_params,
-        20 * args.target_params if args.target_tokens is None else args.target_tokens,
+        tokens,
         target_are=args.target_are,
         noise=args.noise,
         law=law,
+        report=report,
     )
-    return result | {"warnings": [PLAN_ONE_PASS] if repeated else []}
+    warnings = [PLAN_ONE_PASS] if repeated else []
+    return result | {"warnings": [*warnings, *(law.warnings if law and law.line else [])]}

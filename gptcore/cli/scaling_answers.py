@@ -104,6 +104,8 @@ def predict_answer(result: Json) -> Answer:
 
 def allocate_answer(result: Json) -> Answer:
     """Give the best size and tokens for the budget."""
+    if result["params"] is None:
+        return _answer("No best size follows from this law.", result, [])
     params, tokens = result["params"], result["tokens"]
     rows: list[tuple[Cell, ...]] = [
         ("parameters", params, "parameters"),
@@ -151,6 +153,8 @@ def isoflop_answer(result: Json) -> Answer:
 
 def plan_answer(result: Json) -> Answer:
     """Give the decision, then the runs to train."""
+    if "tried" in result:
+        return _next_run(result)
     return _answer(
         result["decision"],
         result,
@@ -158,8 +162,19 @@ def plan_answer(result: Json) -> Answer:
             _runs(result["models"]),
             f"The largest of these runs has 1/{result['scale_up']:.3g} of the parameters of the "
             "run to predict.",
+            f"The expected error is the mean over {result['n_simulated']} simulated ladders, ± "
+            f"{result['expected_are_se']:.2g} % (standard error); 80 % of the errors are below "
+            f"{result['are_80']:.2g} %. If the law is off by 1 % for each factor of e in size, "
+            f"expect {result['misfit_are']:.2g} %.",
         ],
     )
+
+
+def _next_run(result: Json) -> Answer:
+    names = ("params", "tokens", "flops", "half_width_80_after")
+    rows = [[run[name] for name in names] for run in result["tried"]]
+    headings = ("parameters", "tokens", "FLOPs", "80 % interval after it, ± %")
+    return _answer(result["decision"], result, [Table(headings, rows)] if rows else [])
 
 
 def _runs(rows: list[Json]) -> Table:

@@ -245,4 +245,12 @@ def plan_options(parser: argparse.ArgumentParser) -> None:
         metavar="SD",
         help="standard deviation of ln(loss) between equal runs (default: 0.01)",
     )
+    parser.add_argument(
+        "--table",
+        type=to_path,
+        metavar="TABLE",
+        help="CSV file of runs there are already: propose the next run beside them, which narrows "
+        "the interval of the target most for each FLOP (--target-are, --noise and --law are then "
+        "not used)",
+    )
     _law_option(parser, required=False)

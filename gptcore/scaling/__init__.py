@@ -27,8 +27,10 @@ torch.
 from gptcore.scaling.colpret import fit_colpret
 from gptcore.scaling.extrapolation import Evaluation, Split, evaluate, predict_next
 from gptcore.scaling.fitting import borrow, fit, fit_points
+from gptcore.scaling.ladders import plan_ladder
 from gptcore.scaling.law import Prediction, ScalingLaw, law_from
-from gptcore.scaling.planning import Allocation, allocate, isoflop, plan_ladder
+from gptcore.scaling.next_run import plan_next_run
+from gptcore.scaling.planning import Allocation, allocate, isoflop
 from gptcore.scaling.repetition import RepeatedLaw, allocate_repeated, fit_repeated
 from gptcore.scaling.table_files import read_table
 from gptcore.scaling.tables import (
@@ -63,6 +65,7 @@ __all__ = [
     "law_from",
     "one_family",
     "plan_ladder",
+    "plan_next_run",
     "predict_next",
     "profile",
     "read_table",

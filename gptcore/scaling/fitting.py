@@ -18,8 +18,9 @@ import numpy as np
 
 from gptcore.checks import check_number
 from gptcore.scaling import solver
-from gptcore.scaling.identification import Freedom, choose_freedom
+from gptcore.scaling.identification import Freedom, choose_freedom, describe_line
 from gptcore.scaling.law import ScalingLaw, natural
+from gptcore.scaling.lines import draw_laws, find_line, rests_on_one_run, run_means
 from gptcore.scaling.solver import DELTA, NAMES, Data, Floats
 from gptcore.scaling.tables import Cut, Points, check_table, make_points
 from gptcore.scaling.uncertainty import bootstrap, intervals, leave_out, noise_sd, profile
@@ -33,6 +34,7 @@ FEW_SIZES = 4
 RUN_NOISE = 0.01  # one standard deviation of ln L, where there are too few runs to show it
 FLAT = 0.5  # a parameter with a larger relative standard deviation is not given
 FEWEST_RUNS_TO_BOOTSTRAP = 12
+FEW_RUNS = 4  # with fewer, all but one are always on a line
 BOOTSTRAPS = 1000
 
 
@@ -97,11 +99,69 @@ def fit_points(
     """
     check_number("delta", delta, "(0, 1]")
     borrowed = dict(borrowed or {})
+    on_line = None if borrowed else _fit_on_line(points, delta, notes)
+    if on_line:
+        return on_line
+    notes = [*notes, *_single_run(points)]
     law = _fit(points, delta, bootstraps, borrowed, notes)
     few = 3 <= len(points.sizes) <= FEW_SIZES and len(points.loss) > len(NAMES)
     if few and "alpha" in law.unidentified and "alpha" not in borrowed:
         return _fit(points, delta, bootstraps, borrowed, notes, assume_alpha=True)
     return law
+
+
+def _centred(points: Points) -> tuple[tuple[float, float], Data]:
+    """Return the geometric means of sizes and token counts, and the points about them."""
+    pivots = math.exp(np.log(points.params).mean()), math.exp(np.log(points.tokens).mean())
+    x, z = np.log(points.params / pivots[0]), np.log(points.tokens / pivots[1])
+    return pivots, Data(x, z, np.log(points.loss))
+
+
+def _single_run(points: Points) -> list[str]:
+    """Return a warning if one run alone tells size and tokens apart."""
+    means = run_means(_centred(points)[1], points.run)
+    if points.n_runs < FEW_RUNS or points.n_runs > FEWEST_RUNS_TO_BOOTSTRAP or means is None:
+        return []
+    if not rests_on_one_run(means):
+        return []
+    return [
+        "all runs but one lie on one line of size and tokens: that run alone tells them apart, so "
+        "intervals off the line are too narrow: train more runs off it"
+    ]
+
+
+def _fit_on_line(points: Points, delta: float, notes: Sequence[str]) -> ScalingLaw | None:
+    """Return the law of runs that lie on one line, or None if they do not."""
+    started = time.perf_counter()
+    pivots, data = _centred(points)
+    means = run_means(data, points.run)
+    line = means and find_line(means)
+    if not means or not line:
+        return None
+    draws, noise = draw_laws(means)
+    seconds = time.perf_counter() - started
+    fitted = solver.log_prediction(draws, data.x, data.z)
+    residuals = data.log_loss - fitted.mean(axis=0)
+    law = ScalingLaw(
+        theta=draws[np.argmin(((fitted - fitted.mean(axis=0)) ** 2).sum(axis=1))],
+        pivot_params=pivots[0],
+        pivot_tokens=pivots[1],
+        objective=float(solver.huber_sum(residuals, np.ones(len(residuals)), delta)),
+        n_points=len(points.loss),
+        n_models=points.n_runs,
+        params_range=(float(points.params.min()), float(points.params.max())),
+        tokens_range=(float(points.tokens.min()), float(points.tokens.max())),
+        delta=delta,
+        noise=float(np.exp(np.log(noise).mean())),
+        replicates=np.column_stack([np.full(len(draws), 1 / len(draws)), draws]),
+        unidentified=NAMES,
+        sd=dict.fromkeys(NAMES),
+        interval_95=dict.fromkeys(NAMES),
+        profile_95=dict.fromkeys(("alpha", "beta")),
+        seconds=seconds,
+        line=replace(line, noise=noise),
+    )
+    return replace(law, warnings=(*notes, *points.notes, describe_line(law)))
 
 
 def _fit(
@@ -113,12 +173,8 @@ def _fit(
     *,
     assume_alpha: bool = False,
 ) -> ScalingLaw:
-    # Divide sizes and token counts by their geometric means, and decide what the solver moves.
     started = time.perf_counter()
-    pivots = math.exp(np.log(points.params).mean()), math.exp(np.log(points.tokens).mean())
-    data = Data(
-        np.log(points.params / pivots[0]), np.log(points.tokens / pivots[1]), np.log(points.loss)
-    )
+    pivots, data = _centred(points)
     freedom = choose_freedom(points, pivots, borrowed, assume_alpha=assume_alpha)
     free, drawn = freedom.free, None
     theta, objective = solver.solve(data, delta=delta, free=free, held=freedom.held)

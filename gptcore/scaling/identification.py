@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from gptcore.scaling import solver
-from gptcore.scaling.law import SAME_TOKENS
+from gptcore.scaling.law import SAME_PARAMS, SAME_TOKENS, ScalingLaw
 from gptcore.scaling.solver import NAMES, Floats, Mask
 from gptcore.scaling.tables import Points
 
 TYPICAL_EXPONENT = 0.35  # alpha 0.34-0.35, beta 0.35-0.37 in the published fits on web text
+SAME_SLOPE = 0.02  # slopes of ln D by ln N that near to 0 or 1 are called 0 or 1
 
 
 @dataclass
@@ -56,7 +57,8 @@ def choose_freedom(
     """
     freedom = Freedom()
     if "alpha" not in borrowed:
-        _judge_sizes(freedom, len(points.sizes), assume_alpha)
+        one = points.sizes[-1] <= SAME_PARAMS * points.sizes[0]
+        _judge_sizes(freedom, 1 if one else len(points.sizes), assume_alpha)
     if "beta" not in borrowed:
         _judge_token_counts(freedom, points.tokens)
     _borrow(freedom, borrowed, pivots)
@@ -119,3 +121,38 @@ def _judge_number(freedom: Freedom, n_points: int, borrowed: Mapping[str, float]
     for index in (4, 3, 2, 1):
         if n_points <= freedom.free.sum():
             freedom.free[index] = False
+
+
+def describe_line(law: ScalingLaw) -> str:
+    """Return the warning for runs on one line: what it is, where the law holds, what to train."""
+    line = law.line
+    assert line is not None
+    lead, follow = ("tokens", "parameters") if line.along else ("parameters", "tokens")
+    pivots = (law.pivot_params, law.pivot_tokens)[:: -1 if line.along else 1]
+    middle = pivots[1] * math.exp(line.middle)
+    if abs(line.slope) < SAME_SLOPE:
+        where = f"about {middle:.3g} {follow}"
+    elif abs(line.slope - 1) < SAME_SLOPE:
+        ratio = pivots[0] / middle if line.along else middle / pivots[0]
+        where = f"about {ratio:.3g} tokens per parameter"
+    else:
+        where = f"{follow} that grow as {lead} to the power {line.slope:.2g}"
+    return (
+        f"all runs have {where}: size and tokens cannot be told apart, so E, A, B, alpha and beta "
+        f"are unknown, and predictions hold along this line only, up to a factor of "
+        f"{math.exp(line.reach):.2f} in {follow} off it; {_growth(law, follow)}; train some sizes "
+        "for 1/4 and for 4 times as many tokens as well"
+    )
+
+
+def _growth(law: ScalingLaw, follow: str) -> str:
+    """Say by how much the 95 % interval at the upper end of the line grows off it."""
+    line = law.line
+    assert line is not None
+    refits = [law.log_refits(*law.on_line(factor)) for factor in (1, 2, 4)]
+    ends = [line.interval(refit, 0.95, new_run=True) for refit in refits]
+    width = [100 * math.expm1((high - low) / 2) for low, high in ends]
+    return (
+        f"the 95 % interval of the last run of the line would grow from ± {width[0]:.2g} % to "
+        f"± {width[1]:.2g} % at twice and ± {width[2]:.2g} % at four times its {follow}"
+    )

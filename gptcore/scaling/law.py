@@ -16,9 +16,11 @@ from scipy.special import ndtri
 from gptcore.checks import check_number, check_whole
 from gptcore.plain_text import shorten
 from gptcore.scaling import solver
+from gptcore.scaling.lines import Line
 from gptcore.scaling.solver import DELTA, NAMES, Floats
 
 T = TypeVar("T")
+SAME_PARAMS = 1.05  # sizes within this factor count as one
 SAME_TOKENS = 1.5  # token counts within this factor do not identify the data term
 
 
@@ -54,6 +56,9 @@ class ScalingLaw:
         profile_95: name → 95 % interval of alpha and beta from the profile of the objective.
         warnings: what is doubtful, and what to do about it.
         seconds: the time of the fit alone.
+        line: the line that all runs lie on, as at constant tokens per parameter, or None. With a
+            line the replicates are draws of laws, the loss is their mean, and theta is the draw
+            nearest to it.
     """
 
     theta: Floats
@@ -73,6 +78,7 @@ class ScalingLaw:
     profile_95: Mapping[str, tuple[float, float] | None] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     seconds: float = 0.0
+    line: Line | None = None
 
     @property
     def parameters(self) -> dict[str, float]:
@@ -82,22 +88,41 @@ class ScalingLaw:
 
     def loss(self, params: Floats | float, tokens: Floats | float) -> Floats:
         """Return L(N, D), nats per token, without the noise of a run."""
-        e, a, b, alpha, beta = self.theta
-        x, z = np.log(params) - math.log(self.pivot_params), np.log(tokens) - self._log_tokens
-        return np.asarray(e + a * np.exp(-alpha * x) + b * np.exp(-beta * z))
+        x, z = (
+            np.log(params) - math.log(self.pivot_params),
+            np.log(tokens) - math.log(self.pivot_tokens),
+        )
+        if self.line is None:
+            e, a, b, alpha, beta = self.theta
+            return np.asarray(e + a * np.exp(-alpha * x) + b * np.exp(-beta * z))
+        x, z = np.broadcast_arrays(x, z)
+        draws = solver.log_prediction(self.replicates[:, 1:], x.ravel(), z.ravel())
+        return np.asarray(np.exp(draws.mean(axis=0)).reshape(x.shape))
 
-    @property
-    def _log_tokens(self) -> float:
-        return math.log(self.pivot_tokens)
+    def log_refits(self, params: float, tokens: float) -> Floats:
+        """Return ln L(N, D) by each refit, (R,)."""
+        x = np.array([math.log(params / self.pivot_params)])
+        z = np.array([math.log(tokens / self.pivot_tokens)])
+        return solver.log_prediction(self.replicates[:, 1:], x, z)[:, 0]
+
+    def on_line(self, factor: float) -> tuple[float, float]:
+        """Return N and D at the upper end of the line, off it by a factor of what follows."""
+        assert self.line is not None
+        ends, pivots = (
+            (self.params_range, self.tokens_range),
+            (self.pivot_params, self.pivot_tokens),
+        )
+        along, other = self.line.along, 1 - self.line.along
+        lead = math.log(ends[along][1] / pivots[along])
+        run = {along: ends[along][1]}
+        run[other] = factor * pivots[other] * math.exp(self.line.middle + self.line.slope * lead)
+        return run[0], run[1]
 
     def sd_log(self, params: float, tokens: float) -> float | None:
         """Return the standard deviation of ln L(N, D) that comes from the fit; None if unknown."""
         if not len(self.replicates):
             return None
-        x = np.array([math.log(params / self.pivot_params)])
-        z = np.array([math.log(tokens / self.pivot_tokens)])
-        refits = solver.log_prediction(self.replicates[:, 1:], x, z)[:, 0]
-        moved = refits - math.log(self.loss(params, tokens))
+        moved = self.log_refits(params, tokens) - math.log(self.loss(params, tokens))
         return float(np.sqrt(self.replicates[:, 0] @ moved**2))
 
     def predict(
@@ -120,6 +145,10 @@ class ScalingLaw:
         confidence = check_number("confidence", confidence, "(0, 1)")
         if self.beyond(params, tokens):
             return Prediction(None, None, None)
+        if self.line is not None:
+            refits = self.log_refits(params, tokens)
+            low, high = np.exp(self.line.interval(refits, confidence, new_run=new_run))
+            return Prediction(float(np.exp(refits.mean())), float(low), float(high))
         loss, sd = float(self.loss(params, tokens)), self.sd_log(params, tokens)
         if sd is None or self.noise is None:
             return Prediction(loss, None, None)
@@ -128,9 +157,19 @@ class ScalingLaw:
 
     def beyond(self, params: float, tokens: float) -> str | None:
         """Return why the law says nothing about that size or token count, or None if it does."""
+        if self.line is not None:
+            x, z = math.log(params / self.pivot_params), math.log(tokens / self.pivot_tokens)
+            off = self.line.off(x, z)
+            if abs(off) <= self.line.reach:
+                return None
+            return (
+                f"{params:.3g} parameters and {tokens:.3g} tokens lie off the line of the runs by "
+                f"a factor of {math.exp(min(abs(off), 700)):.3g}, and the law holds up to "
+                f"{math.exp(self.line.reach):.3g}: train runs that lie off the line as well"
+            )
         low, high = self.params_range
-        no_size_term = low == high and self.theta[1] == 0
-        if no_size_term and not math.isclose(params, low, rel_tol=1e-6):
+        no_size_term = high <= low * SAME_PARAMS and self.theta[1] == 0
+        if no_size_term and not low / SAME_PARAMS <= params <= high * SAME_PARAMS:
             return f"one size alone, {low:g}, says nothing about {params:g} parameters: add sizes"
         low, high = self.tokens_range
         no_data_term = self.theta[2] == 0 and high <= low * SAME_TOKENS
@@ -163,6 +202,7 @@ class ScalingLaw:
                 "delta": self.delta,
                 "noise": self.noise,
                 "replicates": self.replicates.tolist(),
+                "line": self.line and self.line.as_dict(),
             },
         }
 
@@ -211,6 +251,7 @@ def _law_of(saved: Mapping[str, Any], state: Mapping[str, Any]) -> ScalingLaw:
         profile_95={name: _known(pair, _pair) for name, pair in saved["profile_95"].items()},
         warnings=tuple(_text(text) for text in _list(saved["warnings"])),
         seconds=_number(saved["seconds"], "seconds", "[0, 1e300]"),
+        line=_known(state.get("line"), Line.from_dict),
     )
 
 

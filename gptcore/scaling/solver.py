@@ -61,11 +61,15 @@ def huber_sum(residuals: Floats, weights: Floats, delta: float) -> Floats:
         return np.asarray((weights * inside * (size - inside / 2)).sum(axis=-1))
 
 
-def project(data: Data) -> list[Floats]:
+def project(data: Data, usable: Mask) -> list[Floats]:
     """Return starts: the local minima over a grid of exponents, each with its best E, a, b >= 0.
 
     For given exponents the problem is linear least squares with E, a, b >= 0. It is solved exactly
     by trying the seven sets of positive coefficients. Residuals are relative to the loss.
+
+    Args:
+        data: the points.
+        usable: (3,) which of E, a and b may be positive.
 
     Returns:
         Up to four starts, (5,), the best first.
@@ -88,7 +92,7 @@ def project(data: Data) -> list[Floats]:
     moment[..., 0] = scaled @ ones
     moment[..., 1] = (p @ ones)[:, None]
     moment[..., 2] = (q @ ones)[None, :]
-    best, coefficients = _nonnegative(gram, moment)
+    best, coefficients = _nonnegative(gram, moment, usable)
     # Keep the pairs whose objective is at most that of their eight neighbours on the grid.
     padded = np.pad(best, 1, constant_values=np.inf)
     shifts = [s for s in itertools.product((0, 1, 2), repeat=2) if s != (1, 1)]
@@ -98,19 +102,25 @@ def project(data: Data) -> list[Floats]:
     return [np.array([*coefficients[i, j], GRID[i], GRID[j]]) for i, j in rows]
 
 
-def _nonnegative(gram: Floats, moment: Floats) -> tuple[Floats, Floats]:
-    """Solve min |X c - y|^2 with c >= 0 from X'X and X'y.
+def _nonnegative(gram: Floats, moment: Floats, usable: Mask) -> tuple[Floats, Floats]:
+    """Solve min |X c - y|^2 with c >= 0 from X'X and X'y; what is not usable stays 0.
+
+    Columns are scaled to length 1 and a little is added to the diagonal, so that no system is
+    singular where columns agree, as those of size and tokens do at D = 20 N.
 
     Returns:
         The part of the sum of squares that depends on c, (g, g), and c, (g, g, 3).
     """
+    length = np.sqrt(np.maximum(np.einsum("...ii->...i", gram), 1e-300))
+    gram = gram / (length[..., :, None] * length[..., None, :])
+    moment = moment / length
     best = np.full(gram.shape[:-2], np.inf)
     chosen = np.zeros(moment.shape)
     for used in itertools.product((False, True), repeat=3):
         index = np.flatnonzero(used)
-        if not index.size:
+        if not index.size or not usable[index].all():
             continue
-        part = gram[..., index[:, None], index] + 1e-12 * gram[..., :1, :1] * np.eye(index.size)
+        part = gram[..., index[:, None], index] + 1e-12 * np.eye(index.size)
         solution = np.linalg.solve(part, moment[..., index, None])[..., 0]
         value = -(solution * moment[..., index]).sum(-1)
         better = (solution >= 0).all(-1) & (value < best)
@@ -118,7 +128,7 @@ def _nonnegative(gram: Floats, moment: Floats) -> tuple[Floats, Floats]:
         full = np.zeros(moment.shape)
         full[..., index] = solution
         chosen[better] = full[better]
-    return best, chosen
+    return best, chosen / length
 
 
 def polish(
@@ -250,9 +260,9 @@ def solve(
     Returns:
         theta (5,) and the objective.
     """
-    starts, ones = _around(np.array(project(data))), np.ones(len(data.x))
-    if held is not None:
-        starts = np.where(free, starts, held)
+    held = np.zeros(5) if held is None else held
+    starts = _around(np.array(project(data, (free | (held > 0))[:3])))
+    starts, ones = np.where(free, starts, held), np.ones(len(data.x))
     # Begin with least squares, and narrow Huber's delta step by step.
     starts, _ = polish(starts, data, ones, delta=math.inf, free=free)
     candidates = []

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from gptcore.cli.main import main
+from gptcore.scaling import ladders, next_run
 from gptcore.scaling.repetition import RepeatedLaw
 from tests.helpers.loss_tables import LAW, TRUTH, ladder, trajectories
 
@@ -89,7 +90,43 @@ def test_a_law_that_the_data_do_not_identify_is_no_error(scale, tmp_path):
     assert "2 sizes" in result["warnings"][0]
 
 
-def test_plan_starts_with_the_decision(scale):
+def test_a_ladder_on_a_ray_gives_null_off_it_and_no_allocation(scale, tmp_path):
+    table, path = tmp_path / "ray.csv", tmp_path / "law.json"
+    ladder(lengths=(20,), noise=0.002).to_csv(table, index=False)
+    _, law, _ = scale("fit", table, "--json")
+    path.write_text(json.dumps(law))
+    on = scale("predict", "--law", path, "--params", "1e10", "--tokens", "2e11", "--json")[1]
+    assert on["interval_95"][0] < on["loss"] < on["interval_95"][1]
+    code, off, _ = scale("predict", "--law", path, "--params", "1e10", "--tokens", "1e12", "--json")
+    assert code == 0
+    assert off["loss"] is off["interval_95"] is None
+    code, best, _ = scale("allocate", "--law", path, "--flops", "1e20", "--json")
+    assert code == 0
+    assert best["params"] is best["loss"] is None
+    assert "cannot be told apart" in best["warnings"][0]
+    assert scale("allocate", "--law", path, "--flops", "1e20")[1].startswith("No best size")
+
+
+def test_plan_with_a_table_proposes_the_next_run(scale, tmp_path, monkeypatch):
+    monkeypatch.setattr(next_run, "TRIED", 2)
+    monkeypatch.setattr(next_run, "TRIALS", 2)
+    table = tmp_path / "runs.csv"
+    ladder(sizes=4, noise=0.01).to_csv(table, index=False)
+    run = ("plan", "--table", table, "--budget", "1e19", "--target-params", "1e10")
+    _, result, _ = scale(*run, "--json")
+    assert len(result["models"]) == 1
+    assert scale(*run)[1].startswith("Train ")
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Few simulated fits, so that a plan takes a second."""
+    monkeypatch.setattr(ladders, "TRIALS", 1)
+    monkeypatch.setattr(ladders, "SIMULATED", 4)
+    monkeypatch.setattr(ladders, "LADDERS", [(5, 2.0, (5, 20, 80))])
+
+
+def test_plan_starts_with_the_decision(scale, quick):
     code, text, _ = scale("plan", "--budget", "1e18", "--target-params", "1e9")
     assert code == 0
     assert text.startswith("Train ")
@@ -177,7 +214,7 @@ def test_an_allocation_for_repeated_text_has_the_least_loss(scale, repeated):
     assert "exponent" in scale(*budget, "--unique-tokens", "1e9")[1]
 
 
-def test_a_plan_says_that_it_is_for_text_that_is_not_repeated(scale, repeated):
+def test_a_plan_says_that_it_is_for_text_that_is_not_repeated(scale, repeated, quick):
     run = ("plan", "--budget", "1e18", "--target-params", "1e9", "--json")
     _, result, _ = scale(*run, "--law", repeated)
     assert "not repeated" in result["warnings"][0]
