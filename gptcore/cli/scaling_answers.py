@@ -63,6 +63,10 @@ def evaluate_answer(result: Json) -> Answer:
         ("80 % interval, lower end", low, NATS),
         ("80 % interval, upper end", high, NATS),
         ("the interval holds the observed loss", result["interval_80_holds"], ""),
+        ("interval widened by back-tests, factor", result["widening"], ""),
+        ("error of the nearest size's final loss", result["are_last_size"], "%"),
+        ("error of the line through two sizes", result["are_two_sizes"], "%"),
+        ("error as a share of the gain in loss", _per_cent(result["share_of_gain"]), "%"),
         ("runs fitted", result["n_models"], "runs"),
         ("losses fitted", result["n_points"], "points"),
     ]
@@ -80,6 +84,10 @@ def evaluate_answer(result: Json) -> Answer:
         result,
         parts,
     )
+
+
+def _per_cent(share: float | None) -> float | None:
+    return None if share is None else 100 * share
 
 
 def predict_answer(result: Json) -> Answer:
