@@ -42,7 +42,7 @@ from gptcore.model.gpt import GPT
 from gptcore.scaling import solver
 from gptcore.scaling.extrapolation import evaluate, predict_next
 from gptcore.scaling.law import ScalingLaw
-from gptcore.scaling.repetition import fit_repeated
+from gptcore.scaling.repeats import fit_repeated
 
 
 def _train(benchmark: Any, result: Result, session: Session, case: RungCase) -> GPT:

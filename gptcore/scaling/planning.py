@@ -1,4 +1,4 @@
-"""What to train: the best size for a budget, IsoFLOP parabolas, and the ladder of small runs.
+"""What to train: the best size for a budget, and the ladder of small runs.
 
 Training costs C = 6 N D FLOPs. A multiply-add counts as two; attention is left out.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,15 +16,9 @@ from gptcore.checks import check_number
 from gptcore.scaling.law import ScalingLaw, law_from
 from gptcore.scaling.solver import Floats
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-
 FLOPS_PER_PARAM_TOKEN = 6.0
 # The law that gptcore fits to the 240 runs of Chinchilla's figure 4 (Besiroglu et al. 2024).
 PUBLISHED = {"E": 1.8172, "A": 477.8, "B": 2143.4, "alpha": 0.3473, "beta": 0.3672}
-SAME_LEVEL = 0.05  # runs whose ln C differs by no more than this spent the same compute
-FEWEST_ON_PARABOLA = 4
 
 LADDERS = tuple(itertools.product(range(4, 9), (1.5, 2.0, 3.0), ((20,), (10, 40), (5, 20, 80))))
 EXPONENT_SD = 0.15  # standard deviation of alpha and beta as known before any run
@@ -93,50 +87,6 @@ def allocate(law: ScalingLaw, flops: float) -> Allocation:
         exponent,
         spread if len(exponents) else None,
     )
-
-
-def isoflop(table: pd.DataFrame) -> dict[str, Any]:
-    """Fit a parabola of the loss in ln N at each level of compute, and a line through their minima.
-
-    This is approach 2 of Hoffmann et al. 2022. Runs whose ln C differs by at most 0.05 belong to
-    one level. A level needs 4 sizes and a minimum between them.
-
-    Args:
-        table: a checked table; rows with the same size at one level count by their mean.
-
-    Returns:
-        `levels` (list of `flops, params, tokens, loss, n_sizes`) and `exponent`, a of N ~ C^a, None
-        with fewer than two levels.
-    """
-    compute = FLOPS_PER_PARAM_TOKEN * table["params"] * table["tokens_seen"]
-    ordered = table.assign(log_compute=np.log(compute)).sort_values("log_compute")
-    level = (ordered["log_compute"].diff() > SAME_LEVEL).cumsum()
-    levels = []
-    for _, rows in ordered.groupby(level):
-        means = rows.groupby("params")[["loss", "log_compute"]].mean()
-        if len(means) < FEWEST_ON_PARABOLA:
-            continue
-        x, y = np.log(means.index.to_numpy(dtype=np.float64)), means["loss"].to_numpy()
-        # The parabola's minimum is the best size of this level, if it lies between the sizes.
-        curve, slope, base = np.polyfit(x - x.mean(), y, 2)
-        best = x.mean() - slope / (2 * curve) if curve > 0 else math.inf
-        if not x.min() < best < x.max():
-            continue
-        flops = math.exp(means["log_compute"].mean())
-        levels.append(
-            {
-                "flops": flops,
-                "params": math.exp(best),
-                "tokens": flops / FLOPS_PER_PARAM_TOKEN / math.exp(best),
-                "loss": float(base - slope**2 / (4 * curve)),
-                "n_sizes": len(means),
-            }
-        )
-    exponent = None
-    if len(levels) > 1:
-        logs = np.log([[level["flops"], level["params"]] for level in levels])
-        exponent = float(np.polyfit(logs[:, 0], logs[:, 1], 1)[0])
-    return {"levels": levels, "exponent": exponent}
 
 
 def plan_ladder(
