@@ -97,9 +97,9 @@ def test_the_worth_of_repeats_has_intervals_that_hold_it():
 
 
 def test_a_worth_that_depends_on_the_filter_is_warned_of():
-    law = fit_repeated(repeated(small=2.0), bootstraps=100)
+    law = fit_repeated(repeated(small=2.0, noise=0.003), bootstraps=100)
     values = [row["R_D"] for row in law.by_filter]
-    assert max(values) > 2 * min(values)
+    assert max(values) > 1.4 * min(values)
     assert any("R_D moves from" in warning for warning in law.warnings)
 
 
