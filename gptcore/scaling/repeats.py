@@ -39,6 +39,7 @@ FILTERS = 5
 FILTER_BOOTSTRAPS = 200
 FEWEST_DRAWS = 100
 POOR_FIT = 0.5  # an R2 of the penalty below it
+POOR_RATIO = 3.0  # residuals of repeated runs so many times larger than those of one pass
 
 
 def fit_repeated(
@@ -233,6 +234,13 @@ def _doubts(repeats_d: float, goodness: Mapping[str, float | None], *, one_size:
             f"the formula explains {100 * max(0.0, r2):.0f} % of what repetition costs in these "
             "runs: do not use R_D for a decision; leave out runs of small texts or many passes "
             "(--min-unique-tokens)"
+        )
+    again, once = goodness["residual_sd"], goodness["residual_sd_once"]
+    if again and once and again > POOR_RATIO * once:
+        doubts.append(
+            f"repeated runs scatter about the formula {again / once:.1f} times as much as runs of "
+            "one pass about their law: the formula does not describe them all; leave out runs of "
+            "small texts or many passes (--min-unique-tokens)"
         )
     return doubts
 

@@ -57,12 +57,12 @@ def test_repetition_without_unique_tokens_is_refused():
 
 
 def repeated(*, worth=15.0, small=None, noise=0.01, seed=0):
-    """Runs of one pass and of several; `small` is the worth of repeats of the smallest texts."""
+    """Runs of one pass and of several; `small` is R_D of texts below 1e10 tokens."""
     rng, rows = np.random.default_rng(seed), []
     for n in (1e7, 3e7, 1e8, 3e8, 1e9):
         rows += [(n, d, d, np.inf) for d in (1e9, 4e9, 1.6e10, 6e10)]
         rows += [
-            (n, u * epochs, u, small if small and u == 1e9 else worth)
+            (n, u * epochs, u, small if small and u < 1e10 else worth)
             for u in (1e9, 4e9, 1.6e10)
             for epochs in (2, 5, 20, 60)
         ]
