@@ -103,7 +103,7 @@ def mean_errors(evaluation: Evaluation) -> dict[str, float]:
 
 
 def guesses(evaluation: Evaluation) -> dict[str, float | None]:
-    """Return the errors of the guesses without a law, and that of the law as a share of the gain."""
+    """Return the errors of guesses without a law, and that of the law as a share of the gain."""
     result = evaluation.as_dict()
     return {name: result[name] for name in ("are_last_size", "are_two_sizes", "share_of_gain")}
 

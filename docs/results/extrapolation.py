@@ -147,7 +147,7 @@ def summarise(rows: list[dict[str, float]], by: str) -> pd.DataFrame:
     table = pd.concat(
         {n: groups[n].mean() if n in MEANS else groups[n].median() for n in names}, axis=1
     )
-    table.insert(0, "families", groups.size())
+    table.insert(0, "families", groups.size().astype(float))
     table.loc["mean"] = table.mean()
     return table
 

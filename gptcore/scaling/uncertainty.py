@@ -114,7 +114,7 @@ def intervals(
     elif len(refits):
         spread = np.sqrt(weights @ (refits - values) ** 2)
         low, high = values - 1.96 * spread, values + 1.96 * spread
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             ratios = np.log(refits / values)
             factor = np.exp(1.96 * np.sqrt(weights @ ratios**2))
         for index in (1, 2):
