@@ -29,7 +29,7 @@ BACK_TESTS = 4  # the largest of so many ratios is the 80 % quantile of the next
 FEWEST_LEVELS = 2  # of sizes, below the one of a back-test
 SAME_LEVEL = 1.2  # sizes within this factor are predicted together
 POOR = 3.0  # a law whose interval is widened by more does not describe its own sizes
-LATE_FALL = 0.0075  # a mean fall of ln L below the law, at the ends of the runs, that counts
+LATE_FALL = 0.005  # a mean fall of ln L below the law, at the ends of the runs, that counts
 FEWEST_CHECKPOINTS = 5  # of a run, to see how it ends
 SIGNIFICANT = 0.05  # one-sided
 
@@ -98,7 +98,7 @@ def _ratio(law: ScalingLaw, points: Points, place: int) -> float | None:
 def late_fall(law: ScalingLaw, points: Points) -> float:
     """Return the mean of ln L less the law's at the ends of the runs, if it is a late fall, or 0.
 
-    It counts if the runs end at least 0.75 % below the law on average and a one-sided t test over
+    It counts if the runs end at least 0.5 % below the law on average and a one-sided t test over
     runs of five checkpoints or more says so at 5 %.
     """
     from scipy.stats import ttest_1samp
