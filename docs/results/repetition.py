@@ -13,9 +13,13 @@ below 1e10 tokens is 2 instead of 15, and 4 instead of 30.
 from __future__ import annotations
 
 import argparse
+import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from gptcore.scaling import RepeatedLaw, allocate_repeated, fit_repeated, law_from
 from gptcore.scaling.repetition import best_sizes

@@ -108,19 +108,18 @@ def intervals(
     """
     sd: dict[str, float | None] = dict.fromkeys(NAMES)
     ends: dict[str, tuple[float, float] | None] = dict.fromkeys(NAMES)
-    if drawn is not None:
-        low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
-        spread = drawn.std(axis=0, ddof=1)
-    elif len(refits):
-        spread = np.sqrt(weights @ (refits - values) ** 2)
-        low, high = values - 1.96 * spread, values + 1.96 * spread
-        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            ratios = np.log(refits / values)
-            factor = np.exp(1.96 * np.sqrt(weights @ ratios**2))
-        for index in (1, 2):
-            low[index], high[index] = values[index] / factor[index], values[index] * factor[index]
-    else:
-        return sd, ends
+    # A and B of a law far from its pivots overflow; what is not finite is left out below.
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        if drawn is not None:
+            low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
+            spread = drawn.std(axis=0, ddof=1)
+        elif len(refits):
+            spread = np.sqrt(weights @ (refits - values) ** 2)
+            low, high = values - 1.96 * spread, values + 1.96 * spread
+            factor = np.exp(1.96 * np.sqrt(weights @ np.log(refits / values) ** 2))
+            low[1:3], high[1:3] = values[1:3] / factor[1:3], values[1:3] * factor[1:3]
+        else:
+            return sd, ends
     for index, name in enumerate(NAMES):
         numbers = float(spread[index]), float(low[index]), float(high[index])
         if all(map(math.isfinite, numbers)):
