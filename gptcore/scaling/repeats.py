@@ -38,8 +38,8 @@ FEWEST_FILTERED = 8  # runs that a filter leaves, for R_D to be fitted to them
 FILTERS = 5
 FILTER_BOOTSTRAPS = 200
 FEWEST_DRAWS = 100
-POOR_FIT = 0.5  # an R2 of the penalty below it
 POOR_RATIO = 3.0  # residuals of repeated runs so many times larger than those of one pass
+WEAK_RATIO, POOR_R2 = 2.0, 0.5  # the same, where the formula explains less of the penalty
 
 
 def fit_repeated(
@@ -229,18 +229,15 @@ def _doubts(repeats_d: float, goodness: Mapping[str, float | None], *, one_size:
             f"R_D is {repeats_d:.3g}: repeated tokens look as good as new ones; add runs of more "
             "epochs to see where that ends"
         )
-    if r2 is not None and r2 < POOR_FIT:
-        doubts.append(
-            f"the formula explains {100 * max(0.0, r2):.0f} % of what repetition costs in these "
-            "runs: do not use R_D for a decision; leave out runs of small texts or many passes "
-            "(--min-unique-tokens)"
-        )
     again, once = goodness["residual_sd"], goodness["residual_sd_once"]
-    if again and once and again > POOR_RATIO * once:
+    ratio = again / once if again and once else 1.0
+    if ratio > POOR_RATIO or (r2 is not None and r2 < POOR_R2 and ratio > WEAK_RATIO):
+        share = "nothing" if r2 is None or r2 < 0 else f"{100 * r2:.0f} %"
         doubts.append(
-            f"repeated runs scatter about the formula {again / once:.1f} times as much as runs of "
-            "one pass about their law: the formula does not describe them all; leave out runs of "
-            "small texts or many passes (--min-unique-tokens)"
+            f"the formula explains {share} of what repetition costs in these runs, and they "
+            f"scatter about it {ratio:.1f} times as much as runs of one pass about their law: do "
+            "not use R_D for a decision; leave out runs of small texts or many passes "
+            "(--min-unique-tokens)"
         )
     return doubts
 

@@ -50,7 +50,8 @@ class RepeatedLaw:
         warnings: what is doubtful.
         noise: the standard deviation of ln L of a repeated run about the law; None if unknown.
         draws: (K, 7), the theta, R_D and R_N of each bootstrap of the runs of both stages.
-        profile_95: the 95 % interval of R_D from the profile of the second stage, or None.
+        profile_95: the 95 % interval of R_D from the profile of the second stage, with the law of
+            one pass held, which is too narrow by what that law does not know; or None.
         goodness: `residual_sd` of ln L of the repeated runs and `residual_sd_once` of the others,
             and `r2` of the penalty ln L(N, D, U) - ln L(N, D); None where it is not defined.
         by_filter: a row for each least number of unique tokens tried, with R_D, its 95 %
@@ -129,7 +130,7 @@ class RepeatedLaw:
             "R_N": None if np.isinf(self.R_N) else self.R_N,
             "R_D_interval_95": self._interval(5),
             "R_N_interval_95": None if np.isinf(self.R_N) else self._interval(6),
-            "R_D_profile_95": None if self.profile_95 is None else list(self.profile_95),
+            "R_D_profile_95_given_law": None if self.profile_95 is None else list(self.profile_95),
             "R_D_by_filter": [dict(row) for row in self.by_filter],
             "goodness": dict(self.goodness),
             "repeated_objective": self.objective,

@@ -88,7 +88,7 @@ def test_the_worth_of_repeats_has_intervals_that_hold_it():
     result = law.as_dict()
     low, high = result["R_D_interval_95"]
     assert low < 15 < high < 40
-    inner = result["R_D_profile_95"]
+    inner = result["R_D_profile_95_given_law"]
     assert inner[0] < law.R_D < inner[1]
     assert inner[1] - inner[0] < 1.2 * (high - low)  # the profile holds the law of one pass
     assert result["goodness"]["r2"] > 0.9
