@@ -3,11 +3,12 @@
     python docs/results/repetition.py [--seed S] [--repetitions K]   # two minutes
 
 Runs of one pass and of several are drawn from the law of Muennighoff et al. 2023 with known R_D.
-The table has, for each design: the share of 95 % intervals (bootstrap, and the profile that
-holds the law of one pass) that hold R_D, the median of its ends over R_D; the shares of 95 % intervals of a run on repeated text, and of the best
-size for a budget, that hold the truth; and the shares of fits with a warning that R_D depends on
-the filter, and that the formula fits poorly. In the last two designs it does depend: R_D of texts
-below 1e10 tokens is 2 instead of 15, and 4 instead of 30.
+The table has, for each design: the share of 95 % intervals of R_D that hold it (bootstrap, and the
+profile with the law of one pass held), and the medians of the ends of the former over R_D; the
+shares of 95 % intervals of a run on repeated text, and of the best size for a budget, that hold the
+truth; and the shares of fits with a warning that R_D depends on the filter, and that the formula
+fits poorly. In the last two designs R_D does depend on the filter: texts below 1e10 tokens have 2
+instead of 15, and 4 instead of 30.
 """
 
 from __future__ import annotations
