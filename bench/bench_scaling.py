@@ -26,6 +26,7 @@ from bench.experiments.predictions import (
     count_held,
     follow_recommendation,
     gain,
+    guesses,
     law_curve,
     loss_table,
     mean_errors,
@@ -42,7 +43,7 @@ from gptcore.model.gpt import GPT
 from gptcore.scaling import solver
 from gptcore.scaling.extrapolation import evaluate, predict_next
 from gptcore.scaling.law import ScalingLaw
-from gptcore.scaling.repetition import fit_repeated
+from gptcore.scaling.repeats import fit_repeated
 
 
 def _train(benchmark: Any, result: Result, session: Session, case: RungCase) -> GPT:
@@ -177,6 +178,7 @@ def test_scaling(benchmark: Any, result: Result, session: Session, case: LadderC
         "gain": gain(runs, case),
         "seed_sd": seed_sd(runs),
         **mean_errors(evaluation),
+        **guesses(evaluation),
     }
     result.samples["are_last30"] = [outcome.are_last30 for outcome in evaluation.outcomes]
 

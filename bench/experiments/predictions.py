@@ -102,6 +102,12 @@ def mean_errors(evaluation: Evaluation) -> dict[str, float]:
     }
 
 
+def guesses(evaluation: Evaluation) -> dict[str, float | None]:
+    """Return the errors of guesses without a law, and that of the law as a share of the gain."""
+    result = evaluation.as_dict()
+    return {name: result[name] for name in ("are_last_size", "are_two_sizes", "share_of_gain")}
+
+
 def follow_recommendation(table: pd.DataFrame, case: LadderCase, seed: int) -> Evaluation:
     """Return how well the ladder of one seed predicts its held-out size under a recommendation.
 

@@ -6,6 +6,7 @@ pandas is loaded only when a table is read.
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gptcore.checks import check_number
@@ -59,14 +60,19 @@ def _plot(args: argparse.Namespace, law: ScalingLaw, table: pd.DataFrame, result
 
 def fit(args: argparse.Namespace) -> Json:
     """Fit a scaling law to the losses of training runs."""
-    from gptcore.scaling import fitting
+    from gptcore.scaling import allocation, fitting
     from gptcore.scaling.colpret import fit_colpret
-    from gptcore.scaling.repetition import fit_repeated
+    from gptcore.scaling.repeats import fit_repeated
     from gptcore.scaling.tables import check_table, drop_largest
 
     table = drop_largest(_read(args), args.drop_largest)
     if args.repetition:
-        repeated = fit_repeated(table, min_unique_tokens=args.min_unique_tokens, delta=args.delta)
+        repeated = fit_repeated(
+            table,
+            min_unique_tokens=args.min_unique_tokens,
+            delta=args.delta,
+            bootstraps=args.bootstraps,
+        )
         result = repeated.law.as_dict() | repeated.as_dict()
         return _plot(args, repeated.law, table, result | {"warnings": list(repeated.warnings)})
     if args.preset:
@@ -80,6 +86,8 @@ def fit(args: argparse.Namespace) -> Json:
             bootstraps=args.bootstraps,
             borrowed=_borrowed(args),
         )
+    parabolas = allocation.isoflop(check_table(table)[0])
+    law = replace(law, warnings=(*law.warnings, *allocation.disagreement(law, parabolas)))
     return _plot(args, law, table, law.as_dict())
 
 
@@ -104,6 +112,10 @@ def evaluate(args: argparse.Namespace) -> Json:
 NO_REPETITION = (
     "the law has no repetition term (R_D): fit one with gptcore scale fit TABLE --repetition, or "
     "leave out --unique-tokens"
+)
+NO_DRAWS = (
+    "the law has no bootstraps of R_D and R_N, so no interval is known for repeated text: fit it "
+    "with gptcore scale fit TABLE --repetition --json"
 )
 ONE_PASS = (
     "the law has a repetition term, and this answer is for text that is not repeated: give "
@@ -130,9 +142,10 @@ def predict(args: argparse.Namespace) -> Json:
             raise ValueError(NO_REPETITION)
         check_number("unique_tokens", args.unique_tokens, "(0, inf)")
         if args.tokens > args.unique_tokens and not beyond:
-            loss = float(repeated.loss(args.params, args.tokens, args.unique_tokens))
-            result = {"loss": loss, "interval_95": None}
-            warnings.append("no interval is known for repeated text: R_D and R_N have none")
+            prediction = repeated.predict(args.params, args.tokens, args.unique_tokens)
+            interval = None if prediction.low is None else [prediction.low, prediction.high]
+            result = {"loss": prediction.loss, "interval_95": interval}
+            warnings += [] if interval else [NO_DRAWS]
         result["unique_tokens"] = args.unique_tokens
         result["epochs"] = max(1.0, args.tokens / args.unique_tokens)
     elif repeated is not None:
@@ -143,7 +156,8 @@ def predict(args: argparse.Namespace) -> Json:
 def allocate(args: argparse.Namespace) -> Json:
     """Find the size and the tokens that make the best of a training budget."""
     from gptcore.scaling import planning
-    from gptcore.scaling.repetition import allocate_repeated, read_laws
+    from gptcore.scaling.allocation import exponent_of, intervals_of_best, refitted_sizes
+    from gptcore.scaling.repetition import allocate_repeated, best_sizes, read_laws
 
     law, repeated = read_laws(args.law)
     if unknown := planning.unidentified_exponents(law):
@@ -151,25 +165,32 @@ def allocate(args: argparse.Namespace) -> Json:
         return dict.fromkeys(keys) | {"warnings": [*law.warnings, unknown]}
     if args.unique_tokens is None:
         result = planning.allocate(law, args.flops).as_dict()
+        result |= intervals_of_best(refitted_sizes(law, args.flops), args.flops)
+        result |= {"exponent_interval_95": exponent_of(law)[1]}
         warnings = [*law.warnings, *([ONE_PASS] if repeated else [])]
         return result | {"warnings": warnings}
     if repeated is None:
         raise ValueError(NO_REPETITION)
     best = allocate_repeated(repeated, args.flops, args.unique_tokens)
+    sizes = best_sizes(repeated, args.flops, args.unique_tokens)
     return best.as_dict() | {
+        **intervals_of_best(sizes, args.flops),
         "unique_tokens": args.unique_tokens,
         "epochs": max(1.0, best.tokens / args.unique_tokens),
-        "warnings": list(law.warnings),
+        "warnings": [*law.warnings, *([] if len(sizes) else [NO_DRAWS])],
     }
 
 
 def isoflop(args: argparse.Namespace) -> Json:
     """Find the best size at each level of compute, by a parabola through its losses."""
-    from gptcore.scaling import planning
+    from gptcore.scaling import allocation
     from gptcore.scaling.tables import check_table
 
-    table, notes = check_table(_read(args))
-    return planning.isoflop(table) | {"warnings": notes}
+    table = _read(args)
+    checked, notes = check_table(table)
+    result = allocation.isoflop(checked)
+    by_law = allocation.compare_with_law(result, table)
+    return result | by_law | {"warnings": [*notes, *result["warnings"], *by_law["warnings"]]}
 
 
 def plan(args: argparse.Namespace) -> Json:

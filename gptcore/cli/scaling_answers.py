@@ -36,17 +36,42 @@ def fit_answer(result: Json) -> Answer:
     for name in NAMES:
         low, high = result["interval_95"][name] or (None, None)
         rows.append((name, result[name], result["sd"][name], low, high))
-    rows += [(name, result[name], None, None, None) for name in ("R_D", "R_N") if name in result]
+    for name in ("R_D", "R_N") if "R_D" in result else ():
+        low, high = result[f"{name}_interval_95"] or (None, None)
+        rows.append((name, result[name], None, low, high))
     headings = ("parameter", "value", "sd", "95 % from", "95 % to")
     return _answer(
         sentence,
         result,
         [
             Table(headings, rows),
+            *_of_repetition(result),
             "N: parameters. D: tokens. A dash: the data do not give that number.",
             "To use the law, keep it: gptcore scale fit ... --json > law.json",
         ],
     )
+
+
+def _of_repetition(result: Json) -> list[str | Table]:
+    """Say how well the formula of repetition fits, and how R_D depends on the filter."""
+    if "R_D" not in result:
+        return []
+    goodness = result["goodness"]
+    cells = [
+        "no number" if value is None else f"{100 * value:.3g} %"
+        for value in (goodness[name] for name in ("residual_sd", "residual_sd_once", "r2"))
+    ]
+    rows = [
+        (row["min_unique_tokens"], row["n_runs"], row["R_D"], *(row["interval_95"] or (None, None)))
+        for row in result["R_D_by_filter"]
+    ]
+    headings = ("unique tokens, at least", "runs", "R_D", "95 % from", "95 % to")
+    return [
+        f"The residuals of ln(loss) have a standard deviation of {cells[0]} in repeated runs and "
+        f"of {cells[1]} in runs of one pass; the formula explains {cells[2]} of the variance of "
+        "what repetition costs. R_D by filter, with bootstrap intervals:",
+        Table(headings, rows),
+    ]
 
 
 def evaluate_answer(result: Json) -> Answer:
@@ -63,6 +88,10 @@ def evaluate_answer(result: Json) -> Answer:
         ("80 % interval, lower end", low, NATS),
         ("80 % interval, upper end", high, NATS),
         ("the interval holds the observed loss", result["interval_80_holds"], ""),
+        ("interval widened by back-tests, factor", result["widening"], ""),
+        ("error of the nearest size's final loss", result["are_last_size"], "%"),
+        ("error of the line through two sizes", result["are_two_sizes"], "%"),
+        ("error as a share of the gain in loss", _per_cent(result["share_of_gain"]), "%"),
         ("runs fitted", result["n_models"], "runs"),
         ("losses fitted", result["n_points"], "points"),
     ]
@@ -80,6 +109,10 @@ def evaluate_answer(result: Json) -> Answer:
         result,
         parts,
     )
+
+
+def _per_cent(share: float | None) -> float | None:
+    return None if share is None else 100 * share
 
 
 def predict_answer(result: Json) -> Answer:
@@ -109,7 +142,9 @@ def allocate_answer(result: Json) -> Answer:
     params, tokens = result["params"], result["tokens"]
     rows: list[tuple[Cell, ...]] = [
         ("parameters", params, "parameters"),
+        *_ends("parameters", result["params_interval_95"], "parameters"),
         ("tokens", tokens, "tokens"),
+        *_ends("tokens", result["tokens_interval_95"], "tokens"),
         ("tokens for each parameter", result["tokens_per_param"], "tokens"),
         ("loss", fixed(result["loss"]), NATS),
         ("exponent: parameters grow as FLOPs to the power", result["exponent"], ""),
@@ -122,6 +157,15 @@ def allocate_answer(result: Json) -> Answer:
         result,
         [Table(("quantity", "value", "unit"), rows)],
     )
+
+
+def _ends(name: str, ends: list[float] | None, unit: str) -> list[tuple[Cell, ...]]:
+    """Return the rows of a 95 % interval; none without one."""
+    words = ("lower", "upper")
+    return [
+        (f"{name}, {word} end of the 95 % interval", end, unit)
+        for word, end in zip(words, ends or (), strict=False)
+    ]
 
 
 def _epochs(result: Json) -> list[tuple[Cell, ...]]:
@@ -143,12 +187,24 @@ def isoflop_answer(result: Json) -> Answer:
             result,
             [_runs(result["levels"])] if result["levels"] else [],
         )
+    ends = result["exponent_interval_95"]
+    by_law = result["law_exponent"]
+    said = "no exponent" if by_law is None else f"{by_law:.3f}{_interval(result, 'law_exponent')}"
     return _answer(
         f"The best number of parameters grows as FLOPs to the power {result['exponent']:.3f}, by "
         f"{levels} of compute.",
         result,
-        [_runs(result["levels"])],
+        [
+            f"95 % interval: {ends[0]:.3f} to {ends[1]:.3f}. A law fitted to the same losses gives "
+            f"{said}.",
+            _runs(result["levels"]),
+        ],
     )
+
+
+def _interval(result: Json, name: str) -> str:
+    ends = result[f"{name}_interval_95"]
+    return "" if ends is None else f" ({ends[0]:.3f} to {ends[1]:.3f})"
 
 
 def plan_answer(result: Json) -> Answer:

@@ -24,14 +24,16 @@ parameter (docs/scaling.md). `evaluate` predicts held-out runs of a table, `plan
 torch.
 """
 
+from gptcore.scaling.allocation import isoflop
 from gptcore.scaling.colpret import fit_colpret
 from gptcore.scaling.extrapolation import Evaluation, Split, evaluate, predict_next
 from gptcore.scaling.fitting import borrow, fit, fit_points
 from gptcore.scaling.ladders import plan_ladder
 from gptcore.scaling.law import Prediction, ScalingLaw, law_from
 from gptcore.scaling.next_run import plan_next_run
-from gptcore.scaling.planning import Allocation, allocate, isoflop
-from gptcore.scaling.repetition import RepeatedLaw, allocate_repeated, fit_repeated
+from gptcore.scaling.planning import Allocation, allocate
+from gptcore.scaling.repeats import fit_repeated
+from gptcore.scaling.repetition import RepeatedLaw, allocate_repeated
 from gptcore.scaling.table_files import read_table
 from gptcore.scaling.tables import (
     Cut,

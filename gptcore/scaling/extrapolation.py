@@ -3,17 +3,24 @@
 ARE is the absolute relative error |observed - predicted| / observed, in per cent. `are_last30` is
 its mean over the checkpoints in the last 30 % of a run's tokens, `are_final` that of the last loss.
 `signed_final` has a sign: it is positive when the predicted loss is too high.
+
+Two guesses without a law stand beside it: that the loss stays that of the nearest size, and that
+ln L against ln N goes on in the straight line through the two nearest sizes. `share_of_gain` is the
+error as a share of the step from the nearest size to the held-out one: 1 is as bad as the first.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gptcore.checks import check_number
+from gptcore.scaling.backtests import calibrate
 from gptcore.scaling.colpret import fit_colpret
 from gptcore.scaling.fitting import fit, fit_points
 from gptcore.scaling.law import ScalingLaw
@@ -114,7 +121,11 @@ class Split:
 
 @dataclass(frozen=True)
 class Outcome:
-    """One held-out run: its observed and predicted losses in nats per token, errors in per cent."""
+    """One held-out run: its observed and predicted losses in nats per token, errors in per cent.
+
+    `last_size` and `two_sizes` are the losses that the two guesses without a law give, None where
+    there is no such size.
+    """
 
     model: str
     params: float
@@ -124,6 +135,8 @@ class Outcome:
     interval_80: tuple[float, float] | None
     are_last30: float
     signed_final: float
+    last_size: float | None
+    two_sizes: float | None
 
 
 @dataclass(frozen=True)
@@ -144,10 +157,15 @@ class Evaluation:
             "are_last30": float(np.mean([o.are_last30 for o in self.outcomes])),
             "are_final": float(np.mean([abs(o.signed_final) for o in self.outcomes])),
             "signed_final": float(np.mean([o.signed_final for o in self.outcomes])),
+            "are_last_size": self._are_of("last_size"),
+            "are_two_sizes": self._are_of("two_sizes"),
+            "share_of_gain": self.share_of_gain,
             "observed_final": first.observed,
             "predicted_final": first.predicted,
             "interval_80": None if first.interval_80 is None else list(first.interval_80),
             "interval_80_holds": _holds(first),
+            "widening": self.law.widening,
+            "late_fall": 100 * self.law.late_fall,
             "n_points": self.law.n_points,
             "n_models": self.law.n_models,
             "law": {
@@ -162,6 +180,23 @@ class Evaluation:
             ],
             "warnings": list(self.warnings),
         }
+
+    def _are_of(self, guess: str) -> float | None:
+        """Return the mean ARE of the final losses by a guess without a law, per cent."""
+        losses = [getattr(o, guess) for o in self.outcomes]
+        if None in losses:
+            return None
+        pairs = zip(losses, self.outcomes, strict=True)
+        return float(np.mean([100 * abs(loss / o.observed - 1) for loss, o in pairs]))
+
+    @property
+    def share_of_gain(self) -> float | None:
+        """The mean error over the mean gain on the nearest size; None without a gain."""
+        steps = [o.last_size - o.observed for o in self.outcomes if o.last_size is not None]
+        if len(steps) < len(self.outcomes) or np.mean(steps) <= 0:
+            return None
+        errors = [abs(o.predicted - o.observed) for o in self.outcomes]
+        return float(np.mean(errors) / np.mean(steps))
 
 
 def _holds(outcome: Outcome) -> bool | None:
@@ -198,9 +233,12 @@ def evaluate(
         law = fit_colpret(rows, notes=notes)
     else:
         points = make_points((cut or Cut())(rows))
-        law = fit_points(points, delta=delta, borrowed=borrowed, notes=notes)
+        refit = partial(fit_points, delta=delta, borrowed=borrowed)
+        law = calibrate(refit(points, notes=notes), points, refit)
     groups = ["run", "tokens_seen"] if split and split.compute_gap else ["run"]
-    outcomes = [_compare(law, run) for _, run in targets.groupby(groups, sort=False)]
+    ends = rows[rows["tokens_seen"] >= rows.groupby("run")["tokens_seen"].transform("max")]
+    ends = ends[[split is None or split.compute_gap is None] * len(ends)]
+    outcomes = [_compare(law, run, ends) for _, run in targets.groupby(groups, sort=False)]
     outcomes.sort(key=lambda o: (-o.tokens, o.model))
     warnings = list(law.warnings)
     beyond = law.beyond(outcomes[0].params, outcomes[0].tokens)
@@ -209,7 +247,7 @@ def evaluate(
     return Evaluation(law, tuple(outcomes), tuple(warnings))
 
 
-def _compare(law: ScalingLaw, run: pd.DataFrame) -> Outcome:
+def _compare(law: ScalingLaw, run: pd.DataFrame, ends: pd.DataFrame) -> Outcome:
     params, end = float(run["params"].iloc[0]), float(run["tokens_seen"].max())
     late = run[run["tokens_seen"] >= (1 - LAST) * end]
     predicted = law.loss(params, late["tokens_seen"].to_numpy(dtype=np.float64))
@@ -217,17 +255,44 @@ def _compare(law: ScalingLaw, run: pd.DataFrame) -> Outcome:
     final = float(late.loc[late["tokens_seen"] >= end, "loss"].mean())
     expected = float(law.loss(params, end))
     interval = law.predict(params, end, confidence=0.8)
-    ends = (interval.low, interval.high)
+    low, high = interval.low, interval.high
+    last_size, two_sizes = guess_without_law(ends, params, end)
     return Outcome(
         model=str(run["model"].iloc[0]),
         params=params,
         tokens=end,
         observed=final,
         predicted=expected,
-        interval_80=None if ends[0] is None or ends[1] is None else (ends[0], ends[1]),
+        interval_80=None if low is None or high is None else (low, high),
         are_last30=100 * float(np.abs(errors).mean()),
         signed_final=100 * (expected / final - 1),
+        last_size=last_size,
+        two_sizes=two_sizes,
     )
+
+
+def guess_without_law(
+    ends: pd.DataFrame, params: float, tokens: float
+) -> tuple[float | None, float | None]:
+    """Return what the nearest size, and the line through the two nearest sizes, say of a run.
+
+    Args:
+        ends: the last losses of the fitted runs. Of each size, those count whose number of tokens
+            is nearest to `tokens`, by their mean.
+        params: N of the run; a size with as many parameters does not count.
+        tokens: D of the run.
+    """
+    losses: dict[float, float] = {}
+    for size in ends.loc[ends["params"] != params, "params"].unique().tolist():
+        runs = ends[ends["params"] == size]
+        distance = np.log(runs["tokens_seen"] / tokens).abs()
+        losses[size] = float(runs.loc[distance <= distance.min() + 1e-9, "loss"].mean())
+    nearest = sorted(losses, key=lambda size: abs(math.log(size / params)))
+    if len(nearest) < 2:
+        return (losses[nearest[0]] if nearest else None), None
+    near, far = nearest[:2]
+    slope = math.log(losses[near] / losses[far]) / math.log(near / far)
+    return losses[near], losses[near] * (params / near) ** slope
 
 
 def predict_next(

@@ -12,12 +12,14 @@ import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gptcore.checks import check_number
 from gptcore.scaling import solver
+from gptcore.scaling.backtests import calibrate
 from gptcore.scaling.identification import Freedom, choose_freedom, describe_line
 from gptcore.scaling.law import ScalingLaw, natural
 from gptcore.scaling.lines import draw_laws, find_line, rests_on_one_run, run_means
@@ -62,9 +64,8 @@ def fit(
     """
     checked, notes = check_table(table)
     points = make_points((cut or Cut())(checked))
-    return fit_points(
-        points, delta=delta, bootstraps=bootstraps, borrowed=borrowed or {}, notes=notes
-    )
+    refit = partial(fit_points, delta=delta, borrowed=borrowed)
+    return calibrate(refit(points, bootstraps=bootstraps, notes=notes), points, refit)
 
 
 def borrow(law: ScalingLaw, names: Iterable[str] = ("A", "alpha")) -> dict[str, float]:

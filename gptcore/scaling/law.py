@@ -49,6 +49,8 @@ class ScalingLaw:
         tokens_range: the smallest and the largest D fitted.
         delta: where Huber's loss turns linear.
         noise: the standard deviation of ln L of one run about the law.
+        widening: the factor on intervals for sizes above the largest one fitted (`backtests`).
+        late_fall: the mean of ln L less the law's at the ends of runs that fall late, or 0.
         replicates: (R, 6), the weight and theta of each refit that the intervals are made of.
         unidentified: the names of the parameters that the data do not determine.
         sd: name → standard deviation; None where the parameter is unidentified.
@@ -71,6 +73,8 @@ class ScalingLaw:
     tokens_range: tuple[float, float]
     delta: float
     noise: float | None = None
+    widening: float = 1.0
+    late_fall: float = 0.0
     replicates: Floats = field(default_factory=lambda: np.empty((0, 6)))
     unidentified: tuple[str, ...] = ()
     sd: Mapping[str, float | None] = field(default_factory=dict)
@@ -153,7 +157,17 @@ class ScalingLaw:
         if sd is None or self.noise is None:
             return Prediction(loss, None, None)
         width = float(ndtri((1 + confidence) / 2)) * math.hypot(sd, self.noise if new_run else 0)
-        return Prediction(loss, loss * math.exp(-width), loss * math.exp(width))
+        return self._widened(
+            Prediction(loss, loss * math.exp(-width), loss * math.exp(width)), params
+        )
+
+    def _widened(self, at: Prediction, params: float) -> Prediction:
+        """Return a prediction with the interval that back-tests and late falls ask for."""
+        if at.loss is None or at.low is None or at.high is None:
+            return at
+        factor = self.widening if params > self.params_range[1] * (1 + 1e-9) else 1.0
+        low, high = (at.loss * (end / at.loss) ** factor for end in (at.low, at.high))
+        return Prediction(at.loss, low * math.exp(self.late_fall), high)
 
     def beyond(self, params: float, tokens: float) -> str | None:
         """Return why the law says nothing about that size or token count, or None if it does."""
@@ -201,6 +215,8 @@ class ScalingLaw:
                 "tokens_range": list(self.tokens_range),
                 "delta": self.delta,
                 "noise": self.noise,
+                "widening": self.widening,
+                "late_fall": self.late_fall,
                 "replicates": self.replicates.tolist(),
                 "line": self.line and self.line.as_dict(),
             },
@@ -242,6 +258,8 @@ def _law_of(saved: Mapping[str, Any], state: Mapping[str, Any]) -> ScalingLaw:
         tokens_range=_pair(state["tokens_range"], "(0, 1e300]"),
         delta=_number(state["delta"], "delta", "(0, 1e300]"),
         noise=None if noise is None else _number(noise, "noise", "[0, 1e300]"),
+        widening=_number(state.get("widening", 1.0), "widening", "[1, 1e300]"),
+        late_fall=_number(state.get("late_fall", 0.0), "late_fall", "[-1e300, 0]"),
         replicates=np.array(
             [[_number(value, "replicates", "[0, 1e300]") for value in row] for row in refits]
         ).reshape(-1, 6),

@@ -1,4 +1,4 @@
-"""What to train: the best size for a budget, and IsoFLOP parabolas.
+"""What size to train for a budget of compute.
 
 Training costs C = 6 N D FLOPs. A multiply-add counts as two; attention is left out.
 """
@@ -7,20 +7,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from gptcore.checks import check_number
 from gptcore.scaling.law import ScalingLaw
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-
 FLOPS_PER_PARAM_TOKEN = 6.0
-SAME_LEVEL = 0.05  # runs whose ln C differs by no more than this spent the same compute
-FEWEST_ON_PARABOLA = 4
 LARGEST_LOG = 700.0  # exp of more overflows
 
 
@@ -93,47 +87,3 @@ def allocate(law: ScalingLaw, flops: float) -> Allocation:
         exponent,
         spread if len(exponents) else None,
     )
-
-
-def isoflop(table: pd.DataFrame) -> dict[str, Any]:
-    """Fit a parabola of the loss in ln N at each level of compute, and a line through their minima.
-
-    This is approach 2 of Hoffmann et al. 2022. Runs whose ln C differs by at most 0.05 belong to
-    one level. A level needs 4 sizes and a minimum between them.
-
-    Args:
-        table: a checked table; rows with the same size at one level count by their mean.
-
-    Returns:
-        `levels` (list of `flops, params, tokens, loss, n_sizes`) and `exponent`, a of N ~ C^a, None
-        with fewer than two levels.
-    """
-    compute = FLOPS_PER_PARAM_TOKEN * table["params"] * table["tokens_seen"]
-    ordered = table.assign(log_compute=np.log(compute)).sort_values("log_compute")
-    level = (ordered["log_compute"].diff() > SAME_LEVEL).cumsum()
-    levels = []
-    for _, rows in ordered.groupby(level):
-        means = rows.groupby("params")[["loss", "log_compute"]].mean()
-        if len(means) < FEWEST_ON_PARABOLA:
-            continue
-        x, y = np.log(means.index.to_numpy(dtype=np.float64)), means["loss"].to_numpy()
-        # The parabola's minimum is the best size of this level, if it lies between the sizes.
-        curve, slope, base = np.polyfit(x - x.mean(), y, 2)
-        best = x.mean() - slope / (2 * curve) if curve > 0 else math.inf
-        if not x.min() < best < x.max():
-            continue
-        flops = math.exp(means["log_compute"].mean())
-        levels.append(
-            {
-                "flops": flops,
-                "params": math.exp(best),
-                "tokens": flops / FLOPS_PER_PARAM_TOKEN / math.exp(best),
-                "loss": float(base - slope**2 / (4 * curve)),
-                "n_sizes": len(means),
-            }
-        )
-    exponent = None
-    if len(levels) > 1:
-        logs = np.log([[level["flops"], level["params"]] for level in levels])
-        exponent = float(np.polyfit(logs[:, 0], logs[:, 1], 1)[0])
-    return {"levels": levels, "exponent": exponent}

@@ -8,33 +8,32 @@ of one book repeats it, so these laws also apply to runs of the samplers.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from scipy.special import ndtri
 
 from gptcore.checks import check_number
 from gptcore.reading import MOST_JSON_BYTES, parse_json, read_text
 from gptcore.scaling import solver
-from gptcore.scaling.fitting import fit_points
-from gptcore.scaling.law import ScalingLaw, law_from
-from gptcore.scaling.planning import FLOPS_PER_PARAM_TOKEN, Allocation, allocate
-from gptcore.scaling.solver import DELTA, Floats
-from gptcore.scaling.tables import check_table, make_points
+from gptcore.scaling.law import Prediction, ScalingLaw, law_from
+from gptcore.scaling.planning import (
+    FLOPS_PER_PARAM_TOKEN,
+    LARGEST_LOG,
+    Allocation,
+    allocate,
+)
+from gptcore.scaling.solver import Floats
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-
-ONE_PASS = 1.001  # epochs; published token counts are rounded
-GRID = np.geomspace(0.5, 200, 60)
 GRID_POINTS = 601  # sizes tried for an allocation
-LEAST_LOG = -5  # the least ln R_D and ln R_N
-FEWEST_REPEATED = 3
+QUANTILES = 99  # of the noise of a run, for intervals
+TINY = 1e-300
+ENDLESS = 1e4  # R_D and R_N above it cannot be told from infinity
+MOST_SAVED = 200  # draws that a law file keeps
 
 
 @dataclass(frozen=True)
@@ -49,6 +48,14 @@ class RepeatedLaw:
         objective: the sum of Huber's losses of the second stage.
         n_repeated: the number of runs of the second stage.
         warnings: what is doubtful.
+        noise: the standard deviation of ln L of a repeated run about the law; None if unknown.
+        draws: (K, 7), the theta, R_D and R_N of each bootstrap of the runs of both stages.
+        profile_95: the 95 % interval of R_D from the profile of the second stage, with the law of
+            one pass held, which is too narrow by what that law does not know; or None.
+        goodness: `residual_sd` of ln L of the repeated runs and `residual_sd_once` of the others,
+            and `r2` of the penalty ln L(N, D, U) - ln L(N, D); None where it is not defined.
+        by_filter: a row for each least number of unique tokens tried, with R_D, its 95 %
+            interval and the number of runs.
     """
 
     law: ScalingLaw
@@ -57,6 +64,11 @@ class RepeatedLaw:
     objective: float = 0.0
     n_repeated: int = 0
     warnings: tuple[str, ...] = ()
+    noise: float | None = None
+    draws: Floats = field(default_factory=lambda: np.empty((0, 7)))
+    profile_95: tuple[float, float] | None = None
+    goodness: Mapping[str, float | None] = field(default_factory=dict)
+    by_filter: tuple[Mapping[str, Any], ...] = ()
 
     @classmethod
     def from_dict(cls, law: ScalingLaw, saved: Mapping[str, Any]) -> RepeatedLaw | None:
@@ -67,11 +79,18 @@ class RepeatedLaw:
         """
         if saved.get("R_D") is None and saved.get("R_N") is None:
             return None
-        repeats_d, repeats_n = saved.get("R_D"), saved.get("R_N")
+        repeats_n = saved.get("R_N")
+        state = saved.get("repetition") or {"noise": None, "draws": []}
+        if not isinstance(state, dict) or not isinstance(state.get("draws"), list):
+            raise ValueError("its part repetition is no object with noise and draws")
+        rows = [_draw(row) for row in state["draws"]]
+        noise = state.get("noise")
         return cls(
             law,
-            check_number("R_D", repeats_d, "(0, inf)"),  # type: ignore[arg-type]
+            check_number("R_D", saved.get("R_D"), "(0, inf)"),  # type: ignore[arg-type]
             math.inf if repeats_n is None else check_number("R_N", repeats_n, "(0, inf)"),
+            noise=None if noise is None else check_number("noise", noise, "[0, 1e300]"),
+            draws=np.array(rows).reshape(-1, 7),
         )
 
     def loss(
@@ -82,14 +101,67 @@ class RepeatedLaw:
             *effective(self.law, params, tokens, unique_tokens, self.R_D, self.R_N)
         )
 
+    def log_losses(self, params: Floats, tokens: Floats, unique_tokens: float) -> Floats:
+        """Return ln L of runs by each draw, (K, M), for N and D of shape (M,) or (K, M)."""
+        return log_losses(
+            self.law, self.draws[:, :5], self.draws[:, 5:], params, tokens, unique_tokens
+        )
+
+    def predict(
+        self, params: float, tokens: float, unique_tokens: float, *, confidence: float = 0.95
+    ) -> Prediction:
+        """Predict the loss of a run on repeated text, with the interval of a new run.
+
+        The interval holds quantiles over the draws, with the noise of a run added to each.
+        """
+        loss = float(self.loss(params, tokens, unique_tokens))
+        if not len(self.draws) or self.noise is None:
+            return Prediction(loss, None, None)
+        drawn = self.log_losses(np.array([params]), np.array([tokens]), unique_tokens)
+        noise = self.noise * ndtri((np.arange(QUANTILES) + 0.5) / QUANTILES)
+        tails = (1 - confidence) / 2, (1 + confidence) / 2
+        low, high = np.exp(np.quantile(drawn + noise, tails))
+        return Prediction(loss, float(min(low, loss)), float(max(high, loss)))
+
     def as_dict(self) -> dict[str, Any]:
         """Return the results of the second stage, for JSON."""
         return {
             "R_D": self.R_D,
             "R_N": None if np.isinf(self.R_N) else self.R_N,
+            "R_D_interval_95": self._interval(5),
+            "R_N_interval_95": None if np.isinf(self.R_N) else self._interval(6),
+            "R_D_profile_95_given_law": None if self.profile_95 is None else list(self.profile_95),
+            "R_D_by_filter": [dict(row) for row in self.by_filter],
+            "goodness": dict(self.goodness),
             "repeated_objective": self.objective,
             "n_repeated": self.n_repeated,
+            "repetition": {
+                "noise": self.noise,
+                "draws": [
+                    [None if math.isinf(value) else value for value in row]
+                    for row in self.draws[:MOST_SAVED].tolist()
+                ],
+            },
         }
+
+    def _interval(self, column: int) -> list[float | None] | None:
+        """Return the 95 % interval of R_D (column 5) or R_N (6): quantiles of the draws.
+
+        An end that is None says that the runs set no limit there.
+        """
+        if not len(self.draws):
+            return None
+        ends = np.quantile(self.draws[:, column], (0.025, 0.975)).tolist()
+        return [end if end < ENDLESS else None for end in ends]
+
+
+def _draw(row: Any) -> list[float]:
+    """Return theta, R_D and R_N of a saved draw; R_N may be null, which is infinite."""
+    if not isinstance(row, list) or len(row) != 7:
+        raise ValueError("a draw of its part repetition is no list of 7 numbers")
+    return [
+        math.inf if value is None else check_number("a draw", value, "[0, 1e300]") for value in row
+    ]
 
 
 def read_laws(path: Path) -> tuple[ScalingLaw, RepeatedLaw | None]:
@@ -144,6 +216,72 @@ def allocate_repeated(repeated: RepeatedLaw, flops: float, unique_tokens: float)
     return Allocation(params, tokens, float(found.fun), None, None)
 
 
+def best_sizes(repeated: RepeatedLaw, flops: float, unique_tokens: float) -> Floats:
+    """Return the best N by each draw, (K,), on the grid of `allocate_repeated`."""
+    middle = allocate_repeated(repeated, flops, unique_tokens).params
+    params = middle * np.exp(np.linspace(-1, 1, GRID_POINTS) * math.log(1e3))
+    tokens = flops / FLOPS_PER_PARAM_TOKEN / params
+    return np.asarray(params[np.argmin(repeated.log_losses(params, tokens, unique_tokens), axis=1)])
+
+
+def log_losses(
+    law: ScalingLaw,
+    theta: Floats,
+    repeats: Floats,
+    params: Floats,
+    tokens: Floats,
+    unique_tokens: Floats | float,
+) -> Floats:
+    """Return ln L of M runs by K laws, (K, M).
+
+    Args:
+        law: gives the pivots.
+        theta: (K, 5) E, a, b, alpha and beta.
+        repeats: (K, 2) R_D and R_N.
+        params: N, (M,).
+        tokens: D, (M,).
+        unique_tokens: U, a number or (M,).
+    """
+    e, a, b, alpha, beta = (theta[:, i, None] for i in range(5))
+    unique = np.minimum(unique_tokens, tokens)
+    n, d = useful(
+        _balanced(law, unique, a, b, alpha, beta), params, tokens, unique,
+        repeats[:, :1], repeats[:, 1:],
+    )  # fmt: skip
+    x, z = np.log(n / law.pivot_params), np.log(d / law.pivot_tokens)
+    return np.asarray(np.log(e + a * np.exp(-alpha * x) + b * np.exp(-beta * z)))
+
+
+def _balanced(
+    law: ScalingLaw,
+    unique: Floats,
+    a: Floats | float,
+    b: Floats | float,
+    alpha: Floats | float,
+    beta: Floats | float,
+) -> Floats:
+    """Return the size at which the terms for N and D balance for `unique` tokens."""
+    balance = np.log(np.maximum(alpha * a, TINY)) - np.log(np.maximum(beta * b, TINY))
+    log_size = (balance + beta * np.log(unique / law.pivot_tokens)) / alpha
+    return np.asarray(law.pivot_params * np.exp(np.clip(log_size, -LARGEST_LOG, LARGEST_LOG)))
+
+
+def useful(
+    best: Floats,
+    params: Floats | float,
+    tokens: Floats | float,
+    unique: Floats | float,
+    repeats_d: Floats | float,
+    repeats_n: Floats | float,
+) -> tuple[Floats, Floats]:
+    """Return N' and D' for the best size `best` for `unique` tokens."""
+    worth = unique * (1 + repeats_d * -np.expm1(-(tokens / unique - 1) / repeats_d))
+    within = np.minimum(params, best)
+    with np.errstate(invalid="ignore"):
+        size = within * (1 + repeats_n * -np.expm1(-(params / within - 1) / repeats_n))
+    return np.where(np.isinf(repeats_n), params, size), np.asarray(worth)
+
+
 def effective(
     law: ScalingLaw,
     params: Floats | float,
@@ -153,106 +291,6 @@ def effective(
     repeats_n: float,
 ) -> tuple[Floats, Floats]:
     """Return the effective parameters and tokens, N' and D'."""
-    unique = np.minimum(unique_tokens, tokens)
-    worth = np.asarray(unique * (1 + repeats_d * -np.expm1(-(tokens / unique - 1) / repeats_d)))
-    if np.isinf(repeats_n):
-        return np.asarray(params, dtype=np.float64), worth
-    _, a, b, alpha, beta = law.theta
-    best = (
-        law.pivot_params
-        * (alpha * a / (beta * b)) ** (1 / alpha)
-        * (unique / law.pivot_tokens) ** (beta / alpha)
-    )  # the size at which the terms for N and D balance for `unique` tokens
-    useful = np.minimum(params, best)
-    size = useful * (1 + repeats_n * -np.expm1(-(params / useful - 1) / repeats_n))
-    return size, worth
-
-
-def fit_repeated(
-    table: pd.DataFrame, *, min_unique_tokens: float = 0.0, delta: float = DELTA
-) -> RepeatedLaw:
-    """Fit in two stages: the law to all runs of one pass, then R_D and R_N to repeated ones.
-
-    Args:
-        table: of one family, with `unique_tokens`; the last loss of each run is used.
-        min_unique_tokens: runs with fewer unique tokens are left out of the second stage.
-        delta: where Huber's loss turns linear, in both stages.
-
-    Raises:
-        ValueError: no column `unique_tokens`, or too few runs of one pass or of several.
-    """
-    checked, notes = check_table(table)
-    once, again = _by_passes(checked, min_unique_tokens)
-    law = fit_points(make_points(once.assign(run=once["model"])), delta=delta)
-    if law.theta[1] == 0 or law.theta[2] == 0:
-        raise ValueError("the runs of one pass show no effect of size or of tokens: add such runs")
-    repeats_d, repeats_n, objective = _fit_repeats(law, again, delta)
-    # The law of single passes is not affected by the repetition that a warning may point to.
-    notes = [note for note in (*notes, *law.warnings) if "--repetition" not in note]
-    doubts = (*notes, *_doubts(repeats_d, repeats_n))
-    return RepeatedLaw(law, repeats_d, repeats_n, objective, len(again), doubts)
-
-
-def _by_passes(table: pd.DataFrame, min_unique_tokens: float) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the last losses of the runs of one pass, and of those of several passes."""
-    if "unique_tokens" not in table or table["unique_tokens"].isna().any():
-        raise ValueError("repetition needs the column unique_tokens, a number in every row")
-    last = table[table["tokens_seen"] >= table.groupby("run")["tokens_seen"].transform("max")]
-    means = last.groupby(["model", "params", "tokens_seen", "unique_tokens"], as_index=False)[
-        "loss"
-    ].mean()
-    epochs = means["tokens_seen"] / means["unique_tokens"]
-    once = means[epochs <= ONE_PASS]
-    again = means[(epochs > ONE_PASS) & (means["unique_tokens"] >= min_unique_tokens)]
-    if once["params"].nunique() < FEWEST_REPEATED or len(again) < FEWEST_REPEATED:
-        raise ValueError(
-            f"{len(once)} runs of one pass and {len(again)} of several: repetition needs at least "
-            "3 sizes of the former and 3 runs of the latter"
-        )
-    return once, again
-
-
-def _fit_repeats(law: ScalingLaw, again: pd.DataFrame, delta: float) -> tuple[float, float, float]:
-    """Return R_D, R_N and the objective of the second stage; R_N is infinite for one size."""
-    from scipy.optimize import minimize
-
-    n, d, u, y = (
-        again[name].to_numpy(dtype=np.float64)
-        for name in ("params", "tokens_seen", "unique_tokens", "loss")
-    )
-    one_size = len(set(again["params"])) == 1
-
-    def repeats(logs: Floats) -> tuple[float, float]:
-        repeats_d, repeats_n = np.exp(np.clip(logs, LEAST_LOG, 12))
-        return float(repeats_d), np.inf if one_size else float(repeats_n)
-
-    def objective(logs: Floats) -> float:
-        seen = effective(law, n, d, u, *repeats(logs))
-        return float(solver.huber_sum(np.log(y) - np.log(law.loss(*seen)), np.ones(len(y)), delta))
-
-    # Search from the best point of a grid.
-    starts = [np.log(pair) for pair in itertools.product(GRID[::2], repeat=2)]
-    start = min(starts, key=objective)
-    best = minimize(objective, start, method="Nelder-Mead", options={"xatol": 1e-6})
-    return *repeats(best.x), float(best.fun)
-
-
-def _doubts(repeats_d: float, repeats_n: float) -> list[str]:
-    """Return warnings of what the repeated runs do not show."""
-    doubts = []
-    if np.isinf(repeats_n):
-        doubts.append(
-            "the repeated runs have one size: R_N cannot be told, and all parameters are taken to "
-            "count; repeat text at several sizes"
-        )
-    if repeats_d < 1.01 * math.exp(LEAST_LOG):
-        doubts.append(
-            f"R_D is at its least, {repeats_d:.2g}: the formula does not describe these runs, in "
-            "which repeating is worse than stopping; fit larger texts or fewer passes"
-        )
-    if repeats_d > GRID[-1]:
-        doubts.append(
-            f"R_D is {repeats_d:.3g}: repeated tokens look as good as new ones; add runs of more "
-            "epochs to see where that ends"
-        )
-    return doubts
+    unique = np.asarray(np.minimum(unique_tokens, tokens), dtype=np.float64)
+    best = _balanced(law, unique, *law.theta[1:])
+    return useful(best, params, tokens, unique, repeats_d, repeats_n)

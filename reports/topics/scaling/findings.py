@@ -62,10 +62,12 @@ def of_the_gain(case: pd.Series) -> str:
     if pd.isna(share):
         return ""
     naive = 100 * over(gain, target)
+    line = case.get("are_two_sizes")
+    through = "" if pd.isna(line) else f", and the line through two sizes {percent(line)} off"
     return (
         f" That error is {words.percent(share)} of the step of {words.loss(abs(gain))} nats/byte "
         "that was to be predicted; the guess that nothing changes would have been "
-        f"{off(naive)}."
+        f"{off(naive)}{through}."
     )
 
 

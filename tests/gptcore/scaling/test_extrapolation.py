@@ -90,3 +90,25 @@ def test_the_preset_is_one_least_squares_fit_after_ten_billion_tokens():
     assert law.n_points == 5 * 36  # of 40 checkpoints, 4 have at most 1e10 tokens
     assert law.parameters["alpha"] == pytest.approx(TRUTH["alpha"], abs=0.01)  # where it stops
     assert law.predict(1e9, 1e11).low is None
+
+
+def test_guesses_without_a_law_stand_beside_the_error():
+    result = evaluate(ladder(sizes=4, noise=0.001), Split(target="m11")).as_dict()
+    n = 1e7 * 3.0 ** np.arange(4)
+    longest = [float(LAW.loss(size, 80 * size)) for size in n]
+    slope = np.log(longest[2] / longest[1]) / np.log(3)
+    line = longest[2] * 3**slope
+    assert result["are_last_size"] == pytest.approx(100 * (longest[2] / longest[3] - 1), abs=0.4)
+    assert result["are_two_sizes"] == pytest.approx(100 * abs(line / longest[3] - 1), abs=0.4)
+    gain = longest[2] - longest[3]
+    error = result["are_final"] / 100 * result["observed_final"]
+    assert result["share_of_gain"] == pytest.approx(error / gain, rel=0.1)
+
+
+def test_guesses_that_cannot_be_made_are_none():
+    result = evaluate(trajectories(sizes=2)).as_dict()
+    assert result["are_two_sizes"] is None
+    assert result["are_last_size"] > 0
+    alone = evaluate(trajectories(checkpoints=100), Split(models=0, target_share=0.3)).as_dict()
+    assert alone["are_last_size"] is None
+    assert alone["share_of_gain"] is None

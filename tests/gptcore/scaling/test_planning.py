@@ -9,8 +9,7 @@ from gptcore.scaling.fitting import fit
 from gptcore.scaling.ladders import PUBLISHED, plan_ladder
 from gptcore.scaling.law import law_from
 from gptcore.scaling.next_run import plan_next_run
-from gptcore.scaling.planning import allocate, isoflop
-from gptcore.scaling.tables import check_table
+from gptcore.scaling.planning import allocate
 from tests.helpers.loss_tables import LAW, ladder, trajectories
 
 
@@ -25,19 +24,6 @@ def test_the_allocation_spends_the_budget_at_the_least_loss():
 def test_no_allocation_without_a_size_term():
     with pytest.raises(ValueError, match="does not identify alpha"):
         allocate(fit(trajectories(sizes=2)), 1e20)
-
-
-def test_isoflop_parabolas_find_the_exponent_of_the_law():
-    c = np.repeat(1e18 * 10.0 ** np.arange(4), 7)
-    best = np.array([allocate(LAW, flops).params for flops in c])
-    n = best * np.tile(np.geomspace(0.7, 1 / 0.7, 7), 4)
-    d = c / 6 / n
-    table = pd.DataFrame({"model": n, "params": n, "tokens_seen": d, "loss": LAW.loss(n, d)})
-    result = isoflop(check_table(table)[0])
-    assert len(result["levels"]) == 4
-    # a symmetric parabola of a slightly skew valley
-    assert result["exponent"] == pytest.approx(0.37 / 0.72, abs=1e-3)
-    assert result["levels"][0]["params"] == pytest.approx(allocate(LAW, 1e18).params, rel=0.02)
 
 
 @pytest.fixture

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gptcore.scaling.repetition import effective, fit_repeated
+from gptcore.scaling.repeats import fit_repeated
+from gptcore.scaling.repetition import RepeatedLaw, allocate_repeated, best_sizes, effective
 from tests.helpers.loss_tables import LAW, ladder
 
 
@@ -53,3 +54,68 @@ def test_one_pass_leaves_the_law_as_it_is():
 def test_repetition_without_unique_tokens_is_refused():
     with pytest.raises(ValueError, match="unique_tokens"):
         fit_repeated(ladder())
+
+
+def repeated(*, worth=15.0, small=None, noise=0.01, seed=0):
+    """Runs of one pass and of several; `small` is R_D of texts below 1e10 tokens."""
+    rng, rows = np.random.default_rng(seed), []
+    for n in (1e7, 3e7, 1e8, 3e8, 1e9):
+        rows += [(n, d, d, np.inf) for d in (1e9, 4e9, 1.6e10, 6e10)]
+        rows += [
+            (n, u * epochs, u, small if small and u < 1e10 else worth)
+            for u in (1e9, 4e9, 1.6e10)
+            for epochs in (2, 5, 20, 60)
+        ]
+    n, d, u = np.array(rows).T[:3]
+    loss = [
+        float(LAW.loss(*effective(LAW, *run[:3], run[3], np.inf))) if run[3] < np.inf
+        else float(LAW.loss(*run[:2]))
+        for run in rows
+    ]  # fmt: skip
+    return pd.DataFrame(
+        {
+            "model": [f"m{i}" for i in range(len(n))],
+            "params": n,
+            "tokens_seen": d,
+            "unique_tokens": u,
+            "loss": np.array(loss) * np.exp(noise * rng.standard_normal(len(n))),
+        }
+    )
+
+
+def test_the_worth_of_repeats_has_intervals_that_hold_it():
+    law = fit_repeated(repeated(noise=0.004), bootstraps=200)
+    result = law.as_dict()
+    low, high = result["R_D_interval_95"]
+    assert low < 15 < high < 40
+    inner = result["R_D_profile_95_given_law"]
+    assert inner[0] < law.R_D < inner[1]
+    assert inner[1] - inner[0] < 1.2 * (high - low)  # the profile holds the law of one pass
+    assert result["goodness"]["r2"] > 0.9
+    assert result["goodness"]["residual_sd"] == pytest.approx(0.004, rel=0.3)
+    assert not any("R_D moves" in warning for warning in law.warnings)
+
+
+def test_a_worth_that_depends_on_the_filter_is_warned_of():
+    law = fit_repeated(repeated(small=2.0, noise=0.003), bootstraps=100)
+    values = [row["R_D"] for row in law.by_filter]
+    assert max(values) > 1.4 * min(values)
+    assert any("R_D moves from" in warning for warning in law.warnings)
+
+
+def test_predictions_of_repeated_text_carry_the_uncertainty_of_its_worth():
+    law = fit_repeated(repeated(), bootstraps=200)
+    few, many = (law.predict(3e8, 4e9 * epochs, 4e9) for epochs in (1.5, 60))
+    truth = float(LAW.loss(*effective(LAW, 3e8, 2.4e11, 4e9, 15.0, np.inf)))
+    assert many.low < truth < many.high
+    assert many.high / many.low > few.high / few.low
+    again = RepeatedLaw.from_dict(law.law, law.as_dict()).predict(3e8, 2.4e11, 4e9)
+    assert again.low == pytest.approx(many.low, rel=1e-3)
+
+
+def test_the_best_size_for_repeated_text_has_draws():
+    law = fit_repeated(repeated(), bootstraps=100)
+    sizes = best_sizes(law, 1e21, 4e9)
+    best = allocate_repeated(law, 1e21, 4e9).params
+    assert np.quantile(sizes, 0.025) < best < np.quantile(sizes, 0.975)
+    assert len(best_sizes(RepeatedLaw(law.law, 15.0, np.inf), 1e21, 4e9)) == 0

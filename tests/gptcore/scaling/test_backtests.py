@@ -1,0 +1,77 @@
+"""What a law's own sizes say about its intervals."""
+
+import numpy as np
+import pytest
+
+from gptcore.scaling.backtests import POOR, back_test, late_fall
+from gptcore.scaling.extrapolation import evaluate
+from gptcore.scaling.fitting import fit, fit_points
+from gptcore.scaling.law import ScalingLaw
+from gptcore.scaling.tables import Cut, check_table, make_points
+from tests.helpers.loss_tables import ladder, trajectories
+
+
+def falling_late(fall=0.04, **kind):
+    """Runs whose losses fall by so much in the last tenth of each run."""
+    table = trajectories(**kind)
+    share = table["tokens_seen"] / table["tokens_seen"].max()
+    return table.assign(loss=table["loss"] * (1 - fall * np.clip((share - 0.9) / 0.1, 0, 1)))
+
+
+def bent(**kind):
+    """Runs whose losses fall faster from the fourth size on than the law of the first three."""
+    table = ladder(**kind)
+    beyond = np.log(np.maximum(table["params"] / 9e7, 1))
+    return table.assign(loss=table["loss"] * np.exp(-0.05 * beyond))
+
+
+def test_a_law_that_holds_is_hardly_widened():
+    law = fit(ladder(sizes=6, noise=0.004), bootstraps=0)
+    assert 1 <= law.widening < 2
+    assert law.late_fall == 0
+    assert not any("widened" in warning for warning in law.warnings)
+
+
+def test_a_law_that_missed_its_own_sizes_is_widened_with_a_warning():
+    law = fit(bent(sizes=6, noise=0.002), bootstraps=0)
+    assert law.widening > POOR
+    assert any("widened by that factor" in warning for warning in law.warnings)
+
+
+def test_widening_concerns_larger_sizes_only():
+    law = fit(bent(sizes=6, noise=0.002), bootstraps=0)
+    largest = law.params_range[1]
+    inside, beyond = (law.predict(n, 1e10) for n in (largest, largest * 1.001))
+    factor = np.log(beyond.high / beyond.loss) / np.log(inside.high / inside.loss)
+    assert factor == pytest.approx(law.widening, rel=0.02)
+
+
+def test_runs_that_fall_late_extend_the_interval_with_a_warning():
+    result = evaluate(falling_late(noise=0.001)).as_dict()
+    assert result["late_fall"] == pytest.approx(-3.8, abs=0.5)
+    assert result["interval_80_holds"]
+    assert any("as runs do whose learning rate decays" in text for text in result["warnings"])
+
+
+def test_noise_at_the_ends_is_no_late_fall():
+    points = make_points(Cut()(check_table(trajectories(noise=0.02))[0]))
+    assert late_fall(fit_points(points), points) == 0
+
+
+def test_separate_runs_have_no_ends_to_judge():
+    points = make_points(check_table(ladder(noise=0.01))[0])
+    assert late_fall(fit_points(points), points) == 0
+
+
+def test_two_sizes_are_not_back_tested():
+    points = make_points(check_table(ladder(sizes=2))[0])
+    assert back_test(points, fit_points) == 1
+
+
+def test_a_saved_law_keeps_its_widening_and_old_files_have_none():
+    law = fit(falling_late(noise=0.001), bootstraps=0)
+    saved = law.as_dict()
+    again = ScalingLaw.from_dict(saved)
+    assert (again.widening, again.late_fall) == (law.widening, law.late_fall)
+    del saved["state"]["widening"], saved["state"]["late_fall"]
+    assert ScalingLaw.from_dict(saved).widening == 1
