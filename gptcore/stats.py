@@ -272,6 +272,8 @@ def ratio_of_pairs(
     of few stretches are too narrow. With k stretches the interval therefore uses Student's quantile
     for k - 1 degrees of freedom and the factor sqrt(k / (k - 1)), as Efron and Tibshirani (1993,
     chapter 12) advise for small samples. The interval describes a and b in this process only.
+    Another process places memory and code anew, which shifts all its pairs alike
+    (`ratio_of_processes`).
 
     Args:
         a_time_s: (n,), the time of a in each pair, in order.
@@ -288,6 +290,52 @@ def ratio_of_pairs(
             alternate.
     """
     seed = check_whole("seed", seed, at_least=0)
+    ratios = _log_ratios(a_time_s, b_time_s, a_first)
+    n_blocks = ratios.shape[1]
+    if 2 * n_blocks < FEWEST_PAIRS:
+        return None
+    centre = float(_trimmed_mean(ratios).mean())
+    length = math.ceil(n_blocks / MOST_STRETCHES)
+    k = n_blocks / length
+    error = _bootstrap_error(ratios, length, seed) * math.sqrt(k / (k - 1))
+    half = float(scipy.stats.t.ppf(0.975, k - 1)) * error
+    return TimeRatio(*(math.exp(centre + shift) for shift in (0.0, -half, half)))
+
+
+def ratio_of_processes(log_ratios: Sequence[float]) -> TimeRatio:
+    """Return the ratio b / a over processes, with Student's 95 % interval.
+
+    Every pair of one process shares what the process happened to get: the addresses of its memory,
+    code and threads. That shift does not shrink with more pairs, so a process counts as one
+    observation (Kalibera and Jones, ISMM 2013; Mytkowicz et al., ASPLOS 2009).
+
+    Args:
+        log_ratios: `log_ratio_of_pairs` of each process, at least 2.
+
+    Raises:
+        ValueError: fewer than 2 processes, or a value is not finite.
+    """
+    return TimeRatio(*map(math.exp, t_interval(as_row("log-ratios", log_ratios))))
+
+
+def log_ratio_of_pairs(
+    a_time_s: Sequence[float], b_time_s: Sequence[float], a_first: Sequence[bool]
+) -> float:
+    """Return ln of the ratio that `ratio_of_pairs` estimates, which two pairs already give.
+
+    Raises:
+        ValueError: as `ratio_of_pairs`, or fewer than 2 pairs.
+    """
+    ratios = _log_ratios(a_time_s, b_time_s, a_first)
+    if not ratios.size:
+        raise ValueError("fewer than 2 pairs: time one in each order")
+    return float(_trimmed_mean(ratios).mean())
+
+
+def _log_ratios(
+    a_time_s: Sequence[float], b_time_s: Sequence[float], a_first: Sequence[bool]
+) -> npt.NDArray[np.float64]:
+    """Return (2, n // 2): ln(b / a) of the pairs AB and of the pairs BA, in order of time."""
     a, b = (as_array("times", times, np.float64) for times in (a_time_s, b_time_s))
     order = as_array("a_first", a_first, np.bool_)
     if not a.ndim == 1 or not a.shape == b.shape == order.shape:
@@ -296,17 +344,9 @@ def ratio_of_pairs(
         raise ValueError("a time is not positive and finite: time the pair again")
     if (order[1:] == order[:-1]).any():
         raise ValueError("the order of the pairs must alternate: AB, BA, AB, …")
-    if a.size < FEWEST_PAIRS:
-        return None
     n_blocks = a.size // 2
-    # (2, n_blocks): the log-ratios of the pairs AB and of the pairs BA, in order of time.
-    ratios = np.log(b[: 2 * n_blocks] / a[: 2 * n_blocks]).reshape(n_blocks, 2).T
-    centre = float(_trimmed_mean(ratios).mean())
-    length = math.ceil(n_blocks / MOST_STRETCHES)
-    k = n_blocks / length
-    error = _bootstrap_error(ratios, length, seed) * math.sqrt(k / (k - 1))
-    half = float(scipy.stats.t.ppf(0.975, k - 1)) * error
-    return TimeRatio(*(math.exp(centre + shift) for shift in (0.0, -half, half)))
+    ratios: npt.NDArray[np.float64] = np.log(b[: 2 * n_blocks] / a[: 2 * n_blocks])
+    return ratios.reshape(n_blocks, 2).T
 
 
 def _trimmed_mean(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
