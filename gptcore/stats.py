@@ -27,13 +27,10 @@ FEWEST_BLOCKS = 4  # resamples of fewer blocks hardly differ from the text itsel
 
 FEWEST_PAIRS = 6
 """The fewest timed pairs with an interval: three blocks of two pairs, two degrees of freedom."""
-TRIMMED = 0.25
-"""The share of the log-ratios that the trimmed mean leaves out at each end."""
+TRIMMED = 0.25  # the share of the log-ratios that the trimmed mean leaves out at each end
 MOST_STRETCHES = 8
-"""Pairs are divided into at most 8 stretches. With more pairs a stretch is longer, so it preserves
-dependence over a longer time."""
-RESAMPLED_VALUES = 250_000
-"""Bounds the time of the bootstrap: with more pairs there are fewer resamples, but at least 200."""
+"""With more pairs a stretch is longer, so it preserves dependence over a longer time."""
+RESAMPLED_VALUES = 250_000  # with more pairs there are fewer resamples, but at least 200
 
 
 @dataclass(frozen=True)
@@ -272,12 +269,9 @@ def ratio_of_pairs(
     of few stretches are too narrow. With k stretches the interval therefore uses Student's quantile
     for k - 1 degrees of freedom and the factor sqrt(k / (k - 1)), as Efron and Tibshirani (1993,
     chapter 12) advise for small samples. The interval describes a and b in this process only.
-    Another process places memory and code anew, which shifts all its pairs alike
-    (`ratio_of_processes`).
 
     Args:
-        a_time_s: (n,), the time of a in each pair, in order.
-        b_time_s: (n,), the time of b in each pair.
+        a_time_s, b_time_s: (n,), the times of a and of b in each pair, in order.
         a_first: (n,), whether a ran before b; the values must alternate.
         seed: the seed of the resampling.
 
@@ -302,40 +296,17 @@ def ratio_of_pairs(
     return TimeRatio(*(math.exp(centre + shift) for shift in (0.0, -half, half)))
 
 
-def ratio_of_processes(log_ratios: Sequence[float]) -> TimeRatio:
-    """Return the ratio b / a over processes, with Student's 95 % interval.
-
-    Every pair of one process shares what the process happened to get: the addresses of its memory,
-    code and threads. That shift does not shrink with more pairs, so a process counts as one
-    observation (Kalibera and Jones, ISMM 2013; Mytkowicz et al., ASPLOS 2009).
-
-    Args:
-        log_ratios: `log_ratio_of_pairs` of each process, at least 2.
-
-    Raises:
-        ValueError: fewer than 2 processes, or a value is not finite.
-    """
-    return TimeRatio(*map(math.exp, t_interval(as_row("log-ratios", log_ratios))))
-
-
 def log_ratio_of_pairs(
     a_time_s: Sequence[float], b_time_s: Sequence[float], a_first: Sequence[bool]
 ) -> float:
-    """Return ln of the ratio that `ratio_of_pairs` estimates, which two pairs already give.
-
-    Raises:
-        ValueError: as `ratio_of_pairs`, or fewer than 2 pairs.
-    """
-    ratios = _log_ratios(a_time_s, b_time_s, a_first)
-    if not ratios.size:
-        raise ValueError("fewer than 2 pairs: time one in each order")
-    return float(_trimmed_mean(ratios).mean())
+    """Return ln of the ratio that `ratio_of_pairs` estimates; two pairs are enough for it."""
+    return float(_trimmed_mean(_log_ratios(a_time_s, b_time_s, a_first)).mean())
 
 
 def _log_ratios(
     a_time_s: Sequence[float], b_time_s: Sequence[float], a_first: Sequence[bool]
 ) -> npt.NDArray[np.float64]:
-    """Return (2, n // 2): ln(b / a) of the pairs AB and of the pairs BA, in order of time."""
+    """Return (2, n // 2): ln(b / a) of the pairs AB and of the pairs BA, in order."""
     a, b = (as_array("times", times, np.float64) for times in (a_time_s, b_time_s))
     order = as_array("a_first", a_first, np.bool_)
     if not a.ndim == 1 or not a.shape == b.shape == order.shape:

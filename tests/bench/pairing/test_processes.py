@@ -3,8 +3,8 @@ import math
 import numpy as np
 import pytest
 
-from bench.pairing.processes import _pairs, pair_in_processes, summarise
-from gptcore.stats import log_ratio_of_pairs, ratio_of_pairs, ratio_of_processes
+from bench.pairing.processes import _pairs, pair_in_processes, ratio_of_processes, summarise
+from gptcore.stats import log_ratio_of_pairs, ratio_of_pairs
 
 
 def one_process(rng, truth, process_sd, n=40):
