@@ -24,7 +24,6 @@ MAX_SIGN_FLIP_PAIRS = 20
 RESAMPLES = 2000
 RESAMPLED_AT_ONCE = 2**20  # blocks that are drawn at once, in whole resamples
 FEWEST_BLOCKS = 4  # resamples of fewer blocks hardly differ from the text itself
-
 FEWEST_PAIRS = 6
 """The fewest timed pairs with an interval: three blocks of two pairs, two degrees of freedom."""
 TRIMMED = 0.25  # the share of the log-ratios that the trimmed mean leaves out at each end
@@ -271,7 +270,8 @@ def ratio_of_pairs(
     chapter 12) advise for small samples. The interval describes a and b in this process only.
 
     Args:
-        a_time_s, b_time_s: (n,), the times of a and of b in each pair, in order.
+        a_time_s: (n,), the time of a in each pair, in order.
+        b_time_s: (n,), the time of b in each pair.
         a_first: (n,), whether a ran before b; the values must alternate.
         seed: the seed of the resampling.
 

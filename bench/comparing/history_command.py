@@ -57,14 +57,14 @@ def _step_object(trend: Trend, step: Step) -> dict[str, Any]:
 
 
 def _time_object(run: RunFolder, times: Timing) -> dict[str, Any]:
-    low = high = None
+    low, high, log = None, None, float(np.mean(times.logs))
     if times.within is not None:
         half = float(stats.t.ppf(0.975, times.within_df)) * math.sqrt(times.within)
-        low, high = (finite_exp(x) for x in (times.logs[0] - half, times.logs[0] + half))
+        low, high = (finite_exp(x) for x in (log - half, log + half))
     return {
         "run": run.label,
         "started_at": run.started_at.isoformat(),
-        "time_s": math.exp(times.logs[0]),
+        "time_s": math.exp(log),
         "interval_95": None if low is None else [low, high],
     }
 

@@ -88,8 +88,8 @@ class Trend:
 
     @property
     def logs(self) -> Values:
-        """Return ln of the median time of the main process, which every run has."""
-        return np.array([t.logs[0] for t in self.timings])
+        """Return ln of the time in each run: the mean over its processes."""
+        return np.array([np.mean(t.logs) for t in self.timings])
 
     def level(self, begin: int, end: int) -> float:
         """Return the median time in s of the runs `begin` to `end` - 1."""
