@@ -80,7 +80,7 @@ def test_functions_without_arguments_are_taken(calls, name):
 
 
 def test_json_is_one_object_with_every_timing(calls, capsys):
-    arguments = ["pair", f"{calls}:short", f"{calls}:long", "--seconds", "0.5", "--json"]
+    arguments = ["pair", f"{calls}:short", f"{calls}:long", "--seconds", "2", "--json"]
     assert main(arguments) == 0
     out, err = capsys.readouterr()
     printed = json.loads(out)
