@@ -18,16 +18,12 @@ import scipy
 from gptcore.checks import as_array, as_row, check_number, check_whole
 
 RESAMPLES = 2000
-
 FEWEST_PAIRS = 6
 """The fewest timed pairs with an interval: three blocks of two pairs, two degrees of freedom."""
-TRIMMED = 0.25
-"""The share of the log-ratios that the trimmed mean leaves out at each end."""
+TRIMMED = 0.25  # the share of the log-ratios that the trimmed mean leaves out at each end
 MOST_STRETCHES = 8
-"""Pairs are divided into at most 8 stretches. With more pairs a stretch is longer, so it preserves
-dependence over a longer time."""
-RESAMPLED_VALUES = 250_000
-"""Bounds the time of the bootstrap: with more pairs there are fewer resamples, but at least 200."""
+"""With more pairs a stretch is longer, so it preserves dependence over a longer time."""
+RESAMPLED_VALUES = 250_000  # with more pairs there are fewer resamples, but at least 200
 
 
 def t_interval(
@@ -126,6 +122,29 @@ def ratio_of_pairs(
             alternate.
     """
     seed = check_whole("seed", seed, at_least=0)
+    ratios = _log_ratios(a_time_s, b_time_s, a_first)
+    n_blocks = ratios.shape[1]
+    if 2 * n_blocks < FEWEST_PAIRS:
+        return None
+    centre = float(_trimmed_mean(ratios).mean())
+    length = math.ceil(n_blocks / MOST_STRETCHES)
+    k = n_blocks / length
+    error = _bootstrap_error(ratios, length, seed) * math.sqrt(k / (k - 1))
+    half = float(scipy.stats.t.ppf(0.975, k - 1)) * error
+    return TimeRatio(*(math.exp(centre + shift) for shift in (0.0, -half, half)))
+
+
+def log_ratio_of_pairs(
+    a_time_s: Sequence[float], b_time_s: Sequence[float], a_first: Sequence[bool]
+) -> float:
+    """Return ln of the ratio that `ratio_of_pairs` estimates; two pairs are enough for it."""
+    return float(_trimmed_mean(_log_ratios(a_time_s, b_time_s, a_first)).mean())
+
+
+def _log_ratios(
+    a_time_s: Sequence[float], b_time_s: Sequence[float], a_first: Sequence[bool]
+) -> npt.NDArray[np.float64]:
+    """Return (2, n // 2): ln(b / a) of the pairs AB and of the pairs BA, in order."""
     a, b = (as_array("times", times, np.float64) for times in (a_time_s, b_time_s))
     order = as_array("a_first", a_first, np.bool_)
     if not a.ndim == 1 or not a.shape == b.shape == order.shape:
@@ -134,17 +153,9 @@ def ratio_of_pairs(
         raise ValueError("a time is not positive and finite: time the pair again")
     if (order[1:] == order[:-1]).any():
         raise ValueError("the order of the pairs must alternate: AB, BA, AB, …")
-    if a.size < FEWEST_PAIRS:
-        return None
     n_blocks = a.size // 2
-    # (2, n_blocks): the log-ratios of the pairs AB and of the pairs BA, in order of time.
-    ratios = np.log(b[: 2 * n_blocks] / a[: 2 * n_blocks]).reshape(n_blocks, 2).T
-    centre = float(_trimmed_mean(ratios).mean())
-    length = math.ceil(n_blocks / MOST_STRETCHES)
-    k = n_blocks / length
-    error = _bootstrap_error(ratios, length, seed) * math.sqrt(k / (k - 1))
-    half = float(scipy.stats.t.ppf(0.975, k - 1)) * error
-    return TimeRatio(*(math.exp(centre + shift) for shift in (0.0, -half, half)))
+    ratios: npt.NDArray[np.float64] = np.log(b[: 2 * n_blocks] / a[: 2 * n_blocks])
+    return ratios.reshape(n_blocks, 2).T
 
 
 def _trimmed_mean(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

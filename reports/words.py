@@ -258,6 +258,8 @@ def ceiling(device: str, name: str) -> str:
     """Return the words for one ceiling of a machine: "cpu: matrix product, fp32"."""
     product = re.fullmatch(r"gemm_(\w+?)_flops_per_s", name)
     what = f"matrix product, {product[1]}" if product else name.replace("_", " ")
+    memory = re.fullmatch(r"memory_(\d+)mib_bytes_per_s", name)
+    what = f"memory traffic within {memory[1]} MiB" if memory else what
     what = "memory copy" if name == "copy_bytes_per_s" else shorten(what)
     return f"{shorten(device)}: {what}" if device else what[:1].upper() + what[1:]
 

@@ -136,6 +136,13 @@ def study(paths: Sequence[Path], margin: float, only: str = "") -> History:
             f"{few} of {len(studied)} cases have fewer than {FEWEST_RUNS} runs on one machine: "
             "a step in them cannot be separated from chance"
         )
+    unclear = sum(trend.unclear for trend in studied)
+    if unclear:
+        warnings.append(
+            f"{unclear} of {len(studied)} cases get no verdict: each run is so close to the run "
+            "before it that a step cannot be told from a wandering machine; use a quieter machine, "
+            "or time the two states of the code in turns"
+        )
     if len(groups) > 1:
         warnings.append(f"{len(groups)} machines or numbers of threads are studied separately")
     return History(runs, studied, margin, warnings)

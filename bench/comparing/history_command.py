@@ -57,14 +57,14 @@ def _step_object(trend: Trend, step: Step) -> dict[str, Any]:
 
 
 def _time_object(run: RunFolder, times: Timing) -> dict[str, Any]:
-    low = high = None
+    low, high, log = None, None, float(np.mean(times.logs))
     if times.within is not None:
         half = float(stats.t.ppf(0.975, times.within_df)) * math.sqrt(times.within)
-        low, high = (finite_exp(x) for x in (times.logs[0] - half, times.logs[0] + half))
+        low, high = (finite_exp(x) for x in (log - half, log + half))
     return {
         "run": run.label,
         "started_at": run.started_at.isoformat(),
-        "time_s": math.exp(times.logs[0]),
+        "time_s": math.exp(log),
         "interval_95": None if low is None else [low, high],
     }
 
@@ -80,6 +80,8 @@ def as_object(history: History) -> dict[str, Any]:
                 "case": trend.case,
                 "machine": ", ".join(machine_key(trend.runs[0])),
                 "n_runs": len(trend.runs),
+                "detectable_ratio": trend.detectable,
+                "unclear": trend.unclear,
                 "times": [
                     _time_object(*pair) for pair in zip(trend.runs, trend.timings, strict=True)
                 ],
@@ -115,7 +117,20 @@ def answer(history: History) -> str:
     first, last = (f"{run.started_at:%Y-%m-%d}" for run in (history.runs[0], history.runs[-1]))
     return (
         f"The time of {stepped} of {n_cases} case{'s' * (n_cases > 1)} changed lastingly in "
-        f"{n_runs} run{'s' * (n_runs > 1)} from {first} to {last}."
+        f"{n_runs} run{'s' * (n_runs > 1)} from {first} to {last}. {_seen(history)}"
+    )
+
+
+def _seen(history: History) -> str:
+    """Return how large a change could have been seen, in one sentence."""
+    clear = [t.detectable for t in history.trends if t.detectable and not t.unclear]
+    if not clear:
+        return "No change of any size could have been seen."
+    low, middle, high = (change(x) for x in (min(clear), float(np.median(clear)), max(clear)))
+    spread = "" if len(clear) == 1 else f" (from {low} to {high}, by case)"
+    return (
+        f"A lasting change of {middle}{spread} in the middle of the runs would have been found "
+        "with a probability of about 90 %."
     )
 
 

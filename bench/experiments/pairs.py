@@ -53,6 +53,7 @@ def time_pair(benchmark: Any, result: Result, session: Inputs, case: PairCase) -
     assert pooled, "a comparison has at least as many pairs as the statistics need"
     result.metrics |= {
         "pairs": len(a_first),
+        "processes": 1,
         "ratio": pooled.ratio,
         "ratio_low": pooled.low,
         "ratio_high": pooled.high,

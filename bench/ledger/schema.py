@@ -32,6 +32,7 @@ PHASES = {
 PHASE_TIMES = {f"{phase}_s": phase for phase in PHASES}
 PHASE_PEAKS = {f"{phase}_peak_bytes": phase for phase in PHASES}
 """Name of a metric → its phase."""
+MEMORY_MIB = (4, 16, 64, 512)  # sizes within which the rate of memory traffic is measured
 
 
 @dataclass(frozen=True)
@@ -109,9 +110,10 @@ METRICS: dict[str, Key] = {
     "bytes_moved": Key("B", "least memory traffic of one call, by formula"),
     "intensity": Key("FLOP/B", "flops over bytes_moved"),
     "attainable_flops_per_s": Key("FLOP/s", "roofline: least of GEMM peak, intensity x bandwidth"),
+    "bandwidth_bytes_per_s": Key("B/s", "of the memory level that may hold the weights"),
     "n_params": _count("parameters of the model, tied weights once"),
     # memory, in a new process on a CPU, from the allocator on an accelerator
-    "base_bytes": Key("B", "held before the call: model, optimizer, program", whole=True),
+    "base_bytes": Key("B", "held between calls: weights, optimizer state, program", whole=True),
     "peak_bytes": Key("B", "peak of one call over base_bytes", whole=True),
     **{
         name: Key("B", f"peak over base_bytes during {phase}", whole=True)
@@ -149,6 +151,10 @@ METRICS: dict[str, Key] = {
     "gemm_bf16_flops_per_s": Key("FLOP/s", "best bf16 matrix product at the model's shapes"),
     "gemm_medium_flops_per_s": Key("FLOP/s", "best fp32 product that may round to bf16 or TF32"),
     "copy_bytes_per_s": Key("B/s", "copy of 256 MiB into reused memory, bytes copied"),
+    **{
+        f"memory_{mib}mib_bytes_per_s": Key("B/s", f"best of reading and copying within {mib} MiB")
+        for mib in MEMORY_MIB
+    },
     "reference_speed": Key("ratio", "measured speed over the reference machine's"),
     # coverage
     "n_tokens": _count("tokens of the whole text"),

@@ -1,9 +1,10 @@
 """Measures the ceilings of a machine, and its speed at this moment.
 
 A ceiling is the highest rate measured on this machine: of matrix products at the model's shapes, in
-each precision, and of a copy. Every share of peak in the report is a share of a ceiling. The
-maker's peak is recorded as well where the device is known. The reference time is the median of one
-fixed product, measured just before and after a case: if it changes, the machine has changed.
+each precision, and of memory traffic within several sizes. Every share of peak in the report is a
+share of a ceiling. The maker's peak is recorded as well where the device is known. The reference
+time is the median of one fixed product, measured just before and after a case: if it changes, the
+machine has changed.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ import math
 import re
 import statistics
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 
 import torch
 from torch import Tensor
 
+from bench.ledger.schema import MEMORY_MIB
 from gptcore.devices import device_label, matmul_precision, synchronize
 from gptcore.model.config import ModelConfig
 from gptcore.model.gpt import GPT
@@ -27,8 +29,15 @@ from gptcore.training.step import make_optimizer, train_step
 PROBE = ModelConfig(vocab_size=4_000, block_size=64, n_layer=2, n_head=4, n_embd=128)
 """The small GPT whose training speed is compared with the reference machine's."""
 
-# Rows x inner x columns of the products in a GPT-2 small block, for 1,024 tokens (B=4, T=256).
-GEMM_SHAPES = ((1024, 768, 2304), (1024, 768, 768), (1024, 768, 3072), (1024, 3072, 768))
+# Rows x inner x columns of the products of GPT-2 small: those of a block and the gradient of a
+# weight, for 1,024 tokens (B=4, T=256); the head and the gradients of its input and weight, for 256
+# tokens; and a square one, since some libraries are at their best there.
+GEMM_SHAPES = (
+    *((1024, 768, 2304), (1024, 768, 768), (1024, 768, 3072), (1024, 3072, 768), (768, 1024, 3072)),
+    *((256, 768, 50_257), (256, 50_257, 768), (50_257, 256, 768)),
+    (2048, 2048, 2048),
+)
+FEWEST_ROUNDS = 3
 COPY_BYTES = 256 * 2**20
 
 CPU = torch.device("cpu")
@@ -82,7 +91,7 @@ def _best_time_s(call: Callable[[], object], device: torch.device, budget_s: flo
     best = float("inf")
     deadline = time.perf_counter() + budget_s
     rounds = 0
-    while rounds < 5 or time.perf_counter() < deadline:
+    while rounds < FEWEST_ROUNDS or time.perf_counter() < deadline:
         best = min(best, _time_s(call, device))
         rounds += 1
     return best
@@ -95,8 +104,9 @@ def gemm_flops_per_s(precision: str, device: torch.device, budget_s: float) -> f
     best = 0.0
     for rows, inner, columns in GEMM_SHAPES:
 
-        def operand(*shape: int) -> Tensor:
-            return torch.randn(*shape, generator=generator).to(device, dtype)
+        def operand(rows: int, columns: int) -> Tensor:  # repeated rows: random numbers are slow
+            part = torch.randn(min(rows, 256), columns, generator=generator).to(device, dtype)
+            return part.repeat(math.ceil(rows / len(part)), 1)[:rows]
 
         a, b = operand(rows, inner), operand(columns, inner)
         out = torch.empty(rows, columns, device=device, dtype=dtype)
@@ -117,11 +127,43 @@ def copy_bytes_per_s(device: torch.device, budget_s: float) -> float:
     return COPY_BYTES / _best_time_s(lambda: copy.copy_(source), device, budget_s)
 
 
+def memory_bytes_per_s(mib: int, device: torch.device, budget_s: float) -> float:
+    """Return the best rate of memory traffic within `mib` MiB, in bytes per second.
+
+    It is the larger of reading them all and of copying one half to the other. Small sizes stay in a
+    cache, so the rates over the sizes are those of the levels of memory.
+    """
+    n_bytes = mib * 2**20
+    values = torch.ones(n_bytes // 4, device=device)
+    source, copy = values.chunk(2)
+    calls = (values.sum, lambda: copy.copy_(source))
+    return n_bytes / min(_best_time_s(call, device, budget_s / 2) for call in calls)
+
+
+def bandwidth(rates: Mapping[str, float], weight_bytes: float) -> float | None:
+    """Return the highest rate at which memory can deliver weights of `weight_bytes`, in bytes/s.
+
+    It is the rate of the largest measured size that is at most half of the weights, because a cache
+    may keep a part of them between two uses. Weights for which no size is small enough, or devices
+    without measured rates, have None: memory then gives no bound.
+    """
+    for mib in reversed(MEMORY_MIB):
+        if 2 * mib * 2**20 <= weight_bytes:
+            return rates.get(f"memory_{mib}mib_bytes_per_s")
+    return None
+
+
 def ceilings(device: torch.device, precisions: Iterable[str], budget_s: float) -> dict[str, float]:
     """Measure the ceilings of `device`, spending about `budget_s` on each."""
     return {
         **{f"gemm_{p}_flops_per_s": gemm_flops_per_s(p, device, budget_s) for p in precisions},
         "copy_bytes_per_s": copy_bytes_per_s(device, budget_s),
+        **{
+            f"memory_{mib}mib_bytes_per_s": memory_bytes_per_s(
+                mib, device, budget_s / len(MEMORY_MIB)
+            )
+            for mib in MEMORY_MIB
+        },
     }
 
 

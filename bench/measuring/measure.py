@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from bench.measuring.ceilings import datasheet_flops_per_s
+from bench.measuring.ceilings import bandwidth, datasheet_flops_per_s
 from bench.measuring.clock import PhaseClock, compilations, is_steady, prepare, quiet_gc, rounds_for
 from bench.measuring.environment import load
 from bench.measuring.order_statistics import median_interval, quantile
@@ -161,12 +161,13 @@ class Measure:
         rate = work.flops / statistics.median(self.result.samples["time_s"])
         ceilings = self.ceilings(work.device)
         peak = ceilings.get(f"gemm_{work.precision}_flops_per_s")
-        copy = ceilings.get("copy_bytes_per_s")
+        n_params = self.result.metrics.get("n_params")
+        rate_of_memory = bandwidth(ceilings, 4 * n_params) if n_params else None
         datasheet = work.precision and datasheet_flops_per_s(work.device, work.precision)
         intensity = work.flops / work.bytes_moved if work.bytes_moved else None
-        roof = None
-        if peak and copy and intensity:  # a copied byte is memory traffic twice: read, written
-            roof = min(peak, intensity * 2 * copy)
+        roof = peak if peak and intensity else None
+        if roof and intensity and rate_of_memory:
+            roof = min(roof, intensity * rate_of_memory)
         self.result.metrics |= {
             "flops": work.flops,
             "flops_counted": work.count_flops() if work.count_flops else None,
@@ -176,6 +177,7 @@ class Measure:
             "bytes_moved": work.bytes_moved,
             "intensity": intensity,
             "attainable_flops_per_s": roof,
+            "bandwidth_bytes_per_s": rate_of_memory,
         }
 
     def _note_profile(

@@ -119,10 +119,11 @@ def _return_free_memory() -> None:
 
 
 def read_peaks(work: Work, peak: Peak | None = None) -> dict[str, int]:
-    """Return the peak of one call above the memory held before the first call, by phase too.
+    """Return the memory held between calls, and the peak of one call above it, by phase too.
 
-    The peak of a training step thus counts gradients, optimizer state and activations, but not the
-    weights.
+    What is held is the process before its first call (weights, inputs, the program) and the state
+    that this call allocates for all later ones (`Work.state_bytes`). The peak of a training step
+    thus counts gradients and activations, but neither the weights nor the optimizer's state.
 
     Args:
         work: not yet called in this process, so that only its inputs and model are held.
@@ -141,6 +142,7 @@ def read_peaks(work: Work, peak: Peak | None = None) -> dict[str, int]:
     base = peak.peak_bytes()
     for _ in range(FULL_CALLS):
         work.call(lambda _phase: None)
+    base += work.state_bytes()
     phases: dict[str, int] = {}
 
     def read(name: str) -> None:

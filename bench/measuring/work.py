@@ -37,6 +37,8 @@ class Work:
         count_flops: returns the FLOPs of one call as torch's own counter counts them.
         bytes_moved: least memory traffic of one call in bytes, by formula.
         in_processes: whether to time the work in new processes, and to read its peak memory there.
+        state_bytes: returns the bytes that the first call allocated and all later calls keep: the
+            state of an optimizer.
         budget_s: timed seconds to aim at, where the suite would allow more.
     """
 
@@ -49,6 +51,7 @@ class Work:
     count_flops: Callable[[], int] | None = None
     bytes_moved: int | None = None
     in_processes: bool = False
+    state_bytes: Callable[[], int] = lambda: 0
     budget_s: float = math.inf
 
 

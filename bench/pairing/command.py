@@ -8,20 +8,18 @@ import math
 import os
 import statistics
 import sys
-from contextlib import redirect_stdout
 from typing import Any
 
 import torch
 
 from bench.ledger.folders import duration
 from bench.measuring import environment
-from bench.measuring.pinning import pin
 from bench.options import add_margin
-from bench.pairing.operands import EXAMPLE, build, one_line
-from bench.pairing.pair import PairResult, interleave, percent
+from bench.pairing.operands import EXAMPLE
+from bench.pairing.pair import percent
+from bench.pairing.processes import FEWEST_PROCESSES, PROCESSES, ProcessPairs, pair_in_processes
 from gptcore.checks import check_number
-from gptcore.console import Progress, Table, at_home, number
-from gptcore.devices import device_label
+from gptcore.console import Progress, Table, at_home, number, whole_in
 from gptcore.plain_text import visible
 
 
@@ -48,9 +46,25 @@ def in_words(answer: dict[str, Any]) -> str:
             "",
             str(Table(("", "median time", "operand"), times)),
             "",
-            f"{answer['n_pairs']} pairs in {answer['seconds']:.3g} s on {machine['device']}, "
+            f"{answer['n_pairs']} pairs in {answer['n_processes']} processes, "
+            f"{answer['seconds']:.3g} s on {machine['device']}, "
             f"{machine['threads']} threads" + (f", load {loads}" if loads else ""),
+            _how_processes_differ(answer),
         ]
+    )
+
+
+def _how_processes_differ(answer: dict[str, Any]) -> str:
+    """Return what one process alone would have said, which shows whether processes differ."""
+    alone = [process["interval_95"] for process in answer["processes"]]
+    known = [ends for ends in alone if ends]
+    said = f"The ratio differs by {percent(answer['process_spread'])} between processes"
+    if not known:
+        return f"{said} (standard deviation)."
+    apart = sum(ends[1] < answer["ratio"] or ends[0] > answer["ratio"] for ends in known)
+    return (
+        f"{said} (standard deviation); the pairs of {apart} of {len(known)} processes alone would "
+        "have excluded the ratio over all of them."
     )
 
 
@@ -60,28 +74,43 @@ def _digits(value: float, low: float, high: float) -> str:
     return f"{value:.{min(5, max(2, 1 - math.floor(math.log10(width))))}f}"
 
 
-def as_json(a: str, b: str, result: PairResult, machine: dict[str, Any]) -> dict[str, Any]:
+def as_json(a: str, b: str, pairs: ProcessPairs, machine: dict[str, Any]) -> dict[str, Any]:
     """Return the object that --json prints: the result, every timing in order, the machine."""
+    a_time_s, b_time_s = pairs.joined("a_time_s"), pairs.joined("b_time_s")
     return {
         "a": a,
         "b": b,
-        "verdict": result.verdict,
-        "ratio": result.ratio,
-        "interval_95": [result.low, result.high],
-        "n_pairs": len(result.first),
-        "a_s": statistics.median(result.a_time_s),
-        "b_s": statistics.median(result.b_time_s),
-        "margin": result.margin,
-        "seconds": result.seconds,
-        "warmup_s": result.warmup_s,
-        "a_calls": result.a_calls,
-        "b_calls": result.b_calls,
-        "a_time_s": result.a_time_s,
-        "b_time_s": result.b_time_s,
-        "first": result.first,
+        "verdict": pairs.verdict,
+        "ratio": pairs.ratio.ratio,
+        "interval_95": [pairs.ratio.low, pairs.ratio.high],
+        "n_processes": len(pairs.answers),
+        "processes": [
+            {
+                "ratio": math.exp(log_ratio),
+                "interval_95": own and [own.low, own.high],
+                "n_pairs": len(answer["first"]),
+                "a_calls": answer["a_calls"],
+                "b_calls": answer["b_calls"],
+            }
+            for answer, log_ratio, own in zip(
+                pairs.answers, pairs.log_ratios, pairs.within, strict=True
+            )
+        ],
+        "process_spread": pairs.spread,
+        "n_pairs": len(a_time_s),
+        "a_s": statistics.median(a_time_s),
+        "b_s": statistics.median(b_time_s),
+        "margin": pairs.margin,
+        "seconds": pairs.total("seconds"),
+        "warmup_s": pairs.total("warmup_s"),
+        "a_calls": pairs.answers[0]["a_calls"],
+        "b_calls": pairs.answers[0]["b_calls"],
+        "a_time_s": a_time_s,
+        "b_time_s": b_time_s,
+        "first": pairs.joined("first"),
         "machine": machine,
         "commit": environment.commit(),
-        "warnings": list(result.warnings),
+        "warnings": pairs.warnings,
     }
 
 
@@ -90,8 +119,9 @@ def add_parser(subparsers: Any, summary: str) -> None:
     parser = subparsers.add_parser(
         "pair",
         help=summary,
-        description="Time A and B in turns in one process, and print how many times as long B "
-        "takes as A, with a 95 % interval. Exit code: 0 measured, 2 bad input.",
+        description="Time A and B in turns, in several new processes, and print how many times as "
+        "long B takes as A, with a 95 % interval over the processes. Exit code: 0 measured, 2 bad "
+        "input.",
         epilog=f"example: python -m bench pair '{EXAMPLE}' precision=bf16",
     )
     kinds = "a case id, module:function or file.py:function (called without arguments)"
@@ -104,6 +134,14 @@ def add_parser(subparsers: Any, summary: str) -> None:
     )
     parser.add_argument(
         "--seconds", type=number, default=30.0, metavar="S", help="seconds of timing (default: 30)"
+    )
+    parser.add_argument(
+        "--processes",
+        type=whole_in(FEWEST_PROCESSES, 100),
+        default=PROCESSES,
+        metavar="N",
+        help="new processes among which the seconds are divided; each builds A and B anew "
+        f"(default: {PROCESSES})",
     )
     add_margin(parser, "a difference within this margin counts as none")
     parser.add_argument(
@@ -121,21 +159,18 @@ def add_parser(subparsers: Any, summary: str) -> None:
 def main(options: argparse.Namespace) -> int:
     """Time the two operands, print the answer, and return the exit code."""
     check_number("--seconds", options.seconds, "(0, inf)")
-    state = pin()
-    with redirect_stdout(sys.stderr):  # standard output is for the answer alone
-        a, b = build(options.a, options.b, options.corpus or ["python-docs"])
-        load_before = environment.load()
-        try:
-            pairs = interleave(
-                a, b, options.seconds, margin=options.margin, progress=Progress("pair")
-            )
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # a call may even raise SystemExit
-            raise ValueError(f"a call failed: {one_line(error)}") from error
+    task = {"a": options.a, "b": options.b, "corpora": options.corpus or ["python-docs"]}
+    load_before = environment.load()
+    pairs = pair_in_processes(
+        task,
+        options.seconds,
+        processes=options.processes,
+        margin=options.margin,
+        progress=Progress("process"),
+    )
     machine = {
-        "device": device_label(a.device),
-        "threads": state["intra_op_threads"],
+        "device": pairs.answers[0]["device"],
+        "threads": pairs.answers[0]["threads"],
         "cpus": os.cpu_count(),
         "load": [load_before, environment.load()],
         "torch": torch.__version__,

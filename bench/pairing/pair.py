@@ -3,8 +3,8 @@
 The speed of a machine changes from minute to minute, but two timings in a row see about the same
 speed, so only their ratio is used. The order alternates (AB, BA, AB, …), so that the second place
 affects both equally. The number of pairs depends on the pace of the first tenth of the time, and
-never on the ratio so far. Not measured: differences between processes. Both operands are alive at
-once, and share caches and memory.
+never on the ratio so far. Both operands are alive at once, and share caches and memory. One process
+does not show how much processes differ: `bench.pairing.processes` does.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from bench.measuring.clock import PhaseClock, is_steady, prepare, quiet_gc
 from bench.measuring.work import Work
@@ -109,12 +110,12 @@ def _ignore_phase(_phase: str) -> None:
     """Ignore the end of a phase, because pairs compare whole calls."""
 
 
-def count_pairs(pair_s: float, budget_s: float) -> int:
-    """Return how many pairs of `pair_s` fit into `budget_s`: an even number, at least six."""
-    return max(FEWEST_PAIRS, 2 * int(budget_s / pair_s / 2))
+def count_pairs(pair_s: float, budget_s: float, fewest: int = FEWEST_PAIRS) -> int:
+    """Return how many pairs of `pair_s` fit into `budget_s`: an even number, at least `fewest`."""
+    return max(fewest, 2 * int(budget_s / pair_s / 2))
 
 
-def _time_pairs(a: _Side, b: _Side, budget_s: float, progress: PairsDone) -> None:
+def _time_pairs(a: _Side, b: _Side, budget_s: float, progress: PairsDone, fewest: int) -> None:
     """Time pairs in alternating order; the pace of the first pairs fixes their number."""
     orders = itertools.cycle(((a, b), (b, a)))
 
@@ -126,7 +127,7 @@ def _time_pairs(a: _Side, b: _Side, budget_s: float, progress: PairsDone) -> Non
     while timed_s < PILOT_SHARE * budget_s:
         time_pair()
         pilot, timed_s = pilot + 1, a.timed_s + b.timed_s
-    n_pairs = max(count_pairs(timed_s / pilot, budget_s), pilot + pilot % 2)
+    n_pairs = max(count_pairs(timed_s / pilot, budget_s, fewest), pilot + pilot % 2)
     for done in range(pilot + 1, n_pairs + 1):
         time_pair()
         progress(done, n_pairs)
@@ -157,54 +158,68 @@ def interleave(
     """
     check_number("seconds", budget_s, "(0, inf)")
     check_number("margin", margin, "[0, inf)")
-    sides = {"a": _Side(a, WARMUP_SHARE * budget_s), "b": _Side(b, WARMUP_SHARE * budget_s)}
-    start = time.perf_counter()
-    with quiet_gc():
-        _time_pairs(sides["a"], sides["b"], budget_s, progress)
-    seconds = time.perf_counter() - start
-    return _summarise(sides, margin, seconds)
-
-
-def _summarise(sides: dict[str, _Side], margin: float, seconds: float) -> PairResult:
-    a, b = sides["a"], sides["b"]
-    first = ["ab"[index % 2] for index in range(len(a.time_s))]
-    ratio = ratio_of_pairs(a.time_s, b.time_s, [name == "a" for name in first])
+    timed = time_in_turns(a, b, budget_s, progress=progress)
+    first = timed.pop("first")
+    ratio = ratio_of_pairs(timed["a_time_s"], timed["b_time_s"], [name == "a" for name in first])
     assert ratio is not None, "count_pairs never returns fewer than the statistics need"
     outcome = verdict(ratio.ratio, ratio.low, ratio.high, margin=margin)
+    lines = timed.pop("warnings")
+    lines += _warnings(outcome, ratio.high / ratio.low, margin, timed["seconds"])
     return PairResult(
-        a_time_s=a.time_s,
-        b_time_s=b.time_s,
         first=first,
         ratio=ratio.ratio,
         low=ratio.low,
         high=ratio.high,
         margin=margin,
         verdict=outcome,
-        a_calls=a.calls,
-        b_calls=b.calls,
-        warmup_s=sum(a.warmup) + sum(b.warmup),
-        seconds=seconds,
-        warnings=tuple(_warnings(sides, outcome, ratio.high / ratio.low, margin, seconds)),
+        warnings=tuple(lines),
+        **timed,
     )
 
 
-def _warnings(
-    sides: dict[str, _Side], outcome: str, width: float, margin: float, seconds: float
-) -> list[str]:
-    """Return what makes the result less certain; `width` is high over low of the interval."""
-    lines = [
-        f"{name} was still changing after {len(side.warmup)} calls of warm-up: "
-        "give more seconds, or let it do the same work in each call"
-        for name, side in sides.items()
-        if not is_steady(side.warmup)
-    ]
+def time_in_turns(
+    a: Work,
+    b: Work,
+    budget_s: float,
+    *,
+    fewest: int = FEWEST_PAIRS,
+    progress: PairsDone = lambda _done, _total: None,
+) -> dict[str, Any]:
+    """Warm `a` and `b` up, and time at least `fewest` pairs in about `budget_s`.
+
+    Returns:
+        The attributes of a PairResult that are measured: a_time_s, b_time_s, first, a_calls,
+        b_calls, warmup_s, seconds and warnings.
+    """
+    sides = {"a": _Side(a, WARMUP_SHARE * budget_s), "b": _Side(b, WARMUP_SHARE * budget_s)}
+    start = time.perf_counter()
+    with quiet_gc():
+        _time_pairs(sides["a"], sides["b"], budget_s, progress, fewest)
+    return {
+        **{f"{name}_time_s": side.time_s for name, side in sides.items()},
+        **{f"{name}_calls": side.calls for name, side in sides.items()},
+        "first": ["ab"[index % 2] for index in range(len(sides["a"].time_s))],
+        "warmup_s": sum(sum(side.warmup) for side in sides.values()),
+        "seconds": time.perf_counter() - start,
+        "warnings": [
+            f"{name} was still changing after {len(side.warmup)} calls of warm-up: "
+            "give more seconds, or let it do the same work in each call"
+            for name, side in sides.items()
+            if not is_steady(side.warmup)
+        ],
+    }
+
+
+def _warnings(outcome: str, width: float, margin: float, seconds: float) -> list[str]:
+    """Return what would decide; `width` is high over low of the interval."""
+    lines = []
     if outcome == "ambiguous" and margin > 0:
         # An interval as wide as the margin would decide; its width falls with the root of the time.
         needed = seconds * (math.log(width) / math.log(1 + margin)) ** 2
         if needed > seconds:
             lines.append(
                 f"the interval is too wide for a verdict at a margin of {percent(margin)}: give "
-                f"about {_round_up(needed)} seconds, or use a quieter machine"
+                f"about {round_up(needed)} seconds, or use a quieter machine"
             )
         else:
             lines.append(
@@ -244,7 +259,7 @@ def percent(share: float) -> str:
     return f"{100 * share:.3g} %"
 
 
-def _round_up(seconds: float) -> int:
-    """Return the seconds rounded up to two significant digits."""
-    step: int = 10 ** max(0, math.floor(math.log10(seconds)) - 1)
-    return math.ceil(seconds / step) * step
+def round_up(number: float) -> int:
+    """Return a number rounded up to two significant digits."""
+    step: int = 10 ** max(0, math.floor(math.log10(number)) - 1)
+    return math.ceil(number / step) * step

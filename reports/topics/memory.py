@@ -31,6 +31,7 @@ BYTES = 4
 """Bytes of a weight, of its gradient, and of each of the two states that AdamW keeps of it: all are
 float32 in every precision."""
 KINDS = ("weights", "optimizer state", "gradients", "activations and the rest", "program")
+"""The program is Python, its libraries and the texts, which any training program holds as well."""
 
 
 def by_kind(models: pd.DataFrame) -> pd.DataFrame:
@@ -98,14 +99,16 @@ def find(run: Run) -> Iterator[Finding]:
         where = f", in the {' and '.join(highest)} {phase}" if highest else ""
         each = "; ".join(f"{PHASE_PEAKS[str(k)]} {words.size(v)}" for k, v in phases.items())
         held = "; ".join(f"{name} {words.size(case[name])}" for name in KINDS)
-        parts = "" if pd.isna(case["weights"]) else f" At the peak: {held}."
+        known = pd.notna(case["weights"])
+        parts = f" At the peak: {held}." if known else ""
+        training = case["weights"] + case["optimizer state"] if known else case["base_bytes"]
         yield Finding(
             66,
             "memory",
             "",
             f"A training step of {words.model(case['model'])}{apart_from} peaks at "
-            f"{words.size(case['peak_bytes'])} beyond the {words.size(case['base_bytes'])} held "
-            f"before it{where}",
+            f"{words.size(case['peak_bytes'])} beyond the {words.size(training)} "
+            f"{'of its weights and optimizer state' if known else 'held before it'}{where}",
             f"{words.conditions(case)}.{parts}{f' Peak by phase: {each}.' if each else ''} The "
             "peak was read apart from the timing, in a call after two others.",
             (case["case"],),
@@ -128,11 +131,13 @@ def memory_table(models: pd.DataFrame) -> Table:
         for _, case in models.iterrows()
     ]
     columns = (
-        "Case", "Held before#", "Peak beyond it#", *(f"{p.capitalize()}#" for p in phases.values()),
+        "Case", "Held between calls#", "Peak beyond it#",
+        *(f"{phase.capitalize()}#" for phase in phases.values()),
         *(f"Of both, {name}#" for name in kinds),
     )  # fmt: skip
     return table(
-        "Memory of one call. A peak counts what was needed beyond the memory held before.",
+        "Memory of one call. A peak counts what was needed beyond the memory held between calls: "
+        "weights, optimizer state, and the program with its libraries and texts.",
         columns,
         rows,
     )
@@ -150,7 +155,7 @@ def section(run: Run, plot: Plotter) -> list[Section]:
             "memory",
             "Memory",
             "How much memory do the models take?",
-            "A peak is the most memory that one call needs beyond what was held before it: "
+            "A peak is the most memory that one call needs beyond what is held between calls: "
             "activations and gradients, but neither the weights nor the optimizer state. On a CPU, "
             "peaks are read in a new process; on other devices, from torch's allocator. They are "
             "always read apart from the timing. Weights, gradients and optimizer state are "

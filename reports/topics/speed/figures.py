@@ -84,10 +84,12 @@ def roofline(points: pd.DataFrame) -> Figure:
     figure, (axes,) = drawing.new_figure(3.1, top_in=0.45 + 0.24 * len(points), left_in=0.85)
     low = min(points["intensity"].min(), (points["peak"] / points["bandwidth"]).min()) / 3
     high = max(points["intensity"].max(), (points["peak"] / points["bandwidth"]).max()) * 3
-    roofs = points.dropna(subset=["peak", "bandwidth"]).drop_duplicates("precision")
-    for colour, dash, (_, roof) in zip(
-        drawing.COLOURS, ("-", (0, (5, 1.5)), (0, (2, 1))), roofs.iterrows(), strict=False
-    ):
+    roofs = points.dropna(subset=["peak", "bandwidth"])
+    roofs = roofs.drop_duplicates(["precision", "bandwidth"])
+    looks = zip(drawing.COLOURS, ("-", (0, (5, 1.5)), (0, (2, 1))), strict=False)
+    styles = dict(zip(roofs["precision"].unique(), looks, strict=False))
+    for _, roof in roofs.iterrows():
+        colour, dash = styles.get(roof["precision"], (drawing.INK, "-"))
         ridge = roof["peak"] / roof["bandwidth"]
         axes.plot(
             [low, ridge, high], [low * roof["bandwidth"], roof["peak"], roof["peak"]],

@@ -27,6 +27,7 @@ def find(run: Run) -> list[Finding]:
         *roofline(models),
         *flops_apart(models),
         *ceilings_changed(run),
+        *exceeding(run),
     ]
 
 
@@ -228,6 +229,41 @@ def roofline(models: pd.DataFrame) -> Iterator[Finding]:
             "A real step moves more, so it may be closer to memory-bound than stated.",
             (case["case"],),
         )
+
+
+def bandwidth(models: pd.DataFrame, copy: float) -> pd.Series[float]:
+    """Return the rate of memory that bounds each case; `copy` is that of a large copy.
+
+    Ledgers from before the rates of smaller sizes have the copy alone; a byte that is copied is
+    read and written.
+    """
+    known: pd.Series[float] = models["bandwidth_bytes_per_s"]
+    return known if known.notna().any() else known.fillna(2 * copy)
+
+
+EXCEEDS = 1.01
+"""A rate that is higher than its bound by more than the clock's last digits."""
+
+
+def exceeding(run: Run) -> Iterator[Finding]:
+    """Warn where a case was faster than the roofline says is possible: then the bound is wrong."""
+    models = run.cases("model")
+    share: pd.Series[float] = over(models["flops_per_s"], models["attainable_flops_per_s"])
+    wrong = models[share > EXCEEDS]
+    if wrong.empty:
+        return
+    most = words.percent(share.max() - 1)
+    yield Finding(
+        83,
+        "speed",
+        "",
+        f"{words.count(len(wrong), 'case')} reached more than the roofline allows, by up to {most}",
+        "So the measured ceilings are too low for these cases, and their shares of peak too high: "
+        "the machine was busy or slower while the ceilings were measured, or the weights of the "
+        "case stay in a faster memory than the one that was assumed. Measure again on a quiet "
+        "machine.",
+        tuple(wrong["case"]),
+    )
 
 
 def flops_gap(models: pd.DataFrame) -> pd.Series[float]:

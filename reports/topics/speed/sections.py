@@ -95,14 +95,17 @@ def rooflines(run: Run, plot: Plotter) -> list[Plot]:
         part = points[devices == device]
         copy = start.get((device, "copy_bytes_per_s"), float("nan"))
         peaks = [start.get((device, f"gemm_{p}_flops_per_s")) for p in part["precision"]]
-        # A byte that is copied is read and written.
-        part = part.assign(peak=pd.Series(peaks, part.index, dtype=float), bandwidth=2 * copy)
-        if part[["peak", "bandwidth"]].isna().all(axis=None):
+        part = part.assign(
+            peak=pd.Series(peaks, part.index, dtype=float),
+            bandwidth=findings.bandwidth(part, copy),
+        )
+        if part[["peak", "bandwidth"]].isna().any(axis=1).all():
             continue
         part, more = first_cases(part, MAX_DRAWN, "cases")
         plots += plot(
             figures.roofline, part, f"Roofline of {plain_text.shorten(device)}",
-            "Below the slope, memory traffic is the limit; below the flat part, arithmetic. The "
+            "Below the slope, memory traffic is the limit; below the flat part, arithmetic. A "
+            "slope is the rate of the level of memory that may hold the weights of a case. The "
             "gap between a point and the line above it is the most by which its speed could still "
             f"rise.{more}",
             "Roofline, both axes logarithmic. " + " ".join(map(_place, dicts(part))),

@@ -15,6 +15,10 @@ from reports.blocks import IN_TURNS, Table, first_rows, table
 from reports.load import UNSTEADY, stability
 
 MAX_REASONS = 6
+ONE_PROCESS = (
+    "Each pair was timed in one process. Another process places memory and code anew, which the "
+    "intervals leave out; `python -m bench pair` times a pair in several processes."
+)
 
 
 def unsteady(records: Iterable[Record]) -> Table:
@@ -70,4 +74,4 @@ def pairs(frame: pd.DataFrame) -> Table:
         "Time of the second#", "Margin#",
     )  # fmt: skip
     caption = "Pairs timed in turns: time of the second over time of the first."
-    return replace(table(caption, columns, rows), note=IN_TURNS)
+    return replace(table(caption, columns, rows), note=f"{IN_TURNS} {ONE_PROCESS}")

@@ -79,10 +79,39 @@ def test_the_reference_makes_its_operands_once():
 def test_ceilings_are_measured_for_each_precision_and_for_copies(monkeypatch):
     monkeypatch.setattr(ceilings, "COPY_BYTES", 2**20)
     monkeypatch.setattr(ceilings, "GEMM_SHAPES", ((8, 8, 8),))
+    monkeypatch.setattr(ceilings, "MEMORY_MIB", (1, 2))
     measured = ceilings.ceilings(torch.device("cpu"), ("fp32", "bf16"), 0.0)
     assert sorted(measured) == [
         "copy_bytes_per_s",
         "gemm_bf16_flops_per_s",
         "gemm_fp32_flops_per_s",
+        "memory_1mib_bytes_per_s",
+        "memory_2mib_bytes_per_s",
     ]
     assert min(measured.values()) > 0
+
+
+def test_peak_is_measured_at_the_products_of_block_head_and_their_gradients(monkeypatch):
+    seen = set()
+
+    def mm(a, b, out):
+        seen.add((*a.shape, b.shape[1]))
+        return out
+
+    monkeypatch.setattr(ceilings.torch, "mm", mm)
+    ceilings.gemm_flops_per_s("fp32", ceilings.CPU, 0.0)
+    assert seen == set(ceilings.GEMM_SHAPES)
+    assert {(256, 768, 50_257), (256, 50_257, 768), (50_257, 256, 768)} <= seen
+
+
+@pytest.mark.parametrize(
+    ("weights_mib", "rate"), [(7.9, None), (8, 4.0), (31, 4.0), (32, 3.0), (130, 2.0), (5000, 1.0)]
+)
+def test_memory_rate_is_that_of_a_level_that_may_hold_half_of_the_weights(weights_mib, rate):
+    rates = {f"memory_{mib}mib_bytes_per_s": 4.0 - i for i, mib in enumerate((4, 16, 64, 512))}
+    assert ceilings.bandwidth(rates, weights_mib * 2**20) == rate
+
+
+def test_memory_rate_counts_the_bytes_that_are_read_or_read_and_written(monkeypatch):
+    monkeypatch.setattr(ceilings, "_time_s", lambda call, _device: call() is None or 0.5)
+    assert ceilings.memory_bytes_per_s(1, ceilings.CPU, 0.0) == 2 * 2**20

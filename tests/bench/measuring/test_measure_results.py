@@ -8,7 +8,12 @@ from tests.helpers.fake_benchmark import spin, work
 
 
 def test_share_of_the_ceiling_is_rate_over_peak(measure):
-    measure.ceilings = lambda _device: {"gemm_fp32_flops_per_s": 1e6, "copy_bytes_per_s": 1e3}
+    measure.ceilings = lambda _device: {
+        "gemm_fp32_flops_per_s": 1e6,
+        "memory_4mib_bytes_per_s": 1e9,
+        "memory_16mib_bytes_per_s": 2e3,
+    }
+    measure.result.metrics["n_params"] = 10 * 2**20
     measure(
         work(
             lambda _end_phase: time.sleep(0.01),
@@ -24,8 +29,19 @@ def test_share_of_the_ceiling_is_rate_over_peak(measure):
     assert metrics["tokens_per_s"] == pytest.approx(50 / metrics["time_s"])
     assert metrics["flops_counted"] == 990
     assert metrics["intensity"] == 100
-    # 100 FLOP/B times 2,000 B/s (each copied byte is read and written) lies below the peak.
+    # Half of 40 MiB of weights is more than 16 MiB: 100 FLOP/B times 2,000 B/s.
+    assert metrics["bandwidth_bytes_per_s"] == 2e3
     assert metrics["attainable_flops_per_s"] == 200_000
+
+
+def test_weights_that_a_cache_may_hold_are_bound_by_the_peak_alone(measure):
+    measure.ceilings = lambda _device: {
+        "gemm_fp32_flops_per_s": 1e6, "memory_4mib_bytes_per_s": 1.0
+    }  # fmt: skip
+    measure.result.metrics["n_params"] = 2**20
+    measure(work(lambda _end_phase: None, flops=1_000, bytes_moved=10, precision="fp32"))
+    assert measure.result.metrics["bandwidth_bytes_per_s"] is None
+    assert measure.result.metrics["attainable_flops_per_s"] == 1e6
 
 
 def test_unknown_ceiling_gives_no_share(measure):

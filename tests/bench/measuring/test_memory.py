@@ -1,4 +1,5 @@
 import gc
+import json
 import mmap
 import subprocess
 import sys
@@ -118,6 +119,42 @@ def test_child_of_a_fat_parent_does_not_report_the_parents_peak():
     assert peak < 600 * MIB < len(fat)  # torch and what else the child imports
     if wrong < len(fat):
         pytest.skip("this kernel does not hand ru_maxrss on: there is nothing to get wrong")
+
+
+HOLDS = """
+import dataclasses, gc, json, psutil
+from bench.measuring import pinning
+from bench.measuring.memory import _return_free_memory, read_peaks
+from bench.measuring.workloads import work_of
+from bench.suite.cases import ModelCase
+from bench.suite.inputs import Inputs
+from gptcore.model.config import PRESETS
+from gptcore.model.flops import n_params
+
+pinning.pin(keep_memory=False)
+inputs = Inputs(["python-docs"])
+inputs.stream("python-docs")
+
+def peaks(model):
+    case = ModelCase("python-docs", model, "cpu", "fp32", 1, 16, "step")
+    work = work_of("bench_model::test_step", case, inputs)
+    return read_peaks(work)
+
+peaks("model1")  # whatever a first step loads is loaded
+gc.collect()
+_return_free_memory()
+before = psutil.Process().memory_info().rss
+config = dataclasses.replace(PRESETS["model4"], block_size=16)
+print(json.dumps([peaks("model4")["base_bytes"] - before, 12 * n_params(config)]))
+"""
+
+
+@linux
+def test_memory_held_between_steps_is_weights_and_optimizer_state_and_no_copy():
+    command = [sys.executable, "-c", HOLDS]
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    held, exact = json.loads(output.splitlines()[-1])
+    assert held == pytest.approx(exact, rel=0.05)  # the rest is pages of the heap
 
 
 def test_where_the_kernel_cannot_tell_memory_is_sampled(monkeypatch, tmp_path):

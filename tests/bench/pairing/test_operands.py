@@ -3,12 +3,14 @@ import re
 import statistics
 import subprocess
 import sys
+from contextlib import redirect_stdout
 
 import pytest
 import torch
 
 from bench.__main__ import main
-from bench.pairing import command
+from bench.measuring import pinning
+from bench.pairing import processes
 from bench.pairing.operands import build, default_device, load_call
 from tests.helpers.checkout import ROOT
 
@@ -59,7 +61,13 @@ def runs_it():
 
 @pytest.fixture
 def calls(tmp_path, monkeypatch):
-    monkeypatch.setattr(command, "pin", lambda: {"intra_op_threads": torch.get_num_threads()})
+    monkeypatch.setattr(pinning, "pin", lambda: {"intra_op_threads": torch.get_num_threads()})
+
+    def here(task):  # importing torch in every new process would take most of the time
+        with redirect_stdout(sys.stderr):
+            return processes.answer(task)
+
+    monkeypatch.setattr(processes, "run_in_process", here)
     path = tmp_path / "random.py"  # it must not stand in for the module of that name
     path.write_text(CALLS)
     return path
@@ -72,7 +80,7 @@ def test_functions_without_arguments_are_taken(calls, name):
 
 
 def test_json_is_one_object_with_every_timing(calls, capsys):
-    arguments = ["pair", f"{calls}:short", f"{calls}:long", "--seconds", "0.5", "--json"]
+    arguments = ["pair", f"{calls}:short", f"{calls}:long", "--seconds", "2", "--json"]
     assert main(arguments) == 0
     out, err = capsys.readouterr()
     printed = json.loads(out)
@@ -81,6 +89,8 @@ def test_json_is_one_object_with_every_timing(calls, capsys):
     assert printed["interval_95"][0] < printed["ratio"] < printed["interval_95"][1]
     assert printed["n_pairs"] == len(printed["a_time_s"]) == len(printed["b_time_s"])
     assert printed["a_s"] == statistics.median(printed["a_time_s"])
+    assert printed["n_processes"] == len(printed["processes"]) == processes.PROCESSES
+    assert printed["n_pairs"] == sum(each["n_pairs"] for each in printed["processes"])
     assert {"a", "b", "b_s", "margin", "seconds", "warnings", "first", "machine"} <= printed.keys()
 
 
@@ -91,7 +101,8 @@ def test_text_says_how_many_times_as_long(calls, capsys):
     interval = rf"95 % interval {number} to {number}"
     assert re.fullmatch(rf"B takes {number} times as long as A \({interval}\): \w.*\.", said)
     assert table[1].split()[-1] == f"{calls}:long"
-    assert re.match(r"\d+ pairs in ", table[-1])
+    assert re.match(r"\d+ pairs in 6 processes, ", table[-2])
+    assert "between processes (standard deviation)" in table[-1]
 
 
 def test_margin_is_given_in_per_cent(calls, capsys):
@@ -173,7 +184,18 @@ def test_command_runs_as_people_type_it(tmp_path):
     path.write_text(CALLS)
     command = [sys.executable, "-m", "bench", "pair", f"{path}:long", f"{path}:long"]
     done = subprocess.run(
-        [*command, "--seconds", "0.5"], cwd=ROOT, capture_output=True, text=True, timeout=120
+        [*command, "--seconds", "0.5", "--processes", "2"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert done.returncode == 0, done.stderr
     assert "times as long as A" in done.stdout
+    assert "in 2 processes" in done.stdout
+
+
+def test_what_a_new_process_refuses_is_said_in_one_line(tmp_path):
+    task = {"a": f"{tmp_path}/absent.py:f", "b": "os:getcwd", "corpora": [], "seconds": 0.1}
+    with pytest.raises(ValueError, match=r"absent.py cannot be imported: FileNotFoundError"):
+        processes.run_in_process(task)

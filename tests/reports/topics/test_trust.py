@@ -13,6 +13,7 @@ from reports import blocks, findings, load, page, words
 from reports.blocks import Finding, Plotter
 from reports.topics import environment as environment_topic
 from reports.topics import memory, trust
+from reports.topics.speed import findings as speed_findings
 from reports.topics.speed import sections as speed_sections
 from reports.topics.speed import tables as speed_tables
 from reports.topics.trust import tables as trust_tables
@@ -128,7 +129,7 @@ def test_only_unsteady_cases_get_reason_and_remedy(tmp_path: Path) -> None:
 def test_memory_table_has_base_peak_phases_and_kinds(tmp_path: Path) -> None:
     frame = run_of(tmp_path, [step(base_bytes=2**31)]).cases("model")
     row = cells(memory.memory_table(frame))
-    assert (row["Held before"], row["Peak beyond it"]) == ("2.00 GiB", "2.10 GiB")
+    assert (row["Held between calls"], row["Peak beyond it"]) == ("2.00 GiB", "2.10 GiB")
     assert row["Forward"] == "1.89 GiB"
     kinds = {name.removeprefix("Of both, "): row[name] for name in row if "Of both" in name}
     assert kinds == {
@@ -141,7 +142,17 @@ def test_memory_table_has_base_peak_phases_and_kinds(tmp_path: Path) -> None:
 def test_finding_says_in_which_phase_the_peak_falls_and_how_large_it_is(tmp_path: Path) -> None:
     finding = finding_of(tmp_path, [step()], "peaks at")
     assert plain(finding.headline).startswith("A training step of Model 5 peaks at 2.10 GiB")
+    held = plain(finding.headline)
+    assert "beyond the 1.38 GiB of its weights and optimizer state" in held  # 12 x 124 M bytes
     assert finding.headline.endswith("in the loss phase")
+
+
+def test_case_that_is_faster_than_its_bound_is_said_and_others_are_not(tmp_path: Path) -> None:
+    fast = step(flops_per_s=1.5e11, attainable_flops_per_s=1.2e11)
+    finding = finding_of(tmp_path, [fast], "more than the roofline allows")
+    assert plain(finding.headline).endswith("by up to 25.0 %")
+    run = run_of(tmp_path / "b", [step(flops_per_s=1.1e11, attainable_flops_per_s=1.2e11)])
+    assert not any("roofline allows, by" in f.headline for f in speed_findings.find(run))
 
 
 @pytest.mark.parametrize(

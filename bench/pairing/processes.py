@@ -1,0 +1,239 @@
+"""Times a pair in several new processes: the ratio of B to A, with what processes differ by.
+
+A process places its memory, code and threads once, and all its pairs share what it got. More pairs
+in one process therefore make an interval shorter, but not right. So the seconds are divided among
+new processes, each builds both operands anew and times them in turns, and the interval is that of
+Student's t over the processes. Only `run` starts this file as a program, as
+`python -m bench.pairing.processes`: it reads its task as one line of JSON from standard input, and
+the last line of its standard output is its answer.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from typing import Any
+
+from scipy import stats
+
+from bench.measuring.environment import ROOT
+from bench.options import MARGIN
+from bench.pairing.pair import PairsDone, percent, round_up
+from gptcore.plain_text import shorten
+from gptcore.stats import TimeRatio, log_ratio_of_pairs, ratio_of_pairs, verdict
+
+PROCESSES = 6
+"""With 6, Student's factor is 2.6; with 3 it would be 4.3."""
+FEWEST_PROCESSES = 2
+
+Task = dict[str, Any]
+Answer = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ProcessPairs:
+    """The pairs of several processes and the ratio over them.
+
+    Attributes:
+        answers: what each process answered: `a_time_s`, `b_time_s`, `first`, `a_calls`, `b_calls`,
+            `warmup_s`, `seconds`, `warnings`, `device` and `threads`.
+        ratio: time of b over time of a, with Student's interval over the processes.
+        within: the same of each process, with the interval over its own pairs; None with too few.
+        margin: relative difference that counts as none.
+        verdict: "slower", "faster", "same" or "ambiguous", of b compared with a.
+        warnings: what makes the result less certain, one sentence each.
+    """
+
+    answers: list[Answer]
+    ratio: TimeRatio
+    within: list[TimeRatio | None]
+    margin: float
+    verdict: str
+    warnings: list[str]
+
+    def joined(self, name: str) -> list[Any]:
+        """Return a list of all processes, one after the other."""
+        return [value for answer in self.answers for value in answer[name]]
+
+    def total(self, name: str) -> float:
+        """Return the sum of a number over the processes."""
+        return float(sum(answer[name] for answer in self.answers))
+
+    @property
+    def log_ratios(self) -> list[float]:
+        """Return ln of the ratio of each process."""
+        return [_log_ratio(answer) for answer in self.answers]
+
+    @property
+    def spread(self) -> float:
+        """Return the standard deviation of ln of the ratio between processes."""
+        return statistics.stdev(self.log_ratios)
+
+
+def _log_ratio(answer: Answer) -> float:
+    return log_ratio_of_pairs(*_pairs(answer))
+
+
+def _pairs(answer: Answer) -> tuple[list[float], list[float], list[bool]]:
+    return answer["a_time_s"], answer["b_time_s"], [name == "a" for name in answer["first"]]
+
+
+def ratio_of_processes(log_ratios: Sequence[float]) -> TimeRatio:
+    """Return the ratio b / a over processes, with Student's 95 % interval.
+
+    Every pair of one process shares what the process happened to get: the addresses of its memory,
+    code and threads. That shift does not shrink with more pairs, so a process counts as one
+    observation (Kalibera and Jones, ISMM 2013; Mytkowicz et al., ASPLOS 2009).
+
+    Args:
+        log_ratios: `log_ratio_of_pairs` of each process, at least 2.
+
+    Raises:
+        ValueError: fewer than 2 processes.
+    """
+    n = len(log_ratios)
+    if n < FEWEST_PROCESSES:
+        raise ValueError(f"{n} processes: give at least {FEWEST_PROCESSES}")
+    mean, error = statistics.fmean(log_ratios), statistics.stdev(log_ratios) / math.sqrt(n)
+    half = float(stats.t.ppf(0.975, n - 1)) * error
+    return TimeRatio(*(math.exp(mean + shift) for shift in (0.0, -half, half)))
+
+
+def pair_in_processes(
+    task: Task,
+    seconds: float,
+    *,
+    processes: int = PROCESSES,
+    margin: float = MARGIN,
+    progress: PairsDone = lambda _done, _total: None,
+    run: Callable[[Task], Answer] | None = None,
+) -> ProcessPairs:
+    """Time a pair in `processes` new processes, one after the other.
+
+    Args:
+        task: what `answer` reads, without the seconds.
+        seconds: seconds of timing over all processes.
+        processes: number of processes, at least FEWEST_PROCESSES.
+        margin: relative difference that counts as none.
+        progress: called with (processes done, processes in all).
+        run: runs one task; by default in a new process.
+
+    Raises:
+        ValueError: a process could not time the pair.
+    """
+    answers = []
+    for done in range(1, processes + 1):
+        answers.append((run or run_in_process)(task | {"seconds": seconds / processes}))
+        progress(done, processes)
+    return summarise(answers, margin)
+
+
+def summarise(answers: list[Answer], margin: float) -> ProcessPairs:
+    """Return the ratio over the processes that gave `answers`, with its verdict."""
+    ratio = ratio_of_processes([_log_ratio(answer) for answer in answers])
+    within = [ratio_of_pairs(*_pairs(answer)) for answer in answers]
+    outcome = verdict(ratio.ratio, ratio.low, ratio.high, margin=margin)
+    warnings = list(dict.fromkeys(line for answer in answers for line in answer["warnings"]))
+    if outcome == "ambiguous" and margin > 0:
+        seconds = sum(answer["seconds"] for answer in answers)
+        warnings.append(_what_decides(ratio, margin, len(answers), seconds))
+    return ProcessPairs(answers, ratio, within, margin, outcome, warnings)
+
+
+def _what_decides(ratio: TimeRatio, margin: float, processes: int, seconds: float) -> str:
+    """Return how many processes would make the interval as narrow as the margin."""
+    share = math.log(ratio.high / ratio.low) / math.log(1 + margin)
+    if share <= 1:
+        return (
+            f"the ratio lies near the margin of {percent(margin)}: give more processes and "
+            "seconds, or another margin"
+        )
+    # The width falls with the root of the number of processes of this length.
+    return (
+        f"the interval is too wide for a verdict at a margin of {percent(margin)}: give about "
+        f"{round_up(processes * share**2)} processes and {round_up(seconds * share**2)} seconds, "
+        "or use a quieter machine"
+    )
+
+
+def run_in_process(task: Task) -> Answer:
+    """Run a task in a new process; what it prints goes to standard error.
+
+    Raises:
+        ValueError: the process could not time the pair, or ended without an answer.
+    """
+    paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.pairing.processes"],
+        input=json.dumps(task),
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))},
+    )
+    lines = done.stdout.splitlines()
+    if done.returncode != 0 or not lines:
+        said = done.stderr.strip().splitlines()
+        why = shorten(said[-1], 200) if said else f"exit code {done.returncode}"
+        raise ValueError(f"the new process ended without an answer: {why}")
+    sys.stderr.write(done.stderr)
+    result: Answer = json.loads(lines[-1])
+    if "error" in result:
+        raise ValueError(result["error"])
+    return result
+
+
+def answer(task: Task) -> Answer:
+    """Build both operands in this process and time them in turns.
+
+    Args:
+        task: `seconds`; `corpora`, the texts; and either `a` and `b` as `operands.build` reads
+            them, or `test`, `base` (the fields of a ModelCase) and `change`.
+    """
+    from bench.measuring.pinning import pin
+    from bench.pairing.operands import build, one_line
+    from bench.pairing.pair import time_in_turns
+    from bench.suite.inputs import Inputs
+    from gptcore.devices import device_label
+
+    state = pin()
+    if "test" in task:
+        a, b = _case_and_change(task, Inputs(task["corpora"]))
+    else:
+        a, b = build(task["a"], task["b"], task["corpora"])
+    try:
+        timed = time_in_turns(a, b, task["seconds"], fewest=2)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a call may even raise SystemExit
+        raise ValueError(f"a call failed: {one_line(error)}") from error
+    return timed | {"device": device_label(a.device), "threads": state["intra_op_threads"]}
+
+
+def _case_and_change(task: Task, inputs: Any) -> tuple[Any, Any]:
+    from bench.measuring.workloads import change, work_of
+    from bench.suite.cases import ModelCase
+
+    case = ModelCase(**task["base"])
+    other = change(case, task["change"]) if task["change"] else case
+    return work_of(task["test"], case, inputs), work_of(task["test"], other, inputs)
+
+
+def main() -> None:
+    """Read a task, and print the answer or the reason why there is none as one line of JSON."""
+    with redirect_stdout(sys.stderr):  # what the operands print is no answer
+        try:
+            found = answer(json.loads(sys.stdin.read()))
+        except ValueError as error:
+            found = {"error": str(error)}
+    print(json.dumps(found, allow_nan=False))
+
+
+if __name__ == "__main__":
+    main()
