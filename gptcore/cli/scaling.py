@@ -161,7 +161,8 @@ def allocate(args: argparse.Namespace) -> Json:
 
     law, repeated = read_laws(args.law)
     if unknown := planning.unidentified_exponents(law):
-        keys = ("params", "tokens", "tokens_per_param", "loss", "exponent", "exponent_sd")
+        keys = ["params", "tokens", "tokens_per_param", "loss", "exponent", "exponent_sd"]
+        keys += ["params_interval_95", "tokens_interval_95", "exponent_interval_95"]
         return dict.fromkeys(keys) | {"warnings": [*law.warnings, unknown]}
     if args.unique_tokens is None:
         result = planning.allocate(law, args.flops).as_dict()

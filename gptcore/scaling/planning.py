@@ -1,4 +1,4 @@
-"""What size to train for a budget of compute.
+"""What to train: the best size for a budget of compute, in closed form.
 
 Training costs C = 6 N D FLOPs. A multiply-add counts as two; attention is left out.
 """
