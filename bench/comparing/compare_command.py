@@ -12,7 +12,7 @@ from bench.comparing.compare_formats import FORMATS
 from bench.comparing.verdicts import DEFAULT_FAILURES, FAILURES
 from bench.ledger.folders import RunFolder
 from bench.options import add_margin
-from gptcore.console import quoted, to_path, whole_in
+from gptcore.console import at_home, quoted, to_path, whole_in
 
 ROUNDS = 6
 """Rounds of interleaved runs, unless told otherwise."""
@@ -96,6 +96,7 @@ def _add_interleaving(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--corpus",
         action="append",
+        type=at_home,
         metavar="NAME|PATH",
         help="with --interleave: the text, python-docs or a path; may be given several times",
     )

@@ -15,10 +15,8 @@ from bench.ledger.comparisons import COUNTS, DIFFERENCES, SHARES, SIZES
 
 INF = math.inf
 ENDS = ("low", "high")
-LARGEST = sys.float_info.max
-"""The largest number that a record may hold; JSON itself knows no limit."""
-MAX_DEPTH = 20
-"""Lists and objects inside each other, at most."""
+LARGEST = sys.float_info.max  # that a record may hold; JSON itself knows no limit
+MAX_DEPTH = 20  # lists and objects inside each other, at most
 PHASES = {
     "data": "assembling the batch",
     "transfer": "copying the batch to the device",

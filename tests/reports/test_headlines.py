@@ -88,10 +88,10 @@ def scaling_case(corpus: str, are: float) -> Record:
     )
 
 
-def compared(corpus: str, sign: int) -> Record:
-    values = [0.05, 0.07, 0.06, 0.05, 0.08, 0.055]
+def compared(experiment: str, sign: int) -> Record:
+    values = [0.05, 0.07, 0.06, 0.05, 0.08, 0.055, 0.06, 0.07]
     case = comparison_case("a", "b", [sign * x for x in values], p_adjusted=0.03)
-    return other(case, corpus=corpus)
+    return other(case, experiment=experiment)
 
 
 def ablation(piece: str, ratio: float, low: float, high: float) -> Record:
@@ -130,8 +130,13 @@ CASES = [
         "A training step of Model 5 is", r"Model 5 \(B = 4\) is",
     ),
     Contradiction(
-        "speed.findings.flops_apart", [of_model(flops_counted=1.0)],
+        "speed.checks.flops_apart", [of_model(flops_counted=1.0)],
         [other(STEP, batch_size=8)], "in 1 of 1 case$", "in 1 of 2 cases$",
+    ),
+    Contradiction(
+        "speed.checks.exceeding", [other(STEP, {"attainable_flops_per_s": 1e9})],
+        [other(STEP, {"attainable_flops_per_s": 1e9}, batch_size=64)],
+        "^1 case reached more", "^2 cases reached more",
     ),
     Contradiction(
         "speed.findings.ceilings_changed", [CHANGED_ENDS[0], STEP], [CHANGED_ENDS[1]],
@@ -234,8 +239,8 @@ CASES = [
         "by the frequencies of tokens, but not by the frequencies of pairs of tokens$",
     ),
     Contradiction(
-        "convergence.findings.sampler_differences", [compared("python-docs", 1)],
-        [compared("moby-dick", -1)], "than a$", r"than a \(python-docs\)$",
+        "convergence.findings.sampler_differences", [compared("one", 1)], [compared("two", -1)],
+        "than a on python-docs, 8 seeds$", r"than a \(one of 2 such cases\) on python-docs",
     ),
     Contradiction(
         "convergence.findings.baseline", [training_case("sequential", 0)],

@@ -89,7 +89,9 @@ def sampler_differences(
             "unresolved": f"no difference in test loss resolved between {a} and {b}",
             NO_VERDICT: f"too few seeds for a verdict on {a} and {b}",
         }[kind]
-        headline += apart(pair, frame[frame["a"].eq(pair["a"]) & frame["b"].eq(pair["b"])])
+        headline += apart(
+            pair, frame[frame[["a", "b", "corpus"]].eq(pair[["a", "b", "corpus"]]).all(axis=1)]
+        )
         yield Finding(
             IMPORTANCE[kind],
             "convergence",

@@ -12,7 +12,7 @@ from gptcore import plain_text
 from reports import words
 from reports.blocks import Table, table
 from reports.load import Run, over, over_processes
-from reports.topics.speed import findings
+from reports.topics.speed import checks, findings
 from reports.words import case_label
 
 
@@ -139,7 +139,7 @@ def roofline(models: pd.DataFrame) -> Table:
         "Share of attainable#",
         "Limited by",
     )
-    gap = findings.flops_gap(models)
+    gap = checks.flops_gap(models)
     note = "" if gap.empty else f"FLOPs by formula and by torch's counter {_agree(gap)}."
     return replace(
         table(
