@@ -6,6 +6,9 @@ a chapter or a speaker lasts. The variance of the mean of b tokens therefore fal
 Cristadoro & Degli Esposti, PNAS 109, 2012, on texts). A stretch of a text hardly shows how far its
 own mean lies from the mean of the whole text, so that has to be extrapolated.
 
+A stretch that lies in one document of many shows nothing of how these differ, so no such interval
+can hold the mean over joined documents unless the stretch holds several of them.
+
 The method is that of Müller & Watson (Rev. Econ. Stud. 83, 2016): only the variation over long
 distances is used, here the means of `BLOCKS` equal blocks, and every H is weighted by how probable
 it makes these. Blocks of fractional Gaussian noise are fractional Gaussian noise again, so one
@@ -25,14 +28,15 @@ from gptcore.checks import as_row
 
 BLOCKS = 24
 LEAST_TARGETS = 16 * BLOCKS  # measured down to here; see docs/results/intervals.py
-WHOLE = 20
+WHOLE = 50
 """The text that the interval is about is this many times as long as the text that was scored."""
 HURST = np.linspace(0.5, 0.98, 25)
 """The values of H, all equally probable beforehand; 0.5 means that far blocks are independent."""
 
 POPULATION = (
     f"the mean loss of this model over a text of this kind that is {WHOLE} times as long and that "
-    "the scored text is a stretch of; not over other texts, and not of other training runs"
+    "the scored text is a stretch of; not over other texts, and not of other training runs; where "
+    "a text joins documents, only if the scored part holds at least five of them"
 )
 """What the intervals of a loss are about, in words."""
 
@@ -43,7 +47,7 @@ def mean_interval(losses: npt.NDArray[np.floating]) -> tuple[float, float] | Non
     """Return the 95 % interval of the mean over the whole text that `losses` are a stretch of.
 
     `POPULATION` says what text that is. Its mean differs from that of the stretch, and the interval
-    is for the difference: v(b) - v(20 b) for a stretch of b values, where v(b) is the variance of
+    is for the difference: v(b) - v(50 b) for a stretch of b values, where v(b) is the variance of
     the mean of b values and the place of the stretch in the text is random.
 
     Args:
@@ -103,8 +107,10 @@ def no_interval_reason(n: int) -> str | None:
 def _half_width(means: Floats) -> float:
     """Return half the width of the interval, given the means of the blocks (BLOCKS,)."""
     contrasts = scipy.linalg.helmert(BLOCKS) @ (means - means[0])
-    if not contrasts.any():
+    unit = float(abs(contrasts).max())  # so that no square below is too small or too large
+    if not unit:
         return 0.0
+    contrasts /= unit
     whiteners, log_densities, variances = _models()
     degrees = BLOCKS - 1
     squares = ((whiteners @ contrasts) ** 2).sum(axis=1)  # for each H
@@ -119,7 +125,7 @@ def _half_width(means: Floats) -> float:
     quantile = float(scipy.stats.t.isf(0.025, degrees))
     # A little wider than any of the mixture, because of rounding where one H has all the weight.
     bounds = 0.99 * quantile * scales.min(), 1.01 * quantile * scales.max()
-    return float(scipy.optimize.brentq(excess, *bounds))
+    return unit * float(scipy.optimize.brentq(excess, *bounds))
 
 
 @functools.cache

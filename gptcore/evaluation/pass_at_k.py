@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import comb
+from scipy.special import comb, xlogy
 from scipy.stats import binom, chi2
 
 from gptcore.checks import as_array, check_number, check_whole
@@ -141,6 +141,8 @@ def _largest_mean(values: Floats, likelihoods: Floats, prompts: Ints) -> float:
 
     The sum of the log-likelihood and a tilt times the mean is maximised by the EM algorithm for
     each of `TILTS` at once. The mean sought is where the log-likelihood has dropped by `DROP`.
+    EM nears a distribution with all its weight on one probability too slowly, so these are tried
+    one by one.
 
     Args:
         values: (J,), for each of PROBABILITIES, not negative.
@@ -155,7 +157,9 @@ def _largest_mean(values: Floats, likelihoods: Floats, prompts: Ints) -> float:
     logs = np.log(weights @ likelihoods.T) @ prompts
     means = weights @ values
     drops = np.maximum.accumulate(logs.max() - logs)  # rises with the tilt
-    return float(np.interp(DROP, drops, np.maximum.accumulate(means)))
+    largest = np.interp(DROP, drops, np.maximum.accumulate(means))
+    alone = xlogy(prompts[:, None], likelihoods).sum(axis=0) >= logs.max() - DROP
+    return float(min(values[alone].max(initial=largest), 1))  # rounding may exceed 1
 
 
 def _check_counts(successes: Sequence[int] | Ints, samples: int) -> Ints:

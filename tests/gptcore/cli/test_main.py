@@ -155,7 +155,7 @@ def test_train_generate_evaluate_follow_each_other(gptcore, book, tmp_path):
     low, high = longer["interval_95"]
     assert low < longer["loss_nats_per_token"] < high
     assert longer["interval_reason"] is None
-    assert "20 times as long" in longer["interval_population"]
+    assert "50 times as long" in longer["interval_population"]
     assert result["bits_per_byte"] > 0
 
     code, _, error = gptcore(*options)

@@ -59,6 +59,12 @@ def test_a_target_has_an_interval_of_samples_and_one_out_of_reach_has_none_but_a
     assert "with 256 samples, 16 times those drawn, between" in far.reason
 
 
+def test_prompts_without_a_success_or_without_a_failure_may_all_be_alike():
+    for k in (1, 16, 256):
+        assert pass_interval([0] * 20, 16, k)[0] == 0
+        assert pass_interval([16] * 20, 16, k)[1] == 1
+
+
 def test_prompts_that_never_succeed_give_no_number_of_samples():
     needed = samples_for(0.5, [0] * 40, 2)
     assert needed.high is None
