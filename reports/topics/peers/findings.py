@@ -198,8 +198,8 @@ def _largest_gain(group: pd.DataFrame, alone: pd.DataFrame) -> Iterator[Finding]
     ]
     if n > 1:
         headline = (
-            f"No optimisation is shown to gain most: {most['what']} takes longer{where} "
-            f"{listed(each)}, whose intervals overlap"
+            f"No optimisation is shown to gain most of {most['what']}{where}: ratios of times "
+            f"{listed(each)} have intervals that overlap or are not known"
         )
     else:
         kind = "Largest gain of one optimisation" if len(group) > 1 else "Gain of one optimisation"

@@ -45,7 +45,8 @@ def random_visits(coverage: pd.DataFrame) -> Iterator[Finding]:
         where = apart(
             case, frame[frame["epochs"].map(words.number).eq(words.number(case["epochs"]))]
         )
-        uneven = f"showed others up to {high} times{where}"
+        most = "" if pd.isna(case["visits_max"]) else f" and showed others up to {high} times"
+        uneven = f"{most}{where}"
         theory = ""
         if pd.notna(case["expected_missed_targets"]):
             theory = (
@@ -57,8 +58,8 @@ def random_visits(coverage: pd.DataFrame) -> Iterator[Finding]:
         yield Finding(
             90,
             "sampling",
-            f"random windows missed {missed} of {targets} targets after {epochs} and {uneven}",
-            f"After {epochs}, random windows missed {missed} of {targets} targets and {uneven}",
+            f"random windows missed {missed} of {targets} targets after {epochs}{uneven}",
+            f"After {epochs}, random windows missed {missed} of {targets} targets{uneven}",
             f"{theory}A target was shown {words.number(case['visits_mean'])} times on average "
             f"(sd {words.number(case['visits_sd'])}, from {low} to {high}). "
             f"Conditions: {case['setting']}.",

@@ -17,7 +17,7 @@ from reports.load import UNSTEADY, stability
 MAX_REASONS = 6
 ONE_PROCESS = (
     "Each pair was timed in one process. Another process places memory and code anew, which the "
-    "intervals leave out; `python -m bench pair` times a pair in several processes."
+    "intervals leave out. The tool that docs/pairs.md describes times a pair in several processes."
 )
 
 
