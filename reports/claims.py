@@ -139,7 +139,7 @@ def of_base(pairs: pd.DataFrame) -> pd.DataFrame:
     return pairs.assign(**columns)
 
 
-def verdict(pair: Row) -> str:
+def verdict(pair: Row) -> Any:
     """Return the verdict of a pair, "ambiguous" where its own interval does not bear it out."""
     low, high, margin = pair["ratio_low"], pair["ratio_high"], pair["margin_ratio"]
     borne_out = {
@@ -147,5 +147,5 @@ def verdict(pair: Row) -> str:
         "faster": high < 1,
         "same": low >= 1 / (1 + margin) and high <= 1 + margin,
     }
-    told = str(pair["verdict"])
-    return told if borne_out.get(told, True) else "ambiguous"
+    told = pair["verdict"]
+    return told if borne_out.get(str(told), True) else "ambiguous"

@@ -15,6 +15,7 @@ import pytest
 
 from bench.ledger.record import Record
 from reports import load, topics, words
+from reports.blocks import Plotter
 from tests.helpers.ledgers import (
     comparison_case,
     coverage_case,
@@ -313,6 +314,9 @@ def test_verdict_without_an_interval_is_not_printed(tmp_path: Path) -> None:
     peer = other(pair("variant=litgpt", 1.3, "slower"), NULLS)
     (headline,) = headlines(tmp_path, [peer], "peers")
     assert headline.endswith("neither a difference nor equality is shown")
+    run = load.Run.read(write_ledger(tmp_path / "table", [copy.deepcopy(peer)]), "run")
+    (section,) = topics.peers.sections.section(run, Plotter("r", True))
+    assert "ambiguous: neither a difference nor equality" in section.tables[0].rows[0]
 
 
 def test_candidates_for_the_largest_gain_are_not_said_to_gain(tmp_path: Path) -> None:

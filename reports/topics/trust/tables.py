@@ -10,7 +10,7 @@ import pandas as pd
 
 from bench.ledger.record import Record
 from gptcore import plain_text
-from reports import words
+from reports import claims, words
 from reports.blocks import IN_TURNS, Table, first_rows, table
 from reports.load import UNSTEADY, stability
 
@@ -59,7 +59,7 @@ def pairs(frame: pd.DataFrame) -> Table:
         rows.append(
             (
                 f"{label}, {case['changed']}{f' ({of})' if of else ''}",
-                words.verdict(case["verdict"]),
+                words.verdict(claims.verdict(case)),
                 words.steadiness(case["caution"]),
                 words.ratio(case["ratio"]),
                 ends if known else words.MISSING,
