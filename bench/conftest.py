@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from bench.experiments.verdicts import statement
 from bench.ledger.record import utc_now
 from bench.measuring import profiling
 from bench.measuring.measure import Measure
@@ -18,6 +19,7 @@ from bench.session import Session
 from bench.suite.catalog import CASES, Case, params
 from bench.suite.plan import Plan
 from bench.suite.sizes import SUITES
+from bench.suite.training_cases import DesignCase
 from conftest import SESSION
 from gptcore.console import Progress, clock
 from gptcore.plain_text import shorten, visible
@@ -147,6 +149,7 @@ class CaseLines:
             if (case := case_of(item)) and not session.ledger.finished(case_id(item))
         }
         self._total = len(self._costs_s)
+        self._designs = [case for item in items if isinstance(case := case_of(item), DesignCase)]
         self._planned_s = sum(self._costs_s.values())
         self._progress = Progress("planned second", pace_s=1.0, few=10)
         self._started = time.perf_counter()
@@ -177,6 +180,8 @@ class CaseLines:
                 f"{len(session.left_out)} cases, the last of the suite, are left out",
                 yellow=True,
             )
+        for design in self._designs:
+            line(statement(design))
         for warning in session.ledger.warnings:
             line(f"warning: {warning}", yellow=True)
         self._reporter.flush()

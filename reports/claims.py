@@ -64,16 +64,16 @@ class Claim:
         failed = [row for row in self.rows if not self.holds(row)]
         if not held:
             return ""
-        but = f", but not {listed(map(self.name, failed))}" if failed else ""
+        but = f", but not {listed(map(self.name, failed), 'or')}" if failed else ""
         return f"{self.sentence} {listed(map(self.name, held))}{but}"
 
 
-def listed(names: Iterable[str]) -> str:
+def listed(names: Iterable[str], word: str = "and") -> str:
     """Return names as a sentence lists them: "a, b and c"; the last of many are counted."""
     found = list(dict.fromkeys(names))
     if len(found) > MOST_NAMED:
         found = [*found[: MOST_NAMED - 1], f"{len(found) - MOST_NAMED + 1:,} more"]
-    return " and ".join([", ".join(found[:-1]), found[-1]] if len(found) > 1 else found)
+    return f" {word} ".join([", ".join(found[:-1]), found[-1]] if len(found) > 1 else found)
 
 
 def apart(case: Row, others: pd.DataFrame) -> str:
@@ -139,13 +139,13 @@ def of_base(pairs: pd.DataFrame) -> pd.DataFrame:
     return pairs.assign(**columns)
 
 
-def verdict(pair: Row) -> str:
-    """Return the verdict of a pair, "ambiguous" where its own interval contradicts it."""
+def verdict(pair: Row) -> Any:
+    """Return the verdict of a pair, "ambiguous" where its own interval does not bear it out."""
     low, high, margin = pair["ratio_low"], pair["ratio_high"], pair["margin_ratio"]
-    contradicted = {
-        "slower": low <= 1,
-        "faster": high >= 1,
-        "same": low < 1 / (1 + margin) or high > 1 + margin,
+    borne_out = {
+        "slower": low > 1,
+        "faster": high < 1,
+        "same": low >= 1 / (1 + margin) and high <= 1 + margin,
     }
-    told = str(pair["verdict"])
-    return "ambiguous" if contradicted.get(told) else told
+    told = pair["verdict"]
+    return told if borne_out.get(str(told), True) else "ambiguous"

@@ -57,6 +57,23 @@ def no_verdict(n_pairs: int, n_claims: int) -> str | None:
     return None
 
 
+def statement(case: DesignCase) -> str:
+    """Return in one sentence what an experiment can find, to be read before it runs."""
+    n_claims, known = 2 * case.n_comparisons, design(case)
+    refused = no_verdict(case.seeds, n_claims)
+    if refused:
+        return f"samplers on {case.corpus}: {refused}, as --suite=standard does"
+    found, sd = known["planned_detectable"], known["planned_sd"]
+    least = f"the smallest adjusted p-value of {case.seeds} seeds and {n_claims} claims is "
+    power = (
+        "the difference that they find is not known, because no standard deviation was measured"
+        if found is None
+        else f"a difference of {found:.2g} nats/token is found in 80 % of the cases if paired "
+        f"differences have a standard deviation of {sd:.2g}"
+    )
+    return f"samplers on {case.corpus}: {least}{known['smallest_p']:.2g}; {power}"
+
+
 def losses(records: Iterable[Record], experiment: str) -> Losses:
     """Return sampler → seed → final test loss; None is a run that diverged.
 

@@ -96,7 +96,9 @@ def find(run: Run) -> Iterator[Finding]:
             PHASE_PEAKS[str(name)] for name in phases[phases >= 0.99 * case["peak_bytes"]].index
         ]
         phase = "phase" if len(highest) == 1 else "phases"
-        where = f", in the {' and '.join(highest)} {phase}" if highest else ""
+        where = f", in the {claims.listed(highest)} {phase}" if highest else ""
+        if len(highest) == len(phases) > 2:
+            where = ", in every phase"
         each = "; ".join(f"{PHASE_PEAKS[str(k)]} {words.size(v)}" for k, v in phases.items())
         held = "; ".join(f"{name} {words.size(case[name])}" for name in KINDS)
         known = pd.notna(case["weights"])

@@ -130,6 +130,8 @@ def _place(case: pd.Series) -> str:
 def _consequence(case: pd.Series) -> str:
     if not _is_unusual(case):
         return "A loss measured there may represent the text, as far as token counts can tell."
+    if (case["z"] > 0) != (case["rank_unigram"] < (case["n_blocks"] + 1) / 2):
+        return "The mean and the rank disagree on whether it is harder, so neither is claimed."
     word = "worse" if case["z"] > 0 else "better"
     return f"A loss measured there alone looks {word} than a loss on the rest of the text would."
 

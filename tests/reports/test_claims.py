@@ -21,7 +21,7 @@ def test_claim_that_every_row_bears_out_names_all_rows() -> None:
 
 
 def test_claim_names_its_exceptions() -> None:
-    assert more_at(0.5, 1.0) == "It missed more at 0.5 and at 1, but not at 2, at 4 and at 14.4"
+    assert more_at(0.5, 1.0) == "It missed more at 0.5 and at 1, but not at 2, at 4 or at 14.4"
 
 
 def test_claim_that_no_row_bears_out_is_not_made() -> None:

@@ -89,9 +89,8 @@ def sampler_differences(
             "unresolved": f"no difference in test loss resolved between {a} and {b}",
             NO_VERDICT: f"too few seeds for a verdict on {a} and {b}",
         }[kind]
-        headline += apart(
-            pair, frame[frame[["a", "b", "corpus"]].eq(pair[["a", "b", "corpus"]]).all(axis=1)]
-        )
+        both = frame[["a", "b"]].isin([pair["a"], pair["b"]]).all(axis=1)
+        headline += apart(pair, frame[both & frame["corpus"].eq(pair["corpus"])])
         yield Finding(
             IMPORTANCE[kind],
             "convergence",
@@ -139,7 +138,7 @@ def _evidence_of(pair: pd.Series, kind: str, margin: str, origin: object) -> str
     if kind == NO_VERDICT:
         return f"{text}{_could_have_found(pair)} Corpus {words.corpus(pair['corpus'])}."
     text += (
-        f" Sign-flip p = {words.p_value(pair['p_value'])}, adjusted by Holm for "
+        f" Sign-flip p = {words.p_value(pair['p_value'])}, adjusted for "
         f"{words.count(int(pair['n_claims']), 'claim')} {words.p_value(pair['p_adjusted'])}."
     )
     if pd.notna(pair["margin"]):
@@ -212,8 +211,9 @@ def _could_have_found(pair: pd.Series) -> str:
 
 def baseline(training: pd.DataFrame) -> Iterator[Finding]:
     """Say whether training learned more than word frequencies."""
-    frame = training[training["final_test_loss"].notna() & training["above_unigram_low"].notna()]
-    if frame.empty:
+    frame = training[training["final_test_loss"].notna()]
+    known = int(frame["above_unigram_low"].notna().sum())
+    if not known:
         return
     n, runs = len(frame), words.count(len(frame), "run")
     below = int((frame["above_unigram_high"] < 0).sum())
@@ -221,10 +221,12 @@ def baseline(training: pd.DataFrame) -> Iterator[Finding]:
     if below == above == 0:
         headline = f"Training was not shown to beat token frequencies in any of {runs}"
     else:
-        word, most = ("less", above) if above > below else ("more", below)
-        headline = f"Training learned {word} than token frequencies in {most} of {runs}"
+        some = [(below, "more"), (above, "less")]
+        first, *rest = [found for found in sorted(some, key=lambda x: -x[0]) if found[0]]
+        headline = f"Training learned {first[1]} than token frequencies in {first[0]} of {runs}"
+        headline += "".join(f", and {word} in {most}" for most, word in rest)
     mean, unigram = frame["final_test_loss"].mean(), frame["unigram_test_loss"].mean()
-    rest = n - below - above
+    unknown = f", and {n - known} have no interval" if n > known else ""
     yield Finding(
         62,
         "convergence",
@@ -233,6 +235,7 @@ def baseline(training: pd.DataFrame) -> Iterator[Finding]:
         f"Mean final test loss: {words.loss(mean)} nats/token, against {words.loss(unigram)} of a "
         "model that knows token frequencies alone (unigram counts). By the 95 % interval of "
         f"the difference on the same targets, {words.count(below, 'run')} ended below that "
-        f"baseline and {above} above it; for {rest} the interval contains 0.",
+        f"baseline and {above} above it; for {known - below - above} the interval contains 0"
+        f"{unknown}.",
         tuple(frame["case"].head(3)),
     )

@@ -197,9 +197,10 @@ def _largest_gain(group: pd.DataFrame, alone: pd.DataFrame) -> Iterator[Finding]
         f"{case['other']} ({words.number(case['ratio'])} times)" for _, case in first.iterrows()
     ]
     if n > 1:
+        unknown = " or are not known" if first["ratio_low"].isna().any() else ""
         headline = (
-            f"No optimisation is shown to gain most: {most['what']} takes longer{where} "
-            f"{listed(each)}, whose intervals overlap"
+            f"No optimisation is shown to gain most of {most['what']}{where}: ratios of times "
+            f"{listed(each)} have intervals that overlap{unknown}"
         )
     else:
         kind = "Largest gain of one optimisation" if len(group) > 1 else "Gain of one optimisation"

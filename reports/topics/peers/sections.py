@@ -12,6 +12,7 @@ from bench.ledger.record import Record
 from gptcore import plain_text
 from reports import drawing, words
 from reports.blocks import IN_TURNS, Plotter, Section, Table, dicts, table
+from reports.claims import verdict
 from reports.load import Run
 from reports.topics.peers import findings
 
@@ -128,7 +129,7 @@ def pairs_table(frame: pd.DataFrame) -> Table:
             findings.label(case["other"]),
             words.sentence(_ours(case)).removesuffix("."),
             *_cells(case),
-            findings.outcome(case["verdict"]),
+            findings.outcome(verdict(case)),
             words.steadiness(case["caution"]),
             words.si(case["b_time_s"], "s"),
             words.si(case["a_time_s"], "s"),
@@ -158,7 +159,7 @@ def ablation_table(frame: pd.DataFrame, memory: dict[tuple[str, str], float]) ->
             findings.label(case["other"]),
             *([words.sentence(_ours(case)).removesuffix(".")] if several else []),
             *_cells(case),
-            findings.outcome(case["verdict"]),
+            findings.outcome(verdict(case)),
             words.steadiness(case["caution"]),
             words.number(case["pairs"]),
             *([words.ratio(memory.get(_place(case)))] if memory else []),

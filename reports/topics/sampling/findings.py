@@ -45,7 +45,8 @@ def random_visits(coverage: pd.DataFrame) -> Iterator[Finding]:
         where = apart(
             case, frame[frame["epochs"].map(words.number).eq(words.number(case["epochs"]))]
         )
-        uneven = f"showed others up to {high} times{where}"
+        most = "" if pd.isna(case["visits_max"]) else f" and showed others up to {high} times"
+        uneven = f"{most}{where}"
         theory = ""
         if pd.notna(case["expected_missed_targets"]):
             theory = (
@@ -57,9 +58,9 @@ def random_visits(coverage: pd.DataFrame) -> Iterator[Finding]:
         yield Finding(
             90,
             "sampling",
-            f"random windows missed {missed} of {targets} targets after {epochs} and {uneven}",
-            f"After {epochs}, random windows missed {missed} of {targets} targets and {uneven}",
-            f"{theory}A target was shown {words.number(case['visits_mean'])} times on average "
+            f"random windows missed {missed} of {targets} targets after {epochs}{uneven}",
+            f"After {epochs}, random windows missed {missed} of {targets} targets{uneven}",
+            f"{theory}A target was shown {words.count_of(case['visits_mean'], 'time')} on average "
             f"(sd {words.number(case['visits_sd'])}, from {low} to {high}). "
             f"Conditions: {case['setting']}.",
             (case["case"],),
@@ -260,7 +261,7 @@ def scarcity(coverage: pd.DataFrame) -> Iterator[Finding]:
     for _, few in frame[frame["text_share"].lt(1)].sort_values("text_share").head(1).iterrows():
         share = words.text_share(few["text_share"])
         low, high = words.number(few["visits_min"]), words.number(few["visits_max"])
-        shown = f"shows each target {words.number(few['visits_mean'])} times on average"
+        shown = f"shows each target {words.count_of(few['visits_mean'], 'time')} on average"
         same = (frame["setting"] == few["setting"]) & (frame["variant"] == few["variant"])
         whole = frame[same & frame["text_share"].eq(1) & frame["budget"].eq(few["budget"])]
         compared = moved = ""
@@ -268,7 +269,8 @@ def scarcity(coverage: pd.DataFrame) -> Iterator[Finding]:
         for _, much in whole.head(1).iterrows():
             compared = (
                 " On the whole text they showed each target "
-                f"{words.number(much['visits_mean'])} times on average and missed {_missed(much)}."
+                f"{words.count_of(much['visits_mean'], 'time')} on average and missed "
+                f"{_missed(much)}."
             )
             if _less_text_misses_less(frame) and few["missed_targets"] < much["missed_targets"]:
                 moved = " Less text means fewer missed targets and more repetition."

@@ -71,10 +71,19 @@ def of_the_gain(case: pd.Series) -> str:
     )
 
 
+NEEDED = ["are_last30", "predicted_loss", "target_loss", "gain"]
+"""Metrics without which nothing is said of a prediction."""
+
+
+def _at_the_end(case: pd.Series) -> str:
+    signed = case["signed_final"]
+    return "" if pd.isna(signed) else f", so the law was {off(signed)} at the end"
+
+
 def find(run: Run) -> Iterator[Finding]:
     """Say of each text how the prediction of the held-out size came out."""
     cases = run.cases("scaling")
-    cases = cases[cases["are_last30"].notna()]
+    cases = cases[cases[NEEDED].notna().all(axis=1)]
     for _, case in cases.iterrows():
         noise = ""
         if pd.notna(case["seed_sd"]):
@@ -87,8 +96,9 @@ def find(run: Run) -> Iterator[Finding]:
             f"{percent(case['are_last30'])}{apart(case, cases)}",
             f"{words.corpus(case['corpus'])}: {words.loss(case['predicted_loss'])} nats/byte was "
             f"stated before the held-out size was trained (80 % interval: {interval(case)}). That "
-            f"size reached {words.loss(case['target_loss'])}, {words.loss(case['gain'])} below the "
-            f"largest size of the ladder, so the law was {off(case['signed_final'])} at the end; "
+            f"size reached {words.loss(case['target_loss'])}, {words.loss(abs(case['gain']))} "
+            f"{'below' if case['gain'] > 0 else 'above'} the largest size of the ladder"
+            f"{_at_the_end(case)}; "
             f"{held(case)}.{of_the_gain(case)} The mean error over the last 30 % of the run is "
             f"{grade(case['are_last30'])}.{noise} The models are small: the method carries over "
             "to larger ones, the fitted law does not.",

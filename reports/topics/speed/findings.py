@@ -120,7 +120,7 @@ def forward_speed(models: pd.DataFrame) -> Iterator[Finding]:
         yield Finding(
             70,
             "speed",
-            f"a forward pass of {name} takes {took}",
+            f"a forward pass of {name} takes {took}{where}",
             f"A forward pass of {name} takes {took}{where}{beside}",
             f"{words.conditions(case)}, timed alone. {_rounds(case)}{caution}",
             (case["case"],),
@@ -176,10 +176,10 @@ def phase_shares(models: pd.DataFrame) -> Iterator[Finding]:
     """Say of each model which phase is most of its training step."""
     steps = _timed(models, "step").drop_duplicates(["model", "device"])
     for rank, (_, case) in enumerate(steps.iterrows()):
-        phases = case[list(PHASE_TIMES)].dropna().astype(float)
-        if phases.sum() <= 0:
+        phases = case[list(PHASE_TIMES)].astype(float)
+        if phases.drop("transfer_s").isna().any() or phases.sum() <= 0:  # not the whole step
             continue
-        shares = (phases / phases.sum()).sort_values(ascending=False)
+        shares = (phases.dropna() / phases.sum()).sort_values(ascending=False)
         listed = ", ".join(f"{PHASE_TIMES[str(k)]} {words.percent(v)}" for k, v in shares.items())
         top, share = PHASE_TIMES[str(shares.index[0])], words.percent(shares.iloc[0])
         what = {"loss": "output layer with its loss"}.get(top, f"{top} phase")

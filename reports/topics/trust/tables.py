@@ -10,14 +10,14 @@ import pandas as pd
 
 from bench.ledger.record import Record
 from gptcore import plain_text
-from reports import words
+from reports import claims, words
 from reports.blocks import IN_TURNS, Table, first_rows, table
 from reports.load import UNSTEADY, stability
 
 MAX_REASONS = 6
 ONE_PROCESS = (
     "Each pair was timed in one process. Another process places memory and code anew, which the "
-    "intervals leave out; `python -m bench pair` times a pair in several processes."
+    "intervals leave out. The tool that docs/pairs.md describes times a pair in several processes."
 )
 
 
@@ -59,7 +59,7 @@ def pairs(frame: pd.DataFrame) -> Table:
         rows.append(
             (
                 f"{label}, {case['changed']}{f' ({of})' if of else ''}",
-                words.verdict(case["verdict"]),
+                words.verdict(claims.verdict(case)),
                 words.steadiness(case["caution"]),
                 words.ratio(case["ratio"]),
                 ends if known else words.MISSING,

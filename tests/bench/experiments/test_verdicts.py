@@ -135,3 +135,16 @@ def test_design_states_what_it_finds_or_that_it_finds_nothing():
     assert found["planned_detectable"] == pytest.approx(0.25 * 1.92, rel=0.02)
     refused = verdicts.design(DesignCase("one", "text", 6, 3, 0.25))
     assert (refused["smallest_p"], refused["planned_detectable"]) == (6 * 2 / 2**6, None)
+
+
+@pytest.mark.parametrize(
+    ("seeds", "sd", "part"),
+    [
+        (2, None, "there is no verdict, because 2 paired seeds and 4 claims can find no"),
+        (8, 0.085, "a difference of 0.16 nats/token is found in 80 % of the cases"),
+        (8, None, "the difference that they find is not known"),
+    ],
+)
+def test_statement_before_the_runs_says_what_can_be_found(seeds, sd, part):
+    case = DesignCase("one", "python-docs", seeds=seeds, n_comparisons=2, prior_sd=sd)
+    assert part in verdicts.statement(case)
