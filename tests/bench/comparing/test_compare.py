@@ -89,6 +89,13 @@ def test_case_that_lost_its_times_is_missing_with_the_reason(
     assert reason in comparison["cases"][0]["reason"]
 
 
+def test_cases_that_failed_in_both_runs_are_told(tmp_path, capsys):
+    records = quiet(0)
+    records[3] |= {"status": "failed", "reason": "AssertionError: no", "samples": {}}
+    old, new = (write(tmp_path / name, [environment(), *records]) for name in ("old", "new"))
+    assert any("1 case failed in both" in line for line in answer(capsys, old, new)[1]["warnings"])
+
+
 def test_new_and_untimed_cases_do_not_fail(tmp_path, capsys):
     untimed = ledgers.position_case(raw=False)
     old = write(tmp_path / "old", [environment(), untimed, *quiet(0)])
