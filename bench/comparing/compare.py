@@ -285,7 +285,7 @@ class _Judge:
             sd = 100 * math.sqrt(self.noise.prior.variance + self.noise.spread.variance / 2)
             lines.append(
                 f"no case was timed in several processes, so a standard deviation of {sd:.2g} % "
-                "between two processes is assumed (the spread of all ratios, at least 1 %); a "
+                "between two processes is assumed (the spread of all ratios, at least 3 %); a "
                 "change that affects half of the cases therefore counts as noise"
             )
         if self.ceilings and not self.ceilings.measured_twice:
