@@ -72,8 +72,8 @@ def compare(
     Raises:
         ValueError: no case has `only` in its id.
     """
-    warnings = unread_lines([base, new])
     chosen = [name for name in {**base.records, **new.records} if only in name]
+    warnings = unread_lines([base, new]) + _broken(base, new, chosen)
     if only and not chosen:
         raise ValueError(f"no case of either run has {shorten(only)!r} in its id: see the ledgers")
     present = [name for name in chosen if _is_ok(base, name) and _is_ok(new, name)]
@@ -101,6 +101,14 @@ def compare(
     untimed = len(present) - len(judged) - not_judged
     made = Comparison(base, new, margin, normalise, rows, untimed, warnings, [], not_judged, paired)
     return dataclasses.replace(made, warnings=warnings + made.power_warnings())
+
+
+def _broken(base: RunFolder, new: RunFolder, names: list[str]) -> list[str]:
+    """Return a warning if cases failed in both runs, because these have no row."""
+    runs = (base.records, new.records)
+    n = sum(all(name in run and run[name]["status"] == "failed" for run in runs) for name in names)
+    cases = "1 case" if n == 1 else f"{n} cases"
+    return [f"{cases} failed in both runs, so nothing is known about their times"] if n else []
 
 
 def is_paired(base: RunFolder, new: RunFolder) -> bool:
@@ -261,8 +269,9 @@ class _Judge:
             detectable_ratio=finite_exp(least),
         )
 
-    @staticmethod
-    def _remedy(difference: Difference) -> str:
+    def _remedy(self, difference: Difference) -> str:
+        if self.noise.paired:
+            return "more rounds or a quieter machine would narrow the interval"
         if 2 * difference.bound > difference.interval[1] - difference.d:
             return "the machine may have changed by that much; --interleave cancels it"
         if difference.rounds_share > 0.5:
@@ -276,7 +285,7 @@ class _Judge:
             sd = 100 * math.sqrt(self.noise.prior.variance + self.noise.spread.variance / 2)
             lines.append(
                 f"no case was timed in several processes, so a standard deviation of {sd:.2g} % "
-                "between two processes is assumed (the spread of all ratios, at least 1 %); a "
+                "between two processes is assumed (the spread of all ratios, at least 3 %); a "
                 "change that affects half of the cases therefore counts as noise"
             )
         if self.ceilings and not self.ceilings.measured_twice:

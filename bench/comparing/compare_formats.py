@@ -24,6 +24,7 @@ DECIDE = (
     "Both runs timed in turns (--interleave), more processes or a quieter machine would decide the "
     "ambiguous cases."
 )
+DECIDE_PAIRED = "More rounds or a quieter machine would decide the ambiguous cases."
 
 
 def facts(run: RunFolder) -> dict[str, Any]:
@@ -114,7 +115,8 @@ def _runs(comparison: Comparison) -> list[str]:
 
 def notes(comparison: Comparison) -> list[str]:
     """Return what a reader of the verdicts has to know besides them, one sentence each."""
-    lines = [DECIDE] if comparison.counts["ambiguous"] else []
+    decide = DECIDE_PAIRED if comparison.paired else DECIDE
+    lines = [decide] if comparison.counts["ambiguous"] else []
     if n := comparison.not_judged:
         cases = "1 case compares" if n == 1 else f"{n} cases compare"
         lines.append(f"{cases} times inside one run (pairs, growth, conditions): not judged here.")

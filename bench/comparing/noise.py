@@ -42,7 +42,10 @@ UNSEEN = math.log(1.05)
 MOST_COMMON = math.log(1.1)
 """Change common to the cases that may still be the machine's."""
 FLOOR = 0.01
-"""Standard deviation (of ln time) between processes if no case was timed in several."""
+"""Least standard deviation (of ln time) between processes if few cases were timed in several."""
+LONE, LONE_DF = 0.03, 4.0
+"""Least standard deviation (of ln time) between processes, and most degrees of freedom, of a case
+that was timed in one process on each side: other kinds of work do not show how noisy it is."""
 LEAST = 0.001
 """Least standard deviation (of ln time) between processes, even if the few timed agree better."""
 MOST_SPREAD = 0.03
@@ -83,8 +86,8 @@ class Prior:
 
     def moderate(self, own: Part | None) -> Part:
         """Return the variance of a case: its own or, if larger, its own drawn to the others'."""
-        if own is None or math.isinf(self.df):
-            return Part(self.variance, self.df)
+        if own is None:
+            return Part(max(self.variance, LONE**2), min(self.df, LONE_DF))
         if self.pooled:
             return Part(max(self.variance, own.variance), self.df)
         df = self.df + own.df
@@ -176,10 +179,16 @@ class Difference:
         return min(1.0, float(np.sum(stats.t.sf(ends, self.df))))
 
     def detectable(self, level: float) -> float:
-        """Return the ln slowdown whose p-value is at most `level` with probability POWER."""
+        """Return the ln slowdown whose p-value is at most `level` with probability POWER.
+
+        A repetition has another standard error as well. This is the normal approximation to the
+        noncentral t distribution (Johnson and Welch, Biometrika 31, 1940).
+        """
         most = self.bound + float(stats.t.isf(level / 2, self.df)) * self.error
         called = optimize.brentq(lambda x: self._p_value(x) - level, self.bound, most * 1.001)
-        return float(called) + float(stats.t.ppf(POWER, self.df)) * self.error
+        errors = (float(called) - self.bound) / self.error
+        spread = math.sqrt(1 + errors**2 / (2 * self.df))
+        return float(called) + float(stats.norm.ppf(POWER)) * spread * self.error
 
 
 @dataclass(frozen=True)
@@ -219,7 +228,7 @@ def noise(
     both = [case for case in base if case in new and (ceilings is None or case in ceilings)]
     own = [_own(base[case], new[case], paired=paired) for case in both]
     parts = [part for part in own if part]
-    prior = fit_prior(parts) if parts else Prior(FLOOR**2, math.inf)
+    prior = fit_prior(parts) if parts else Prior(LONE**2, LONE_DF)
     start = Noise(prior, assumed=not parts, paired=paired)
     if paired:
         return start

@@ -26,7 +26,7 @@ class Timing:
         within_df: degrees of freedom of `within`.
         reference: ln of the mean time of the reference product beside the case; None if not timed.
         device: device of the case.
-        memory: the same as `reference` for the reference copy; ledgers before schema 4 lack it.
+        memory: the same as `reference` for the reference copy; older ledgers lack it.
     """
 
     logs: tuple[float, ...]

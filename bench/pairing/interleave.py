@@ -23,6 +23,7 @@ from bench.ledger.ledger import Ledger
 from bench.ledger.record import SCHEMA_VERSION, Record, utc_now
 from bench.measuring.environment import ROOT
 from bench.measuring.processes import ask, run_python
+from bench.suite.sizes import SUITES
 from gptcore.console import Progress, clock
 from gptcore.plain_text import shorten, visible
 
@@ -139,7 +140,8 @@ def interleave(
         The results folders of the two sides.
 
     Raises:
-        ValueError: a folder is no checkout, no case is common to both, or all cases failed.
+        ValueError: a folder is no checkout, the suite is unknown, no case is common to both, or all
+            cases failed.
     """
     roots = [_checkout(checkout), _checkout(new or ROOT)]
     specs = [str(Path(spec).resolve()) if Path(spec).exists() else spec for spec in specs]
@@ -170,13 +172,17 @@ def _checkout(path: Path) -> Path:
     missing = [name for name in needed if not (path / name).is_file()]
     if missing:
         raise ValueError(
-            f"{path} is not a checkout of gptcore, because it lacks {missing[0]}: give the folder "
-            "of one, for example that of `git worktree add ../base origin/main`"
+            f"{path} is not a checkout of gptcore, or of a version that is too old, because it "
+            f"lacks {missing[0]}: give the folder of another one, for example that of "
+            "`git worktree add ../base origin/main`"
         )
     return path.resolve()
 
 
 def _list(root: Path, suite: str, specs: Sequence[str]) -> dict[str, Any]:
+    if suite not in SUITES:
+        known = ", ".join(SUITES)
+        raise ValueError(f"suite {shorten(suite)!r} is unknown: choose one of {known}")
     program = ["-c", LISTING.read_text(encoding="utf-8")]
     task = {"suite": suite, "specs": specs}
     try:
@@ -213,8 +219,9 @@ def _run(sides: Sequence[Side], names: Sequence[str], rounds: int, folder: Path)
     for turn in range(rounds):
         for index, name in enumerate(names):
             has = min(len(side.times(name)) for side in sides)
+            to_time = name not in lost and has == turn  # on both sides, even if the first one fails
             for side in sides if (turn + index) % 2 == 0 else sides[::-1]:
-                if name not in lost and has == turn:
+                if to_time:
                     to_go = clock(progress.to_go_s(done, total))
                     where = SIDES[sides.index(side)]
                     print(

@@ -42,16 +42,16 @@ def test_speedup_is_called_faster_and_exits_0(tmp_path, base, capsys):
     assert (code, verdicts(comparison)["c2"]) == (0, "faster")
 
 
-def test_ten_per_cent_shows_in_twenty_rounds_of_one_process(tmp_path):
+def test_a_quarter_shows_in_twenty_rounds_of_one_process(tmp_path):
     def run(name, seed, factor):
         records = [case(f"c{i}", rounds(seed + i, 0.1)) for i in range(4)]
         slow = case("slow", rounds(seed + 9, 0.1 * factor))
         return RunFolder.read(write(tmp_path / name, [environment(), slow, *records]))
 
-    comparison = compare(run("base", 0, 1.0), run("new", 50, 1.1))
+    comparison = compare(run("base", 0, 1.0), run("new", 50, 1.3))
     assert comparison.rows[0].case == "bench_model::test_step[slow]"
     assert comparison.rows[0].verdict == "slower"
-    assert any("standard deviation of 1 %" in warning for warning in comparison.warnings)
+    assert any("standard deviation of 3 %" in warning for warning in comparison.warnings)
 
 
 def test_run_is_the_same_as_itself(base, capsys):
@@ -87,6 +87,13 @@ def test_case_that_lost_its_times_is_missing_with_the_reason(
     assert code == 3
     assert comparison["cases"][0]["verdict"] == "missing"
     assert reason in comparison["cases"][0]["reason"]
+
+
+def test_cases_that_failed_in_both_runs_are_told(tmp_path, capsys):
+    records = quiet(0)
+    records[3] |= {"status": "failed", "reason": "AssertionError: no", "samples": {}}
+    old, new = (write(tmp_path / name, [environment(), *records]) for name in ("old", "new"))
+    assert any("1 case failed in both" in line for line in answer(capsys, old, new)[1]["warnings"])
 
 
 def test_new_and_untimed_cases_do_not_fail(tmp_path, capsys):

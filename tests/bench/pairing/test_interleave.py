@@ -141,8 +141,10 @@ def test_a_stopped_run_goes_on_and_repeats_no_whole_round(
         assert {len(r["samples"]["time_s"]) for r in records} == {9}
 
 
-def test_a_case_that_fails_is_missing_with_the_reason(tmp_path, monkeypatch, capsys, calls):
-    names = "a b failing"
+@pytest.mark.parametrize("names", ["a b failing", "a failing b"])
+def test_a_case_that_fails_is_missing_whichever_side_comes_first(
+    tmp_path, monkeypatch, capsys, calls, names
+):
     old, new = checkout(tmp_path / "old", names=names), checkout(tmp_path / "new", names=names)
     code, found, _ = compare(monkeypatch, capsys, old, new)
     (row,) = [row for row in found["cases"] if row["verdict"] == "missing"]
@@ -167,6 +169,7 @@ def test_other_code_does_not_go_on_in_the_folder(both, tmp_path, monkeypatch, ca
         (lambda path: checkout(path, names="x y"), (), "no timed case of suite smoke"),
         (checkout, ("-k", "nothing"), "no timed case of suite smoke"),
         (checkout, ("--normalise",), "leave out runs and --normalise"),
+        (checkout, ("--suite", "other"), "suite 'other' is unknown: choose one of smoke"),
         (checkout, ("base",), "leave out runs and --normalise"),
     ],
 )
