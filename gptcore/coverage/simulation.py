@@ -18,6 +18,8 @@ from gptcore.theory.expectations import Expectation, expected_batch_overlap
 MOST_DRAWS, MOST_RUNS, FEWEST_RUNS = 2**22, 1000, 16
 """Draws of all runs together, about two seconds, and runs. Fewer runs would say too little. Where
 epochs have an order, it is made for all of an epoch, so an epoch that has begun counts whole."""
+ROUNDING = 1e-9
+"""A distance from the mean below this share of the targets is taken for rounding."""
 FIRST_SEED = 2**31
 """Seeds from here on are simulated; a run that is observed will hardly have one of them."""
 
@@ -62,9 +64,12 @@ def sd_missed_targets(sampler: Sampler, draws: int, expected: Expectation) -> Mo
     if squares.value is None or squares.error is None:
         return squares
     sd = math.sqrt(squares.value)
-    if squares.error == 0 < sd:  # all runs miss the same number, so what is rare was never seen
-        return Moment(None)
-    return Moment(sd, squares.source, squares.error / (2 * sd) if sd else 0.0, squares.runs)
+    if (
+        squares.error == 0
+    ):  # all runs miss the same number, so what is rare may never have been seen
+        certain = sd < ROUNDING * targets
+        return Moment(0.0, squares.source, 0.0, squares.runs) if certain else Moment(None)
+    return Moment(sd, squares.source, squares.error / (2 * sd), squares.runs)
 
 
 def mean_batch_overlap(sampler: Sampler, draws: int) -> Moment:
