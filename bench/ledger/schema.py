@@ -163,7 +163,7 @@ METRICS: dict[str, Key] = {
     "epochs": Key("epoch-equivalents", "draws * block_size / (train_tokens - 1)"),
     **_COVERAGE,
     **{f"expected_{name}": key for name, key in _COVERAGE.items()},
-    "sd_missed_targets": Key("targets", "exact standard deviation of missed_targets"),
+    "sd_missed_targets": Key("targets", "standard deviation of missed_targets by theory"),
     "z_missed_targets": Key("sd", "(observed - expected) / sd", low=-INF),
     "visits_min": _count("fewest times that a target was shown"),
     "visits_max": _count("most times that a target was shown"),

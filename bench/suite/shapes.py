@@ -103,7 +103,8 @@ class Suite:
         epochs: epoch-equivalents at which coverage is measured.
         train: fields of TrainCase in which the convergence experiment differs from its defaults.
         seeds: number of paired seeds of the convergence experiment.
-        budget_s: seconds that the whole suite may take on the reference machine.
+        budget_s: seconds that all cases may take on the reference machine; the ceilings before and
+            after them, about 8 CPU seconds each, are not counted.
         limited: whether a slow machine leaves cases out; if not, it takes longer.
         samplers: samplers of the convergence experiment.
         comparisons: the planned pairs of them; no other pair is compared.

@@ -16,7 +16,10 @@ from gptcore.sampling.windows import Starts
 from gptcore.theory.expectations import Expectation, expected_batch_overlap
 
 MOST_DRAWS, MOST_RUNS, FEWEST_RUNS = 2**22, 1000, 16
-"""Draws of all runs together, about two seconds, and runs. Fewer runs would say too little."""
+"""Draws of all runs together, about two seconds, and runs. Fewer runs would say too little. Where
+epochs have an order, it is made for all of an epoch, so an epoch that has begun counts whole."""
+ROUNDING = 1e-9
+"""A distance from the mean below this share of the targets is taken for rounding."""
 FIRST_SEED = 2**31
 """Seeds from here on are simulated; a run that is observed will hardly have one of them."""
 
@@ -61,7 +64,12 @@ def sd_missed_targets(sampler: Sampler, draws: int, expected: Expectation) -> Mo
     if squares.value is None or squares.error is None:
         return squares
     sd = math.sqrt(squares.value)
-    return Moment(sd, squares.source, squares.error / (2 * sd) if sd else 0.0, squares.runs)
+    if (
+        squares.error == 0
+    ):  # all runs miss the same number, so what is rare may never have been seen
+        certain = sd < ROUNDING * targets
+        return Moment(0.0, squares.source, 0.0, squares.runs) if certain else Moment(None)
+    return Moment(sd, squares.source, squares.error / (2 * sd), squares.runs)
 
 
 def mean_batch_overlap(sampler: Sampler, draws: int) -> Moment:
@@ -87,7 +95,10 @@ def errors(**moments: Moment) -> dict[str, dict[str, float | int | None]]:
 
 def _simulate(sampler: Sampler, draws: int, measure: Callable[[Starts], float]) -> Moment:
     """Return the mean of a metric over as many runs as are quick; no value if these are few."""
-    runs = min(MOST_RUNS, MOST_DRAWS // draws)
+    varies = sampler.epoch(0) is not None  # epochs of random phases have two lengths
+    about = max(1, sampler.n_starts // sampler.block_size) if varies else 1
+    epoch = sampler.draws_per_epoch or about
+    runs = min(MOST_RUNS, MOST_DRAWS // (-(-draws // epoch) * epoch))
     if runs < FEWEST_RUNS:
         return Moment(None)
     seeds = range(FIRST_SEED, FIRST_SEED + runs)

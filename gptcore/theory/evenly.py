@@ -57,7 +57,7 @@ class EvenTheory(LatticeTheory):
             return None
         if max(length for length, number in self.gaps(draws) if number) * n <= size * CIRCLE:
             variance = self._variance_of_cut(draws)  # no gap is longer than T
-        elif draws <= MOST_WORK // 4:
+        elif draws <= MOST_WORK // 8:
             start, moves = self._turned(draws)
             variance = _variance_of_missed(start, moves, n, size)
         else:
@@ -115,9 +115,8 @@ def _variance_of_missed(start: Whole, moves: Floats, n: int, size: int) -> float
         size: T.
     """
     gap = np.diff(start, append=start[0] + n)
-    end, begin = np.roll(moves, -1), moves
-    # The first of its two ends to move makes a gap longer or shorter, and the other undoes it.
-    changed = gap + np.sign(begin - end).astype(np.int64)
+    # A gap changes when the first of its two ends moves on, and the other end undoes the change.
+    first = np.sign(np.roll(moves, -1) - moves).astype(np.int64)  # 1 if it is the begin of the gap
 
     def sums(gaps: Whole) -> Floats:
         """Return (g - T)₊, and what a cut adds to the first two moments, for each gap."""
@@ -125,13 +124,12 @@ def _variance_of_missed(start: Whole, moves: Floats, n: int, size: int) -> float
         return np.stack([np.maximum(0, gaps - size), gaps * cut / n, gaps * cut * (cut / n)])
 
     before = sums(gap)
-    change = sums(changed) - before
-    when = np.concatenate([np.minimum(begin, end), np.maximum(begin, end)])
-    order = np.argsort(when, kind="stable")
-    steps = np.concatenate([change, -change], axis=1)[:, order]
-    first = before.sum(axis=1, keepdims=True)
-    missed, cut, square = np.concatenate([first, first + np.cumsum(steps, axis=1)], axis=1)
-    length = np.diff(when[order], prepend=0.0, append=1.0)
+    change = first * (sums(gap - first) - before)  # at the begin; its negative at the end
+    order = np.argsort(moves)
+    steps = (change - np.roll(change, 1, axis=1))[:, order]
+    total = before.sum(axis=1, keepdims=True)
+    missed, cut, square = np.concatenate([total, total + np.cumsum(steps, axis=1)], axis=1)
+    length = np.diff(moves[order], prepend=0.0, append=1.0)
     mean = float(length @ (missed + cut))  # and 1 less, which changes no variance
     rest = missed - mean
     return float(length @ (rest**2 + 2 * rest * cut + square))

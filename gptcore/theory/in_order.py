@@ -131,7 +131,9 @@ class BufferTheory:
             return float(self.n - draws)
         if self.epoch == self.n:
             return 0.0
-        return float(self._over_epochs(draws, self._unseen, np.arange(self.n)).sum())
+        # After an epoch, blocks that entered long before its end are left with less than e⁻⁶⁴.
+        late = max(0, self.epoch - 65 * self.held)
+        return float(self._over_epochs(draws, self._unseen, np.arange(late, self.n)).sum())
 
     def _over_epochs(
         self, draws: int, unseen: Callable[[int, Whole], Floats], blocks: Whole

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.ledger.schema import PHASE_TIMES
+from bench.ledger.schema import MEMORY_MIB, PHASE_TIMES
 from gptcore import plain_text
 from reports import words
 from reports.blocks import Finding, dicts, one_after_the_other
@@ -267,14 +267,18 @@ def used_ceilings(models: pd.DataFrame) -> set[tuple[str, str]]:
     """Return the (device, ceiling) that a number of the page rests on.
 
     A share of the peak rests on the matrix product in its precision, and a case below the slope of
-    the roofline on the copy.
+    the roofline on memory traffic within the size that bounds it (`bench.measuring.ceilings`), or
+    on the large copy where a ledger has no sizes.
     """
     used: set[tuple[str, str]] = set()
     for _, case in models[models["mfu"].notna()].iterrows():
         device = str(case["device"])
         used.add((device, f"gemm_{case['precision']}_flops_per_s"))
         if bound(case) == "memory":
-            used.add((device, "copy_bytes_per_s"))
+            inside = [mib for mib in MEMORY_MIB if 2 * mib * 2**20 <= 4 * case["n_params"]]
+            levels = pd.notna(case["bandwidth_bytes_per_s"]) and inside
+            name = f"memory_{max(inside)}mib_bytes_per_s" if levels else "copy_bytes_per_s"
+            used.add((device, name))
     return used
 
 
@@ -305,7 +309,8 @@ def ceilings_changed(run: Run) -> Iterator[Finding]:
         "",
         f"Measured ceilings that shares of peak rest on changed by up to "
         f"{words.percent(abs(changed[worst]))} during the run",
-        "Ceilings are the highest rates of matrix products and of a copy that the machine reached. "
+        "Ceilings are the highest rates of matrix products and of memory traffic that the machine "
+        "reached. "
         f"Changes from start to end: {plain_text.shorten(each, 400)}. Shares of peak are computed "
         "from the ceilings at the start, so they are uncertain by that much. Usual reasons are "
         "other programs and a falling clock frequency.",

@@ -50,6 +50,18 @@ def test_draws_that_would_take_too_long_give_no_value():
     assert (moment.value, moment.source) == (None, None)
 
 
+def test_whole_epoch_counts_as_drawn_where_its_order_is_made_for_all_of_it():
+    sampler = make_sampler("stratified", n_tokens=2**26, block_size=64)
+    assert sd_missed_targets(sampler, 100, expect_of(sampler, 100)).value is None
+
+
+def test_standard_deviation_of_what_no_run_shows_is_not_known(few_runs):
+    sampler = make_sampler("stratified", n_tokens=40, block_size=2)
+    draws = 20 * sampler.draws_per_epoch  # a start at an end is missed with probability 2**-20
+    moment = sd_missed_targets(sampler, draws, expect_of(sampler, draws))
+    assert (moment.value, moment.source) == (None, None)
+
+
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_overlap_of_batches_is_known_for_every_sampler(name, few_runs):
     sampler = make_sampler(name, batch_size=7, **SHAPE)

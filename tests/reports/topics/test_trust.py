@@ -197,6 +197,16 @@ def test_changed_ceilings_are_a_finding_above_five_per_cent_only(tmp_path: Path)
     assert not found_in(tmp_path / "b", [timed_environment(little), used], part)
 
 
+def test_memory_bound_case_rests_on_the_level_that_bounds_it(tmp_path: Path) -> None:
+    memory = START | {"memory_64mib_bytes_per_s": 2e10, "memory_16mib_bytes_per_s": 9e10}
+    slower = memory | {"memory_64mib_bytes_per_s": 1e10, "memory_16mib_bytes_per_s": 1e10}
+    case = step(attainable_flops_per_s=1.1e11, bandwidth_bytes_per_s=2e10)  # weights of 472 MiB
+    run = run_of(tmp_path, [timed_environment(slower, ceilings={"cpu": memory}), case])
+    detail = next(f for f in findings.find(run) if "rest on changed" in f.headline).detail
+    assert "within 64 MiB" in detail
+    assert "within 16 MiB" not in detail
+
+
 def test_ceiling_that_no_number_rests_on_is_no_finding_but_a_note(tmp_path: Path) -> None:
     run = run_of(tmp_path, [timed_environment(END), model_case("step", "fp32", 5.6, 2.2e11)])
     assert not [f for f in findings.find(run) if "rest on changed" in f.headline]
