@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from bench.ledger.record import Record
 from gptcore import plain_text
 from reports import drawing, words
-from reports.blocks import IN_TURNS, Plotter, Section, Table, dicts, table
+from reports.blocks import IN_TURNS, ONE_PROCESS, Plotter, Section, Table, dicts, table
 from reports.claims import verdict
 from reports.load import Run
 from reports.topics.peers import findings
@@ -142,7 +142,7 @@ def pairs_table(frame: pd.DataFrame) -> Table:
         "Time of the other#", "Time of gptcore#", "Pairs#",
     )  # fmt: skip
     made = table("Other implementations: their time over the time of gptcore.", columns, rows)
-    return replace(made, note=IN_TURNS)
+    return replace(made, note=f"{IN_TURNS} {ONE_PROCESS}")
 
 
 def ablation_table(frame: pd.DataFrame, memory: dict[tuple[str, str], float]) -> Table:

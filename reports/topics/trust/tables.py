@@ -11,14 +11,10 @@ import pandas as pd
 from bench.ledger.record import Record
 from gptcore import plain_text
 from reports import claims, words
-from reports.blocks import IN_TURNS, Table, first_rows, table
+from reports.blocks import IN_TURNS, ONE_PROCESS, Table, first_rows, table
 from reports.load import UNSTEADY, stability
 
 MAX_REASONS = 6
-ONE_PROCESS = (
-    "Each pair was timed in one process. Another process places memory and code anew, which the "
-    "intervals leave out. The tool that docs/pairs.md describes times a pair in several processes."
-)
 
 
 def unsteady(records: Iterable[Record]) -> Table:
