@@ -230,6 +230,8 @@ METRICS: dict[str, Key] = {
     "gain": Key("nats/token", "loss of the largest rung less that of the target", low=-INF),
     "seed_sd": Key("%", "standard deviation of the final loss over seeds, pooled over sizes"),
     "R_D": Key("epochs", "repetitions after which a repeated token is worth 1/e of a new one"),
+    "R_D_low": Key("epochs", "lower end of its 95 % interval over training runs"),
+    "R_D_high": Key("epochs", "upper end of that interval"),
     # fits timed beside a grid of starts: no longer measured, so that earlier ledgers load
     "grid_starts": _count("starts of its whole grid"),
     "starts_at_optimum": _count("of the starts, those that reach the optimum"),
