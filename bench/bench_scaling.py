@@ -30,6 +30,7 @@ from bench.experiments.predictions import (
     law_curve,
     loss_table,
     mean_errors,
+    repetition_interval,
     repetition_table,
     seed_sd,
 )
@@ -220,7 +221,9 @@ def test_repeat(benchmark: Any, result: Result, session: Session, case: LadderCa
     once = _finished(session, case.corpus, "test_rung", "test_target")
     again = _finished(session, case.corpus, "test_repeated")
     again = [pair for pair in again if pair[0].sampler == case.question]
-    law = benchmark.pedantic(lambda: fit_repeated(repetition_table(once, again)), rounds=1)
+    table = repetition_table(once, again)
+    law = benchmark.pedantic(lambda: fit_repeated(table, bootstraps=0), rounds=1)
+    low, high = repetition_interval(once, again, law.R_D) or (None, None)
     rows = []
     for share in sorted({rung.text_share for rung, _ in again}, reverse=True):
         metrics = [r["metrics"] for rung, r in again if rung.text_share == share]
@@ -235,6 +238,6 @@ def test_repeat(benchmark: Any, result: Result, session: Session, case: LadderCa
                 "all_new": float(law.law.loss(size, tokens)),
             }
         )
-    result.metrics |= {"n_seeds": case.seeds, "R_D": law.R_D}
+    result.metrics |= {"n_seeds": case.seeds, "R_D": law.R_D, "R_D_low": low, "R_D_high": high}
     result.series["repetition"] = rows
     result.facts["warnings"] = list(law.warnings)

@@ -14,6 +14,7 @@ from bench.suite.training_cases import LadderCase, RungCase
 from gptcore.scaling.extrapolation import Evaluation, Split, evaluate
 from gptcore.scaling.fitting import borrow, fit
 from gptcore.scaling.law import ScalingLaw
+from gptcore.scaling.repeats import fit_repeated
 from gptcore.scaling.tables import Cut
 
 if TYPE_CHECKING:
@@ -47,8 +48,9 @@ def loss_table(runs: Runs) -> pd.DataFrame:
 def repetition_table(once: Runs, again: Runs) -> pd.DataFrame:
     """Return the losses of runs that passed once, and several times, over their training text.
 
-    The learning rate is constant, so each checkpoint counts as a run of its own. `unique_tokens` is
-    the number of different tokens that the run has seen by then.
+    The learning rate is constant, so each checkpoint has the loss of a shorter run and a name of
+    its own. For an interval the checkpoints of one run are one (`repetition_interval`).
+    `unique_tokens` is the number of different tokens that the run has seen by then.
     """
     import pandas as pd
 
@@ -73,6 +75,37 @@ def repetition_table(once: Runs, again: Runs) -> pd.DataFrame:
                 }
             )
     return pd.DataFrame(rows)
+
+
+def repetition_interval(once: Runs, again: Runs, repeats_d: float) -> tuple[float, float] | None:
+    """Return the 95 % interval of R_D, from refits without one size or one share of the text.
+
+    It is a jackknife with Student's factor for ln R_D (Efron & Tibshirani 1993, chapter 11). All
+    checkpoints and seeds of a size and share are left out together, because an error of the formula
+    is common to them. None if a refit is not possible.
+
+    Args:
+        once: the runs of one pass.
+        again: the runs of several passes.
+        repeats_d: R_D fitted to all of them.
+    """
+    from scipy.stats import t
+
+    groups = sorted({_group(rung) for rung, _ in [*once, *again]})
+    logs = []
+    for group in groups:
+        parts = ([run for run in runs if _group(run[0]) != group] for runs in (once, again))
+        try:
+            logs.append(math.log(fit_repeated(repetition_table(*parts), bootstraps=0).R_D))
+        except ValueError:
+            return None
+    spread = math.sqrt((len(groups) - 1) * float(np.var(logs)))
+    factor = math.exp(float(t.ppf(0.975, len(groups) - 1)) * spread)
+    return repeats_d / factor, repeats_d * factor
+
+
+def _group(rung: RungCase) -> tuple[int, float]:
+    return rung.n_embd, rung.text_share
 
 
 def law_curve(law: ScalingLaw, table: pd.DataFrame, held_out: int) -> list[dict[str, Any]]:

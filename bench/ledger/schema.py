@@ -228,9 +228,9 @@ METRICS: dict[str, Key] = {
     "gain": Key("nats/token", "loss of the largest rung less that of the target", low=-INF),
     "seed_sd": Key("%", "standard deviation of the final loss over seeds, pooled over sizes"),
     "R_D": Key("epochs", "repetitions after which a repeated token is worth 1/e of a new one"),
+    **{f"R_D_{e}": Key("epochs", f"{e} end of its 95 % interval over sizes, shares") for e in ENDS},
     # fits timed beside a grid of starts: no longer measured, so that earlier ledgers load
-    "grid_starts": _count("starts of its whole grid"),
-    "starts_at_optimum": _count("of the starts, those that reach the optimum"),
+    **{name: _count("no longer measured") for name in ("grid_starts", "starts_at_optimum")},
     **{
         f"{axis}_{name}": Key(unit or of, f"{meaning} at inference, by {axis}", low=-INF)
         for axis, of in (("context", "nats/token"), ("samples", "fraction"))

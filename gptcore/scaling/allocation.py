@@ -29,6 +29,7 @@ FEWEST_ON_PARABOLA = 4
 FEW_ON_PARABOLA = 5  # with four sizes, one is left to show the error
 NARROW = 4.0  # factor between the smallest and the largest size of a level
 FEWEST_ON_A_SIDE = 2  # sizes below the best one, and above it
+APART = 0.08  # exponents so far apart give sizes 20 % apart at ten times the compute
 SIGNIFICANT = 0.05
 Z95 = 1.96
 
@@ -201,24 +202,30 @@ def compare_with_law(parabolas: dict[str, Any], table: pd.DataFrame) -> dict[str
 
 
 def disagreement(law: ScalingLaw, parabolas: dict[str, Any]) -> list[str]:
-    """Return a warning if law and parabolas give exponents whose difference is no noise.
+    """Return a warning if law and parabolas give exponents that differ.
 
-    The difference counts if it exceeds the root of the sum of the squared half widths of the 95 %
-    intervals. Both come from one table, and errors that they share make the test err to silence.
+    The difference is no noise if it exceeds the root of the sum of the squared half widths of the
+    95 % intervals. Both come from one table, and errors that they share make the test err to
+    silence. So a difference of 0.08 or more is told as well, and that noise could explain it.
     """
     (by_law, of_law), by_curve = exponent_of(law), parabolas["exponent"]
     of_curve = parabolas["exponent_interval_95"]
     if by_law is None or by_curve is None or of_law is None or of_curve is None:
         return []
     halves = [(ends[1] - ends[0]) / 2 for ends in (of_law, of_curve)]
-    if abs(by_law - by_curve) <= math.hypot(*halves):
+    told, apart = abs(by_law - by_curve) > math.hypot(*halves), abs(by_law - by_curve) >= APART
+    if not told and not apart:
         return []
+    reason = (
+        "at least one of them does not describe these runs"
+        if told
+        else "noise could explain the difference, and it changes the best size"
+    )
     return [
         f"the law says that the best size grows as FLOPs to the power {by_law:.3f} "
         f"({of_law[0]:.3f} to {of_law[1]:.3f}), and the parabolas of equal compute say "
-        f"{by_curve:.3f} ({of_curve[0]:.3f} to {of_curve[1]:.3f}): at least one of them does not "
-        "describe these runs; believe neither beyond the sizes trained, and train two sizes at a "
-        "larger budget to see which holds"
+        f"{by_curve:.3f} ({of_curve[0]:.3f} to {of_curve[1]:.3f}): {reason}; believe neither "
+        "beyond the sizes trained, and train two sizes at a larger budget to see which holds"
     ]
 
 

@@ -7,8 +7,9 @@ This is split conformal prediction with normalised errors (Papadopoulos et al. 2
 2018): of five exchangeable ratios the last is the largest with probability 1/5, so four back-tests
 make an 80 % interval. Sizes are not exchangeable in truth, since the later ones are larger.
 
-Runs whose learning rate decays fall at their end faster than any power law. Every run of a table
-then ends below the law, and so will the next one.
+Runs whose learning rate decays fall at their end faster than any power law (Hu et al. 2024). Any
+power law is convex in logarithms, so that a run which follows it ends on or above the straight line
+through its earlier losses. `late_fall` tests whether the runs end below that line.
 """
 
 from __future__ import annotations
@@ -29,27 +30,31 @@ BACK_TESTS = 4  # the largest of so many ratios is the 80 % quantile of the next
 FEWEST_LEVELS = 2  # of sizes, below the one of a back-test
 SAME_LEVEL = 1.2  # sizes within this factor are predicted together
 POOR = 3.0  # a law whose interval is widened by more does not describe its own sizes
-LATE_FALL = 0.005  # a mean fall of ln L below the law, at the ends of the runs, that counts
-FEWEST_CHECKPOINTS = 5  # of a run, to see how it ends
-SIGNIFICANT = 0.05  # one-sided
+LATE_FALL = 0.0025  # a mean fall of ln L, at the ends of the runs, that counts
+SETTLED = 0.3  # share of a run's tokens after which its losses are compared with its end
+FEWEST_CHECKPOINTS = 3  # of a run, to see how it ends: two make the line
+SIGNIFICANT = 0.1  # one-sided; convexity makes the test err to silence
 
 Refit = Callable[[Points], ScalingLaw]
 
 
-def calibrate(law: ScalingLaw, points: Points, refit: Refit) -> ScalingLaw:
+def calibrate(
+    law: ScalingLaw, points: Points, refit: Refit, whole: Points | None = None
+) -> ScalingLaw:
     """Return `law` with wider intervals where back-tests or the ends of the runs ask for them.
 
-    A law of runs on one line is returned as it is, because its intervals already hold every shape
-    that the law may have (`gptcore.scaling.lines`).
+    The intervals of a law of runs on one line stay as they are, because they already hold every
+    shape that the law may have (`gptcore.scaling.lines`).
 
     Args:
         law: the law fitted to `points`.
         points: the losses fitted.
         refit: fits a law to some of the points, by the same method.
+        whole: all losses of the same runs; None if only their last losses were fitted, which do
+            not mix the losses of two learning rates.
     """
-    if law.line:
-        return law
-    widening, fall, warnings = back_test(points, refit), late_fall(law, points), [*law.warnings]
+    fall, warnings = late_fall(whole) if whole else 0.0, [*law.warnings]
+    widening = 1.0 if law.line else back_test(points, refit)
     if widening > POOR:
         warnings.append(
             f"the law of the smaller sizes missed the next size by up to {widening:.3g} times its "
@@ -58,9 +63,10 @@ def calibrate(law: ScalingLaw, points: Points, refit: Refit) -> ScalingLaw:
         )
     if fall < 0:
         warnings.append(
-            f"the runs end {-100 * fall:.1f} % below the law on average, as runs do whose learning "
-            "rate decays, and the next run will do so too: intervals are extended downwards by "
-            "that much; fit the last losses alone (--final-only), of runs with one schedule"
+            f"the runs end {-100 * fall:.1f} % below their own trend on average, as runs do whose "
+            "learning rate decays, and the next run will do so too: intervals are extended "
+            "downwards by that much; fit the last losses alone (--final-only), of runs with one "
+            "schedule"
         )
     return replace(law, widening=widening, late_fall=fall, warnings=tuple(warnings))
 
@@ -100,21 +106,28 @@ def _ratio(law: ScalingLaw, points: Points, place: int) -> float | None:
     return error / math.log((at.high if error > 0 else at.low) / at.loss)
 
 
-def late_fall(law: ScalingLaw, points: Points) -> float:
-    """Return the mean of ln L less the law's at the ends of the runs, if it is a late fall, or 0.
+def late_fall(points: Points) -> float:
+    """Return how far ln L ends below the trend of the runs, on average, if they fall late, or 0.
 
-    It counts if the runs end at least 0.5 % below the law on average and a one-sided t test over
-    runs of five checkpoints or more says so at 5 %.
+    The trend of a run is the straight line of ln L by ln D through the losses of its last 70 %, at
+    least the last three, without the end. A fall counts if it is at least 0.25 % and a one-sided t
+    test over runs says so at 10 %. Runs of fewer than three losses say nothing.
     """
     from scipy.stats import ttest_1samp
 
-    ends = last_points(points, np.bincount(points.run)[points.run] >= FEWEST_CHECKPOINTS)
-    fitted = law.loss(points.params[ends], points.tokens[ends])
-    residuals = np.log(points.loss[ends] / fitted)
-    if len(ends) < 2 or residuals.mean() > -LATE_FALL:
+    falls = []
+    for run in range(points.n_runs):
+        rows = np.flatnonzero(points.run == run)
+        order = np.argsort(points.tokens[rows])
+        z, y = np.log(points.tokens[rows[order]]), np.log(points.loss[rows[order]])
+        count = max(FEWEST_CHECKPOINTS, int((z >= z[-1] + math.log(SETTLED)).sum()))
+        if len(z) >= FEWEST_CHECKPOINTS:
+            z, y = z[-count:] - z[-1], y[-count:]
+            falls.append(y[-1] - np.polyfit(z[:-1], y[:-1], 1)[1])
+    if len(falls) < 2 or np.mean(falls) > -LATE_FALL:
         return 0.0
-    p_value = ttest_1samp(residuals, 0, alternative="less").pvalue
-    return float(residuals.mean()) if p_value <= SIGNIFICANT else 0.0
+    p_value = ttest_1samp(falls, 0, alternative="less").pvalue
+    return float(np.mean(falls)) if p_value <= SIGNIFICANT else 0.0
 
 
 def last_points(points: Points, among: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:

@@ -232,9 +232,10 @@ def evaluate(
     if colpret:
         law = fit_colpret(rows, notes=notes)
     else:
-        points = make_points((cut or Cut())(rows))
+        cut = cut or Cut()
+        points, whole = make_points(cut(rows)), None if cut.final_only else make_points(rows)
         refit = partial(fit_points, delta=delta, borrowed=borrowed)
-        law = calibrate(refit(points, notes=notes), points, refit)
+        law = calibrate(refit(points, notes=notes), points, refit, whole)
     groups = ["run", "tokens_seen"] if split and split.compute_gap else ["run"]
     ends = rows[rows["tokens_seen"] >= rows.groupby("run")["tokens_seen"].transform("max")]
     ends = ends[[split is None or split.compute_gap is None] * len(ends)]

@@ -63,9 +63,10 @@ def fit(
         ValueError: the table, `delta` or a borrowed parameter is not usable.
     """
     checked, notes = check_table(table)
-    points = make_points((cut or Cut())(checked))
+    cut = cut or Cut()
+    points, whole = make_points(cut(checked)), None if cut.final_only else make_points(checked)
     refit = partial(fit_points, delta=delta, borrowed=borrowed)
-    return calibrate(refit(points, bootstraps=bootstraps, notes=notes), points, refit)
+    return calibrate(refit(points, bootstraps=bootstraps, notes=notes), points, refit, whole)
 
 
 def borrow(law: ScalingLaw, names: Iterable[str] = ("A", "alpha")) -> dict[str, float]:

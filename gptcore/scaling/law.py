@@ -50,7 +50,7 @@ class ScalingLaw:
         delta: where Huber's loss turns linear.
         noise: the standard deviation of ln L of one run about the law.
         widening: the factor on intervals for sizes above the largest one fitted (`backtests`).
-        late_fall: the mean of ln L less the law's at the ends of runs that fall late, or 0.
+        late_fall: how far ln L ends below the trend of runs that fall late; 0 if they do not.
         replicates: (R, 6), the weight and theta of each refit that the intervals are made of.
         unidentified: the names of the parameters that the data do not determine.
         sd: name → standard deviation; None where the parameter is unidentified.

@@ -138,6 +138,8 @@ def _bootstrap(
         delta: where Huber's loss turns linear.
         count: the number of bootstraps.
     """
+    if not count:
+        return np.empty((0, 7))
     law, points = fitted
     free = solver.ALL.copy()
     free[3:] = law.theta[3:] != TYPICAL_EXPONENT  # such an exponent is assumed and not fitted

@@ -225,4 +225,6 @@ def test_repeated_bytes_are_found_to_be_worth_less():
     assert [row["share"] for row in rows] == [0.5, 0.25, 0.125]
     # in these records a part of the text is worth at most four times its length
     assert rows[2]["predicted"] > rows[2]["all_new"]
-    assert 0 < outcome["metrics"]["R_D"] < 200
+    metrics = outcome["metrics"]
+    assert 0 < metrics["R_D_low"] < metrics["R_D"] < metrics["R_D_high"]
+    assert metrics["R_D"] < 200

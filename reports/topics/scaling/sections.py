@@ -204,7 +204,8 @@ def _recommendations(cases: pd.DataFrame, text: str) -> Table:
 def _repetition(run: Run, cases: pd.DataFrame, text: str) -> Table:
     """Return what repeated text is worth, for each share of the text."""
     series = run.series("repetition", "repetition")
-    cases = cases.reindex(columns=["case", "question", "R_D"]).merge(series, on="case")
+    names = ["case", "question", "R_D", "R_D_low", "R_D_high"]
+    cases = cases.reindex(columns=names).merge(series, on="case")
     rows = [
         (
             f"{words.sampler(row['question'])}, {words.text_share(row['share'])}",
@@ -213,14 +214,18 @@ def _repetition(run: Run, cases: pd.DataFrame, text: str) -> Table:
             words.loss(row["predicted"]),
             words.loss(row["all_new"]),
             words.number(row["R_D"]),
+            f"{words.number(row['R_D_low'])} to {words.number(row['R_D_high'])}",
         )
         for row in dicts(cases)
     ]
     columns = (
         "Sampler, share of the text", "Epochs#", "Final loss#", "Law with repetition#",
-        "Law if all bytes were new#", "R_D#",
+        "Law if all bytes were new#", "R_D#", "95 % from, to#",
     )  # fmt: skip
-    note = "R_D: the number of repetitions after which a repeated byte is worth 1/e of a new one."
+    note = (
+        "R_D: the number of repetitions after which a repeated byte is worth 1/e of a new one. Its "
+        "interval is from refits without one size or one share of the text after another."
+    )
     caption = f"The same number of training bytes from less text, at one size. {text}."
     return replace(table(caption, columns, rows), note=note)
 

@@ -94,6 +94,14 @@ def test_a_law_that_identifies_no_exponent_is_not_compared():
     assert disagreement(law, isoflop(levels())) == []
 
 
+def test_a_large_difference_within_wide_intervals_is_told_as_such():
+    law = fit(levels(), bootstraps=0)
+    exponent = exponent_of(law)[0]
+    wide = {"exponent": exponent - 0.1, "exponent_interval_95": [0.1, 0.9]}
+    (warning,) = disagreement(law, wide)
+    assert "noise could explain the difference" in warning
+
+
 def test_the_interval_of_the_best_size_holds_it_and_spends_the_budget():
     law = fit(ladder(noise=0.005), bootstraps=0)
     ends = intervals_of_best(refitted_sizes(law, 1e20), 1e20)

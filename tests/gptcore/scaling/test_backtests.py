@@ -48,19 +48,26 @@ def test_widening_concerns_larger_sizes_only():
 
 def test_runs_that_fall_late_extend_the_interval_with_a_warning():
     result = evaluate(falling_late(noise=0.001)).as_dict()
-    assert result["late_fall"] == pytest.approx(-3.8, abs=0.5)
+    assert result["late_fall"] == pytest.approx(-3.5, abs=0.5)
     assert result["interval_80_holds"]
     assert any("as runs do whose learning rate decays" in text for text in result["warnings"])
 
 
+@pytest.mark.parametrize("shares", [(0.25, 0.5, 1.0), (0.3, 0.6, 0.8, 1.0), (0.5, 0.75, 1.0)])
+def test_a_late_fall_shows_in_three_losses_of_each_run(shares):
+    table = falling_late(noise=0.002)
+    table = table[(table["tokens_seen"] / 1e10).isin(shares)]
+    assert fit(table, bootstraps=0).late_fall < -0.02
+    last = fit(table, bootstraps=0, cut=Cut(final_only=True))
+    assert last.late_fall == 0
+
+
 def test_noise_at_the_ends_is_no_late_fall():
-    points = make_points(Cut()(check_table(trajectories(noise=0.02))[0]))
-    assert late_fall(fit_points(points), points) == 0
+    assert late_fall(make_points(check_table(trajectories(noise=0.02))[0])) == 0
 
 
 def test_separate_runs_have_no_ends_to_judge():
-    points = make_points(check_table(ladder(noise=0.01))[0])
-    assert late_fall(fit_points(points), points) == 0
+    assert late_fall(make_points(check_table(ladder(noise=0.01))[0])) == 0
 
 
 def test_two_sizes_are_not_back_tested():

@@ -119,3 +119,9 @@ def test_the_best_size_for_repeated_text_has_draws():
     best = allocate_repeated(law, 1e21, 4e9).params
     assert np.quantile(sizes, 0.025) < best < np.quantile(sizes, 0.975)
     assert len(best_sizes(RepeatedLaw(law.law, 15.0, np.inf), 1e21, 4e9)) == 0
+
+
+def test_without_bootstraps_no_interval_is_given():
+    law = fit_repeated(repeated(), bootstraps=0).as_dict()
+    assert law["R_D_interval_95"] is None
+    assert all(row["interval_95"] is None for row in law["R_D_by_filter"])
