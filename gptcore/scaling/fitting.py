@@ -22,7 +22,7 @@ from gptcore.scaling import solver
 from gptcore.scaling.backtests import calibrate
 from gptcore.scaling.identification import Freedom, choose_freedom, describe_line
 from gptcore.scaling.law import ScalingLaw, natural
-from gptcore.scaling.lines import draw_laws, find_line, rests_on_one_run, run_means
+from gptcore.scaling.lines import draw_laws, find_line, rests_on_one_run, run_ends
 from gptcore.scaling.solver import DELTA, NAMES, Data, Floats
 from gptcore.scaling.tables import Cut, Points, check_table, make_points
 from gptcore.scaling.uncertainty import bootstrap, intervals, leave_out, noise_sd, profile
@@ -120,10 +120,10 @@ def _centred(points: Points) -> tuple[tuple[float, float], Data]:
 
 def _single_run(points: Points) -> list[str]:
     """Return a warning if one run alone tells size and tokens apart."""
-    means = run_means(_centred(points)[1], points.run)
-    if points.n_runs < FEW_RUNS or points.n_runs > FEWEST_RUNS_TO_BOOTSTRAP or means is None:
+    ends = run_ends(_centred(points)[1], points.run)
+    if points.n_runs < FEW_RUNS or points.n_runs > FEWEST_RUNS_TO_BOOTSTRAP or ends is None:
         return []
-    if not rests_on_one_run(means):
+    if not rests_on_one_run(ends):
         return []
     return [
         "all runs but one lie on one line of size and tokens: that run alone tells them apart, so "
@@ -135,11 +135,11 @@ def _fit_on_line(points: Points, delta: float, notes: Sequence[str]) -> ScalingL
     """Return the law of runs that lie on one line, or None if they do not."""
     started = time.perf_counter()
     pivots, data = _centred(points)
-    means = run_means(data, points.run)
-    line = means and find_line(means)
-    if not means or not line:
+    ends = run_ends(data, points.run)
+    line = ends and find_line(ends)
+    if not ends or not line:
         return None
-    draws, noise = draw_laws(means)
+    draws, noise = draw_laws(ends)
     seconds = time.perf_counter() - started
     fitted = solver.log_prediction(draws, data.x, data.z)
     residuals = data.log_loss - fitted.mean(axis=0)

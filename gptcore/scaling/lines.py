@@ -123,13 +123,13 @@ def rests_on_one_run(data: Data) -> bool:
     return any(find_line(Data(*np.delete(runs, i, axis=1))) for i in range(len(data.x)))
 
 
-def run_means(data: Data, run: Ints) -> Data | None:
-    """Return the mean point of each run, or None if a run moves by more than a factor of 2."""
-    values = np.array([data.x, data.z, data.log_loss])
-    groups = [values[:, run == i] for i in range(int(run.max()) + 1)]
-    if max(float(np.ptp(group[:2], axis=1).max()) for group in groups) > math.log(SAME_RATIO):
+def run_ends(data: Data, run: Ints) -> Data | None:
+    """Return the last point of each run, or None if a run spans more than a factor of 2."""
+    groups = [np.flatnonzero(run == i) for i in range(int(run.max()) + 1)]
+    if max(float(np.ptp(data.z[group])) for group in groups) > math.log(SAME_RATIO):
         return None
-    return Data(*np.array([group.mean(axis=1) for group in groups]).T)
+    ends = [group[np.argmax(data.z[group])] for group in groups]
+    return Data(data.x[ends], data.z[ends], data.log_loss[ends])
 
 
 def draw_laws(data: Data) -> tuple[Floats, Floats]:

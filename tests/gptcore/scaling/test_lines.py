@@ -1,6 +1,7 @@
 """Runs on one line of sizes and tokens: predicted along it, null off it, and never an error."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -101,7 +102,22 @@ def test_checkpoints_near_the_end_of_a_run_are_one_point_of_a_line():
     table = trajectories(noise=0.001).assign(tokens_seen=lambda t: t["tokens_seen"] * 2)
     law = fit(table, cut=Cut(last_share=0.2))
     assert law.line is not None
-    assert law.n_models == len(law.line.noise) // 80 == 5
+    assert law.n_models == 5
+    # The line goes through the ends of the runs, so that the end of a larger run lies on it.
+    law = fit(table, cut=Cut(last_share=0.5))
+    assert law.predict(2 * table["params"].max(), table["tokens_seen"].max()).low is not None
+
+
+@pytest.mark.parametrize("size", [None, 1e8])
+def test_back_tests_widen_the_interval_beyond_the_end_of_a_line(size):
+    n, d = np.full(6, size or SIZES), 20 * SIZES
+    loss = table_of(n, d)["loss"] * np.where(np.arange(6) > 2, 1.05, 1)
+    law = fit(table_of(n, d).assign(loss=loss), bootstraps=0)
+    plain = replace(law, widening=1.0)
+    assert law.widening > 1.5
+    assert law.predict(n[-1], d[-1]) == plain.predict(n[-1], d[-1])
+    further = (n[-1] if size else 2 * n[-1]), 2 * d[-1]
+    assert law.predict(*further).high > plain.predict(*further).high
 
 
 def test_the_law_of_a_line_survives_json():
