@@ -101,24 +101,25 @@ def find_line(data: Data) -> Line | None:
         data: one point for each run.
     """
     line, count = _line_through(data), len(data.x)
-    if line is not None or not FEW_RUNS <= count <= MANY_RUNS:
-        return line
-    runs = np.array([data.x, data.z, data.log_loss])
-    found = [_line_through(Data(*np.delete(runs, i, axis=1))) for i in range(count)]
-    wider = [_reaching(line, data) for line in found if line is not None]
-    return min(wider, key=lambda line: line.spread, default=None)
+    if line is None and FEW_RUNS <= count <= MANY_RUNS:
+        runs = np.array([data.x, data.z, data.log_loss])
+        rests = [_line_through(Data(*np.delete(runs, i, axis=1))) for i in range(count)]
+        found = [rest for rest in rests if rest is not None]
+        best = min(found, key=lambda rest: rest.spread, default=None)
+        line = best and _reaching(best, data)
+    return line or _line_through(data, once=True)
 
 
-def _line_through(data: Data) -> Line | None:
+def _line_through(data: Data, *, once: bool = False) -> Line | None:
     """Return the line that all runs lie on.
 
     The coordinate with the wider range leads, and the other one is regressed on it; the slope is
     taken as 1 (constant tokens per parameter) or 0 if that fits nearly as well. Runs are on the
     line if their distances from it, as factors of N or D, differ by at most 2: that much more data
     lowers the loss by about 0.35 ln 2 = 24 % of its data term alone, and by an unknown part of that
-    if the data term is unknown. The limit is 4 if no size was trained for several lengths (or, on a
-    line of constant size, no length with several sizes), because then no two runs differ in one of
-    the two alone.
+    if the data term is unknown. With `once` the limit is 4, and no size may have several lengths
+    (or, on a line of constant size, no length several sizes), since two such runs tell one of the
+    terms alone.
     """
     ranges = np.ptp(data.x), np.ptp(data.z)
     along = int(ranges[1] > ranges[0] * (1 + 1e-9))
@@ -133,7 +134,8 @@ def _line_through(data: Data) -> Line | None:
     off = follow - slopes[best] * lead
     beside = np.abs(np.subtract.outer(same, same)) <= SHORTEST
     crossed = bool((beside & (np.abs(np.subtract.outer(off, off)) > math.log(REACH))).any())
-    if spreads[best] > math.log(SAME_RATIO if crossed else SAME_RATIO_ONCE) + 1e-9:
+    limit = math.log(SAME_RATIO_ONCE if once and not crossed else SAME_RATIO)
+    if spreads[best] > limit + 1e-9:
         return None
     return _reaching(Line(along, slopes[best], 0.0, 0.0, np.empty(0)), data)
 

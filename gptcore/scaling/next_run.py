@@ -173,7 +173,7 @@ def _decision(run: dict[str, Any] | None, now: float | None, budget: float) -> s
     if run is None:
         return (
             f"No run of up to {budget:.3g} FLOPs narrows the 80 % interval of the target by "
-            f"{LEAST_GAIN:.0%}: raise the budget, or train several runs (a ladder)."
+            f"{100 * LEAST_GAIN:.0f} %: raise the budget, or train several runs (a ladder)."
         )
     before = "no interval" if now is None else f"± {now:.2g} %"
     return (

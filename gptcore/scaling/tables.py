@@ -132,11 +132,8 @@ def _check_units(table: pd.DataFrame) -> None:
                 f"{name} goes from {smallest:g} to {largest:g}: give numbers up to {MOST_UNITS:g}, "
                 f"none more than {WIDEST:g} times another"
             )
-    if table["loss"].min() < LEAST_LOSS:
-        raise ValueError(
-            f"the loss is {table['loss'].min():g} somewhere: give nats per token, at least "
-            f"{LEAST_LOSS:g}"
-        )
+    if (least := table["loss"].min()) < LEAST_LOSS:
+        raise ValueError(f"the loss is {least:g} somewhere: nats per token are {LEAST_LOSS:g} up")
     middle = table["loss"].median()
     if middle > WORST_LOSS:
         raise ValueError(
