@@ -6,7 +6,7 @@ the 80 % and the 95 % interval of a new run along the line holds its loss, 2, 4 
 largest size (or, where sizes are equal, 2, 4 and 8 times the tokens), how often a run off the line
 by a factor of 2 or 4 gets null, and how often the fit raises an error. Run in the checkout:
 
-    python docs/results/ladders.py                         # about a minute
+    python docs/results/ladders.py                         # some minutes
     python docs/results/ladders.py --tables 400 --seed 5   # more, and other laws
 """
 
@@ -28,6 +28,7 @@ DESIGNS = {
     "constant D": lambda n, _: np.full(len(n), 20 * n[-1]),
     "D as N^2": lambda n, _: 20 * n * n / n[0],
     "constant N": None,  # sizes are taken as token counts
+    "D = 10 N and 30 N": lambda n, _: n * np.where(np.arange(len(n)) % 2, 10, 30),
 }
 
 

@@ -4,7 +4,7 @@ For each case a law, a budget, a target, a noise and a wanted error are drawn, a
 proposes a ladder. Then other simulated losses of that ladder are fitted with `gptcore.scaling.fit`,
 and the error of the predicted loss of a new run is compared with the promise. Run in the checkout:
 
-    python docs/results/plans.py                        # 8 cases, about 6 minutes
+    python docs/results/plans.py                        # 5 cases, about 3 minutes
     python docs/results/plans.py --cases 20 --seed 5    # other cases
 """
 
@@ -45,7 +45,7 @@ def errors_that_come(law, models, params, tokens, noise, count, rng):
 def main():
     """Print a line for each case, then how well promises and errors agree."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--cases", type=int, default=8)
+    parser.add_argument("--cases", type=int, default=5)
     parser.add_argument("--fits", type=int, default=120, help="simulated fits of a proposed ladder")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()

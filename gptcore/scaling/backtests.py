@@ -43,8 +43,8 @@ def calibrate(
 ) -> ScalingLaw:
     """Return `law` with wider intervals where back-tests or the ends of the runs ask for them.
 
-    The intervals of a law of runs on one line stay as they are, because they already hold every
-    shape that the law may have (`gptcore.scaling.lines`).
+    The back-tests of runs on one line go along it, and late falls are not looked for, since the law
+    of a line comes from the ends of the runs (`gptcore.scaling.lines`).
 
     Args:
         law: the law fitted to `points`.
@@ -53,8 +53,9 @@ def calibrate(
         whole: all losses of the same runs; None if only their last losses were fitted, which do
             not mix the losses of two learning rates.
     """
-    fall, warnings = late_fall(whole) if whole else 0.0, [*law.warnings]
-    widening = 1.0 if law.line else back_test(points, refit)
+    along = points.tokens if law.line and law.line.along else points.params
+    widening, warnings = back_test(points, along, refit), [*law.warnings]
+    fall = late_fall(whole) if whole and not law.line else 0.0
     if widening > POOR:
         warnings.append(
             f"the law of the smaller sizes missed the next size by up to {widening:.3g} times its "
@@ -71,17 +72,20 @@ def calibrate(
     return replace(law, widening=widening, late_fall=fall, warnings=tuple(warnings))
 
 
-def back_test(points: Points, refit: Refit) -> float:
+def back_test(points: Points, along: Floats, refit: Refit) -> float:
     """Return the factor, at least 1, by which intervals beyond the largest size are widened.
+
+    `along` is what the levels are made of: the sizes of the points, or their tokens on a line of
+    one size.
 
     Each of up to four sizes is predicted from all smaller ones. The ratio of a size is the 80 %
     quantile, over its runs, of the error of the last loss divided by the half width of its 80 %
     interval. The factor is the largest ratio. Sizes within a factor of 1.2 count as one.
     """
-    factor, starts = 1.0, [*_levels(points.sizes), math.inf]
+    factor, starts = 1.0, [*_levels(np.unique(along)), math.inf]
     for low, high in list(itertools.pairwise(starts))[FEWEST_LEVELS:][-BACK_TESTS:]:
-        law = refit(_subset(points, points.params < low))
-        ends = last_points(points, (points.params >= low) & (points.params < high))
+        law = refit(_subset(points, along < low))
+        ends = last_points(points, (along >= low) & (along < high))
         ratios = [_ratio(law, points, int(end)) for end in ends]
         known = [ratio for ratio in ratios if ratio is not None]
         factor = max(factor, float(np.quantile(known, 0.8)) if known else 1.0)

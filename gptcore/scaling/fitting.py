@@ -22,7 +22,7 @@ from gptcore.scaling import solver
 from gptcore.scaling.backtests import calibrate
 from gptcore.scaling.identification import Freedom, choose_freedom, describe_line
 from gptcore.scaling.law import ScalingLaw, natural
-from gptcore.scaling.lines import draw_laws, find_line, rests_on_one_run, run_means
+from gptcore.scaling.lines import draw_laws, find_line, run_ends
 from gptcore.scaling.solver import DELTA, NAMES, Data, Floats
 from gptcore.scaling.tables import Cut, Points, check_table, make_points
 from gptcore.scaling.uncertainty import bootstrap, intervals, leave_out, noise_sd, profile
@@ -36,7 +36,6 @@ FEW_SIZES = 4
 RUN_NOISE = 0.01  # one standard deviation of ln L, where there are too few runs to show it
 FLAT = 0.5  # a parameter with a larger relative standard deviation is not given
 FEWEST_RUNS_TO_BOOTSTRAP = 12
-FEW_RUNS = 4  # with fewer, all but one are always on a line
 BOOTSTRAPS = 1000
 
 
@@ -104,7 +103,6 @@ def fit_points(
     on_line = None if borrowed else _fit_on_line(points, delta, notes)
     if on_line:
         return on_line
-    notes = [*notes, *_single_run(points)]
     law = _fit(points, delta, bootstraps, borrowed, notes)
     few = 3 <= len(points.sizes) <= FEW_SIZES and len(points.loss) > len(NAMES)
     if few and "alpha" in law.unidentified and "alpha" not in borrowed:
@@ -119,28 +117,15 @@ def _centred(points: Points) -> tuple[tuple[float, float], Data]:
     return pivots, Data(x, z, np.log(points.loss))
 
 
-def _single_run(points: Points) -> list[str]:
-    """Return a warning if one run alone tells size and tokens apart."""
-    means = run_means(_centred(points)[1], points.run)
-    if points.n_runs < FEW_RUNS or points.n_runs > FEWEST_RUNS_TO_BOOTSTRAP or means is None:
-        return []
-    if not rests_on_one_run(means):
-        return []
-    return [
-        "all runs but one lie on one line of size and tokens: that run alone tells them apart, so "
-        "intervals off the line are too narrow: train more runs off it"
-    ]
-
-
 def _fit_on_line(points: Points, delta: float, notes: Sequence[str]) -> ScalingLaw | None:
     """Return the law of runs that lie on one line, or None if they do not."""
     started = time.perf_counter()
     pivots, data = _centred(points)
-    means = run_means(data, points.run)
-    line = means and find_line(means)
-    if not means or not line:
+    ends = run_ends(data, points.run)
+    line = ends and find_line(ends)
+    if not ends or not line:
         return None
-    draws, noise = draw_laws(means)
+    draws, noise = draw_laws(ends)
     seconds = time.perf_counter() - started
     fitted = solver.log_prediction(draws, data.x, data.z)
     residuals = data.log_loss - fitted.mean(axis=0)

@@ -131,18 +131,26 @@ def describe_line(law: ScalingLaw) -> str:
     pivots = (law.pivot_params, law.pivot_tokens)[:: -1 if line.along else 1]
     middle = pivots[1] * math.exp(line.middle)
     if abs(line.slope) < SAME_SLOPE:
-        where = f"about {middle:.3g} {follow}"
+        where = f"{_about(middle, line.spread)} {follow}"
     elif abs(line.slope - 1) < SAME_SLOPE:
         ratio = pivots[0] / middle if line.along else middle / pivots[0]
-        where = f"about {ratio:.3g} tokens per parameter"
+        where = f"{_about(ratio, line.spread)} tokens per parameter"
     else:
         where = f"{follow} that grow as {lead} to the power {line.slope:.2g}"
     return (
-        f"all runs have {where}: size and tokens cannot be told apart, so E, A, B, alpha and beta "
-        f"are unknown, and predictions hold along this line only, up to a factor of "
-        f"{math.exp(line.reach):.2f} in {follow} off it; {_growth(law, follow)}; train some sizes "
-        "for 1/4 and for 4 times as many tokens as well"
+        f"all runs, or all but one, lie near one line of size and tokens ({where}): size and "
+        "tokens cannot be told apart, so E, A, B, alpha and beta are unknown, and predictions hold "
+        f"along this line only, up to a factor of {math.exp(line.reach):.2f} in {follow} off its "
+        f"middle; {_growth(law, follow)}; train some sizes for 1/4 and for 4 times as many tokens "
+        "as well"
     )
+
+
+def _about(middle: float, spread: float) -> str:
+    """Return a number, or from where to where it goes if it spans more than a factor of 1.5."""
+    if math.exp(2 * spread) < SAME_TOKENS:
+        return f"about {middle:.3g}"
+    return f"{middle * math.exp(-spread):.3g} to {middle * math.exp(spread):.3g}"
 
 
 def _growth(law: ScalingLaw, follow: str) -> str:

@@ -21,6 +21,7 @@ from gptcore.scaling.solver import DELTA, NAMES, Floats
 
 T = TypeVar("T")
 SAME_PARAMS = 1.05  # sizes within this factor count as one
+FARTHEST = 300.0  # of the end of an interval from the prediction, in ln L; exp of 710 overflows
 SAME_TOKENS = 1.5  # token counts within this factor do not identify the data term
 
 
@@ -49,7 +50,8 @@ class ScalingLaw:
         tokens_range: the smallest and the largest D fitted.
         delta: where Huber's loss turns linear.
         noise: the standard deviation of ln L of one run about the law.
-        widening: the factor on intervals for sizes above the largest one fitted (`backtests`).
+        widening: the factor on intervals beyond the largest size fitted, or beyond the most tokens
+            on a line of one size (`backtests`).
         late_fall: how far ln L ends below the trend of runs that fall late; 0 if they do not.
         replicates: (R, 6), the weight and theta of each refit that the intervals are made of.
         unidentified: the names of the parameters that the data do not determine.
@@ -152,22 +154,26 @@ class ScalingLaw:
         if self.line is not None:
             refits = self.log_refits(params, tokens)
             low, high = np.exp(self.line.interval(refits, confidence, new_run=new_run))
-            return Prediction(float(np.exp(refits.mean())), float(low), float(high))
+            at = Prediction(float(np.exp(refits.mean())), float(low), float(high))
+            return self._widened(at, params, tokens)
         loss, sd = float(self.loss(params, tokens)), self.sd_log(params, tokens)
         if sd is None or self.noise is None:
             return Prediction(loss, None, None)
         width = float(ndtri((1 + confidence) / 2)) * math.hypot(sd, self.noise if new_run else 0)
-        return self._widened(
-            Prediction(loss, loss * math.exp(-width), loss * math.exp(width)), params
-        )
+        at = Prediction(loss, loss * math.exp(-width), loss * math.exp(width))
+        return self._widened(at, params, tokens)
 
-    def _widened(self, at: Prediction, params: float) -> Prediction:
+    def _widened(self, at: Prediction, params: float, tokens: float) -> Prediction:
         """Return a prediction with the interval that back-tests and late falls ask for."""
         if at.loss is None or at.low is None or at.high is None:
             return at
-        factor = self.widening if params > self.params_range[1] * (1 + 1e-9) else 1.0
-        low, high = (at.loss * (end / at.loss) ** factor for end in (at.low, at.high))
-        return Prediction(at.loss, low * math.exp(self.late_fall), high)
+        largest, here = self.params_range[1], params
+        if self.line is not None and self.line.along:
+            largest, here = self.tokens_range[1], tokens
+        factor = self.widening if here > largest * (1 + 1e-9) else 1.0
+        low, high = (factor * math.log(end / at.loss) for end in (at.low, at.high))
+        low, high = max(low + self.late_fall, -FARTHEST), min(high, FARTHEST)
+        return Prediction(at.loss, at.loss * math.exp(low), at.loss * math.exp(high))
 
     def beyond(self, params: float, tokens: float) -> str | None:
         """Return why the law says nothing about that size or token count, or None if it does."""

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,8 @@ from gptcore.scaling.solver import EXPONENTS, Data, Floats
 from gptcore.scaling.tables import Ints
 
 SAME_RATIO = 2.0  # runs off a line by this factor, from least to most, do not identify the law
+SAME_RATIO_ONCE = 4.0  # the same, where no two runs differ in size alone or in tokens alone
+FEW_RUNS, MANY_RUNS = 5, 12  # for one run off a line; of three runs, two always lie on one
 REACH = 1.25  # the factor beyond the spread of the runs up to which a prediction is given
 SHORTEST = math.log(1.05)  # runs closer together than this are one point
 EXPONENT, EXPONENT_WITHIN = 0.35, 2.0
@@ -90,16 +92,34 @@ class Line:
 
 
 def find_line(data: Data) -> Line | None:
-    """Return the line that all runs lie on, still without noise, or None if there is none.
+    """Return the line that all runs, or all but one, lie on, still without noise; or None.
+
+    If size and tokens are told apart by one run alone, its noise decides. With more than 12 runs,
+    one run alone is not looked for.
+
+    Args:
+        data: one point for each run.
+    """
+    line, count = _line_through(data), len(data.x)
+    if line is None and FEW_RUNS <= count <= MANY_RUNS:
+        runs = np.array([data.x, data.z, data.log_loss])
+        rests = [_line_through(Data(*np.delete(runs, i, axis=1))) for i in range(count)]
+        found = [rest for rest in rests if rest is not None]
+        best = min(found, key=lambda rest: rest.spread, default=None)
+        line = best and _reaching(best, data)
+    return line or _line_through(data, once=True)
+
+
+def _line_through(data: Data, *, once: bool = False) -> Line | None:
+    """Return the line that all runs lie on.
 
     The coordinate with the wider range leads, and the other one is regressed on it; the slope is
     taken as 1 (constant tokens per parameter) or 0 if that fits nearly as well. Runs are on the
     line if their distances from it, as factors of N or D, differ by at most 2: that much more data
     lowers the loss by about 0.35 ln 2 = 24 % of its data term alone, and by an unknown part of that
-    if the data term is unknown.
-
-    Args:
-        data: one point for each run.
+    if the data term is unknown. With `once` the limit is 4, and no size may have several lengths
+    (or, on a line of constant size, no length several sizes), since two such runs tell one of the
+    terms alone.
     """
     ranges = np.ptp(data.x), np.ptp(data.z)
     along = int(ranges[1] > ranges[0] * (1 + 1e-9))
@@ -109,27 +129,31 @@ def find_line(data: Data) -> Line | None:
     centred = lead - lead.mean()
     slopes = 1.0, 0.0, float(centred @ follow / (centred @ centred))
     spreads = [float(np.ptp(follow - slope * lead)) for slope in slopes]
-    best = next(i for i in range(3) if spreads[i] <= spreads[2] + math.log(REACH))
-    if spreads[best] > math.log(SAME_RATIO):
+    best = next(i for i in range(3) if spreads[i] <= 1.5 * spreads[2] + math.log(REACH))
+    same = data.x if slopes[best] else lead
+    off = follow - slopes[best] * lead
+    beside = np.abs(np.subtract.outer(same, same)) <= SHORTEST
+    crossed = bool((beside & (np.abs(np.subtract.outer(off, off)) > math.log(REACH))).any())
+    limit = math.log(SAME_RATIO_ONCE if once and not crossed else SAME_RATIO)
+    if spreads[best] > limit + 1e-9:
         return None
-    residual = follow - slopes[best] * lead
-    middle = float((residual.min() + residual.max()) / 2)
-    return Line(along, slopes[best], middle, spreads[best] / 2, np.empty(0))
+    return _reaching(Line(along, slopes[best], 0.0, 0.0, np.empty(0)), data)
 
 
-def rests_on_one_run(data: Data) -> bool:
-    """Return whether all runs but one lie on one line, so that this one alone tells N from D."""
-    runs = np.array([data.x, data.z, data.log_loss])
-    return any(find_line(Data(*np.delete(runs, i, axis=1))) for i in range(len(data.x)))
+def _reaching(line: Line, data: Data) -> Line:
+    """Return the line through the middle of the outermost runs across it, with their spread."""
+    off = [line.off(x, z) for x, z in zip(data.x, data.z, strict=True)]
+    low, high = min(off), max(off)
+    return replace(line, middle=line.middle + (low + high) / 2, spread=(high - low) / 2)
 
 
-def run_means(data: Data, run: Ints) -> Data | None:
-    """Return the mean point of each run, or None if a run moves by more than a factor of 2."""
-    values = np.array([data.x, data.z, data.log_loss])
-    groups = [values[:, run == i] for i in range(int(run.max()) + 1)]
-    if max(float(np.ptp(group[:2], axis=1).max()) for group in groups) > math.log(SAME_RATIO):
+def run_ends(data: Data, run: Ints) -> Data | None:
+    """Return the last point of each run, or None if a run spans more than a factor of 2."""
+    groups = [np.flatnonzero(run == i) for i in range(int(run.max()) + 1)]
+    if max(float(np.ptp(data.z[group])) for group in groups) > math.log(SAME_RATIO):
         return None
-    return Data(*np.array([group.mean(axis=1) for group in groups]).T)
+    ends = [group[np.argmax(data.z[group])] for group in groups]
+    return Data(data.x[ends], data.z[ends], data.log_loss[ends])
 
 
 def draw_laws(data: Data) -> tuple[Floats, Floats]:

@@ -131,7 +131,7 @@ def _shortlist(
         for d in n * np.array(LENGTHS):
             flops = float(FLOPS_PER_PARAM_TOKEN * n * d)
             at_target = n >= target[0] and d >= target[1]
-            if flops > budget or at_target or not _breaks_line(law, float(n), float(d)):
+            if flops > budget or at_target or not _breaks_line(law, (n, d), target):
                 continue
             more = known + information(one, np.array([n]), np.array([d]), noise)
             gain = 0.5 * math.log(before / (linear_variance(one, more, *target) + noise**2))
@@ -141,10 +141,20 @@ def _shortlist(
     return [run for _, run in by_cost[:TRIED]]
 
 
-def _breaks_line(law: ScalingLaw, params: float, tokens: float) -> bool:
-    """Return whether a run lies far off the line of the others, if these lie on one."""
-    x, z = math.log(params / law.pivot_params), math.log(tokens / law.pivot_tokens)
-    return law.line is None or abs(law.line.off(x, z)) >= math.log(OFF_LINE) - 1e-9
+def _breaks_line(law: ScalingLaw, run: tuple[float, float], target: tuple[float, float]) -> bool:
+    """Return whether a run lies far off the line of the others, if these lie on one.
+
+    If the target lies off it too, the run must lie as far off it, on the target's side.
+    """
+    if law.line is None:
+        return True
+    pivots = law.pivot_params, law.pivot_tokens
+    off, wanted = (
+        law.line.off(math.log(n / pivots[0]), math.log(d / pivots[1])) for n, d in (run, target)
+    )
+    if abs(wanted) > law.line.reach and off * math.copysign(1, wanted) < abs(wanted):
+        return False
+    return abs(off) >= math.log(OFF_LINE) - 1e-9
 
 
 def _refit(
@@ -173,7 +183,7 @@ def _decision(run: dict[str, Any] | None, now: float | None, budget: float) -> s
     if run is None:
         return (
             f"No run of up to {budget:.3g} FLOPs narrows the 80 % interval of the target by "
-            f"{LEAST_GAIN:.0%}: raise the budget, or train several runs (a ladder)."
+            f"{100 * LEAST_GAIN:.0f} %: raise the budget, or train several runs (a ladder)."
         )
     before = "no interval" if now is None else f"± {now:.2g} %"
     return (

@@ -27,6 +27,7 @@ REQUIRED = ("model", "params", "tokens_seen", "loss")
 NUMERIC = ("params", "tokens_seen", "loss")
 WORST_LOSS = 15.0  # nats; a uniform guess over 50,257 ids has 10.8
 FEWEST_UNITS = 1000.0  # smaller sizes or token counts must be in millions or billions
+MOST_UNITS, WIDEST, LEAST_LOSS = 1e100, 1e30, 1e-9  # powers of what is beyond overflow
 FEW_TOKENS_PER_PARAM = 0.1
 MANY_EPOCHS = 4.0  # up to about that many, repeated text is worth nearly as much as new text
 MAX_RUNS = 1000
@@ -125,6 +126,14 @@ def _check_units(table: pd.DataFrame) -> None:
             raise ValueError(
                 f"{name} is {smallest:g} somewhere: give plain numbers, not millions or billions"
             )
+        largest = table[name].max()
+        if largest > MOST_UNITS or largest > WIDEST * smallest:
+            raise ValueError(
+                f"{name} goes from {smallest:g} to {largest:g}: give numbers up to {MOST_UNITS:g}, "
+                f"none more than {WIDEST:g} times another"
+            )
+    if (least := table["loss"].min()) < LEAST_LOSS:
+        raise ValueError(f"the loss is {least:g} somewhere: nats per token are {LEAST_LOSS:g} up")
     middle = table["loss"].median()
     if middle > WORST_LOSS:
         raise ValueError(

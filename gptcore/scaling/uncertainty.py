@@ -19,6 +19,7 @@ MOST_GROUPS = 40
 FEWEST_RUNS = 3  # fewer runs are cut into pieces
 PIECES = 8
 PROFILE_VALUES = 17
+PROFILE_TOLERANCE = 1e-5  # of the objective; the ends of the interval keep four digits
 
 
 def leave_out_groups(points: Points) -> Ints:
@@ -152,7 +153,9 @@ def profile(
     # F at each value of the exponent, all other free parameters refitted.
     ones = np.ones(len(data.x))
     moving = free & (np.arange(5) != index)
-    _, held = solver.polish(starts, data, ones, delta=delta, free=moving)
+    _, held = solver.polish(
+        starts, data, ones, delta=delta, free=moving, tolerance=PROFILE_TOLERANCE
+    )
     # The limit of F, from the robust scale s of the best fit.
     residuals = data.log_loss - solver.log_prediction(theta[None], data.x, data.z)[0]
     best = float(solver.huber_sum(residuals, ones, delta))

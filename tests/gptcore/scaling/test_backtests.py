@@ -1,5 +1,8 @@
 """What a law's own sizes say about its intervals."""
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -72,7 +75,7 @@ def test_separate_runs_have_no_ends_to_judge():
 
 def test_two_sizes_are_not_back_tested():
     points = make_points(check_table(ladder(sizes=2))[0])
-    assert back_test(points, fit_points) == 1
+    assert back_test(points, points.params, fit_points) == 1
 
 
 def test_a_saved_law_keeps_its_widening_and_old_files_have_none():
@@ -82,3 +85,8 @@ def test_a_saved_law_keeps_its_widening_and_old_files_have_none():
     assert (again.widening, again.late_fall) == (law.widening, law.late_fall)
     del saved["state"]["widening"], saved["state"]["late_fall"]
     assert ScalingLaw.from_dict(saved).widening == 1
+
+
+def test_no_interval_overflows():
+    law = replace(fit(ladder(noise=0.01), bootstraps=0), widening=1e13)
+    assert math.isfinite(law.predict(1e12, 2e13).high)

@@ -41,6 +41,8 @@ def table(**changes):
         ({"tokens_seen": 0}, "tokens_seen is '0'"),
         ({"tokens_seen": 300.0}, "not millions or billions"),
         ({"params": 125.0}, "not millions or billions"),
+        ({"params": 1e200}, "params goes from 1e\\+200 .* up to 1e\\+100"),
+        ({"loss": 1e-300}, "the loss is 1e-300 somewhere"),
         ({"unique_tokens": 300.0}, "unique_tokens is 300 somewhere: .*not millions"),
         ({"loss": 25.0}, "logarithm of a perplexity"),
         ({"model": "one"}, "not .*swapped"),
