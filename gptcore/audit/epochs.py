@@ -67,7 +67,8 @@ def find_pass(window: Whole) -> int | None:
         return None
     # P fits if `before` and `now` lie in different passes for all pairs. Try P from the largest
     # down, 1000 sizes at a time, and first on the 1000 closest pairs, which rule out most sizes.
-    tight = np.argsort(now - before, kind="stable")[:1000]
+    between = now - before
+    tight = np.argpartition(between, 1000)[:1000] if len(between) > 1000 else slice(None)
     shortest = 2 * distinct // 3 + 1
     for upper in range(first, shortest - 1, -1000):
         sizes = np.arange(upper, max(upper - 1000, shortest - 1), -1)

@@ -6,9 +6,10 @@ Legend as in `counts`: K draws, T inputs in the longest window, M = N - T starts
 """
 
 import math
+import sys
 
 import numpy as np
-from scipy.stats import chi2
+from scipy.special import gammaincc
 
 from gptcore.audit.counts import Windows, count_repeats, expect_repeats
 from gptcore.audit.labels import (
@@ -190,8 +191,10 @@ def log10_chance_of_no_repeats(window: Whole, stream: Whole, places: Whole) -> f
     order = by_group(stream)
     window, stream = window[order], stream[order]
     row = longest_row(window, stream)
-    longest = {(int(row[stream == s].max()), int(places[s])) for s in np.unique(stream)}
-    best = min((_log_distinct(length, n) for length, n in longest), default=0.0)
+    begins = np.flatnonzero(np.diff(stream, prepend=-1))
+    longest = np.maximum.reduceat(row, begins) if len(row) else row
+    pairs = set(zip(longest.tolist(), places[stream[begins]].tolist(), strict=True))
+    best = min((_log_distinct(length, n) for length, n in pairs), default=0.0)
     best += math.log(max(len(window), 1))
     begins = rows_without_repeats(row[:AT_MOST_ROWS])
     sizes = np.diff(begins, append=len(row[:AT_MOST_ROWS]))
@@ -199,7 +202,8 @@ def log10_chance_of_no_repeats(window: Whole, stream: Whole, places: Whole) -> f
         _log_distinct(int(size), int(places[stream[at]]))
         for at, size in zip(begins, sizes, strict=True)
     )
-    return min(best, float(chi2.logsf(-2 * total, 2 * len(begins)))) / math.log(10)
+    together = max(float(gammaincc(len(begins), -total)), sys.float_info.min)  # Fisher 1932
+    return min(best, math.log(together)) / math.log(10)
 
 
 def _log_distinct(length: int, n: int) -> float:
