@@ -34,6 +34,7 @@ LOG10_EQUAL_VISITS = -5
 # smallest distance between independent starts is as large as the one that was found.
 SPREAD, SPREAD_ON_GRID, LARGEST = 0.17, 0.4, 3.2
 FEWEST_SPREAD, FEWEST_ON_GRID, AT_MOST_SPREAD, CHANCE_SPREAD = 5, 80, 2**16, 1e-4
+FEWEST_BY_LENGTH = 8
 # Draws in a row without a repeat are taken for a pass where their chance is less than 1 in 10^6.
 LOG10_NO_REPEATS = -6
 AT_MOST, AT_MOST_ROWS = 2**20, 2**14  # draws in which the longest row, and all rows, are looked for
@@ -288,6 +289,13 @@ def is_in_order(start: Whole, group: Whole) -> bool:
     steps = _steps(start, group)
     ascends = 4 * int((steps >= 0).sum()) > 3 * len(steps)
     return bool(ascends or 2 * count_distinct(steps) < len(steps))
+
+
+def is_by_length(length: Whole) -> bool:
+    """Return whether draws come in order of their length, up or down, as in a curriculum."""
+    steps = length[1:] - length[:-1]
+    up, down = int(np.count_nonzero(steps > 0)), int(np.count_nonzero(steps < 0))
+    return max(up, down) > FEWEST_BY_LENGTH and 5 * min(up, down) < 2 * max(up, down)
 
 
 def _steps(start: Whole, group: Whole) -> Whole:

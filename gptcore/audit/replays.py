@@ -17,6 +17,7 @@ from gptcore.audit.passes import (
     LOG10_NO_REPEATS,
     are_passes,
     count_grid,
+    is_by_length,
     is_in_order,
     log10_chance_of_no_repeats,
 )
@@ -65,8 +66,9 @@ def find_reruns(
     if rank.any():
         across |= _find_joint(window, rank) & ~identical
     fresh = ~again
-    if returning and is_epoch and is_in_order(log.start[fresh], renumber(stream[fresh])):
-        across &= False  # each epoch has the order of the text
+    in_order = is_by_length(log.length) or is_in_order(log.start[fresh], renumber(stream[fresh]))
+    if returning and is_epoch and in_order:
+        across &= False  # each epoch has the order of the text, or of the lengths
     replayed = across
     if returning and pair is not None:
         replayed = across | find_replays(window, stream, run)[0]
