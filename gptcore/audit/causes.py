@@ -270,7 +270,10 @@ def is_padding(facts: Facts, draws: Whole) -> bool:
     ends = np.isin(facts.stream, facts.stream[draws]) & ((size - place) / size <= late)
     both = max(np.count_nonzero(begins), np.count_nonzero(ends))
     dense = len(draws) >= DENSE * both - count_distinct(facts.stream[draws])  # a batch may be part
-    at_ends = (exact or (rare and dense)) and max(late, early) <= 0.5
+    # Without a column rank, the padding of ranks lies apart, and is as much in each epoch.
+    in_epoch = np.bincount(facts.epoch[draws], minlength=facts.n_epochs)
+    steady = facts.n_epochs > 1 and np.ptp(in_epoch[:-1]) == 0 < in_epoch[0]
+    at_ends = (exact or (rare and (dense or steady))) and max(late, early) <= 0.5
     return bool(2 * len(draws) < len(place) and (dealt or at_ends))
 
 

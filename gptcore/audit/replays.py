@@ -63,6 +63,10 @@ def find_reruns(
         if identical.any():  # and the last epoch, cut short, has the same order again
             last = epoch == epoch.max()
             across &= ~(last & across[last].all())
+    elif epoch.any() and pair is not None:  # packed documents: those in order are no evidence
+        heads = np.append(True, log.start[1:] != log.start[:-1] + log.length[:-1])
+        found = find_replays(window[heads], rank[heads], run)[0][np.cumsum(heads) - 1]
+        across &= found | find_replays(window, stream, run)[0]
     if rank.any():
         across |= _find_joint(window, rank) & ~identical
     fresh = ~again

@@ -269,3 +269,25 @@ def test_shards_that_overlap_a_little_are_found_without_a_column_epoch():
 def test_a_jump_to_the_middle_of_an_epoch_in_order_is_found():
     orders = [np.arange(100), np.arange(50, 100), np.arange(100), np.arange(100)]
     assert faults(look(np.concatenate(orders) * 8, 8, N))
+
+
+def test_ranks_padded_without_a_column_rank_are_a_note():
+    starts, epochs = [], 5
+    for order in shuffles(epochs):
+        padded = np.append(order[:98], order[:2])  # 98 windows, 4 ranks, batches of 5
+        starts.append(padded.reshape(5, 5, 4).swapaxes(1, 2).ravel())
+    wanted = {"epoch": np.repeat(range(epochs), 100)}
+    found = look(np.concatenate(starts) * 8, 8, N, **wanted)
+    assert (faults(found), "shown_twice" in notes(found)) == ({}, True)
+
+
+def test_long_documents_that_are_packed_anew_in_each_epoch_are_no_replay():
+    rng = np.random.default_rng(0)
+    documents = [rng.integers(50_000, size=size) for size in rng.integers(60, 200, size=60)]
+    epochs = []
+    for _ in range(3):
+        flat = np.concatenate([documents[i] for i in rng.permutation(60)])
+        epochs.append(np.stack([flat[at : at + 17] for at in range(0, len(flat) - 17, 16)]))
+    turns = iter(epochs)
+    loader = type("Loader", (), {"__iter__": lambda _: iter([next(turns)])})()
+    assert "replayed_draws" not in faults(audit(loader, documents, epochs=3))
