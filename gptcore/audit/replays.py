@@ -64,23 +64,33 @@ def find_reruns(
             last = epoch == epoch.max()
             across &= ~(last & across[last].all())
     elif epoch.any() and pair is not None:  # packed documents: those in order are no evidence
-        heads = np.append(True, log.start[1:] != log.start[:-1] + log.length[:-1])
-        found = find_replays(window[heads], rank[heads], run)[0][np.cumsum(heads) - 1]
-        across &= found | find_replays(window, stream, run)[0]
+        across &= _find_heads(log, window, run) | find_replays(window, stream, run)[0]
     if rank.any():
         across |= _find_joint(window, rank) & ~identical
     fresh = ~again
-    in_order = is_by_length(log.length) or is_in_order(log.start[fresh], renumber(stream[fresh]))
-    if returning and is_epoch and in_order:
+    if (
+        returning
+        and is_epoch
+        and (is_by_length(log.length) or is_in_order(log.start[fresh], renumber(stream[fresh])))
+    ):
         across &= False  # each epoch has the order of the text, or of the lengths
-    replayed = across
-    if returning and pair is not None:
-        replayed = across | find_replays(window, stream, run)[0]
+    replayed = across | find_replays(window, stream, run)[0] if returning and pair else across
     if is_epoch:
         short = _find_short(log, windows, stream if returning else rank, stream, across)
         if short is not None:
             replayed, run = short | across, 2
     return replayed, _first_pair(window, rank, replayed, run)
+
+
+def _find_heads(log: DrawLog, window: Whole, run: int) -> Mask:
+    """Return the draws in runs that one stream made before, of those that do not read on.
+
+    Each draw that begins where the one before it ends counts with that one.
+    """
+    heads = np.append(True, log.start[1:] != log.start[:-1] + log.length[:-1])
+    found = find_replays(window[heads], zeros(int(np.count_nonzero(heads))), run)[0]
+    kept: Mask = found[np.cumsum(heads) - 1]
+    return kept
 
 
 def _find_joint(window: Whole, rank: Whole) -> Mask:
