@@ -67,19 +67,19 @@ def find_reruns(
         across &= _find_heads(log, window, run) | find_replays(window, stream, run)[0]
     if rank.any():
         across |= _find_joint(window, rank) & ~identical
-    fresh = ~again
-    if (
-        returning
-        and is_epoch
-        and (is_by_length(log.length) or is_in_order(log.start[fresh], renumber(stream[fresh])))
-    ):
-        across &= False  # each epoch has the order of the text, or of the lengths
+    if returning and is_epoch and _keep_order(log, stream, ~again):
+        across &= False
     replayed = across | find_replays(window, stream, run)[0] if returning and pair else across
     if is_epoch:
         short = _find_short(log, windows, stream if returning else rank, stream, across)
         if short is not None:
             replayed, run = short | across, 2
     return replayed, _first_pair(window, rank, replayed, run)
+
+
+def _keep_order(log: DrawLog, stream: Whole, fresh: Mask) -> bool:
+    """Return whether each epoch has the order of the text, or of the lengths."""
+    return is_by_length(log.length) or is_in_order(log.start[fresh], renumber(stream[fresh]))
 
 
 def _find_heads(log: DrawLog, window: Whole, run: int) -> Mask:
