@@ -6,7 +6,7 @@ raised only for what chance does not explain. `docs/auditing.md` has worked exam
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +130,7 @@ def audit(
         raise ValueError("epochs and epoch_draws are given: leave one out")
     is_epoch = batches.is_whole and epoch_draws is None
     log, places, documents = _locate(batches.parts, ids, is_epoch=is_epoch)
+    log = replace(log, is_whole=is_epoch)
     for i, wrong in places.wrong.items():
         batches.add_wrong(batches.parts[i].name, wrong)
     findings = judge_places(places, join_documents(ids)[0], documents)

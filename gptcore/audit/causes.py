@@ -187,10 +187,21 @@ def why_missed(facts: Facts, unplaced: int) -> tuple[Severity, str]:
             "it is not full, a stride that is longer than the windows, or short documents that are "
             "left out."
         )
-    causes = []
+    if facts.may_go_on:
+        return "note", (
+            f"The log shows {len(windows)} windows once each, and may end before its epoch does. "
+            "Audit a whole epoch to learn which targets it misses: give --epoch-draws, or audit "
+            "the loader itself to its end."
+        )
+    return "fault", f"Whole windows are missing. Causes that fit: {_causes_of_holes(facts, hole)}."
+
+
+def _causes_of_holes(facts: Facts, hole: int) -> str:
+    """Return what may leave out whole windows; the longest hole has so many targets."""
+    shown, size, causes = facts.at_best, facts.log.block_size, []
     if facts.rank_overlap:
         causes.append("ranks that shuffle with seeds of their own, so that their parts overlap")
-    if 2 * int(windows.length.min()) < size:
+    if 2 * int(facts.windows.length.min()) < size:
         causes.append("documents that are cut to a length to fill rows, or left out")
     if hole >= size:
         causes += ["a shard that is not read", "batches that were lost at a restart"]
@@ -200,11 +211,10 @@ def why_missed(facts: Facts, unplaced: int) -> tuple[Severity, str]:
         causes.append("a bounds check that ends each pass too early")
     if shown.head >= size:
         causes.append("a start that lies behind the beginning of the text")
-    causes.append("a log that ends before its epoch, or a text of which only a part was read")
-    return (
-        "fault",
-        f"Whole windows are missing. Causes that fit: {'; '.join(filter(None, causes))}.",
-    )
+    causes.append("a text of which only a part was read")
+    if not facts.epoch.any() and not facts.log.is_whole:
+        causes.append("a log that ends before its epoch does (give --epoch-draws)")
+    return "; ".join(filter(None, causes))
 
 
 def _runs(marked: Mask) -> tuple[Whole, Whole]:
@@ -260,7 +270,10 @@ def is_padding(facts: Facts, draws: Whole) -> bool:
     ends = np.isin(facts.stream, facts.stream[draws]) & ((size - place) / size <= late)
     both = max(np.count_nonzero(begins), np.count_nonzero(ends))
     dense = len(draws) >= DENSE * both - count_distinct(facts.stream[draws])  # a batch may be part
-    at_ends = (exact or (rare and dense)) and max(late, early) <= 0.5
+    # Without a column rank, the padding of ranks lies apart, and is as much in each epoch.
+    in_epoch = np.bincount(facts.epoch[draws], minlength=facts.n_epochs)
+    steady = facts.n_epochs > 1 and np.ptp(in_epoch[:-1]) == 0 < in_epoch[0]
+    at_ends = (exact or (rare and (dense or steady))) and max(late, early) <= 0.5
     return bool(2 * len(draws) < len(place) and (dealt or at_ends))
 
 

@@ -18,8 +18,10 @@ from gptcore.audit.labels import (
     AT_ONCE,
     TABLE,
     Mask,
+    by_group,
     distinct,
     group_sizes,
+    is_sorted,
     renumber,
     sort_order,
 )
@@ -221,7 +223,8 @@ def find_identical_epochs(window: Whole, epoch: Whole, rank: Whole) -> list[tupl
     """Return (epoch, earlier epoch) where all ranks made the same two or more draws in order."""
     if not epoch.any():
         return []
-    order = sort_order(epoch * (int(rank.max()) + 1) + rank)
+    stream = epoch * (int(rank.max()) + 1) + rank
+    order = np.arange(len(stream)) if is_sorted(stream) else sort_order(stream)
     cuts = np.flatnonzero(np.diff(epoch[order])) + 1
     bounds = [0, *cuts.tolist(), len(order)]
     earlier: dict[bytes, int] = {}
@@ -249,9 +252,9 @@ def find_replays(window: Whole, group: Whole, run: int) -> tuple[Mask, tuple[int
     marked = np.zeros(len(window), dtype=np.bool_)
     if not len(window) or not count_repeats(window, group).any():
         return marked, None
-    order = sort_order(group) if group.any() else None
+    order = by_group(group)
     gram = window
-    if order is not None:
+    if group.any():
         gram = group * (int(window.max()) + 1)
         gram += window
         gram = gram[order]
@@ -276,10 +279,10 @@ def find_replays(window: Whole, group: Whole, run: int) -> tuple[Mask, tuple[int
     change = np.zeros(len(window) + 1, dtype=np.int64)
     change[at[again]] += 1
     change[at[again] + run] -= 1
-    marked[slice(None) if order is None else order] = np.cumsum(change[:-1]) > 0
+    marked[order] = np.cumsum(change[:-1]) > 0
     begin = int(again.argmax())
     pair = int(at[begin]), int(first[gram[begin]])
-    return marked, pair if order is None else (int(order[pair[0]]), int(order[pair[1]]))
+    return marked, pair if isinstance(order, slice) else (int(order[pair[0]]), int(order[pair[1]]))
 
 
 def _repeated(labels: Whole, at: Whole | None = None) -> tuple[Whole, Whole]:

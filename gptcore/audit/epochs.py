@@ -67,7 +67,8 @@ def find_pass(window: Whole) -> int | None:
         return None
     # P fits if `before` and `now` lie in different passes for all pairs. Try P from the largest
     # down, 1000 sizes at a time, and first on the 1000 closest pairs, which rule out most sizes.
-    tight = np.argsort(now - before, kind="stable")[:1000]
+    between = now - before
+    tight = np.argpartition(between, 1000)[:1000] if len(between) > 1000 else slice(None)
     shortest = 2 * distinct // 3 + 1
     for upper in range(first, shortest - 1, -1000):
         sizes = np.arange(upper, max(upper - 1000, shortest - 1), -1)
@@ -126,8 +127,9 @@ def are_shards(window: Whole) -> bool:
     """Return whether a log in order may read shards in an order that changes.
 
     Shards jump from and to the same few places again and again, and a restart from and to any
-    place. One jump at the end of a pass may be either; shards of equal size are assumed there, up
-    to five of them. Shards that are drawn with replacement do not make whole passes.
+    place. One jump at the end of a pass may be either; up to five shards of equal size are assumed
+    there if all windows are shown equally often. Shards that are drawn with replacement do not make
+    whole passes.
 
     Args:
         window: int64 of shape (K,), indices of windows.
@@ -146,7 +148,7 @@ def are_shards(window: Whole) -> bool:
         return False
     parts = np.arange(2, 6)[:, None]
     even = (np.abs(cuts * parts - size * np.round(cuts * parts / size)) <= parts).all(axis=1).any()
-    return len(cuts) < len(jumps) or bool(even)
+    return len(cuts) < len(jumps) or (bool(even) and len(place) % size == 0)
 
 
 def cut_ordered(window: Whole) -> Whole | None:
@@ -216,13 +218,16 @@ def _cut_passes(
 def _may_be_joint(window: Whole, epoch: Whole, rank: Whole, ranks: Sequence[Whole | slice]) -> bool:
     """Return whether ranks that seem to overlap may get a new shard in each epoch.
 
-    All windows are then shown equally often, and no rank shows all of them.
+    All windows are then shown equally often, and no rank shows all of them, or all of its own
+    equally often.
     """
     if len(ranks) == 1:
         return False
-    parts = [count_distinct(window[draws]) for draws in ranks]
+    own = [renumber(window[draws]) for draws in ranks]
+    if all((equal_visits(shown, zeros(len(shown))) or 1) > 1 for shown in own):
+        return False
     return (
-        20 * min(parts) <= 19 * (int(window.max()) + 1)
+        20 * min(int(shown.max()) + 1 for shown in own) <= 19 * (int(window.max()) + 1)
         and equal_visits(window, zeros(len(window))) is not None
         and find_rank_overlap(window, epoch, rank)[0] > 0
     )

@@ -42,6 +42,7 @@ class Facts:
         epochs_from: how the epochs are known, as in `audits.Audit`.
         is_epoch: whether an epoch here is one epoch of the loader; False where the epochs are
             unknown and the log is longer than the text.
+        may_go_on: whether the log is one pass that may end before its epoch does.
         stream: int64 of shape (K,), a number for each pair of rank and epoch.
         shown_in_epoch: int64 of shape (E,), the distinct windows of each epoch.
         repeated_in_epoch: draws minus distinct windows in each epoch, summed.
@@ -66,6 +67,7 @@ class Facts:
     epoch: Whole
     epochs_from: str
     is_epoch: bool
+    may_go_on: bool
     stream: Whole
     shown_in_epoch: Whole
     repeated_in_epoch: int
@@ -127,7 +129,7 @@ def count_facts(log: DrawLog, epoch_draws: int | None = None) -> Facts:
     )
     rank_overlap, shared = find_rank_overlap(window, epoch, rank)
     once = new & ~shared
-    reach = _count_reach(log, windows, epoch, passes=passes)
+    reach = _count_reach(log, windows, epoch, epoch_draws, passes=passes)
     return Facts(
         log=log,
         windows=windows,
@@ -183,6 +185,22 @@ def _find_epochs(
     return epoch, epochs_from
 
 
+def _may_go_on(
+    log: DrawLog, windows: Windows, epoch: Whole, epoch_draws: int | None, shown: Shown
+) -> bool:
+    """Return whether the log is one pass whose windows that were not shown may still come.
+
+    A pass in order shows everything up to its last window. Where it is not known how long an epoch
+    is, a pass that shows half of the text or more is taken for a whole one.
+    """
+    if log.is_whole or epoch.any() or len(windows) < len(log):
+        return False
+    if epoch_draws is not None:
+        return epoch_draws > len(log)
+    in_order = bool((log.start[1:] > log.start[:-1]).all())
+    return 2 * shown.missed > log.n_tokens and not (in_order and shown.inside)
+
+
 def _cut_again(
     log: DrawLog, windows: Windows, rank: Whole, epoch: Whole, epochs_from: str
 ) -> Whole | None:
@@ -196,7 +214,9 @@ def _cut_again(
     return cut_at_repeats(windows.of_draw, count_grid(windows, log.n_starts)[0])
 
 
-def _count_reach(log: DrawLog, windows: Windows, epoch: Whole, *, passes: bool) -> dict[str, Any]:
+def _count_reach(
+    log: DrawLog, windows: Windows, epoch: Whole, epoch_draws: int | None, *, passes: bool
+) -> dict[str, Any]:
     """Return whether windows are fixed, and what is missed or repeated; names as in `Facts`."""
     spread = are_spread(log, windows)
     shown = count_missed(windows, log.n_tokens, borders=not spread)
@@ -205,6 +225,7 @@ def _count_reach(log: DrawLog, windows: Windows, epoch: Whole, *, passes: bool) 
     repeats = count_repeats(windows.of_draw, epoch)
     return {
         "fixed": fixed,
+        "may_go_on": _may_go_on(log, windows, epoch, epoch_draws, shown),
         "shown": shown,
         "at_best": at_best,
         "missed_at_most": at_most,

@@ -10,7 +10,7 @@ from gptcore.audit.facts import Facts
 from gptcore.audit.finding import Finding, are_alike, tell_window
 from gptcore.audit.judging_draws import BEYOND_SD, judge_parts, judge_reach, judge_repeats
 from gptcore.audit.judging_epochs import judge_epochs, judge_unknown_epochs
-from gptcore.audit.passes import count_grid, is_in_order
+from gptcore.audit.passes import count_grid, is_by_length, is_in_order
 
 
 def judge(facts: Facts, unplaced: int = 0) -> list[Finding]:
@@ -86,6 +86,9 @@ def _judge_identical(facts: Facts) -> list[Finding]:
     if any(is_in_order(facts.log.start[first], group) for group in groups):
         reason = "The loader reads the text in order, so without shuffling all epochs are equal."
         return [Finding("identical_epochs", count, example, reason, "note")]
+    if is_by_length(facts.log.length):
+        reason = "The loader sorts its windows by length, so that all epochs are equal."
+        return [Finding("identical_epochs", count, example, reason, "note")]
     if facts.passes:
         reason = (
             "The order is shuffled, but it is the same in each epoch. Seed it with (seed, epoch); "
@@ -108,7 +111,8 @@ def _judge_replays(facts: Facts) -> list[Finding]:
     draw, earlier = facts.replay
     example = f"the run from {log.place(draw)} on repeats the run from {log.place(earlier)} on"
     count = int(facts.replayed.sum())
-    if log.step is not None and not _has_new_pairs(log.step, facts):
+    went_back = log.step is not None and bool((log.step[1:] < log.step[:-1]).any())
+    if log.step is not None and went_back and not _has_new_pairs(log.step, facts):
         reason = (
             "All of these draws stand under the step at which they were first made. This is work "
             "done again from a checkpoint, which is right if the weights went back to that step."

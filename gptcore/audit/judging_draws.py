@@ -45,7 +45,8 @@ def judge_reach(facts: Facts, places: str, unsure: str) -> list[Finding]:
 
 def judge_repeats(facts: Facts) -> list[Finding]:
     """Judge repeats of independent draws that are neither replays nor shared between ranks."""
-    if facts.passes:
+    once_each = facts.n_epochs > 1 and not facts.repeated_in_epoch  # epochs of the same windows
+    if facts.passes or once_each:
         return []
     assert facts.expected is not None
     mean, sd = facts.expected["repeated_windows"], facts.expected["sd_repeated_windows"]

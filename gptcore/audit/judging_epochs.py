@@ -6,10 +6,10 @@ from typing import Literal
 import numpy as np
 
 from gptcore.audit.causes import why_twice
-from gptcore.audit.epochs import are_shards
 from gptcore.audit.facts import Facts
 from gptcore.audit.finding import Finding
 from gptcore.audit.labels import zeros
+from gptcore.audit.log import Whole
 from gptcore.audit.passes import longest_row
 from gptcore.audit.replays import find_surprises
 from gptcore.audit.unequal import FEWER, ODD, begins_inside, count_odd, find_short
@@ -31,6 +31,8 @@ def judge_epochs(facts: Facts) -> list[Finding]:
     cut = facts.epochs_from == "repeats"  # a few windows may be counted with the epoch before
     most = int(facts.shown_in_epoch.max())
     short = find_short(facts.shown_in_epoch, tolerance=max(1, int(FEWER * most)) if cut else 0)
+    if len(short) and int(facts.log.length.min()) < facts.log.block_size:
+        short = np.intersect1d(short, find_short(_targets_in_epoch(facts)))  # longer, so fewer
     if not len(short):
         return []
     left = most - facts.shown_in_epoch[short]
@@ -56,6 +58,13 @@ def judge_epochs(facts: Facts) -> list[Finding]:
     ]
 
 
+def _targets_in_epoch(facts: Facts) -> Whole:
+    """Return the targets of the distinct windows of each epoch."""
+    shown = np.unique(facts.epoch * len(facts.windows) + facts.windows.of_draw)
+    epoch, window = np.divmod(shown, len(facts.windows))
+    return np.bincount(epoch, facts.windows.length[window]).astype(np.int64)
+
+
 def judge_unknown_epochs(facts: Facts) -> list[Finding]:
     """Judge passes that do not show where an epoch ends."""
     if not facts.fixed or facts.is_epoch:
@@ -70,7 +79,6 @@ def judge_unknown_epochs(facts: Facts) -> list[Finding]:
                 facts.shown_twice,
                 f"{early} of {repeats} windows come again before half of the others",
                 f"No order of whole passes fits this log. Counted as one epoch, {reason}",
-                "note" if are_shards(facts.windows.of_draw) else "fault",
             )
         ]
     if odd := _judge_odd(facts):

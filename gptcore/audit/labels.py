@@ -33,9 +33,14 @@ def sort_order(values: Whole) -> Whole:
     return both
 
 
+def is_sorted(values: Whole) -> bool:
+    """Return whether no value is less than the one before it."""
+    return bool((values[1:] >= values[:-1]).all())
+
+
 def by_group(group: Whole) -> Whole | slice:
-    """Return the order that puts one group after the other; of one group, it takes no memory."""
-    return sort_order(group) if group.any() else slice(None)
+    """Return the order that puts one group after the other; it takes no memory if they are."""
+    return slice(None) if is_sorted(group) else sort_order(group)
 
 
 def group_sizes(group: Whole) -> Whole:

@@ -6,9 +6,10 @@ Legend as in `counts`: K draws, T inputs in the longest window, M = N - T starts
 """
 
 import math
+import sys
 
 import numpy as np
-from scipy.stats import chi2
+from scipy.special import gammaincc
 
 from gptcore.audit.counts import Windows, count_repeats, expect_repeats
 from gptcore.audit.labels import (
@@ -33,6 +34,7 @@ LOG10_EQUAL_VISITS = -5
 # smallest distance between independent starts is as large as the one that was found.
 SPREAD, SPREAD_ON_GRID, LARGEST = 0.17, 0.4, 3.2
 FEWEST_SPREAD, FEWEST_ON_GRID, AT_MOST_SPREAD, CHANCE_SPREAD = 5, 80, 2**16, 1e-4
+FEWEST_BY_LENGTH = 8
 # Draws in a row without a repeat are taken for a pass where their chance is less than 1 in 10^6.
 LOG10_NO_REPEATS = -6
 AT_MOST, AT_MOST_ROWS = 2**20, 2**14  # draws in which the longest row, and all rows, are looked for
@@ -190,8 +192,10 @@ def log10_chance_of_no_repeats(window: Whole, stream: Whole, places: Whole) -> f
     order = by_group(stream)
     window, stream = window[order], stream[order]
     row = longest_row(window, stream)
-    longest = {(int(row[stream == s].max()), int(places[s])) for s in np.unique(stream)}
-    best = min((_log_distinct(length, n) for length, n in longest), default=0.0)
+    begins = np.flatnonzero(np.diff(stream, prepend=-1))
+    longest = np.maximum.reduceat(row, begins) if len(row) else row
+    pairs = set(zip(longest.tolist(), places[stream[begins]].tolist(), strict=True))
+    best = min((_log_distinct(length, n) for length, n in pairs), default=0.0)
     best += math.log(max(len(window), 1))
     begins = rows_without_repeats(row[:AT_MOST_ROWS])
     sizes = np.diff(begins, append=len(row[:AT_MOST_ROWS]))
@@ -199,7 +203,8 @@ def log10_chance_of_no_repeats(window: Whole, stream: Whole, places: Whole) -> f
         _log_distinct(int(size), int(places[stream[at]]))
         for at, size in zip(begins, sizes, strict=True)
     )
-    return min(best, float(chi2.logsf(-2 * total, 2 * len(begins)))) / math.log(10)
+    together = max(float(gammaincc(len(begins), -total)), sys.float_info.min)  # Fisher 1932
+    return min(best, math.log(together)) / math.log(10)
 
 
 def _log_distinct(length: int, n: int) -> float:
@@ -284,6 +289,13 @@ def is_in_order(start: Whole, group: Whole) -> bool:
     steps = _steps(start, group)
     ascends = 4 * int((steps >= 0).sum()) > 3 * len(steps)
     return bool(ascends or 2 * count_distinct(steps) < len(steps))
+
+
+def is_by_length(length: Whole) -> bool:
+    """Return whether draws come in order of their length, up or down, as in a curriculum."""
+    steps = length[1:] - length[:-1]
+    up, down = int(np.count_nonzero(steps > 0)), int(np.count_nonzero(steps < 0))
+    return max(up, down) > FEWEST_BY_LENGTH and 5 * min(up, down) < 2 * max(up, down)
 
 
 def _steps(start: Whole, group: Whole) -> Whole:

@@ -17,6 +17,7 @@ from gptcore.audit.passes import (
     LOG10_NO_REPEATS,
     are_passes,
     count_grid,
+    is_by_length,
     is_in_order,
     log10_chance_of_no_repeats,
 )
@@ -62,19 +63,34 @@ def find_reruns(
         if identical.any():  # and the last epoch, cut short, has the same order again
             last = epoch == epoch.max()
             across &= ~(last & across[last].all())
+    elif epoch.any() and pair is not None:  # packed documents: those in order are no evidence
+        across &= _find_heads(log, window, run) | find_replays(window, stream, run)[0]
     if rank.any():
         across |= _find_joint(window, rank) & ~identical
-    fresh = ~again
-    if returning and is_epoch and is_in_order(log.start[fresh], renumber(stream[fresh])):
-        across &= False  # each epoch has the order of the text
-    replayed = across
-    if returning and pair is not None:
-        replayed = across | find_replays(window, stream, run)[0]
+    if returning and is_epoch and _keep_order(log, stream, ~again):
+        across &= False
+    replayed = across | find_replays(window, stream, run)[0] if returning and pair else across
     if is_epoch:
         short = _find_short(log, windows, stream if returning else rank, stream, across)
         if short is not None:
             replayed, run = short | across, 2
     return replayed, _first_pair(window, rank, replayed, run)
+
+
+def _keep_order(log: DrawLog, stream: Whole, fresh: Mask) -> bool:
+    """Return whether each epoch has the order of the text, or of the lengths."""
+    return is_by_length(log.length) or is_in_order(log.start[fresh], renumber(stream[fresh]))
+
+
+def _find_heads(log: DrawLog, window: Whole, run: int) -> Mask:
+    """Return the draws in runs that one stream made before, of those that do not read on.
+
+    Each draw that begins where the one before it ends counts with that one.
+    """
+    heads = np.append(True, log.start[1:] != log.start[:-1] + log.length[:-1])
+    found = find_replays(window[heads], zeros(int(np.count_nonzero(heads))), run)[0]
+    kept: Mask = found[np.cumsum(heads) - 1]
+    return kept
 
 
 def _find_joint(window: Whole, rank: Whole) -> Mask:

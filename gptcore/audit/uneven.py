@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import binom, chi2
+from scipy.special import bdtr, bdtrc, chdtrc
 
 from gptcore.audit.counts import Windows
 from gptcore.audit.labels import AT_ONCE
@@ -95,14 +95,15 @@ def find_uneven(
         edges = -(-np.arange(STEPS * m + 1) * n_places // (STEPS * m))
         cells = np.cumsum(np.append(0, _count(start, n_places, STEPS * m, first, stride)))
         found, share = (cells[STEPS:] - cells[:-STEPS]), (edges[STEPS:] - edges[:-STEPS]) / n_places
-        above = binom.sf(np.ceil(found / cluster) - 1, draws, share)
-        below = binom.cdf(np.floor(found / cluster), draws, share)
+        at_least, at_most = np.ceil(found / cluster), np.floor(found / cluster)
+        above = bdtrc(at_least - 1, draws, share)
+        below = bdtr(at_most, draws, share)
         chance = np.minimum(above, below) * 2 * len(found)
         at = int(chance.argmin())
         least = float(chance[at])
         if draws >= LEAST_PEARSON * m:
             seen, expected = found[::STEPS] / cluster, draws * share[::STEPS]
-            least = min(least, float(chi2.sf(((seen - expected) ** 2 / expected).sum(), m - 1)))
+            least = min(least, float(chdtrc(m - 1, ((seen - expected) ** 2 / expected).sum())))
         if least < worst:
             worst, begin, end = least, int(edges[at]), int(edges[at + STEPS]) - 1
             region = Region(begin, end, int(found[at]), len(start) * float(share[at]))

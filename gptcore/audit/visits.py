@@ -11,8 +11,9 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import binom
+from scipy.special import bdtrc
 
+from gptcore.audit.labels import sort_order
 from gptcore.audit.log import Whole
 
 MOST_TURN, MOST_REPEATS = 128, 20  # draws in a turn; at most one draw in so many is a repeat
@@ -66,7 +67,7 @@ def early_returns(window: Whole) -> tuple[int, int]:
     two uniform places lies below -1/2 of a pass that often. In shuffled copies of one set, or in
     streams that are mixed, it is two in five or more.
     """
-    order = np.argsort(window, kind="stable")
+    order = sort_order(window)
     again = window[order][1:] == window[order][:-1]
     between = (order[1:] - order[:-1])[again]
     distinct = len(window) - len(between)
@@ -102,5 +103,5 @@ def find_echo(window: Whole, n_windows: int) -> int | None:
     if not equal:
         return None
     lag = int(np.argmax(equal)) + 1
-    chance = len(equal) * float(binom.sf(max(equal) - 1, len(window) - lag, 1 / n_windows))
+    chance = len(equal) * float(bdtrc(max(equal) - 1, len(window) - lag, 1 / n_windows))
     return lag if chance < CHANCE_ECHO else None

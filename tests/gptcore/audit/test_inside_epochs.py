@@ -211,3 +211,83 @@ def test_a_row_that_is_mostly_padding_is_found():
     rows = [ids[at : at + 9] for at in range(0, 161, 8)]
     full = np.stack([np.append(row, np.full(9 - len(row), ids[0])) for row in rows])
     assert "unmatched_rows" not in faults(audit([full], ids))
+
+
+# --- the beginning of an epoch, and curricula ------------------------------------------------
+
+
+@pytest.mark.parametrize("order", [np.arange(100), shuffles(1)[0]], ids=["in order", "shuffled"])
+def test_windows_that_may_still_come_are_no_fault(order):
+    assert notes(look(order[:40] * 8, 8, N)).keys() == {"missed_targets"}
+    assert faults(look(order[:40] * 8, 8, N)) == {}
+    assert faults(look(order[:70] * 8, 8, N, epoch_draws=100)) == {}
+    assert faults(look(order[:70] * 8, 8, N, epoch_draws=70)) == {"missed_targets": 240}
+
+
+def test_the_first_batches_of_a_live_loader_miss_nothing_yet():
+    ids = np.random.default_rng(0).integers(50_000, size=N)
+    rows = np.stack([ids[at * 8 :][:9] for at in shuffles(1)[0][:40]]).reshape(10, 4, 9)
+    assert faults(audit(rows, ids, max_batches=5)) == {}
+    assert faults(audit(rows, ids)) == {"missed_targets": 480}
+
+
+def test_epochs_of_longer_windows_show_fewer_of_them():
+    rng = np.random.default_rng(0)
+    sizes = (8, 16, 32)
+    starts = [rng.permutation(800 // size) * size for size in sizes]
+    lengths = np.repeat(sizes, [*map(len, starts)])
+    epoch = np.repeat(range(3), [*map(len, starts)])
+    assert faults(look(np.concatenate(starts), lengths, N, epoch=epoch)) == {}
+
+
+def test_epochs_sorted_by_length_repeat_their_order_as_a_note():
+    rng = np.random.default_rng(0)
+    length = rng.permutation(np.arange(20, 60))
+    ends = np.cumsum(length)
+    order = np.argsort(length)
+    columns = {"epoch": np.repeat(range(3), 40)}
+    starts = np.tile((ends - length)[order], 3)
+    found = look(starts, np.tile(length[order], 3), int(ends[-1]) + 1, **columns)
+    assert (faults(found), notes(found)) == ({}, {"identical_epochs": 2})
+
+
+def test_two_workers_that_read_the_same_in_one_step_are_found():
+    windows = np.repeat(np.arange(100).reshape(-1, 4), 2, axis=0).ravel()
+    for epochs in (1, 2):
+        step = np.arange(200 * epochs) // 8
+        found = look(np.tile(windows, epochs) * 8, 8, N, step=step, epoch_draws=200)
+        assert faults(found)
+
+
+def test_shards_that_overlap_a_little_are_found_without_a_column_epoch():
+    rng = np.random.default_rng(0)
+    draws = [rng.permutation(52) + 48 * r for _ in range(4) for r in range(2)]
+    rank = np.repeat([0, 1] * 4, 52)
+    assert "rank_overlap" in faults(look(np.concatenate(draws) * 8, 8, N, rank=rank))
+
+
+def test_a_jump_to_the_middle_of_an_epoch_in_order_is_found():
+    orders = [np.arange(100), np.arange(50, 100), np.arange(100), np.arange(100)]
+    assert faults(look(np.concatenate(orders) * 8, 8, N))
+
+
+def test_ranks_padded_without_a_column_rank_are_a_note():
+    starts, epochs = [], 5
+    for order in shuffles(epochs):
+        padded = np.append(order[:98], order[:2])  # 98 windows, 4 ranks, batches of 5
+        starts.append(padded.reshape(5, 5, 4).swapaxes(1, 2).ravel())
+    wanted = {"epoch": np.repeat(range(epochs), 100)}
+    found = look(np.concatenate(starts) * 8, 8, N, **wanted)
+    assert (faults(found), "shown_twice" in notes(found)) == ({}, True)
+
+
+def test_long_documents_that_are_packed_anew_in_each_epoch_are_no_replay():
+    rng = np.random.default_rng(0)
+    documents = [rng.integers(50_000, size=size) for size in rng.integers(60, 200, size=60)]
+    epochs = []
+    for _ in range(3):
+        flat = np.concatenate([documents[i] for i in rng.permutation(60)])
+        epochs.append(np.stack([flat[at : at + 17] for at in range(0, len(flat) - 17, 16)]))
+    turns = iter(epochs)
+    loader = type("Loader", (), {"__iter__": lambda _: iter([next(turns)])})()
+    assert "replayed_draws" not in faults(audit(loader, documents, epochs=3))
