@@ -264,7 +264,7 @@ def _balanced(
     balance = np.log(np.maximum(alpha * a, TINY)) - np.log(np.maximum(beta * b, TINY))
     log_size = (balance + beta * np.log(unique / law.pivot_tokens)) / alpha
     log_size = log_size + math.log(law.pivot_params)
-    return np.asarray(np.exp(np.clip(log_size, -LARGEST_LOG, LARGEST_LOG)))
+    return np.asarray(np.exp(np.clip(log_size, -LARGEST_LOG / 2, LARGEST_LOG / 2)))
 
 
 def useful(
