@@ -117,9 +117,8 @@ def _line_through(data: Data, *, once: bool = False) -> Line | None:
     taken as 1 (constant tokens per parameter) or 0 if that fits nearly as well. Runs are on the
     line if their distances from it, as factors of N or D, differ by at most 2: that much more data
     lowers the loss by about 0.35 ln 2 = 24 % of its data term alone, and by an unknown part of that
-    if the data term is unknown. With `once` the limit is 4, and no size may have several lengths
-    (or, on a line of constant size, no length several sizes), since two such runs tell one of the
-    terms alone.
+    if the data term is unknown. With `once` the limit is 4 if no size has several lengths,
+    since two such runs show the data term alone.
     """
     ranges = np.ptp(data.x), np.ptp(data.z)
     along = int(ranges[1] > ranges[0] * (1 + 1e-9))
@@ -130,10 +129,9 @@ def _line_through(data: Data, *, once: bool = False) -> Line | None:
     slopes = 1.0, 0.0, float(centred @ follow / (centred @ centred))
     spreads = [float(np.ptp(follow - slope * lead)) for slope in slopes]
     best = next(i for i in range(3) if spreads[i] <= 1.5 * spreads[2] + math.log(REACH))
-    same = data.x if slopes[best] else lead
-    off = follow - slopes[best] * lead
-    beside = np.abs(np.subtract.outer(same, same)) <= SHORTEST
-    crossed = bool((beside & (np.abs(np.subtract.outer(off, off)) > math.log(REACH))).any())
+    one_size = np.abs(np.subtract.outer(data.x, data.x)) <= SHORTEST
+    lengths = np.abs(np.subtract.outer(data.z, data.z)) > math.log(REACH)
+    crossed = bool((one_size & lengths).any())
     limit = math.log(SAME_RATIO_ONCE if once and not crossed else SAME_RATIO)
     if spreads[best] > limit + 1e-9:
         return None

@@ -263,7 +263,8 @@ def _balanced(
     """Return the size at which the terms for N and D balance for `unique` tokens."""
     balance = np.log(np.maximum(alpha * a, TINY)) - np.log(np.maximum(beta * b, TINY))
     log_size = (balance + beta * np.log(unique / law.pivot_tokens)) / alpha
-    return np.asarray(law.pivot_params * np.exp(np.clip(log_size, -LARGEST_LOG, LARGEST_LOG)))
+    log_size = log_size + math.log(law.pivot_params)
+    return np.asarray(np.exp(np.clip(log_size, -LARGEST_LOG / 2, LARGEST_LOG / 2)))
 
 
 def useful(

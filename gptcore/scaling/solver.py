@@ -157,6 +157,8 @@ def polish(
     Returns:
         theta (K, 5) and the objectives (K,).
     """
+    if not len(theta):
+        return theta.copy(), np.empty(0)
     points = len(data.x)
     size = max(1, AT_ONCE // points)
     weights = np.broadcast_to(weights, (len(theta), points))

@@ -241,3 +241,10 @@ def test_borrowing_half_a_term_is_refused():
 
 def test_everything_public_is_there():
     assert all(hasattr(scaling, name) for name in scaling.__all__)
+
+
+def test_no_starts_give_no_fits():
+    data = solver.Data(np.zeros(3), np.zeros(3), np.zeros(3))
+    theta, values = solver.polish(np.empty((0, 5)), data, np.ones(3), delta=1e-3)
+    assert theta.shape == (0, 5)
+    assert values.shape == (0,)
