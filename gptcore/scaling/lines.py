@@ -146,9 +146,13 @@ def _reaching(line: Line, data: Data) -> Line:
 
 
 def run_ends(data: Data, run: Ints) -> Data | None:
-    """Return the last point of each run, or None if a run spans more than a factor of 2."""
+    """Return the last point of each run, or None if a run is too long to be one point.
+
+    The losses within a factor of 1.25 of its tokens are as one, because they share its seed. Over
+    more than that they show by themselves how the loss falls with the tokens.
+    """
     groups = [np.flatnonzero(run == i) for i in range(int(run.max()) + 1)]
-    if max(float(np.ptp(data.z[group])) for group in groups) > math.log(SAME_RATIO):
+    if max(float(np.ptp(data.z[group])) for group in groups) > math.log(REACH) + 1e-9:
         return None
     ends = [group[np.argmax(data.z[group])] for group in groups]
     return Data(data.x[ends], data.z[ends], data.log_loss[ends])
