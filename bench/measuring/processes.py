@@ -63,27 +63,51 @@ def ask(task: dict[str, Any], root: Path | None = None) -> dict[str, Any]:
     return run_python(["-m", "bench.measuring.processes"], task, root or ROOT)
 
 
-def run_python(arguments: Sequence[str], task: dict[str, Any], root: Path) -> dict[str, Any]:
-    """Run Python in a checkout, its input a line of JSON; return the JSON of its last line.
+def _environment(root: Path) -> dict[str, str]:
+    """Return the variables of a process that imports gptcore from a checkout."""
+    variables = {k: v for k, v in os.environ.items() if k != "PYTHONSAFEPATH"}
+    paths = [str(root), os.environ.get("PYTHONPATH", "")]  # before an installed copy of gptcore
+    return variables | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
+
+
+def run_python(
+    arguments: Sequence[str],
+    task: dict[str, Any],
+    root: Path,
+    *,
+    folder: Path | None = None,
+    limit_s: float | None = None,
+) -> dict[str, Any]:
+    """Run Python with the code of a checkout, on a line of JSON; return the JSON of its last line.
+
+    Args:
+        arguments: those of Python.
+        task: what the process reads as one line of standard input, which then stays open: it ends
+            when this process does.
+        root: the checkout.
+        folder: the folder in which the process runs, by default the checkout.
+        limit_s: seconds after which the process is ended; None for TIME_LIMIT_S.
 
     Raises:
         ValueError: the process ended without an answer.
     """
-    command = [sys.executable, *arguments]
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONSAFEPATH"}
-    paths = [str(root), os.environ.get("PYTHONPATH", "")]  # before an installed copy of gptcore
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     pipe = subprocess.PIPE
     output = ""
     with (
         tempfile.TemporaryFile("w+") as errors,
         subprocess.Popen(
-            command, cwd=root, env=environment, stdin=pipe, stdout=pipe, stderr=errors, text=True
+            [sys.executable, *arguments],
+            cwd=folder or root,
+            env=_environment(root),
+            stdin=pipe,
+            stdout=pipe,
+            stderr=errors,
+            text=True,
         ) as process,
     ):
         assert process.stdin
         assert process.stdout
-        limit = threading.Timer(TIME_LIMIT_S, process.kill)
+        limit = threading.Timer(limit_s or TIME_LIMIT_S, process.kill)
         limit.start()
         try:
             process.stdin.write(json.dumps(task) + "\n")
@@ -97,14 +121,19 @@ def run_python(arguments: Sequence[str], task: dict[str, Any], root: Path) -> di
             process.kill()
         errors.seek(0)
         lines = errors.read().strip().splitlines()
-    if process.returncode != 0 or not output.strip():
-        why = shorten(lines[-1], 200) if lines else f"exit code {process.returncode}"
+    return _read(output, lines, process.returncode)
+
+
+def _read(output: str, lines: list[str], code: int) -> dict[str, Any]:
+    """Return the JSON of the last line; `lines` are those of standard error."""
+    if code != 0 or not output.strip():
+        why = shorten(lines[-1], 200) if lines else f"exit code {code}"
         raise ValueError(f"the new process ended without an answer: {why}")
     answer: dict[str, Any] = json.loads(output.strip().splitlines()[-1])
     return answer
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """End this process when standard input closes, which means that the parent has ended."""
     sys.stdin.read()
     os._exit(1)
@@ -152,5 +181,5 @@ def _answer(task: dict[str, Any]) -> dict[str, Any]:
 
 if __name__ == "__main__":
     line = sys.stdin.readline()
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     print(json.dumps(_answer(json.loads(line))))

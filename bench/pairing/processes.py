@@ -12,21 +12,21 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import statistics
-import subprocess
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from scipy import stats
 
 from bench.measuring.environment import ROOT
+from bench.measuring.processes import TIME_LIMIT_S, end_with_parent, run_python
 from bench.options import MARGIN
 from bench.pairing.pair import PairsDone, percent, round_up
-from gptcore.plain_text import shorten
 from gptcore.stats import TimeRatio, log_ratio_of_pairs, ratio_of_pairs, verdict
 
 PROCESSES = 6
@@ -164,26 +164,18 @@ def _what_decides(ratio: TimeRatio, margin: float, processes: int, seconds: floa
 
 
 def run_in_process(task: Task) -> Answer:
-    """Run a task in a new process; what it prints goes to standard error.
+    """Run a task in a new process, which ends with this one.
 
     Raises:
         ValueError: the process could not time the pair, or ended without an answer.
     """
-    paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
-    done = subprocess.run(
-        [sys.executable, "-m", "bench.pairing.processes"],
-        input=json.dumps(task),
-        capture_output=True,
-        text=True,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))},
+    result: Answer = run_python(
+        ["-m", "bench.pairing.processes"],
+        task,
+        ROOT,
+        folder=Path.cwd(),
+        limit_s=TIME_LIMIT_S + 2 * task["seconds"],
     )
-    lines = done.stdout.splitlines()
-    if done.returncode != 0 or not lines:
-        said = done.stderr.strip().splitlines()
-        why = shorten(said[-1], 200) if said else f"exit code {done.returncode}"
-        raise ValueError(f"the new process ended without an answer: {why}")
-    sys.stderr.write(done.stderr)
-    result: Answer = json.loads(lines[-1])
     if "error" in result:
         raise ValueError(result["error"])
     return result
@@ -227,9 +219,11 @@ def _case_and_change(task: Task, inputs: Any) -> tuple[Any, Any]:
 
 def main() -> None:
     """Read a task, and print the answer or the reason why there is none as one line of JSON."""
+    task = json.loads(sys.stdin.readline())
+    threading.Thread(target=end_with_parent, daemon=True).start()
     with redirect_stdout(sys.stderr):  # what the operands print is no answer
         try:
-            found = answer(json.loads(sys.stdin.read()))
+            found = answer(task)
         except ValueError as error:
             found = {"error": str(error)}
     print(json.dumps(found, allow_nan=False))

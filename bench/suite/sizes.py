@@ -68,7 +68,7 @@ MODELS = (
 
 PAIRS = (
     PairShape("model3", 2, 64, "forward", "", 20, 1.0),
-    PairShape("model5", 4, 256, "forward", "precision=bf16", 1, 14.0),
+    PairShape("model5", 4, 256, "forward", "precision=bf16", 1, 10.0),
     PairShape("model4", 4, 256, "forward_loss", f"corpus={UNIFORM}", 1, 6.0),
 )
 """A model case with an identical copy; with bf16; and with random ids in place of real text."""
@@ -172,7 +172,7 @@ SUITES: dict[str, Suite] = {
         models=MODELS,
         pairs=PAIRS,
         peers=(
-            *_against(("transformers",), "model5", 1, 256, 30.0, 18.0),
+            *_against(("transformers",), "model5", 1, 256, 20.0, 18.0),
             PairShape("model4", 1, 256, "decode", "variant=transformers", 1, 6.0),
         ),
         ablation=_against(ABLATION, "model4", 2, 128, 2.0, 2.6),
@@ -188,9 +188,9 @@ SUITES: dict[str, Suite] = {
         },
         prior_sd=0.085,
         growth_s=2.0,
-        conditions_s=16.0,
+        conditions_s=10.0,
         seeds=8,
-        budget_s=720,
+        budget_s=640,
     ),
     "study": Suite(
         models=(
