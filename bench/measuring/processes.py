@@ -82,8 +82,7 @@ def run_python(
 
     Args:
         arguments: those of Python.
-        task: what the process reads as one line of standard input, which then stays open: it ends
-            when this process does.
+        task: what the process reads as one line of standard input, which then stays open.
         root: the checkout.
         folder: the folder in which the process runs, by default the checkout.
         limit_s: seconds after which the process is ended; None for TIME_LIMIT_S.
@@ -120,8 +119,7 @@ def run_python(
             limit.cancel()
             process.kill()
         errors.seek(0)
-        lines = errors.read().strip().splitlines()
-    return _read(output, lines, process.returncode)
+        return _read(output, errors.read().strip().splitlines(), process.wait())
 
 
 def _read(output: str, lines: list[str], code: int) -> dict[str, Any]:
