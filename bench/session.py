@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from bench.ledger.ledger import Ledger, point_latest
-from bench.ledger.record import SCHEMA_VERSION, Record, utc_now
+from bench.ledger.record import Record, new_record, utc_now
 from bench.measuring import environment, pinning
 from bench.measuring.ceilings import ceilings, training_tokens_per_s
 from bench.measuring.work import Result
@@ -105,25 +105,12 @@ class Session(Inputs):
                 )
 
     def _record(self, **fields: Any) -> Record:
-        return {
-            "schema_version": SCHEMA_VERSION,
-            "record": "case",
-            "case": None,
-            "group": None,
-            "params": {},
-            "status": "ok",
-            "reason": None,
-            "metrics": {},
-            "samples": {},
-            "series": {},
-            "environment": self.environment,
-            "facts": {},
-            "started_at": utc_now(),
-            "duration_s": None,
-            "seed": None,
-            "command": environment.command(),
-            "commit": environment.commit(),
-        } | fields
+        return new_record(
+            environment=self.environment,
+            command=environment.command(),
+            commit=environment.commit(),
+            **fields,
+        )
 
     def _write(self, record: Record) -> None:
         """Append a record, or stop the suite: what is measured after that would be lost."""

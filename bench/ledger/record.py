@@ -65,6 +65,29 @@ STATUS = {"case": {"ok", "failed"}, "environment": {"ok"}, "skip": {"skipped"}}
 CASE_ID = re.compile(r"\w+::\w+(\[[^\n]*\])?")
 
 
+def new_record(*, environment: str, command: str, commit: str | None, **fields: Any) -> Record:
+    """Return a record that starts now, with these fields and plain values of the others."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "record": "case",
+        "case": None,
+        "group": None,
+        "params": {},
+        "status": "ok",
+        "reason": None,
+        "metrics": {},
+        "samples": {},
+        "series": {},
+        "environment": environment,
+        "facts": {},
+        "started_at": utc_now(),
+        "duration_s": None,
+        "seed": None,
+        "command": command,
+        "commit": commit,
+    } | fields
+
+
 def _check_number(name: str, value: object, key: Key) -> None:
     if value is None:
         return

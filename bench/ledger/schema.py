@@ -84,7 +84,7 @@ METRICS: dict[str, Key] = {
     "time_min_s": _seconds("fastest round"),
     "time_max_s": _seconds("slowest round"),
     "rounds": _count("timed calls"),
-    "warmup_rounds": _count("calls made before timing, until the time was steady"),
+    "warmup_rounds": _count("calls before timing, until steady; null if only the peak was read"),
     "warmup_s": _seconds("time spent on them"),
     **{
         name: _seconds(f"{PHASES[phase]}, median over rounds")

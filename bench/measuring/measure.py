@@ -147,13 +147,14 @@ class Measure:
             "time_max_s": max(times_s),
             "time_p95_s": quantile(times_s, 0.95),
             "rounds": len(times_s),
-            "warmup_rounds": len(warmup_s),
-            "warmup_s": sum(warmup_s),
+            "warmup_rounds": len(warmup_s) or None,
+            "warmup_s": sum(warmup_s) if warmup_s else None,
             "tokens_per_s": work.tokens / median,
             **{name: statistics.median(values) for name, values in phases.items()},
         }
-        steady = all(is_steady(each.warmup_s) for each in processes)
-        self.result.facts["warmup"] = "steady" if steady else "out of time"
+        warmed = [is_steady(each.warmup_s) for each in processes if each.warmup_s]
+        known = "steady" if all(warmed) else "out of time"
+        self.result.facts["warmup"] = known if warmed else "by the calls that read the peak"
 
     def _note_rates(self, work: Work) -> None:
         if work.flops is None:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.ledger.ledger import Ledger
-from bench.ledger.record import SCHEMA_VERSION, Record, utc_now
+from bench.ledger.record import Record, new_record, utc_now
 from bench.measuring.environment import ROOT
 from bench.measuring.processes import ask, run_python
 from bench.suite.sizes import SUITES
@@ -43,25 +43,9 @@ class Side:
 
     def record(self, **fields: Any) -> Record:
         """Return a record with the fields that all records of this side share."""
-        return {
-            "schema_version": SCHEMA_VERSION,
-            "record": "case",
-            "case": None,
-            "group": None,
-            "params": {},
-            "status": "ok",
-            "reason": None,
-            "metrics": {},
-            "samples": {},
-            "series": {},
-            "environment": self.environment,
-            "facts": {},
-            "started_at": utc_now(),
-            "duration_s": None,
-            "seed": None,
-            "command": shlex.join(["python", "-m", "bench", *sys.argv[1:]]),
-            "commit": self.listed["commit"],
-        } | fields
+        command = shlex.join(["python", "-m", "bench", *sys.argv[1:]])
+        commit = self.listed["commit"]
+        return new_record(environment=self.environment, command=command, commit=commit, **fields)
 
     def times(self, case: str) -> list[float]:
         """Return the time of each round of a case that is on disk."""

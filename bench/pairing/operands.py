@@ -22,7 +22,7 @@ from bench.suite.sizes import UNIFORM
 from gptcore.plain_text import shorten
 from gptcore.reading import MOST_JSON_BYTES, check_regular
 
-EXAMPLE = "bench_model::test_step[python-docs-model4-cpu-fp32-B8-T256-seed0]"
+EXAMPLE = "bench_model::test_step[python-docs-model4-cpu-fp32-B4-T256-seed0]"
 
 
 def default_device() -> torch.device:

@@ -63,11 +63,11 @@ BF16_COST = 0.7
 MODELS = (
     ModelShape("model5", 4, 256, {"step": 88.0}),
     ModelShape("model5", 4, 256, {"forward": 50.0}, precisions=("fp32",)),
-    ModelShape("model4", 8, 256, {"step": 38.0}, precisions=("fp32",)),
+    ModelShape("model4", 4, 256, {"step": 20.0}, precisions=("fp32",)),
 )
 
 PAIRS = (
-    PairShape("model3", 2, 64, "forward", "", 20, 1.0),
+    PairShape("model3", 2, 64, "forward", "", 12, 1.0),
     PairShape("model5", 4, 256, "forward", "precision=bf16", 1, 10.0),
     PairShape("model4", 4, 256, "forward_loss", f"corpus={UNIFORM}", 1, 6.0),
 )

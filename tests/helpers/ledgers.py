@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.ledger.record import FIELDS, LEDGER_NAME, SCHEMA_VERSION, Record, dumps
+from bench.ledger.record import FIELDS, LEDGER_NAME, Record, dumps, new_record
 
 CORPUS = "python-docs"
 SAMPLERS = ("random_replacement", "sequential", "shuffled_blocks")
@@ -20,25 +20,14 @@ BLOCK, BATCH = 256, 16
 
 def record(case: str | None, **fields: Any) -> Record:
     """Return a valid record: what is not given gets a plain default."""
-    base: Record = {
-        "schema_version": SCHEMA_VERSION,
-        "record": "case",
-        "case": case,
-        "group": None,
-        "params": {},
-        "status": "ok",
-        "reason": None,
-        "metrics": {},
-        "samples": {},
-        "series": {},
-        "environment": "env-1",
-        "facts": {},
-        "started_at": "2026-03-01T10:00:00+00:00",
-        "duration_s": 1.5,
-        "seed": None,
-        "command": "pytest --benchmark-only --suite=standard",
-        "commit": "0123456789abcdef0123456789abcdef01234567",
-    }
+    base = new_record(
+        environment="env-1",
+        command="pytest --benchmark-only --suite=standard",
+        commit="0123456789abcdef0123456789abcdef01234567",
+        case=case,
+        started_at="2026-03-01T10:00:00+00:00",
+        duration_s=1.5,
+    )
     assert base.keys() == FIELDS.keys()
     return base | fields
 

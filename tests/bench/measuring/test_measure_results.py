@@ -68,6 +68,9 @@ def test_work_is_timed_in_new_processes_and_called_once_here(measure):
     assert (metrics["processes"], metrics["process_time_s"]) == (2, 2.5)
     assert measure.result.facts["process_rounds"] == [1, 3]
     assert metrics["peak_bytes"] == 7
+    # Calls so long that those whose memory was read are enough have no warm-up of their own.
+    assert measure.result.metrics["warmup_rounds"] is measure.result.metrics["warmup_s"] is None
+    assert measure.result.facts["warmup"] == "by the calls that read the peak"
 
 
 def test_only_work_that_asks_for_it_is_timed_in_new_processes(measure):
