@@ -36,7 +36,7 @@ IN_TURNS = "The ratio is taken pair by pair, so the two medians need not divide 
 """Said wherever the ratio of an interleaved pair stands beside its times."""
 ONE_PROCESS = (
     "Each pair was timed in one process. Another process places memory and code anew, which the "
-    "intervals leave out; `python -m bench pair` times a pair in several processes."
+    "intervals leave out. The command python -m bench pair times a pair in several processes."
 )
 """Said of the pairs that a suite timed."""
 MAX_ROWS = 60

@@ -10,6 +10,7 @@ confidence intervals").
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,7 @@ from reports import words
 
 Row = Any
 """One row of a table: a dict, or a Series of a frame."""
+NUMBERED = re.compile(r"(\D* )([\d.,]+)( \D*)")
 MOST_NAMED = 5
 """Rows that a sentence names at most."""
 CONDITIONS: dict[str, Callable[[Any], str]] = {
@@ -69,11 +71,20 @@ class Claim:
 
 
 def listed(names: Iterable[str], word: str = "and") -> str:
-    """Return names as a sentence lists them: "a, b and c"; the last of many are counted."""
+    """Return names as a sentence lists them: "a, b and c"; the last of many are counted.
+
+    Names that differ in a number alone share their words: "after 0.5, 1 and 2 epochs".
+    """
     found = list(dict.fromkeys(names))
+    parts = [NUMBERED.fullmatch(name) for name in found]
+    begin = end = ""
+    if len({part and (part[1], part[3].removesuffix("s")) for part in parts}) == 1 and parts[0]:
+        begin, end = parts[0][1], max((part[3] for part in parts if part), key=len)
+        found = [part[2] for part in parts if part]
     if len(found) > MOST_NAMED:
         found = [*found[: MOST_NAMED - 1], f"{len(found) - MOST_NAMED + 1:,} more"]
-    return f" {word} ".join([", ".join(found[:-1]), found[-1]] if len(found) > 1 else found)
+    told = f" {word} ".join([", ".join(found[:-1]), found[-1]] if len(found) > 1 else found)
+    return begin + told + end
 
 
 def apart(case: Row, others: pd.DataFrame) -> str:

@@ -192,7 +192,7 @@ def count(n: int, noun: str) -> str:
 
 def count_of(value: float, noun: str) -> str:
     """Return "1 epoch", "0.5 epochs", "14.4 epochs"."""
-    return f"{number(value)} {noun}{'' if value == 1 else 's'}"
+    return f"{tick(float(f'{value:.3g}'))} {noun}{'' if value == 1 else 's'}"
 
 
 def sampler(name: Any) -> str:

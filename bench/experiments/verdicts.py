@@ -137,7 +137,8 @@ def margin(records: Iterable[Record], experiment: str, pair: Pair) -> Margin:
         if record["params"]["sampler"] in pair and _final(record) is not None
     ]
     gains = [gain for gain in runs if gain is not None]
-    what = f"the gain of {MORE_STEPS - 1:.0%} more steps, by the late slopes of the test loss"
+    more = 100 * MORE_STEPS - 100
+    what = f"the gain of {more:.0f} % more steps, by the late slopes of the test loss"
     median, low, high = median_interval(np.array(gains)) if gains else (math.nan, None, None)
     if low is None or low <= 0:
         return Margin(

@@ -241,8 +241,9 @@ def folds(frame: pd.DataFrame) -> Table:
     )  # fmt: skip
     caption = "One small model per fold of the text, scored on every token of the block left out."
     note = (
-        "Losses in nats/token; the interval is of the mean over that block alone. Each fold has "
-        "one seed, so differences between folds include the noise of training."
+        "Losses in nats/token. The interval is of the mean over a much longer text of this kind, "
+        "of which the block is a part. Each fold has one seed, so differences between folds "
+        "include the noise of training."
     )
     return replace(table(caption, columns, rows), note=note)
 

@@ -30,6 +30,10 @@ def test_claim_that_no_row_bears_out_is_not_made() -> None:
 
 def test_many_names_are_counted() -> None:
     assert listed("abcdefgh") == "a, b, c, d and 4 more"
+    epochs = ["after 0.5 epochs", "after 1 epoch", "after 14.4 epochs"]
+    assert listed(epochs) == "after 0.5, 1 and 14.4 epochs"
+    assert listed(epochs[1:2]) == "after 1 epoch"
+    assert listed(["after 1 epoch", "after 2 epochs (c)"]) == "after 1 epoch and after 2 epochs (c)"
 
 
 def ratios(*rows: tuple[float, float, float]) -> pd.DataFrame:

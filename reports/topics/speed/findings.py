@@ -86,7 +86,9 @@ def _rounds(case: pd.Series) -> str:
     else:
         ends = words.si_range(case["time_min_s"], case["time_max_s"], "s").replace(" to ", " and ")
         n = words.count(int(case["rounds"]), "round")
-        text = f"Median of {n} in one process, between {ends}."
+        several = case["processes"] > 1
+        where = "over all processes" if several else "in one process"
+        text = f"Median of {n} {where}, between {ends}."
     if not case["processes"] > 1 or pd.isna(case["process_low_s"]):
         return text
     ends = words.si_range(case["process_low_s"], case["process_high_s"], "s")

@@ -104,7 +104,9 @@ def ceilings(run: Run) -> Table:
         unused = {key for key in start if key[0]} - findings.used_ceilings(run.cases("model"))
         moved = sorted(key for key in unused if findings.has_changed(start[key], end.get(key)))
         names = ", ".join(words.ceiling(*key) for key in moved)
-        note = f"No share of the peak rests on what changed here: {names}." if moved else ""
+        note = (
+            f"No share of the peak rests on the ceilings that changed ({names})." if moved else ""
+        )
         columns: tuple[str, ...] = ("Ceiling", "At the start#", "At the end#", "Change#")
         caption = "Ceilings of this machine at the start and at the end."
         return replace(table(caption, columns, rows), note=note)

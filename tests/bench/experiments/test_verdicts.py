@@ -103,7 +103,7 @@ def test_margin_is_what_a_tenth_more_steps_would_gain():
     found = verdicts.margin(runs, "one", ("a", "b"))
     expected = 0.15 * math.log(1.1) / math.log(60 / 50)
     assert found.value == pytest.approx(expected)
-    assert "10% more steps" in found.origin
+    assert "10 % more steps" in found.origin
     assert "16 runs" in found.origin
 
 
