@@ -213,7 +213,7 @@ def test_ceiling_that_no_number_rests_on_is_no_finding_but_a_note(tmp_path: Path
     note = speed_tables.ceilings(run).note
     assert (
         note
-        == "No share of the peak rests on the ceilings that changed (cpu: matrix product, bf16."
+        == "No share of the peak rests on the ceilings that changed (cpu: matrix product, bf16)."
     )
 
 
