@@ -155,7 +155,8 @@ def test_memory_held_between_steps_is_weights_and_optimizer_state_and_no_copy():
     command = [sys.executable, "-c", HOLDS]
     output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     held, peak, n_params = json.loads(output.splitlines()[-1])
-    assert held == pytest.approx(12 * n_params, rel=0.05)  # the rest is pages of the heap
+    a_copy = 4 * n_params  # of the weights; pages of the heap and loaded kernels are far less
+    assert held == pytest.approx(12 * n_params, abs=a_copy / 2)
     assert 4 * n_params < peak < 12 * n_params  # gradients and activations, but no state
 
 
