@@ -195,19 +195,19 @@ def log10_chance_of_no_repeats(window: Whole, stream: Whole, places: Whole) -> f
     begins = np.flatnonzero(np.diff(stream, prepend=-1))
     longest = np.maximum.reduceat(row, begins) if len(row) else row
     pairs = set(zip(longest.tolist(), places[stream[begins]].tolist(), strict=True))
-    best = min((_log_distinct(length, n) for length, n in pairs), default=0.0)
+    best = min((log_distinct(length, n) for length, n in pairs), default=0.0)
     best += math.log(max(len(window), 1))
     begins = rows_without_repeats(row[:AT_MOST_ROWS])
     sizes = np.diff(begins, append=len(row[:AT_MOST_ROWS]))
     total = sum(
-        _log_distinct(int(size), int(places[stream[at]]))
+        log_distinct(int(size), int(places[stream[at]]))
         for at, size in zip(begins, sizes, strict=True)
     )
     together = max(float(gammaincc(len(begins), -total)), sys.float_info.min)  # Fisher 1932
     return min(best, math.log(together)) / math.log(10)
 
 
-def _log_distinct(length: int, n: int) -> float:
+def log_distinct(length: int, n: int) -> float:
     """Return log P(so many independent uniform draws from n windows are distinct)."""
     if length > n:
         return 0.0  # there are more windows than was thought

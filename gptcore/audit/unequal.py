@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from gptcore.audit.log import DrawLog, Whole
-from gptcore.audit.passes import longest_row, rows_without_repeats
+from gptcore.audit.passes import log_distinct, longest_row, rows_without_repeats
 
 FEWER = 0.01  # of a pass: so much may differ between passes whose ends are found from repeats
 NEARLY = 0.85  # of a pass: after a short one, the next begins after its first few windows
@@ -73,10 +73,7 @@ def cut_at_repeats(window: Whole, places: int) -> Whole | None:
     padded = (window[begins[1:]] == window[begins[:-1]]).any()
     if (exact != distinct).any() or padded:
         return None
-    chance = sum(
-        math.lgamma(places + 1) - math.lgamma(places - size + 1) - size * math.log(places)
-        for size in sizes.tolist()
-    )
+    chance = sum(log_distinct(size, places) for size in sizes.tolist())
     if chance / math.log(10) + len(sizes) * math.log10(len(window)) > LOG10_CHANCE:
         return None
     if len(short) == 2 and sizes[short[1]] < NEARLY * most:
