@@ -16,6 +16,7 @@ from gptcore.audit.labels import (
     Mask,
     by_group,
     count_distinct,
+    equals_next,
     group_sizes,
     renumber,
     sort_order,
@@ -231,7 +232,7 @@ def longest_row(window: Whole, stream: Whole) -> Whole:
     """Return how many draws up to each one, in the same stream, show distinct windows."""
     key = stream * (int(window.max(initial=0)) + 1) + window
     order = sort_order(key)
-    again = np.flatnonzero(key[order][1:] == key[order][:-1])
+    again = np.flatnonzero(equals_next(key, order))
     first = np.zeros(len(window), dtype=np.int64)  # the first draw of the row
     first[order[again + 1]] = order[again] + 1
     begins = np.flatnonzero(np.diff(stream, prepend=-1))
