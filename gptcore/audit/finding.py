@@ -14,8 +14,9 @@ class Finding:
     """Something that a log shows.
 
     Attributes:
-        kind: the name of a count of `audits.Audit`, or "unknown_epochs", "unmatched_rows",
-            "ambiguous_rows", "packed_rows", "changed_ids", "wrong_targets", "masked_targets".
+        kind: the name of a count of `audits.Audit`, or "unknown_epochs", "limited_range",
+            "uneven_visits", "unmatched_rows", "ambiguous_rows", "packed_rows", "changed_ids",
+            "wrong_targets", "masked_targets".
         count: how many there are.
         example: one of them, in words.
         explanation: what it means, and what to do.

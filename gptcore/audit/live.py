@@ -164,7 +164,8 @@ class Batches:
             )
             rows = np.where(last & (np.arange(width + 1) == width), inputs[:, -1:], rows)
             padding = np.concatenate([padding, padding[:, -1:] | last], axis=1)
-            begins = None if begins is None else np.concatenate([begins, last & False], axis=1)
+            if begins is not None:
+                begins = np.concatenate([begins, np.zeros_like(last)], axis=1)
         else:
             rows, length = inputs, check_length(width - 1, width)
             moved_on = np.concatenate([inputs[:, 1:], inputs[:, -1:]], axis=1)

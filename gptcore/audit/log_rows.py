@@ -64,7 +64,7 @@ class Csv:
     spans_lines = True
 
     def __init__(self, line: int, header: str) -> None:
-        names = _names(tuple(name for name in header.split(",")), line)
+        names = _names(tuple(header.split(",")), line)
         self.names, self.known = names, [name for name in names if name in COLUMNS]
         if "start" not in self.known:
             require(dict.fromkeys(self.known), line, header=names)

@@ -16,6 +16,7 @@ from gptcore.audit.labels import (
     Mask,
     by_group,
     count_distinct,
+    equals_next,
     group_sizes,
     renumber,
     sort_order,
@@ -195,19 +196,19 @@ def log10_chance_of_no_repeats(window: Whole, stream: Whole, places: Whole) -> f
     begins = np.flatnonzero(np.diff(stream, prepend=-1))
     longest = np.maximum.reduceat(row, begins) if len(row) else row
     pairs = set(zip(longest.tolist(), places[stream[begins]].tolist(), strict=True))
-    best = min((_log_distinct(length, n) for length, n in pairs), default=0.0)
+    best = min((log_distinct(length, n) for length, n in pairs), default=0.0)
     best += math.log(max(len(window), 1))
     begins = rows_without_repeats(row[:AT_MOST_ROWS])
     sizes = np.diff(begins, append=len(row[:AT_MOST_ROWS]))
     total = sum(
-        _log_distinct(int(size), int(places[stream[at]]))
+        log_distinct(int(size), int(places[stream[at]]))
         for at, size in zip(begins, sizes, strict=True)
     )
     together = max(float(gammaincc(len(begins), -total)), sys.float_info.min)  # Fisher 1932
     return min(best, math.log(together)) / math.log(10)
 
 
-def _log_distinct(length: int, n: int) -> float:
+def log_distinct(length: int, n: int) -> float:
     """Return log P(so many independent uniform draws from n windows are distinct)."""
     if length > n:
         return 0.0  # there are more windows than was thought
@@ -231,7 +232,7 @@ def longest_row(window: Whole, stream: Whole) -> Whole:
     """Return how many draws up to each one, in the same stream, show distinct windows."""
     key = stream * (int(window.max(initial=0)) + 1) + window
     order = sort_order(key)
-    again = np.flatnonzero(key[order][1:] == key[order][:-1])
+    again = np.flatnonzero(equals_next(key, order))
     first = np.zeros(len(window), dtype=np.int64)  # the first draw of the row
     first[order[again + 1]] = order[again] + 1
     begins = np.flatnonzero(np.diff(stream, prepend=-1))

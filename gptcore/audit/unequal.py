@@ -9,8 +9,9 @@ import math
 
 import numpy as np
 
+from gptcore.audit.labels import zeros
 from gptcore.audit.log import DrawLog, Whole
-from gptcore.audit.passes import longest_row, rows_without_repeats
+from gptcore.audit.passes import log_distinct, longest_row, rows_without_repeats
 
 FEWER = 0.01  # of a pass: so much may differ between passes whose ends are found from repeats
 NEARLY = 0.85  # of a pass: after a short one, the next begins after its first few windows
@@ -59,7 +60,7 @@ def cut_at_repeats(window: Whole, places: int) -> Whole | None:
         places: windows that a draw may choose from.
     """
     distinct = int(window.max()) + 1
-    begins = rows_without_repeats(longest_row(window, np.zeros_like(window)))
+    begins = rows_without_repeats(longest_row(window, zeros(len(window))))
     if len(begins) * distinct > 2 * len(window) + 4 * distinct:
         return None
     sizes = np.diff(begins, append=len(window))
@@ -73,19 +74,14 @@ def cut_at_repeats(window: Whole, places: int) -> Whole | None:
     padded = (window[begins[1:]] == window[begins[:-1]]).any()
     if (exact != distinct).any() or padded:
         return None
-    chance = sum(
-        math.lgamma(places + 1) - math.lgamma(places - size + 1) - size * math.log(places)
-        for size in sizes.tolist()
-    )
+    chance = sum(log_distinct(size, places) for size in sizes.tolist())
     if chance / math.log(10) + len(sizes) * math.log10(len(window)) > LOG10_CHANCE:
         return None
     if len(short) == 2 and sizes[short[1]] < NEARLY * most:
         if most < distinct:
             return None
         begins = np.delete(begins, short[1])  # one epoch, in which windows come again
-    epoch = np.zeros(len(window), dtype=np.int64)
-    epoch[begins[1:]] = 1
-    return np.cumsum(epoch)
+    return _number(begins, len(window))
 
 
 def is_too_short(window: Whole, size: int) -> bool:
@@ -100,7 +96,7 @@ def is_too_short(window: Whole, size: int) -> bool:
     distinct = int(window.max()) + 1
     if size >= distinct:
         return False
-    more = int(longest_row(window, np.zeros_like(window)).max()) - size
+    more = int(longest_row(window, zeros(len(window))).max()) - size
     if more < 1:
         return False
     return more * math.log1p(-size / distinct) + math.log(len(window)) < math.log(CHANCE_TOO_SHORT)
@@ -127,9 +123,12 @@ def cut_at_descents(window: Whole) -> Whole | None:
         or (ends < distinct - 1 - near).any()
     ):
         return None
-    epoch = np.zeros(len(window), dtype=np.int64)
-    epoch[begins[1:]] = 1
-    return np.cumsum(epoch)
+    return _number(begins, len(window))
+
+
+def _number(begins: Whole, draws: int) -> Whole:
+    """Return the epoch of each draw, from the first draw of each epoch."""
+    return np.repeat(np.arange(len(begins)), np.diff(begins, append=draws))
 
 
 def count_odd(window: Whole, *, sharp: bool) -> tuple[int, int]:

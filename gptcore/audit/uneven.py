@@ -1,11 +1,11 @@
 """Do independent draws reach the whole text, and all of its parts equally often?
 
-Two tests with an error of LEVEL each. The **range**: the longest stretch of places that no draw
-shows. Of K + 1 spacings of K uniform draws, one is longer than a share g of the text with
-probability at most (K + 1)(1 - g)^K (Feller 1971, I.9). The **scan**: the text is cut into m equal
-regions, for m = 2, 3, 4, 6, 8, …, and again a quarter of a region further. The draws of each region
-are binomial, and Pearson's statistic of all of them is nearly chi-squared. Bonferroni's factor is
-the number of all tests. Legend: K draws, P places that a window may have.
+Two tests, with an error of LEVEL_RANGE and of LEVEL. The **range**: the longest stretch of places
+that no draw shows. Of K + 1 spacings of K uniform draws, one is longer than a share g of the text
+with probability at most (K + 1)(1 - g)^K (Feller 1971, I.9). The **scan**: the text is cut into m
+equal regions, for m = 2, 3, 4, 6, 8, …, and again a quarter of a region further. The draws of each
+region are binomial, and Pearson's statistic of all of them is nearly chi-squared. Bonferroni's
+factor is the number of all tests. Legend: K draws, P places that a window may have.
 """
 
 import math
@@ -23,9 +23,8 @@ LEVEL = 3e-5  # of the scan
 LEVEL_RANGE = 1e-4
 LEAST = 5  # expected draws in a region
 LEAST_PEARSON = 10  # expected draws in a region, so that Pearson's statistic is chi-squared
-MOST_REGIONS = 1024
 MOST_DRAWS = 2**20  # are enough to see a region of a thousandth
-SCALES = sorted({round(2 ** (i / 2)) for i in range(2, 21)})
+SCALES = sorted({round(2 ** (i / 2)) for i in range(2, 21)})  # numbers of regions, up to 1024
 STEPS = 4  # a region begins at each quarter of its width
 
 
@@ -88,7 +87,7 @@ def find_uneven(
     """
     start = start[:MOST_DRAWS]
     draws = int(len(start) / cluster)
-    most = min(MOST_REGIONS, draws / LEAST, n_places / 2)
+    most = min(draws / LEAST, n_places / 2)
     scales = [m for m in SCALES if m <= most]
     worst, region = math.inf, None
     for m in scales:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import bdtrc
 
-from gptcore.audit.labels import sort_order
+from gptcore.audit.labels import count_distinct, equals_next, sort_order
 from gptcore.audit.log import Whole
 
 MOST_TURN, MOST_REPEATS = 128, 20  # draws in a turn; at most one draw in so many is a repeat
@@ -68,7 +68,7 @@ def early_returns(window: Whole) -> tuple[int, int]:
     streams that are mixed, it is two in five or more.
     """
     order = sort_order(window)
-    again = window[order][1:] == window[order][:-1]
+    again = equals_next(window, order)[:-1]
     between = (order[1:] - order[:-1])[again]
     distinct = len(window) - len(between)
     return int(np.count_nonzero(2 * between < distinct)), len(between)
@@ -85,8 +85,8 @@ def are_mixed(window: Whole) -> bool:
     for k in range(2, most + 1):
         first = window[: k * distinct]
         for turn in range(1, min(MOST_TURN, distinct) + 1):
-            keys = np.sort(np.arange(len(first)) // turn % k * distinct + first)
-            if MOST_REPEATS * np.count_nonzero(keys[1:] == keys[:-1]) < len(first):
+            keys = np.arange(len(first)) // turn % k * distinct + first
+            if MOST_REPEATS * (len(first) - count_distinct(keys)) < len(first):
                 return True
     return False
 

@@ -25,7 +25,7 @@ from gptcore.scaling.repeats_solver import LOGS, Repeats, polish, profile_of, so
 from gptcore.scaling.repetition import ENDLESS, RepeatedLaw
 from gptcore.scaling.solver import DELTA, Data, Floats, Mask
 from gptcore.scaling.tables import Points, check_table, make_points
-from gptcore.scaling.uncertainty import bootstrap, noise_sd
+from gptcore.scaling.uncertainty import bootstrap, noise_sd, robust_sd
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,14 +67,14 @@ def fit_repeated(
     law = fit_points(points, delta=delta)
     if law.theta[1] == 0 or law.theta[2] == 0:
         raise ValueError("the runs of one pass show no effect of size or of tokens: add such runs")
-    every_run, fitted = _repeats(law, every), (law, points)
+    every_run = _repeats(law, every)
     kept = every_run.unique >= min_unique_tokens
     runs = every_run.only(kept)
     logs, objective = solve(runs, law.theta, delta)
-    draws = _bootstrap(every_run, kept, fitted, logs, delta, bootstraps)
+    draws = _bootstrap(every_run, kept, points, logs, delta, bootstraps)
     count = min(bootstraps, FILTER_BOOTSTRAPS)
-    rows, drawn = _by_filter(every_run, fitted, min_unique_tokens, delta, count)
-    goodness = _goodness(runs, runs.residuals(logs[None], law.theta[None])[0], law, points)
+    rows, drawn = _by_filter(every_run, points, min_unique_tokens, delta, count)
+    goodness = _goodness(runs, logs, points)
     # The law of single passes is not affected by the repetition that a warning may point to.
     notes = [note for note in (*notes, *law.warnings) if "--repetition" not in note]
     repeats_d, repeats_n = map(float, np.exp(logs))
@@ -123,7 +123,7 @@ def _repeats(law: ScalingLaw, again: pd.DataFrame) -> Repeats:
 def _bootstrap(
     runs: Repeats,
     kept: Mask,
-    fitted: tuple[ScalingLaw, Points],
+    points: Points,
     start: Floats,
     delta: float,
     count: int,
@@ -133,14 +133,14 @@ def _bootstrap(
     Args:
         runs: all M runs of several passes.
         kept: (M,) those that the second stage uses. The same bootstraps are drawn whatever it is.
-        fitted: the law of one pass and its points.
+        points: those to which the law of one pass was fitted.
         start: (2,) ln R_D and ln R_N of the fit.
         delta: where Huber's loss turns linear.
         count: the number of bootstraps.
     """
     if not count:
         return np.empty((0, 7))
-    law, points = fitted
+    law = runs.law
     free = solver.ALL.copy()
     free[3:] = law.theta[3:] != TYPICAL_EXPONENT  # such an exponent is assumed and not fitted
     theta = bootstrap(points, _data(law, points), law.theta, delta=delta, free=free, count=count)
@@ -158,7 +158,7 @@ def _bootstrap(
 
 
 def _by_filter(
-    runs: Repeats, fitted: tuple[ScalingLaw, Points], chosen: float, delta: float, count: int
+    runs: Repeats, points: Points, chosen: float, delta: float, count: int
 ) -> tuple[list[dict[str, Any]], Floats]:
     """Fit R_D with several least numbers of unique tokens, the chosen one among them.
 
@@ -171,8 +171,8 @@ def _by_filter(
     rows, drawn = [], []
     for least in sorted({max(chosen, float(runs.unique.min())), *values[places.astype(int)]}):
         kept = runs.unique >= least
-        logs, _ = solve(runs.only(kept), fitted[0].theta, delta)
-        draws = _bootstrap(runs, kept, fitted, logs, delta, count)
+        logs, _ = solve(runs.only(kept), runs.law.theta, delta)
+        draws = _bootstrap(runs, kept, points, logs, delta, count)
         drawn.append(np.log(draws[:, 5]))
         ends = np.quantile(draws[:, 5], (0.025, 0.975)).tolist() if len(draws) else None
         rows.append(
@@ -192,22 +192,17 @@ def _data(law: ScalingLaw, points: Points) -> Data:
     return Data(x, z, np.log(points.loss))
 
 
-def _goodness(
-    runs: Repeats, residuals: Floats, law: ScalingLaw, points: Points
-) -> dict[str, float | None]:
+def _goodness(runs: Repeats, logs: Floats, points: Points) -> dict[str, float | None]:
     """Return how well the law describes the repeated runs, and those of one pass.
 
-    The standard deviations are 1.4826 median |r|, as in `uncertainty.noise_sd`. R2 is of the
-    penalty of repetition: ln L less the law's ln L for as many new tokens.
+    R2 is of the penalty of repetition: ln L less the law's ln L for as many new tokens.
     """
+    law = runs.law
+    residuals = runs.residuals(logs[None], law.theta[None])[0]
     penalty = runs.log_loss - np.log(law.loss(runs.params, runs.tokens))
     spread = float(((penalty - penalty.mean()) ** 2).sum())
-    spare = len(residuals) - 2
-    robust = (
-        1.4826 * float(np.median(np.abs(residuals))) * math.sqrt(len(residuals) / max(1, spare))
-    )
     return {
-        "residual_sd": robust if spare > 0 else None,
+        "residual_sd": robust_sd(residuals, len(logs)),
         "residual_sd_once": noise_sd(_data(law, points), law.theta, len(law.theta)),
         "r2": 1 - float(residuals @ residuals) / spread if spread > 0 else None,
     }

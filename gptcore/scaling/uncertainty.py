@@ -82,11 +82,16 @@ def bootstrap(
 
 
 def noise_sd(data: Data, theta: Floats, n_free: int) -> float | None:
-    """Return the robust standard deviation of ln L about the law: 1.4826 median |r|.
+    """Return the `robust_sd` of ln L about the law."""
+    residuals = data.log_loss - solver.log_prediction(theta[None], data.x, data.z)[0]
+    return robust_sd(residuals, n_free)
+
+
+def robust_sd(residuals: Floats, n_free: int) -> float | None:
+    """Return the robust standard deviation of M residuals: 1.4826 median |r|.
 
     It is multiplied by sqrt(M / (M - p)) for the p fitted parameters; it is None if M <= p.
     """
-    residuals = data.log_loss - solver.log_prediction(theta[None], data.x, data.z)[0]
     spare = len(residuals) - n_free
     if spare < 1:
         return None
