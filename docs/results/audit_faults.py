@@ -163,8 +163,8 @@ def one_seed(log, _, options):
     return replace(doubled, rank=np.arange(len(doubled.start)) % ranks)
 
 
-TWICE = {"shown_twice", "replayed_draws", "repeated_windows", "repeated_in_epoch"}
-MISSED = {"missed_targets", "missed_in_epoch", "unequal_epochs"}
+TWICE = {"shown_twice", "replayed_draws", "repeated_windows"}
+MISSED = {"missed_targets", "missed_in_epoch"}
 UNEVEN = {"repeated_windows", "uneven_visits", "limited_range", "missed_targets"}
 # Fault → what makes it, the loaders that may have it, the kinds that name it, the columns it needs.
 ORDERED = ("shuffled", "sequential", "shuffle buffer", "documents", "overlapping stride",

@@ -121,14 +121,14 @@ def _judge_odd(facts: Facts) -> list[Finding]:
             "So an epoch shows windows twice: ranks or workers whose parts overlap, a change of "
             "the number of ranks inside an epoch, or draws that are made again after a restart."
         )
-        example = f"{often} windows come at least twice more often than most others"
+        example = f"{often} windows come more often than whole passes explain"
         findings.append(Finding("shown_twice", facts.shown_twice, example, ODD_VISITS + reason))
     if not in_order and seldom > least:
         reason = (
             "So an epoch leaves windows out: batches that a resumed run skips, or a change of the "
             "number of ranks inside an epoch."
         )
-        example = f"{seldom} windows come at least twice less often than most others"
+        example = f"{seldom} windows come less often than whole passes explain"
         findings.append(Finding("missed_in_epoch", seldom, example, ODD_VISITS + reason))
     return findings
 

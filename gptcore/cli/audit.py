@@ -91,6 +91,7 @@ COUNTS = {
     "missed_targets": "targets never shown",
     "repeated_windows": "repeated windows",
     "shown_twice": "targets shown twice in an epoch",
+    "missed_in_epoch": "windows missed in epochs",
     "identical_epochs": "epochs that equal an earlier one",
     "lost_at_borders": "targets lost at block borders",
     "replayed_draws": "replayed draws",
