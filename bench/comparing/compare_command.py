@@ -38,7 +38,7 @@ def add_parser(subparsers: Any, summary: str) -> None:
         description="Compare the times of two runs case by case. A case is slower or faster if its "
         "95 % interval leaves out 1, the change exceeds the margin, and the p-value, adjusted for "
         "all cases (Holm), is at most 0.05. Exit code: 0 no failure, 1 a case is slower, 2 bad "
-        "input, 3 a case is missing or the runs cannot be compared.",
+        "input, 3 a case is missing, the runs cannot be compared, or --require-power is not met.",
     )
     for name, when in (("base", "earlier"), ("new", "later")):
         parser.add_argument(
