@@ -28,7 +28,7 @@ from gptcore.scaling.solver import EXPONENTS, Data, Floats
 from gptcore.scaling.tables import Ints
 
 SAME_RATIO = 2.0  # runs off a line by this factor, from least to most, do not identify the law
-SAME_RATIO_ONCE = 4.0  # the same, where no two runs differ in size alone or in tokens alone
+SAME_RATIO_ONCE = 4.0  # the same, where no size has several lengths
 FEW_RUNS, MANY_RUNS = 5, 12  # for one run off a line; of three runs, two always lie on one
 REACH = 1.25  # the factor beyond the spread of the runs up to which a prediction is given
 SHORTEST = math.log(1.05)  # runs closer together than this are one point

@@ -52,7 +52,7 @@ def test_chinchilla_is_reproduced(chinchilla):
 
 
 @pytest.mark.parametrize(("models", "are"), [(5, 5.20), (6, 0.81), (7, 2.69)])
-def test_cells_of_text_b_are_reproduced(family, models, are):
+def test_errors_that_choshen_et_al_published_are_reproduced(family, models, are):
     result = evaluate(family("gpt3"), Split(models=models), colpret=True)
     assert result.as_dict()["are_final"] == pytest.approx(are, abs=0.05)
 
