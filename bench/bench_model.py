@@ -5,9 +5,9 @@ Work unit: one batch of batch_size x block_size real tokens. "forward" is infere
 phases (data, transfer to an accelerator, forward, loss, backward, optimizer) are timed inside it;
 "forward_backward" is a step without its optimizer; "decode" reads the first half of a window and
 generates as many tokens after it, greedily. The case names the implementation, which is checked to
-be the same model (bench/variants/registry.py). Each case is repeated in new processes, where its
-peak memory is read. Not measured: building the model, reading the corpus, warm-up (its time is in
-the record).
+be the same model (bench/variants/registry.py). Each case is timed in new processes, where its peak
+memory is read as well. Not measured: building the model, reading the corpus, warm-up (its time is
+in the record).
 """
 
 from __future__ import annotations

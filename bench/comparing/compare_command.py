@@ -62,7 +62,7 @@ def add_parser(subparsers: Any, summary: str) -> None:
         default=DEFAULT_FAILURES,
         metavar="VERDICTS",
         help=f"verdicts that end in an exit code above 0, joined by commas: {', '.join(FAILURES)} "
-        "(default: slower,missing); where it names missing, it means not run as well",
+        "(default: slower,missing). If you name missing, cases that were not run fail as well",
     )
     parser.add_argument(
         "--require-power",

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.comparing.noise import UNSEEN
+from bench.comparing.noise import POWER, UNSEEN
 from bench.ledger.folders import RunFolder
 
 VERDICTS = ("slower", "missing", "not run", "ambiguous", "faster", "new", "same")
@@ -82,7 +82,10 @@ class Comparison:
         known = self.detectable_ratio
         if known is None:
             return "this comparison could have seen no slowdown"
-        return f"this comparison could have seen x {known:.2f} in 9 of 10 cases"
+        return (
+            f"this comparison could have seen x {known:.2f} in 9 of 10 cases, each with a "
+            f"probability of {100 * POWER:.0f} %"
+        )
 
     @property
     def is_powerless(self) -> bool:

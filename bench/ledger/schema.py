@@ -84,7 +84,7 @@ METRICS: dict[str, Key] = {
     "time_min_s": _seconds("fastest round"),
     "time_max_s": _seconds("slowest round"),
     "rounds": _count("timed calls"),
-    "warmup_rounds": _count("calls before timing, until steady; null if only the peak was read"),
+    "warmup_rounds": _count("warm-up calls of the first process; null if only the peak was read"),
     "warmup_s": _seconds("time spent on them"),
     **{
         name: _seconds(f"{PHASES[phase]}, median over rounds")
@@ -163,7 +163,7 @@ METRICS: dict[str, Key] = {
     "epochs": Key("epoch-equivalents", "draws * block_size / (train_tokens - 1)"),
     **_COVERAGE,
     **{f"expected_{name}": key for name, key in _COVERAGE.items()},
-    "sd_missed_targets": Key("targets", "standard deviation of missed_targets by theory"),
+    "sd_missed_targets": Key("targets", "standard deviation of missed_targets, exact or simulated"),
     "z_missed_targets": Key("sd", "(observed - expected) / sd", low=-INF),
     "visits_min": _count("fewest times that a target was shown"),
     "visits_max": _count("most times that a target was shown"),

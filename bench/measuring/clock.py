@@ -159,6 +159,6 @@ def prepare(
     return timed, times, max(0.0, times[0] - min(times)) if was_compiled else None
 
 
-def rounds_for(warmup_s: Sequence[float], budget_s: float) -> int:
-    """Return how many rounds as fast as the fastest call of the warm-up fill `budget_s`."""
-    return min(max(math.ceil(budget_s / min(warmup_s)), MIN_ROUNDS), MAX_ROUNDS)
+def rounds_for(calls_s: Sequence[float], budget_s: float, fewest: int = MIN_ROUNDS) -> int:
+    """Return how many rounds as fast as the fastest of earlier calls fill `budget_s`."""
+    return min(max(math.ceil(budget_s / min(calls_s)), fewest), MAX_ROUNDS)

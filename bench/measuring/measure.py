@@ -2,8 +2,8 @@
 
 The clock is read only after the device has finished (`synchronize`), and the garbage collector is
 off while it runs. Threads, affinity and precision are set once for each run
-(`bench.measuring.pinning`). New processes, memory readings and profiles are slow or disturb the
-times, so they happen apart from the timing.
+(`bench.measuring.pinning`). Memory readings and profiles disturb the times, so they happen apart
+from the timing. Work that asks for it is timed in new processes (`bench.measuring.processes`).
 """
 
 from __future__ import annotations
@@ -26,8 +26,6 @@ from bench.measuring.references import references
 from bench.measuring.stability import stability
 from bench.measuring.work import ProcessTimes, Result, Work
 from gptcore.devices import synchronize
-
-REFERENCES = {"reference_s", "memory_reference_s"}
 
 
 @dataclass
@@ -94,7 +92,11 @@ class Measure:
     def _time_in_processes(
         self, work: Work, in_processes: Callable[[], list[ProcessTimes]]
     ) -> list[ProcessTimes]:
-        """Time the work in new processes; here it is called once, and a first call compiles."""
+        """Time the work in new processes, after one call here.
+
+        An error of the work shows with its traceback here, pytest-benchmark needs a call to time or
+        to profile, and where torch.compile compiles in the first call, this one tells how long.
+        """
         compiled, first_s = compilations(), []
 
         def call() -> None:
@@ -133,7 +135,7 @@ class Measure:
                 phases.setdefault("device_time_s", []).extend(each.device_s)
             for name, values in each.references.items():
                 self.result.samples.setdefault(name, []).extend(values)
-        for name in REFERENCES & self.result.samples.keys():
+        for name in processes[0].references:
             self.result.metrics[name] = statistics.mean(self.result.samples[name])
         low, high = median_interval(times_s) or (None, None)
         median = statistics.median(times_s)

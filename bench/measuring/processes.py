@@ -1,9 +1,12 @@
 """Times a case in new processes, all alike, and reads its peak memory there.
 
 Each process places memory and threads anew, so processes, and not rounds, are the independent
-repetitions of a measurement. Only `measure_in_processes` runs this file, as
-`python -m bench.measuring.processes`: the child reads its task as one line of JSON from standard
-input and writes its answer as the last line of standard output.
+repetitions of a measurement. Every process reads the peak, although only the first is recorded:
+the calls for it show how long a call takes, and they are the whole warm-up of long calls. A process
+without them would not be like the others.
+
+Only `ask` runs this file, as `python -m bench.measuring.processes`: the child reads its task as one
+line of JSON from standard input and writes its answer as the last line of standard output.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -139,28 +142,35 @@ def end_with_parent() -> None:
 
 def _answer(task: dict[str, Any]) -> dict[str, Any]:
     from bench.measuring import pinning
-    from bench.measuring.clock import MAX_ROUNDS, PhaseClock, compilations, prepare, quiet_gc
-    from bench.measuring.memory import FULL_CALLS, read_peaks
+    from bench.measuring.clock import PhaseClock, compilations, prepare, quiet_gc, rounds_for
+    from bench.measuring.memory import read_peaks
     from bench.measuring.references import references
     from bench.measuring.workloads import work_of
     from bench.suite.catalog import Case
     from bench.suite.inputs import Inputs
+    from gptcore.devices import synchronize
 
     pinning.pin(keep_memory=False)  # peak memory is that of malloc's default settings
     kinds = {kind.__name__: kind for kind in get_args(Case)}
     case = kinds[task["kind"]](**task["case"])
     work = work_of(task["test"], case, Inputs(task["specs"]))
-    start = time.perf_counter_ns()
-    peaks = read_peaks(work)
-    call_s = (time.perf_counter_ns() - start) / 1e9 / (FULL_CALLS + 1)
+    calls_s, warmup_s, budget_s = list[float](), list[float](), task["budget_s"]
+
+    def call(end_phase: Callable[[str], None]) -> None:
+        start = time.perf_counter_ns()
+        work.call(end_phase)
+        synchronize(work.device)
+        calls_s.append((time.perf_counter_ns() - start) / 1e9)
+
+    peaks = read_peaks(dataclasses.replace(work, call=call))
     pinning.pin()  # times are measured with the same settings as in the main process
     work.restore()
-    clock, warmup_s = PhaseClock(work.device), list[float]()
-    if call_s < task["budget_s"] / 10:  # longer calls are warm after read_peaks
-        _, warmup_s, _ = prepare(work, clock, task["budget_s"] / 2)
+    clock = PhaseClock(work.device)
+    if not calls_s or min(calls_s) < budget_s / 10:  # longer calls are warm after read_peaks
+        _, warmup_s, _ = prepare(work, clock, budget_s / 2)
     before, compiled = references(work.device), compilations()
     with quiet_gc():
-        for _ in range(min(MAX_ROUNDS, max(FEWEST_ROUNDS, int(task["budget_s"] / call_s)))):
+        for _ in range(rounds_for(warmup_s or calls_s, budget_s, FEWEST_ROUNDS)):
             clock.start()
             work.call(clock.end_phase)
             clock.stop()

@@ -91,8 +91,8 @@ def stability(
     Args:
         times_s: seconds of every round, in order; of several processes with equal medians.
         warmup_s: seconds of the warm-up calls, which may explain a fall of the times.
-        reference_s: seconds of the reference product [before, after] the case, which may explain
-            what the rounds show.
+        reference_s: seconds of the reference product, first before and last after the case, which
+            may explain what the rounds show.
         load_before: load average before the case, for the remedy.
         load_after: load average after the case, for the remedy.
         cores: number of CPUs that could be used, for the remedy.

@@ -11,6 +11,9 @@ import inspect
 import json
 import sys
 
+PROCESS_SHARE = 1 / 3
+"""Share of a case's budget for each process, whatever the number of processes of its suite."""
+
 
 def main() -> None:
     """Write the answer."""
@@ -42,7 +45,7 @@ def main() -> None:
                     "kind": type(case).__name__,
                     "case": dataclasses.asdict(case),
                     "specs": task["specs"],
-                    "budget_s": suite.round_budget_s / 3,
+                    "budget_s": suite.round_budget_s * PROCESS_SHARE,
                 },
             }
     fingerprint = environment.fingerprint(task["suite"], devices, texts)

@@ -164,7 +164,8 @@ def interleave(
     assert ratio is not None, "count_pairs never returns fewer than the statistics need"
     outcome = verdict(ratio.ratio, ratio.low, ratio.high, margin=margin)
     lines = timed.pop("warnings")
-    lines += _warnings(outcome, ratio.high / ratio.low, margin, timed["seconds"])
+    if outcome == "ambiguous" and margin > 0:
+        lines.append(what_decides(ratio.high / ratio.low, margin, timed["seconds"]))
     return PairResult(
         first=first,
         ratio=ratio.ratio,
@@ -210,23 +211,28 @@ def time_in_turns(
     }
 
 
-def _warnings(outcome: str, width: float, margin: float, seconds: float) -> list[str]:
-    """Return what would decide; `width` is high over low of the interval."""
-    lines = []
-    if outcome == "ambiguous" and margin > 0:
-        # An interval as wide as the margin would decide; its width falls with the root of the time.
-        needed = seconds * (math.log(width) / math.log(1 + margin)) ** 2
-        if needed > seconds:
-            lines.append(
-                f"the interval is too wide for a verdict at a margin of {percent(margin)}: give "
-                f"about {round_up(needed)} seconds, or use a quieter machine"
-            )
-        else:
-            lines.append(
-                f"the ratio lies near the margin of {percent(margin)}: give more seconds, or "
-                "another margin"
-            )
-    return lines
+def what_decides(width: float, margin: float, seconds: float, processes: int = 1) -> str:
+    """Return what would give an ambiguous pair a verdict.
+
+    Args:
+        width: upper over lower end of its interval.
+        margin: relative difference that counts as none, above 0.
+        seconds: seconds spent on the pairs.
+        processes: number of processes that the interval is over, 1 for one over pairs.
+    """
+    # An interval as wide as the margin would decide; its width falls with the root of both.
+    share = math.log(width) / math.log(1 + margin)
+    several = processes > 1
+    if share <= 1:
+        return (
+            f"the ratio lies near the margin of {percent(margin)}: give more "
+            f"{'processes and ' if several else ''}seconds, or another margin"
+        )
+    needed = f"{round_up(processes * share**2)} processes and " if several else ""
+    return (
+        f"the interval is too wide for a verdict at a margin of {percent(margin)}: give about "
+        f"{needed}{round_up(seconds * share**2)} seconds, or use a quieter machine"
+    )
 
 
 def compare_calls(

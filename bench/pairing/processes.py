@@ -26,7 +26,7 @@ from scipy import stats
 from bench.measuring.environment import ROOT
 from bench.measuring.processes import TIME_LIMIT_S, end_with_parent, run_python
 from bench.options import MARGIN
-from bench.pairing.pair import PairsDone, percent, round_up
+from bench.pairing.pair import PairsDone, what_decides
 from gptcore.stats import TimeRatio, log_ratio_of_pairs, ratio_of_pairs, verdict
 
 PROCESSES = 6
@@ -143,24 +143,8 @@ def summarise(answers: list[Answer], margin: float) -> ProcessPairs:
     warnings = list(dict.fromkeys(line for answer in answers for line in answer["warnings"]))
     if outcome == "ambiguous" and margin > 0:
         seconds = sum(answer["seconds"] for answer in answers)
-        warnings.append(_what_decides(ratio, margin, len(answers), seconds))
+        warnings.append(what_decides(ratio.high / ratio.low, margin, seconds, len(answers)))
     return ProcessPairs(answers, ratio, within, margin, outcome, warnings)
-
-
-def _what_decides(ratio: TimeRatio, margin: float, processes: int, seconds: float) -> str:
-    """Return how many processes would make the interval as narrow as the margin."""
-    share = math.log(ratio.high / ratio.low) / math.log(1 + margin)
-    if share <= 1:
-        return (
-            f"the ratio lies near the margin of {percent(margin)}: give more processes and "
-            "seconds, or another margin"
-        )
-    # The width falls with the root of the number of processes of this length.
-    return (
-        f"the interval is too wide for a verdict at a margin of {percent(margin)}: give about "
-        f"{round_up(processes * share**2)} processes and {round_up(seconds * share**2)} seconds, "
-        "or use a quieter machine"
-    )
 
 
 def run_in_process(task: Task) -> Answer:

@@ -158,9 +158,9 @@ def section(run: Run, plot: Plotter) -> list[Section]:
             "Memory",
             "How much memory do the models take?",
             "A peak is the most memory that one call needs beyond what is held between calls: "
-            "activations and gradients, but neither the weights nor the optimizer state. On a CPU, "
-            "peaks are read in a new process; on other devices, from torch's allocator. They are "
-            "always read apart from the timing. Weights, gradients and optimizer state are "
+            "activations and gradients, but neither the weights nor the optimizer state. Peaks are "
+            "read in a new process, apart from the timing: from the operating system on a CPU, and "
+            "from torch's allocator on other devices. Weights, gradients and optimizer state are "
             "computed from the number of parameters, four bytes each; the rest is measured.",
             plot(
                 memory_figure, shown, "What holds the memory at the peak",

@@ -160,7 +160,8 @@ def _evidence(case: pd.Series) -> str:
     return (
         f"Time of the other over time of gptcore: {words.ratio(case['ratio'])}, 95 % interval "
         f"{ends}; {words.si(case['b_time_s'], 's')} against {words.si(case['a_time_s'], 's')}, "
-        f"medians{count} timed in turns, from the same weights on the same batches. {IN_TURNS} "
+        f"medians{count} timed in turns in one process, from the same weights on the same batches. "
+        f"{IN_TURNS} "
         f"Conditions of gptcore: {words.base_conditions(case['base']) or 'not recorded'}."
     )
 
@@ -232,7 +233,7 @@ def memory_against(frame: pd.DataFrame) -> Iterator[Finding]:
         "",
         f"A forward and backward pass of {words.model(least['model'])} needs {share} times the "
         f"peak memory of {name(least['variant'])}{where}",
-        f"gptcore needs {ours} beyond the memory held before; {each}. "
+        f"gptcore needs {ours} beyond the memory held between calls; {each}. "
         f"Each was measured in a new process. Conditions: {words.conditions(least)}.",
         (least["case"], *theirs["case"].drop(least.name).head(2)),
     )

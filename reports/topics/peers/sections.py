@@ -205,7 +205,7 @@ def peaks_table(frame: pd.DataFrame) -> Table:
     columns = (
         "Implementation",
         "Conditions",
-        "Held before#",
+        "Held between calls#",
         "Peak beyond it#",
         "Ratio to gptcore#",
     )

@@ -270,14 +270,16 @@ def _needed(case: pd.Series, passing: pd.DataFrame) -> str:
     low, high = case.get("samples_needed_low"), case.get("samples_needed_high")
     goal = "For half of the places to have a sample with half of its bytes right, "
     if not words.is_missing(high):
-        return f"{goal}{words.number(low)} to {words.number(high)} samples are needed."
+        ends = f"{words.number(low)} to {words.number(high)}"
+        return f"{goal}{ends} samples are needed (95 % interval)."
     last = passing.iloc[-1]
     least = (
         "" if words.is_missing(low) else f"at least {words.number(low)} samples are needed, and "
     )
     return (
         f"{goal}{least}the data do not say how many suffice: with {words.number(last['x'])}, "
-        f"{words.percent(last['low'])} to {words.percent(last['high'])} of the places have one."
+        f"{words.percent(last['low'])} to {words.percent(last['high'])} of the places have one "
+        "(95 % interval)."
     )
 
 
@@ -291,7 +293,7 @@ def _predicted_pass(case: pd.Series, passing: pd.DataFrame) -> str:
     holds = "holds" if low <= seen <= high else "misses"
     return (
         f" A quarter of the samples gave {words.percent(low)} to {words.percent(high)} for all of "
-        f"them, which {holds} the {words.percent(seen)} measured."
+        f"them (95 % interval), which {holds} the {words.percent(seen)} measured."
     )
 
 

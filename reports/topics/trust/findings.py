@@ -52,7 +52,7 @@ def self_comparison(run: Run) -> Iterator[Finding]:
             f"{alarms} of {words.count(n, 'comparison')} of a case with an identical copy "
             f"{'was a false alarm' if alarms == 1 else 'were false alarms'}{where}{limit}",
             "A false alarm says slower or faster although nothing differs. The two copies were "
-            f"timed in turns; {_margin(case)}.{missed} "
+            f"timed in turns in one process; {_margin(case)}.{missed} "
             f"What was timed: {words.subject(case['base'])}.{_conditions(case)}"
             + (" In this run, a verdict of slower or faster may be noise." if often else ""),
             (case["case"],),
@@ -87,7 +87,7 @@ def changes(run: Run) -> Iterator[Finding]:
             f"{_claim(case)}{apart(case, same)}",
             f"Ratio of the times {words.ratio(case['ratio'])}, 95 % interval {ends}: "
             f"{words.si(case['b_time_s'], 's')} against {words.si(case['a_time_s'], 's')}, medians"
-            f"{count} timed in turns; {_margin(case)}. {IN_TURNS} "
+            f"{count} timed in turns in one process; {_margin(case)}. {IN_TURNS} "
             f"Conditions: {words.base_conditions(case['base']) or 'not recorded'}.",
             (case["case"],),
         )

@@ -343,7 +343,9 @@ def test_detectable_slowdown_is_told_and_may_be_required(tmp_path, base, capsys)
     for form in ("text", "md"):
         capsys.readouterr()
         command(base, new, "--format", form)
-        assert "his comparison could have seen x 1.0" in capsys.readouterr().out
+        out = capsys.readouterr().out
+        assert "his comparison could have seen x 1.0" in out
+        assert "each with a probability of 80 %" in out
 
 
 def test_missing_power_does_not_hide_a_slower_case(tmp_path, base):

@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 import os
 import signal
 import subprocess
@@ -8,10 +9,11 @@ import time
 import psutil
 import pytest
 
-from bench.measuring import processes
+from bench.measuring import memory, pinning, processes, references, workloads
 from bench.measuring.processes import measure_in_processes
 from bench.suite.cases import ModelCase
 from tests.helpers.checkout import ROOT
+from tests.helpers.fake_benchmark import work
 
 CORPUS = "python-docs"
 STEP = "bench_model::test_step"
@@ -30,6 +32,20 @@ def test_each_process_gives_times_phases_references_and_peaks():
         assert {len(values) for values in each.references.values()} == {2}
         assert each.peaks["peak_bytes"] > 2 * logits
         assert {f"{phase}_peak_bytes" for phase in phases} < set(each.peaks)
+
+
+@pytest.mark.parametrize("peak_is_known", [True, False])
+def test_rounds_fill_the_budget_even_if_the_first_call_compiles(monkeypatch, peak_is_known):
+    seconds = itertools.chain([0.3], itertools.repeat(0.002))
+    slow_at_first = work(lambda _end_phase: time.sleep(next(seconds)))
+    monkeypatch.setattr(workloads, "work_of", lambda *_: slow_at_first)
+    monkeypatch.setattr(pinning, "pin", lambda **_: None)
+    monkeypatch.setattr(references, "references", lambda _device: {})
+    if not peak_is_known:
+        monkeypatch.setattr(memory, "read_peaks", lambda _work: {})
+    task = {"test": STEP, "kind": "ModelCase", "case": dataclasses.asdict(SMALL)}
+    answer = processes._answer(task | {"specs": [CORPUS], "budget_s": 0.2})
+    assert 50 <= len(answer["time_s"]) <= 100
 
 
 def test_process_that_fails_says_why(monkeypatch, tmp_path):

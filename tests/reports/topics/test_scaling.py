@@ -141,7 +141,7 @@ def test_figures_say_in_words_what_they_show(tmp_path, whole):
     assert "Dashed" not in plots[2].caption  # no law was fitted there
     assert "bytes right, 40 to 90 samples are needed" in plots[3].caption
     caption = plots[3].caption.replace("\xa0", " ")
-    assert "gave 20.0 % to 40.0 % for all of them, which holds the 31.0 %" in caption
+    assert "20.0 % to 40.0 % for all of them (95 % interval), which holds the 31.0 %" in caption
     assert all("python-docs" in plot.caption for plot in plots)
 
 
