@@ -277,13 +277,14 @@ _TEXT, _NUMBER, _FLAG, _NUMBERS = "text", "a number", "true or false", "a list o
 PARAMS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(
         ("corpus", "device", "precision", "work", "compile", "dimension", "source", "way", "split",
-         "sampler", "experiment", "question", "a", "b", "change", "variant"), (_TEXT,),
+         "sampler", "experiment", "arm", "name", "reader", "init", "question", "a", "b", "change",
+         "variant"), (_TEXT,),
     ),
     **dict.fromkeys(
         ("batch_size", "block_size", "n_layer", "n_head", "n_embd", "vocab_size", "n_tokens",
          "n_bytes", "draws", "target_epochs", "text_share", "learning_rate", "trials", "seconds",
-         "seeds", "n_comparisons", "prior_sd", "target", "prompts", "samples", "new_tokens",
-         "seed"),
+         "seeds", "n_comparisons", "prior_sd", "weight_decay", "order_seed", "target", "prompts",
+         "samples", "new_tokens", "seed"),
         (_NUMBER,),
     ),
     **dict.fromkeys(("drop_last", "raw", "compact"), (_FLAG,)),

@@ -46,7 +46,10 @@ def params(case: Case) -> dict[str, object]:
         named["base"] = params(case.base) | {"seed": case.base.seed}
     if isinstance(case, training_cases.InferenceCase):
         named["model"] = params(case.model) | {"seed": case.model.seed}
-    return named | ({"experiment": case.experiment} if isinstance(case, TrainCase) else {})
+    if isinstance(case, TrainCase):
+        del named["varied"]
+        named |= {"experiment": case.experiment, "arm": case.arm}
+    return named
 
 
 CASES: dict[str, Callable[[Plan], Iterable[Case]]] = {
@@ -81,3 +84,15 @@ CASES: dict[str, Callable[[Plan], Iterable[Case]]] = {
     "bench_inference::test_inference": ladder.inference_cases,
 }
 """Benchmark → the function that returns its cases for a plan, in the order in which they run."""
+
+TIMELESS = frozenset(
+    f"bench_{name}"
+    for name in (
+        "coverage::test_coverage", "position::test_position", "position::test_fold",
+        "convergence::test_design", "convergence::test_train", "convergence::test_compare",
+        "scaling::test_rung", "scaling::test_predict", "scaling::test_target",
+        "scaling::test_scaling", "scaling::test_recommendation", "scaling::test_repeated",
+        "scaling::test_repeat",
+    )
+)  # fmt: skip
+"""The benchmarks whose results are losses and counts; their times are not compared."""
