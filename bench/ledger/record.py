@@ -14,13 +14,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from bench.ledger.keys import INF, Key
 from bench.ledger.schema import (
-    INF,
     LARGEST,
     METRICS,
     SAMPLES,
     SERIES,
-    Key,
     check_json,
     check_params,
     check_row,

@@ -6,15 +6,12 @@ ledger: what passes them can be shown. Facts may be any JSON value, so their rea
 
 from __future__ import annotations
 
-import math
 import sys
-from dataclasses import dataclass
 from typing import Any
 
-from bench.ledger.comparisons import COUNTS, DIFFERENCES, SHARES, SIZES
+from bench.ledger.keys import INF, Key, count, seconds, share
+from bench.ledger.training import TRAINING
 
-INF = math.inf
-ENDS = ("low", "high")
 LARGEST = sys.float_info.max  # that a record may hold; JSON itself knows no limit
 MAX_DEPTH = 20  # lists and objects inside each other, at most
 PHASES = {
@@ -33,29 +30,6 @@ PHASE_PEAKS = {f"{phase}_peak_bytes": phase for phase in PHASES}
 MEMORY_MIB = (4, 16, 64, 512)  # sizes within which the rate of memory traffic is measured
 
 
-@dataclass(frozen=True)
-class Key:
-    """The unit of a metric, its meaning in one line, and the values that are allowed."""
-
-    unit: str
-    meaning: str
-    low: float = 0.0
-    high: float = INF
-    whole: bool = False
-
-
-def _count(meaning: str) -> Key:
-    return Key("count", meaning, whole=True)
-
-
-def _seconds(meaning: str) -> Key:
-    return Key("s", meaning)
-
-
-def _share(meaning: str) -> Key:
-    return Key("fraction", meaning, high=1.0)
-
-
 # Coverage metrics stand three times: as observed, as `expected_…` and, where theory has a standard
 # deviation, as `z_…`.
 _COVERAGE = {
@@ -68,7 +42,7 @@ _COVERAGE = {
     "missed_inputs": Key("tokens", "tokens that are an input of no window"),
     "visits_dispersion": Key("ratio", "variance of the visits over their mean"),
     "gaps": Key("gaps", "runs of missed targets between visited ones"),
-    "alignment_coverage": _share("distinct starts over possible starts"),
+    "alignment_coverage": share("distinct starts over possible starts"),
 }
 
 _POSITION = {
@@ -80,25 +54,24 @@ _POSITION = {
 
 METRICS: dict[str, Key] = {
     # timing (bench_model)
-    "time_s": _seconds("wall time of one call, median over rounds"),
-    "time_min_s": _seconds("fastest round"),
-    "time_max_s": _seconds("slowest round"),
-    "rounds": _count("timed calls"),
-    "warmup_rounds": _count("calls before timing, until steady; null if only the peak was read"),
-    "warmup_s": _seconds("time spent on them"),
+    "time_s": seconds("wall time of one call, median over rounds"),
+    "time_min_s": seconds("fastest round"),
+    "time_max_s": seconds("slowest round"),
+    "rounds": count("timed calls"),
+    "warmup_rounds": count("calls before timing, until steady; null if only the peak was read"),
+    "warmup_s": seconds("time spent on them"),
     **{
-        name: _seconds(f"{PHASES[phase]}, median over rounds")
-        for name, phase in PHASE_TIMES.items()
+        name: seconds(f"{PHASES[phase]}, median over rounds") for name, phase in PHASE_TIMES.items()
     },
-    "time_low_s": _seconds("lower end of the 95 % interval of time_s; null below 6 rounds"),
-    "time_high_s": _seconds("upper end of that interval"),
-    "time_p95_s": _seconds("95 % quantile over rounds; null below 59 rounds"),
-    "device_time_s": _seconds("time between two events on the device, median; null on a CPU"),
-    "process_time_s": _seconds("median over new processes of their median time"),
-    "processes": _count("new processes that the case was timed in"),
-    "compile_s": _seconds("compiling before the first call, plus the extra time of the first call"),
-    "reference_s": _seconds("a fixed matrix product, timed just before and after the case"),
-    "memory_reference_s": _seconds("a fixed copy of 128 MiB, timed just before and after the case"),
+    "time_low_s": seconds("lower end of the 95 % interval of time_s; null below 6 rounds"),
+    "time_high_s": seconds("upper end of that interval"),
+    "time_p95_s": seconds("95 % quantile over rounds; null below 59 rounds"),
+    "device_time_s": seconds("time between two events on the device, median; null on a CPU"),
+    "process_time_s": seconds("median over new processes of their median time"),
+    "processes": count("new processes that the case was timed in"),
+    "compile_s": seconds("compiling before the first call, plus the extra time of the first call"),
+    "reference_s": seconds("a fixed matrix product, timed just before and after the case"),
+    "memory_reference_s": seconds("a fixed copy of 128 MiB, timed just before and after the case"),
     "tokens_per_s": Key("tokens/s", "tokens of the batch over time_s"),
     "flops": Key("FLOP", "matrix-multiplication FLOPs of one call, by formula"),
     "flops_counted": Key("FLOP", "the same, counted by torch's FlopCounterMode"),
@@ -109,7 +82,7 @@ METRICS: dict[str, Key] = {
     "intensity": Key("FLOP/B", "flops over bytes_moved"),
     "attainable_flops_per_s": Key("FLOP/s", "roofline: least of GEMM peak, intensity x bandwidth"),
     "bandwidth_bytes_per_s": Key("B/s", "of the memory level that may hold the weights"),
-    "n_params": _count("parameters of the model, tied weights once"),
+    "n_params": count("parameters of the model, tied weights once"),
     # memory, in a new process on a CPU, from the allocator on an accelerator
     "base_bytes": Key("B", "held between calls: weights, optimizer state, program", whole=True),
     "peak_bytes": Key("B", "peak of one call over base_bytes", whole=True),
@@ -118,20 +91,20 @@ METRICS: dict[str, Key] = {
         for name, phase in PHASE_PEAKS.items()
     },
     # interleaved pairs
-    "pairs": _count("interleaved pairs timed"),
+    "pairs": count("interleaved pairs timed"),
     "ratio": Key("ratio", "time of b over time of a"),
     "ratio_low": Key("ratio", "lower end of its 95 % bootstrap interval"),
     "ratio_high": Key("ratio", "upper end of that interval"),
     "margin_ratio": Key("ratio", "relative difference below which two times count as the same"),
-    "trials": _count("comparisons of one thing with itself"),
-    "false_alarms": _count("of these, called slower or faster"),
-    "false_alarm_rate": _share("false_alarms over trials"),
-    "false_alarm_high": _share(
+    "trials": count("comparisons of one thing with itself"),
+    "false_alarms": count("of these, called slower or faster"),
+    "false_alarm_rate": share("false_alarms over trials"),
+    "false_alarm_high": share(
         "upper end of the exact 95 % interval of false_alarm_rate (Clopper-Pearson)"
     ),
-    "a_time_s": _seconds("time of a, median over pairs"),
-    "b_time_s": _seconds("time of b, median over pairs"),
-    "missed_cover": _count("of the trials, intervals that leave out 1"),
+    "a_time_s": seconds("time of a, median over pairs"),
+    "b_time_s": seconds("time of b, median over pairs"),
+    "missed_cover": count("of the trials, intervals that leave out 1"),
     # how the cost grows
     "exponent": Key("power", "slope of log time over log size, mean over rounds", low=-INF),
     "exponent_low": Key("power", "lower end of its 95 % t interval over rounds", low=-INF),
@@ -155,95 +128,47 @@ METRICS: dict[str, Key] = {
     },
     "reference_speed": Key("ratio", "measured speed over the reference machine's"),
     # coverage
-    "n_tokens": _count("tokens of the whole text"),
-    "train_tokens": _count("tokens of the train part"),
-    "test_tokens": _count("tokens of the test part"),
-    "draws": _count("windows drawn"),
-    "steps": _count("batches drawn (coverage) or updates made (training)"),
+    "n_tokens": count("tokens of the whole text"),
+    "train_tokens": count("tokens of the train part"),
+    "test_tokens": count("tokens of the test part"),
+    "draws": count("windows drawn"),
+    "steps": count("batches drawn (coverage) or updates made (training)"),
     "epochs": Key("epoch-equivalents", "draws * block_size / (train_tokens - 1)"),
     **_COVERAGE,
     **{f"expected_{name}": key for name, key in _COVERAGE.items()},
     "sd_missed_targets": Key("targets", "standard deviation of missed_targets by theory"),
     "z_missed_targets": Key("sd", "(observed - expected) / sd", low=-INF),
-    "visits_min": _count("fewest times that a target was shown"),
-    "visits_max": _count("most times that a target was shown"),
-    "visits_gini": _share("Gini coefficient of the visits"),
-    "longest_gap": _count("longest run of missed targets"),
-    "never_targets": _count("tokens that no draw of this sampler can show as a target"),
+    "visits_min": count("fewest times that a target was shown"),
+    "visits_max": count("most times that a target was shown"),
+    "visits_gini": share("Gini coefficient of the visits"),
+    "longest_gap": count("longest run of missed targets"),
+    "never_targets": count("tokens that no draw of this sampler can show as a target"),
     # what train and test share
-    "shared_tokens": _count("positions of the text in both train and test part"),
-    "shared_targets": _count("positions that are a target in both"),
-    "shared_13grams": _count("distinct 13-grams of the test part that the train part has too"),
-    "fraction_of_test_targets_trained": _share("of the test targets, those that were trained on"),
+    "shared_tokens": count("positions of the text in both train and test part"),
+    "shared_targets": count("positions that are a target in both"),
+    "shared_13grams": count("distinct 13-grams of the test part that the train part has too"),
+    "fraction_of_test_targets_trained": share("of the test targets, those that were trained on"),
     # position of the test part
-    "boilerplate_tokens": _count(
+    "boilerplate_tokens": count(
         "of the test part, tokens of Project Gutenberg's header or licence"
     ),
-    "boilerplate_share_of_test": _share("of the test part, those"),
-    "n_blocks": _count("positions of the test block compared"),
+    "boilerplate_share_of_test": share("of the test part, those"),
+    "n_blocks": count("positions of the test block compared"),
     **{
         f"tail_{name}": Key(unit, f"of the last block against the rest of the text: {meaning}")
         for name, (unit, meaning) in _POSITION.items()
     },
     **{
-        f"rank_{name}": _count(f"rank of the last block by {name}, 1 is the highest")
+        f"rank_{name}": count(f"rank of the last block by {name}, 1 is the highest")
         for name in _POSITION
     },
     "mean_unigram": Key("nats/token", "unigram cross-entropy, mean over all blocks"),
     "sd_unigram": Key("nats/token", "its standard deviation over the blocks"),
     # loading and counting
-    "ledger_tokens": _count("tokens of the text whose visits were counted"),
-    "worker_start_s": _seconds("from asking for the first batch of new worker processes to it"),
+    "ledger_tokens": count("tokens of the text whose visits were counted"),
+    "worker_start_s": seconds("from asking for the first batch of new worker processes to it"),
     "bytes_per_token": Key("B/token", "size of a token in memory or on disk"),
-    # convergence
-    "vocab_size": _count("size of the vocabulary that the model uses"),
-    "initial_test_loss": Key("nats/token", "loss on the whole test part before training"),
-    "final_test_loss": Key("nats/token", "loss on the whole test part after training"),
-    **{f"final_test_loss_{e}": Key("nats/token", f"{e} end of its 95 % interval") for e in ENDS},
-    "bits_per_byte": Key("bits/byte", "final_test_loss per byte of the test text"),
-    "unigram_test_loss": Key("nats/token", "loss of add-one unigram counts of the train part"),
-    "above_unigram_low": Key("nats/token", "low end of final less unigram loss, paired", low=-INF),
-    "above_unigram_high": Key("nats/token", "high end of that 95 % interval", low=-INF),
-    "final_train_loss": Key("nats/token", "mean training loss over the last tenth of the steps"),
-    "train_tokens_per_s": Key("tokens/s", "training speed, evaluation excluded"),
-    # paired comparison of two samplers, and its design
-    **{name: _count(meaning) for name, meaning in COUNTS.items()},
-    **{name: _share(meaning) for name, meaning in SHARES.items()},
-    **{name: Key("nats/token", meaning) for name, meaning in SIZES.items()},
-    **{name: Key("nats/token", meaning, low=-INF) for name, meaning in DIFFERENCES.items()},
-    # scaling: the ladder's law, its prediction, and how that came out; a token is a byte here
-    "law_E": Key("nats/token", "E of the fitted law"),
-    **{f"law_{n}": Key("1", f"{n} of the fitted law") for n in ("A", "B", "alpha", "beta")},
-    "law_points": _count("losses that a law was fitted to"),
-    "predicted_loss": Key("nats/token", "loss that the law states for the target"),
-    "predicted_low": Key("nats/token", "lower end of the 80 % interval stated with it"),
-    "predicted_high": Key("nats/token", "upper end of that interval"),
-    "target_loss": Key("nats/token", "final loss of the target, mean over its seeds"),
-    "are_last30": Key("%", "absolute relative error over the last 30 % of the target's tokens"),
-    "signed_final": Key("%", "predicted over final loss, less 1; above 0: too high", low=-INF),
-    "are_last_size": Key("%", "absolute relative error of the largest rung's loss as a guess"),
-    "are_two_sizes": Key("%", "the same of the line through the two largest rungs, in logarithms"),
-    "share_of_gain": Key("fraction", "error of the law over the gain on the largest rung"),
-    "interval_holds": _count("of the targets' seeds, those inside the 80 % interval"),
-    "gain": Key("nats/token", "loss of the largest rung less that of the target", low=-INF),
-    "seed_sd": Key("%", "standard deviation of the final loss over seeds, pooled over sizes"),
-    "R_D": Key("epochs", "repetitions after which a repeated token is worth 1/e of a new one"),
-    **{f"R_D_{e}": Key("epochs", f"{e} end of its 95 % interval over sizes, shares") for e in ENDS},
-    # fits timed beside a grid of starts: no longer measured, so that earlier ledgers load
-    **{name: _count("no longer measured") for name in ("grid_starts", "starts_at_optimum")},
-    **{
-        f"{axis}_{name}": Key(unit or of, f"{meaning} at inference, by {axis}", low=-INF)
-        for axis, of in (("context", "nats/token"), ("samples", "fraction"))
-        for name, unit, meaning in (
-            ("beta", "1", "exponent of a power law of all but the largest"),
-            ("predicted", "", "what that law predicts at the largest"),
-            ("predicted_low", "", "lower end of its 95 % interval"),
-            ("predicted_high", "", "upper end of that interval"),
-            ("are", "%", "absolute relative error of that"),
-        )
-    },
-    **{f"pass_predicted_{e}": _share(f"{e} end of pass@k of all, from a quarter") for e in ENDS},
-    **{f"samples_needed_{e}": _count(f"{e} end: samples for half of the prompts") for e in ENDS},
+    **TRAINING,
 }
 
 SAMPLES = {
@@ -255,6 +180,7 @@ SERIES: dict[str, tuple[str, ...]] = {
     "loss_curve": ("step", "tokens", "epochs", "loss"),
     "test_curve": ("step", "tokens", "epochs", "loss"),
     "generated": ("when", "prompt", "text"),
+    "excess": ("epochs", "excess", "low", "high", "step_size"),
     "visits_histogram": ("visits", "targets"),
     "visits_by_position": (
         "bin_start", "bin_stop", "visits_mean", "visits_min", "visits_max", "missed",
@@ -277,18 +203,18 @@ _TEXT, _NUMBER, _FLAG, _NUMBERS = "text", "a number", "true or false", "a list o
 PARAMS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(
         ("corpus", "device", "precision", "work", "compile", "dimension", "source", "way", "split",
-         "sampler", "experiment", "arm", "name", "reader", "init", "question", "a", "b", "change",
-         "variant"), (_TEXT,),
+         "sampler", "experiment", "arm", "name", "reader", "init", "objective", "question", "a",
+         "b", "change", "variant"), (_TEXT,),
     ),
     **dict.fromkeys(
         ("batch_size", "block_size", "n_layer", "n_head", "n_embd", "vocab_size", "n_tokens",
          "n_bytes", "draws", "target_epochs", "text_share", "learning_rate", "trials", "seconds",
          "seeds", "n_comparisons", "prior_sd", "weight_decay", "order_seed", "target", "prompts",
-         "samples", "new_tokens", "seed"),
+         "samples", "new_tokens", "seed", "blocks", "symbols", "l2"),
         (_NUMBER,),
     ),
     **dict.fromkeys(("drop_last", "raw", "compact"), (_FLAG,)),
-    **dict.fromkeys(("sizes", "rungs"), (_NUMBERS,)),
+    **dict.fromkeys(("sizes", "rungs", "at_epochs"), (_NUMBERS,)),
     **dict.fromkeys(("model", "base"), (_TEXT, "an object of params")),
 }  # fmt: skip
 """Name of a param → what it may be besides null. Any other name may have any value."""

@@ -17,7 +17,7 @@ from bench.suite.cases import (
     PositionCase,
 )
 from bench.suite.plan import Plan
-from bench.suite.training_cases import CompareCase, DesignCase, TrainCase
+from bench.suite.training_cases import CompareCase, ConvexCase, DesignCase, TrainCase
 
 Case = (
     ModelCase
@@ -28,6 +28,7 @@ Case = (
     | TrainCase
     | DesignCase
     | CompareCase
+    | ConvexCase
     | PairCase
     | training_cases.RungCase
     | training_cases.LadderCase
@@ -73,6 +74,7 @@ CASES: dict[str, Callable[[Plan], Iterable[Case]]] = {
     "bench_convergence::test_design": Plan.design_cases,
     "bench_convergence::test_train": Plan.train_cases,
     "bench_convergence::test_compare": Plan.compare_cases,
+    "bench_convex::test_convex": Plan.convex_cases,
     # The order matters: the prediction is on disk before the held-out size is trained.
     "bench_scaling::test_rung": ladder.rung_cases,
     "bench_scaling::test_predict": ladder.predict_cases,
@@ -90,6 +92,7 @@ TIMELESS = frozenset(
     for name in (
         "coverage::test_coverage", "position::test_position", "position::test_fold",
         "convergence::test_design", "convergence::test_train", "convergence::test_compare",
+        "convex::test_convex",
         "scaling::test_rung", "scaling::test_predict", "scaling::test_target",
         "scaling::test_scaling", "scaling::test_recommendation", "scaling::test_repeated",
         "scaling::test_repeat",

@@ -22,8 +22,8 @@ from bench.suite.cases import (
     PositionCase,
 )
 from bench.suite.shapes import PairShape
-from bench.suite.sizes import BF16_COST, COVERAGE, SCARCE, SUITES
-from bench.suite.training_cases import CompareCase, DesignCase, TrainCase
+from bench.suite.sizes import BF16_COST, CONVEX, COVERAGE, SCARCE, SUITES
+from bench.suite.training_cases import CompareCase, ConvexCase, DesignCase, TrainCase
 
 
 @dataclass(frozen=True)
@@ -176,6 +176,15 @@ class Plan:
     def fold_cases(self) -> list[TrainCase]:
         """Return the training runs that test on each fold of the text."""
         return [c for e in SUITES[self.suite].folds for c in e.runs(self.corpora)]
+
+    def convex_cases(self) -> list[ConvexCase]:
+        """Return each convex problem on the first text with each order of the data."""
+        sizes = SUITES[self.suite].convex
+        return [
+            ConvexCase(self.corpora[0], objective, sampler, **(sizes or {}))
+            for objective, sampler in itertools.product(("softmax", "least_squares"), CONVEX)
+            if sizes is not None
+        ]
 
     def design_cases(self) -> list[DesignCase]:
         """Return the design of each training experiment that compares something."""

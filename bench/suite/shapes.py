@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from bench.suite.experiments import Experiment
 
@@ -106,6 +107,7 @@ class Suite:
         budget_s: seconds that all cases may take on the reference machine; the ceilings before and
             after them, about 8 CPU seconds each, are not counted.
         limited: whether a slow machine leaves cases out; if not, it takes longer.
+        convex: fields of ConvexCase that differ from its defaults; None: no convex case.
         pairs: cases timed in turns with a change; the first is timed with an identical copy.
         peers: pairs of gptcore and other implementations.
         ablation: pairs of gptcore and gptcore without one optimisation.
@@ -126,6 +128,7 @@ class Suite:
     epochs: tuple[float, ...]
     experiments: tuple[Experiment, ...]
     budget_s: float
+    convex: dict[str, Any] | None = None
     pairs: tuple[PairShape, ...] = ()
     peers: tuple[PairShape, ...] = ()
     ablation: tuple[PairShape, ...] = ()

@@ -56,6 +56,9 @@ COVERAGE = (
 """(sampler, drop_last) whose coverage is measured: {with, without replacement} x {fixed grid, any
 start}, DataLoaders as they are usually set up, and random windows without replacement."""
 
+CONVEX = ("grid_replacement", "shuffled_once", "shuffled_blocks")
+"""Orders of the data whose rates of convergence are measured where theory has them."""
+
 SCARCE = (0.1, 0.01)
 """Shares of the text on which coverage is measured again with the same number of tokens."""
 
@@ -174,6 +177,7 @@ SUITES: dict[str, Suite] = {
             PairShape("model3", 2, 64, "step", "precision=bf16", 1, 0.6),
         ),
         ablation=_against(("plain",), "model3", 2, 64, 0.3, 0.8),
+        convex={"blocks": 8, "symbols": 8, "at_epochs": (2, 4, 8), "seeds": 4, "cost_s": 0.1},
         workers=False,
         limited=False,
         ceiling_s=0.2,
@@ -231,6 +235,7 @@ SUITES: dict[str, Suite] = {
             *_against(ABLATION_BF16, "model5", 4, 256, 100.0, 5.0, "bf16"),
         ),
         peaks=(("model5", 4, 256, 30.0, ("gptcore", "transformers", "litgpt", *ABLATION)),),
+        convex={},
         processes=5,
         round_budget_s=20.0,
         epochs=(0.5, 1, 2, 4, 14.4),

@@ -20,6 +20,7 @@ from reports.load import Run
 from reports.topics import (
     batches,
     convergence,
+    convex,
     cost,
     environment,
     generated_text,
@@ -56,6 +57,7 @@ TOPICS: tuple[Topic, ...] = (
     sampling,
     position,
     convergence,
+    convex,
     scaling,
     generated_text,
     run,
