@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from bench.experiments.exposure import note_visits
 from bench.ledger.ledger import RUNS
 from bench.measuring.work import Result
 from bench.session import Session
@@ -237,6 +238,11 @@ def train_and_score(benchmark: Any, result: Result, session: Session, case: Trai
     final = experiment.evaluate(experiment.unigram_losses())
     curve.append(experiment.point(experiment.config.steps, final))
     result.metrics |= _counts(experiment) | _losses(log, curve[0]["loss"], final)
+    if case.score_train:
+        draws = experiment.config.steps * case.batch_size
+        note_visits(
+            result, experiment.model, experiment.ids, experiment.sampler, draws=draws, device=device
+        )
     if case.seed == 0:
         generated.append(experiment.generate("after"))
     result.series |= {

@@ -182,6 +182,7 @@ SERIES: dict[str, tuple[str, ...]] = {
     "generated": ("when", "prompt", "text"),
     "excess": ("epochs", "excess", "low", "high", "step_size"),
     "visits_histogram": ("visits", "targets"),
+    "loss_by_visits": ("visits", "targets", "loss", "low", "high"),
     "visits_by_position": (
         "bin_start", "bin_stop", "visits_mean", "visits_min", "visits_max", "missed",
     ),
@@ -213,7 +214,7 @@ PARAMS: dict[str, tuple[str, ...]] = {
          "samples", "new_tokens", "seed", "blocks", "symbols", "l2"),
         (_NUMBER,),
     ),
-    **dict.fromkeys(("drop_last", "raw", "compact"), (_FLAG,)),
+    **dict.fromkeys(("drop_last", "raw", "compact", "score_train"), (_FLAG,)),
     **dict.fromkeys(("sizes", "rungs", "at_epochs"), (_NUMBERS,)),
     **dict.fromkeys(("model", "base"), (_TEXT, "an object of params")),
 }  # fmt: skip

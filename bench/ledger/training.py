@@ -17,6 +17,12 @@ TRAINING: dict[str, Key] = {
     "above_unigram_high": Key("nats/token", "high end of that 95 % interval", low=-INF),
     "final_train_loss": Key("nats/token", "mean training loss over the last tenth of the steps"),
     "train_tokens_per_s": Key("tokens/s", "training speed, evaluation excluded"),
+    "train_part_loss": Key("nats/token", "loss on the whole train part after training"),
+    "memorisation_gap": Key("nats/token", "loss of unshown less shown train targets", low=-INF),
+    **{
+        f"memorisation_gap_{e}": Key("nats/token", f"{e} end of its 95 % interval", low=-INF)
+        for e in ENDS
+    },
     # paired comparison of two samplers, and its design
     **{name: count(meaning) for name, meaning in COUNTS.items()},
     **{name: share(meaning) for name, meaning in SHARES.items()},

@@ -249,6 +249,12 @@ SUITES: dict[str, Suite] = {
                 prior_sd=0.1,
                 every_text=True,
             ),
+            Experiment(
+                "visits",
+                arms_of("target_epochs", (0.5, 1.0, 2.0, 4.0)),
+                {"n_tokens": None, "score_train": True, "cost_s": 60.0},
+                seeds=3,
+            ),
         ),
         folds=_folds(5, {"n_tokens": None, "target_epochs": 4.0, "cost_s": 60.0}),
         budget_s=4 * 3_600,

@@ -22,6 +22,7 @@ class TrainCase:
         reader: "sampler", or "dataloader": a real `torch.utils.data.DataLoader` in the order of
             the sampler, which is audited while it is read.
         init: how weights begin, a name of `gptcore.model.gpt.INITIALISATIONS`.
+        score_train: whether the training part is scored after training, by visits.
         order_seed: seed of the windows where it differs from `seed`, that of the initial weights.
         varied: the fields in which the runs of the experiment differ, apart from the seed.
     """
@@ -47,6 +48,7 @@ class TrainCase:
     precision: str = "fp32"
     weight_decay: float = 0.1
     order_seed: int | None = None
+    score_train: bool = False
     varied: tuple[str, ...] = field(default=("sampler",), compare=False)
     cost_s: float = field(default=8.0, compare=False)
 
@@ -95,6 +97,7 @@ WRITTEN: dict[str, Callable[[Any], str]] = {
     "init": "init_{}".format,
     "precision": str,
     "weight_decay": "decay{:g}".format,
+    "score_train": lambda value: "scored" if value else "unscored",
     "order_seed": lambda value: "order" + ("" if value is None else str(value)),
 }
 """Field of TrainCase → how a case id writes its value."""

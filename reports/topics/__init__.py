@@ -32,6 +32,7 @@ from reports.topics import (
     scaling,
     speed,
     trust,
+    visits,
 )
 
 
@@ -57,6 +58,7 @@ TOPICS: tuple[Topic, ...] = (
     sampling,
     position,
     convergence,
+    visits,
     convex,
     scaling,
     generated_text,

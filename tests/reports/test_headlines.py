@@ -95,6 +95,15 @@ def compared(experiment: str, sign: int) -> Record:
     return other(case, experiment=experiment)
 
 
+def memorised(epochs: float, seed: int, low: float) -> Record:
+    """Return a run whose memorisation gap has an interval from `low` to `low` + 0.2."""
+    ends = {
+        f"memorisation_gap{end}": low + by for end, by in (("_low", 0), ("", 0.1), ("_high", 0.2))
+    }
+    made = other(training_case(RANDOM, seed, 4.0), ends, target_epochs=epochs)
+    return made | {"seed": seed, "case": f"{made['case']}-{seed}"}
+
+
 def convex_cases(*rates: float) -> list[Record]:
     """Return one problem with each order of the data, and intervals of ± 0.1 about the rates."""
     orders = ("grid_replacement", "shuffled_once", "shuffled_blocks")
@@ -122,6 +131,13 @@ ENDS = [START | {"gemm_fp32_flops_per_s": share * 2.2e11} for share in (0.9, 0.7
 CHANGED_ENDS = [timed_environment(ends) for ends in ENDS]
 
 CASES = [
+    Contradiction(
+        "visits.find",
+        [memorised(4.0, 0, 0.1), memorised(4.0, 1, 0.2)],
+        [memorised(4.0, 0, 0.1), memorised(4.0, 1, -0.1)],
+        "Training targets that were shown ended 0.25 nats/token below those that were not",
+        "No difference in loss was resolved",
+    ),
     Contradiction(
         "convex.find",
         convex_cases(-0.9, -1.6, -2.4),
