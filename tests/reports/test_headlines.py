@@ -136,7 +136,7 @@ CASES = [
         "visits.find",
         [memorised(4.0, 0, 0.1), memorised(4.0, 1, 0.2)],
         [memorised(4.0, 2, -0.1)],
-        "Training targets that were shown ended 0.25 nats/token below those that were not",
+        "Training targets that were shown ended 0.250 nats/token below those that were not",
         "No difference in loss was resolved",
     ),
     Contradiction(
