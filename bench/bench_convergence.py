@@ -43,8 +43,8 @@ def test_compare(benchmark: Any, result: Result, session: Session, case: Compare
     (design,) = (d for d in session.plan.design_cases() if d.experiment == case.experiment)
     pairs = [(c.a, c.b) for c in session.plan.compare_cases() if c.experiment == case.experiment]
     found = verdicts.losses(records, case.experiment)
-    samplers = dict.fromkeys(sampler for pair in pairs for sampler in pair)
-    incomplete = [s for s in samplers if len(found.get(s, {})) < case.seeds]
+    arms = dict.fromkeys(arm for pair in pairs for arm in pair)
+    incomplete = [arm for arm in arms if len(found.get(arm, {})) < case.seeds]
     if incomplete:
         pytest.skip(f"not all runs of {', '.join(incomplete)} are finished")
     paired = {pair: verdicts.Paired.of(found, pair) for pair in pairs}

@@ -16,7 +16,7 @@ from bench.measuring.measure import Measure
 from bench.measuring.processes import measure_in_processes
 from bench.measuring.work import Result, Work
 from bench.session import Session
-from bench.suite.catalog import CASES, Case, params
+from bench.suite.catalog import CASES, TIMELESS, Case, params
 from bench.suite.plan import Plan
 from bench.suite.sizes import SUITES
 from bench.suite.training_cases import DesignCase
@@ -222,6 +222,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     measuring = session.config.stash.get(SESSION, None)
     if measuring is None:
         return
+    cases = [case_id(item) for item in session.items if case_of(item)]
+    measuring.ledger.check_timeless(cases, TIMELESS)
     manager = session.config.pluginmanager
     lines = CaseLines(measuring, manager.getplugin("terminalreporter"), session.items)
     manager.register(lines, "gptcore-progress")

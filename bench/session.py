@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,18 +12,18 @@ from typing import Any
 import pytest
 import torch
 
-from bench.ledger.ledger import Ledger, point_latest
+from bench.ledger.ledger import RUNS, Ledger, point_latest
 from bench.ledger.record import Record, new_record, utc_now
 from bench.measuring import environment, pinning
 from bench.measuring.ceilings import ceilings, training_tokens_per_s
 from bench.measuring.work import Result
-from bench.suite.catalog import Case, params
+from bench.suite.catalog import TIMELESS, Case, params
 from bench.suite.choosing import left_out
 from bench.suite.inputs import Inputs
 from bench.suite.plan import Plan
 from bench.suite.sizes import REFERENCE_TOKENS_PER_S, SUITES
 from gptcore.devices import available_devices, choose_devices
-from gptcore.files import WriteError
+from gptcore.files import WriteError, write_errors
 from gptcore.plain_text import in_one_line
 
 
@@ -61,7 +62,8 @@ class Session(Inputs):
             stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
             folder = Path("results") / f"{stamp}-{(environment.commit() or 'nocommit')[:10]}"
         shas = {name: corpus.sha256 for name, corpus in self.corpora.items()}
-        self.ledger = Ledger(folder, environment.fingerprint(suite, self.devices, shas))
+        self.fingerprint = environment.fingerprint(suite, self.devices, shas)
+        self.ledger = Ledger(folder, self.fingerprint, TIMELESS)
         try:
             self._begin(suite)
         except BaseException:
@@ -74,6 +76,7 @@ class Session(Inputs):
         The speed, which decides the choice, is kept in `run.json`, so a resumed run chooses alike.
         """
         point_latest(self.ledger.folder)
+        self._remove_finished_runs()
         speed = self.ledger.manifest.get("speed")
         if speed is None:
             speed = training_tokens_per_s(REFERENCE_TOKENS_PER_S, 6 * SUITES[suite].ceiling_s)
@@ -85,6 +88,16 @@ class Session(Inputs):
         self.ceilings = self._measure_ceilings()
         self._append_environment()
         self._append_left_out()
+
+    def _remove_finished_runs(self) -> None:
+        """Remove the checkpoints of the training runs whose records are on disk."""
+        finished = {case for case in self.ledger.records if self.ledger.finished(case)}
+        done = {case.partition("[")[2].removesuffix("]") for case in finished}
+        folder = self.ledger.folder / RUNS
+        for path in folder.iterdir() if folder.is_dir() else ():
+            if path.name in done:
+                with write_errors(path):
+                    shutil.rmtree(path)
 
     def ceilings_of(self, device: torch.device) -> dict[str, float]:
         """Return the ceilings of `device` that were measured at the start."""
@@ -154,7 +167,7 @@ class Session(Inputs):
                 "speed": self.plan.speed,
                 "budget_s": SUITES[self.plan.suite].budget_s,
                 "threads": self.threads,
-                "source_sha256": self.ledger.manifest["fingerprint"]["source_sha256"],
+                "source_sha256": self.fingerprint["time"]["source_sha256"],
                 "dirty": environment.is_dirty(),
                 "folder": str(self.ledger.folder),
                 "resumed": self.ledger.resumed,
@@ -233,3 +246,4 @@ class Session(Inputs):
                 seed=getattr(case, "seed", None),
             )
         )
+        self._remove_finished_runs()

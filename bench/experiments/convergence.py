@@ -1,35 +1,46 @@
-"""One training run of the convergence experiment: one sampler, one seed, tested along the way."""
+"""One training run of an experiment: one arm, one seed, tested along the way.
+
+A run is kept in the results folder, as `gptcore train` keeps it, so a session that was killed goes
+on inside the case. Its folder is removed when the record of the case is on disk.
+"""
 
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from bench.experiments.exposure import note_visits
+from bench.ledger.ledger import RUNS
 from bench.measuring.work import Result
 from bench.session import Session
 from bench.suite.training_cases import TrainCase
 from gptcore.coverage.visits import measure_coverage
 from gptcore.data.leakage import certificate
-from gptcore.data.splits import make_split
+from gptcore.data.splits import Segment, make_split
 from gptcore.data.tokenizer import decode, token_bytes
 from gptcore.data.tokens import TokenStream
 from gptcore.evaluation.losses import Evaluation, count_losses, evaluate
+from gptcore.files import lock_folder
+from gptcore.lines import Appender, dump_line, load_line, load_lines
 from gptcore.model.config import ModelConfig
 from gptcore.model.generation import generate
 from gptcore.model.gpt import GPT
+from gptcore.reading import read_bytes
 from gptcore.sampling.base import Sampler
 from gptcore.sampling.batches import batch
 from gptcore.sampling.samplers import make_sampler
-from gptcore.training.config import StepMetrics, TrainConfig
-from gptcore.training.loop import train
-from gptcore.training.step import make_optimizer
+from gptcore.training.config import TrainConfig
+from gptcore.training.runs import LOG_NAME, read_log, run_training
 
 Floats = npt.NDArray[np.float64]
 
+CURVE_NAME = "test_curve.jsonl"
+"""File of a run with one line for each evaluation; it is on disk before the next step."""
 EVALUATIONS = 6
 """Parts of equal length into which evaluations divide a training run."""
 PROMPT_TOKENS, NEW_TOKENS = 8, 80
@@ -39,8 +50,9 @@ class Experiment:
     """The data, the model and the schedule of one training run."""
 
     def __init__(self, case: TrainCase, session: Session, device: torch.device) -> None:
-        ids = session.stream(case.corpus).ids[: case.n_tokens]
-        self.stream = TokenStream(ids, session.stream(case.corpus).vocab_size)
+        text = session.stream(case.corpus, raw=case.raw)
+        ids = text.ids[: case.n_tokens]
+        self.stream = TokenStream(ids, text.vocab_size)
         self.vocabulary = None
         if case.compact:
             self.stream, self.vocabulary = self.stream.compact()
@@ -50,18 +62,22 @@ class Experiment:
         (test_part,) = self.split.test
         self.ids = torch.from_numpy(self.stream.ids)
         self.test_ids = self.ids[test_part.start : test_part.stop]
-        self.train_tokens = sum(map(len, self.split.train))
+        used = [shortened(part, case.text_share) for part in self.split.train]
+        self.train_tokens = sum(map(len, used))
         self.test_bytes = int(token_bytes(ids[test_part.start + 1 : test_part.stop]).sum())
         self.case, self.device = case, device
         tokens_per_step = case.batch_size * case.block_size
-        self.epochs_per_step = tokens_per_step / (self.train_tokens - len(self.split.train))
-        steps = max(1, round(case.target_epochs / self.epochs_per_step))
+        self.epochs_per_step = tokens_per_step / (self.train_tokens - len(used))
+        whole = sum(map(len, self.split.train)) - len(used)
+        steps = max(1, round(case.target_epochs * whole / tokens_per_step))
         self.config = TrainConfig(
             steps=steps,
             batch_size=case.batch_size,
             block_size=case.block_size,
             learning_rate=case.learning_rate,
             warmup_steps=steps // 10,
+            weight_decay=case.weight_decay,
+            precision=case.precision,
             seed=case.seed,
         )
         shape = ModelConfig(
@@ -71,12 +87,12 @@ class Experiment:
             n_head=case.n_head,
             n_embd=case.n_embd,
         )
-        self.model = GPT(shape, seed=case.seed).to(device)
+        self.model = GPT(shape, seed=case.seed, init=case.init).to(device)
         self.sampler: Sampler = make_sampler(
             case.sampler,
-            segments=self.split.train,
+            segments=used,
             block_size=case.block_size,
-            seed=case.seed,
+            seed=case.seed if case.order_seed is None else case.order_seed,
             batch_size=case.batch_size,
         )
 
@@ -114,25 +130,36 @@ class Experiment:
         written = {"prompt": ids[:PROMPT_TOKENS], "text": ids[PROMPT_TOKENS:]}
         return {"when": when} | {name: decode(part) for name, part in written.items()}
 
-    def run(self) -> tuple[list[StepMetrics], list[dict[str, float]]]:
-        """Train; return the metrics of all steps, and rows with the test loss along the way."""
-        steps = self.config.steps
+    def run(self, folder: Path) -> tuple[list[dict[str, Any]], list[dict[str, float]]]:
+        """Train in a folder, from its newest checkpoint on where it has one.
+
+        Returns:
+            The metrics of all steps, and rows with the test loss along the way.
+        """
+        steps, path = self.config.steps, folder / CURVE_NAME
         points = {round(steps * i / EVALUATIONS) for i in range(1, EVALUATIONS)} - {0, steps}
-        curve = [self.point(0, self.evaluate())]
-        log = []
-        optimizer = make_optimizer(self.model, self.config)
-        for metrics in train(
-            self.model,
-            optimizer,
-            partial(batch, self.ids, self.sampler, batch_size=self.case.batch_size),
-            self.config,
-            device=self.device,
-            epochs_per_step=self.epochs_per_step,
-        ):
-            log.append(metrics)
-            if metrics.step in points:
-                curve.append(self.point(metrics.step, self.evaluate()))
-        return log, curve
+        with lock_folder(folder), Appender(path) as file:
+            curve = {row["step"]: row for row in load_lines(read_bytes(path), str(path), _point)[0]}
+
+            def evaluate(step: int) -> None:
+                if step not in curve:
+                    curve[step] = self.point(step, self.evaluate())
+                    file.append(dump_line(curve[step]))
+
+            evaluate(0)
+            run_training(
+                folder / "run",
+                self.model,
+                partial(batch, self.ids, self.sampler, batch_size=self.case.batch_size),
+                self.config,
+                device=self.device,
+                fingerprint={"sampler": self.sampler.fingerprint(), "init": self.case.init},
+                epochs_per_step=self.epochs_per_step,
+                resume=True,
+                on_step=lambda metrics: evaluate(metrics.step) if metrics.step in points else None,
+            )
+        log, _ = read_log(folder / "run" / LOG_NAME)
+        return log, [curve[step] for step in sorted(curve)]
 
     def point(self, step: int, evaluation: Evaluation) -> dict[str, float]:
         """Return the row of the series `test_curve` for one evaluation."""
@@ -142,6 +169,16 @@ class Experiment:
             "epochs": step * self.epochs_per_step,
             "loss": evaluation.loss_nats_per_token,
         }
+
+
+def shortened(part: Segment, share: float) -> Segment:
+    """Return the first `share` of a part of a text."""
+    return Segment(part.start, part.start + round(share * len(part)))
+
+
+def _point(line: str) -> dict[str, float]:
+    row = load_line(line)
+    return {name: row[name] for name in ("step", "tokens", "epochs", "loss")}
 
 
 def _counts(experiment: Experiment) -> dict[str, int | float | None]:
@@ -172,7 +209,7 @@ def _counts(experiment: Experiment) -> dict[str, int | float | None]:
     }
 
 
-def _losses(log: list[StepMetrics], first: float, final: Evaluation) -> dict[str, float | None]:
+def _losses(log: list[dict[str, Any]], first: float, final: Evaluation) -> dict[str, float | None]:
     """Return the losses before, during and after training, and that of token frequencies."""
     low, high = final.interval_95 or (None, None)
     above_low, above_high = final.difference_interval_95 or (None, None)
@@ -186,8 +223,8 @@ def _losses(log: list[StepMetrics], first: float, final: Evaluation) -> dict[str
         "unigram_test_loss": final.baseline_loss_nats_per_token,
         "above_unigram_low": above_low,
         "above_unigram_high": above_high,
-        "final_train_loss": sum(m.loss for m in last) / len(last),
-        "train_tokens_per_s": log[-1].tokens / sum(m.step_time_s for m in log),
+        "final_train_loss": sum(m["loss"] for m in last) / len(last),
+        "train_tokens_per_s": log[-1]["tokens"] / sum(m["step_time_s"] for m in log),
     }
 
 
@@ -196,15 +233,21 @@ def train_and_score(benchmark: Any, result: Result, session: Session, case: Trai
     device = torch.device(next(reversed(session.devices)))  # an accelerator, where there is one
     experiment = Experiment(case, session, device)
     generated = [experiment.generate("before")] if case.seed == 0 else []
-    log, curve = benchmark.pedantic(experiment.run, rounds=1)
+    folder = session.ledger.folder / RUNS / case.id
+    log, curve = benchmark.pedantic(experiment.run, args=(folder,), rounds=1)
     final = experiment.evaluate(experiment.unigram_losses())
     curve.append(experiment.point(experiment.config.steps, final))
     result.metrics |= _counts(experiment) | _losses(log, curve[0]["loss"], final)
+    if case.score_train:
+        draws = experiment.config.steps * case.batch_size
+        note_visits(
+            result, experiment.model, experiment.ids, experiment.sampler, draws=draws, device=device
+        )
     if case.seed == 0:
         generated.append(experiment.generate("after"))
     result.series |= {
         "loss_curve": [
-            {"step": m.step, "tokens": m.tokens, "epochs": m.epochs, "loss": m.loss} for m in log
+            {name: m[name] for name in ("step", "tokens", "epochs", "loss")} for m in log
         ],
         "test_curve": curve,
         "generated": generated,

@@ -1,6 +1,6 @@
 """The planned comparisons of one training experiment: its design, its margin, its claims.
 
-Each planned pair of samplers has two claims: that the losses differ, and that they are equal to
+Each planned pair of arms has two claims: that the losses differ, and that they are equal to
 within a margin. All claims of an experiment are adjusted together (Holm), in the number that was
 planned: a claim that cannot be made counts as one that was not shown.
 """
@@ -75,14 +75,14 @@ def statement(case: DesignCase) -> str:
 
 
 def losses(records: Iterable[Record], experiment: str) -> Losses:
-    """Return sampler → seed → final test loss; None is a run that diverged.
+    """Return arm → seed → final test loss; None is a run that diverged.
 
     A run diverged if its loss was not finite, or ended no lower than before training.
     """
     found: Losses = {}
     for record in _runs(records, experiment):
         if record["status"] == "ok" or DIVERGED in (record["reason"] or ""):
-            found.setdefault(record["params"]["sampler"], {})[record["seed"]] = _final(record)
+            found.setdefault(record["params"]["arm"], {})[record["seed"]] = _final(record)
     return found
 
 
@@ -126,7 +126,7 @@ class Margin:
 
 
 def margin(records: Iterable[Record], experiment: str, pair: Pair) -> Margin:
-    """Return the margin of a pair of samplers: the median gain over their runs.
+    """Return the margin of a pair of arms: the median gain over their runs.
 
     Runs that diverged are left out. There is no margin, and so no equality, where the gain cannot
     be told from none.
@@ -134,7 +134,7 @@ def margin(records: Iterable[Record], experiment: str, pair: Pair) -> Margin:
     runs = [
         late_gain(record["series"]["test_curve"])
         for record in _runs(records, experiment)
-        if record["params"]["sampler"] in pair and _final(record) is not None
+        if record["params"]["arm"] in pair and _final(record) is not None
     ]
     gains = [gain for gain in runs if gain is not None]
     more = 100 * MORE_STEPS - 100
@@ -155,7 +155,7 @@ def margin(records: Iterable[Record], experiment: str, pair: Pair) -> Margin:
 
 @dataclass(frozen=True)
 class Paired:
-    """The differences of one pair of samplers, by seed, and the seeds that are left out."""
+    """The differences of one pair of arms, by seed, and the seeds that are left out."""
 
     seeds: list[int]
     differences: list[float]
@@ -164,7 +164,7 @@ class Paired:
     @classmethod
     def of(cls, found: Losses, pair: Pair) -> Paired:
         """Pair the runs of both samplers; a pair with a diverged run is left out."""
-        a, b = (found[sampler] for sampler in pair)
+        a, b = (found[arm] for arm in pair)
         both = {seed: (a[seed], b[seed]) for seed in sorted(a.keys() & b.keys())}
         kept = {s: x - y for s, (x, y) in both.items() if x is not None and y is not None}
         gone = {name: sorted(s for s, loss in found[name].items() if loss is None) for name in pair}

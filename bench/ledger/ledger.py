@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Collection, Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -27,6 +28,8 @@ from gptcore.lines import Appender
 from gptcore.plain_text import shorten
 from gptcore.reading import read_json
 
+RUNS = "runs"
+"""Folder of the training runs of the cases that are not finished yet."""
 FOLDERS = ("", "models", "traces")
 """Where in a results folder files are written."""
 
@@ -53,14 +56,21 @@ class Ledger:
 
     Args:
         folder: results folder, created if missing. A run with the same fingerprint is resumed.
-        fingerprint: JSON values that must be equal for a run to be resumed.
+        fingerprint: JSON values that must be equal for a run to be resumed. Its part `time` may
+            differ in a folder that has no times.
+        timeless: the tests whose cases claim no time, as module::test.
+
+    Attributes:
+        moved: the differences of part `time`, where there are any; then only timeless cases may be
+            added.
 
     Raises:
         ValueError: the folder is in use, or it holds another run or other files.
     """
 
-    def __init__(self, folder: Path, fingerprint: Manifest) -> None:
+    def __init__(self, folder: Path, fingerprint: Manifest, timeless: Collection[str] = ()) -> None:
         self.folder = folder
+        self.moved: list[str] = []
         self.path = folder / LEDGER_NAME
         with ExitStack() as stack:
             stack.enter_context(lock_folder(folder))
@@ -70,6 +80,10 @@ class Ledger:
                 remove_partials(folder / name)
             self._lines = stack.enter_context(Appender(self.path))
             self.records, self.warnings = read_ledger(folder)
+            measured = {name.partition("[")[0] for name, r in self.records.items() if r["case"]}
+            timed = sorted(measured - set(timeless))
+            if self.moved and timed:
+                raise ValueError(self._another(self.moved, f"it has times, of {timed[0]}"))
             self._open = stack.pop_all()
         if self._lines.was_torn:
             line = f"the last line of {self.path} was incomplete: its case runs again"
@@ -101,14 +115,29 @@ class Ledger:
         except (ValueError, KeyError, TypeError):
             message = f"{path} cannot be read: give a new folder with --results=DIR"
             raise ValueError(message) from None
-        changed = differences(old, json.loads(json.dumps(fingerprint)))
-        if changed:
-            raise ValueError(
-                f"{self.folder} holds another run and is not resumed: {'; '.join(changed[:3])}"
-                f"{f' and {len(changed) - 3} more' if len(changed) > 3 else ''}. "
-                "Give a new folder with --results=DIR"
-            )
+        new = json.loads(json.dumps(fingerprint))
+        changed = differences(old, new)
+        self.moved = [line for line in changed if line.startswith("time.")]
+        if len(self.moved) < len(changed):
+            raise ValueError(self._another(changed))
         return manifest
+
+    def _another(self, changed: list[str], why: str = "") -> str:
+        more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
+        return (
+            f"{self.folder} holds another run and is not resumed: {'; '.join(changed[:3])}{more}"
+            f"{why and f', and {why}'}. Give a new folder with --results=DIR"
+        )
+
+    def check_timeless(self, cases: Iterable[str], timeless: Collection[str]) -> None:
+        """Refuse to add times to a folder whose other cases ran in another environment.
+
+        Raises:
+            ValueError: one of the cases is timed, and the environment differs.
+        """
+        timed = [case for case in cases if case.partition("[")[0] not in timeless]
+        if self.moved and timed:
+            raise ValueError(self._another(self.moved, f"{shorten(timed[0], 120)} takes a time"))
 
     def keep(self, **facts: object) -> None:
         """Add facts that were chosen at the start of a run, such as its sizes, to `run.json`."""

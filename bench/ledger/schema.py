@@ -206,11 +206,21 @@ METRICS: dict[str, Key] = {
     "above_unigram_high": Key("nats/token", "high end of that 95 % interval", low=-INF),
     "final_train_loss": Key("nats/token", "mean training loss over the last tenth of the steps"),
     "train_tokens_per_s": Key("tokens/s", "training speed, evaluation excluded"),
+    "train_part_loss": Key("nats/token", "loss on the whole train part after training"),
+    "memorisation_gap": Key("nats/token", "loss of unshown less shown train targets", low=-INF),
+    **{
+        f"memorisation_gap_{e}": Key("nats/token", f"{e} end of its 95 % interval", low=-INF)
+        for e in ENDS
+    },
     # paired comparison of two samplers, and its design
     **{name: _count(meaning) for name, meaning in COUNTS.items()},
     **{name: _share(meaning) for name, meaning in SHARES.items()},
     **{name: Key("nats/token", meaning) for name, meaning in SIZES.items()},
     **{name: Key("nats/token", meaning, low=-INF) for name, meaning in DIFFERENCES.items()},
+    # convex: stochastic gradient descent where the optimum is known
+    "condition_number": Key("1", "largest over smallest curvature of the objective, at most"),
+    "rate": Key("1", "slope of ln(excess loss) over ln(epochs)", low=-INF),
+    **{f"rate_{e}": Key("1", f"{e} end of its 95 % interval over seeds", low=-INF) for e in ENDS},
     # scaling: the ladder's law, its prediction, and how that came out; a token is a byte here
     "law_E": Key("nats/token", "E of the fitted law"),
     **{f"law_{n}": Key("1", f"{n} of the fitted law") for n in ("A", "B", "alpha", "beta")},
@@ -255,7 +265,9 @@ SERIES: dict[str, tuple[str, ...]] = {
     "loss_curve": ("step", "tokens", "epochs", "loss"),
     "test_curve": ("step", "tokens", "epochs", "loss"),
     "generated": ("when", "prompt", "text"),
+    "excess": ("epochs", "excess", "low", "high", "step_size"),
     "visits_histogram": ("visits", "targets"),
+    "loss_by_visits": ("visits", "targets", "loss", "low", "high"),
     "visits_by_position": (
         "bin_start", "bin_stop", "visits_mean", "visits_min", "visits_max", "missed",
     ),
@@ -277,17 +289,18 @@ _TEXT, _NUMBER, _FLAG, _NUMBERS = "text", "a number", "true or false", "a list o
 PARAMS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(
         ("corpus", "device", "precision", "work", "compile", "dimension", "source", "way", "split",
-         "sampler", "experiment", "question", "a", "b", "change", "variant"), (_TEXT,),
+         "sampler", "experiment", "arm", "name", "reader", "init", "objective", "question", "a",
+         "b", "change", "variant"), (_TEXT,),
     ),
     **dict.fromkeys(
         ("batch_size", "block_size", "n_layer", "n_head", "n_embd", "vocab_size", "n_tokens",
          "n_bytes", "draws", "target_epochs", "text_share", "learning_rate", "trials", "seconds",
-         "seeds", "n_comparisons", "prior_sd", "target", "prompts", "samples", "new_tokens",
-         "seed"),
+         "seeds", "n_comparisons", "prior_sd", "weight_decay", "order_seed", "target", "prompts",
+         "samples", "new_tokens", "seed", "blocks", "symbols", "l2"),
         (_NUMBER,),
     ),
-    **dict.fromkeys(("drop_last", "raw", "compact"), (_FLAG,)),
-    **dict.fromkeys(("sizes", "rungs"), (_NUMBERS,)),
+    **dict.fromkeys(("drop_last", "raw", "compact", "score_train"), (_FLAG,)),
+    **dict.fromkeys(("sizes", "rungs", "at_epochs"), (_NUMBERS,)),
     **dict.fromkeys(("model", "base"), (_TEXT, "an object of params")),
 }  # fmt: skip
 """Name of a param → what it may be besides null. Any other name may have any value."""

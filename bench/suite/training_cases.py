@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 
 @dataclass(frozen=True)
 class TrainCase:
-    """Train one GPT with one sampler on the first `n_tokens` of a corpus (None: on all of it)."""
+    """Train one GPT on a part of a text, and score it on the whole test part.
 
+    Attributes:
+        name: of the experiment; `-k NAME` runs the cases of one experiment.
+        n_tokens: length of the beginning of the text that is used; None: all of it.
+        text_share: share of the train part that is used. The number of updates does not depend on
+            it, so a tenth of the text is passed over ten times as often.
+        target_epochs: epoch-equivalents of the whole train part, which give the number of updates.
+        compact: whether the ids that do not occur in the text are left out of the vocabulary.
+        raw: whether the text is used without cleaning.
+        reader: "sampler", or "dataloader": a real `torch.utils.data.DataLoader` in the order of
+            the sampler, which is audited while it is read.
+        init: how weights begin, a name of `gptcore.model.gpt.INITIALISATIONS`.
+        score_train: whether the training part is scored after training, by visits.
+        order_seed: seed of the windows where it differs from `seed`, that of the initial weights.
+        varied: the fields in which the runs of the experiment differ, apart from the seed.
+    """
+
+    name: str
     corpus: str
-    sampler: str
     seed: int
+    sampler: str = "random_replacement"
     n_tokens: int | None = 65_536
     target_epochs: float = 1.0
     n_layer: int = 2
@@ -22,24 +41,71 @@ class TrainCase:
     block_size: int = 64
     learning_rate: float = 5e-3
     split: str = "tail"
+    text_share: float = 1.0
+    raw: bool = False
+    reader: str = "sampler"
+    init: str = "gpt2"
+    precision: str = "fp32"
+    weight_decay: float = 0.1
+    order_seed: int | None = None
+    score_train: bool = False
+    varied: tuple[str, ...] = field(default=("sampler",), compare=False)
     cost_s: float = field(default=8.0, compare=False)
 
     @property
     def experiment(self) -> str:
-        """Every parameter but sampler and seed: runs that differ only in these two are compared."""
-        size = "all" if self.n_tokens is None else str(self.n_tokens)
-        vocabulary = "compact" if self.compact else "gpt2"
-        return (
-            f"{self.corpus}-N{size}-epochs{self.target_epochs:g}"
-            f"-L{self.n_layer}-H{self.n_head}-C{self.n_embd}-{vocabulary}"
-            f"-B{self.batch_size}-T{self.block_size}-lr{self.learning_rate:g}"
-            f"-{self.split.replace(':', '').replace('/', 'of')}"
-        )
+        """The name, the text and every setting that the runs of the experiment share."""
+        shared = [name for name in WRITTEN if name not in self.varied]
+        return "-".join([self.name, self.corpus, *self._written(shared)])
+
+    @property
+    def arm(self) -> str:
+        """The settings in which this run differs from the others of its experiment."""
+        return "-".join(self._written(self.varied))
 
     @property
     def id(self) -> str:
         """Every parameter."""
-        return f"{self.experiment}-{self.sampler}-seed{self.seed}"
+        return f"{self.experiment}-{self.arm}-seed{self.seed}"
+
+    def _written(self, names: Iterable[str]) -> list[str]:
+        defaults = {f.name: f.default for f in fields(self)}
+        always = {*ALWAYS_WRITTEN, *self.varied}
+        values = {name: getattr(self, name) for name in names}
+        return [
+            WRITTEN[name](value)
+            for name, value in values.items()
+            if name in always or value != defaults[name]
+        ]
+
+
+WRITTEN: dict[str, Callable[[Any], str]] = {
+    "n_tokens": lambda value: f"N{'all' if value is None else value}",
+    "target_epochs": "epochs{:g}".format,
+    "n_layer": "L{}".format,
+    "n_head": "H{}".format,
+    "n_embd": "C{}".format,
+    "compact": lambda value: "compact" if value else "gpt2",
+    "batch_size": "B{}".format,
+    "block_size": "T{}".format,
+    "learning_rate": "lr{:g}".format,
+    "split": lambda value: value.replace(":", "").replace("/", "of"),
+    "text_share": "share{:g}".format,
+    "raw": lambda value: "raw" if value else "cleaned",
+    "sampler": str,
+    "reader": str,
+    "init": "init_{}".format,
+    "precision": str,
+    "weight_decay": "decay{:g}".format,
+    "score_train": lambda value: "scored" if value else "unscored",
+    "order_seed": lambda value: "order" + ("" if value is None else str(value)),
+}
+"""Field of TrainCase → how a case id writes its value."""
+ALWAYS_WRITTEN = (
+    "n_tokens", "target_epochs", "n_layer", "n_head", "n_embd", "compact", "batch_size",
+    "block_size", "learning_rate", "split", "sampler",
+)  # fmt: skip
+"""The other fields are written where their value is not the default, or where runs differ in it."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +113,9 @@ class DesignCase:
     """State what one training experiment can find, before its runs.
 
     Attributes:
+        experiment: the key that its runs share (`TrainCase.experiment`).
         seeds: number of paired seeds.
-        n_comparisons: number of planned pairs of samplers.
+        n_comparisons: number of planned pairs of arms.
         prior_sd: assumed standard deviation of the paired differences in nats/token.
     """
 
@@ -68,7 +135,7 @@ class DesignCase:
 
 @dataclass(frozen=True)
 class CompareCase:
-    """Compare two samplers over the paired seeds of one training experiment."""
+    """Compare two arms over the paired seeds of one training experiment."""
 
     experiment: str
     corpus: str
@@ -82,6 +149,42 @@ class CompareCase:
     def id(self) -> str:
         """Every parameter."""
         return f"{self.experiment}-{self.a}-vs-{self.b}-seeds{self.seeds}"
+
+
+@dataclass(frozen=True)
+class ConvexCase:
+    """Minimise a convex function of a text by SGD, with one order of its blocks.
+
+    Attributes:
+        objective: "softmax" or "least_squares".
+        sampler: order of the blocks.
+        blocks: n, the number of terms of the objective.
+        block_size: T, the number of bigrams in a block.
+        symbols: V, the commonest bytes and one symbol for all others.
+        l2: strength of the quadratic penalty.
+        at_epochs: numbers of epochs after which the excess is measured, rising.
+        seeds: the first half chooses the step size, the other one measures.
+    """
+
+    corpus: str
+    objective: str
+    sampler: str
+    blocks: int = 64
+    block_size: int = 128
+    symbols: int = 16
+    l2: float = 0.1
+    at_epochs: tuple[int, ...] = (2, 4, 8, 16, 32)
+    seeds: int = 16
+    cost_s: float = field(default=6.0, compare=False)
+
+    @property
+    def id(self) -> str:
+        """Every parameter."""
+        return (
+            f"{self.corpus}-{self.objective}-n{self.blocks}-T{self.block_size}-V{self.symbols}"
+            f"-l2_{self.l2:g}-epochs{'_'.join(map(str, self.at_epochs))}-{self.sampler}"
+            f"-seeds{self.seeds}"
+        )
 
 
 ONE_PASS = "shuffled_blocks"

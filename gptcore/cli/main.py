@@ -22,6 +22,7 @@ from gptcore import streams
 from gptcore.cli import (
     audit,
     data,
+    evaluation,
     inference,
     sampling,
     scaling,
@@ -59,8 +60,11 @@ COMMANDS: dict[str, _Command] = {
         "gptcore train --out runs/first --model model4 --steps 200"),
     "generate": _Command(inference.generate, inference.generate_answer, inference.generate_options,
         'gptcore generate --checkpoint runs/first --prompt "The statement"'),
-    "evaluate": _Command(inference.evaluate, inference.evaluate_answer, inference.evaluate_options,
-        "gptcore evaluate --checkpoint runs/first --json"),
+    "evaluate": _Command(evaluation.evaluate, evaluation.evaluate_answer,
+        evaluation.evaluate_options,
+        "gptcore evaluate --checkpoint runs/first\n"
+        "  gptcore evaluate --checkpoint runs/first --file other.txt --stride 64\n"
+        "  gptcore evaluate --checkpoint runs/first --part train"),
     "scale fit": _Command(scaling.fit, scaling_answers.fit_answer,
         scaling_options.fit_options,
         "gptcore scale fit losses.csv --family gpt3 --json > law.json"),

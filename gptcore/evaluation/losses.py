@@ -7,7 +7,7 @@ it is never a target.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from typing import Required, TypedDict, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,26 @@ from gptcore.devices import autocast
 from gptcore.intervals import POPULATION, difference_interval, mean_interval, no_interval_reason
 from gptcore.model.gpt import GPT, evaluating
 from gptcore.model.loss import token_losses
+
+
+class SweepOptions(TypedDict, total=False):
+    """The options of `sweep`.
+
+    Attributes:
+        block_size: T, the longest context, at most the model's block_size.
+        device: where the model is.
+        batch_size: B; it changes the speed and not the result. By default 16.
+        precision: one of `devices.PRECISIONS`; by default "fp32".
+        stride: the distance between starts, in [1, T]; by default T / 2, rounded up.
+        on_batch: called after each batch with the number of batches done and the number of all.
+    """
+
+    block_size: Required[int]
+    device: Required[torch.device]
+    batch_size: int
+    precision: str
+    stride: int | None
+    on_batch: Callable[[int, int], None] | None
 
 
 @dataclass(frozen=True)
@@ -54,55 +74,49 @@ def evaluate(
     model: GPT,
     ids: Tensor | Sequence[Tensor],
     *,
-    block_size: int,
-    batch_size: int = 16,
-    device: torch.device,
     n_bytes: int | None,
-    precision: str = "fp32",
     baseline: npt.NDArray[np.floating] | None = None,
-    on_batch: Callable[[int, int], None] | None = None,
+    **options: Unpack[SweepOptions],
 ) -> Evaluation:
     """Score every target of a text once and return the loss with its interval.
 
     Args:
         model: the model, on `device`.
         ids: (N,), int64, N > T; or several such texts: no context crosses from one into the next.
-        block_size: T, the longest context, at most the model's block_size.
-        batch_size: B; it changes the speed and not the result.
-        device: where the model is.
         n_bytes: the length of the text in bytes, for `bits_per_byte`; None if it is unknown.
-        precision: one of `devices.PRECISIONS`.
         baseline: (n_targets,), the losses of another model on the same targets, as those of
             `count_losses` or `sweep_losses`; several texts are joined.
-        on_batch: called after each batch with the number of batches done and the number of all.
+        **options: those of `SweepOptions`; `block_size` and `device` must be given.
 
     Raises:
         ValueError: an argument is outside its range, or a loss is not finite.
     """
     if n_bytes is not None:
         check_whole("n_bytes", n_bytes)
-    sweep = partial(
-        sweep_losses,
-        model,
-        block_size=block_size,
-        batch_size=batch_size,
-        device=device,
-        precision=precision,
-        on_batch=on_batch,
-    )
-    losses = torch.cat([sweep(part) for part in ([ids] if isinstance(ids, Tensor) else ids)])
-    return _summarise(losses.double(), n_bytes, baseline)
+    texts = [ids] if isinstance(ids, Tensor) else ids
+    losses = torch.cat([sweep_losses(model, text, **options) for text in texts])
+    return summarise(losses.numpy(), n_bytes, baseline)
 
 
-def _summarise(
-    losses: Tensor, n_bytes: int | None, baseline: npt.NDArray[np.floating] | None
+def summarise(
+    losses: npt.NDArray[np.floating],
+    n_bytes: int | None,
+    baseline: npt.NDArray[np.floating] | None = None,
 ) -> Evaluation:
-    loss, total_bits = losses.mean().item(), losses.sum().item() / math.log(2)
+    """Return the mean of the losses of all targets (n_targets,), with its interval.
+
+    Args:
+        losses: in nats, in the order of the text; several texts are joined.
+        n_bytes: as for `evaluate`.
+        baseline: as for `evaluate`.
+    """
+    losses = losses.astype(np.float64)
+    loss, total_bits = float(losses.mean()), float(losses.sum()) / math.log(2)
     alone = Evaluation(
         loss_nats_per_token=loss,
         bits_per_byte=None if n_bytes is None else total_bits / n_bytes,
         n_targets=len(losses),
-        interval_95=mean_interval(losses.numpy()),
+        interval_95=mean_interval(losses),
         interval_reason=no_interval_reason(len(losses)),
     )
     if baseline is None:
@@ -112,7 +126,7 @@ def _summarise(
         alone,
         baseline_loss_nats_per_token=mean,
         difference_nats_per_token=loss - mean,
-        difference_interval_95=difference_interval(losses.numpy(), baseline),
+        difference_interval_95=difference_interval(losses, baseline),
     )
 
 
@@ -131,18 +145,29 @@ def count_losses(
     return np.asarray(-np.log(counts / counts.sum())[targets])
 
 
-def sweep_losses(
-    model: GPT,
-    ids: Tensor,
-    *,
-    block_size: int,
-    batch_size: int = 16,
-    device: torch.device,
-    precision: str = "fp32",
-    stride: int | None = None,
-    on_batch: Callable[[int, int], None] | None = None,
-) -> Tensor:
-    """Return the loss of every target 1 … N - 1 in order: (N - 1,), float32, nats, on the CPU.
+@dataclass(frozen=True)
+class Scores:
+    """The losses of the targets of a text.
+
+    Attributes:
+        losses: (N - 1,), float32, nats, on the CPU: those of targets 1 … N - 1 in order.
+        by_context: (T,), float64: the mean loss of the targets with 1, 2, …, T tokens of context.
+            Every target of every window counts here, also those that a window before has scored.
+        windows: the number of targets behind each of these means.
+    """
+
+    losses: Tensor
+    by_context: Tensor
+    windows: int
+
+
+def sweep_losses(model: GPT, ids: Tensor, **options: Unpack[SweepOptions]) -> Tensor:
+    """Return the loss of every target 1 … N - 1 in order, as `Scores.losses`; see `sweep`."""
+    return sweep(model, ids, **options).losses
+
+
+def sweep(model: GPT, ids: Tensor, **options: Unpack[SweepOptions]) -> Scores:
+    """Score every target 1 … N - 1 of a text once.
 
     Windows of T tokens start `stride` tokens apart, and the last window ends with the text. Each
     window scores only targets not yet scored, so after the first window every target has a context
@@ -151,34 +176,33 @@ def sweep_losses(
     Args:
         model: the model, on `device`; its training or evaluation mode is restored.
         ids: (N,), int64, N > T.
-        block_size: T, at most the model's block_size.
-        batch_size: B.
-        device: where the model is.
-        precision: one of `devices.PRECISIONS`.
-        stride: the distance between starts, in [1, T]; None: T / 2, rounded up.
-        on_batch: called after each batch with the number of batches done and the number of all.
+        **options: those of `SweepOptions`; `block_size` and `device` must be given.
 
     Raises:
         ValueError: an argument is outside its range, or a loss is not finite.
     """
-    check_whole("batch_size", batch_size)
-    starts, is_new = _cover(ids, block_size, stride)
+    batch_size = check_whole("batch_size", options.get("batch_size", 16))
+    block_size, device = options["block_size"], options["device"]
+    on_batch = options.get("on_batch")
+    starts, is_new = _cover(ids, block_size, options.get("stride"))
     # Every possible window with the target of its last token: (N - T, T + 1), a view.
     windows = ids.unfold(0, block_size + 1, 1)
     batches = torch.split(starts, batch_size), torch.split(is_new, batch_size)
     pieces: list[Tensor] = []
-    with evaluating(model), autocast(device, precision):
+    sums = torch.zeros(block_size, dtype=torch.float64)
+    with evaluating(model), autocast(device, options.get("precision", "fp32")):
         for chosen, new in zip(*batches, strict=True):  # (B,) and (B, T)
             batch = windows[chosen].to(device)
-            losses = token_losses(model, batch[:, :-1], batch[:, 1:]).cpu()[new]
+            losses = token_losses(model, batch[:, :-1], batch[:, 1:]).cpu()
             if not losses.isfinite().all():
                 raise ValueError(
                     "the model's loss is not finite, so training diverged: use another checkpoint"
                 )
-            pieces.append(losses)
+            pieces.append(losses[new])
+            sums += losses.sum(0, dtype=torch.float64)
             if on_batch:
                 on_batch(len(pieces), len(batches[0]))
-    return torch.cat(pieces)
+    return Scores(torch.cat(pieces), sums / len(starts), len(starts))
 
 
 def _cover(ids: Tensor, block_size: int, stride: int | None) -> tuple[Tensor, Tensor]:

@@ -13,7 +13,6 @@ Source: Radford et al., "Language Models are Unsupervised Multitask Learners" (2
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -25,6 +24,7 @@ from gptcore.checks import LARGEST_INT64, check_whole
 from gptcore.devices import host_memory_bytes
 from gptcore.model.config import ModelConfig
 from gptcore.model.flops import n_params
+from gptcore.model.initialisation import INITIALISATIONS
 from gptcore.model.kv_cache import KVCache, LayerCache
 from gptcore.ops.bfloat16 import Linear, scaled_dot_product_attention
 from gptcore.ops.gelu import gelu
@@ -44,10 +44,16 @@ class GPT(nn.Module):
     Args:
         config: the shape.
         seed: the seed of the initial weights, at least 0.
+        init: how they are drawn, a name of `initialisation.INITIALISATIONS`.
+
+    Raises:
+        ValueError: the seed or the initialisation is not one of those.
     """
 
-    def __init__(self, config: ModelConfig, *, seed: int = 0) -> None:
+    def __init__(self, config: ModelConfig, *, seed: int = 0, init: str = "gpt2") -> None:
         super().__init__()
+        if init not in INITIALISATIONS:
+            raise ValueError(f"init is {init!r}: choose one of {', '.join(INITIALISATIONS)}")
         check_whole("seed", seed, at_least=0, at_most=LARGEST_INT64)
         check_memory(config, copies=0 if torch.get_default_device().type == "meta" else 1)
         self.config = config
@@ -56,7 +62,8 @@ class GPT(nn.Module):
             self.lm_head = nn.Linear(config.n_embd, config.vocab_size, bias=False)
         self.to_empty(device=torch.get_default_device())
         self.lm_head.weight = self.transformer.wte.weight  # tied: one matrix for both ends
-        self._draw_weights(seed)
+        if not self.lm_head.weight.is_meta:
+            INITIALISATIONS[init](self, config, torch.Generator("cpu").manual_seed(seed))
 
     def forward(self, idx: Tensor) -> Tensor:
         """Return logits (B, T, V) for `idx` (B, T), int64."""
@@ -87,27 +94,6 @@ class GPT(nn.Module):
     def n_params(self) -> int:
         """Number of parameters; the matrix shared by embedding and head counts once."""
         return sum(parameter.numel() for parameter in self.parameters())
-
-    @torch.no_grad()
-    def _draw_weights(self, seed: int) -> None:
-        """Initialise as GPT-2 does.
-
-        Weights are normal with mean 0 and standard deviation 0.02, which is divided by
-        sqrt(2 n_layer) for projections into the residual stream. Biases are 0, scales of norms 1.
-        """
-        if self.lm_head.weight.is_meta:
-            return
-        generator = torch.Generator("cpu").manual_seed(seed)
-        residual_std = 0.02 / math.sqrt(2 * max(self.config.n_layer, 1))
-        for name, weight in self.named_parameters():
-            if name.endswith(".bias"):
-                weight.zero_()
-            elif ".ln_" in name:
-                weight.fill_(1)
-            else:
-                std = residual_std if name.endswith(".c_proj.weight") else 0.02
-                draw = torch.empty(weight.shape, dtype=weight.dtype, device="cpu")
-                weight.copy_(draw.normal_(0, std, generator=generator))
 
 
 def check_memory(config: ModelConfig, *, copies: int) -> None:

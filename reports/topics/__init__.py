@@ -20,6 +20,7 @@ from reports.load import Run
 from reports.topics import (
     batches,
     convergence,
+    convex,
     cost,
     environment,
     generated_text,
@@ -31,6 +32,7 @@ from reports.topics import (
     scaling,
     speed,
     trust,
+    visits,
 )
 
 
@@ -56,6 +58,8 @@ TOPICS: tuple[Topic, ...] = (
     sampling,
     position,
     convergence,
+    visits,
+    convex,
     scaling,
     generated_text,
     run,

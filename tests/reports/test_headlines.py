@@ -95,6 +95,30 @@ def compared(experiment: str, sign: int) -> Record:
     return other(case, experiment=experiment)
 
 
+def memorised(epochs: float, seed: int, low: float) -> Record:
+    """Return a run whose memorisation gap has an interval from `low` to `low` + 0.2."""
+    ends = {
+        "memorisation_gap_low": low,
+        "memorisation_gap": low + 0.1,
+        "memorisation_gap_high": low + 0.2,
+    }
+    return other(training_case(RANDOM, seed), ends, target_epochs=epochs)
+
+
+def convex_cases(*rates: float) -> list[Record]:
+    """Return one problem with each order of the data, and intervals of ± 0.1 about the rates."""
+    orders = ("grid_replacement", "shuffled_once", "shuffled_blocks")
+    return [
+        record(
+            f"bench_convex::test_convex[{sampler}]",
+            group="convex",
+            params={"objective": "softmax", "sampler": sampler},
+            metrics={"rate": rate, "rate_low": rate - 0.1, "rate_high": rate + 0.1, "n_seeds": 16},
+        )
+        for sampler, rate in zip(orders, rates, strict=True)
+    ]
+
+
 def ablation(piece: str, ratio: float, low: float, high: float) -> Record:
     return interval(pair(f"variant=without-{piece}", ratio, "slower", "ablation"), ratio, low, high)
 
@@ -108,6 +132,27 @@ ENDS = [START | {"gemm_fp32_flops_per_s": share * 2.2e11} for share in (0.9, 0.7
 CHANGED_ENDS = [timed_environment(ends) for ends in ENDS]
 
 CASES = [
+    Contradiction(
+        "visits.find",
+        [memorised(4.0, 0, 0.1), memorised(4.0, 1, 0.2)],
+        [memorised(4.0, 2, -0.1)],
+        "Training targets that were shown ended 0.250 nats/token below those that were not",
+        "No difference in loss was resolved",
+    ),
+    Contradiction(
+        "convex.find",
+        convex_cases(-0.9, -1.6, -2.4),
+        convex_cases(-0.9, -0.95, -2.4),
+        "converged faster than random blocks of the grid and",
+        "On a softmax bigram model, the shuffled DataLoader converged faster",
+    ),
+    Contradiction(
+        "convex.find",
+        convex_cases(-0.9, -1.6, -2.4),
+        convex_cases(-1.6, -0.9, -0.95),
+        "the shuffled DataLoader converged faster",
+        "random blocks of the grid converged faster",
+    ),
     Contradiction(
         "speed.findings.step_speed", [STEP], [BF16],
         f"Model 5 trains at {NUMBER} tokens/s:", r"tokens/s \(fp32\):",

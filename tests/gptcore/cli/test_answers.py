@@ -15,6 +15,7 @@ import pytest
 
 from gptcore.cli.main import COMMANDS, main
 from gptcore.console import fixed, format_cell
+from gptcore.data.corpora import load_corpus
 from gptcore.data.splits import make_split
 from gptcore.data.tokenizer import encode, gpt2_encoding
 from gptcore.sampling import SAMPLERS
@@ -34,6 +35,9 @@ CALLS = {
     "train": f"train --out first --corpus novel[final].txt --steps 3 {TINY} --resume",
     "generate": "generate --checkpoint first --prompt 1:100:2,[b]:smile: --new-tokens 5",
     "evaluate": "evaluate --checkpoint first --corpus novel[final].txt --train-fraction 0.7",
+    "evaluate of a file": "evaluate --checkpoint first --file story.txt --context 8 --stride 3",
+    "evaluate of the training part": "evaluate --checkpoint first --corpus novel[final].txt "
+    "--part train",
     "scale fit": "scale fit ladder.csv --bootstraps 20",
     "scale fit of too few": "scale fit two.csv",
     "scale evaluate": "scale evaluate losses.csv --family one",
@@ -265,6 +269,81 @@ def test_evaluate_gives_the_loss_with_its_interval(ask):
         fixed(result["difference_interval_95"][0]), "nats per token"
     ]  # fmt: skip
     assert "The intervals are for the mean loss of this model over a text of this kind" in answer
+
+
+def test_evaluate_of_a_file_scores_all_of_it_by_the_protocol_that_it_names(ask):
+    result, answer = ask("evaluate of a file")
+    text = load_corpus("story.txt").text
+    assert result["n_targets"] == result["n_tokens"] - 1 == len(encode(text)) - 1
+    assert result["baseline_loss_nats_per_token"] is None
+    assert result["by_visits"] is None
+    assert {name: result["protocol"][name] for name in ("context", "stride", "least_context")} == {
+        "context": 8, "stride": 3, "least_context": 6
+    }  # fmt: skip
+    assert "from at most 8 tokens before it and, after the first window, from at least 6" in answer
+    assert "all of them scored" in answer
+    places = [(group["first"], group["last"]) for group in result["by_position"]]
+    assert (places[0][0], places[-1][1]) == (1, result["n_tokens"] - 1)
+    assert [(g["first"], g["last"]) for g in result["by_context"]] == [
+        (1, 1),
+        (2, 2),
+        (3, 4),
+        (5, 8),
+    ]
+
+
+def test_evaluate_of_the_training_part_gives_the_loss_by_visits(ask):
+    result, answer = ask("evaluate of the training part")
+    rows = result["by_visits"]
+    assert sum(row["n_targets"] for row in rows) == result["n_targets"]
+    shown_targets = sum(row["first"] * row["n_targets"] for row in rows)
+    assert shown_targets == 3 * 2 * 16  # steps, windows in a batch, targets of a window
+    mean = sum(row["loss"] * row["n_targets"] for row in rows) / result["n_targets"]
+    assert mean == pytest.approx(result["loss_nats_per_token"])
+    assert "visits in training, from" in answer
+    low, high = result["memorisation_gap_interval_95"]
+    assert low < result["memorisation_gap"] < high
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--file story.txt --part train", "--part train is a part of --corpus"),
+        ("--file story.txt --context 17", "--context is 17; the model reads at most 16 tokens"),
+        ("--file story.txt --stride 17", "--stride is 17; it must be at most the context, 16"),
+        ("--file story.txt --stride 0", "0"),
+        ("--file absent.txt", "absent.txt"),
+        ("--file one.txt", "the text has 1 token: give one of two or more"),
+    ],
+)
+def test_evaluate_refuses_in_one_line(folder, capsys, options, message):
+    (folder / "one.txt").write_text("a")
+    assert main(f"evaluate --checkpoint first {options}".split()) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert len(captured.err.splitlines()) == 1
+    assert captured.out == ""
+
+
+def test_a_text_shorter_than_a_window_is_scored_with_all_of_its_context(folder, capsys):
+    (folder / "short.txt").write_text("The sheep jumped.")
+    assert main(["evaluate", "--checkpoint", "first", "--file", "short.txt", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["n_targets"] == result["n_tokens"] - 1 < 16
+    assert result["protocol"]["context"] == result["n_targets"]
+    assert result["protocol"]["least_context"] == 1
+
+
+def test_begin_of_text_lets_the_first_token_be_scored(folder, capsys):
+    results = []
+    for option in ("", "--bos"):
+        command = f"evaluate --checkpoint first --file story.txt --json {option}"
+        assert main(command.split()) == 0
+        results.append(json.loads(capsys.readouterr().out))
+    without, with_bos = results
+    assert with_bos["n_targets"] == without["n_targets"] + 1 == with_bos["n_tokens"]
+    assert with_bos["protocol"]["first_token_scored"]
+    assert with_bos["by_position"][0]["first"] == 0
 
 
 def test_fit_gives_the_law_and_each_parameter(ask):

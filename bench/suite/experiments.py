@@ -1,0 +1,86 @@
+"""The training experiments of the suites: which runs are made, and which of them are compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from bench.suite.training_cases import CompareCase, DesignCase, TrainCase
+
+Arm = Mapping[str, Any]
+"""Fields of TrainCase in which the runs of one arm differ from those of the others."""
+
+
+def arms_of(name: str, values: Iterable[Any]) -> tuple[Arm, ...]:
+    """Return one arm for each value of one field of TrainCase."""
+    return tuple({name: value} for value in values)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Training runs that differ in a few settings, over paired seeds.
+
+    Attributes:
+        name: first part of the ids of its cases, so that `-k NAME` runs them alone.
+        arms: the settings in which runs differ; every arm sets the same fields.
+        common: the fields of TrainCase in which all runs differ from its defaults.
+        seeds: number of paired seeds.
+        comparisons: planned pairs of arms, by their numbers in `arms`; no other pair is compared.
+        prior_sd: assumed standard deviation of the paired differences, in nats/token.
+        every_text: whether it is done on every text, or on the first one alone.
+    """
+
+    name: str
+    arms: tuple[Arm, ...]
+    common: Mapping[str, Any] = field(default_factory=dict)
+    seeds: int = 1
+    comparisons: tuple[tuple[int, int], ...] = ()
+    prior_sd: float | None = None
+    every_text: bool = False
+
+    def runs(self, corpora: tuple[str, ...]) -> list[TrainCase]:
+        """Return the runs seed by seed: what is stopped early has whole pairs."""
+        return [
+            self._run(corpus, arm, seed)
+            for corpus in self._texts(corpora)
+            for seed in range(self.seeds)
+            for arm in self.arms
+        ]
+
+    def design(self, corpora: tuple[str, ...]) -> list[DesignCase]:
+        """Return for each text what the planned comparisons can find."""
+        if not self.comparisons or self.seeds < 2:
+            return []
+        return [
+            DesignCase(
+                self._run(corpus, self.arms[0], 0).experiment,
+                corpus,
+                self.seeds,
+                len(self.comparisons),
+                self.prior_sd,
+            )
+            for corpus in self._texts(corpora)
+        ]
+
+    def compared(self, corpora: tuple[str, ...]) -> list[CompareCase]:
+        """Return each planned pair of arms on each text."""
+        return [
+            CompareCase(
+                design.experiment,
+                design.corpus,
+                self._run(design.corpus, self.arms[a], 0).arm,
+                self._run(design.corpus, self.arms[b], 0).arm,
+                design.seeds,
+                design.n_comparisons,
+            )
+            for design in self.design(corpora)
+            for a, b in self.comparisons
+        ]
+
+    def _texts(self, corpora: tuple[str, ...]) -> tuple[str, ...]:
+        return corpora if self.every_text else corpora[:1]
+
+    def _run(self, corpus: str, arm: Arm, seed: int) -> TrainCase:
+        case = TrainCase(self.name, corpus, seed, varied=tuple(self.arms[0]))
+        return replace(case, **self.common, **arm)

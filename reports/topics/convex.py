@@ -1,0 +1,129 @@
+"""How fast SGD converges on convex problems with three orders of the data, beside theory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
+
+from reports import drawing, words
+from reports.blocks import Finding, Plotter, Section, Table, by_setting, dicts, table, titled
+from reports.load import Run
+
+Row = dict[str, Any]
+THEORY = {
+    "grid_replacement": "1/k",
+    "shuffled_once": "1/k²",
+    "shuffled_blocks": "1/k³ while k < n, then 1/k²",
+}
+"""Order of the data → how theory says that the excess falls with k epochs of n blocks."""
+OBJECTIVES = {"softmax": "softmax bigram model", "least_squares": "least-squares bigram model"}
+
+
+def find(run: Run) -> Iterator[Finding]:
+    """Say for each problem which order of the data converged faster than the one before it."""
+    frame = run.cases("convex")
+    for setting, part in frame[frame["rate"].notna()].groupby("setting", sort=False):
+        cases = {row["sampler"]: row for row in dicts(part)}
+        rows = [cases[sampler] for sampler in THEORY if sampler in cases]
+        claims = [claim for pair in pairwise(rows) for claim in _faster(*pair)]
+        said = " and ".join(claims) or "the orders of the data could not be told apart"
+        if len(rows) > 1:
+            what = OBJECTIVES.get(str(rows[0]["objective"]), "convex problem")
+            yield Finding(
+                56,
+                "convex",
+                "",
+                f"On a {what}, {said}",
+                f"Slopes of ln(excess loss) over ln(epochs): {_slopes(rows)}. Theory gives -1, -2 "
+                "and -2 to -3, up to logarithms, for many epochs. It holds for strongly convex "
+                f"problems like this one and not for a GPT. Conditions: {setting}.",
+                tuple(row["case"] for row in rows),
+            )
+
+
+def _faster(before: Row, after: Row) -> Iterator[str]:
+    """Yield which of two orders converged faster, where their intervals are apart."""
+    a, b = (words.sampler_in_prose(row["sampler"]) for row in (before, after))
+    if after["rate_high"] < before["rate_low"]:
+        yield f"{b} converged faster than {a}"
+    elif before["rate_high"] < after["rate_low"]:
+        yield f"{a} converged faster than {b}"
+
+
+def _slopes(rows: list[Row]) -> str:
+    return ", ".join(
+        f"{words.signed(row['rate'])} {words.interval(row['rate_low'], row['rate_high'])} "
+        f"for {words.sampler_in_prose(row['sampler'])}"
+        for row in rows
+    )
+
+
+def section(run: Run, plot: Plotter) -> list[Section]:
+    """Return the excess loss after each number of epochs; no section where it was not measured."""
+    frame, series = run.cases("convex"), run.series("convex", "excess")
+    if frame.empty:
+        return []
+    plots = [
+        figure
+        for setting, (rows,) in by_setting(plot, series)
+        for figure in plot(
+            excess,
+            rows,
+            f"Excess loss of the last iterate, {setting}.",
+            "Each point is the mean over seeds at the best constant step size of a grid; the step "
+            "size was chosen on other seeds. Both axes are logarithmic, so a power of the number "
+            "of epochs is a straight line.",
+            "Line chart of the excess loss by epochs, one line for each order of the data.",
+        )
+    ]
+    tables = [titled(rates(part), setting) for setting, (part,) in by_setting(plot, frame)]
+    return [
+        Section(
+            "convex",
+            "Order and convergence",
+            "How fast does each order of the data converge where theory has an answer?",
+            "Stochastic gradient descent minimises a strongly convex function of the text whose "
+            "optimum is known, with three orders of the data. A GPT is not convex, so this tests "
+            "the samplers and the theory, and predicts nothing for a GPT.",
+            plots=plots,
+            tables=tables,
+        )
+    ]
+
+
+def excess(rows: pd.DataFrame) -> Figure:
+    """Draw the excess loss against the epochs, both logarithmic, one line for each order."""
+    frame = drawing.with_labels(rows[rows["excess"].gt(0)])
+    figure, axes = drawing.line_figure(frame, "loss above its minimum")
+    drawing.lines(axes, frame, "epochs", "excess", mark_points=True, linewidth=1.8)
+    drawing.legend(figure, axes, frame)
+    axes.set(xscale="log", yscale="log", xlabel="epochs", ylabel="")
+    axes.xaxis.set_major_locator(FixedLocator(sorted(set(frame["epochs"]))))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: words.tick(value)))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    return figure
+
+
+def rates(frame: pd.DataFrame) -> Table:
+    """Return the fitted rate of each order beside that of theory."""
+    rows = [
+        (
+            words.sampler(row["sampler"]),
+            words.signed(row["rate"]),
+            words.interval(row["rate_low"], row["rate_high"]),
+            THEORY.get(str(row["sampler"]), words.MISSING),
+            words.number(row["condition_number"]),
+            words.number(row["n_seeds"]),
+        )
+        for row in dicts(frame)
+    ]
+    columns = ("Order of the data", "Fitted slope#", "95 % interval#", "Theory for k epochs",
+               "Condition number, at most#", "Seeds#")  # fmt: skip
+    caption = "Slope of ln(excess loss) over ln(epochs), fitted over all numbers of epochs."
+    return table(caption, columns, rows)

@@ -1,0 +1,127 @@
+"""How the loss of a training target depends on how often training showed it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from reports import drawing, words
+from reports.blocks import Finding, Plotter, Section, Table, by_setting, dicts, table, titled
+from reports.load import Run
+
+Row = dict[str, Any]
+
+
+def find(run: Run) -> Iterator[Finding]:
+    """Say for each setting whether showing a target lowered its loss, by how much, in which runs.
+
+    Intervals of one run are about the text and not about other seeds, so a claim needs all runs of
+    a setting to agree.
+    """
+    frame = run.cases("convergence")
+    frame = frame[frame["memorisation_gap_low"].notna()]
+    for setting, part in frame.groupby("setting", sort=False):
+        for epochs, rows in part.groupby("target_epochs", sort=True):
+            cases = dicts(rows)
+            gaps = [row["memorisation_gap"] for row in cases]
+            low = all(row["memorisation_gap_low"] > 0 for row in cases)
+            high = all(row["memorisation_gap_high"] < 0 for row in cases)
+            size = words.number(abs(sum(gaps) / len(gaps)))
+            claim = (
+                f"training targets that were shown ended {size} nats/token "
+                f"{'below' if low else 'above'} those that were not"
+                if low or high
+                else "no difference in loss was resolved between training targets that were shown "
+                "and those that were not"
+            )
+            passes = words.number(epochs)
+            yield Finding(
+                54,
+                "visits",
+                "",
+                words.sentence(f"{claim} after {passes} epoch-equivalents").removesuffix("."),
+                f"{_gaps(cases)} Each interval is over a longer text of this kind, for one run. "
+                f"Conditions: {setting}.",
+                tuple(row["case"] for row in cases),
+            )
+
+
+def _gaps(cases: list[Row]) -> str:
+    gaps = ", ".join(
+        f"{words.signed(row['memorisation_gap'])} (95 % interval "
+        f"{words.interval(row['memorisation_gap_low'], row['memorisation_gap_high'])})"
+        for row in cases
+    )
+    return f"Loss of the targets not shown less that of those shown, for each seed: {gaps}."
+
+
+def section(run: Run, plot: Plotter) -> list[Section]:
+    """Return the loss by visits; no section where no training part was scored."""
+    series = run.series("convergence", "loss_by_visits")
+    if series.empty:
+        return []
+    frame = run.cases("convergence")
+    scored = frame[frame["case"].isin(series["case"])]
+    epochs = frame.set_index("case")["target_epochs"]
+    series = series.assign(epochs=series["case"].map(epochs))
+    plots = [
+        figure
+        for setting, (rows,) in by_setting(plot, series)
+        for figure in plot(
+            by_visits,
+            rows,
+            f"Loss of training targets by visits, {setting}.",
+            "Each line is one training length, the mean over seeds. Groups of fewer than 30 "
+            "targets are left out.",
+            "Line chart of the loss of training targets by how often training showed them.",
+        )
+    ]
+    tables = [titled(gaps(part), setting) for setting, (part,) in by_setting(plot, scored)]
+    return [
+        Section(
+            "visits",
+            "Loss by visits",
+            "Does showing a token more often lower its loss?",
+            "After training the whole training part is scored. Random windows show some of its "
+            "targets never and others several times, by chance alone, so the difference in loss "
+            "is due to being shown. It is called the memorisation gap.",
+            plots=plots,
+            tables=tables,
+        )
+    ]
+
+
+def by_visits(rows: pd.DataFrame) -> Figure:
+    """Draw the mean loss over seeds by visits, one line for each training length."""
+    kept = rows[rows["low"].notna()]
+    means = kept.groupby(["epochs", "visits"], sort=True)["loss"].mean().reset_index()
+    means["variant"] = means["epochs"].map(lambda n: f"{words.number(n)} epoch-equivalents")
+    frame = drawing.with_labels(means)
+    figure, axes = drawing.line_figure(frame, "loss of training targets, nats/token")
+    drawing.lines(axes, frame, "visits", "loss", mark_points=True, linewidth=1.8)
+    drawing.legend(figure, axes, frame)
+    axes.set(xlabel="times that training showed the target", ylabel="")
+    drawing.number_axis(axes.xaxis)
+    drawing.number_axis(axes.yaxis)
+    return figure
+
+
+def gaps(frame: pd.DataFrame) -> Table:
+    """Return the losses of the parts and the memorisation gap of each run."""
+    rows = [
+        (
+            words.number(row["target_epochs"]),
+            words.number(row["seed"]),
+            words.loss(row["train_part_loss"]),
+            words.loss(row["final_test_loss"]),
+            words.signed(row["memorisation_gap"]),
+            words.interval(row["memorisation_gap_low"], row["memorisation_gap_high"]),
+        )
+        for row in dicts(frame.sort_values(["target_epochs", "seed"]))
+    ]
+    columns = ("Epoch-equivalents#", "Seed#", "Loss of the train part#", "Loss of the test part#",
+               "Memorisation gap#", "95 % interval#")  # fmt: skip
+    return table("Losses in nats/token after training, and the memorisation gap.", columns, rows)
