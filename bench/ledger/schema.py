@@ -203,6 +203,12 @@ METRICS: dict[str, Key] = {
     "above_unigram_low": Key("nats/token", "low end of final less unigram loss, paired", low=-INF),
     "above_unigram_high": Key("nats/token", "high end of that 95 % interval", low=-INF),
     "final_train_loss": Key("nats/token", "mean training loss over the last tenth of the steps"),
+    **{
+        f"{when}_copy_probability": _share(
+            f"mean probability of the current token as the next one, {how} training"
+        )
+        for when, how in (("initial", "before"), ("final", "after"))
+    },
     "train_tokens_per_s": Key("tokens/s", "training speed, evaluation excluded"),
     # paired comparison of two samplers, and its design
     **{name: _count(meaning) for name, meaning in COUNTS.items()},
@@ -252,6 +258,16 @@ SAMPLES = {
 SERIES: dict[str, tuple[str, ...]] = {
     "loss_curve": ("step", "tokens", "epochs", "loss"),
     "test_curve": ("step", "tokens", "epochs", "loss"),
+    "copying": ("step", "tokens", "epochs", "copy_probability"),
+    "onset": (
+        "arm", "n_seeds", "train_tokens", "passes", "step", "epochs", "between", "lowest", "final",
+        "rise", "rise_low", "rise_high", "p_adjusted", "detectable",
+    ),
+    "repeat_forms": ("form", "n_cells", "error", "error_most_passes", "closest", "p_adjusted"),
+    "repeat_cells": (
+        "train_tokens", "passes", "n_seeds", "loss", "exponential", "bounded", "additive",
+    ),
+    "noise": ("arm", "n_params", "n_seeds", "loss", "sd", "sd_low", "sd_high", "p_adjusted"),
     "generated": ("when", "prompt", "text"),
     "visits_histogram": ("visits", "targets"),
     "visits_by_position": (
@@ -268,7 +284,7 @@ SERIES: dict[str, tuple[str, ...]] = {
     "conditions": ("condition", "time_s", "ratio", "ratio_low", "ratio_high"),
 }  # fmt: skip
 
-TEXT_COLUMNS = {"when", "prompt", "text", "operator", "condition"}
+TEXT_COLUMNS = {"arm", "form", "when", "prompt", "text", "operator", "condition"}
 """Columns of series that hold text; all others hold numbers or null."""
 
 TEXT, NUMBER, FLAG, NUMBERS = "text", "a number", "true or false", "a list of numbers"
@@ -276,16 +292,16 @@ PARAMS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(
         ("corpus", "device", "precision", "work", "compile", "dimension", "source", "way", "split",
          "sampler", "experiment", "arm", "name", "reader", "init", "question", "a", "b", "change",
-         "variant"), (TEXT,),
+         "variant", "differs_in", "arms"), (TEXT,),
     ),
     **dict.fromkeys(
         ("batch_size", "block_size", "n_layer", "n_head", "n_embd", "vocab_size", "n_tokens",
          "n_bytes", "draws", "target_epochs", "text_share", "learning_rate", "trials", "seconds",
          "seeds", "n_comparisons", "prior_sd", "weight_decay", "order_seed", "target", "prompts",
-         "samples", "new_tokens", "seed"),
+         "samples", "new_tokens", "seed", "budget_flops", "copied", "copies", "evaluations"),
         (NUMBER,),
     ),
-    **dict.fromkeys(("drop_last", "raw", "compact"), (FLAG,)),
+    **dict.fromkeys(("drop_last", "raw", "compact", "positions", "mlp"), (FLAG,)),
     **dict.fromkeys(("sizes", "rungs"), (NUMBERS,)),
     **dict.fromkeys(("model", "base"), (TEXT, "an object of params")),
 }  # fmt: skip
