@@ -53,6 +53,7 @@ SMOKE_EXPERIMENTS = (
         seeds=2,
         comparisons=((0, 1), (0, 2)),
         every_text=True,
+        questions=("onset",),
     ),
 )
 
