@@ -17,7 +17,13 @@ from bench.suite.cases import (
     PositionCase,
 )
 from bench.suite.plan import Plan
-from bench.suite.training_cases import CompareCase, ConvexCase, DesignCase, TrainCase
+from bench.suite.training_cases import (
+    CompareCase,
+    ConvexCase,
+    DesignCase,
+    OutcomeCase,
+    TrainCase,
+)
 
 Case = (
     ModelCase
@@ -29,6 +35,7 @@ Case = (
     | DesignCase
     | CompareCase
     | ConvexCase
+    | OutcomeCase
     | PairCase
     | training_cases.RungCase
     | training_cases.LadderCase
@@ -49,7 +56,11 @@ def params(case: Case) -> dict[str, object]:
         named["model"] = params(case.model) | {"seed": case.model.seed}
     if isinstance(case, TrainCase):
         del named["varied"]
-        named |= {"experiment": case.experiment, "arm": case.arm}
+        for name in training_cases.SELDOM - set(case.varied):
+            if named[name] == getattr(TrainCase, name):
+                del named[name]
+        varied = " ".join(case.varied)
+        named |= {"experiment": case.experiment, "arm": case.arm, "differs_in": varied}
     return named
 
 
@@ -75,6 +86,7 @@ CASES: dict[str, Callable[[Plan], Iterable[Case]]] = {
     "bench_convergence::test_train": Plan.train_cases,
     "bench_convergence::test_compare": Plan.compare_cases,
     "bench_convex::test_convex": Plan.convex_cases,
+    "bench_convergence::test_outcome": Plan.outcome_cases,
     # The order matters: the prediction is on disk before the held-out size is trained.
     "bench_scaling::test_rung": ladder.rung_cases,
     "bench_scaling::test_predict": ladder.predict_cases,
@@ -93,6 +105,7 @@ TIMELESS = frozenset(
         "coverage::test_coverage", "position::test_position", "position::test_fold",
         "convergence::test_design", "convergence::test_train", "convergence::test_compare",
         "convex::test_convex",
+        "convergence::test_outcome",
         "scaling::test_rung", "scaling::test_predict", "scaling::test_target",
         "scaling::test_scaling", "scaling::test_recommendation", "scaling::test_repeated",
         "scaling::test_repeat",

@@ -23,7 +23,13 @@ from bench.suite.cases import (
 )
 from bench.suite.shapes import PairShape
 from bench.suite.sizes import BF16_COST, CONVEX, COVERAGE, SCARCE, SUITES
-from bench.suite.training_cases import CompareCase, ConvexCase, DesignCase, TrainCase
+from bench.suite.training_cases import (
+    CompareCase,
+    ConvexCase,
+    DesignCase,
+    OutcomeCase,
+    TrainCase,
+)
 
 
 @dataclass(frozen=True)
@@ -193,3 +199,7 @@ class Plan:
     def compare_cases(self) -> list[CompareCase]:
         """Return each planned comparison of each training experiment."""
         return [c for e in SUITES[self.suite].experiments for c in e.compared(self.corpora)]
+
+    def outcome_cases(self) -> list[OutcomeCase]:
+        """Return each question that is worked out from a whole training experiment."""
+        return [c for e in SUITES[self.suite].experiments for c in e.outcomes(self.corpora)]
