@@ -1,7 +1,6 @@
 """One training run of an experiment: one arm, one seed, tested along the way.
 
-A run is kept in the results folder, as `gptcore train` keeps it, so a session that was killed goes
-on inside the case. Its folder is removed when the record of the case is on disk.
+A run is kept in the results folder (`kept_runs`), so a session that was killed goes on inside it.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from bench.ledger.ledger import RUNS
+from bench.experiments.kept_runs import KeptRun, train_kept
 from bench.measuring.work import Result
 from bench.session import Session
 from bench.suite.training_cases import TrainCase
@@ -24,22 +23,16 @@ from gptcore.data.splits import Segment, make_split
 from gptcore.data.tokenizer import decode, token_bytes
 from gptcore.data.tokens import TokenStream
 from gptcore.evaluation.losses import Evaluation, count_losses, evaluate
-from gptcore.files import lock_folder
-from gptcore.lines import Appender, dump_line, load_line, load_lines
 from gptcore.model.config import ModelConfig
 from gptcore.model.generation import generate
 from gptcore.model.gpt import GPT
-from gptcore.reading import read_bytes
 from gptcore.sampling.base import Sampler
 from gptcore.sampling.batches import batch
 from gptcore.sampling.samplers import make_sampler
 from gptcore.training.config import TrainConfig
-from gptcore.training.runs import LOG_NAME, read_log, run_training
 
 Floats = npt.NDArray[np.float64]
 
-CURVE_NAME = "test_curve.jsonl"
-"""File of a run with one line for each evaluation; it is on disk before the next step."""
 EVALUATIONS = 6
 """Parts of equal length into which evaluations divide a training run."""
 PROMPT_TOKENS, NEW_TOKENS = 8, 80
@@ -129,55 +122,26 @@ class Experiment:
         written = {"prompt": ids[:PROMPT_TOKENS], "text": ids[PROMPT_TOKENS:]}
         return {"when": when} | {name: decode(part) for name, part in written.items()}
 
-    def run(self, folder: Path) -> tuple[list[dict[str, Any]], list[dict[str, float]]]:
-        """Train in a folder, from its newest checkpoint on where it has one.
-
-        Returns:
-            The metrics of all steps, and rows with the test loss along the way.
-        """
-        steps, path = self.config.steps, folder / CURVE_NAME
-        points = {round(steps * i / EVALUATIONS) for i in range(1, EVALUATIONS)} - {0, steps}
-        with lock_folder(folder), Appender(path) as file:
-            curve = {row["step"]: row for row in load_lines(read_bytes(path), str(path), _point)[0]}
-
-            def evaluate(step: int) -> None:
-                if step not in curve:
-                    curve[step] = self.point(step, self.evaluate())
-                    file.append(dump_line(curve[step]))
-
-            evaluate(0)
-            run_training(
-                folder / "run",
-                self.model,
-                partial(batch, self.ids, self.sampler, batch_size=self.case.batch_size),
-                self.config,
-                device=self.device,
-                fingerprint={"sampler": self.sampler.fingerprint(), "init": self.case.init},
-                epochs_per_step=self.epochs_per_step,
-                resume=True,
-                on_step=lambda metrics: evaluate(metrics.step) if metrics.step in points else None,
-            )
-        log, _ = read_log(folder / "run" / LOG_NAME)
-        return log, [curve[step] for step in sorted(curve)]
-
-    def point(self, step: int, evaluation: Evaluation) -> dict[str, float]:
-        """Return the row of the series `test_curve` for one evaluation."""
-        return {
-            "step": step,
-            "tokens": step * self.config.batch_size * self.config.block_size,
-            "epochs": step * self.epochs_per_step,
-            "loss": evaluation.loss_nats_per_token,
-        }
+    def run(self, folder: Path) -> KeptRun:
+        """Train in a folder, from its newest checkpoint on where it has one."""
+        steps = self.config.steps
+        return train_kept(
+            folder,
+            self.model,
+            partial(batch, self.ids, self.sampler, batch_size=self.case.batch_size),
+            self.config,
+            device=self.device,
+            fingerprint={"sampler": self.sampler.fingerprint(), "init": self.case.init},
+            epochs_per_step=self.epochs_per_step,
+            points={round(steps * i / EVALUATIONS) for i in range(EVALUATIONS)} - {steps},
+            measure=lambda: {"loss": self.evaluate().loss_nats_per_token},
+            planned_s=self.case.cost_s,
+        )
 
 
 def shortened(part: Segment, share: float) -> Segment:
     """Return the first `share` of a part of a text."""
     return Segment(part.start, part.start + round(share * len(part)))
-
-
-def _point(line: str) -> dict[str, float]:
-    row = load_line(line)
-    return {name: row[name] for name in ("step", "tokens", "epochs", "loss")}
 
 
 def _counts(experiment: Experiment) -> dict[str, int | float | None]:
@@ -208,13 +172,13 @@ def _counts(experiment: Experiment) -> dict[str, int | float | None]:
     }
 
 
-def _losses(log: list[dict[str, Any]], first: float, final: Evaluation) -> dict[str, float | None]:
+def _losses(run: KeptRun, final: Evaluation) -> dict[str, float | None]:
     """Return the losses before, during and after training, and that of token frequencies."""
     low, high = final.interval_95 or (None, None)
     above_low, above_high = final.difference_interval_95 or (None, None)
-    last = log[-max(1, len(log) // 10) :]
+    last = run.log[-max(1, len(run.log) // 10) :]
     return {
-        "initial_test_loss": first,
+        "initial_test_loss": run.curve[0]["loss"],
         "final_test_loss": final.loss_nats_per_token,
         "final_test_loss_low": low,
         "final_test_loss_high": high,
@@ -223,7 +187,7 @@ def _losses(log: list[dict[str, Any]], first: float, final: Evaluation) -> dict[
         "above_unigram_low": above_low,
         "above_unigram_high": above_high,
         "final_train_loss": sum(m["loss"] for m in last) / len(last),
-        "train_tokens_per_s": log[-1]["tokens"] / sum(m["step_time_s"] for m in log),
+        "train_tokens_per_s": run.train_tokens_per_s,
     }
 
 
@@ -232,17 +196,17 @@ def train_and_score(benchmark: Any, result: Result, session: Session, case: Trai
     device = torch.device(next(reversed(session.devices)))  # an accelerator, where there is one
     experiment = Experiment(case, session, device)
     generated = [experiment.generate("before")] if case.seed == 0 else []
-    folder = session.ledger.folder / RUNS / case.id
-    log, curve = benchmark.pedantic(experiment.run, args=(folder,), rounds=1)
+    run: KeptRun = benchmark.pedantic(experiment.run, args=(session.run_folder(case),), rounds=1)
     final = experiment.evaluate(experiment.unigram_losses())
-    curve.append(experiment.point(experiment.config.steps, final))
-    result.metrics |= _counts(experiment) | _losses(log, curve[0]["loss"], final)
+    result.metrics |= _counts(experiment) | _losses(run, final)
+    result.facts |= run.facts
     if case.seed == 0:
         generated.append(experiment.generate("after"))
+    last = {name: run.log[-1][name] for name in ("step", "tokens", "epochs")}
     result.series |= {
         "loss_curve": [
-            {name: m[name] for name in ("step", "tokens", "epochs", "loss")} for m in log
+            {name: m[name] for name in ("step", "tokens", "epochs", "loss")} for m in run.log
         ],
-        "test_curve": curve,
+        "test_curve": [*run.curve, last | {"loss": final.loss_nats_per_token}],
         "generated": generated,
     }
