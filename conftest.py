@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from bench.stopping import Stopping
 from gptcore.console import at_home, to_path
 from gptcore.files import write_errors
 from gptcore.plain_text import in_one_line
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 
 SESSION: pytest.StashKey[Session] = pytest.StashKey()
+STOPPING: pytest.StashKey[Stopping] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -68,6 +70,9 @@ def pytest_configure(config: pytest.Config) -> None:
     if not _measures(config):
         return
     config.pluginmanager.register(OneLine(), "gptcore-one-line")
+    config.stash[STOPPING] = Stopping()
+    config.add_cleanup(config.stash[STOPPING].restore)
+    config.pluginmanager.register(config.stash[STOPPING], "gptcore-stopping")
     if sys.stdout is None:  # pytest itself would end in a traceback
         print("standard output cannot be written: it is closed", file=sys.stderr, flush=True)
         os._exit(2)
@@ -150,11 +155,14 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         "reading the texts and measuring the ceilings of this machine: a few seconds"
     )
     reporter.flush()
-    from bench.session import Session  # loads torch, so only when measuring
+    stopping = config.stash[STOPPING]
+    with stopping.errors():
+        from bench.session import Session  # loads torch, so only when measuring
 
-    config.stash[SESSION] = Session(
-        config.option.suite, texts, config.option.devices, folder, trace=config.option.trace
-    )
+        config.stash[SESSION] = Session(
+            config.option.suite, texts, config.option.devices, folder, trace=config.option.trace
+        )
+    stopping.resume = config.stash[SESSION].how_to_resume
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:

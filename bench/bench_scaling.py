@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 import torch
 
+from bench.experiments.kept_runs import KeptRun
 from bench.experiments.predictions import (
     CONFIDENCE,
     Runs,
@@ -52,8 +53,9 @@ def _train(benchmark: Any, result: Result, session: Session, case: RungCase) -> 
     device = ladder_device(session)
     result.facts["device"] = str(device)
     rung = Rung(case, session, device)
-    trained: tuple[GPT, list[dict[str, float]], float] = benchmark.pedantic(rung.run, rounds=1)
-    model, curve, spent_s = trained
+    folder = session.run_folder(case)
+    trained: tuple[GPT, KeptRun] = benchmark.pedantic(rung.run, args=(folder,), rounds=1)
+    model, run = trained
     result.metrics |= {
         "n_params": rung.n_params,
         "vocab_size": rung.shape.vocab_size,
@@ -61,11 +63,12 @@ def _train(benchmark: Any, result: Result, session: Session, case: RungCase) -> 
         "train_tokens": rung.train_tokens,
         "test_tokens": len(rung.test_ids),
         "steps": rung.steps,
-        "epochs": curve[-1]["epochs"],
-        "final_test_loss": curve[-1]["loss"],
-        "train_tokens_per_s": rung.tokens / spent_s,
+        "epochs": run.curve[-1]["epochs"],
+        "final_test_loss": run.curve[-1]["loss"],
+        "train_tokens_per_s": run.train_tokens_per_s,
     }
-    result.series["test_curve"] = curve
+    result.facts |= run.facts
+    result.series["test_curve"] = run.curve
     return model
 
 

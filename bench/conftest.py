@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from bench.experiments.verdicts import statement
+from bench.ledger.ledger import file_name
 from bench.ledger.record import utc_now
 from bench.measuring import profiling
 from bench.measuring.measure import Measure
@@ -97,7 +98,7 @@ def measure(
     budget_s = suite.round_budget_s / processes
 
     def traced(work: Work) -> tuple[list[dict[str, Any]], Path]:
-        path = session.ledger.folder / "traces" / profiling.trace_name(name)
+        path = session.ledger.folder / "traces" / file_name(name, profiling.SUFFIX)
         return profiling.trace(work, path), path
 
     return Measure(

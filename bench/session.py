@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,13 @@ from typing import Any
 import pytest
 import torch
 
-from bench.ledger.ledger import RUNS, Ledger, point_latest
+from bench.ledger.ledger import RUNS, Ledger, file_name, point_latest
 from bench.ledger.record import Record, new_record, utc_now
 from bench.measuring import environment, pinning
 from bench.measuring.ceilings import ceilings, training_tokens_per_s
 from bench.measuring.work import Result
 from bench.suite.catalog import TIMELESS, Case, params
-from bench.suite.choosing import left_out
+from bench.suite.choosing import left_out, planned
 from bench.suite.inputs import Inputs
 from bench.suite.plan import Plan
 from bench.suite.sizes import REFERENCE_TOKENS_PER_S, SUITES
@@ -76,28 +77,37 @@ class Session(Inputs):
         The speed, which decides the choice, is kept in `run.json`, so a resumed run chooses alike.
         """
         point_latest(self.ledger.folder)
-        self._remove_finished_runs()
         speed = self.ledger.manifest.get("speed")
         if speed is None:
             speed = training_tokens_per_s(REFERENCE_TOKENS_PER_S, 6 * SUITES[suite].ceiling_s)
             speed /= REFERENCE_TOKENS_PER_S
             self.ledger.keep(speed=speed, created_at=utc_now())
         self.plan = Plan(suite, self.devices, tuple(self.corpora), speed)
+        for name, case in planned(self.plan).items():
+            if self.ledger.finished(name):  # it may have been killed before it removed the run
+                self._remove_run(case)
         self.left_out = left_out(self.plan)
         self.environment = f"{utc_now()}-{os.getpid()}"
         self.ceilings = self._measure_ceilings()
         self._append_environment()
         self._append_left_out()
 
-    def _remove_finished_runs(self) -> None:
-        """Remove the checkpoints of the training runs whose records are on disk."""
-        finished = {case for case in self.ledger.records if self.ledger.finished(case)}
-        done = {case.partition("[")[2].removesuffix("]") for case in finished}
-        folder = self.ledger.folder / RUNS
-        for path in folder.iterdir() if folder.is_dir() else ():
-            if path.name in done:
-                with write_errors(path):
-                    shutil.rmtree(path)
+    def run_folder(self, case: Case) -> Path:
+        """Return where a training run is kept until the record of its case is on disk."""
+        return self.ledger.folder / RUNS / file_name(case.id)
+
+    @property
+    def how_to_resume(self) -> str:
+        """Return the end of a sentence on a session that ended early."""
+        return f"; the same command with --results={self.ledger.folder} goes on from here"
+
+    def _remove_run(self, case: Case) -> None:
+        folder = self.run_folder(case)
+        with write_errors(folder):
+            if folder.is_dir():
+                shutil.rmtree(folder)
+            with suppress(OSError):  # others are still there, or there is none
+                folder.parent.rmdir()
 
     def ceilings_of(self, device: torch.device) -> dict[str, float]:
         """Return the ceilings of `device` that were measured at the start."""
@@ -246,4 +256,5 @@ class Session(Inputs):
                 seed=getattr(case, "seed", None),
             )
         )
-        self._remove_finished_runs()
+        if not error:
+            self._remove_run(case)

@@ -1,7 +1,6 @@
 """One training run of an experiment: one arm, one seed, tested along the way.
 
-A run is kept in the results folder, as `gptcore train` keeps it, so a session that was killed goes
-on inside the case. Its folder is removed when the record of the case is on disk.
+A run is kept in the results folder (`kept_runs`), so a session that was killed goes on inside it.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import torch
 from torch import Tensor
 
 from bench.experiments.exposure import note_visits
-from bench.ledger.ledger import RUNS
+from bench.experiments.kept_runs import KeptRun, train_kept
 from bench.ledger.schema import SERIES
 from bench.measuring.work import Result
 from bench.session import Session
@@ -29,25 +28,17 @@ from gptcore.data.tokenizer import decode, token_bytes
 from gptcore.data.tokens import TokenStream
 from gptcore.evaluation.copying import copy_probability
 from gptcore.evaluation.losses import Evaluation, count_losses, evaluate
-from gptcore.files import lock_folder
-from gptcore.lines import Appender, dump_line, load_line, load_lines
 from gptcore.model.config import ModelConfig
 from gptcore.model.flops import training_flops
 from gptcore.model.generation import generate
 from gptcore.model.gpt import GPT
-from gptcore.reading import read_bytes
 from gptcore.sampling.base import Sampler
 from gptcore.sampling.batches import batch
 from gptcore.sampling.samplers import make_sampler
 from gptcore.training.config import TrainConfig
-from gptcore.training.runs import LOG_NAME, read_log, run_training
 
 Floats = npt.NDArray[np.float64]
 
-CURVE_NAME = "test_curve.jsonl"
-"""File of a run with one line for each evaluation; it is on disk before the next step."""
-POINT = (*SERIES["test_curve"], "copy_probability")
-"""Columns of its lines."""
 PROMPT_TOKENS, NEW_TOKENS = 8, 80
 
 
@@ -133,44 +124,25 @@ class Experiment:
         written = {"prompt": ids[:PROMPT_TOKENS], "text": ids[PROMPT_TOKENS:]}
         return {"when": when} | {name: decode(part) for name, part in written.items()}
 
-    def run(self, folder: Path) -> tuple[list[dict[str, Any]], list[dict[str, float]]]:
-        """Train in a folder, from its newest checkpoint on where it has one.
+    def run(self, folder: Path) -> KeptRun:
+        """Train in a folder, from its newest checkpoint on where it has one."""
+        steps, parts = self.config.steps, self.case.evaluations
+        return train_kept(
+            folder,
+            self.model,
+            partial(batch, self.train_ids, self.sampler, batch_size=self.case.batch_size),
+            self.config,
+            device=self.device,
+            fingerprint={"sampler": self.sampler.fingerprint(), "init": self.case.init},
+            epochs_per_step=self.epochs_per_step,
+            points={round(steps * i / parts) for i in range(parts)} - {steps},
+            measure=lambda: self.measure(self.evaluate()),
+            planned_s=self.case.cost_s,
+        )
 
-        Returns:
-            The metrics of all steps, and rows with the test loss along the way.
-        """
-        steps, path = self.config.steps, folder / CURVE_NAME
-        parts = self.case.evaluations
-        points = {round(steps * i / parts) for i in range(1, parts)} - {0, steps}
-        with lock_folder(folder), Appender(path) as file:
-            curve = {row["step"]: row for row in load_lines(read_bytes(path), str(path), _point)[0]}
-
-            def evaluate(step: int) -> None:
-                if step not in curve:
-                    curve[step] = self.point(step, self.evaluate())
-                    file.append(dump_line(curve[step]))
-
-            evaluate(0)
-            run_training(
-                folder / "run",
-                self.model,
-                partial(batch, self.train_ids, self.sampler, batch_size=self.case.batch_size),
-                self.config,
-                device=self.device,
-                fingerprint={"sampler": self.sampler.fingerprint(), "init": self.case.init},
-                epochs_per_step=self.epochs_per_step,
-                resume=True,
-                on_step=lambda metrics: evaluate(metrics.step) if metrics.step in points else None,
-            )
-        log, _ = read_log(folder / "run" / LOG_NAME)
-        return log, [curve[step] for step in sorted(curve)]
-
-    def point(self, step: int, evaluation: Evaluation) -> dict[str, float]:
-        """Return the row of the series `test_curve` for one evaluation."""
+    def measure(self, evaluation: Evaluation) -> dict[str, float]:
+        """Return what is noted at one evaluation: the test loss, and how far tokens are copied."""
         return {
-            "step": step,
-            "tokens": step * self.config.batch_size * self.config.block_size,
-            "epochs": step * self.epochs_per_step,
             "loss": evaluation.loss_nats_per_token,
             "copy_probability": copy_probability(
                 self.model, self.test_ids, block_size=self.case.block_size, device=self.device
@@ -226,11 +198,6 @@ def with_copies(ids: Tensor, parts: Sequence[Segment], case: TrainCase) -> Tenso
     return torch.cat([text[:kept], text[kept : kept + length].repeat(case.copies)])
 
 
-def _point(line: str) -> dict[str, float]:
-    row = load_line(line)
-    return {name: row[name] for name in POINT}
-
-
 def _counts(experiment: Experiment) -> dict[str, int | float | None]:
     """Return the sizes of the run, the targets that it missed, and what train and test share."""
     config, sampler, split = experiment.config, experiment.sampler, experiment.split
@@ -260,12 +227,12 @@ def _counts(experiment: Experiment) -> dict[str, int | float | None]:
 
 
 def _losses(
-    log: list[dict[str, Any]], curve: list[dict[str, float]], final: Evaluation
+    run: KeptRun, curve: list[dict[str, float]], final: Evaluation
 ) -> dict[str, float | None]:
     """Return the losses before, during and after training, and that of token frequencies."""
     low, high = final.interval_95 or (None, None)
     above_low, above_high = final.difference_interval_95 or (None, None)
-    last = log[-max(1, len(log) // 10) :]
+    last = run.log[-max(1, len(run.log) // 10) :]
     return {
         "initial_test_loss": curve[0]["loss"],
         "initial_copy_probability": curve[0]["copy_probability"],
@@ -278,7 +245,7 @@ def _losses(
         "above_unigram_low": above_low,
         "above_unigram_high": above_high,
         "final_train_loss": sum(m["loss"] for m in last) / len(last),
-        "train_tokens_per_s": log[-1]["tokens"] / sum(m["step_time_s"] for m in log),
+        "train_tokens_per_s": run.train_tokens_per_s,
     }
 
 
@@ -287,11 +254,12 @@ def train_and_score(benchmark: Any, result: Result, session: Session, case: Trai
     device = torch.device(next(reversed(session.devices)))  # an accelerator, where there is one
     experiment = Experiment(case, session, device)
     generated = [experiment.generate("before")] if case.seed == 0 else []
-    folder = session.ledger.folder / RUNS / case.id
-    log, curve = benchmark.pedantic(experiment.run, args=(folder,), rounds=1)
+    run: KeptRun = benchmark.pedantic(experiment.run, args=(session.run_folder(case),), rounds=1)
     final = experiment.evaluate(experiment.unigram_losses())
-    curve.append(experiment.point(experiment.config.steps, final))
-    result.metrics |= _counts(experiment) | _losses(log, curve, final)
+    last = {name: run.log[-1][name] for name in ("step", "tokens", "epochs")}
+    curve = [*run.curve, last | experiment.measure(final)]
+    result.metrics |= _counts(experiment) | _losses(run, curve, final)
+    result.facts |= run.facts
     if case.score_train:
         draws = experiment.config.steps * case.batch_size
         note_visits(
@@ -306,7 +274,7 @@ def train_and_score(benchmark: Any, result: Result, session: Session, case: Trai
         generated.append(experiment.generate("after"))
     result.series |= {
         "loss_curve": [
-            {name: m[name] for name in ("step", "tokens", "epochs", "loss")} for m in log
+            {name: m[name] for name in ("step", "tokens", "epochs", "loss")} for m in run.log
         ],
         **{
             name: [{column: row[column] for column in SERIES[name]} for row in curve]

@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bench.experiments.kept_runs import KeptRun, train_kept
+from bench.ledger.ledger import file_name
 from bench.session import Session
 from bench.suite.inputs import Inputs
 from bench.suite.training_cases import RungCase
@@ -30,8 +32,6 @@ from gptcore.scaling.tables import FEWEST_UNITS
 from gptcore.training.checkpoint_files import check_weights, load_tensors
 from gptcore.training.checkpoints import save_tensors
 from gptcore.training.config import TrainConfig
-from gptcore.training.loop import train
-from gptcore.training.step import make_optimizer
 
 EVALUATIONS = 16
 TEST_PIECES, PIECE = 8, 1024
@@ -105,28 +105,22 @@ class Rung:
         ]
         return float(torch.cat(losses).double().mean())
 
-    def run(self) -> tuple[GPT, list[dict[str, float]], float]:
-        """Train; return the model, rows with its test loss along the way, and training seconds."""
+    def run(self, folder: Path) -> tuple[GPT, KeptRun]:
+        """Train in a folder, from its newest checkpoint on where it has one."""
         model = GPT(self.shape, seed=self.case.seed).to(self.device)
-        points = {
-            step
-            for i in range(1, EVALUATIONS + 1)
-            if (step := round(self.steps * i / EVALUATIONS)) * self.tokens_per_step >= FEWEST_UNITS
-        }
-        curve, spent_s = [], 0.0
-        for metrics in train(
+        steps = [round(self.steps * i / EVALUATIONS) for i in range(1, EVALUATIONS + 1)]
+        return model, train_kept(
+            folder,
             model,
-            make_optimizer(model, self.config),
             functools.partial(batch, self.ids, self.sampler, batch_size=self.case.batch_size),
             self.config,
             device=self.device,
+            fingerprint={"sampler": self.sampler.fingerprint()},
             epochs_per_step=self.tokens_per_step / (self.train_tokens - 1),
-        ):
-            spent_s += metrics.step_time_s
-            if metrics.step in points:
-                row = {"step": metrics.step, "tokens": metrics.tokens, "epochs": metrics.epochs}
-                curve.append(row | {"loss": self.test_loss(model)})
-        return model, curve, spent_s
+            points={step for step in steps if step * self.tokens_per_step >= FEWEST_UNITS},
+            measure=lambda: {"loss": self.test_loss(model)},
+            planned_s=self.case.cost_s,
+        )
 
 
 def test_pieces(ids: Tensor) -> list[Tensor]:
@@ -145,7 +139,7 @@ def ladder_device(session: Session) -> torch.device:
 
 def model_path(folder: Path, case: RungCase) -> Path:
     """Return the path at which a results folder keeps the weights of a run."""
-    return folder / "models" / f"{case.id}.pt"
+    return folder / "models" / file_name(case.id, ".pt")
 
 
 def save_model(model: GPT, path: Path) -> None:

@@ -6,8 +6,10 @@ The folder holds `run.json` (the fingerprint of the run and the sizes chosen for
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
+import re
 from collections.abc import Collection, Iterable
 from contextlib import ExitStack
 from pathlib import Path
@@ -30,10 +32,21 @@ from gptcore.reading import read_json
 
 RUNS = "runs"
 """Folder of the training runs of the cases that are not finished yet."""
+NAME_LENGTH = 150
 FOLDERS = ("", "models", "traces")
 """Where in a results folder files are written."""
 
 Manifest = dict[str, Any]
+
+
+def file_name(case: str, suffix: str = "") -> str:
+    """Return a name for what is kept of a case: safe on every system, unique, of 150 characters.
+
+    Letters, digits and `._+=-` are kept; a hash of the whole id makes the name unique.
+    """
+    tail = f"-{hashlib.sha256(case.encode()).hexdigest()[:10]}{suffix}"
+    words = re.sub(r"[^A-Za-z0-9._+=-]+", "_", case).strip("._") or "case"
+    return words[: NAME_LENGTH - len(tail)] + tail
 
 
 def differences(old: object, new: object, name: str = "") -> list[str]:

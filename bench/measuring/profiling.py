@@ -7,8 +7,6 @@ phases of the work.
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
@@ -30,7 +28,6 @@ PHASE = "phase: "
 REST = "rest"
 """Name of the range after the last phase of a call."""
 SUFFIX = ".json.gz"
-NAME_LENGTH = 150
 
 
 class Event(Protocol):
@@ -79,16 +76,6 @@ def trace(work: Work, path: Path, calls: int = 1) -> list[Row]:
         synchronize(work.device)
     _export(profiler, path)
     return top_operators(profiler.key_averages(), calls, on_device=len(activities) > 1)
-
-
-def trace_name(case_id: str) -> str:
-    """Return the file name of a case's trace: safe on every system, unique, at most 150 characters.
-
-    Letters, digits and `._+=-` are kept; a hash of the whole id makes the name unique.
-    """
-    tail = f"-{hashlib.sha256(case_id.encode()).hexdigest()[:10]}{SUFFIX}"
-    words = re.sub(r"[^A-Za-z0-9._+=-]+", "_", case_id).strip("._") or "case"
-    return words[: NAME_LENGTH - len(tail)] + tail
 
 
 def top_operators(events: Iterable[Event], calls: int, *, on_device: bool) -> list[Row]:

@@ -79,14 +79,15 @@ def test_suite_without_a_ladder_has_no_scaling_case():
 # --- one run -----------------------------------------------------------------------------------
 
 
-def test_rung_learns_and_is_scored_along_the_way():
+def test_rung_learns_and_is_scored_along_the_way(tmp_path):
     rung = Rung(SMALL, run_with([]), CPU)
-    model, curve, spent_s = rung.run()
+    model, run = rung.run(tmp_path / "run")
+    curve = run.curve
     assert len(curve) <= EVALUATIONS
     assert curve[-1]["tokens"] == rung.tokens
     assert curve[0]["tokens"] >= FEWEST_UNITS  # what tables of losses start at
     assert curve[-1]["loss"] < curve[0]["loss"]
-    assert spent_s > 0
+    assert run.train_tokens_per_s > 0
     assert model.n_params == rung.n_params
 
 
@@ -113,7 +114,7 @@ def test_learning_rate_is_constant_after_the_warm_up():
 
 def test_trained_weights_come_back_and_torn_ones_are_refused(tmp_path):
     rung, path = Rung(SMALL, run_with([]), CPU), tmp_path / "models" / "a.pt"
-    model, _, _ = rung.run()
+    model, _ = rung.run(tmp_path / "run")
     save_model(model, path)
     assert rung.test_loss(load_model(rung, path)) == rung.test_loss(model)
     path.write_bytes(path.read_bytes()[:100])

@@ -5,9 +5,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from bench.ledger.ledger import file_name
 from bench.ledger.schema import SERIES
 from bench.measuring import profiling as module
-from bench.measuring.profiling import top_operators, trace, trace_name
+from bench.measuring.profiling import SUFFIX, top_operators, trace
 from bench.measuring.work import Work
 
 CPU = torch.device("cpu")
@@ -187,7 +188,7 @@ ODD_IDS = [
 
 
 def test_names_of_traces_are_safe_unique_and_short():
-    names = [trace_name(case) for case in ODD_IDS]
+    names = [file_name(case, SUFFIX) for case in ODD_IDS]
     assert len({name.lower() for name in names}) == len(ODD_IDS)
     for name in names:
         assert len(name) <= 150
@@ -201,4 +202,6 @@ def module_letters():
 
 
 def test_the_name_of_a_trace_still_reads_like_its_case():
-    assert trace_name(ODD_IDS[0]).startswith("bench_model_test_step_python-docs-model1-cpu-fp32")
+    assert file_name(ODD_IDS[0], SUFFIX).startswith(
+        "bench_model_test_step_python-docs-model1-cpu-fp32"
+    )
