@@ -24,7 +24,7 @@ def run(sampler, seed, final, *, before=None, status="ok", reason=None, initial=
         status=status,
         reason=reason,
         seed=seed,
-        params={"experiment": "one", "sampler": sampler},
+        params={"experiment": "one", "arm": sampler},
         metrics={"initial_test_loss": initial, "final_test_loss": final} if done else {},
         series={"test_curve": curve} if done else {},
     )
