@@ -23,8 +23,15 @@ from gptcore.data.leakage import certificate
 from gptcore.data.splits import Segment, make_split
 from gptcore.data.tokenizer import decode, token_bytes
 from gptcore.data.tokens import TokenStream
-from gptcore.evaluation.losses import Evaluation, count_losses, evaluate
+from gptcore.evaluation.losses import (
+    Evaluation,
+    count_losses,
+    evaluate,
+    summarise,
+    sweep_losses,
+)
 from gptcore.files import lock_folder
+from gptcore.intervals import block_means
 from gptcore.lines import Appender, dump_line, load_line, load_lines
 from gptcore.model.config import ModelConfig
 from gptcore.model.generation import generate
@@ -95,16 +102,27 @@ class Experiment:
             batch_size=case.batch_size,
         )
 
-    def evaluate(self, baseline: Floats | None = None) -> Evaluation:
-        """Score every token of the test part once, beside a baseline's losses of its targets."""
+    def evaluate(self) -> Evaluation:
+        """Score every token of the test part once."""
         return evaluate(
             self.model,
             self.test_ids,
             block_size=self.case.block_size,
             device=self.device,
             n_bytes=self.test_bytes,
-            baseline=baseline,
         )
+
+    def final(self) -> tuple[Evaluation, list[dict[str, float]]]:
+        """Return the score beside that of token counts, and the mean losses of blocks in a row."""
+        losses = sweep_losses(
+            self.model, self.test_ids, block_size=self.case.block_size, device=self.device
+        )
+        means, counts = block_means(losses.numpy())
+        blocks = [
+            {"targets": int(count), "loss": float(mean)}
+            for count, mean in zip(counts, means, strict=True)
+        ]
+        return summarise(losses, self.test_bytes, self.unigram_losses()), blocks
 
     def unigram_losses(self) -> Floats:
         """Return the losses of the test part's targets under the train part's token counts."""
@@ -234,7 +252,7 @@ def train_and_score(benchmark: Any, result: Result, session: Session, case: Trai
     generated = [experiment.generate("before")] if case.seed == 0 else []
     folder = session.ledger.folder / RUNS / case.id
     log, curve = benchmark.pedantic(experiment.run, args=(folder,), rounds=1)
-    final = experiment.evaluate(experiment.unigram_losses())
+    final, blocks = experiment.final()
     curve.append(experiment.point(experiment.config.steps, final))
     result.metrics |= _counts(experiment) | _losses(log, curve[0]["loss"], final)
     if case.seed == 0:
@@ -244,5 +262,6 @@ def train_and_score(benchmark: Any, result: Result, session: Session, case: Trai
             {name: m[name] for name in ("step", "tokens", "epochs", "loss")} for m in log
         ],
         "test_curve": curve,
+        "test_blocks": blocks,
         "generated": generated,
     }

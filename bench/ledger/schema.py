@@ -11,7 +11,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from bench.ledger.comparisons import COUNTS, DIFFERENCES, SHARES, SIZES
+from bench.ledger.comparisons import COUNTS, CURVES, DIFFERENCES, NUMBERS, SHARES
 
 INF = math.inf
 ENDS = ("low", "high")
@@ -209,7 +209,7 @@ METRICS: dict[str, Key] = {
     # paired comparison of two samplers, and its design
     **{name: _count(meaning) for name, meaning in COUNTS.items()},
     **{name: _share(meaning) for name, meaning in SHARES.items()},
-    **{name: Key("nats/token", meaning) for name, meaning in SIZES.items()},
+    **{name: Key(unit, meaning) for name, (unit, meaning) in NUMBERS.items()},
     **{name: Key("nats/token", meaning, low=-INF) for name, meaning in DIFFERENCES.items()},
     # scaling: the ladder's law, its prediction, and how that came out; a token is a byte here
     "law_E": Key("nats/token", "E of the fitted law"),
@@ -252,8 +252,7 @@ SAMPLES = {
 }  # fmt: skip
 
 SERIES: dict[str, tuple[str, ...]] = {
-    "loss_curve": ("step", "tokens", "epochs", "loss"),
-    "test_curve": ("step", "tokens", "epochs", "loss"),
+    **CURVES,
     "generated": ("when", "prompt", "text"),
     "visits_histogram": ("visits", "targets"),
     "visits_by_position": (
@@ -270,7 +269,7 @@ SERIES: dict[str, tuple[str, ...]] = {
     "conditions": ("condition", "time_s", "ratio", "ratio_low", "ratio_high"),
 }  # fmt: skip
 
-TEXT_COLUMNS = {"when", "prompt", "text", "operator", "condition"}
+TEXT_COLUMNS = {"source", "when", "prompt", "text", "operator", "condition"}
 """Columns of series that hold text; all others hold numbers or null."""
 
 _TEXT, _NUMBER, _FLAG, _NUMBERS = "text", "a number", "true or false", "a list of numbers"
@@ -284,7 +283,7 @@ PARAMS: dict[str, tuple[str, ...]] = {
         ("batch_size", "block_size", "n_layer", "n_head", "n_embd", "vocab_size", "n_tokens",
          "n_bytes", "draws", "target_epochs", "text_share", "learning_rate", "trials", "seconds",
          "seeds", "n_comparisons", "prior_sd", "weight_decay", "order_seed", "target", "prompts",
-         "samples", "new_tokens", "seed"),
+         "samples", "new_tokens", "seed", "arms"),
         (_NUMBER,),
     ),
     **dict.fromkeys(("drop_last", "raw", "compact"), (_FLAG,)),

@@ -17,7 +17,7 @@ from bench.suite.cases import (
     PositionCase,
 )
 from bench.suite.plan import Plan
-from bench.suite.training_cases import CompareCase, DesignCase, TrainCase
+from bench.suite.training_cases import CompareCase, DesignCase, TrainCase, VarianceCase
 
 Case = (
     ModelCase
@@ -28,6 +28,7 @@ Case = (
     | TrainCase
     | DesignCase
     | CompareCase
+    | VarianceCase
     | PairCase
     | training_cases.RungCase
     | training_cases.LadderCase
@@ -73,6 +74,7 @@ CASES: dict[str, Callable[[Plan], Iterable[Case]]] = {
     "bench_convergence::test_design": Plan.design_cases,
     "bench_convergence::test_train": Plan.train_cases,
     "bench_convergence::test_compare": Plan.compare_cases,
+    "bench_convergence::test_variance": Plan.variance_cases,
     # The order matters: the prediction is on disk before the held-out size is trained.
     "bench_scaling::test_rung": ladder.rung_cases,
     "bench_scaling::test_predict": ladder.predict_cases,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bench.suite.training_cases import CompareCase, DesignCase, TrainCase
+from bench.suite.training_cases import CompareCase, DesignCase, TrainCase, VarianceCase
 
 Arm = Mapping[str, Any]
 """Fields of TrainCase in which the runs of one arm differ from those of the others."""
@@ -76,6 +76,18 @@ class Experiment:
             )
             for design in self.design(corpora)
             for a, b in self.comparisons
+        ]
+
+    def split(self, corpora: tuple[str, ...]) -> list[VarianceCase]:
+        """Return the split of the variance on each text, where arms are orders of the data."""
+        varied = set(self.arms[0])
+        if "order_seed" not in varied or not varied <= {"order_seed", "split"} or self.seeds < 2:
+            return []
+        return [
+            VarianceCase(
+                self._run(corpus, self.arms[0], 0).experiment, corpus, self.seeds, len(self.arms)
+            )
+            for corpus in self._texts(corpora)
         ]
 
     def _texts(self, corpora: tuple[str, ...]) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from bench.suite.cases import (
 )
 from bench.suite.shapes import PairShape
 from bench.suite.sizes import BF16_COST, COVERAGE, SCARCE, SUITES
-from bench.suite.training_cases import CompareCase, DesignCase, TrainCase
+from bench.suite.training_cases import CompareCase, DesignCase, TrainCase, VarianceCase
 
 
 @dataclass(frozen=True)
@@ -184,3 +184,7 @@ class Plan:
     def compare_cases(self) -> list[CompareCase]:
         """Return each planned comparison of each training experiment."""
         return [c for e in SUITES[self.suite].experiments for c in e.compared(self.corpora)]
+
+    def variance_cases(self) -> list[VarianceCase]:
+        """Return the split of the variance of each training experiment of crossed runs."""
+        return [c for e in SUITES[self.suite].experiments for c in e.split(self.corpora)]

@@ -91,12 +91,23 @@ def evaluate(
         on_batch=on_batch,
     )
     losses = torch.cat([sweep(part) for part in ([ids] if isinstance(ids, Tensor) else ids)])
-    return _summarise(losses.double(), n_bytes, baseline)
+    return summarise(losses, n_bytes, baseline)
 
 
-def _summarise(
+def summarise(
     losses: Tensor, n_bytes: int | None, baseline: npt.NDArray[np.floating] | None
 ) -> Evaluation:
+    """Return the loss of a text with its interval, from the losses of its targets.
+
+    Args:
+        losses: (n_targets,), from `sweep_losses`.
+        n_bytes: as in `evaluate`.
+        baseline: as in `evaluate`.
+
+    Raises:
+        ValueError: a loss is not finite.
+    """
+    losses = losses.double()
     loss, total_bits = losses.mean().item(), losses.sum().item() / math.log(2)
     alone = Evaluation(
         loss_nats_per_token=loss,
