@@ -74,23 +74,9 @@ SPANS = {
     )
 }
 
-NUMBERS = (
+MEASURES = (
     {name: ("nats/token", meaning) for name, meaning in SIZES.items()}
     | {name: ("ratio", meaning) for name, meaning in FACTORS.items()}
     | SPANS
 )
 """Of at least 0: name → unit and meaning."""
-
-CURVES = {
-    "loss_curve": ("step", "tokens", "epochs", "loss"),
-    "test_curve": ("step", "tokens", "epochs", "loss"),
-    "test_blocks": ("targets", "loss"),
-    "difference_curve": ("step", "tokens", "epochs", "difference", "low", "high"),
-    "variance": (
-        "source", "levels", "variance", "sd", "sd_low", "sd_high", "share", "share_low",
-        "share_high", "detectable_sd",
-    ),
-}  # fmt: skip
-"""Series → its columns. `test_blocks` are the final losses of equal parts of the test part in their
-order; `difference_curve` is the mean paired difference along training with its pointwise 95 %
-interval; `variance` splits the variance of crossed runs."""

@@ -156,19 +156,19 @@ class VarianceCase:
         experiment: the key of runs in which every order of the data (`order_seed`), and every test
             part (`split`) where that varies, meets every initialisation (`seed`).
         seeds: number of initialisations.
-        arms: number of orders, times that of test parts.
+        n_arms: number of orders, times that of test parts.
     """
 
     experiment: str
     corpus: str
     seeds: int
-    arms: int
+    n_arms: int
     cost_s: float = field(default=0.1, compare=False)
 
     @property
     def id(self) -> str:
         """Every parameter."""
-        return f"{self.experiment}-seeds{self.seeds}-arms{self.arms}"
+        return f"{self.experiment}-seeds{self.seeds}-arms{self.n_arms}"
 
 
 ONE_PASS = "shuffled_blocks"

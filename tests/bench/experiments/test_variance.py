@@ -49,7 +49,7 @@ def test_test_part_is_a_third_factor():
     assert len(sources) == 7
     assert sources[-1] == "initialisation with order of the data with test part and the rest"
     (case,) = experiment.split(("text", "other"))
-    assert (case.seeds, case.arms) == (3, 4)
+    assert (case.seeds, case.n_arms) == (3, 4)
 
 
 @pytest.mark.parametrize(
