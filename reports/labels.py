@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from fractions import Fraction
+
 SAMPLER_LABELS = {
     "random_replacement": "random windows",
     "random_distinct": "random windows, distinct",
@@ -16,11 +20,55 @@ SAMPLER_LABELS = {
     "block_buffer_shuffle": "blocks, shuffle buffer",
     "t_plus_1_stride": "blocks of T + 1, no overlap",
     "shift_in_block": "labels shifted in the block",
+    "shuffled_once": "DataLoader, shuffled once",
+    "shuffled_across_epochs": "blocks shuffled across epochs",
+    "rechunked_documents": "documents cut afresh each epoch",
 }
 SAMPLERS_IN_PROSE = {
     "sequential": "the unshuffled DataLoader",
     "shuffled_blocks": "the shuffled DataLoader",
 }
+SETTINGS = {
+    "L0-H1-C128-no_positions-mlp": "Model 1",
+    "L1-H1-C128-positions-no_mlp": "Model 2",
+    "L1-H4-C128-positions-mlp": "Model 3",
+    "L4-H4-C128-positions-mlp": "Model 4",
+    "L12-H12-C768-positions-mlp": "Model 5",
+    "init_normal": "weights from N(0, 1)",
+    "init_gpt2": "weights as in GPT-2",
+    "no_positions": "without positions",
+    "positions": "with positions",
+    "no_mlp": "without MLP",
+    "mlp": "with MLP",
+    "raw": "raw text",
+    "cleaned": "cleaned text",
+    "dataloader": "read by torch's DataLoader",
+    "sampler": "read by gptcore",
+    "compact": "compact vocabulary",
+    "gpt2": "GPT-2's vocabulary",
+    "tail": "tested at the end",
+    "head": "tested at the beginning",
+    "middle": "tested in the middle",
+    "order": "order of the seed",
+    "Nall": "the whole text",
+}
+"""One setting of an arm, as a case id writes it (`WRITTEN` in bench/suite/training_cases.py), or
+the shape of a preset (gptcore/model/config.py) → words."""
+NUMBERED_SETTINGS = {
+    r"N(\d+)": "{0} tokens of the text",
+    r"epochs(.+)": "{0} epochs",
+    r"([LHCBT])(\d+)": "{0} = {1}",
+    r"lr(.+)": "learning rate {0}",
+    r"decay(.+)": "weight decay {0}",
+    r"block(\d+)of(\d+)": "tested on block {0} of {1}",
+    r"order(\d+)": "order {0}",
+    r"copies(\d+)": "copied {0} times",
+    r"budget(.+)": "{0} FLOPs",
+    r"evals(\d+)": "{0} evaluations",
+}
+"""Form of a setting with numbers → the words around them."""
+SHARES = {"share": "{} of the text", "copied": "{} of the tokens are copies"}
+"""Beginning of a setting with a share → the words around the share as a fraction."""
 LOADING_LABELS = {
     ("memory", "gather"): "whole batches, from memory",
     ("mapped", "gather"): "whole batches, from a memory-mapped file",
@@ -56,3 +104,32 @@ WORK_LABELS = {
     "forward_backward": "forward + backward",
     "decode": "text generation",
 }
+
+
+def arm(label: str, samplers: Mapping[str, str]) -> str:
+    """Return the words for an arm of an experiment.
+
+    Args:
+        label: its settings, joined by "-"; or several arms, joined by "+", of which a comparison
+            takes the mean.
+        samplers: name → words for a sampler.
+    """
+    several = [_settings(each, samplers) for each in label.split("+")]
+    return several[0] if len(several) == 1 else f"the mean of ({'; '.join(several)})"
+
+
+def _settings(label: str, samplers: Mapping[str, str]) -> str:
+    parts = re.split("-(?=[A-Za-z])", label)  # a number may hold "-", as in lr1e-05
+    if (shape := "-".join(parts[:5])) in SETTINGS:
+        parts[:5] = [shape]
+    return ", ".join(_setting(part, samplers) for part in parts)
+
+
+def _setting(part: str, samplers: Mapping[str, str]) -> str:
+    if share := re.fullmatch(r"(share|copied)(0\.\d+|1|0)", part):
+        part_of_all = str(Fraction(share[2]).limit_denominator(1000))
+        return SHARES[share[1]].format("all" if part_of_all == "1" else part_of_all)
+    for form, told in NUMBERED_SETTINGS.items():
+        if found := re.fullmatch(form, part):
+            return told.format(*found.groups())
+    return SETTINGS.get(part) or samplers.get(part) or SAMPLER_LABELS.get(part, part)

@@ -10,6 +10,7 @@ import pandas as pd
 
 from bench.ledger.schema import METRICS
 from gptcore.plain_text import shorten
+from reports import labels
 from reports.labels import (
     CHANGES,
     CONDITIONS,
@@ -205,6 +206,18 @@ def sampler_in_prose(name: Any) -> str:
     return SAMPLERS_IN_PROSE.get(str(name), shorten(sampler(name)))
 
 
+def arm(label: Any) -> str:
+    """Return the words for an arm of an experiment, or for the mean of several, as a label."""
+    known = SAMPLER_LABELS
+    return "arm not recorded" if is_missing(label) else shorten(labels.arm(str(label), known), 160)
+
+
+def arm_in_prose(label: Any) -> str:
+    """Return the words for an arm of an experiment, inside a sentence."""
+    known = SAMPLER_LABELS | SAMPLERS_IN_PROSE
+    return "arm not recorded" if is_missing(label) else shorten(labels.arm(str(label), known), 160)
+
+
 def model(name: Any) -> str:
     """Return the words for a model preset: model5 → "Model 5"."""
     if is_missing(name):
@@ -304,11 +317,6 @@ def loading(source: Any, way: Any) -> str:
     return f"{shorten(str(way))}, from {shorten(str(source))}"
 
 
-def version(raw: Any) -> str:
-    """Return the word for a text before or after cleaning."""
-    return {"True": "raw", "False": "cleaned"}.get(str(raw), "cleaning not recorded")
-
-
 def text_share(share: float) -> str:
     """Return a share of the text as a fraction: 0.1 → "1/10", 1.0 → "all"."""
     if is_missing(share) or share == 1:
@@ -331,12 +339,6 @@ def conditions(case: pd.Series[Any] | dict[str, Any], equals: str = f"{NBSP}={NB
 def sentence(text: str) -> str:
     """Return `text` with a capital at its start and one full stop at its end."""
     return f"{text[:1].upper()}{text[1:]}" + ("" if text.endswith((".", "?", "!")) else ".")
-
-
-def fold(split: str) -> str:
-    """Return a split such as "block:2/5" in words."""
-    block = re.fullmatch(r"block:(\d+)/(\d+)", str(split))
-    return f"block {block[1]} of {block[2]}" if block else shorten(str(split))
 
 
 def case_label(case: pd.Series) -> str:

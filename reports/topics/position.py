@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -9,6 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from gptcore.plain_text import shorten
 from reports import drawing, words
 from reports.blocks import Finding, Plotter, Section, Table, by_setting, dicts, missing, table
 from reports.claims import Claim, apart
@@ -144,7 +146,7 @@ def _before(raw: pd.Series) -> str:
 def section(run: Run, plot: Plotter) -> list[Section]:
     """Return whether the end of each text, where the test part lies, is like the rest of it."""
     cases = run.cases("position")
-    cases = cases.assign(version=cases["raw"].map(words.version))
+    cases = cases.assign(version=cases["raw"].map(version))
     columns = ["case", "version", "n_tokens", "mean_unigram", "sd_unigram"]
     profile = run.series("position", "position_profile")
     plots = []
@@ -197,7 +199,7 @@ def position(frame: pd.DataFrame) -> Table:
         mean, sd = words.loss(case["mean_unigram"]), words.loss(case["sd_unigram"])
         rows.append(
             (
-                f"{words.corpus(case['corpus'])}, {words.version(case['raw'])}",
+                f"{words.corpus(case['corpus'])}, {version(case['raw'])}",
                 n_blocks,
                 ranks[0],
                 f"{mean} ± {sd}",
@@ -225,7 +227,7 @@ def folds(frame: pd.DataFrame) -> Table:
     """Return the loss of one model per fold of a text, each on the block it did not train on."""
     rows = [
         (
-            words.fold(case["split"]),
+            fold(case["split"]),
             words.loss(case["final_test_loss"]),
             f"{words.loss(case['final_test_loss_low'])} to "
             f"{words.loss(case['final_test_loss_high'])}",
@@ -246,6 +248,17 @@ def folds(frame: pd.DataFrame) -> Table:
         "include the noise of training."
     )
     return replace(table(caption, columns, rows), note=note)
+
+
+def version(raw: object) -> str:
+    """Return the word for a text before or after cleaning."""
+    return {"True": "raw", "False": "cleaned"}.get(str(raw), "cleaning not recorded")
+
+
+def fold(split: object) -> str:
+    """Return a split such as "block:2/5" in words."""
+    block = re.fullmatch(r"block:(\d+)/(\d+)", str(split))
+    return f"block {block[1]} of {block[2]}" if block else shorten(str(split))
 
 
 def _in_unit(name: str, value: float) -> str:
