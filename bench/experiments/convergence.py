@@ -116,8 +116,8 @@ class Experiment:
         """Return the score beside that of token counts, and the mean losses of blocks in a row."""
         losses = sweep_losses(
             self.model, self.test_ids, block_size=self.case.block_size, device=self.device
-        )
-        means, counts = block_means(losses.numpy())
+        ).numpy()
+        means, counts = block_means(losses)
         blocks = [
             {"targets": int(count), "loss": float(mean)}
             for count, mean in zip(counts, means, strict=True)

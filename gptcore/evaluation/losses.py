@@ -91,29 +91,28 @@ def evaluate(
         on_batch=on_batch,
     )
     losses = torch.cat([sweep(part) for part in ([ids] if isinstance(ids, Tensor) else ids)])
-    return summarise(losses, n_bytes, baseline)
+    return summarise(losses.numpy(), n_bytes, baseline)
 
 
 def summarise(
-    losses: Tensor, n_bytes: int | None, baseline: npt.NDArray[np.floating] | None
+    losses: npt.NDArray[np.floating],
+    n_bytes: int | None,
+    baseline: npt.NDArray[np.floating] | None = None,
 ) -> Evaluation:
-    """Return the loss of a text with its interval, from the losses of its targets.
+    """Return the mean of the losses of all targets (n_targets,), with its interval.
 
     Args:
-        losses: (n_targets,), from `sweep_losses`.
-        n_bytes: as in `evaluate`.
-        baseline: as in `evaluate`.
-
-    Raises:
-        ValueError: a loss is not finite.
+        losses: in nats, in the order of the text; several texts are joined.
+        n_bytes: as for `evaluate`.
+        baseline: as for `evaluate`.
     """
-    losses = losses.double()
-    loss, total_bits = losses.mean().item(), losses.sum().item() / math.log(2)
+    losses = losses.astype(np.float64)
+    loss, total_bits = float(losses.mean()), float(losses.sum()) / math.log(2)
     alone = Evaluation(
         loss_nats_per_token=loss,
         bits_per_byte=None if n_bytes is None else total_bits / n_bytes,
         n_targets=len(losses),
-        interval_95=mean_interval(losses.numpy()),
+        interval_95=mean_interval(losses),
         interval_reason=no_interval_reason(len(losses)),
     )
     if baseline is None:
@@ -123,7 +122,7 @@ def summarise(
         alone,
         baseline_loss_nats_per_token=mean,
         difference_nats_per_token=loss - mean,
-        difference_interval_95=difference_interval(losses.numpy(), baseline),
+        difference_interval_95=difference_interval(losses, baseline),
     )
 
 
