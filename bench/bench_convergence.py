@@ -12,13 +12,21 @@ from typing import Any
 
 import pytest
 
-from bench.experiments import verdicts
+from bench.experiments import variance, verdicts
+from bench.experiments.comparisons import compare
 from bench.experiments.convergence import train_and_score
 from bench.experiments.means import with_means
 from bench.experiments.outcomes import QUESTIONS, finished
 from bench.measuring.work import Result
 from bench.session import Session
-from bench.suite.training_cases import MEAN_OF, CompareCase, DesignCase, OutcomeCase, TrainCase
+from bench.suite.training_cases import (
+    MEAN_OF,
+    CompareCase,
+    DesignCase,
+    OutcomeCase,
+    TrainCase,
+    VarianceCase,
+)
 
 PRIOR = "measured on python-docs before (docs/decisions/0028-experiments-with-power.md)"
 """Where the standard deviation comes from that a design assumes."""
@@ -49,21 +57,11 @@ def test_compare(benchmark: Any, result: Result, session: Session, case: Compare
     incomplete = [s for s in dict.fromkeys(sides) if len(found.get(s, {})) < case.seeds]
     if incomplete:
         pytest.skip(f"not all runs of {', '.join(incomplete)} are finished")
-    paired = {pair: verdicts.Paired.of(found, pair) for pair in pairs}
-    margins = {pair: verdicts.margin(records, case.experiment, pair) for pair in pairs}
-    values = {pair: margin.value for pair, margin in margins.items()}
-    metrics = benchmark.pedantic(verdicts.verdicts, args=(paired, values), rounds=1)
-    this = paired[case.a, case.b]
-    result.metrics |= verdicts.design(design) | metrics[case.a, case.b]
-    result.samples["difference"] = this.differences
-    result.facts |= {
-        "planned_sd_from": design.prior_sd and PRIOR,
-        "margin_from": margins[case.a, case.b].origin,
-        "seeds": this.seeds,
-        "diverged": this.diverged,
-        "no_verdict": verdicts.no_verdict(len(this.seeds), 2 * case.n_comparisons),
-        "warnings": verdicts.warnings(this),
-    }
+    note = benchmark.pedantic(compare, args=(records, design, pairs, (case.a, case.b)), rounds=1)
+    result.metrics |= note.metrics
+    result.samples |= note.samples
+    result.series |= note.series
+    result.facts |= note.facts | {"planned_sd_from": design.prior_sd and PRIOR}
 
 
 @pytest.mark.benchmark(group="outcome")
@@ -73,3 +71,15 @@ def test_outcome(benchmark: Any, result: Result, session: Session, case: Outcome
     if missing:
         pytest.skip(f"not all runs of {', '.join(missing)} are finished")
     result.series |= benchmark.pedantic(QUESTIONS[case.question], args=(runs,), rounds=1)
+
+
+@pytest.mark.benchmark(group="variance")
+def test_variance(benchmark: Any, result: Result, session: Session, case: VarianceCase) -> None:
+    runs = [c for c in session.plan.train_cases() if c.experiment == case.experiment]
+    crossed = variance.crossed_losses(session.ledger.records.values(), runs)
+    if isinstance(crossed, str):
+        pytest.skip(crossed)
+    note = benchmark.pedantic(variance.split_variance, args=(crossed,), rounds=1)
+    result.metrics |= note.metrics
+    result.series |= note.series
+    result.facts |= note.facts

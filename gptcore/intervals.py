@@ -59,12 +59,48 @@ def mean_interval(losses: npt.NDArray[np.floating]) -> tuple[float, float] | Non
     Raises:
         ValueError: the losses are not a row of finite numbers.
     """
+    return blocks_interval(*block_means(losses))
+
+
+def block_means(
+    losses: npt.NDArray[np.floating],
+) -> tuple[Floats, npt.NDArray[np.int64]]:
+    """Return the means of `BLOCKS` equal parts of a row of losses, and the lengths of the parts.
+
+    They are all that `blocks_interval` needs, so the losses of a long text need not be kept. Means
+    of several models on the same targets can be subtracted and averaged, block by block.
+
+    Args:
+        losses: (n,), one for each token, in the order of the text.
+
+    Returns:
+        (b,) and (b,), where b is `BLOCKS`, or n if that is less.
+
+    Raises:
+        ValueError: the losses are not a row of finite numbers, or there is none.
+    """
     losses = as_row("losses", losses)
-    if no_interval_reason(len(losses)):
+    if not losses.size:
+        raise ValueError("there is no loss: score at least one target")
+    edges = np.linspace(0, len(losses), min(BLOCKS, len(losses)) + 1).astype(np.int64)
+    counts = np.diff(edges)
+    return np.add.reduceat(losses, edges[:-1]) / counts, counts
+
+
+def blocks_interval(
+    means: npt.NDArray[np.floating], counts: npt.NDArray[np.integer]
+) -> tuple[float, float] | None:
+    """Return the interval of `mean_interval` from the results of `block_means`, None likewise.
+
+    Raises:
+        ValueError: the two are not rows of equal length.
+    """
+    values: Floats = as_row("means", means)
+    if values.shape != counts.shape:
+        raise ValueError(f"{values.size} means and {counts.size} counts: give one of each a block")
+    if no_interval_reason(int(counts.sum())):
         return None
-    edges = np.linspace(0, len(losses), BLOCKS + 1).astype(np.int64)
-    means = np.add.reduceat(losses, edges[:-1]) / np.diff(edges)
-    mean, half = float(losses.mean()), _half_width(means)
+    mean, half = float(np.average(values, weights=counts)), _half_width(values)
     return mean - half, mean + half
 
 

@@ -1,4 +1,4 @@
-"""Paired comparisons of training runs: one test, the interval that belongs to it, and its power.
+"""Paired comparisons of training runs: one test, and the intervals that belong to it.
 
 The unit is a seed: both variants run on the same seeds, and the statistics are those of the
 differences d_1 … d_n. The test flips signs (Fisher 1935). If two variants are alike, exchanging
@@ -11,7 +11,6 @@ typical values", JASA 64, 1969): they hold the centre of symmetric differences e
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 import scipy
 
-from gptcore.checks import as_row, check_number, check_whole
-from gptcore.stats import t_interval
+from gptcore.checks import as_row, check_number
+from gptcore.stats import share_interval, t_interval
 
 MAX_EXACT_PAIRS = 20
 """Up to 20 pairs all 2^n sets are enumerated; with more, DRAWN_SETS of them are used."""
@@ -32,15 +31,12 @@ intervals."""
 SETS_SEED = 0
 LEVEL = 0.05
 """A claim is made where its adjusted p-value is at most this."""
-POWER = 0.8
 FAR = 5.0
 """A pair is far from the others beyond 5 robust standard deviations from their median. The usual
 3.5 (Iglewicz and Hoaglin, "How to detect and handle outliers", 1993) is for larger samples: it
 flags 14 % of samples of eight normal values, and 5 flags 4 %."""
 Sets = tuple[npt.NDArray[np.float64], npt.NDArray[np.intp]]
 """The sum of the differences over each set of pairs, and its size."""
-MOST_SIMULATED_PAIRS, SIMULATED = 12, 4000
-"""Up to 12 pairs power is simulated, with 4,000 samples; with more, it is a t test's."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +54,8 @@ class PairedComparison:
         median_low, median_high: its interval from order statistics, which holds for differences of
             any distribution with at least the confidence level.
         share_below: the share of pairs whose difference is below 0; a difference of 0 counts half.
+            It estimates the probability that of one more pair the first has the lower value.
+        share_low, share_high: the exact interval of that probability (`stats.share_interval`).
         p_value: the two-sided p-value of the sign-flip test; it is at least 2 / 2^n.
         p_equivalence: the larger p-value of the two one-sided sign-flip tests against the margin
             (Schuirmann 1987); None without a margin.
@@ -77,6 +75,8 @@ class PairedComparison:
     median_low: float | None
     median_high: float | None
     share_below: float
+    share_low: float
+    share_high: float
     p_value: float
     p_equivalence: float | None
     equal_low: float | None
@@ -115,6 +115,8 @@ def compare_pairs(
     low, high = _set_interval(sets, check_number("confidence", confidence, "(0, 1)"))
     equal_low, equal_high = _set_interval(sets, 1 - 2 * LEVEL)
     median, median_low, median_high = median_interval(values, confidence=confidence)
+    below, ties = int((values < 0).sum()), int((values == 0).sum())
+    share_low, share_high = share_interval(below, values.size, ties=ties, confidence=confidence)
     return PairedComparison(
         n=values.size,
         mean=mean,
@@ -126,7 +128,9 @@ def compare_pairs(
         median=median,
         median_low=median_low,
         median_high=median_high,
-        share_below=float(np.mean(values < 0) + np.mean(values == 0) / 2),
+        share_below=(below + ties / 2) / values.size,
+        share_low=share_low,
+        share_high=share_high,
         p_value=_set_p(values, sets),
         p_equivalence=None if margin is None else _equivalence_p(values, sets, margin),
         equal_low=equal_low,
@@ -231,80 +235,3 @@ def _far(values: npt.NDArray[np.float64]) -> tuple[int, ...]:
     distances = np.abs(values - np.median(values))
     scale = 1.4826 * float(np.median(distances))
     return tuple(int(i) for i in np.flatnonzero(distances > FAR * scale)) if scale else ()
-
-
-def smallest_p(n: int, n_claims: int) -> float:
-    """Return the smallest p-value that n pairs can reach, adjusted for `n_claims` by Holm.
-
-    Raises:
-        ValueError: there is no pair or claim.
-    """
-    n, n_claims = check_whole("n", n), check_whole("n_claims", n_claims)
-    least = 2.0 ** (1 - n) if n <= MAX_EXACT_PAIRS else 2 / DRAWN_SETS
-    return min(1.0, n_claims * least)
-
-
-def pairs_needed(n_claims: int) -> int:
-    """Return the fewest pairs whose `smallest_p` is at most 0.05.
-
-    Raises:
-        ValueError: there is no claim.
-    """
-    return math.ceil(1 + math.log2(check_whole("n_claims", n_claims) / LEVEL))
-
-
-def check_design(n: int, n_claims: int) -> None:
-    """Refuse an experiment that can find no difference of any size.
-
-    Raises:
-        ValueError: the smallest adjusted p-value of n pairs is above 0.05.
-    """
-    least = smallest_p(n, n_claims)
-    if least > LEVEL:
-        raise ValueError(
-            f"{n} paired seeds and {n_claims} claims can find no difference of any size: the "
-            f"smallest adjusted p-value is {least:.2g}, above {LEVEL:g}; give at least "
-            f"{pairs_needed(n_claims)} seeds, or make fewer claims"
-        )
-
-
-def detectable_difference(sd: float, n: int, *, n_tests: int = 1) -> float | None:
-    """Return the mean difference that n pairs find in about 80 % of the cases, None for none.
-
-    The value is that of the sign-flip test at 0.05 / `n_tests`, the level at which Holm's procedure
-    begins, for normal differences.
-
-    Args:
-        sd: the standard deviation of the differences.
-        n: the number of pairs.
-        n_tests: the number of claims that are adjusted for.
-
-    Raises:
-        ValueError: a number is negative or none, or there is no pair or test.
-    """
-    sd, n = check_number("sd", sd, "[0, inf)"), check_whole("n", n)
-    n_tests = check_whole("n_tests", n_tests)
-    return None if smallest_p(n, n_tests) > LEVEL else sd * _detectable_sds(n, LEVEL / n_tests)
-
-
-@functools.cache
-def _detectable_sds(n: int, level: float) -> float:
-    """Return the detectable difference in standard deviations.
-
-    Few pairs have few p-values, so the test is coarser than a t test at its level. There the power
-    is simulated: the test rejects where few enough sets have a mean on the other side of 0.
-    """
-    if n > MOST_SIMULATED_PAIRS:
-        beyond, scale = scipy.stats.t.isf(level / 2, n - 1), math.sqrt(n)
-        return float(
-            scipy.optimize.brentq(
-                lambda sds: scipy.stats.nct.sf(beyond, n - 1, sds * scale) - POWER, 0.0, 10.0
-            )
-        )
-    noise = np.random.default_rng(SETS_SEED).standard_normal((SIMULATED, n))
-    sets = ((np.arange(1, 2**n)[:, None] >> np.arange(n)) & 1).astype(np.float64)
-    sets /= sets.sum(axis=1, keepdims=True)
-    k = math.floor(level / 2 * 2**n + 1e-9)
-    # A shift is found where it moves the k-th lowest mean over a set of pairs above 0.
-    lowest = [np.partition(sets @ row, k - 1)[k - 1] for row in noise]
-    return float(-np.quantile(lowest, 1 - POWER))

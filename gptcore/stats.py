@@ -43,6 +43,33 @@ def t_interval(
     return mean, mean - half, mean + half
 
 
+def share_interval(
+    wins: int, n: int, *, ties: int = 0, confidence: float = 0.95
+) -> tuple[float, float]:
+    """Return the exact interval of the probability of a win (Clopper and Pearson 1934).
+
+    A tie is half a win. The interval allows for both cases: the lower end counts ties as losses,
+    the upper end as wins.
+
+    Args:
+        wins: the number of wins in `n` independent trials.
+        n: the number of trials, at least 1.
+        ties: the number of trials that were neither won nor lost.
+        confidence: the confidence level, which the interval holds at least.
+
+    Raises:
+        ValueError: a number is negative, or there are more wins and ties than trials.
+    """
+    n, wins = check_whole("n", n), check_whole("wins", wins, at_least=0)
+    most = wins + check_whole("ties", ties, at_least=0)
+    if most > n:
+        raise ValueError(f"{wins} wins and {ties} ties of {n} trials: they must be at most {n}")
+    tail = (1 - check_number("confidence", confidence, "(0, 1)")) / 2
+    low = scipy.stats.beta.ppf(tail, wins, n - wins + 1) if wins else 0.0
+    high = scipy.stats.beta.isf(tail, most + 1, n - most) if most < n else 1.0
+    return float(low), float(high)
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """Return p-values adjusted for their number, in the same order (Holm 1979).
 

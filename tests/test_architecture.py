@@ -15,7 +15,8 @@ TEXT = {
     "gptcore.reading", "gptcore.streams", "gptcore.unpacking",
 }  # fmt: skip
 GROUND = TEXT | {
-    "gptcore.checks", "gptcore.devices", "gptcore.intervals", "gptcore.paired", "gptcore.stats",
+    "gptcore.checks", "gptcore.devices", "gptcore.intervals", "gptcore.paired", "gptcore.power",
+    "gptcore.stats", "gptcore.variance",
 }  # fmt: skip
 DATA = GROUND | {"gptcore.data"}
 SAMPLING = DATA | {"gptcore.sampling"}

@@ -27,7 +27,14 @@ from gptcore.data.splits import Segment, make_split
 from gptcore.data.tokenizer import decode, token_bytes
 from gptcore.data.tokens import TokenStream
 from gptcore.evaluation.copying import copy_probability
-from gptcore.evaluation.losses import Evaluation, count_losses, evaluate
+from gptcore.evaluation.losses import (
+    Evaluation,
+    count_losses,
+    evaluate,
+    summarise,
+    sweep_losses,
+)
+from gptcore.intervals import block_means
 from gptcore.model.config import ModelConfig
 from gptcore.model.flops import training_flops
 from gptcore.model.generation import generate
@@ -90,16 +97,27 @@ class Experiment:
             batch_size=case.batch_size,
         )
 
-    def evaluate(self, baseline: Floats | None = None) -> Evaluation:
-        """Score every token of the test part once, beside a baseline's losses of its targets."""
+    def evaluate(self) -> Evaluation:
+        """Score every token of the test part once."""
         return evaluate(
             self.model,
             self.test_ids,
             block_size=self.case.block_size,
             device=self.device,
             n_bytes=self.test_bytes,
-            baseline=baseline,
         )
+
+    def final(self) -> tuple[Evaluation, list[dict[str, float]]]:
+        """Return the score beside that of token counts, and the mean losses of blocks in a row."""
+        losses = sweep_losses(
+            self.model, self.test_ids, block_size=self.case.block_size, device=self.device
+        ).numpy()
+        means, counts = block_means(losses)
+        blocks = [
+            {"targets": int(count), "loss": float(mean)}
+            for count, mean in zip(counts, means, strict=True)
+        ]
+        return summarise(losses, self.test_bytes, self.unigram_losses()), blocks
 
     def unigram_losses(self) -> Floats:
         """Return the losses of the test part's targets under the train part's token counts."""
@@ -255,7 +273,7 @@ def train_and_score(benchmark: Any, result: Result, session: Session, case: Trai
     experiment = Experiment(case, session, device)
     generated = [experiment.generate("before")] if case.seed == 0 else []
     run: KeptRun = benchmark.pedantic(experiment.run, args=(session.run_folder(case),), rounds=1)
-    final = experiment.evaluate(experiment.unigram_losses())
+    final, blocks = experiment.final()
     last = {name: run.log[-1][name] for name in ("step", "tokens", "epochs")}
     curve = [*run.curve, last | experiment.measure(final)]
     result.metrics |= _counts(experiment) | _losses(run, curve, final)
@@ -280,5 +298,6 @@ def train_and_score(benchmark: Any, result: Result, session: Session, case: Trai
             name: [{column: row[column] for column in SERIES[name]} for row in curve]
             for name in ("test_curve", "copying")
         },
+        "test_blocks": blocks,
         "generated": generated,
     }

@@ -15,7 +15,8 @@ import numpy.typing as npt
 from scipy import stats
 
 from bench.ledger.record import Record
-from gptcore.paired import compare_pairs, detectable_difference
+from gptcore.paired import compare_pairs
+from gptcore.power import detectable_difference
 from gptcore.scaling.repeat_forms import judge
 from gptcore.stats import holm
 

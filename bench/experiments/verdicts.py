@@ -14,16 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from bench.experiments.curves import late_slope
 from bench.ledger.record import Record
 from bench.suite.training_cases import DesignCase
-from gptcore.paired import (
-    PairedComparison,
-    check_design,
-    compare_pairs,
-    detectable_difference,
-    median_interval,
-    smallest_p,
-)
+from gptcore.paired import PairedComparison, compare_pairs, median_interval
+from gptcore.power import check_design, detectable_difference, detectable_margin, smallest_p
 from gptcore.stats import holm
 
 MORE_STEPS = 1.1
@@ -45,6 +40,7 @@ def design(case: DesignCase) -> dict[str, float | None]:
         "smallest_p": smallest_p(case.seeds, n_claims),
         "planned_sd": sd,
         "planned_detectable": sd and detectable_difference(sd, case.seeds, n_tests=n_claims),
+        "planned_margin": sd and detectable_margin(sd, case.seeds, n_tests=n_claims),
     }
 
 
@@ -61,17 +57,19 @@ def statement(case: DesignCase) -> str:
     """Return in one sentence what an experiment can find, to be read before it runs."""
     n_claims, known = 2 * case.n_comparisons, design(case)
     refused = no_verdict(case.seeds, n_claims)
+    name = f"{case.experiment.partition(f'-{case.corpus}')[0]} on {case.corpus}"
     if refused:
-        return f"samplers on {case.corpus}: {refused}, as --suite=standard does"
+        return f"{name}: {refused}"
     found, sd = known["planned_detectable"], known["planned_sd"]
     least = f"the smallest adjusted p-value of {case.seeds} seeds and {n_claims} claims is "
     power = (
         "the difference that they find is not known, because no standard deviation was measured"
         if found is None
         else f"a difference of {found:.2g} nats/token is found in 80 % of the cases if paired "
-        f"differences have a standard deviation of {sd:.2g}"
+        f"differences have a standard deviation of {sd:.2g}, and equality to within "
+        f"{known['planned_margin']:.2g} where there is none"
     )
-    return f"samplers on {case.corpus}: {least}{known['smallest_p']:.2g}; {power}"
+    return f"{name}: {least}{known['smallest_p']:.2g}; {power}"
 
 
 def losses(records: Iterable[Record], experiment: str) -> Losses:
@@ -80,19 +78,20 @@ def losses(records: Iterable[Record], experiment: str) -> Losses:
     A run diverged if its loss was not finite, or ended no lower than before training.
     """
     found: Losses = {}
-    for record in _runs(records, experiment):
+    for record in runs_of(records, experiment):
         if record["status"] == "ok" or DIVERGED in (record["reason"] or ""):
-            found.setdefault(record["params"]["arm"], {})[record["seed"]] = _final(record)
+            found.setdefault(record["params"]["arm"], {})[record["seed"]] = final_loss(record)
     return found
 
 
-def _runs(records: Iterable[Record], experiment: str) -> Iterator[Record]:
+def runs_of(records: Iterable[Record], experiment: str) -> Iterator[Record]:
+    """Yield the training runs of an experiment, failed ones too."""
     for record in records:
         if record["group"] == "convergence" and record["params"].get("experiment") == experiment:
             yield record
 
 
-def _final(record: Record) -> float | None:
+def final_loss(record: Record) -> float | None:
     """Return the final loss of a run, None if it diverged or failed."""
     if record["status"] != "ok":
         return None
@@ -100,57 +99,51 @@ def _final(record: Record) -> float | None:
     return float(final) if final < initial else None
 
 
-def late_gain(curve: Sequence[dict[str, float]]) -> float | None:
-    """Return the test loss that 10 % more steps would gain at least, None without a curve.
-
-    It is the smallest slope against the logarithm of the steps from the points at 1/2, 2/3 and 5/6
-    of a run to its end. The loss falls faster where the learning rate decays, which a longer run
-    would not gain twice (Hägele et al. 2024, arXiv:2405.18392), so the last stretch alone promises
-    too much; where the loss flattens, the earlier stretches do.
-    """
-    last = curve[-1]
-    slopes = [
-        (point["loss"] - last["loss"]) / math.log(last["step"] / point["step"])
-        for point in curve[-4:-1]
-        if point["step"]
-    ]
-    return min(slopes) * math.log(MORE_STEPS) if slopes else None
-
-
 @dataclass(frozen=True)
 class Margin:
-    """The largest difference that counts as equal, or None, and a sentence on where it is from."""
+    """The largest difference that counts as equal, where it is from, and the slope behind it.
+
+    Attributes:
+        value: the margin, None if no equality can be claimed.
+        origin: a sentence.
+        slope, low, high: the late fall of the test loss for e times the steps, its median over the
+            runs with its 95 % interval; None where no curve or too few runs show it.
+    """
 
     value: float | None
     origin: str
+    slope: float | None = None
+    low: float | None = None
+    high: float | None = None
 
 
 def margin(records: Iterable[Record], experiment: str, pair: Pair) -> Margin:
-    """Return the margin of a pair of arms: the median gain over their runs.
+    """Return the margin of a pair of arms: the median gain of 10 % more steps over their runs.
 
     Runs that diverged are left out. There is no margin, and so no equality, where the gain cannot
     be told from none.
     """
     runs = [
-        late_gain(record["series"]["test_curve"])
-        for record in _runs(records, experiment)
-        if record["params"]["arm"] in pair and _final(record) is not None
+        late_slope(record["series"]["test_curve"])
+        for record in runs_of(records, experiment)
+        if record["params"]["arm"] in pair and final_loss(record) is not None
     ]
-    gains = [gain for gain in runs if gain is not None]
-    more = 100 * MORE_STEPS - 100
-    what = f"the gain of {more:.0f} % more steps, by the late slopes of the test loss"
-    median, low, high = median_interval(np.array(gains)) if gains else (math.nan, None, None)
-    if low is None or low <= 0:
-        return Margin(
-            None,
+    slopes = np.array([slope for slope in runs if slope is not None])
+    factor = math.log(MORE_STEPS)
+    what = f"the gain of {100 * MORE_STEPS - 100:.0f} % more steps, by the late slopes of the test"
+    what += " loss"
+    median, low, high = median_interval(slopes) if slopes.size else (None, None, None)
+    if median is None or low is None or high is None or low <= 0:
+        origin = (
             f"There is no margin, and no equality is claimed: {what}, cannot be told from none "
-            f"over {len(gains)} runs; train with more seeds, or less often over the same text.",
+            f"over {slopes.size} runs; train with more seeds, or less often over the same text."
         )
-    return Margin(
-        median,
-        f"The margin is {what}: the median of {len(gains)} runs, 95 % interval {low:.4f} to "
-        f"{high:.4f} nats/token.",
+        return Margin(None, origin, median, low, high)
+    origin = (
+        f"The margin is {what}: the median of {slopes.size} runs, 95 % interval "
+        f"{factor * low:.4f} to {factor * high:.4f} nats/token."
     )
+    return Margin(factor * median, origin, median, low, high)
 
 
 @dataclass(frozen=True)
@@ -210,12 +203,15 @@ def _metrics(comparison: PairedComparison, n_claims: int) -> dict[str, float | N
         "median_low": c.median_low,
         "median_high": c.median_high,
         "share_a_better": c.share_below,
+        "share_a_better_low": c.share_low,
+        "share_a_better_high": c.share_high,
         "sd_difference": c.sd,
         "p_value": c.p_value,
         "p_equivalence": c.p_equivalence,
         "equal_low": c.equal_low,
         "equal_high": c.equal_high,
         "detectable": detectable_difference(c.sd, c.n, n_tests=n_claims),
+        "detectable_margin": detectable_margin(c.sd, c.n, n_tests=n_claims),
     }
 
 

@@ -10,7 +10,7 @@ import math
 import sys
 from dataclasses import dataclass
 
-from bench.ledger.comparisons import COUNTS, DIFFERENCES, SHARES, SIZES
+from bench.ledger.comparisons import COUNTS, DIFFERENCES, MEASURES, SHARES
 
 INF = math.inf
 ENDS = ("low", "high")
@@ -219,7 +219,7 @@ METRICS: dict[str, Key] = {
     # paired comparison of two samplers, and its design
     **{name: _count(meaning) for name, meaning in COUNTS.items()},
     **{name: _share(meaning) for name, meaning in SHARES.items()},
-    **{name: Key("nats/token", meaning) for name, meaning in SIZES.items()},
+    **{name: Key(unit, meaning) for name, (unit, meaning) in MEASURES.items()},
     **{name: Key("nats/token", meaning, low=-INF) for name, meaning in DIFFERENCES.items()},
     # convex: stochastic gradient descent where the optimum is known
     "condition_number": Key("1", "largest over smallest curvature of the objective, at most"),
@@ -278,6 +278,12 @@ SERIES: dict[str, tuple[str, ...]] = {
         "train_tokens", "passes", "n_seeds", "loss", "exponential", "bounded", "additive",
     ),
     "noise": ("arm", "n_params", "n_seeds", "loss", "sd", "sd_low", "sd_high", "p_adjusted"),
+    "test_blocks": ("targets", "loss"),
+    "difference_curve": ("step", "tokens", "epochs", "difference", "low", "high"),
+    "variance": (
+        "source", "levels", "variance", "sd", "sd_low", "sd_high", "share", "share_low",
+        "share_high", "detectable_sd",
+    ),
     "generated": ("when", "prompt", "text"),
     "excess": ("epochs", "excess", "low", "high", "step_size"),
     "visits_histogram": ("visits", "targets"),
@@ -296,7 +302,7 @@ SERIES: dict[str, tuple[str, ...]] = {
     "conditions": ("condition", "time_s", "ratio", "ratio_low", "ratio_high"),
 }  # fmt: skip
 
-TEXT_COLUMNS = {"arm", "form", "when", "prompt", "text", "operator", "condition"}
+TEXT_COLUMNS = {"arm", "form", "source", "when", "prompt", "text", "operator", "condition"}
 """Columns of series that hold text; all others hold numbers or null."""
 
 TEXT, NUMBER, FLAG, NUMBERS = "text", "a number", "true or false", "a list of numbers"
@@ -311,7 +317,7 @@ PARAMS: dict[str, tuple[str, ...]] = {
          "n_bytes", "draws", "target_epochs", "text_share", "learning_rate", "trials", "seconds",
          "seeds", "n_comparisons", "prior_sd", "weight_decay", "order_seed", "target", "prompts",
          "samples", "new_tokens", "seed", "budget_flops", "copied", "copies", "evaluations",
-         "blocks", "symbols", "l2"),
+         "blocks", "symbols", "l2", "n_arms"),
         (NUMBER,),
     ),
     **dict.fromkeys(

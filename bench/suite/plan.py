@@ -29,6 +29,7 @@ from bench.suite.training_cases import (
     DesignCase,
     OutcomeCase,
     TrainCase,
+    VarianceCase,
 )
 
 
@@ -203,3 +204,7 @@ class Plan:
     def outcome_cases(self) -> list[OutcomeCase]:
         """Return each question that is worked out from a whole training experiment."""
         return [c for e in SUITES[self.suite].experiments for c in e.outcomes(self.corpora)]
+
+    def variance_cases(self) -> list[VarianceCase]:
+        """Return the split of the variance of each training experiment of crossed runs."""
+        return [c for e in SUITES[self.suite].experiments for c in e.split(self.corpora)]

@@ -244,6 +244,29 @@ class OutcomeCase:
         return f"{self.experiment}-{self.question}-seeds{self.seeds}"
 
 
+@dataclass(frozen=True)
+class VarianceCase:
+    """Split the variance of the final test loss of crossed runs into its sources.
+
+    Attributes:
+        experiment: the key of runs in which every order of the data (`order_seed`), and every test
+            part (`split`) where that varies, meets every initialisation (`seed`).
+        seeds: number of initialisations.
+        n_arms: number of orders, times that of test parts.
+    """
+
+    experiment: str
+    corpus: str
+    seeds: int
+    n_arms: int
+    cost_s: float = field(default=0.1, compare=False)
+
+    @property
+    def id(self) -> str:
+        """Every parameter."""
+        return f"{self.experiment}-seeds{self.seeds}-arms{self.n_arms}"
+
+
 ONE_PASS = "shuffled_blocks"
 """Sampler of the ladder: within one pass it shows no token twice."""
 

@@ -22,7 +22,8 @@ from gptcore.devices import device_label, supported_precisions
 from gptcore.evaluation.losses import evaluate
 from gptcore.model.config import ModelConfig
 from gptcore.model.gpt import GPT
-from gptcore.paired import check_design, compare_pairs
+from gptcore.paired import compare_pairs
+from gptcore.power import check_design
 from gptcore.sampling.batches import batch
 from gptcore.sampling.samplers import make_sampler
 from gptcore.training.config import TrainConfig

@@ -21,7 +21,8 @@ import scipy
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from bench.experiments.verdicts import Paired, verdicts
-from gptcore.paired import compare_pairs, detectable_difference, sign_flip_p
+from gptcore.paired import compare_pairs, sign_flip_p
+from gptcore.power import detectable_difference
 
 Draw = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
 Measure = Callable[[np.random.Generator, int], list[float] | None]

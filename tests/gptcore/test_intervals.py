@@ -7,6 +7,8 @@ from gptcore.intervals import (
     BLOCKS,
     LEAST_TARGETS,
     WHOLE,
+    block_means,
+    blocks_interval,
     difference_interval,
     mean_interval,
     no_interval_reason,
@@ -100,3 +102,22 @@ def test_too_few_targets_have_no_interval_but_a_reason():
 def test_losses_that_are_not_finite_are_refused():
     with pytest.raises(ValueError, match="finite"):
         mean_interval(np.full(5_000, np.nan))
+
+
+def test_blocks_give_the_interval_of_the_losses_behind_them():
+    first, second = np.random.default_rng(6).normal(size=(2, 1_000))
+    parts = [block_means(losses) for losses in (first, second)]
+    counts = parts[0][1]
+    assert counts.sum() == 1_000
+    difference = blocks_interval(parts[0][0] - parts[1][0], counts)
+    assert difference == pytest.approx(difference_interval(first, second))
+
+
+def test_few_losses_have_blocks_and_no_interval():
+    means, counts = block_means(np.arange(5.0))
+    assert (list(means), list(counts)) == ([0, 1, 2, 3, 4], [1] * 5)
+    assert blocks_interval(means, counts) is None
+    with pytest.raises(ValueError, match="there is no loss"):
+        block_means(np.array([]))
+    with pytest.raises(ValueError, match="5 means and 4 counts"):
+        blocks_interval(means, counts[1:])

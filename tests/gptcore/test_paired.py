@@ -1,4 +1,4 @@
-"""Paired comparisons: the test, the interval that belongs to it, and what a design can find."""
+"""Paired comparisons: the test, and the intervals that belong to it."""
 
 import itertools
 
@@ -9,15 +9,12 @@ from scipy import stats
 from gptcore.paired import (
     DRAWN_SETS,
     MAX_EXACT_PAIRS,
-    check_design,
     compare_pairs,
-    detectable_difference,
     median_interval,
-    pairs_needed,
     sign_flip_interval,
     sign_flip_p,
-    smallest_p,
 )
+from gptcore.power import smallest_p
 
 SIX = [0.01, -0.02, 0.03, 0.0, 0.015, 0.021]
 
@@ -103,30 +100,6 @@ def test_alike_variants_differ_in_at_most_one_experiment_of_twenty(shape):
     assert found <= 0.05 + 3 * 0.005
 
 
-@pytest.mark.parametrize("n_claims", [1, 4, 6])
-@pytest.mark.parametrize("n", [8, 9, 14])
-def test_detectable_difference_is_found_in_four_of_five_cases(n, n_claims):
-    rng, trials = np.random.default_rng(3), 1_000 if n < 12 else 200
-    shift = detectable_difference(1.0, n, n_tests=n_claims)
-    level = 0.05 / n_claims
-    found = np.mean([sign_flip_p(rng.normal(shift, 1, n)) <= level for _ in range(trials)])
-    # Three standard errors of the trials, and 0.02 for the simulation or the t test behind it.
-    assert found == pytest.approx(0.8, abs=3 * 0.4 / trials**0.5 + 0.02)
-
-
-def test_six_seeds_cannot_find_any_difference_among_three_comparisons():
-    assert detectable_difference(1e-9, 6, n_tests=3) is None
-    assert detectable_difference(1e-9, 6, n_tests=1) is not None
-
-
-@pytest.mark.parametrize("n_claims", [1, 2, 3, 4, 6, 20])
-def test_refusal_names_the_fewest_seeds_that_are_accepted(n_claims):
-    n = pairs_needed(n_claims)
-    check_design(n, n_claims)
-    with pytest.raises(ValueError, match=f"give at least {n} seeds"):
-        check_design(n - 1, n_claims)
-
-
 def test_more_pairs_than_are_enumerated_are_tested_by_drawn_patterns():
     values = np.random.default_rng(4).normal(0.5, 1, MAX_EXACT_PAIRS + 20)
     expected = stats.ttest_1samp(values, 0).pvalue
@@ -138,6 +111,14 @@ def test_more_pairs_than_are_enumerated_are_tested_by_drawn_patterns():
 def test_pair_far_from_the_others_is_named():
     assert compare_pairs([0.1, 0.2, 0.15, 0.12, 0.18, 0.11, 5.0, 0.16]).far == (6,)
     assert compare_pairs([0.1, 0.2, 0.15, 0.12, 0.18, 0.11, 0.14, 0.16]).far == ()
+
+
+def test_share_has_the_exact_interval_of_its_probability():
+    comparison = compare_pairs([-1.0, -2.0, -1.0, 0.0, 3.0, -1.0, -1.0, 2.0])
+    assert comparison.share_below == 5.5 / 8
+    low = stats.binomtest(5, 8).proportion_ci().low
+    high = stats.binomtest(6, 8).proportion_ci().high
+    assert (comparison.share_low, comparison.share_high) == pytest.approx((low, high))
 
 
 def test_disagreement_of_the_two_tests_is_said():

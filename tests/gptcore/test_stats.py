@@ -3,7 +3,7 @@ import time
 import numpy as np
 import pytest
 
-from gptcore.stats import FEWEST_PAIRS, holm, ratio_of_pairs
+from gptcore.stats import FEWEST_PAIRS, holm, ratio_of_pairs, share_interval
 
 
 def test_holm_matches_a_worked_example():
@@ -12,6 +12,18 @@ def test_holm_matches_a_worked_example():
 
 def test_holm_never_exceeds_one_and_keeps_order():
     assert holm([0.9, 0.5]) == [1.0, 1.0]
+
+
+@pytest.mark.parametrize(("wins", "expected"), [(0, (0, 0.3085)), (5, (0.1871, 0.8129))])
+def test_share_interval_is_that_of_published_tables(wins, expected):
+    # Exact 95 % limits of 0 and 5 of 10 (Clopper and Pearson 1934).
+    assert share_interval(wins, 10) == pytest.approx(expected, abs=1e-4)
+
+
+def test_share_interval_allows_ties_to_be_either():
+    assert share_interval(5, 10, ties=2) == (share_interval(5, 10)[0], share_interval(7, 10)[1])
+    with pytest.raises(ValueError, match="they must be at most 10"):
+        share_interval(9, 10, ties=2)
 
 
 def times_in_turns(n, rng, *, ratio=1.05, second=1.0, drift=0.0, rho=0.0):

@@ -368,6 +368,20 @@ def comparison_case(a: str, b: str, differences: list[float], **metrics: Any) ->
         "sign_flip_high": mean + 0.9 * half,
         "median_difference": float(np.median(differences)),
         "share_a_better": float(np.mean(np.array(differences) < 0)),
+        "share_a_better_low": 0.2,
+        "share_a_better_high": 1.0,
+        "late_slope": 0.2,
+        "text_low": mean - 0.03,
+        "text_high": mean + 0.03,
+        "reached_loss": 6.2,
+        "a_tokens_to_reach": 40_000,
+        "b_tokens_to_reach": 50_000,
+        "a_time_to_reach_s": 5.0,
+        "b_time_to_reach_s": 6.0,
+        "tokens_ratio": 0.8,
+        "tokens_ratio_low": 0.7,
+        "tokens_ratio_high": 0.9,
+        "n_censored": 0,
         "sd_difference": sd,
         "p_value": 0.0234375,
         "p_adjusted": 0.09375,
@@ -381,7 +395,48 @@ def comparison_case(a: str, b: str, differences: list[float], **metrics: Any) ->
         params={"corpus": CORPUS, "a": a, "b": b, "experiment": CORPUS},
         metrics=given,
         samples={"difference": differences},
+        series={
+            "difference_curve": [
+                {
+                    "step": step,
+                    "tokens": 512 * step,
+                    "epochs": step / 60,
+                    "difference": mean * step / 60,
+                    "low": (mean - half) * step / 60,
+                    "high": (mean + half) * step / 60,
+                }
+                for step in (0, 30, 60)
+            ]
+        },
         facts={"margin_from": "The margin is the gain of 10 % more steps."},
+    )
+
+
+def variance_case(corpus: str, order_share: float) -> Record:
+    """Return the record of 4 x 4 crossed runs of initialisations and orders."""
+    shares = (0.1, order_share, 0.9 - order_share)
+    sources = ("initialisation", "order of the data", "initialisation with order and the rest")
+    rows = [
+        {
+            "source": source,
+            "levels": 16 if "rest" in source else 4,
+            "variance": 1e-4 * share,
+            "sd": 0.01 * share**0.5,
+            "sd_low": 0.0,
+            "sd_high": 0.03,
+            "share": share,
+            "share_low": 0.0,
+            "share_high": 0.97,
+            "detectable_sd": None if "rest" in source else 0.02,
+        }
+        for source, share in zip(sources, shares, strict=True)
+    ]
+    return record(
+        f"bench_convergence::test_variance[{corpus}]",
+        group="variance",
+        params={"corpus": corpus, "experiment": f"crossed-{corpus}-L2", "seeds": 4, "n_arms": 4},
+        metrics={"n_runs": 16, "mean_loss": 5.2, "sd_loss": 0.01},
+        series={"variance": rows},
     )
 
 
@@ -462,7 +517,8 @@ def standard_ledger() -> list[Record]:
         ),
     ]
     first = [environment(), *models, *loading, counting_case(), *coverage, *scarce, *position]
-    return [*first, design_case(), *training, *comparisons, *others]
+    crossed = variance_case(CORPUS, 0.4)
+    return [*first, design_case(), *training, *comparisons, crossed, *others]
 
 
 def write_ledger(folder: Path, records: list[Record]) -> Path:

@@ -79,6 +79,42 @@ def test_null_result_says_what_would_have_been_found(tmp_path: Path) -> None:
     assert "a difference of 0.0314 nats/token would have been found in 80 %" in alone.detail
 
 
+def test_null_result_says_which_equality_would_have_been_shown(tmp_path: Path) -> None:
+    null = {"p_adjusted": 0.9, "p_equivalence": 0.2, "detectable": 0.03, "detectable_margin": 0.04}
+    (alone,) = findings.find(run_of(tmp_path, [pair(**null)]))
+    assert "equality to within 0.0400 would have been shown if there is none" in alone.detail
+
+
+def test_difference_is_told_over_the_text_in_steps_and_in_tokens(tmp_path: Path) -> None:
+    given = pair(p_adjusted=0.03, late_slope=0.2, margin=0.019, n_censored=1)
+    (alone,) = findings.find(run_of(tmp_path, [given]))
+    told = alone.detail.replace(words.NBSP, " ")
+    assert (
+        f"a longer text of this kind, the 95 % interval of the difference is {words.MINUS}" in told
+    )
+    assert "the difference is that of 1.11 times the steps" in told  # exp(0.02 / 0.2)
+    assert "test loss of 6.200, as every run does, a takes 0.800 (0.700 to 0.900) times" in told
+    assert "of b; 1 run never did." in told
+    assert "a lower in 0 % (20.0 % to 100 %) of the pairs" in told
+
+
+def test_difference_beyond_the_late_slope_is_only_bounded(tmp_path: Path) -> None:
+    (alone,) = findings.find(run_of(tmp_path, [pair(p_adjusted=0.03, late_slope=0.02)]))
+    assert "the difference is that of more than 2 times the steps" in alone.detail
+    flat = pair(p_adjusted=0.03, late_slope=0.02, margin=None)
+    (alone,) = findings.find(run_of(tmp_path / "flat", [flat]))
+    assert "late slope" not in alone.detail
+
+
+def test_arms_that_differ_in_passes_and_size_say_so_without_other_arms(tmp_path: Path) -> None:
+    trained = [training_case(arm, 0) for arm in ("a", "b", "c")]
+    for record_, epochs, size in zip(trained, (1, 4, 64), (1e4, 3e4, 9e9), strict=True):
+        record_["metrics"] |= {"epochs": epochs, "train_tokens": 29_491, "n_params": size}
+    (first, *_) = findings.find(run_of(tmp_path, [*trained, pair(p_adjusted=0.03)]))
+    told = first.headline.replace(words.NBSP, " ")
+    assert "after 1 to 4 passes over 29,491 tokens of python-docs, 10.0 k to 30.0 k weights" in told
+
+
 @pytest.mark.parametrize("metrics", [{"p_adjusted": 0.01}, {"p_equivalence_adjusted": 0.01}])
 def test_experiment_that_can_find_nothing_gives_no_verdict(
     tmp_path: Path, metrics: dict[str, float]

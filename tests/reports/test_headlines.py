@@ -26,6 +26,7 @@ from tests.helpers.ledgers import (
     position_case,
     record,
     training_case,
+    variance_case,
     write_ledger,
 )
 from tests.helpers.timed_ledgers import START, pair_case, self_case, timed, timed_environment
@@ -324,8 +325,14 @@ CASES = [
         "by the frequencies of tokens, but not by the frequencies of pairs of tokens$",
     ),
     Contradiction(
-        "convergence.findings.sampler_differences", [compared("one", 1)], [compared("two", -1)],
+        "convergence.findings.arm_differences", [compared("one", 1)], [compared("two", -1)],
         "than a on python-docs, 8 seeds$", r"than a \(one of 2 such cases\) on python-docs",
+    ),
+    Contradiction(
+        "convergence.variance.find", [variance_case("python-docs", 0.4)],
+        [variance_case("moby-dick", 0.1)],
+        "over 16 crossed runs comes to 10.0 % .* from initialisation, 40.0 % .0 % to 97.0 %. from",
+        r"crossed runs \(python-docs\) comes to 10.0 %",
     ),
     Contradiction(
         "convergence.findings.baseline", [training_case("sequential", 0)],

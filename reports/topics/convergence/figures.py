@@ -1,4 +1,4 @@
-"""Figures of loss curves and of differences between samplers."""
+"""Figures of loss curves and of differences between arms."""
 
 from __future__ import annotations
 
@@ -49,6 +49,31 @@ def test_loss(curves: pd.DataFrame) -> Figure:
     return figure
 
 
+def difference_curves(curves: pd.DataFrame) -> Figure:
+    """Draw the mean paired difference along training, with its pointwise 95 % interval.
+
+    Args:
+        curves: points with columns `variant` (the pair), `tokens`, `difference`, `low` and `high`.
+    """
+    frame = drawing.with_labels(curves)
+    figure, axes = drawing.line_figure(frame, "difference in test loss, nats/token")
+    axes.axhline(0, color=drawing.INK, linewidth=1.2)
+    for colour, (_, rows) in zip(
+        drawing.colours(), frame.groupby("variant", sort=False), strict=False
+    ):
+        axes.fill_between(
+            rows["tokens"], rows["low"], rows["high"], color=colour, alpha=0.2, linewidth=0
+        )
+    drawing.lines(
+        axes, frame, x="tokens", y="difference", mark_points=True, markeredgecolor=drawing.SURFACE,
+        linewidth=1.8,
+    )  # fmt: skip
+    drawing.legend(figure, axes, frame)
+    axes.set(xlabel="training tokens seen", ylabel="")
+    drawing.number_axis(axes.xaxis)
+    return figure
+
+
 def differences(comparisons: pd.DataFrame) -> Figure:
     """Draw each paired comparison: a dot per seed, the mean with its 95 % interval, the margin.
 
@@ -83,7 +108,7 @@ def differences(comparisons: pd.DataFrame) -> Figure:
                 solid_capstyle="butt",
             )
         axes.plot(pair["difference"], row - 0.04, "D", color=drawing.INK, markersize=7)
-        a, b = words.sampler(pair["a"]), words.sampler(pair["b"])
+        a, b = words.arm(pair["a"]), words.arm(pair["b"])
         drawing.row_text(
             axes,
             row,

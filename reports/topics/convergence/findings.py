@@ -12,19 +12,20 @@ from reports import words
 from reports.blocks import Finding
 from reports.claims import apart
 from reports.load import Run
+from reports.topics.convergence import sizes, variance
+from reports.topics.convergence.conditions import conditions
+from reports.topics.convergence.sizes import ALPHA, least_p
 
-ALPHA = 0.05
 NO_VERDICT = "no verdict"
-MOST_EXACT_PAIRS, LEAST_P_DRAWN = 20, 2.0**-16
-"""Beyond 20 pairs the sign-flip test uses 2^17 patterns (gptcore.paired)."""
 
 
 def find(run: Run) -> list[Finding]:
-    """Return the findings on pairs of samplers, then on the baseline of token frequencies."""
+    """Return the findings on pairs of arms, crossed runs, and the baseline of token frequencies."""
     facts = {r["case"]: r["facts"] for r in run.finished if r["group"] == "comparison"}
     training = run.cases("convergence")
     return [
-        *sampler_differences(run.cases("comparison"), training, facts),
+        *arm_differences(run.cases("comparison"), training, facts),
+        *variance.find(run.cases("variance"), run.series("variance", "variance"), training),
         *baseline(training),
     ]
 
@@ -69,19 +70,19 @@ def outcome(comparison: pd.Series) -> str:
     return "equal" if equal else "unresolved"
 
 
-def sampler_differences(
+def arm_differences(
     comparisons: pd.DataFrame, training: pd.DataFrame, facts: dict[str, dict[str, Any]]
 ) -> Iterator[Finding]:
     """Say of each comparison what its paired seeds resolve, and under which conditions."""
     frame = family(comparisons)
     frame = frame[frame["difference"].notna() | frame["n_diverged"].gt(0)]
     for _, pair in frame.iterrows():
-        a, b = words.sampler_in_prose(pair["a"]), words.sampler_in_prose(pair["b"])
+        a, b = words.arm_in_prose(pair["a"]), words.arm_in_prose(pair["b"])
         better, worse = (a, b) if pair["difference"] < 0 else (b, a)
         size = f"{abs(pair['difference']):.4f} nats/token"
         margin = f"{words.tick(pair['margin'])} nats/token"
         kind = outcome(pair)
-        where = conditions(pair, training)
+        where = conditions(pair, training, (pair["a"], pair["b"]))
         headline = {
             "differ": f"{better} ended {size} lower in test loss than {worse}",
             "differ, but little": f"{better} ended {size} lower than {worse}, inside the margin",
@@ -110,33 +111,10 @@ IMPORTANCE = {
 }
 
 
-def conditions(pair: pd.Series, training: pd.DataFrame) -> str:
-    """Return for how many passes, on which text and size, and over how many seeds a claim holds."""
-    known = "experiment" in training and "experiment" in pair
-    runs = training[training["experiment"].eq(pair["experiment"])] if known else training[:0]
-    said = ""
-    if not runs.empty and runs[["epochs", "train_tokens"]].notna().all(axis=None):
-        passes, tokens = runs["epochs"].mean(), runs["train_tokens"].mean()
-        said = (
-            f" after {passes:.2g} "
-            f"{'pass' if f'{passes:.2g}' == '1' else 'passes'} over {words.number(round(tokens))} "
-            "tokens"
-        )
-    said += f" {'of' if said else 'on'} {words.corpus(pair['corpus'])}"
-    if not runs.empty and runs["n_params"].notna().all():
-        said += f", {words.si(runs['n_params'].mean(), '')} weights".replace(words.NBSP, " ")
-    seeds = pair["n_seeds"]
-    if pd.notna(seeds):
-        said += f", {words.count(int(seeds), 'seed')}"
-    if pair["n_diverged"] > 0:
-        said += f" ({words.count(int(pair['n_diverged']), 'run')} diverged and left out)"
-    return said
-
-
 def _evidence_of(pair: pd.Series, kind: str, margin: str, origin: object) -> str:
-    text = _differences(pair)
+    text = sizes.differences(pair)
     if kind == NO_VERDICT:
-        return f"{text}{_could_have_found(pair)} Corpus {words.corpus(pair['corpus'])}."
+        return f"{text}{sizes.could_have_found(pair)} Corpus {words.corpus(pair['corpus'])}."
     text += (
         f" Sign-flip p = {words.p_value(pair['p_value'])}, adjusted for "
         f"{words.count(int(pair['n_claims']), 'claim')} {words.p_value(pair['p_adjusted'])}."
@@ -156,57 +134,12 @@ def _evidence_of(pair: pd.Series, kind: str, margin: str, origin: object) -> str
                 if pd.notna(pair["margin"])
                 else "there is no margin to test it against."
             )
-            + _could_have_found(pair)
+            + sizes.could_have_found(pair)
         )
+    text += sizes.in_other_units(pair)
     if isinstance(origin, str):
         text += f" {plain_text.shorten(origin, 300)}"
     return f"{text} Corpus {words.corpus(pair['corpus'])}."
-
-
-def _differences(pair: pd.Series) -> str:
-    """Return the sentence on the mean and the median of the differences, as far as recorded."""
-    n_seeds = pair["n_seeds"]
-    seeds = "" if pd.isna(n_seeds) else f" over {words.count(int(n_seeds), 'paired seed')}"
-    if pd.isna(pair["difference"]):
-        return "Too few pairs are left in which neither run diverged."
-    text = f"Mean difference {words.signed(pair['difference'])} nats/token{seeds}"
-    if pd.isna(pair["low"]) or pd.isna(pair["high"]):
-        return f"{text}."
-    text += f", 95 % interval {words.interval(pair['low'], pair['high'])}"
-    if pd.notna(pair["median_difference"]):
-        text += (
-            " by sign flips and "
-            f"{words.interval(pair['difference_low'], pair['difference_high'])} by Student's t; "
-            f"median {words.signed(pair['median_difference'])}, 95 % interval "
-            f"{words.interval(pair['median_low'], pair['median_high'])}; "
-            f"{words.sampler_in_prose(pair['a'])} lower in {words.percent(pair['share_a_better'])} "
-            "of the pairs"
-        )
-    return f"{text}."
-
-
-def least_p(pair: pd.Series) -> float:
-    """Return the least adjusted p-value that a sign-flip test of so many seeds can have."""
-    n = pair["n_seeds"]
-    return float(pair["n_claims"] * (LEAST_P_DRAWN if n > MOST_EXACT_PAIRS else 2.0 ** (1 - n)))
-
-
-def _could_have_found(pair: pd.Series) -> str:
-    """Say which difference the design would have found, as far as that is known."""
-    n_seeds, n_claims = pair["n_seeds"], pair["n_claims"]
-    if pd.isna(n_seeds):
-        return ""
-    design = f"{words.count(int(n_seeds), 'seed')} and {words.count(int(n_claims), 'claim')}"
-    least = least_p(pair)
-    if least > ALPHA:
-        return (
-            f" With {design} no difference of any size could have been found: the adjusted p "
-            f"cannot be below {words.p_value(min(least, 1.0))}."
-        )
-    if pd.isna(pair["detectable"]):
-        return ""
-    found = f"{words.number(pair['detectable'])} nats/token"
-    return f" With {design}, a difference of {found} would have been found in 80 % of the cases."
 
 
 def baseline(training: pd.DataFrame) -> Iterator[Finding]:

@@ -18,15 +18,20 @@ from reports.blocks import (
     titled,
 )
 from reports.load import Run
-from reports.topics.convergence import figures, findings, tables
+from reports.topics.convergence import figures, findings, tables, variance
+from reports.topics.convergence.conditions import experiment
 
 
 def section(run: Run, plot: Plotter) -> list[Section]:
-    """Return whether training learned, and which sampler ended with the lower loss."""
-    cases, comparisons = run.cases("convergence"), run.cases("comparison")
+    """Return whether training learned, and which arms ended with the lower loss."""
+    cases, comparisons = by_experiment(run.cases("convergence")), run.cases("comparison")
     plots: list[Plot] = []
     shown: list[Table] = []
-    series = [run.series("convergence", name) for name in ("loss_curve", "test_curve")]
+    series = [
+        run.series("convergence", name).drop(columns=["setting", "variant"])
+        for name in ("loss_curve", "test_curve")
+    ]
+    series = [each.merge(cases[["case", "setting", "variant"]], on="case") for each in series]
     for setting, (part, train, test) in by_setting(plot, cases, *series):
         plots += _curves(plot, part, train, test, setting)
         shown.append(titled(tables.training(part), setting, tables.shared_text(part)))
@@ -35,26 +40,72 @@ def section(run: Run, plot: Plotter) -> list[Section]:
         shown.append(tables.designs(designs))
     points = {r["case"]: r["samples"].get("difference", []) for r in run.finished}
     comparisons = comparisons[comparisons["difference"].notna()]
-    names = comparisons["corpus"].map(str)
+    along = run.series("comparison", "difference_curve")
+    names = pd.Series([experiment(case) for _, case in comparisons.iterrows()], comparisons.index)
     for name in plot.parts(dict.fromkeys(names)):
         pairs = comparisons[names == name]
-        corpus = f"Corpus: {words.corpus(pairs['corpus'].iloc[0])}"
-        plots += _differences(plot, pairs.assign(points=pairs["case"].map(points)), corpus)
-        shown.append(titled(tables.comparisons(pairs), corpus))
+        told = f"Experiment: {name}"
+        plots += _differences(plot, pairs.assign(points=pairs["case"].map(points)), told)
+        plots += _difference_curves(plot, pairs, along, told)
+        shown.append(titled(tables.comparisons(pairs), told))
+        if pairs["reached_loss"].notna().any():
+            shown.append(titled(tables.spans(pairs), told))
+    shown += variance.shown(run.cases("variance"), run.series("variance", "variance"))
     return [
         Section(
             "convergence",
             "Convergence",
-            "Did training converge, and which sampler ended with the lower loss?",
-            "Each seed trains a model with every sampler from the same initial weights, so "
-            "differences are taken within a seed. An interval that contains zero resolves no "
-            "difference. It does not show that two samplers are equal either: that takes the "
-            "equivalence test against the margin, which is the gain of 10 % more steps.",
+            "Did training converge, and which runs ended with the lower loss?",
+            "The runs of an experiment differ in the settings of their arms alone. Each seed "
+            "trains a model in every arm, from the same initial weights where these have one "
+            "shape, so differences are taken within a seed. An interval that contains zero "
+            "resolves no difference. It does not show that two arms are equal either: that takes "
+            "the equivalence test against the margin, which is the gain of 10 % more steps.",
             plots,
             shown,
             missing=missing(run, "convergence", "training run") if cases.empty else "",
         )
     ]
+
+
+def by_experiment(cases: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs with their arms as `variant`, and what an experiment shares as `setting`.
+
+    The arms of an experiment may differ in any setting, so its runs would not share a figure by
+    their own settings. Runs of earlier ledgers, which name no arm, are left as they are.
+    """
+    if "arm" not in cases or "experiment" not in cases or cases.empty:
+        return cases
+    known = cases["arm"].notna() & cases["experiment"].notna()
+    shared = {
+        name: " · ".join(
+            part
+            for part in str(rows["setting"].iloc[0]).split(" · ")
+            if all(part in str(setting).split(" · ") for setting in rows["setting"])
+        )
+        for name, rows in cases[known].groupby("experiment")
+    }
+    return cases.assign(
+        variant=cases["arm"].map(words.arm).where(known, cases["variant"]),
+        setting=cases["experiment"].map(shared).where(known, cases["setting"]),
+    )
+
+
+def _difference_curves(
+    plot: Plotter, pairs: pd.DataFrame, along: pd.DataFrame, setting: str
+) -> list[Plot]:
+    """Return the figure of the differences of one experiment along training."""
+    told = pairs["a"].map(words.arm) + f" {words.MINUS} " + pairs["b"].map(words.arm)
+    curves = along[along["case"].isin(pairs["case"])]
+    curves = curves.assign(variant=curves["case"].map(told.set_axis(pairs["case"])))
+    return plot(
+        figures.difference_curves, curves.dropna(subset=["tokens", "difference"]),
+        "The difference along training",
+        "First minus second: below zero, the first is better. Line: mean over paired seeds. "
+        "Band: 95 % interval by sign flips, which holds at each point alone and not for the "
+        f"whole line; fewer than 6 seeds have none. {setting}.",
+        f"Paired difference in test loss against training tokens: {'; '.join(told)}.",
+    )  # fmt: skip
 
 
 def _curves(
@@ -73,28 +124,28 @@ def _curves(
             figures.test_loss, test.dropna(subset=["tokens", "loss"]), "Loss on unseen text",
             f"{seeds} Below the dotted line, a model has learned more than token frequencies. "
             f"{setting}.",
-            f"Test loss against training tokens, by sampler. {ends}",
+            f"Test loss against training tokens, by arm. {ends}",
         ),
         *plot(
             figures.train_loss, train.dropna(subset=["tokens", "loss"]), "Loss while training",
             f"{seeds} {setting}.",
-            f"Training loss against training tokens, by sampler. {ends}",
+            f"Training loss against training tokens, by arm. {ends}",
         ),
     ]  # fmt: skip
 
 
-def _differences(plot: Plotter, pairs: pd.DataFrame, corpus: str) -> list[Plot]:
-    """Return the figure of the paired differences on one corpus."""
+def _differences(plot: Plotter, pairs: pd.DataFrame, setting: str) -> list[Plot]:
+    """Return the figure of the paired differences of one experiment."""
     pairs, more = first_cases(findings.family(pairs), MAX_BARS, "pairs")
     return plot(
-        figures.differences, pairs, "Which sampler ended with the lower loss",
+        figures.differences, pairs, "Which runs ended with the lower loss",
         "First minus second: left of zero, the first is better. Circles: one seed each. "
         "Diamond and bar: mean and 95 % interval by sign flips. Shade: differences within the "
         "margin. "
-        f"{corpus}.{more}",
+        f"{setting}.{more}",
         "Paired differences with intervals. "
         + " ".join(
-            f"{words.sampler(r['a'])} minus {words.sampler(r['b'])}: "
+            f"{words.arm(r['a'])} minus {words.arm(r['b'])}: "
             f"{words.signed(r['difference'])}, "
             f"{words.interval(r['low'], r['high'])}."
             for r in dicts(pairs)

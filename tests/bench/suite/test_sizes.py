@@ -7,7 +7,7 @@ from bench.suite.choosing import PATIENCE, left_out
 from bench.suite.plan import Plan
 from bench.suite.sizes import SUITES
 from bench.suite.training_cases import TrainCase
-from gptcore.paired import check_design
+from gptcore.power import check_design
 
 CPU = {"cpu": ("fp32", "bf16")}
 
