@@ -22,6 +22,7 @@ from gptcore import streams
 from gptcore.cli import (
     audit,
     data,
+    form,
     inference,
     sampling,
     scaling,
@@ -61,6 +62,8 @@ COMMANDS: dict[str, _Command] = {
         'gptcore generate --checkpoint runs/first --prompt "The statement"'),
     "evaluate": _Command(inference.evaluate, inference.evaluate_answer, inference.evaluate_options,
         "gptcore evaluate --checkpoint runs/first --json"),
+    "form": _Command(form.form, form.form_answer, form.form_options,
+        "gptcore form generated.txt --corpus my-book.txt"),
     "scale fit": _Command(scaling.fit, scaling_answers.fit_answer,
         scaling_options.fit_options,
         "gptcore scale fit losses.csv --family gpt3 --json > law.json"),

@@ -34,6 +34,7 @@ CALLS = {
     "train": f"train --out first --corpus novel[final].txt --steps 3 {TINY} --resume",
     "generate": "generate --checkpoint first --prompt 1:100:2,[b]:smile: --new-tokens 5",
     "evaluate": "evaluate --checkpoint first --corpus novel[final].txt --train-fraction 0.7",
+    "form": "form written.txt --corpus story.txt",
     "scale fit": "scale fit ladder.csv --bootstraps 20",
     "scale fit of too few": "scale fit two.csv",
     "scale evaluate": "scale evaluate losses.csv --family one",
@@ -57,6 +58,7 @@ def folder(tmp_path_factory):
     (path / "story.txt").write_text(
         marker.format("START") + story + "\n" + marker.format("END") + licence
     )
+    (path / "written.txt").write_text("The dog sat on the mat.\nThe cat sat on it. " * 9)
     for name, starts in (
         ("holes", range(0, 990, 11)),
         ("random", [(i * i * 37 + i) % 981 for i in range(400)]),
@@ -265,6 +267,21 @@ def test_evaluate_gives_the_loss_with_its_interval(ask):
         fixed(result["difference_interval_95"][0]), "nats per token"
     ]  # fmt: skip
     assert "The intervals are for the mean loss of this model over a text of this kind" in answer
+
+
+def test_form_sets_each_measure_beside_the_slices(ask):
+    result, answer = ask("form")
+    rows = {row["name"]: row for row in result["metrics"]}
+    known = [row for row in rows.values() if row["z"] is not None]
+    unusual = sum(abs(row["z"]) >= 2 for row in known)
+    assert answer.startswith(f"In {unusual} of {len(known)} measures the text is at |z| = 2 or")
+    copy = rows["longest_copy_tokens"]
+    assert row(answer, "longest copy tokens") == [
+        f"{copy['value']:.3g}", f"{copy['mean']:.3g}", f"{copy['z']:+.1f}",
+        f"{copy['share_below']:.0%}", f"{copy['share_above']:.0%}",
+        *(f"{copy[f'{name}_z']:+.1f}" for name in ("unigram", "bigram")),
+    ]  # fmt: skip
+    assert rows["unpaired_quotes_share"]["value"] is None
 
 
 def test_fit_gives_the_law_and_each_parameter(ask):
