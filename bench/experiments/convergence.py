@@ -6,7 +6,7 @@ on inside the case. Its folder is removed when the record of the case is on disk
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from bench.experiments.texts import PROMPT_TOKENS, Texts
 from bench.ledger.ledger import RUNS
 from bench.measuring.work import Result
 from bench.session import Session
@@ -21,13 +22,12 @@ from bench.suite.training_cases import TrainCase
 from gptcore.coverage.visits import measure_coverage
 from gptcore.data.leakage import certificate
 from gptcore.data.splits import Segment, make_split
-from gptcore.data.tokenizer import decode, token_bytes
+from gptcore.data.tokenizer import token_bytes
 from gptcore.data.tokens import TokenStream
 from gptcore.evaluation.losses import Evaluation, count_losses, evaluate
 from gptcore.files import lock_folder
 from gptcore.lines import Appender, dump_line, load_line, load_lines
 from gptcore.model.config import ModelConfig
-from gptcore.model.generation import generate
 from gptcore.model.gpt import GPT
 from gptcore.reading import read_bytes
 from gptcore.sampling.base import Sampler
@@ -42,7 +42,6 @@ CURVE_NAME = "test_curve.jsonl"
 """File of a run with one line for each evaluation; it is on disk before the next step."""
 EVALUATIONS = 6
 """Parts of equal length into which evaluations divide a training run."""
-PROMPT_TOKENS, NEW_TOKENS = 8, 80
 
 
 class Experiment:
@@ -112,23 +111,6 @@ class Experiment:
         train = [ids[part.start : part.stop] for part in self.split.train]
         return count_losses(train, [self.test_ids.numpy()], self.stream.vocab_size)
 
-    def generate(self, when: str) -> dict[str, str]:
-        """Return a row with the text that the model generates after the start of the test part."""
-        prompt = self.test_ids[:PROMPT_TOKENS]
-        ids = generate(
-            self.model,
-            prompt,
-            NEW_TOKENS,
-            temperature=0.8,
-            top_k=min(40, self.stream.vocab_size),
-            seed=self.case.seed,
-            device=self.device,
-        ).numpy()
-        if self.vocabulary is not None:
-            ids = self.vocabulary.decode(ids)
-        written = {"prompt": ids[:PROMPT_TOKENS], "text": ids[PROMPT_TOKENS:]}
-        return {"when": when} | {name: decode(part) for name, part in written.items()}
-
     def run(self, folder: Path) -> tuple[list[dict[str, Any]], list[dict[str, float]]]:
         """Train in a folder, from its newest checkpoint on where it has one.
 
@@ -142,6 +124,7 @@ class Experiment:
 
             def evaluate(step: int) -> None:
                 if step not in curve:
+                    self.write(step, folder)
                     curve[step] = self.point(step, self.evaluate())
                     file.append(dump_line(curve[step]))
 
@@ -159,6 +142,21 @@ class Experiment:
             )
         log, _ = read_log(folder / "run" / LOG_NAME)
         return log, [curve[step] for step in sorted(curve)]
+
+    @cached_property
+    def texts(self) -> Texts | None:
+        """The texts of the run, which the first seed alone writes, and no fold."""
+        if self.case.seed or "split" in self.case.varied:
+            return None
+        parts = [shortened(part, self.case.text_share) for part in self.split.train]
+        train_ids = np.concatenate([self.stream.ids[part.start : part.stop] for part in parts])
+        prompt = self.test_ids[:PROMPT_TOKENS]
+        return Texts(train_ids, prompt, self.vocabulary, self.case.seed, self.device)
+
+    def write(self, step: int, folder: Path) -> None:
+        """Let the model write a text, in the runs of which texts are kept."""
+        if self.texts is not None:
+            self.texts.write(self.model, step, folder)
 
     def point(self, step: int, evaluation: Evaluation) -> dict[str, float]:
         """Return the row of the series `test_curve` for one evaluation."""
@@ -231,18 +229,17 @@ def train_and_score(benchmark: Any, result: Result, session: Session, case: Trai
     """Train one model, score it on its whole test part, and note the outcome in `result`."""
     device = torch.device(next(reversed(session.devices)))  # an accelerator, where there is one
     experiment = Experiment(case, session, device)
-    generated = [experiment.generate("before")] if case.seed == 0 else []
     folder = session.ledger.folder / RUNS / case.id
     log, curve = benchmark.pedantic(experiment.run, args=(folder,), rounds=1)
     final = experiment.evaluate(experiment.unigram_losses())
     curve.append(experiment.point(experiment.config.steps, final))
     result.metrics |= _counts(experiment) | _losses(log, curve[0]["loss"], final)
-    if case.seed == 0:
-        generated.append(experiment.generate("after"))
     result.series |= {
         "loss_curve": [
             {name: m[name] for name in ("step", "tokens", "epochs", "loss")} for m in log
         ],
         "test_curve": curve,
-        "generated": generated,
     }
+    if experiment.texts is not None:
+        experiment.write(experiment.config.steps, folder)
+        result.series |= experiment.texts.series(folder, experiment.config.steps)

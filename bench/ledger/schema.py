@@ -255,6 +255,9 @@ SERIES: dict[str, tuple[str, ...]] = {
     "loss_curve": ("step", "tokens", "epochs", "loss"),
     "test_curve": ("step", "tokens", "epochs", "loss"),
     "generated": ("when", "prompt", "text"),
+    "form_curve": (
+        "source", "step", "measure", "value", "z", "share_below", "share_above", "usual_share",
+    ),
     "visits_histogram": ("visits", "targets"),
     "visits_by_position": (
         "bin_start", "bin_stop", "visits_mean", "visits_min", "visits_max", "missed",
@@ -270,7 +273,7 @@ SERIES: dict[str, tuple[str, ...]] = {
     "conditions": ("condition", "time_s", "ratio", "ratio_low", "ratio_high"),
 }  # fmt: skip
 
-TEXT_COLUMNS = {"when", "prompt", "text", "operator", "condition"}
+TEXT_COLUMNS = {"when", "prompt", "text", "operator", "condition", "source", "measure"}
 """Columns of series that hold text; all others hold numbers or null."""
 
 _TEXT, _NUMBER, _FLAG, _NUMBERS = "text", "a number", "true or false", "a list of numbers"
