@@ -179,12 +179,12 @@ def lines(
 
 def line_figure(frame: pd.DataFrame, title: str) -> tuple[Figure, Axes]:
     """Return a figure for lines by sampler, with room above for its legend and its title."""
-    figure, (axes,) = new_figure(2.7, top_in=0.42 + LEGEND_ROW_IN * len(_legend_rows(frame)))
+    figure, (axes,) = new_figure(2.7, top_in=0.42 + LEGEND_ROW_IN * len(legend_rows(frame)))
     axes.set_title(title)
     return figure, axes
 
 
-def _legend_rows(frame: pd.DataFrame) -> list[list[str]]:
+def legend_rows(frame: pd.DataFrame) -> list[list[str]]:
     """Return the names in rows of two; a long name has a row to itself."""
     rows: list[list[str]] = []
     for name in dict.fromkeys(frame["variant"]):
@@ -202,7 +202,7 @@ def legend(figure: Figure, axes: Axes, frame: pd.DataFrame) -> None:
         axes.legend_.remove()
     by_name = dict(zip(labels, handles, strict=True))
     height = figure.get_figheight()
-    for row, names in enumerate(_legend_rows(frame)):
+    for row, names in enumerate(legend_rows(frame)):
         for column, name in enumerate(names):
             figure.legend(
                 [by_name[name]], [name], loc="upper left", borderpad=0, borderaxespad=0,

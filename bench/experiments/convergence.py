@@ -6,7 +6,7 @@ A run is kept in the results folder (`kept_runs`), so a session that was killed 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from bench.experiments.exposure import note_visits
 from bench.experiments.kept_runs import KeptRun, train_kept
+from bench.experiments.texts import PROMPT_TOKENS, Texts
 from bench.ledger.schema import SERIES
 from bench.measuring.work import Result
 from bench.session import Session
@@ -24,7 +25,7 @@ from bench.suite.training_cases import TrainCase
 from gptcore.coverage.visits import measure_coverage
 from gptcore.data.leakage import certificate
 from gptcore.data.splits import Segment, make_split
-from gptcore.data.tokenizer import decode, token_bytes
+from gptcore.data.tokenizer import token_bytes
 from gptcore.data.tokens import TokenStream
 from gptcore.evaluation.copying import copy_probability
 from gptcore.evaluation.losses import (
@@ -37,7 +38,6 @@ from gptcore.evaluation.losses import (
 from gptcore.intervals import block_means
 from gptcore.model.config import ModelConfig
 from gptcore.model.flops import training_flops
-from gptcore.model.generation import generate
 from gptcore.model.gpt import GPT
 from gptcore.sampling.base import Sampler
 from gptcore.sampling.batches import batch
@@ -45,8 +45,6 @@ from gptcore.sampling.samplers import make_sampler
 from gptcore.training.config import TrainConfig
 
 Floats = npt.NDArray[np.float64]
-
-PROMPT_TOKENS, NEW_TOKENS = 8, 80
 
 
 class Experiment:
@@ -125,23 +123,6 @@ class Experiment:
         train = [ids[part.start : part.stop] for part in self.split.train]
         return count_losses(train, [self.test_ids.numpy()], self.stream.vocab_size)
 
-    def generate(self, when: str) -> dict[str, str]:
-        """Return a row with the text that the model generates after the start of the test part."""
-        prompt = self.test_ids[:PROMPT_TOKENS]
-        ids = generate(
-            self.model,
-            prompt,
-            NEW_TOKENS,
-            temperature=0.8,
-            top_k=min(40, self.stream.vocab_size),
-            seed=self.case.seed,
-            device=self.device,
-        ).numpy()
-        if self.vocabulary is not None:
-            ids = self.vocabulary.decode(ids)
-        written = {"prompt": ids[:PROMPT_TOKENS], "text": ids[PROMPT_TOKENS:]}
-        return {"when": when} | {name: decode(part) for name, part in written.items()}
-
     def run(self, folder: Path) -> KeptRun:
         """Train in a folder, from its newest checkpoint on where it has one."""
         steps, parts = self.config.steps, self.case.evaluations
@@ -158,13 +139,23 @@ class Experiment:
             planned_s=self.case.cost_s,
         )
 
-    def measure(self, evaluation: Evaluation) -> dict[str, float]:
-        """Return what is noted at one evaluation: the test loss, and how far tokens are copied."""
+    @cached_property
+    def texts(self) -> Texts | None:
+        """The texts of the run, which the first seed alone writes, and no fold."""
+        if self.case.seed or "split" in self.case.varied:
+            return None
+        parts = [self.train_ids[part.start : part.stop].numpy() for part in self.sampler.segments]
+        prompt = self.test_ids[:PROMPT_TOKENS]
+        return Texts(np.concatenate(parts), prompt, self.vocabulary, self.case.seed, self.device)
+
+    def measure(self, evaluation: Evaluation) -> dict[str, Any]:
+        """Return what is noted at one evaluation: test loss, copying, and a text."""
         return {
             "loss": evaluation.loss_nats_per_token,
             "copy_probability": copy_probability(
                 self.model, self.test_ids, block_size=self.case.block_size, device=self.device
             ),
+            "ids": self.texts and self.texts.sample(self.model),
         }
 
 
@@ -271,7 +262,6 @@ def train_and_score(benchmark: Any, result: Result, session: Session, case: Trai
     """Train one model, score it on its whole test part, and note the outcome in `result`."""
     device = torch.device(next(reversed(session.devices)))  # an accelerator, where there is one
     experiment = Experiment(case, session, device)
-    generated = [experiment.generate("before")] if case.seed == 0 else []
     run: KeptRun = benchmark.pedantic(experiment.run, args=(session.run_folder(case),), rounds=1)
     final, blocks = experiment.final()
     last = {name: run.log[-1][name] for name in ("step", "tokens", "epochs")}
@@ -288,8 +278,6 @@ def train_and_score(benchmark: Any, result: Result, session: Session, case: Trai
             draws=draws,
             device=device,
         )
-    if case.seed == 0:
-        generated.append(experiment.generate("after"))
     result.series |= {
         "loss_curve": [
             {name: m[name] for name in ("step", "tokens", "epochs", "loss")} for m in run.log
@@ -299,5 +287,6 @@ def train_and_score(benchmark: Any, result: Result, session: Session, case: Trai
             for name in ("test_curve", "copying")
         },
         "test_blocks": blocks,
-        "generated": generated,
     }
+    if experiment.texts is not None:
+        result.series |= experiment.texts.series(curve)

@@ -286,6 +286,9 @@ SERIES: dict[str, tuple[str, ...]] = {
     ),
     "generated": ("when", "prompt", "text"),
     "excess": ("epochs", "excess", "low", "high", "step_size"),
+    "form_curve": (
+        "source", "step", "measure", "value", "z", "share_below", "share_above", "usual_share",
+    ),
     "visits_histogram": ("visits", "targets"),
     "loss_by_visits": ("visits", "targets", "loss", "low", "high"),
     "visits_by_position": (
@@ -302,7 +305,9 @@ SERIES: dict[str, tuple[str, ...]] = {
     "conditions": ("condition", "time_s", "ratio", "ratio_low", "ratio_high"),
 }  # fmt: skip
 
-TEXT_COLUMNS = {"arm", "form", "source", "when", "prompt", "text", "operator", "condition"}
+TEXT_COLUMNS = {
+    "arm", "condition", "form", "measure", "operator", "prompt", "source", "text", "when",
+}  # fmt: skip
 """Columns of series that hold text; all others hold numbers or null."""
 
 TEXT, NUMBER, FLAG, NUMBERS = "text", "a number", "true or false", "a list of numbers"

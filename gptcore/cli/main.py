@@ -23,6 +23,7 @@ from gptcore.cli import (
     audit,
     data,
     evaluation,
+    form,
     inference,
     sampling,
     scaling,
@@ -65,6 +66,8 @@ COMMANDS: dict[str, _Command] = {
         "gptcore evaluate --checkpoint runs/first\n"
         "  gptcore evaluate --checkpoint runs/first --file other.txt --stride 64\n"
         "  gptcore evaluate --checkpoint runs/first --part train"),
+    "form": _Command(form.form, form.form_answer, form.form_options,
+        "gptcore form generated.txt --corpus my-book.txt"),
     "scale fit": _Command(scaling.fit, scaling_answers.fit_answer,
         scaling_options.fit_options,
         "gptcore scale fit losses.csv --family gpt3 --json > law.json"),

@@ -4,7 +4,8 @@
 interval. `sweep_losses` returns the loss of each target. `loss_by_context` measures a model with
 longer contexts, `sample_continuations` and `best_of` measure it with more samples. `fit_power` fits
 a power law to either curve, and `predict_mean` gives its interval. `pass_at_k` is the share of
-prompts that k samples solve, and `samples_for` says how many samples a target needs.
+prompts that k samples solve, and `samples_for` says how many samples a target needs. `compare_form`
+measures how a text is written, beside slices of a corpus.
 
     >>> import torch
     >>> from gptcore.evaluation import evaluate
@@ -27,12 +28,22 @@ from gptcore.evaluation.inference_scaling import (
 )
 from gptcore.evaluation.losses import Evaluation, count_losses, evaluate, sweep_losses
 from gptcore.evaluation.pass_at_k import SamplesNeeded, pass_at_k, pass_interval, samples_for
+from gptcore.evaluation.text_form import (
+    MEASURES,
+    Measured,
+    compare_form,
+    sample_bigrams,
+    sample_unigrams,
+)
 
 __all__ = [
+    "MEASURES",
     "Evaluation",
+    "Measured",
     "PowerLaw",
     "SamplesNeeded",
     "best_of",
+    "compare_form",
     "count_losses",
     "evaluate",
     "fit_power",
@@ -40,7 +51,9 @@ __all__ = [
     "pass_at_k",
     "pass_interval",
     "predict_mean",
+    "sample_bigrams",
     "sample_continuations",
+    "sample_unigrams",
     "samples_for",
     "sweep_losses",
 ]

@@ -1,34 +1,266 @@
-"""What the models wrote, before and after training."""
+"""What the models wrote along their training, and how it is written.
+
+The form of each text is measured beside slices of the training text (docs/form.md). Only the first
+seed of an arm writes texts, one at each evaluation: they show a course, and no difference of arms.
+"""
 
 from __future__ import annotations
 
-from reports.blocks import Finding, Plotter, Section, Text, dicts
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator
+
+from reports import drawing, words
+from reports.blocks import (
+    Finding,
+    Plotter,
+    Section,
+    Table,
+    Text,
+    by_setting,
+    dicts,
+    first_cases,
+    table,
+    titled,
+)
 from reports.load import Run
 
+USUAL_Z = 2.0
+MOST_LINES = 6
+"""Models in one figure at most."""
+WHEN = {"before": "before training", "after": "after training"}
+CONTROLS = {"unigram": "unigram sampling", "bigram": "bigram sampling"}
+"""Texts of tokens drawn by their frequency, and by how often they follow the token before."""
 
-def find(_: Run) -> list[Finding]:
-    """Return no finding: a text is an example and no measurement."""
-    return []
+
+def find(run: Run) -> Iterator[Finding]:
+    """Say of each setting how many measures of form ended near those of the training text."""
+    for setting, rows in run.series("convergence", "form_curve").groupby("setting", sort=False):
+        if not _by_run(rows):
+            continue
+        last = pd.concat(map(_last, _by_run(rows)))
+        inside = [int(part["inside"].sum()) for part in _by_run(last)]
+        known = [int(part["z"].notna().sum()) for part in _by_run(last)]
+        first = pd.concat(part[part["step"] == part["step"].min()] for part in _by_run(rows))
+        before = [int(part["inside"].sum()) for part in _by_run(_judged(first))]
+        controls = [
+            f"of a text by {name}, {int(part['inside'].sum())}"
+            for source, name in CONTROLS.items()
+            if len(part := _control(rows, source))
+        ]
+        typical = last.drop_duplicates("measure")["usual_share"].dropna()
+        yield Finding(
+            25,
+            "text",
+            "",
+            f"After training, {_extent(inside)} of {_extent(known)} measures of the form of a text "
+            f"are within |z| < 2 of the training text ({words.count(len(inside), 'run')}); "
+            f"{' and '.join(controls) or 'no control text was recorded'}",
+            f"Before training: {_extent(before)}. A slice of the training text itself has "
+            f"{words.number(typical.sum())} of {len(typical)} on average. This rests on one text "
+            "of one seed of each arm, so it shows no difference between arms, and it says nothing "
+            f"of the meaning. {setting}.",
+            tuple(last["case"].drop_duplicates().head(3)),
+        )
 
 
-def section(run: Run, _: Plotter) -> list[Section]:
-    """Return a text from before and one from after training: of each sampler, the first seed."""
+def _extent(values: list[int]) -> str:
+    """Return the one value of all runs, or the least and the most."""
+    low, high = min(values), max(values)
+    return f"{low}" if low == high else f"{low} to {high}"
+
+
+def _judged(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return rows with a column `inside`: |z| is known and below USUAL_Z."""
+    return rows.assign(inside=rows["z"].abs() < USUAL_Z)
+
+
+def _by_run(rows: pd.DataFrame) -> list[pd.DataFrame]:
+    """Return the rows of the model's texts, run by run."""
+    model = rows[rows["source"].eq("model") & rows["step"].notna()]
+    return [part for _, part in model.groupby("case", sort=False)]
+
+
+def _last(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the measures of the last text of one run."""
+    return _judged(rows[rows["step"] == rows["step"].max()])
+
+
+def _control(rows: pd.DataFrame, source: str) -> pd.DataFrame:
+    """Return the measures of a control text, which is the same in all runs of a setting."""
+    return _judged(rows[rows["source"] == source]).drop_duplicates("measure")
+
+
+def course(frame: pd.DataFrame) -> Figure:
+    """Draw |z| of each measure along training; the band holds what is usual in the training text.
+
+    Args:
+        frame: points with columns `measure`, `variant`, `step` and `size`; the control texts have
+            one point at each end.
+    """
+    frame = drawing.with_labels(frame)
+    names = list(dict.fromkeys(frame["measure"]))
+    rows = -(-len(names) // 2)
+    variants = list(dict.fromkeys(frame["variant"]))
+    top_in = 0.42 + drawing.LEGEND_ROW_IN * len(drawing.legend_rows(frame))
+    top = max(3.0, 1.3 * min(1e6, float(frame["size"].max())))
+    height = 1.15 * rows + top_in + 0.55
+    figure = Figure(figsize=(drawing.WIDTH_IN, height))
+    grid = figure.subplots(
+        rows, 2, sharex=True, sharey=True, squeeze=False,
+        gridspec_kw={
+            "left": 0.08, "right": 0.97, "top": 1 - top_in / height, "bottom": 0.55 / height,
+            "hspace": 0.5, "wspace": 0.1,
+        },
+    )  # fmt: skip
+    for axes, name in zip(grid.flat, names, strict=False):
+        axes.axhspan(0, USUAL_Z, color=drawing.COLOURS[6], alpha=0.22, linewidth=0)
+        part = frame[frame["measure"] == name]
+        for i, variant in enumerate(variants):
+            points = part[part["variant"] == variant].sort_values("step")
+            dashes = drawing.DASHES[i % len(drawing.DASHES)]
+            axes.plot(
+                points["step"], points["size"], label=variant, linewidth=1.6,
+                color=drawing.COLOURS[i % drawing.N_COLOURS],
+                linestyle=(0, dashes) if dashes else "-",
+                marker="" if variant in CONTROLS.values() else drawing.MARKERS[i % 8],
+                markersize=4,
+            )  # fmt: skip
+        axes.set_title(drawing.as_label(name.replace("_", " ")))
+        axes.set_yscale("symlog", linthresh=USUAL_Z)
+        axes.yaxis.set_major_locator(FixedLocator([0, 2, 10, 100, 1000]))
+        axes.yaxis.set_major_formatter(lambda value, _: words.tick(value))
+        axes.set_ylim(0, top)
+    for axes in grid.flat[len(names) :]:
+        axes.set_visible(False)
+    for axes in grid[-1]:
+        axes.set_xlabel("updates")
+        drawing.number_axis(axes.xaxis)
+    drawing.legend(figure, grid.flat[0], frame)
+    return figure
+
+
+def _points(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the points of `course` of one setting: those of the models, then the controls."""
+    model = pd.concat([*_by_run(rows), rows.head(0)])
+    ends = model["step"].agg(["min", "max"]).tolist()
+    controls = [
+        _control(rows, source).assign(variant=name, step=end)
+        for source, name in CONTROLS.items()
+        for end in ends
+    ]
+    points = pd.concat([model, *controls])
+    return points.assign(size=points["z"].abs()).dropna(subset=["step"])
+
+
+def section(run: Run, plot: Plotter) -> list[Section]:
+    """Return the texts of the first run of each sampler, and the course of their form."""
     rows = run.series("convergence", "generated")
     first = rows.drop_duplicates(["setting", "variant"])["case"]
-    rows = rows[rows["case"].isin(first)]
     texts = [
-        Text(str(r["when"]), f"{r['variant']}, seed {r['seed']}", str(r["prompt"]), str(r["text"]))
-        for r in dicts(rows)
+        Text(_when(r["when"]), f"{r['variant']}, seed {r['seed']}", str(r["prompt"]), _text(r))
+        for r in dicts(rows[rows["case"].isin(first)])
     ]
+    forms = run.series("convergence", "form_curve")
+    plots, tables = [], []
+    for setting, (part,) in by_setting(plot, forms[forms["case"].isin(first)]):
+        tables += [titled(_table(rows, _control_z(part)), setting) for rows in _by_run(part)]
+        names, more = first_cases(part[["variant"]].drop_duplicates(), MOST_LINES, "models")
+        part = part[part["variant"].isin(names["variant"])]
+        plots += plot(
+            course, _points(part), "The form of the text along training",
+            "Distance of each measure from slices of the training text, in standard deviations of "
+            f"the slices. Shade: |z| < 2. One text of one seed for each line. {setting}.{more}",
+            "Size of z by measure, against updates. " + " ".join(map(_summary, _by_run(part))),
+        )  # fmt: skip
     return [
         Section(
             "text",
             "Generated text",
             "What does the model write?",
-            "The model continues the same prompt before and after training. The texts are examples "
-            "and no measurement: judge their form (line breaks, punctuation, words), not their "
-            "meaning.",
+            "The model continues the same prompt before, during and after training, with tokens "
+            "drawn from its probabilities as they are. The form of each text (line breaks, "
+            "sentences, words, repeats, copies) is measured beside slices of the training text "
+            "of its length; docs/form.md defines each measure. A model that learned the form is "
+            "within |z| < 2 in most measures. A measure in which a control text is there as well "
+            "tells little. There is one text of one seed at each point, so a measure may be near "
+            "or far by chance. The texts are examples: judge their form, not their meaning.",
+            plots,
+            tables,
             texts=texts,
             missing="" if texts else "This ledger holds no generated text.",
         )
     ]
+
+
+def _when(value: object) -> str:
+    """Return the words for the time of a text: "step 24" → "after 24 updates"."""
+    name, _, step = str(value).partition(" ")
+    return f"after {step} updates" if name == "step" else WHEN.get(str(value), str(value))
+
+
+def _text(row: dict[str, object]) -> str:
+    return "(no text: the model diverged)" if words.is_missing(row["text"]) else str(row["text"])
+
+
+def _summary(rows: pd.DataFrame) -> str:
+    last = _last(rows)
+    inside, known = int(last["inside"].sum()), int(last["z"].notna().sum())
+    return f"{rows['variant'].iloc[0]}: {inside} of {known} within 2 at the end."
+
+
+def _control_z(rows: pd.DataFrame) -> dict[tuple[str, str], float]:
+    """Return the z of each control text by source and measure."""
+    parts = (_control(rows, source) for source in CONTROLS)
+    return {(r["source"], r["measure"]): r["z"] for part in parts for r in dicts(part)}
+
+
+def reached(steps: list[float], inside: list[bool]) -> tuple[float | None, float | None]:
+    """Return the step at which a measure is first inside, and that from which it stays there.
+
+    Args:
+        steps: of the evaluations, in order.
+        inside: whether |z| is known and below USUAL_Z at each of them.
+    """
+    first = next((step for step, near in zip(steps, inside, strict=True) if near), None)
+    outside = [i for i, near in enumerate(inside) if not near]
+    stays = outside[-1] + 1 if outside else 0
+    return first, steps[stays] if stays < len(steps) else None
+
+
+def _table(rows: pd.DataFrame, controls: dict[tuple[str, str], float]) -> Table:
+    """Return each measure of one run: z before and after, when it was near, and the controls."""
+    shown = []
+    for name, part in rows.groupby("measure", sort=False):
+        part = _judged(part).sort_values("step")
+        first, stays = reached(part["step"].tolist(), part["inside"].tolist())
+        last = part.iloc[-1]
+        shown.append(
+            (
+                str(name).replace("_", " "),
+                words.signed(part["z"].iloc[0], 1),
+                words.signed(last["z"], 1),
+                "never" if first is None else words.number(first),
+                "never" if stays is None else words.number(stays),
+                words.number(last["value"]),
+                words.percent(last["share_below"]),
+                words.percent(last["share_above"]),
+                *(words.signed(controls.get((source, str(name))), 1) for source in CONTROLS),
+            )
+        )
+    columns = (
+        "Measure", "z before#", "z after#", "Within 2 first after#", "Within 2 from then on#",
+        "Value after#", "Slices below#", "Slices above#", "z of unigrams#", "z of bigrams#",
+    )  # fmt: skip
+    caption = (
+        f"Form of the texts of {rows['variant'].iloc[0]}, seed {words.number(rows['seed'].iloc[0])}"
+        ", times in updates."
+    )
+    note = (
+        "One text at each evaluation: where a measure stays is seen at those points alone. Where "
+        "the slices are far from normal, trust the shares of slices below and above before z."
+    )
+    return replace(table(caption, columns, shown), note=note)

@@ -354,6 +354,29 @@ def training_case(sampler: str, seed: int, shift: float = 0.0, corpus: str = COR
     )
 
 
+def with_form(case: Record, course: dict[str, list[float | None]], **controls: float) -> Record:
+    """Return a training case with the z of measures at updates 0, 10, 20, … and of controls."""
+
+    def row(source: str, step: int | None, measure: str, z: float | None) -> dict[str, Any]:
+        known = None if z is None else 0.5 + math.atan(z) / math.pi
+        return {
+            "source": source,
+            "step": step,
+            "measure": measure,
+            "value": None if z is None else 0.3 + 0.01 * z,
+            "z": z,
+            "share_below": known,
+            "share_above": None if known is None else 1 - known,
+            "usual_share": 0.95,
+        }
+
+    rows = [
+        row("model", 10 * i, m, z) for m, values in course.items() for i, z in enumerate(values)
+    ]
+    rows += [row(source, None, m, z) for source, z in controls.items() for m in course]
+    return case | {"series": case["series"] | {"form_curve": rows}}
+
+
 def comparison_case(a: str, b: str, differences: list[float], **metrics: Any) -> Record:
     mean, sd = float(np.mean(differences)), float(np.std(differences, ddof=1))
     half = 2.57 * sd / math.sqrt(len(differences))

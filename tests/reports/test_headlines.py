@@ -27,6 +27,7 @@ from tests.helpers.ledgers import (
     record,
     training_case,
     variance_case,
+    with_form,
     write_ledger,
 )
 from tests.helpers.timed_ledgers import START, pair_case, self_case, timed, timed_environment
@@ -171,6 +172,9 @@ SCARCE = [coverage_case(RANDOM, 1.0), coverage_case(RANDOM, 100.0, text_share=0.
 ENDS = [START | {"gemm_fp32_flops_per_s": share * 2.2e11} for share in (0.9, 0.7)]
 CHANGED_ENDS = [timed_environment(ends) for ends in ENDS]
 
+FORM = with_form(training_case(RANDOM, 0), {"a": [9.0, 1.0], "b": [None, 0.5]}, unigram=5.0)
+FORMLESS = with_form(training_case("sequential", 0), {"a": [9.0, 8.0], "b": [1.0, None]})
+
 CASES = [
     Contradiction(
         "visits.find",
@@ -227,6 +231,11 @@ CASES = [
     Contradiction(
         "speed.findings.ceilings_changed", [CHANGED_ENDS[0], STEP], [CHANGED_ENDS[1]],
         r"changed by up to 10\.0+ %", "changed by up to 30.0 %",
+    ),
+    Contradiction(
+        "generated_text.find", [FORM], [FORMLESS],
+        r"2 of 2 measures of .* \(1 run\); of a text by unigram sampling, 0$",
+        r"0 to 2 of 1 to 2 measures of .* \(2 runs\)",
     ),
     Contradiction(
         "memory.find", [STEP], [other(STEP, {"peak_bytes": 2**33}, precision="bf16")],

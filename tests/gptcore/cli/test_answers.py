@@ -38,6 +38,7 @@ CALLS = {
     "evaluate of a file": "evaluate --checkpoint first --file story.txt --context 8 --stride 3",
     "evaluate of the training part": "evaluate --checkpoint first --corpus novel[final].txt "
     "--part train",
+    "form": "form written.txt --corpus story.txt",
     "scale fit": "scale fit ladder.csv --bootstraps 20",
     "scale fit of too few": "scale fit two.csv",
     "scale evaluate": "scale evaluate losses.csv --family one",
@@ -61,6 +62,7 @@ def folder(tmp_path_factory):
     (path / "story.txt").write_text(
         marker.format("START") + story + "\n" + marker.format("END") + licence
     )
+    (path / "written.txt").write_text("The dog sat on the mat.\nThe cat sat on it. " * 9)
     for name, starts in (
         ("holes", range(0, 990, 11)),
         ("random", [(i * i * 37 + i) % 981 for i in range(400)]),
@@ -344,6 +346,21 @@ def test_begin_of_text_lets_the_first_token_be_scored(folder, capsys):
     assert with_bos["n_targets"] == without["n_targets"] + 1 == with_bos["n_tokens"]
     assert with_bos["protocol"]["first_token_scored"]
     assert with_bos["by_position"][0]["first"] == 0
+
+
+def test_form_sets_each_measure_beside_the_slices(ask):
+    result, answer = ask("form")
+    rows = {row["name"]: row for row in result["metrics"]}
+    known = [row for row in rows.values() if row["z"] is not None]
+    unusual = sum(abs(row["z"]) >= 2 for row in known)
+    assert answer.startswith(f"In {unusual} of {len(known)} measures the text is at |z| = 2 or")
+    copy = rows["longest_copy_tokens"]
+    assert row(answer, "longest copy tokens") == [
+        f"{copy['value']:.3g}", f"{copy['mean']:.3g}", f"{copy['z']:+.1f}",
+        f"{copy['share_below']:.0%}", f"{copy['share_above']:.0%}",
+        *(f"{copy[f'{name}_z']:+.1f}" for name in ("unigram", "bigram")),
+    ]  # fmt: skip
+    assert rows["unpaired_quotes_share"]["value"] is None
 
 
 def test_fit_gives_the_law_and_each_parameter(ask):
