@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from gptcore.model.gpt import GPT
 
 
-def _load_model(folder: Path) -> GPT:
+def _load_model(folder: Path, *, ema: bool) -> GPT:
     """Return the model of the newest checkpoint of a run (its folder, or its checkpoints)."""
     from gptcore.training.checkpoints import load_checkpoint, model_from_checkpoint
 
     for place in (folder / "checkpoints", folder):
         checkpoint = load_checkpoint(place)
         if checkpoint is not None:
-            return model_from_checkpoint(checkpoint)
+            return model_from_checkpoint(checkpoint, average=ema)
     raise ValueError(f"no checkpoint in {folder}: give the --out folder of gptcore train")
 
 
@@ -85,7 +85,7 @@ def generate(args: argparse.Namespace) -> Json:
         raise ValueError("--prompt is empty: give at least one character")
     device = resolve_device(args.device)
     ids = generation.generate(
-        _load_model(args.checkpoint).to(device),
+        _load_model(args.checkpoint, ema=args.ema).to(device),
         torch.from_numpy(encode(args.prompt)),
         args.new_tokens,
         temperature=args.temperature,
@@ -129,7 +129,7 @@ def evaluate(args: argparse.Namespace) -> Json:
     from gptcore.evaluation import losses
 
     device = resolve_device(args.device)
-    model = _load_model(args.checkpoint).to(device)
+    model = _load_model(args.checkpoint, ema=args.ema).to(device)
     data = load_data(args, model.config.block_size)
     test = data.test_parts
     evaluation = losses.evaluate(

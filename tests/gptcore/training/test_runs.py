@@ -17,7 +17,7 @@ import torch
 from gptcore.files import WriteError
 from gptcore.model.gpt import GPT
 from gptcore.training import loop as training_loop
-from gptcore.training import runs
+from gptcore.training import runs, stopping
 from gptcore.training import step as training_step
 from gptcore.training.checkpoints import latest_checkpoint
 from gptcore.training.config import COMPILERS, StepMetrics, TrainConfig
@@ -140,6 +140,8 @@ def test_ctrl_c_inside_a_step_waits_for_its_end(tmp_path, monkeypatch):
 
 
 def test_a_second_ctrl_c_does_not_wait(tmp_path, monkeypatch):
+    monkeypatch.setattr(stopping, "SAME_SIGNAL_S", -1)
+
     def interrupted_step(*args, **options):
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
@@ -164,7 +166,9 @@ def test_checkpoints_are_due_by_steps_or_by_time(tmp_path, monkeypatch, seconds,
     saved: list[int] = []
     monkeypatch.setattr(runs, "CHECKPOINT_STEPS", 4)
     monkeypatch.setattr(runs, "CHECKPOINT_SECONDS", seconds)
-    monkeypatch.setattr(runs.checkpoints, "save_checkpoint", lambda *args: saved.append(args[1]))
+    monkeypatch.setattr(
+        runs.checkpoints, "save_checkpoint", lambda *args, **_options: saved.append(args[1])
+    )
     run(tmp_path)
     assert saved == expected
 
