@@ -1,8 +1,8 @@
 """An exponential moving average (EMA) of the weights, for evaluation.
 
 After update t the average moves towards the weights by a share of their distance. The share is
-1 - ema_decay, or 9 / (10 + t) while that is larger, so that the first weights, which are random, are
-forgotten in a short run too. The average is a function of the weights after each update alone.
+1 - ema_decay, or 9 / (10 + t) while that is larger, so that a short run forgets its first, random
+weights too. The average is a function of the weights after each update alone.
 """
 
 import copy

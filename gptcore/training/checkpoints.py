@@ -233,8 +233,8 @@ def model_from_checkpoint(checkpoint: dict[str, Any], *, average: bool = False) 
 def _average_of(checkpoint: dict[str, Any]) -> dict[str, Any]:
     if AVERAGE not in checkpoint:
         raise ValueError(
-            "the checkpoint has no average of the weights: take the last weights, or train with "
-            "an average"
+            "the checkpoint has no average of the weights, which gptcore train --ema-decay keeps: "
+            "take the last weights"
         )
     weights: dict[str, Any] = checkpoint[AVERAGE]
     return weights
