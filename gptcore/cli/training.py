@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from gptcore.model.config import ModelConfig
     from gptcore.training.config import TrainConfig
 
-SCHEDULE_NAMES = ("constant", "cosine", "wsd")
+SCHEDULE_NAMES = ("cosine", "constant", "wsd")
 WARMUP_STEPS = 25
 """Default warm-up of the schedules that begin alike whatever the number of steps is."""
 
