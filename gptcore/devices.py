@@ -185,6 +185,29 @@ def host_memory_bytes() -> int | None:
     return min(limits, default=None)
 
 
+def reset_peak_memory(device: torch.device) -> None:
+    """Let `memory_bytes` of an accelerator count from now on; a CPU has nothing to reset."""
+    if device.type != "cpu":
+        reset = getattr(torch.get_device_module(device), "reset_peak_memory_stats", None)
+        if reset is not None:
+            reset(device)
+
+
+def memory_bytes(device: torch.device) -> int | None:
+    """Return the memory in use, in bytes, or None where it cannot be read cheaply.
+
+    On an accelerator it is the most that torch's allocator has held since `reset_peak_memory`. On a
+    CPU it is the resident memory of this process now, which Linux alone tells without a library.
+    """
+    if device.type != "cpu":
+        peak = getattr(torch.get_device_module(device), "max_memory_allocated", None)
+        return None if peak is None else int(peak(device))
+    with suppress(OSError):
+        resident_pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
+        return int(resident_pages) * os.sysconf("SC_PAGE_SIZE")
+    return None
+
+
 def choose_devices(names: str | None) -> dict[str, tuple[str, ...]]:
     """Return device → precisions for a comma-separated list, or for all devices of this machine.
 

@@ -95,7 +95,7 @@ def evaluate(args: argparse.Namespace) -> Json:
     if args.file is not None and args.part == "train":
         raise ValueError("--part train is a part of --corpus: leave it out, or leave out --file")
     device = resolve_device(args.device)
-    model, checkpoint = load_model(args.checkpoint)
+    model, checkpoint = load_model(args.checkpoint, ema=args.ema)
     text = _load_text(args, model.config.block_size)
     protocol = _protocol(args, model.config, min(map(len, text.parts)))
     scores = _score(model.to(device), text.parts, protocol, device)

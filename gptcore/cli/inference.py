@@ -19,18 +19,19 @@ if TYPE_CHECKING:
     from gptcore.model.gpt import GPT
 
 
-def load_model(folder: Path) -> tuple[GPT, dict[str, Any]]:
+def load_model(folder: Path, *, ema: bool) -> tuple[GPT, dict[str, Any]]:
     """Return the model of the newest checkpoint of a run, and that checkpoint.
 
     Args:
         folder: the folder of the run, or that of its checkpoints.
+        ema: load the moving average of the weights instead of the weights.
     """
     from gptcore.training.checkpoints import load_checkpoint, model_from_checkpoint
 
     for place in (folder / "checkpoints", folder):
         checkpoint = load_checkpoint(place)
         if checkpoint is not None:
-            return model_from_checkpoint(checkpoint), checkpoint
+            return model_from_checkpoint(checkpoint, average=ema), checkpoint
     raise ValueError(f"no checkpoint in {folder}: give the --out folder of gptcore train")
 
 
@@ -87,7 +88,7 @@ def generate(args: argparse.Namespace) -> Json:
         raise ValueError("--prompt is empty: give at least one character")
     device = resolve_device(args.device)
     ids = generation.generate(
-        load_model(args.checkpoint)[0].to(device),
+        load_model(args.checkpoint, ema=args.ema)[0].to(device),
         torch.from_numpy(encode(args.prompt)),
         args.new_tokens,
         temperature=args.temperature,

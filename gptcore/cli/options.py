@@ -175,3 +175,9 @@ def add_checkpoint_option(parser: argparse.ArgumentParser) -> None:
         help="folder of the run that trained the model, as given to gptcore train --out "
         "(required); its newest checkpoint is used",
     )
+    parser.add_argument(
+        "--ema",
+        action="store_true",
+        help="use the average of the weights that gptcore train --ema-decay has kept, instead of "
+        "the last weights",
+    )

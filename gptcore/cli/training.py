@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from gptcore.model.config import ModelConfig
     from gptcore.training.config import TrainConfig
 
+SCHEDULE_NAMES = ("cosine", "constant", "wsd")
+WARMUP_STEPS = 25
+"""Default warm-up of the schedules that begin alike whatever the number of steps is."""
+
 
 def train_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `gptcore train`."""
@@ -38,13 +42,7 @@ def train_options(parser: argparse.ArgumentParser) -> None:
         help="folder of the run, for its log, checkpoints and summary (required)",
     )
     _add_model_options(parser.add_argument_group("model"))
-    parser.add_argument(
-        "--learning-rate",
-        type=number,
-        default=6e-4,
-        metavar="RATE",
-        help="highest learning rate, reached after 5 %% of the steps (default: 6e-4)",
-    )
+    _add_optimisation_options(parser.add_argument_group("optimisation"))
     add_precision_option(parser)
     parser.add_argument(
         "--compile",
@@ -64,7 +62,8 @@ def train_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--resume",
         action="store_true",
-        help="continue the run in --out from its newest checkpoint, or start it if it has none",
+        help="continue the run in --out from its newest checkpoint, or start it if it has none; "
+        "with more --steps than it was planned for, its schedule is extended",
     )
     parser.add_argument(
         "--checkpoint-every",
@@ -95,6 +94,46 @@ def _add_model_options(group: argparse._ActionsContainer) -> None:
         )
 
 
+def _add_optimisation_options(group: argparse._ActionsContainer) -> None:
+    group.add_argument(
+        "--learning-rate",
+        type=number,
+        default=6e-4,
+        metavar="RATE",
+        help="highest learning rate, reached after the warm-up (default: 6e-4)",
+    )
+    group.add_argument(
+        "--schedule",
+        choices=SCHEDULE_NAMES,
+        default="cosine",
+        metavar="NAME",
+        help="course of the learning rate after the warm-up: cosine (falls to a tenth, the "
+        "default), constant, or wsd (constant, then falls to zero over the last 20 %% of the "
+        "steps)",
+    )
+    group.add_argument(
+        "--warmup-steps",
+        type=whole,
+        metavar="STEPS",
+        help="steps in which the learning rate rises from zero (default: 5 %% of the steps with "
+        f"cosine, else {WARMUP_STEPS})",
+    )
+    group.add_argument(
+        "--micro-batch-size",
+        type=whole,
+        metavar="B",
+        help="windows in the model at once, a divisor of --batch-size: less memory for the same "
+        "gradient (default: the whole batch)",
+    )
+    group.add_argument(
+        "--ema-decay",
+        type=number,
+        metavar="DECAY",
+        help="keep an average of the weights over about the last 1 / (1 - DECAY) steps, for "
+        "gptcore evaluate --ema (default: none)",
+    )
+
+
 def train(args: argparse.Namespace) -> Json:
     """Train a model on the training part, and keep a log, checkpoints and a summary."""
     from gptcore import devices
@@ -107,7 +146,8 @@ def train(args: argparse.Namespace) -> Json:
             f"{', '.join(devices.supported_precisions(device))}"
         )
     config = _model_config(args)
-    check_memory(config, copies=4 if device.type == "cpu" else 1)
+    copies = 4 if args.ema_decay is None else 5
+    check_memory(config, copies=copies if device.type == "cpu" else 1)
     data = load_data(args, args.block_size)
     sampler = make_sampler(
         args.sampler,
@@ -136,12 +176,16 @@ def _model_config(args: argparse.Namespace) -> ModelConfig:
 def _schedule(args: argparse.Namespace, steps: int) -> TrainConfig:
     from gptcore.training.config import TrainConfig
 
+    warmup_steps = steps // 20 if args.schedule == "cosine" else WARMUP_STEPS
     return TrainConfig(
         steps=steps,
         batch_size=args.batch_size,
         block_size=args.block_size,
+        micro_batch_size=args.micro_batch_size,
+        schedule=args.schedule,
         learning_rate=args.learning_rate,
-        warmup_steps=steps // 20,
+        warmup_steps=warmup_steps if args.warmup_steps is None else args.warmup_steps,
+        ema_decay=args.ema_decay,
         precision=args.precision,
         compile=args.compile,
         recompute=args.recompute,
@@ -189,6 +233,8 @@ def train_answer(result: Json) -> Answer:
         ("epoch-equivalents", result["epochs"], "passes"),
         ("parameters", result["n_params"], "parameters"),
         ("time of all steps", time_s, "s"),
+        ("speed", result["tokens_per_s"], "tokens per second"),
+        ("memory", result["memory_bytes"], "bytes"),
         ("time of compiling", result["compile_time_s"], "s"),
     ]
     resumed = ", ".join(f"{step:,}" for step in result["resumed_from"])
@@ -199,12 +245,29 @@ def train_answer(result: Json) -> Answer:
         [
             Table(("quantity", "value", "unit"), rows),
             *([f"The run was resumed after step {resumed}."] if resumed else []),
+            *map(_extension_sentence, result["extensions"]),
             describe_parts(result),
             f"The run is in {result['out']}: metrics.jsonl, summary.json and checkpoints.",
             "Next, with the same options of text and split:",
             f"  gptcore evaluate --checkpoint {folder}",
             f"  gptcore generate --checkpoint {folder} --prompt TEXT",
         ],
+    )
+
+
+def _extension_sentence(change: Json) -> str:
+    """Say what more steps changed, from `resuming.extension`."""
+    steps = f"{change['steps']:,} steps"
+    text = (
+        f"The schedule was extended after step {change['from_step']:,}, from "
+        f"{change['steps_before']:,} to {steps}. "
+    )
+    if change["exact"]:
+        return f"{text}The steps until there are those of a run of {steps}."
+    return (
+        f"{text}The learning rates used until there, {change['lr_used_min']:.3g} to "
+        f"{change['lr_used_max']:.3g}, are not those of a run of {steps}: the last one is "
+        f"{change['lr_used_last']:.3g}, and the next is {change['lr_next']:.3g}."
     )
 
 

@@ -51,7 +51,11 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def linear_cross_entropy(
-    hidden: Tensor, weight: Tensor, targets: Tensor, waiting: Waiting | None = None
+    hidden: Tensor,
+    weight: Tensor,
+    targets: Tensor,
+    waiting: Waiting | None = None,
+    n_targets: Tensor | None = None,
 ) -> Tensor:
     """Return `cross_entropy(hidden @ weight.T, targets)` without holding all logits at once.
 
@@ -65,6 +69,8 @@ def linear_cross_entropy(
         targets: (B, T), int64 ids in [0, V), or IGNORE_INDEX.
         waiting: from `tied_embedding.embed`, if `weight` is also the embedding: the embedding then
             adds its gradient to that of `weight` in place. Without it torch adds the two.
+        n_targets: what the sum of the losses is divided by, by default the number of targets
+            scored. Divided by that of a whole batch, the losses of its parts add up to its mean.
 
     Raises:
         ValueError: `targets` is not shaped as `hidden` without its last dimension; or, in backward,
@@ -74,11 +80,11 @@ def linear_cross_entropy(
         _check_shape(hidden, targets)
         is_tied = waiting is not None and waiting.weight is weight and hidden.requires_grad
         loss: Tensor = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
-            hidden, weight, targets, waiting if is_tied else None
+            hidden, weight, targets, waiting if is_tied else None, n_targets
         )
         return loss
     losses = linear_losses(hidden, weight, targets)
-    return losses.sum() / (targets != IGNORE_INDEX).sum()
+    return losses.sum() / _count(targets, n_targets)
 
 
 def linear_losses(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
@@ -107,15 +113,22 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, waiting: Waiting | None
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        targets: Tensor,
+        waiting: Waiting | None,
+        n_targets: Tensor | None,
     ) -> Tensor:
         ctx.save_for_backward(hidden, weight, targets)
         ctx.waiting = waiting
         ctx.dtype = _product_dtype(hidden)
+        ctx.n_targets = _count(targets, n_targets)
         losses, *ctx.gradients = chunked_losses(
-            hidden, weight, targets, ctx.dtype, ctx.needs_input_grad
+            hidden, weight, targets, ctx.dtype, ctx.needs_input_grad, ctx.n_targets
         )
-        return losses.sum() / (targets != IGNORE_INDEX).sum()
+        mean: Tensor = losses.sum() / ctx.n_targets
+        return mean
 
     @staticmethod
     def backward(ctx: Any, scale: Tensor) -> tuple[Tensor | None, ...]:
@@ -127,7 +140,9 @@ class _LinearCrossEntropy(torch.autograd.Function):
         gradients, ctx.gradients = ctx.gradients, None
         if gradients is None:
             hidden, weight, targets = ctx.saved_tensors
-            _, *gradients = chunked_losses(hidden, weight, targets, ctx.dtype, ctx.needs_input_grad)
+            _, *gradients = chunked_losses(
+                hidden, weight, targets, ctx.dtype, ctx.needs_input_grad, ctx.n_targets
+            )
         # On an accelerator `item` would wait for the device, and multiplying is cheap.
         if scale.device.type != "cpu" or scale.item() != 1:
             gradients = [None if g is None else g.mul_(scale) for g in gradients]
@@ -135,7 +150,12 @@ class _LinearCrossEntropy(torch.autograd.Function):
         if ctx.waiting is not None and weight_grad is not None:
             ctx.waiting.store(weight_grad)
             weight_grad = None
-        return hidden_grad, weight_grad, None, None
+        return hidden_grad, weight_grad, None, None, None
+
+
+def _count(targets: Tensor, n_targets: Tensor | None = None) -> Tensor:
+    """Return what a sum of losses is divided by: `n_targets`, or the number of targets scored."""
+    return (targets != IGNORE_INDEX).sum() if n_targets is None else n_targets
 
 
 def _product_dtype(hidden: Tensor) -> torch.dtype:
@@ -152,6 +172,7 @@ def chunked_losses(
     targets: Tensor,
     dtype: torch.dtype,
     makes_gradients: Sequence[bool] = (False, False),
+    n_targets: Tensor | None = None,
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """Return losses (N,) and, if asked for, the gradients of their mean by `hidden` and `weight`.
 
@@ -161,12 +182,13 @@ def chunked_losses(
         targets: (B, T).
         dtype: the precision of matrix products.
         makes_gradients: whether to compute the gradient by `hidden` and that by `weight`.
+        n_targets: what the sum is divided by in the mean, by default the number of targets scored.
     """
     rows, ids, matrix = hidden.flatten(0, -2), targets.flatten(), weight.to(dtype)
     make_hidden, make_weight, *_ = makes_gradients
     # The mean is over scored tokens, so each has the weight 1 / their number: (N, 1).
-    scored = ids != IGNORE_INDEX
-    share = (scored.to(hidden.dtype) / scored.sum())[:, None]
+    scored = (ids != IGNORE_INDEX).to(hidden.dtype)
+    share = (scored / _count(ids, n_targets))[:, None]
     # Divide the tokens into chunks; all chunks share one buffer for their logits.
     n_chunks = max(1, math.ceil(len(ids) * len(weight) * dtype.itemsize / CHUNK_BYTES))
     chunks = [part.tensor_split(n_chunks) for part in (rows, ids, share)]

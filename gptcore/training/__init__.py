@@ -19,6 +19,7 @@ uninterrupted one bit for bit. `TrainConfig` holds the settings, the schedule am
     [(1, 8), (2, 16), (3, 24)]
 """
 
+from gptcore.training.averaging import begin_average, update_average
 from gptcore.training.checkpoints import (
     latest_checkpoint,
     load_checkpoint,
@@ -26,15 +27,19 @@ from gptcore.training.checkpoints import (
     restore_checkpoint,
     save_checkpoint,
 )
-from gptcore.training.config import COMPILERS, StepMetrics, TrainConfig
-from gptcore.training.loop import train
+from gptcore.training.config import COMPILERS, SCHEDULES, StepMetrics, TrainConfig
+from gptcore.training.loop import DivergedError, train
 from gptcore.training.runs import run_training
-from gptcore.training.step import make_optimizer, train_step
+from gptcore.training.step import accumulated_step, make_optimizer, train_step
 
 __all__ = [
     "COMPILERS",
+    "SCHEDULES",
+    "DivergedError",
     "StepMetrics",
     "TrainConfig",
+    "accumulated_step",
+    "begin_average",
     "latest_checkpoint",
     "load_checkpoint",
     "make_optimizer",
@@ -44,4 +49,5 @@ __all__ = [
     "save_checkpoint",
     "train",
     "train_step",
+    "update_average",
 ]

@@ -23,6 +23,8 @@ from gptcore.model.gpt import GPT
 from gptcore.reading import MOST_NESTING, open_regular
 
 PARTS = ("step", "model_config", "model", "optimizer", "fingerprint")
+AVERAGE = "average"
+"""A part that only runs with an average of the weights have."""
 MOMENTS = ("exp_avg", "exp_avg_sq")
 MOST_VALUES = 10_000
 """The most values of a fingerprint."""
@@ -36,12 +38,14 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         Exception: torch raises many kinds for a damaged file.
     """
     content: dict[str, Any] = load_tensors(path)
-    _check_keys("a checkpoint", content, PARTS)
+    has_average = isinstance(content, dict) and AVERAGE in content
+    _check_keys("a checkpoint", content, (*PARTS, AVERAGE) if has_average else PARTS)
     step = check_whole("step", content["step"], at_least=0)
     config = _check_config(content["model_config"], content["model"])
     with torch.device("meta"):
         expected = GPT(config).state_dict()
-    check_weights(content["model"], expected)
+    for part in ("model", AVERAGE) if has_average else ("model",):
+        check_weights(content[part], expected)
     del expected["lm_head.weight"]  # it is the matrix of the embedding
     _check_optimizer(content["optimizer"], [tuple(t.shape) for t in expected.values()], step)
     _check_plain(content["fingerprint"])

@@ -1,5 +1,8 @@
 """Checkpoints of a training run: written atomically, verified when read, the newest two kept.
 
+One more is kept if asked for: that at which the decay of the learning rate begins, from which a run
+can be extended.
+
 A checkpoint holds the states of a model and its optimizer, and the fingerprint of their run: the
 settings that must be equal when the run is resumed.
 """
@@ -18,7 +21,7 @@ from gptcore.files import write_atomically, write_errors
 from gptcore.model.config import ModelConfig
 from gptcore.model.gpt import GPT
 from gptcore.plain_text import shorten
-from gptcore.training.checkpoint_files import check_weights, read_checkpoint
+from gptcore.training.checkpoint_files import AVERAGE, check_weights, read_checkpoint
 
 CHECKPOINTS_KEPT = 2
 _NAME = re.compile("step-([0-9]{8,})[.]pt", re.ASCII)
@@ -35,6 +38,9 @@ def save_checkpoint(
     model: GPT,
     optimizer: torch.optim.Optimizer,
     fingerprint: dict[str, Any],
+    *,
+    average: GPT | None = None,
+    keep: int | None = None,
 ) -> Path:
     """Write a checkpoint and delete all but the newest two.
 
@@ -46,6 +52,8 @@ def save_checkpoint(
         model: the model whose weights and config are saved.
         optimizer: the optimizer whose state is saved.
         fingerprint: the settings that must be equal on resume, as values that JSON can hold.
+        average: the average of the weights, if there is one.
+        keep: the step of a checkpoint that is not deleted, if there is one.
 
     Returns:
         The path of the file, for example `directory/step-00000050.pt`.
@@ -61,9 +69,12 @@ def save_checkpoint(
         "optimizer": optimizer.state_dict(),
         "fingerprint": _as_json(fingerprint),
     }
+    if average is not None:
+        content[AVERAGE] = average.state_dict()
     save_tensors(content, path)
-    for old in [*_checkpoints(directory)][CHECKPOINTS_KEPT:]:
-        _remove(old)
+    for old, old_step in [*_checkpoints(directory).items()][CHECKPOINTS_KEPT:]:
+        if old_step != keep:
+            _remove(old)
     return path
 
 
@@ -108,13 +119,17 @@ def latest_checkpoint(directory: Path) -> Path | None:
     return next(iter(_checkpoints(directory)), None)
 
 
-def load_checkpoint(directory: Path) -> dict[str, Any] | None:
+def load_checkpoint(directory: Path, at_most: int | None = None) -> dict[str, Any] | None:
     """Read the newest undamaged checkpoint, with its tensors on the CPU.
+
+    Args:
+        directory: the folder of the checkpoints.
+        at_most: leave out checkpoints of more steps.
 
     Returns:
         None if there are no checkpoints; otherwise `step` (the number of updates done),
-        `model_config` (the arguments of ModelConfig), `model` and `optimizer` (state dicts) and
-        `fingerprint`.
+        `model_config` (the arguments of ModelConfig), `model` and `optimizer` (state dicts),
+        `fingerprint`, and `average` (a state dict) if the run has an average of the weights.
 
     Warns:
         UserWarning: a newer checkpoint is damaged.
@@ -123,7 +138,9 @@ def load_checkpoint(directory: Path) -> dict[str, Any] | None:
         ValueError: every checkpoint in `directory` is damaged, or one cannot be read now.
     """
     failures = []
-    for path in _checkpoints(directory):
+    for path, step in _checkpoints(directory).items():
+        if at_most is not None and step > at_most:
+            continue
         try:
             content = read_checkpoint(path)
             if path.name != _checkpoint_name(content["step"]):
@@ -152,6 +169,7 @@ def restore_checkpoint(
     model: GPT,
     optimizer: torch.optim.Optimizer,
     fingerprint: dict[str, Any],
+    average: GPT | None = None,
 ) -> int:
     """Load the weights and optimizer state of a checkpoint; return the number of updates done.
 
@@ -160,9 +178,11 @@ def restore_checkpoint(
         model: the model whose weights are replaced.
         optimizer: the optimizer whose state is replaced.
         fingerprint: the settings of this run; they must equal those of the checkpoint.
+        average: the average whose weights are replaced, if the run has one.
 
     Raises:
-        ValueError: the fingerprints differ, or the states are those of another model.
+        ValueError: the fingerprints differ, the states are those of another model, or the
+            checkpoint has no average.
     """
     there = _flatten(checkpoint["fingerprint"])
     here = _flatten(_as_json(fingerprint))
@@ -186,17 +206,38 @@ def restore_checkpoint(
         raise ValueError(
             "the optimizer of the checkpoint is of another model: train in a new folder"
         )
+    if average is not None:
+        average.load_state_dict(_average_of(checkpoint))
     model.load_state_dict(checkpoint["model"])
     # The settings of the optimizer are those of this run, which the fingerprint has compared.
     optimizer.load_state_dict({"state": saved["state"], "param_groups": own})
     return int(checkpoint["step"])
 
 
-def model_from_checkpoint(checkpoint: dict[str, Any]) -> GPT:
-    """Return the model of a checkpoint that `load_checkpoint` returned, on the CPU."""
+def model_from_checkpoint(checkpoint: dict[str, Any], *, average: bool = False) -> GPT:
+    """Return the model of a checkpoint that `load_checkpoint` returned, on the CPU.
+
+    Args:
+        checkpoint: the result of `load_checkpoint`.
+        average: take the average of the weights instead of the last weights.
+
+    Raises:
+        ValueError: the checkpoint has no average.
+    """
+    weights = _average_of(checkpoint) if average else checkpoint["model"]
     model = GPT(ModelConfig(**checkpoint["model_config"]))
-    model.load_state_dict(checkpoint["model"])
+    model.load_state_dict(weights)
     return model
+
+
+def _average_of(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    if AVERAGE not in checkpoint:
+        raise ValueError(
+            "the checkpoint has no average of the weights, which gptcore train --ema-decay keeps: "
+            "take the last weights"
+        )
+    weights: dict[str, Any] = checkpoint[AVERAGE]
+    return weights
 
 
 def remove_checkpoints_after(directory: Path, step: int) -> None:

@@ -26,7 +26,8 @@ def prepare(model: GPT, config: TrainConfig, device: torch.device) -> float | No
         return None
     started_ns = time.perf_counter_ns()
     model.transformer.compile(dynamic=False, **COMPILERS[config.compile])
-    inputs = torch.zeros(config.batch_size, config.block_size, dtype=torch.int64, device=device)
+    n_windows = config.micro_batch_size or config.batch_size
+    inputs = torch.zeros(n_windows, config.block_size, dtype=torch.int64, device=device)
     try:
         with matmul_precision(config.precision):
             with autocast(device, config.precision):

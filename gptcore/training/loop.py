@@ -10,18 +10,25 @@ Shapes: B sequences in a batch, T tokens in a sequence.
 import math
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from gptcore.devices import synchronize, to_device
+from gptcore.devices import memory_bytes, reset_peak_memory, synchronize, to_device
 from gptcore.model.gpt import GPT
+from gptcore.training.averaging import update_average
 from gptcore.training.config import StepMetrics, TrainConfig
-from gptcore.training.step import train_step
+from gptcore.training.step import accumulated_step, train_step
 
 BatchAt = Callable[[int], tuple[Tensor, Tensor]]
 """Number of updates done → inputs and targets (B, T), int64, of the next, on any device."""
+
+
+class DivergedError(ValueError):
+    """A loss, a gradient or a weight is not finite."""
 
 
 def train(
@@ -33,6 +40,7 @@ def train(
     first_step: int = 0,
     device: torch.device,
     epochs_per_step: float,
+    average: GPT | None = None,
 ) -> Iterator[StepMetrics]:
     """Train until `config.steps` updates are done; yield the metrics of each step.
 
@@ -44,36 +52,43 @@ def train(
         first_step: the number of updates done already.
         device: where the model is.
         epochs_per_step: the epoch-equivalents in one batch.
+        average: from `begin_average`, if `config.ema_decay` is given.
 
     Raises:
-        ValueError: a batch has another shape than `config` says, or the loss or gradient is not
-            finite; the update with that gradient is done, so restore an earlier checkpoint.
+        ValueError: a batch is not shaped as `config` says, or training diverged (DivergedError).
     """
+    update, tokens_per_step = _update(config), config.batch_size * config.block_size
     for step in range(first_step + 1, config.steps + 1):
+        reset_peak_memory(device)
         started_ns = time.perf_counter_ns()
         lr = _set_up(model, optimizer, config, step)
         inputs, targets = (to_device(ids, device) for ids in batch_at(step - 1))
         _check_batch(inputs, step, config)
-        loss, grad_norm = train_step(
-            model,
-            optimizer,
-            inputs,
-            targets,
-            precision=config.precision,
-            grad_clip=config.grad_clip,
-        )
+        loss, grad_norm = update(model, optimizer, inputs, targets)
+        if average is not None:
+            update_average(average, model, step, config)
         synchronize(device)  # the clock is read after the device has finished
         metrics = StepMetrics(
             step=step,
-            tokens=step * config.batch_size * config.block_size,
+            tokens=step * tokens_per_step,
             epochs=step * epochs_per_step,
-            step_time_s=(time.perf_counter_ns() - started_ns) / 1e9,
+            step_time_s=(step_time_s := (time.perf_counter_ns() - started_ns) / 1e9),
             loss=loss.item(),
             grad_norm=grad_norm.item(),
             lr=lr,
+            tokens_per_s=tokens_per_step / step_time_s,
+            memory_bytes=memory_bytes(device),
         )
         _check_finite(metrics, config)
         yield metrics
+
+
+def _update(config: TrainConfig) -> Callable[..., tuple[Tensor, Tensor]]:
+    """Return the function that makes one update of the weights from a batch."""
+    options: dict[str, Any] = {"precision": config.precision, "grad_clip": config.grad_clip}
+    if config.micro_batch_size is None:
+        return partial(train_step, **options)
+    return partial(accumulated_step, micro_batch_size=config.micro_batch_size, **options)
 
 
 def _set_up(model: GPT, optimizer: torch.optim.Optimizer, config: TrainConfig, step: int) -> float:
@@ -102,8 +117,13 @@ def _check_batch(inputs: Tensor, step: int, config: TrainConfig) -> None:
 
 def _check_finite(metrics: StepMetrics, config: TrainConfig) -> None:
     if not (math.isfinite(metrics.loss) and math.isfinite(metrics.grad_norm)):
-        raise ValueError(
-            f"training diverged at step {metrics.step}: loss {metrics.loss}, gradient norm "
-            f"{metrics.grad_norm}; train in a new folder with a learning_rate below "
-            f"{config.learning_rate:g}"
-        )
+        what = f"loss {metrics.loss}, gradient norm {metrics.grad_norm}"
+        raise diverged(metrics.step, what, config)
+
+
+def diverged(step: int, what: str, config: TrainConfig) -> DivergedError:
+    """Return the error that says that training diverged, where, and what to do."""
+    return DivergedError(
+        f"training diverged at step {step}: {what}; train in a new folder with a learning_rate "
+        f"below {config.learning_rate:g} or with more warmup_steps"
+    )

@@ -3,23 +3,23 @@
 - `metrics.jsonl` has one line of StepMetrics for each step, and in it the key `crc32`
   (`gptcore/lines.py`). When a run is resumed, the lines after the checkpoint are deleted, because
   those steps are done again.
-- `checkpoints/` holds the newest two checkpoints.
+- `checkpoints/` holds the newest two checkpoints, and that at which the decay of the schedule `wsd`
+  begins.
 - `summary.json` has `finished`, `step` (updates done), `steps`, `tokens`, `epochs`, `final_loss`
-  (the loss of the last batch), `train_time_s` (the sum over steps), `compile_time_s` (spent before
-  the first step of this session; null without compiling), `n_params`, `device`, `precision` and
-  `resumed_from` (a list of steps).
+  (the loss of the last batch), `train_time_s` (the sum over steps), `tokens_per_s` (their mean
+  speed), `memory_bytes` (the largest of the steps), `compile_time_s` (spent before the first step
+  of this session; null without compiling), `n_params`, `device`, `precision`, `schedule`,
+  `resumed_from` (a list of steps) and `extensions` (`resuming.extension`).
 """
 
 import json
 import math
 import signal
-import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
-from itertools import pairwise
+from contextlib import suppress
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -29,16 +29,17 @@ from gptcore.checks import check_number, check_whole
 from gptcore.files import WriteError, lock_folder, remove_partials, write_whole
 from gptcore.lines import CHECKSUM, Appender, dump_line, load_line, load_lines
 from gptcore.model.gpt import GPT
-from gptcore.reading import read_bytes, read_json
-from gptcore.training import checkpoints
+from gptcore.reading import read_bytes
+from gptcore.training import checkpoints, stopping
+from gptcore.training.averaging import begin_average
 from gptcore.training.compiling import prepare
 from gptcore.training.config import StepMetrics, TrainConfig
-from gptcore.training.loop import BatchAt, train
+from gptcore.training.loop import BatchAt, DivergedError, diverged, train
+from gptcore.training.resuming import extension, keep_steps, read_history
 from gptcore.training.step import make_optimizer
 
 LOG_NAME = "metrics.jsonl"
 SUMMARY_NAME = "summary.json"
-WARNINGS_SHOWN = 5
 CHECKPOINT_STEPS = 50
 CHECKPOINT_SECONDS = 60.0
 
@@ -60,8 +61,8 @@ def run_training(
 ) -> dict[str, Any]:
     """Train to the last step and keep a log, checkpoints and a summary in `out_dir`.
 
-    The first Ctrl-C waits for the end of the step, writes a checkpoint and raises
-    KeyboardInterrupt; a second one does not wait.
+    The first Ctrl-C, SIGTERM or SIGHUP waits for the end of the step, and a checkpoint and the
+    summary are written before it does what it does elsewhere. A second one does not wait.
 
     Args:
         out_dir: the folder of the run; it is created if it is missing.
@@ -71,9 +72,9 @@ def run_training(
         device: where to train.
         fingerprint: further settings that must be equal on resume, as values that JSON can hold.
         epochs_per_step: the epoch-equivalents in one batch.
-        resume: continue from the newest undamaged checkpoint, or start if there is none.
+        resume: continue from the newest undamaged checkpoint, or start if there is none. There
+            may be more steps than before; a run in the decay of `wsd` goes back to its start.
         checkpoint_every: steps between checkpoints; None: 50 steps or 60 s, whichever comes first.
-            The last step always has a checkpoint.
         on_step: called after each step is logged.
 
     Returns:
@@ -81,17 +82,20 @@ def run_training(
 
     Raises:
         WriteError: another run is using `out_dir`, or a file in it cannot be written.
-        ValueError: `out_dir` holds a run and `resume` is false; the run there has other settings;
-            its log or all its checkpoints are damaged; or training diverged.
+        ValueError: `out_dir` holds a run and `resume` is false; that run has other settings or more
+            steps, or its log or all its checkpoints are damaged; or training diverged.
     """
     if checkpoint_every is not None:
         check_whole("checkpoint_every", checkpoint_every)
     fingerprint = {**fingerprint, "model": asdict(model.config), "train": asdict(config)}
     optimizer = make_optimizer(model.to(device), config)
-    run = _Run(out_dir, model, optimizer, config, device, fingerprint)
+    average = None if config.ema_decay is None else begin_average(model)
+    run = _Run(out_dir, model, optimizer, config, device, fingerprint, average)
     with lock_folder(out_dir):
         run.open(resume=resume)
-        return _train(run, batch_at, epochs_per_step, checkpoint_every, on_step)
+        summary = _train(run, batch_at, epochs_per_step, checkpoint_every, on_step)
+    stopping.end(run.stop)
+    return summary
 
 
 @dataclass
@@ -99,8 +103,11 @@ class _Run:
     """A run and its folder: what is restored, saved and summarised.
 
     Attributes:
+        average: the average of the weights, if the run has one.
         first_step: the number of updates done when the run was opened.
         resumed_from: the steps from which the run was resumed, this time included.
+        extensions: what more steps changed, from `extension`, this time included.
+        stop: whether a signal has asked for the end.
     """
 
     out_dir: Path
@@ -109,8 +116,11 @@ class _Run:
     config: TrainConfig
     device: torch.device
     fingerprint: dict[str, Any]
+    average: GPT | None
     first_step: int = 0
     resumed_from: list[int] = field(default_factory=list)
+    extensions: list[dict[str, Any]] = field(default_factory=list)
+    stop: stopping.Stop = field(default_factory=stopping.Stop)
 
     @property
     def log_path(self) -> Path:
@@ -133,23 +143,73 @@ class _Run:
         if checkpoint is None:
             write_whole(self.log_path, b"")
             return
+        planned = _complete_settings(checkpoint).get("steps", self.config.steps)
+        if type(planned) is int and planned != self.config.steps:
+            checkpoint = self._extend(checkpoint, planned)
         self.first_step = checkpoints.restore_checkpoint(
-            checkpoint, self.model, self.optimizer, self.fingerprint
+            checkpoint, self.model, self.optimizer, self.fingerprint, self.average
         )
-        self.resumed_from = _cut_run(self.out_dir, self.first_step)
-        checkpoints.remove_checkpoints_after(folder, self.first_step)  # newer ones are damaged
+        self._cut(planned)
+        checkpoints.remove_checkpoints_after(folder, self.first_step)  # damaged or of the decay
         if self.first_step < self.config.steps:
             self.resumed_from.append(self.first_step)
 
+    def _extend(self, newest: dict[str, Any], planned: int) -> dict[str, Any]:
+        """Return the checkpoint from which a run goes on to more steps than were planned.
+
+        It is the newest one before the decay if there is one, else `newest`. Those of its settings
+        that follow from the number of steps become those of this run.
+        """
+        steps, done, chosen = self.config.steps, newest["step"], newest
+        if steps < planned:
+            raise ValueError(
+                f"steps is {steps}, and the run in {self.out_dir} was planned for {planned}, of "
+                f"which {done} are done: give at least {planned}, or train in a new folder"
+            )
+        if self.config.schedule == "wsd":
+            start = replace(self.config, steps=planned).decay_start
+            if done > start:
+                with suppress(ValueError):  # it is damaged
+                    chosen = checkpoints.load_checkpoint(self.checkpoints, start) or newest
+        _complete_settings(chosen).update(steps=steps, warmup_steps=self.config.warmup_steps)
+        return chosen
+
+    def _cut(self, planned: int) -> None:
+        """Delete the log lines after the checkpoint, and read what happened to the run before."""
+        summary_path = self.out_dir / SUMMARY_NAME
+        for path in (self.log_path, summary_path):
+            if not path.exists():
+                raise ValueError(f"{path} is missing; put it back or train in a new folder")
+        log = keep_steps(*read_log(self.log_path), self.first_step, self.log_path)
+        write_whole(self.log_path, "".join(f"{dump_line(entry)}\n" for entry in log))
+        self.resumed_from, self.extensions = read_history(summary_path)
+        if planned != self.config.steps:
+            change = extension(log, self.first_step, planned, self.config)
+            self.extensions = [*(e for e in self.extensions if e != change), change]
+
     def save(self, step: int) -> None:
+        """Write a checkpoint, if all of its numbers are finite."""
+        states = chain.from_iterable(state.values() for state in self.optimizer.state.values())
+        if not all(t.isfinite().all() for t in chain(self.model.parameters(), states)):
+            what = "a weight or the state of the optimizer is not finite after the update"
+            raise diverged(step, what, self.config)
         checkpoints.save_checkpoint(
-            self.checkpoints, step, self.model, self.optimizer, self.fingerprint
+            self.checkpoints,
+            step,
+            self.model,
+            self.optimizer,
+            self.fingerprint,
+            average=self.average,
+            keep=self.config.decay_start,
         )
 
     def summarise(self, compile_time_s: float | None) -> dict[str, Any]:
         """Write and return the summary of the run so far."""
         log, _ = read_log(self.log_path)
         last = log[-1] if log else {"step": 0, "tokens": 0, "epochs": 0.0, "loss": None}
+        train_time_s = math.fsum(line["step_time_s"] for line in log)
+        tokens = len(log) * self.config.batch_size * self.config.block_size
+        memory = (line["memory_bytes"] for line in log if line["memory_bytes"] is not None)
         summary = {
             "finished": last["step"] == self.config.steps,
             "step": last["step"],
@@ -157,15 +217,30 @@ class _Run:
             "tokens": last["tokens"],
             "epochs": last["epochs"],
             "final_loss": last["loss"],
-            "train_time_s": math.fsum(line["step_time_s"] for line in log),
+            "train_time_s": train_time_s,
+            "tokens_per_s": tokens / train_time_s if train_time_s else None,
+            "memory_bytes": max(memory, default=None),
             "compile_time_s": compile_time_s,
             "n_params": self.model.n_params,
             "device": str(self.device),
             "precision": self.config.precision,
+            "schedule": self.config.schedule,
             "resumed_from": self.resumed_from,
+            "extensions": self.extensions,
         }
         write_whole(self.out_dir / SUMMARY_NAME, json.dumps(summary, indent=2) + "\n")
         return summary
+
+
+def _complete_settings(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """Give the settings in a checkpoint of an older version what they lack; return them."""
+    settings = checkpoint["fingerprint"].get("train")
+    if not isinstance(settings, dict):
+        return {}
+    for setting in fields(TrainConfig):
+        if setting.default is not MISSING:
+            settings.setdefault(setting.name, setting.default)
+    return settings
 
 
 def _train(
@@ -175,7 +250,7 @@ def _train(
     checkpoint_every: int | None,
     on_step: OnStep | None,
 ) -> dict[str, Any]:
-    """Train an open run to its last step, and return its summary."""
+    """Train an open run until it ends or is to stop, and return its summary."""
     run.summarise(None)
     compile_time_s = prepare(run.model, run.config, run.device)
     steps = train(
@@ -186,12 +261,21 @@ def _train(
         first_step=run.first_step,
         device=run.device,
         epochs_per_step=epochs_per_step,
+        average=run.average,
     )
     try:
-        _record(steps, run, checkpoint_every, on_step)
-    except BaseException:
+        with stopping.wait_for_the_step(run.stop):
+            _record(steps, run, checkpoint_every, on_step)
+    except BaseException as error:
         with suppress(WriteError):  # the first error is the one to tell
             run.summarise(compile_time_s)
+        if isinstance(error, DivergedError):
+            last = checkpoints.latest_checkpoint(run.checkpoints)
+            raise DivergedError(
+                f"{error}; the last good checkpoint is {last}"
+                if last
+                else f"{error}; there is no checkpoint yet"
+            ) from None
         raise
     return run.summarise(compile_time_s)
 
@@ -202,97 +286,29 @@ def _record(
     checkpoint_every: int | None,
     on_step: OnStep | None,
 ) -> None:
-    """Log every step; save a checkpoint when one is due, at the last step and on Ctrl-C."""
+    """Log every step; save a checkpoint when one is due, at the last step and at a stop."""
     unsaved_steps, saved_at = 0, time.monotonic()
-    with Appender(run.log_path) as log, _interrupt_after_step() as interrupted:
+    with Appender(run.log_path) as log:
         for metrics in steps:
             log.append(dump_line(asdict(metrics)), flush=False)
             try:
                 if on_step:
                     on_step(metrics)
             except KeyboardInterrupt:
-                interrupted.set()
+                run.stop.ask(signal.SIGINT)
             unsaved_steps += 1
             if checkpoint_every is not None:
                 due = metrics.step % checkpoint_every == 0
             else:
                 unsaved_s = time.monotonic() - saved_at
                 due = unsaved_steps >= CHECKPOINT_STEPS or unsaved_s >= CHECKPOINT_SECONDS
-            stop = interrupted.is_set()
-            if due or stop or metrics.step == run.config.steps:
+            ends = run.stop.number is not None
+            if due or ends or metrics.step in (run.config.decay_start, run.config.steps):
                 log.flush()  # a checkpoint on disk implies that its log is, too
                 run.save(metrics.step)
                 unsaved_steps, saved_at = 0, time.monotonic()
-            if stop:
-                raise KeyboardInterrupt
-
-
-@contextmanager
-def _interrupt_after_step() -> Iterator[threading.Event]:
-    """Let the first Ctrl-C set the yielded event instead of interrupting an update half-way.
-
-    A second Ctrl-C does what the first one did before: as a rule it raises KeyboardInterrupt at
-    once. Outside the main thread, or where Python does not handle SIGINT, nothing is changed.
-    """
-    interrupted, before = threading.Event(), signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(before):
-        yield interrupted
-        return
-
-    def request(_signal: int, _frame: object) -> None:
-        interrupted.set()
-        signal.signal(signal.SIGINT, before)
-
-    signal.signal(signal.SIGINT, request)
-    try:
-        yield interrupted
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def _cut_run(out_dir: Path, step: int) -> list[int]:
-    """Delete the log lines after `step`; return the steps of earlier resumptions.
-
-    The steps after `step` are done and logged again, so each step is logged once.
-    """
-    log_path, summary_path = out_dir / LOG_NAME, out_dir / SUMMARY_NAME
-    for path in (log_path, summary_path):
-        if not path.exists():
-            raise ValueError(f"{path} is missing; put it back or train in a new folder")
-    log, damaged = read_log(log_path)
-    kept = [entry for entry in log if entry["step"] <= step]
-    if len(kept) < step and not damaged:
-        raise ValueError(
-            f"{log_path} has {len(kept)} steps and the checkpoint {step}; put the whole log back "
-            "or train in a new folder"
-        )
-    if step and not kept:
-        raise ValueError(f"{damaged[0]}; no other line is of use: train in a new folder")
-    if any(earlier["step"] >= later["step"] for earlier, later in pairwise(kept)):
-        raise ValueError(
-            f"{log_path} has a step twice or out of order; put the log of this run back or train "
-            "in a new folder"
-        )
-    for warning in damaged[:WARNINGS_SHOWN] if len(kept) < step else []:
-        warnings.warn(warning, stacklevel=2)
-    write_whole(log_path, "".join(f"{dump_line(entry)}\n" for entry in kept))
-    return _resumptions(summary_path)
-
-
-def _resumptions(path: Path) -> list[int]:
-    """Return the steps of earlier resumptions from the summary of a run.
-
-    Raises:
-        ValueError: it is not such a summary.
-    """
-    summary = read_json(path)
-    steps = summary.get("resumed_from") if isinstance(summary, dict) else None
-    if not isinstance(steps, list) or not all(type(step) is int and step >= 0 for step in steps):
-        raise ValueError(
-            f"{path} has no list of steps as resumed_from: put the summary of this run back, or "
-            "train in a new folder"
-        )
-    return steps
+            if ends:
+                return
 
 
 def read_log(path: Path) -> tuple[list[dict[str, Any]], list[str]]:
@@ -308,10 +324,12 @@ def read_log(path: Path) -> tuple[list[dict[str, Any]], list[str]]:
 def _load_step(line: str) -> dict[str, Any]:
     entry = load_line(line)
     entry.pop(CHECKSUM, None)
-    names = StepMetrics.__dataclass_fields__.keys()
-    if entry.keys() != names:
-        raise ValueError(f"its keys must be {', '.join(names)}")
+    known = {f.name: f.default for f in fields(StepMetrics)}
+    entry = {name: value for name, value in known.items() if value is not MISSING} | entry
+    if entry.keys() != known.keys():
+        raise ValueError(f"its keys must be {', '.join(known)}")
     check_whole("step", entry["step"])
     for name, value in entry.items():
-        check_number(name, value, "[0, inf)")
-    return entry
+        if value is not None or known[name] is MISSING:
+            check_number(name, value, "[0, inf)")
+    return {name: entry[name] for name in known}

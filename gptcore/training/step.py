@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gptcore.devices import autocast, matmul_precision
 from gptcore.model.gpt import GPT
-from gptcore.ops.cross_entropy import linear_cross_entropy
+from gptcore.ops.cross_entropy import IGNORE_INDEX, linear_cross_entropy
 from gptcore.training.config import TrainConfig
 
 EndPhase = Callable[[str], None]
@@ -62,20 +62,72 @@ def train_step(
     """
     end_phase = end_phase or (lambda _phase: None)
     optimizer.zero_grad(set_to_none=True)
+    loss = _add_gradient(model, inputs, targets, precision, end_phase)
+    grad_norm = _clip_gradient(model, grad_clip)
+    optimizer.step()
+    end_phase("optimizer")
+    return loss, grad_norm.detach()
+
+
+def accumulated_step(
+    model: GPT,
+    optimizer: torch.optim.Optimizer,
+    inputs: Tensor,
+    targets: Tensor,
+    *,
+    micro_batch_size: int,
+    precision: str = "fp32",
+    grad_clip: float = 1.0,
+) -> tuple[Tensor, Tensor]:
+    """Do the update of `train_step`, with a few windows in the model at a time.
+
+    The loss is the mean over all targets of the batch that are scored, and so is the gradient: a
+    micro-batch counts by its scored targets, and one without any changes nothing. Up to rounding
+    both are those of `train_step`, unless the model has dropout, whose masks are others.
+
+    Args:
+        model: as in `train_step`, and so are the other arguments and the results.
+        optimizer: the optimizer of its parameters.
+        inputs: (B, T), int64.
+        targets: (B, T), int64.
+        micro_batch_size: windows in a micro-batch; the last one may have fewer.
+        precision: of the matrix products.
+        grad_clip: largest norm of the whole gradient.
+    """
+    optimizer.zero_grad(set_to_none=True)
+    n_targets = (targets != IGNORE_INDEX).sum()
+    losses = []
+    for first in range(0, len(inputs), micro_batch_size):
+        part = slice(first, first + micro_batch_size)
+        losses.append(
+            _add_gradient(model, inputs[part], targets[part], precision, n_targets=n_targets)
+        )
+    grad_norm = _clip_gradient(model, grad_clip)
+    optimizer.step()
+    return torch.stack(losses).sum(), grad_norm.detach()
+
+
+def _add_gradient(
+    model: GPT,
+    inputs: Tensor,
+    targets: Tensor,
+    precision: str,
+    end_phase: EndPhase = lambda _phase: None,
+    n_targets: Tensor | None = None,
+) -> Tensor:
+    """Add the gradient of the loss on a batch to that of the parameters; return the loss."""
     with matmul_precision(precision):
         with autocast(inputs.device, precision):
             # Contiguous inputs have one layout, so torch.compile compiles once for all batches.
             hidden, waiting = model.transformer(inputs.contiguous())
         end_phase("forward")
         with autocast(inputs.device, precision):
-            loss = linear_cross_entropy(hidden, model.lm_head.weight, targets, waiting)
+            weight = model.lm_head.weight
+            loss = linear_cross_entropy(hidden, weight, targets, waiting, n_targets)
         end_phase("loss")
         loss.backward()  # type: ignore[no-untyped-call]
     end_phase("backward")
-    grad_norm = _clip_gradient(model, grad_clip)
-    optimizer.step()
-    end_phase("optimizer")
-    return loss.detach(), grad_norm.detach()
+    return loss.detach()
 
 
 def _clip_gradient(model: GPT, greatest: float) -> Tensor:

@@ -1,3 +1,4 @@
+import mmap
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -244,3 +245,31 @@ def test_freed_memory_stays_or_goes_as_was_last_set():
     given_back, kept = (int(n) / 2**20 for n in child.stdout.split())
     assert given_back > 95  # of 100 MiB, every second of 200
     assert kept < 2
+
+
+def test_memory_of_an_accelerator_is_the_peak_of_its_allocator(monkeypatch):
+    resets: list[torch.device] = []
+    module = SimpleNamespace(
+        reset_peak_memory_stats=resets.append, max_memory_allocated=lambda _device: 123
+    )
+    monkeypatch.setattr(torch, "get_device_module", lambda _device: module)
+    gpu = torch.device("xpu:1")
+    devices.reset_peak_memory(gpu)
+    assert resets == [gpu]
+    assert devices.memory_bytes(gpu) == 123
+
+
+def test_memory_is_none_where_torch_counts_none_of_the_device(monkeypatch):
+    monkeypatch.setattr(torch, "get_device_module", lambda _device: SimpleNamespace())
+    devices.reset_peak_memory(torch.device("mps"))
+    assert devices.memory_bytes(torch.device("mps")) is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
+def test_memory_of_a_cpu_is_what_the_process_holds():
+    before = devices.memory_bytes(CPU)
+    with mmap.mmap(-1, 2**26) as held:  # new pages, of which only those written are resident
+        for _ in range(2**6):
+            held.write(b"1" * 2**20)
+        # Python's own allocations may come and go.
+        assert devices.memory_bytes(CPU) - before == pytest.approx(2**26, rel=0.2)

@@ -9,10 +9,12 @@ import pytest
 
 from gptcore.cli.main import COMMANDS, main, make_parser
 from gptcore.cli.options import PRESET_NAMES
+from gptcore.cli.training import SCHEDULE_NAMES
 from gptcore.data.tokenizer import encode
 from gptcore.intervals import LEAST_TARGETS, WHOLE
 from gptcore.model.config import PRESETS
 from gptcore.sampling.samplers import SAMPLERS
+from gptcore.training.config import SCHEDULES
 
 TINY = ("--n-layer", "1", "--n-head", "2", "--n-embd", "8", "--block-size", "16",
         "--batch-size", "2")  # fmt: skip
@@ -171,6 +173,48 @@ def test_resume_with_other_settings_is_refused_by_name(gptcore, book, tmp_path):
     assert "sampler" in error
 
 
+def test_a_run_is_extended_and_its_average_is_scored(gptcore, book, tmp_path):
+    out = tmp_path / "run"
+    base = ("train", "--out", out, "--corpus", book, "--micro-batch-size", 1, *TINY)
+    base = (*base, "--ema-decay", 0.5, "--learning-rate", 0.01, "--schedule")
+    assert gptcore(*base, "constant", "--steps", 3)[0] == 0
+    code, answer, _ = gptcore(*base, "constant", "--steps", 5, "--resume")
+    assert code == 0
+    assert "The schedule was extended after step 3, from 3 to 5 steps. The steps until" in answer
+    code, _, error = gptcore(*base, "constant", "--steps", 4, "--resume")
+    assert code == 2
+    assert error.endswith("give at least 5, or train in a new folder\n")
+    assert error.startswith("gptcore train: steps is 4, and the run in ")
+
+    request = ("evaluate", "--checkpoint", out, "--corpus", book, "--json")
+    last, mean = (gptcore(*request, *ema)[1]["loss_nats_per_token"] for ema in ((), ("--ema",)))
+    assert last != mean
+
+
+def test_an_extended_cosine_names_the_rates_and_a_run_without_an_average_says_so(
+    gptcore, book, tmp_path
+):
+    base = ("train", "--out", tmp_path / "run", "--corpus", book, *TINY, "--steps")
+    gptcore(*base, 2)
+    code, result, _ = gptcore(*base, 4, "--resume", "--json")
+    assert (code, result["schedule"]) == (0, "cosine")
+    _, answer, _ = gptcore(*base, 4, "--resume")
+    assert "used until there, 6e-05 to 0.00033, are not those of a run of 4 steps" in answer
+    assert "the last one is 6e-05, and the next is 0.000139." in answer
+    code, _, error = gptcore("evaluate", "--checkpoint", tmp_path / "run", "--ema")
+    assert code == 2
+    assert "has no average of the weights, which gptcore train --ema-decay keeps" in error
+
+
+def test_a_diverged_run_names_options_and_the_last_good_checkpoint(gptcore, book, tmp_path):
+    base = ("train", "--out", tmp_path / "run", "--corpus", book, "--checkpoint-every", 1, *TINY)
+    code, _, error = gptcore(*base, "--steps", 9, "--learning-rate", 1e30)
+    assert code == 2
+    assert error.count("diverged at step 2: loss nan") == 1
+    assert "with a --learning-rate below 1e+30 or with more --warmup-steps" in error
+    assert error.endswith("checkpoints/step-00000001.pt\n")
+
+
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
@@ -215,6 +259,10 @@ def test_resume_with_other_settings_is_refused_by_name(gptcore, book, tmp_path):
         (("train", "--out", "{tmp}/run", "--compile", "gcc"), "inductor"),
         (("train", "--out", "{tmp}/run", "--learning-rate", "-1"), "--learning-rate is -1"),
         (("train", "--out", "{tmp}/words.txt", "--steps", "1"), "words.txt"),
+        (("train", "--out", "{tmp}/run", "--schedule", "step"), "cosine"),
+        (("train", "--out", "{tmp}/run", "--ema-decay", "1"), "--ema-decay is 1"),
+        (("train", "--out", "{tmp}/run", "--micro-batch-size", "3"), "divide --batch-size = 16"),
+        (("train", "--out", "{tmp}/run", "--warmup-steps", "999"), "--warmup-steps is 999"),
         (("generate", "--checkpoint", "{tmp}", "--prompt", "x"), "no checkpoint"),
         (("generate", "--checkpoint", "{tmp}", "--prompt", ""), "--prompt is empty"),
         (("evaluate", "--checkpoint", "{tmp}/absent"), "no checkpoint"),
@@ -267,8 +315,9 @@ def test_every_option_says_what_it_does():
                 assert action.nargs == 0 or action.metavar  # no name of a variable in capitals
 
 
-def test_names_of_the_presets_are_those_of_the_model():
+def test_names_of_the_presets_and_schedules_are_those_of_the_library():
     assert tuple(PRESETS) == PRESET_NAMES
+    assert sorted(SCHEDULE_NAMES) == sorted(SCHEDULES)
 
 
 @pytest.mark.filterwarnings("always")

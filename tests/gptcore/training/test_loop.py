@@ -1,6 +1,7 @@
 """The training loop: what each step is a function of, and when it stops."""
 
 import math
+import sys
 from dataclasses import replace
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 
 from gptcore.model.gpt import GPT
 from gptcore.training import loop as training_loop
+from gptcore.training.config import SCHEDULES
 from gptcore.training.loop import train
 from gptcore.training.step import make_optimizer
 from tests.helpers.counting import CONFIG, CPU, MODEL, batch_at, steps_of
@@ -26,6 +28,26 @@ def test_steps_are_numbered_by_the_updates_done():
     assert [m.epochs for m in metrics] == [0.5 * step for step in range(1, 11)]
     assert [m.lr for m in metrics] == [CONFIG.learning_rate_at(step) for step in range(1, 11)]
     assert all(m.step_time_s > 0 for m in metrics)
+
+
+def test_a_step_reports_its_speed_and_the_memory_of_the_process():
+    for metrics in steps_of():
+        assert metrics.tokens_per_s == pytest.approx(32 / metrics.step_time_s)
+        if sys.platform == "linux":
+            assert 50e6 < metrics.memory_bytes < 50e9  # torch alone takes more than the first
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_the_loop_follows_every_schedule_in_micro_batches(schedule):
+    config = replace(CONFIG, schedule=schedule, warmup_steps=0, decay_share=0.5)
+    model = replace(MODEL, dropout=0.0)
+    whole, several = (
+        list(steps_of(replace(config, micro_batch_size=size), GPT(model))) for size in (None, 1)
+    )
+    assert [m.lr for m in several] == [config.learning_rate_at(step) for step in range(1, 11)]
+    # Float32 rounding in 10 steps.
+    assert [m.loss for m in several] == pytest.approx([m.loss for m in whole], rel=1e-4)
+    assert [m.loss for m in several] != [m.loss for m in whole]
 
 
 def test_the_first_batch_is_number_zero():

@@ -7,10 +7,10 @@ import torch
 from gptcore.devices import supported_precisions
 from gptcore.model.gpt import GPT
 from gptcore.model.loss import next_token_loss
-from gptcore.ops.cross_entropy import cross_entropy
+from gptcore.ops.cross_entropy import IGNORE_INDEX, cross_entropy
 from gptcore.training.compiling import prepare
 from gptcore.training.config import COMPILERS, TrainConfig
-from gptcore.training.step import make_optimizer, train_step
+from gptcore.training.step import accumulated_step, make_optimizer, train_step
 from tests.helpers.counting import CONFIG, CPU, MODEL, batch_at
 
 # --- config and schedule
@@ -32,6 +32,11 @@ from tests.helpers.counting import CONFIG, CPU, MODEL, batch_at
         ("beta2", -0.1),
         ("grad_clip", 0),
         ("grad_clip", True),
+        ("schedule", "linear"),
+        ("decay_share", 0),
+        ("micro_batch_size", 0),
+        ("micro_batch_size", 3),
+        ("ema_decay", 1),
         ("precision", "fp16"),
         ("compile", "gcc"),
         ("recompute", 1),
@@ -56,6 +61,34 @@ def test_learning_rate_warms_up_linearly_and_falls_as_a_cosine():
 def test_ratio_one_without_warmup_is_a_constant_learning_rate():
     config = TrainConfig(steps=5, learning_rate=0.3, min_learning_rate_ratio=1.0)
     assert {config.learning_rate_at(step) for step in range(1, 6)} == {0.3}
+
+
+def test_a_constant_rate_warms_up_and_does_not_depend_on_the_steps():
+    rates = [
+        [TrainConfig(steps=n, schedule="constant", learning_rate=0.3, warmup_steps=3)
+         .learning_rate_at(step) for step in range(1, n + 1)]
+        for n in (2, 5, 9)
+    ]  # fmt: skip
+    assert rates[2] == pytest.approx([0.1, 0.2] + [0.3] * 7)
+    assert rates[0] == rates[1][:2]
+    assert rates[1] == rates[2][:5]
+
+
+def test_wsd_is_constant_and_then_falls_as_one_minus_a_root():
+    config = TrainConfig(steps=20, schedule="wsd", learning_rate=2.0, warmup_steps=2)
+    assert config.decay_start == 16
+    rates = [config.learning_rate_at(step) for step in range(1, 21)]
+    assert rates[:16] == [1.0] + [2.0] * 15
+    # Hägele et al. 2024, equation (1 - sqrt): n = 16, 17, 18, 19 of 20, 4 steps of decay.
+    assert rates[16:] == [2 * (1 - math.sqrt(n / 4)) for n in range(4)]
+
+
+def test_wsd_begins_alike_whatever_the_steps_and_warms_up_inside_a_short_run():
+    short, long = (TrainConfig(n, schedule="wsd", warmup_steps=25) for n in (10, 100))
+    assert short.decay_start == 8
+    first = range(1, 9)
+    assert [*map(short.learning_rate_at, first)] == [*map(long.learning_rate_at, first)]
+    assert short.learning_rate_at(10) < short.learning_rate_at(9)
 
 
 @pytest.mark.parametrize("step", [0, 11])
@@ -128,6 +161,45 @@ def test_gradients_left_over_do_not_change_a_step():
         train_step(model, optimizer, *batch_at(0))
         losses.append(next_token_loss(model, *batch_at(0)).item())
     assert losses[0] == losses[1]
+
+
+def uneven_batch(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return 6 windows whose targets are ignored unevenly: 0, 3, 8, 8, 7 and 1 of 8."""
+    inputs = torch.randint(17, (6, 8), generator=torch.Generator().manual_seed(seed))
+    targets = (inputs + 1) % 17
+    for row, n_ignored in zip(targets, (0, 3, 8, 8, 7, 1), strict=True):
+        row[:n_ignored] = IGNORE_INDEX
+    return inputs, targets
+
+
+def gradients_of(step, **options) -> tuple[list[float], list[torch.Tensor], list[torch.Tensor]]:
+    model = GPT(replace(MODEL, dropout=0.0)).double()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    numbers = step(model, optimizer, *uneven_batch(), grad_clip=math.inf, **options)
+    grads = [p.grad.clone() for p in model.parameters()]
+    return [n.item() for n in numbers], grads, [p.detach() for p in model.parameters()]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 6])
+def test_micro_batches_weight_every_scored_target_alike(size):
+    numbers, grads, weights = gradients_of(train_step)
+    several = gradients_of(accumulated_step, micro_batch_size=size)
+    # Float64 rounding, in sums over another order of the targets.
+    assert several[0] == pytest.approx(numbers, rel=1e-12)
+    torch.testing.assert_close(several[1], grads, rtol=1e-10, atol=1e-14)
+    torch.testing.assert_close(several[2], weights, rtol=1e-10, atol=1e-14)
+
+
+@pytest.mark.parametrize("precision", supported_precisions(CPU))
+def test_micro_batches_compute_in_every_precision(precision):
+    results = []
+    for step, options in ((train_step, {}), (accumulated_step, {"micro_batch_size": 2})):
+        model = GPT(replace(MODEL, dropout=0.0))
+        optimizer = make_optimizer(model, CONFIG)
+        numbers = step(model, optimizer, *uneven_batch(), precision=precision, **options)
+        results.append([n.item() for n in numbers])
+    # bfloat16 has 8 bits; its products are the same here, but they are added in another order.
+    assert results[0] == pytest.approx(results[1], rel=1e-5 if precision == "fp32" else 2e-2)
 
 
 def test_bf16_keeps_weights_gradients_and_optimizer_in_float32():
