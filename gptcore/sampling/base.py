@@ -209,9 +209,14 @@ class Sampler(ABC):
         """Return the generator of the epoch or chunk with this number."""
         return np.random.default_rng(np.random.SeedSequence((self.seed, number)))
 
-    def _rng_once(self) -> np.random.Generator:
+    def _rng_once(self, use: int = 0) -> np.random.Generator:
         """Return a generator for what the whole stream shares, independent of those of `_rng`."""
-        return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(0,)))
+        return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(use,)))
+
+    def _in_one_order(self, blocks: Starts) -> Starts:
+        """Return block numbers sorted by a random order of all numbers, the same in each epoch."""
+        place = self._rng_once(1).permutation(self.n_tokens // self.block_size + 1)
+        return np.asarray(blocks[np.argsort(place[blocks])])
 
     @abstractmethod
     def _draw(self, first: int, count: int) -> Starts:

@@ -67,16 +67,23 @@ class RechunkedDocuments(Sampler):
             self._kept = (number, pieces, bounds)
         return self._kept[1:]
 
+    def _order_documents(self, rng: np.random.Generator) -> Starts:
+        """Return the numbers of the documents in the order of the ring."""
+        return rng.permutation(len(self.segments)).astype(np.int64)
+
+    def _arrange(self, begin: Starts) -> Starts:
+        """Return the places at which windows of the ring begin in the order of the draws."""
+        return begin
+
     def _make_epoch(self, rng: np.random.Generator) -> Pieces:
-        order = rng.permutation(len(self.segments))
+        order = np.tile(self._order_documents(rng), 2)  # two rounds, so that no window goes beyond
         cut = rng.integers(self.n_tokens)
         blocks = rng.permutation(self.n_blocks)[: self.draws_per_epoch].astype(np.int64)
-        begin = (cut + blocks * self.block_size) % self.n_tokens
-        # Two rounds of the ring, so that no window goes beyond its end.
-        begins = np.array([part.start for part in self.segments], dtype=np.int64)[np.tile(order, 2)]
-        sizes = np.array([len(part) for part in self.segments], dtype=np.int64)[np.tile(order, 2)]
+        begin = self._arrange((cut + blocks * self.block_size) % self.n_tokens)
+        starts = np.array([part.start for part in self.segments], dtype=np.int64)[order]
+        sizes = np.array([len(part) for part in self.segments], dtype=np.int64)[order]
         ends = np.cumsum(sizes)
-        # The documents of a window are neighbours on the ring: a piece of each.
+        # The documents of a window are neighbours on the ring: it has a piece of each.
         document = np.searchsorted(ends, begin, side="right")
         number = np.searchsorted(ends, begin + self.block_size, side="right") - document + 1
         draw = np.repeat(np.arange(len(begin)), number)
@@ -84,4 +91,24 @@ class RechunkedDocuments(Sampler):
         document = document[draw] + np.arange(len(draw)) - before[draw]
         low = np.maximum(begin[draw], (ends - sizes)[document])
         high = np.minimum(begin[draw] + self.block_size + 1, ends[document])
-        return Pieces(draw, begins[document] + low - (ends - sizes)[document], high - low)
+        return Pieces(draw, starts[document] + low - (ends - sizes)[document], high - low)
+
+
+class RechunkedOnce(RechunkedDocuments):
+    """Documents in one random order, the same in every epoch, but cut at new places.
+
+    The windows of every epoch are drawn in one order of the places of the ring too, so that each
+    comes about when the window of the same text came in the epoch before. With drop_last other
+    windows are left out each time.
+    """
+
+    name = "rechunked_once"
+
+    def _order_documents(self, rng: np.random.Generator) -> Starts:  # noqa: ARG002
+        return self._rng_once().permutation(len(self.segments)).astype(np.int64)
+
+    def _arrange(self, begin: Starts) -> Starts:
+        blocks = begin // self.block_size  # no two windows begin in one block of the ring
+        by_block = np.empty(self.n_tokens // self.block_size + 1, dtype=np.int64)
+        by_block[blocks] = begin
+        return np.asarray(by_block[self._in_one_order(blocks)])

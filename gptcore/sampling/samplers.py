@@ -18,7 +18,7 @@ from gptcore.sampling.base import (
     SamplerOptions,
 )
 from gptcore.sampling.low_discrepancy import Golden, Stratified, VanDerCorput
-from gptcore.sampling.rechunking import RechunkedDocuments
+from gptcore.sampling.rechunking import RechunkedDocuments, RechunkedOnce
 from gptcore.sampling.windows import Starts, whole_batches
 
 
@@ -278,9 +278,13 @@ class RandomPhaseBlocks(ChunkedSampler):
         period, b, o = self.block_size, self.long_phases, self.offset
         long = ((number + 1) * b + o) // period - (number * b + o) // period
         phase = rng.integers(b) if long else rng.integers(b, period)
-        order = rng.permutation(self.short_blocks + long).astype(np.int64)
         length = self._begin(number + 1) - self._begin(number)
-        return np.asarray(phase + period * order[:length])
+        order = rng.permutation(self.short_blocks + long).astype(np.int64)[:length]
+        return np.asarray(phase + period * self._arrange(order))
+
+    def _arrange(self, order: Starts) -> Starts:
+        """Return the blocks of an epoch in the order in which they are drawn."""
+        return order
 
 
 class OneDocument(RandomPhaseBlocks):
@@ -289,10 +293,28 @@ class OneDocument(RandomPhaseBlocks):
     name = RechunkedDocuments.name
 
 
+class OneDocumentOnce(RandomPhaseBlocks):
+    """What `RechunkedOnce` is for one document: new phases, but one order of the blocks."""
+
+    name = RechunkedOnce.name
+
+    def _arrange(self, order: Starts) -> Starts:
+        return self._in_one_order(order)
+
+
 def rechunked_documents(**options: Any) -> Sampler:
-    """Return the sampler `rechunked_documents`: each segment is a document."""
+    """Return the sampler `rechunked_documents`, where each segment is a document."""
+    return (RechunkedDocuments if _are_several(options) else OneDocument)(**options)
+
+
+def rechunked_once(**options: Any) -> Sampler:
+    """Return the sampler `rechunked_once`, where each segment is a document."""
+    return (RechunkedOnce if _are_several(options) else OneDocumentOnce)(**options)
+
+
+def _are_several(options: dict[str, Any]) -> bool:
     segments = options.get("segments")
-    return (OneDocument if segments is None or len(segments) < 2 else RechunkedDocuments)(**options)
+    return segments is not None and len(segments) > 1
 
 
 # To add a sampler, write a class, and add a line here.
@@ -315,7 +337,7 @@ SAMPLERS: dict[str, Callable[..., Sampler]] = {
         TPlus1Stride,
         ShiftInBlock,
     )
-} | {RechunkedDocuments.name: rechunked_documents}
+} | {f.__name__: f for f in (rechunked_documents, rechunked_once)}
 
 
 OWNERS = {

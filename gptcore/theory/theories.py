@@ -77,6 +77,7 @@ THEORIES: dict[str, Callable[[Any], Theory]] = {
     "shuffled_once": _same_order,
     "shuffled_across_epochs": _pooled,
     "rechunked_documents": _rechunked,
+    "rechunked_once": _rechunked,
     "random_distinct": _permuted,
     "grid_replacement": _independent,
     "random_phase_blocks": PhaseTheory,

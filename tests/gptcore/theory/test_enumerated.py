@@ -24,6 +24,7 @@ from gptcore.theory.expectations import (
 from tests.helpers.enumeration import as_draws, assert_equal, average
 
 HOLES = [Segment(2, 9), Segment(9, 12), Segment(15, 21)]
+DOCUMENTS = [Segment(0, 2), Segment(2, 3), Segment(5, 9)]
 SHORT = [Segment(0, 3), Segment(5, 8)]
 
 
@@ -58,20 +59,22 @@ def pooled(sampler, draws):
     return epochs_of([sampler.lattice.place(np.array(order)).tolist() for order in orders], draws)
 
 
+def window_of(ring, at, size):
+    """Return the pieces (start, length) of T + 1 tokens of a ring of (token, document)."""
+    pieces = []
+    for token, document in (ring[(at + i) % len(ring)] for i in range(size + 1)):
+        if pieces and pieces[-1][0] == document:
+            pieces[-1][2] += 1
+        else:
+            pieces.append([document, token, 1])
+    return tuple((start, length) for _, start, length in pieces)
+
+
 def rechunked(sampler, draws):
     """Cut every ring of the documents at every token, and draw every choice of its windows."""
     if len(sampler.segments) == 1:
         return phased(sampler, draws)
     size, rows = sampler.block_size, [range(part.start, part.stop) for part in sampler.segments]
-
-    def window(ring, at):
-        pieces = []
-        for token, row in (ring[(at + i) % len(ring)] for i in range(size + 1)):
-            if pieces and pieces[-1][0] == row:
-                pieces[-1][2] += 1
-            else:
-                pieces.append([row, token, 1])
-        return tuple((start, length) for _, start, length in pieces)
 
     def go_on(left):
         if left <= 0:
@@ -83,11 +86,61 @@ def rechunked(sampler, draws):
                 blocks = range(len(ring) // size)
                 drawn = min(left, sampler.draws_per_epoch)
                 for chosen in itertools.combinations(blocks, drawn):
-                    windows = [window(ring, cut + k * size) for k in chosen]
+                    windows = [window_of(ring, cut + k * size, size) for k in chosen]
                     for rest in go_on(left - drawn):
                         yield [*windows, *rest]
 
     return go_on(draws)
+
+
+def rechunked_once(sampler, draws):
+    """Take each order of the ring and of its places, and in it each cut of each epoch."""
+    size, segments, whole = sampler.block_size, sampler.segments, len(sampler.segments) == 1
+    n_tokens = sampler.n_starts if whole else sampler.n_tokens
+    longest = -(-n_tokens // size)
+
+    def epochs(cuts_of_epoch, windows_of, left, epoch=0):
+        if left <= 0:
+            yield [], 1.0
+            return
+        cuts = cuts_of_epoch(epoch)
+        for cut in cuts:
+            every = windows_of(cut)
+            kept = len(every) - len(every) % (sampler.batch_size if sampler.drop_last else 1)
+            choices = list(itertools.combinations(every, kept))
+            for chosen in choices:
+                for rest, chance in epochs(cuts_of_epoch, windows_of, left - kept, epoch + 1):
+                    yield [*chosen, *rest][:left], chance / len(cuts) / len(choices)
+
+    outcomes, weights = [], []
+    for place in itertools.permutations(range(longest)):
+        if whole:
+            for offset in range(size):
+
+                def phases(epoch, offset=offset):
+                    ends = [(e * n_tokens + offset) // size for e in (epoch, epoch + 1)]
+                    grids = [range(p, n_tokens, size) for p in range(size)]
+                    return [grid for grid in grids if len(grid) == ends[1] - ends[0]]
+
+                def in_order(grid, place=place):
+                    return sorted(grid, key=lambda rank: place[rank // size])
+
+                for ranks, chance in epochs(phases, in_order, draws):
+                    outcomes.append(sampler.lattice.place(np.array(ranks)).tolist())
+                    weights.append(chance)
+            continue
+        for order in itertools.permutations(segments):
+            ring = [(token, part) for part in order for token in range(part.start, part.stop)]
+
+            def windows(cut, ring=ring, place=place):
+                begins = [(cut + k * size) % len(ring) for k in range(len(ring) // size)]
+                begins.sort(key=lambda begin: place[begin // size])
+                return [window_of(ring, begin, size) for begin in begins]
+
+            for chosen, chance in epochs(lambda _: range(n_tokens), windows, draws):
+                outcomes.append(chosen)
+                weights.append(chance)
+    return outcomes, weights
 
 
 def independent(sampler, draws):
@@ -191,6 +244,7 @@ OUTCOMES = {
     "shuffled_once": same_order,
     "shuffled_across_epochs": pooled,
     "rechunked_documents": rechunked,
+    "rechunked_once": rechunked_once,
     "stratified": stratified,
     "block_buffer_shuffle": buffered,
     "random_phase_blocks": phased,
@@ -213,6 +267,8 @@ def outcomes_of(name, text, draws, drop_last=False):
         options["stride"] = 3  # does not divide T
     if name == "block_buffer_shuffle":
         options["buffer"] = 2
+    if name == "rechunked_once" and text == "holes":
+        options["segments"] = DOCUMENTS  # 8 places of a ring would have 40,320 orders
     if name == "shuffled_across_epochs":
         options["shuffle_epochs"] = 2
     if drop_last:
@@ -277,6 +333,7 @@ NO_FORMULA = {
     ("stratified", "holes"): {"sd_missed_targets"},
     ("random_phase_blocks", "holes"): {"sd_missed_targets"},
     ("rechunked_documents", "holes"): {"sd_missed_targets"},
+    ("rechunked_once", "holes"): {"sd_missed_targets"},
     ("golden", "holes"): {"sd_missed_targets"},
     ("van_der_corput", "holes"): {"sd_missed_targets"},
 }
@@ -332,13 +389,26 @@ def test_folding_alike_targets_changes_no_sum(name, n_tokens, width):
 
 
 @pytest.mark.parametrize(
-    "name", ["stratified", "block_buffer_shuffle", "random_phase_blocks", "sequential"]
+    "name",
+    [
+        "stratified",
+        "block_buffer_shuffle",
+        "random_phase_blocks",
+        "sequential",
+        "rechunked_documents",
+        "rechunked_once",
+    ],
 )
 @pytest.mark.parametrize(("text", "draws"), [("one", 3), ("one", 5), ("holes", 3)])
 def test_theory_knows_what_drop_last_leaves_out(name, text, draws):
     sampler, outcomes, weights = outcomes_of(name, text, draws, drop_last=True)
     truth = average(
-        outcomes, None, weights=weights, segments=sampler.segments, block_size=sampler.block_size
+        outcomes,
+        None,
+        weights=weights,
+        segments=sampler.segments,
+        block_size=sampler.block_size,
+        joins=sampler.joins,
     )
     assert_equal(expect_of(sampler, draws), truth)
 
@@ -354,9 +424,6 @@ def test_permuted_epochs_are_independent_with_drop_last(name, draws):
     assert sampler.lattice.total == 5 or name == "random_distinct"
     truth = average(permuted(sampler, draws), n_tokens, 3)
     assert_equal(expect_of(sampler, draws), truth)
-
-
-DOCUMENTS = [Segment(0, 2), Segment(2, 3), Segment(5, 9)]
 
 
 @pytest.mark.parametrize("drop_last", [False, True])
@@ -476,6 +543,7 @@ def test_never_targets_are_those_that_no_draw_shows(name, text):
         ("shuffled_once", 3),
         ("shuffled_across_epochs", 9),  # of 12 copies, the last 3 may be of one block
         ("rechunked_documents", None),
+        ("rechunked_once", None),
         ("block_buffer_shuffle", 3),
         ("random_distinct", 9),
         ("overlapping_stride", 5),
