@@ -28,7 +28,7 @@ from gptcore.coverage.summaries import (
     visits_histogram,
     z_scores,
 )
-from gptcore.coverage.visits import Coverage, measure_coverage
+from gptcore.coverage.visits import measure_coverage, measure_draws
 from gptcore.data.splits import Segment, tail_split
 from gptcore.sampling.base import Sampler
 from gptcore.sampling.samplers import make_sampler
@@ -44,15 +44,6 @@ def rows(columns: dict[str, Any]) -> list[dict[str, Any]]:
     return [
         dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)
     ]
-
-
-def _draw_and_count(sampler: Sampler, draws: int) -> Coverage:
-    return measure_coverage(
-        sampler.starts(0, draws),
-        segments=sampler.segments,
-        block_size=sampler.block_size,
-        targets_per_window=sampler.targets_per_window,
-    )
 
 
 def _curve(sampler: Sampler, draws: int) -> list[dict[str, float | None]]:
@@ -93,7 +84,7 @@ def test_coverage(benchmark: Any, result: Result, session: Inputs, case: Coverag
     # All samplers and shares of the text get as many windows as the fixed grid has in
     # `target_epochs` epochs on the whole text.
     draws = max(case.batch_size, round(case.target_epochs * case.text_share * blocks))
-    coverage = benchmark.pedantic(_draw_and_count, args=(sampler, draws), rounds=3)
+    coverage = benchmark.pedantic(measure_draws, args=(sampler, draws), rounds=3)
     expectation = expect_of(sampler, draws)
     sd = sd_missed_targets(sampler, draws, expectation).value
     expectation = replace(expectation, sd_missed_targets=sd)

@@ -22,7 +22,7 @@ from bench.ledger.schema import SERIES
 from bench.measuring.work import Result
 from bench.session import Session
 from bench.suite.training_cases import TrainCase
-from gptcore.coverage.visits import measure_coverage
+from gptcore.coverage.visits import measure_draws
 from gptcore.data.leakage import certificate
 from gptcore.data.splits import Segment, make_split
 from gptcore.data.tokenizer import token_bytes
@@ -211,12 +211,7 @@ def _counts(experiment: Experiment) -> dict[str, int | float | None]:
     """Return the sizes of the run, the targets that it missed, and what train and test share."""
     config, sampler, split = experiment.config, experiment.sampler, experiment.split
     block_size = config.block_size
-    coverage = measure_coverage(
-        sampler.starts(0, config.steps * config.batch_size),
-        segments=sampler.segments,
-        block_size=block_size,
-        targets_per_window=sampler.targets_per_window,
-    )
+    coverage = measure_draws(sampler, config.steps * config.batch_size)
     shared = certificate(experiment.stream.ids, split, block_size=block_size)
     return {
         "n_params": experiment.model.n_params,

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gptcore.audit.declared import check_sampler, judge_declared
 from gptcore.audit.facts import count_facts
 from gptcore.audit.finding import Finding
 from gptcore.audit.findings import judge
@@ -103,6 +104,7 @@ def audit(
     max_batches: int | None = None,
     epochs: int = 1,
     epoch_draws: int | None = None,
+    sampler: str | None = None,
 ) -> Audit:
     """Audit a live loader by drawing its batches; no model is needed.
 
@@ -121,6 +123,8 @@ def audit(
         max_batches: batches to draw in each epoch; needed for a loader that never ends.
         epochs: passes to draw.
         epoch_draws: draws in an epoch, where one pass over the loader holds several epochs.
+        sampler: a name in `SAMPLERS`, if the loader is meant to draw as this one does: what it does
+            by design is then a note.
 
     Raises:
         ValueError: a batch has another format, a pass is empty, or no row occurs in the text.
@@ -138,7 +142,7 @@ def audit(
         findings.append(wrong_targets(batches.wrong_targets, batches.wrong_example))
     if batches.masked.count:
         findings.append(judge_masked(batches.masked, batches.parts, join_documents(ids)[0]))
-    return _audit(log, epoch_draws, findings, places.unplaced)
+    return _audit(log, epoch_draws, findings, places.unplaced, sampler)
 
 
 def audit_log(
@@ -147,6 +151,7 @@ def audit_log(
     n_tokens: int,
     block_size: int | None = None,
     epoch_draws: int | None = None,
+    sampler: str | None = None,
 ) -> Audit:
     """Audit a log in CSV or JSON lines, as `read_log` reads it.
 
@@ -155,12 +160,13 @@ def audit_log(
         n_tokens: N.
         block_size: T; longer windows are refused, and it stands in for a missing `length`.
         epoch_draws: draws in an epoch over all ranks, where the log has no `epoch`.
+        sampler: as in `audit`.
 
     Raises:
         ValueError: the log is malformed (the message names the line), or an argument does not fit.
     """
     log = read_log(path, n_tokens=n_tokens, block_size=block_size)
-    return audit_draws(log, epoch_draws=epoch_draws)
+    return audit_draws(log, epoch_draws=epoch_draws, sampler=sampler)
 
 
 def audit_tokens(
@@ -169,6 +175,7 @@ def audit_tokens(
     *,
     block_size: int | None = None,
     epoch_draws: int | None = None,
+    sampler: str | None = None,
 ) -> Audit:
     """Audit rows of tokens, each of which is looked up in the text.
 
@@ -180,6 +187,7 @@ def audit_tokens(
         ids: as in `audit`.
         block_size: T, either W - 1 or W; None means W - 1.
         epoch_draws: draws in an epoch, if known.
+        sampler: as in `audit`.
 
     Raises:
         ValueError: shapes or `block_size` do not fit, or no row occurs in the text.
@@ -192,11 +200,15 @@ def audit_tokens(
     length = check_length(width - 1 if block_size is None else block_size, width)
     log, places, documents = _locate([TokenRows(rows, length)], ids)
     findings = judge_places(places, join_documents(ids)[0], documents)
-    return _audit(log, epoch_draws, findings, places.unplaced)
+    return _audit(log, epoch_draws, findings, places.unplaced, sampler)
 
 
 def audit_draws(
-    log: DrawLog, *, epoch_draws: int | None = None, findings: Sequence[Finding] = ()
+    log: DrawLog,
+    *,
+    epoch_draws: int | None = None,
+    findings: Sequence[Finding] = (),
+    sampler: str | None = None,
 ) -> Audit:
     """Audit draws whose places in the text are known.
 
@@ -204,11 +216,12 @@ def audit_draws(
         log: the draws.
         epoch_draws: draws in an epoch over all ranks, where the log has no `epoch`.
         findings: findings made before, which are added to those of the audit.
+        sampler: as in `audit`.
 
     Raises:
         ValueError: `epoch_draws` does not fit the log.
     """
-    return _audit(log, epoch_draws, findings)
+    return _audit(log, epoch_draws, findings, sampler=sampler)
 
 
 def locate(
@@ -269,9 +282,14 @@ def _locate(
 
 
 def _audit(
-    log: DrawLog, epoch_draws: int | None, findings: Sequence[Finding], unplaced: int = 0
+    log: DrawLog,
+    epoch_draws: int | None,
+    findings: Sequence[Finding],
+    unplaced: int = 0,
+    sampler: str | None = None,
 ) -> Audit:
     """Audit draws; `unplaced` tokens of packed rows are in no draw."""
+    check_sampler(sampler)
     facts = count_facts(log, epoch_draws)
     return Audit(
         n_tokens=log.n_tokens,
@@ -293,6 +311,9 @@ def _audit(
         rank_overlap=facts.rank_overlap,
         expected=facts.expected,
         findings=tuple(
-            sorted([*findings, *judge(facts, unplaced)], key=lambda each: each.severity)
+            sorted(
+                [*findings, *judge_declared(judge(facts, unplaced), facts, sampler)],
+                key=lambda each: each.severity,
+            )
         ),
     )

@@ -146,6 +146,14 @@ def why_twice(facts: Facts, again: int) -> tuple[Severity, str]:
     repeat = draws[before >= 0]
     if is_padding(facts, repeat):
         return "note", f"{told}. {PADDING}"
+    together = ""
+    total = equal_visits(facts.windows.of_draw, zeros(len(facts.log)))
+    if total is not None and total > 1:
+        together = (
+            f" Over the whole log, nearly every window comes {total} times: {total} epochs that "
+            "are shuffled together do this, as the data set of Megatron has them. If that is "
+            "intended, say so: --sampler shuffled_across_epochs."
+        )
     unsure = facts.log.unsure
     if unsure is not None and (unsure[repeat] | unsure[draws[before[before >= 0]]]).all():
         return "note", (
@@ -154,8 +162,8 @@ def why_twice(facts: Facts, again: int) -> tuple[Severity, str]:
         )
     return "fault", (
         f"{told}, and so show its targets twice. Causes that fit: sampling with replacement or "
-        "with weights, an order that is put together from several sources, or batches that are "
-        "made again after a restart."
+        "with weights, epochs that are shuffled together, an order that is put together from "
+        f"several sources, or batches that are made again after a restart.{together}"
     )
 
 

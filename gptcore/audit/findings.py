@@ -93,7 +93,8 @@ def _judge_identical(facts: Facts) -> list[Finding]:
         reason = (
             "The order is shuffled, but it is the same in each epoch. Seed it with (seed, epoch); "
             "a DistributedSampler needs set_epoch(epoch). A loader whose state was restored at "
-            "the end of an epoch does this as well."
+            "the end of an epoch does this as well. If one order for all epochs is intended, say "
+            "so: --sampler shuffled_once."
         )
     else:
         reason = (

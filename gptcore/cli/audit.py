@@ -47,6 +47,12 @@ def audit_options(parser: argparse.ArgumentParser) -> None:
         help="windows in one epoch, over all ranks, where the log has no column epoch (default: "
         "epochs are found where a whole pass repeats)",
     )
+    parser.add_argument(
+        "--sampler",
+        metavar="NAME",
+        help="sampler of gptcore that the loader is meant to draw like (gptcore plan --help lists "
+        "them): what it does by design is a note, such as the equal epochs of shuffled_once",
+    )
     add_text_options(parser)
 
 
@@ -62,6 +68,7 @@ def audit(args: argparse.Namespace) -> Json:
             n_tokens=args.tokens,
             block_size=args.block_size,
             epoch_draws=args.epoch_draws,
+            sampler=args.sampler,
         ).as_dict()
     stream = TokenStream.from_text(load_corpus(args.corpus, raw=args.raw).text)
     if args.tokens not in (None, len(stream)):
@@ -72,6 +79,7 @@ def audit(args: argparse.Namespace) -> Json:
             stream.ids,
             block_size=args.block_size,
             epoch_draws=args.epoch_draws,
+            sampler=args.sampler,
         ).as_dict()
 
 

@@ -6,7 +6,6 @@ import argparse
 import math
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 from gptcore.checks import LARGEST, check_whole
 from gptcore.cli.data import describe_parts, load_data
@@ -25,7 +24,6 @@ from gptcore.console import (
 from gptcore.sampling.base import Sampler
 from gptcore.sampling.samplers import SAMPLERS, make_sampler
 
-DRAWS_AT_ONCE = 2**20
 DASH = "A dash stands for never, or for a number that theory does not give."
 
 
@@ -35,8 +33,7 @@ def draws_and_steps(args: argparse.Namespace, sampler: Sampler) -> tuple[int, in
     if args.epochs is None:
         steps = check_whole("steps", 501 if args.steps is None else args.steps)
         return check_whole("draws, steps * batch_size,", steps * batch_size), steps
-    targets = sampler.n_tokens - len(sampler.segments)
-    per_epoch = sampler.draws_per_epoch or targets / sampler.targets_per_window
+    per_epoch = sampler.draws_per_epoch or sampler.n_targets / sampler.targets_per_window
     draws = args.epochs * per_epoch
     if not 1 <= round(min(draws, LARGEST)) < LARGEST:
         few_or_many = "not one window; give a larger" if draws < 1 else "too many; give a smaller"
@@ -240,7 +237,7 @@ def coverage(args: argparse.Namespace) -> Json:
     from gptcore.coverage.exposure import measure_exposure
     from gptcore.coverage.simulation import errors, mean_batch_overlap, sd_missed_targets
     from gptcore.coverage.summaries import z_scores
-    from gptcore.coverage.visits import measure_coverage
+    from gptcore.coverage.visits import DRAWS_AT_ONCE, measure_draws
     from gptcore.theory.expectations import expect_of
 
     data = load_data(args, args.block_size)
@@ -249,12 +246,7 @@ def coverage(args: argparse.Namespace) -> Json:
     )
     draws, steps = draws_and_steps(args, sampler)
     expected = expect_of(sampler, draws)
-    observed = measure_coverage(
-        _pieces(sampler, draws),
-        segments=sampler.segments,
-        block_size=sampler.block_size,
-        targets_per_window=sampler.targets_per_window,
-    )
+    observed = measure_draws(sampler, draws, Progress("draw"))
     sd, overlap = sd_missed_targets(sampler, draws, expected), mean_batch_overlap(sampler, draws)
     expected = replace(expected, sd_missed_targets=sd.value)
     seen, theory = measure_exposure(sampler, draws, at_most=DRAWS_AT_ONCE)
@@ -262,6 +254,7 @@ def coverage(args: argparse.Namespace) -> Json:
     return {
         **observed.as_dict(),
         **seen,
+        "targets": sampler.n_targets,
         "never_targets": expected.never_targets,
         **data.provenance(),
         "sampler": args.sampler,
@@ -277,8 +270,7 @@ def coverage(args: argparse.Namespace) -> Json:
 
 def coverage_answer(result: Json) -> Answer:
     """Say which share of the targets was never shown and how the visits of the others spread."""
-    width = max(map(int, result["expected"]["pair_coverage"]))  # targets in a window
-    targets = round(result["draws"] * width / result["epochs"])
+    targets = result["targets"]
     rows: list[tuple[Cell, ...]] = []
     for name, quantity, scale in (
         ("missed_targets", "missed targets", 1),
@@ -308,12 +300,3 @@ def coverage_answer(result: Json) -> Answer:
             *_simulated([result]),
         ],
     )
-
-
-def _pieces(sampler: Sampler, draws: int) -> Iterator[Any]:
-    """Yield the starts of all draws in pieces, so that memory stays bounded."""
-    progress = Progress("draw")
-    for first in range(0, draws, DRAWS_AT_ONCE):
-        count = min(DRAWS_AT_ONCE, draws - first)
-        yield sampler.starts(first, count)
-        progress(first + count, draws)

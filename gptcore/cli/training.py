@@ -207,7 +207,6 @@ def _run(
     from gptcore.training.runs import run_training
 
     ids, progress = data.stream.ids, Progress("step")
-    targets = data.train_tokens - len(data.split.train)
     return run_training(
         args.out,
         GPT(config, seed=args.seed),
@@ -215,7 +214,7 @@ def _run(
         schedule,
         device=device,
         fingerprint={"sampler": sampler.fingerprint()},
-        epochs_per_step=args.batch_size * args.block_size / targets,
+        epochs_per_step=args.batch_size * args.block_size / sampler.n_targets,
         resume=args.resume,
         checkpoint_every=args.checkpoint_every,
         on_step=lambda m: progress(

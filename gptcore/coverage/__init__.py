@@ -8,7 +8,8 @@
     >>> coverage.missed_targets
     10
 
-`VisitCounter` counts draws that come in pieces; its memory grows with the draws and not with the
+`measure_draws` counts the first draws of any sampler. `VisitCounter` counts draws that come in
+pieces; its memory grows with the draws and not with the
 text. `pair_coverage`, `context_coverage`, `star_discrepancy` and `batch_overlap` are further
 metrics of the same draws. `gptcore.theory` has their expectations. Nothing here loads torch.
 """
@@ -25,7 +26,7 @@ from gptcore.coverage.summaries import (
     visits_histogram,
     z_scores,
 )
-from gptcore.coverage.visits import Coverage, VisitCounter, measure_coverage
+from gptcore.coverage.visits import Coverage, VisitCounter, measure_coverage, measure_draws
 
 __all__ = [
     "Coverage",
@@ -34,6 +35,7 @@ __all__ = [
     "context_coverage",
     "coverage_curve",
     "measure_coverage",
+    "measure_draws",
     "pair_coverage",
     "star_discrepancy",
     "visits_by_position",

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from gptcore.coverage.exposure import batch_overlap
-from gptcore.coverage.summaries import count_shown
+from gptcore.coverage.summaries import count_targets
 from gptcore.sampling.base import Sampler
-from gptcore.sampling.windows import Starts
+from gptcore.sampling.windows import Pieces
 from gptcore.theory.expectations import Expectation, expected_batch_overlap
 
 MOST_DRAWS, MOST_RUNS, FEWEST_RUNS = 2**22, 1000, 16
@@ -55,10 +55,10 @@ def sd_missed_targets(sampler: Sampler, draws: int, expected: Expectation) -> Mo
     exact, mean = expected.sd_missed_targets, expected.missed_targets
     if exact is not None or mean is None:
         return Moment(exact, None if exact is None else "exact")
-    targets = sampler.n_tokens - len(sampler.segments)
+    targets = sampler.n_targets
 
-    def square(starts: Starts) -> float:
-        return (targets - count_shown(np.unique(starts), sampler.targets_per_window) - mean) ** 2
+    def square(pieces: Pieces) -> float:
+        return (targets - count_targets(pieces, sampler) - mean) ** 2
 
     squares = _simulate(sampler, draws, square)
     if squares.value is None or squares.error is None:
@@ -81,7 +81,7 @@ def mean_batch_overlap(sampler: Sampler, draws: int) -> Moment:
     exact = expected_batch_overlap(sampler, size, whole)
     if exact is not None:
         return Moment(exact, "exact")
-    return _simulate(sampler, whole, lambda s: batch_overlap(s, sampler, batch_size=size))
+    return _simulate(sampler, whole, lambda p: batch_overlap(p, sampler, batch_size=size))
 
 
 def errors(**moments: Moment) -> dict[str, dict[str, float | int | None]]:
@@ -93,15 +93,15 @@ def errors(**moments: Moment) -> dict[str, dict[str, float | int | None]]:
     }
 
 
-def _simulate(sampler: Sampler, draws: int, measure: Callable[[Starts], float]) -> Moment:
+def _simulate(sampler: Sampler, draws: int, measure: Callable[[Pieces], float]) -> Moment:
     """Return the mean of a metric over as many runs as are quick; no value if these are few."""
     varies = sampler.epoch(0) is not None  # epochs of random phases have two lengths
     about = max(1, sampler.n_starts // sampler.block_size) if varies else 1
-    epoch = sampler.draws_per_epoch or about
+    epoch = sampler.draws_per_order or about
     runs = min(MOST_RUNS, MOST_DRAWS // (-(-draws // epoch) * epoch))
     if runs < FEWEST_RUNS:
         return Moment(None)
     seeds = range(FIRST_SEED, FIRST_SEED + runs)
-    values = np.array([measure(sampler.with_seed(seed).starts(0, draws)) for seed in seeds])
+    values = np.array([measure(sampler.with_seed(seed).pieces(0, draws)) for seed in seeds])
     error = float(values.std(ddof=1)) / math.sqrt(runs)
     return Moment(float(values.mean()), "simulated", error, runs)

@@ -6,9 +6,10 @@ import numpy as np
 import numpy.typing as npt
 
 from gptcore.checks import as_array, check_whole
+from gptcore.coverage.tally import Counts
 from gptcore.coverage.visits import Coverage, histogram
 from gptcore.sampling.base import Sampler
-from gptcore.sampling.windows import Starts
+from gptcore.sampling.windows import Pieces
 from gptcore.theory.expectations import Expectation
 
 
@@ -39,21 +40,41 @@ def coverage_curve(
     begins = [0, *ends[:-1]]
     if not ends or any(end <= begin for begin, end in zip(begins, ends, strict=True)):
         raise ValueError(f"steps are {list(steps)}: give at least one, in increasing order")
-    targets = sampler.n_tokens - len(sampler.segments)
-    seen = np.empty(0, dtype=np.int64)
+    base = sampler.block_size + 1
+    seen = np.empty(0, dtype=np.int64)  # the distinct runs of targets, each as one number
     shares = []
     for begin, end in zip(begins, ends, strict=True):
-        seen = np.unique(np.concatenate([seen, sampler.starts(begin, end - begin)]))
-        shares.append(count_shown(seen, sampler.targets_per_window) / targets)
+        first, last = _targets(sampler.pieces(begin, end - begin), sampler)
+        seen = np.unique(np.concatenate([seen, first * base + last - first]))
+        first, length = np.divmod(seen, base)
+        shares.append(count_union(first, first + length) / sampler.n_targets)
     return np.array(shares)
 
 
-def count_shown(distinct: Starts, width: int) -> int:
-    """Return the size of the union of [s, s + width) over sorted, distinct starts.
+def count_targets(pieces: Pieces, sampler: Sampler) -> int:
+    """Return how many targets these pieces show at least once."""
+    return count_union(*_targets(pieces, sampler))
 
-    Windows of different segments are further apart than `width`, so segments do not matter.
-    """
-    return int(np.minimum(np.diff(distinct), width).sum()) + width
+
+def count_pairs(pieces: Pieces, lag: int) -> int:
+    """Return how many pairs of tokens (i, i + h) lie in some piece; each has length - h of them."""
+    return count_union(pieces.start, pieces.start + pieces.length - lag)
+
+
+def count_union(begin: Counts, end: Counts) -> int:
+    """Return the size of the union of the numbers begin, …, end - 1; some may be empty."""
+    if (begin[1:] < begin[:-1]).any():
+        order = np.argsort(begin, kind="stable")
+        begin, end = begin[order], end[order]
+    reach = np.maximum.accumulate(end)
+    first = np.maximum(begin, np.concatenate([begin[:1], reach[:-1]]))
+    return int(np.maximum(0, end - first).sum())
+
+
+def _targets(pieces: Pieces, sampler: Sampler) -> tuple[Counts, Counts]:
+    """Return where the targets of each piece begin and end, as the sampler shows them."""
+    begin, end = pieces.targets()
+    return begin, end - (sampler.block_size - sampler.targets_per_window)
 
 
 def visits_by_position(coverage: Coverage, bins: int = 100) -> dict[str, list[float]]:
@@ -63,7 +84,7 @@ def visits_by_position(coverage: Coverage, bins: int = 100) -> dict[str, list[fl
     segments, the targets of all segments are counted in a row, from 1.
 
     Raises:
-        ValueError: `bins` is not a whole number from 1 to N - 1.
+        ValueError: `bins` is not a whole number from 1 to the number of targets.
     """
     visits = coverage.visits
     bins = check_whole("bins", bins)

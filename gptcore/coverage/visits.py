@@ -6,20 +6,27 @@ j = 1, …, N - 1. Edge targets are closer than T to an end of the text, min(j, 
 numbered in one **row**.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Unpack
 
 import numpy as np
-import numpy.typing as npt
 
 from gptcore.checks import check_whole
-from gptcore.sampling.windows import StartGrid, Starts, WindowOptions, as_starts, check_segments
+from gptcore.coverage.tally import Counts, Tally
+from gptcore.sampling.base import Sampler
+from gptcore.sampling.windows import (
+    Pieces,
+    StartGrid,
+    Starts,
+    WindowOptions,
+    as_starts,
+    check_segments,
+    whole_windows,
+)
 
-Counts = npt.NDArray[np.int64]
-
-PENDING_DRAWS = 2**20
-"""`VisitCounter` merges new draws when there are more than this, and more than distinct starts."""
+DRAWS_AT_ONCE = 2**20
+"""Draws that `measure_draws` makes at once, so that memory stays bounded."""
 
 
 class Runs(NamedTuple):
@@ -44,14 +51,14 @@ class Coverage:
         n_tokens: N.
         block_size: T.
         draws: K.
-        epochs: epoch-equivalents, λ = K·w / (number of targets), where a window has w targets.
+        epochs: epoch-equivalents, λ: windows per target.
         missed_targets: targets in no window.
         missed_edge: missed edge targets.
         missed_interior: missed interior targets.
-        missed_inputs: tokens that are an input of no window; the last token of each segment does
-            not count.
+        missed_inputs: tokens that are an input of no window; the last token of each segment counts
+            only where windows join segments.
         repeated_windows: draws minus distinct starts.
-        visits_mean: windows per target.
+        visits_mean: windows per target, the mean over all targets.
         visits_sd: population standard deviation of the visits over targets.
         visits_dispersion: variance / mean of the visits.
         visits_min: fewest visits of a target.
@@ -85,7 +92,11 @@ class Coverage:
 
     @property
     def visits(self) -> Counts:
-        """The visits of each target, int64 of shape (N - number of segments,); made when read."""
+        """The visits of each target, int64 of shape (targets,); made when read.
+
+        The targets of all segments stand in a row, without the first token of each segment; with it
+        where windows join segments.
+        """
         return np.repeat(self.runs.visits, self.runs.length)
 
     def as_dict(self) -> dict[str, int | float]:
@@ -97,32 +108,57 @@ class VisitCounter:
     """Counts draws that come in pieces, and keeps the distinct starts but no array of N values.
 
     Memory is O(distinct starts): 1e7 draws from 1e9 tokens take about 1 GB.
+
+    Args:
+        targets_per_window: T unless given, or T - 1 where labels are shifted inside the block.
+        joins: whether a window may join several segments, as `Sampler.joins` says.
+        **windows: as in `WindowOptions`.
     """
 
     def __init__(
-        self, *, targets_per_window: int | None = None, **windows: Unpack[WindowOptions]
+        self,
+        *,
+        targets_per_window: int | None = None,
+        joins: bool = False,
+        **windows: Unpack[WindowOptions],
     ) -> None:
-        self.segments = check_segments(**windows)
+        self.segments = check_segments(**windows, joins=joins)
         self.block_size = int(windows["block_size"])
         width = self.block_size if targets_per_window is None else targets_per_window
         self.targets_per_window = check_whole("targets_per_window", width, at_most=self.block_size)
-        self.lattice = StartGrid(self.segments, self.block_size)
+        self.joins = joins
+        self.lattice = StartGrid(self.segments, 0 if joins else self.block_size)
         self.draws = 0
-        self._ranks = np.empty(0, dtype=np.int64)
-        self._times = np.empty(0, dtype=np.int64)
-        self._pending: list[Starts] = []
+        self._starts, self._pieces = Tally(), Tally()
 
-    def add(self, starts: Starts | Sequence[int]) -> None:
-        """Count these draws.
+    @classmethod
+    def of(cls, sampler: Sampler) -> "VisitCounter":
+        """Return a counter for the draws of a sampler."""
+        return cls(
+            segments=sampler.segments,
+            block_size=sampler.block_size,
+            targets_per_window=sampler.targets_per_window,
+            joins=sampler.joins,
+        )
+
+    def add(self, draws: Pieces | Starts | Sequence[int]) -> None:
+        """Count these draws: what `Sampler.pieces` returns, or the starts of whole windows.
 
         Raises:
             ValueError: the starts are not flat, empty, or not integers, or no window begins there.
         """
-        ranks = self.lattice.rank(as_starts(starts))
-        self._pending.append(ranks)
+        if not isinstance(draws, Pieces):
+            draws = whole_windows(as_starts(draws), self.block_size)
+        ranks = self.lattice.rank(draws.start)
+        if self.joins:
+            first = draws.first
+            last = np.append(first[1:], True)
+            self._pieces.add(
+                ((ranks * (self.block_size + 2) + draws.length) * 2 + first) * 2 + last
+            )
+            ranks = ranks[first]
+        self._starts.add(ranks)
         self.draws += len(ranks)
-        if sum(map(len, self._pending)) > max(PENDING_DRAWS, len(self._ranks)):
-            self._merge()
 
     def result(self) -> Coverage:
         """Return the coverage by all draws so far.
@@ -132,24 +168,23 @@ class VisitCounter:
         """
         if not self.draws:
             raise ValueError("no draw was counted: add starts first")
-        self._merge()
         size, width = self.block_size, self.targets_per_window
         runs = self._runs(width)
-        n_tokens = sum(map(len, self.segments))
-        targets = n_tokens - len(self.segments)
+        targets = int(self._row_begins()[-1])
         free = runs.visits == 0
         missed = int(runs.length[free].sum())
         interior = self._count_interior(runs.begin[free], runs.length[free])
-        # An input is missed if the target after it is, unless windows have fewer targets than T.
+        # An input of one piece is missed if the target after it is, if there are T of both.
         unused = missed
-        if width < size:
-            inputs = self._runs(size)
+        if width < size or self.joins:
+            inputs = self._runs(size, inputs=True)
             unused = int(inputs.length[inputs.visits == 0].sum())
-        mean = self.draws * width / targets
+        mean = int(runs.length @ runs.visits) / targets
         variance = float(runs.length @ (runs.visits - mean) ** 2) / targets
         gaps, longest = self._measure_gaps(runs)
+        distinct = len(self._starts.counted()[0])
         return Coverage(
-            n_tokens=n_tokens,
+            n_tokens=sum(map(len, self.segments)),
             block_size=size,
             draws=self.draws,
             epochs=mean,
@@ -157,7 +192,7 @@ class VisitCounter:
             missed_edge=missed - interior,
             missed_interior=interior,
             missed_inputs=unused,
-            repeated_windows=self.draws - len(self._ranks),
+            repeated_windows=self.draws - distinct,
             visits_mean=mean,
             visits_sd=float(np.sqrt(variance)),
             visits_dispersion=variance / mean,
@@ -166,49 +201,53 @@ class VisitCounter:
             visits_gini=_gini(runs),
             gaps=gaps,
             longest_gap=longest,
-            alignment_coverage=len(self._ranks) / self.lattice.total,
+            alignment_coverage=distinct / self.lattice.total,
             runs=runs,
         )
 
-    def _merge(self) -> None:
-        """Add the pending draws to the distinct starts: sorted ranks, and how often each came."""
-        if not self._pending:
-            return
-        ranks, times = np.unique(np.concatenate(self._pending), return_counts=True)
-        self._pending.clear()
-        if len(self._ranks):
-            both = np.concatenate([self._ranks, ranks])
-            order = np.argsort(both, kind="stable")  # merges two sorted arrays in linear time
-            both, times = both[order], np.concatenate([self._times, times])[order]
-            new = np.flatnonzero(np.diff(both, prepend=-1))
-            ranks, times = both[new], np.add.reduceat(times, new)
-        self._ranks, self._times = ranks, times
-
     def _row_begins(self) -> Counts:
         """Return where the targets of each segment begin in the row, and then where it ends."""
-        return np.cumsum([0, *(len(part) - 1 for part in self.segments)], dtype=np.int64)
+        sizes = (len(part) - (not self.joins) for part in self.segments)
+        return np.cumsum([0, *sizes], dtype=np.int64)
 
-    def _runs(self, width: int) -> Runs:
+    def _runs(self, width: int, *, inputs: bool = False) -> Runs:
         """Return the visits by windows of `width` targets, as the running sum of their changes."""
-        # The place of each window's first target in the row.
-        begins = self._row_begins()
-        part = np.searchsorted(np.cumsum(self.lattice.counts), self._ranks, side="right")
-        first = self._ranks + part * (self.block_size - 1)
+        first, last, times = self._joined(inputs) if self.joins else self._whole(width)
         # Visits go up at the first target of a window and down behind its last one. A run also
         # ends where a segment ends, where nothing changes.
-        where = np.concatenate([begins, first, first + width])
-        change = np.concatenate([np.zeros_like(begins), self._times, -self._times])
+        begins = self._row_begins()
+        where = np.concatenate([begins, first, last])
+        change = np.concatenate([np.zeros_like(begins), times, -times])
         order = np.argsort(where, kind="stable")
         where, visits = where[order], np.cumsum(change[order])
         length = np.diff(where)
         kept = length > 0
         return Runs(visits[:-1][kept], length[kept], where[:-1][kept])
 
+    def _whole(self, width: int) -> tuple[Counts, Counts, Counts]:
+        """Return where the targets of windows begin and end in the row, and how often each came."""
+        ranks, times = self._starts.counted()
+        part = np.searchsorted(np.cumsum(self.lattice.counts), ranks, side="right")
+        first = ranks + part * (self.block_size - 1)
+        return first, first + width, times
+
+    def _joined(self, inputs: bool) -> tuple[Counts, Counts, Counts]:
+        """Return the same for pieces: all tokens are targets but the first of a draw.
+
+        All are inputs but the last one of a draw.
+        """
+        keys, times = self._pieces.counted()
+        rank, length = np.divmod(keys // 4, self.block_size + 2)
+        first, last = keys // 2 % 2, keys % 2
+        if inputs:
+            return rank, rank + length - last, times
+        return rank + first, rank + length, times
+
     def _count_interior(self, begin: Counts, length: Counts) -> int:
         """Return how many targets of these runs are at least T from the ends of their segment."""
         begins = self._row_begins()
         part = np.searchsorted(begins, begin, side="right") - 1
-        low = begins[part] + self.block_size - 1
+        low = begins[part] + self.block_size - (not self.joins)
         high = begins[part + 1] - self.block_size + 1
         inner = np.minimum(begin + length, high) - np.maximum(begin, low)
         return int(np.maximum(0, inner).sum())
@@ -223,25 +262,47 @@ class VisitCounter:
 
 
 def measure_coverage(
-    starts: Starts | Sequence[int] | Iterator[Starts],
+    starts: Pieces | Starts | Sequence[int] | Iterator[Pieces | Starts],
     *,
     targets_per_window: int | None = None,
+    joins: bool = False,
     **windows: Unpack[WindowOptions],
 ) -> Coverage:
     """Return the coverage of windows with the given starts.
 
     Args:
-        starts: integers of shape (K,), each the start of a window; or an iterator of such arrays.
+        starts: integers of shape (K,), each the start of a window, or pieces as a sampler returns
+            them; or an iterator of these.
         targets_per_window: how many of the targets s + 1, … count; T unless given, and T - 1 where
             labels are shifted inside the block. A sampler has it as `targets_per_window`.
+        joins: whether a window may join several segments; a sampler has it as `joins`.
         **windows: `block_size`, and `n_tokens` or `segments`, as in `WindowOptions`.
 
     Raises:
         ValueError: an argument is out of range, or `starts` are empty, not flat or not integers.
     """
-    counter = VisitCounter(targets_per_window=targets_per_window, **windows)
+    counter = VisitCounter(targets_per_window=targets_per_window, joins=joins, **windows)
     for piece in starts if isinstance(starts, Iterator) else [starts]:
         counter.add(piece)
+    return counter.result()
+
+
+def measure_draws(
+    sampler: Sampler, draws: int, progress: Callable[[int, int], None] | None = None
+) -> Coverage:
+    """Return the coverage by the first K draws of a sampler.
+
+    Args:
+        sampler: where the windows come from.
+        draws: K.
+        progress: is told the draws done and K, now and then.
+    """
+    counter = VisitCounter.of(sampler)
+    for first in range(0, check_whole("draws", draws), DRAWS_AT_ONCE):
+        count = min(DRAWS_AT_ONCE, draws - first)
+        counter.add(sampler.pieces(first, count))
+        if progress is not None:
+            progress(first + count, draws)
     return counter.result()
 
 

@@ -16,12 +16,19 @@ Nothing here loads torch, apart from two modules that are imported by their own 
 `gptcore.sampling.loaders` puts a sampler behind torch's DataLoader.
 """
 
-from gptcore.sampling.base import Sampler, Shard, whole_batches
+from gptcore.sampling.base import Sampler, Shard
 from gptcore.sampling.samplers import SAMPLERS, make_sampler
-from gptcore.sampling.windows import Starts, check_starts, count_starts
+from gptcore.sampling.windows import (
+    Pieces,
+    Starts,
+    check_starts,
+    count_starts,
+    whole_batches,
+)
 
 __all__ = [
     "SAMPLERS",
+    "Pieces",
     "Sampler",
     "Shard",
     "Starts",

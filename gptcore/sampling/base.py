@@ -15,11 +15,13 @@ import numpy as np
 from gptcore.checks import check_whole
 from gptcore.data.splits import Segment
 from gptcore.sampling.windows import (
+    Pieces,
     StartGrid,
     Starts,
     WindowOptions,
     check_segments,
-    count_blocks,
+    whole_batches,
+    whole_windows,
 )
 
 # Part of the definition of samplers without epochs: another size gives another stream of draws.
@@ -39,6 +41,7 @@ class SamplerOptions(WindowOptions, total=False):
         corpus_sha256: checksum of the text, for the fingerprint.
         stride: S of `overlapping_stride`, less than T (default T // 2).
         buffer: blocks that the buffer of `block_buffer_shuffle` holds (default 1024).
+        shuffle_epochs: epochs that `shuffled_across_epochs` shuffles together (default 4).
     """
 
     seed: int
@@ -47,6 +50,7 @@ class SamplerOptions(WindowOptions, total=False):
     corpus_sha256: str | None
     stride: int | None
     buffer: int | None
+    shuffle_epochs: int | None
 
 
 class Sampler(ABC):
@@ -54,19 +58,22 @@ class Sampler(ABC):
 
     Attributes:
         name: the name in `SAMPLERS`.
+        joins: whether a window may join several segments, so that its start does not tell it.
         segments: where the windows lie.
         n_tokens: N, tokens in the segments.
         block_size: T.
         seed: a whole number, 0 or more.
         batch_size: B.
         drop_last: whether epochs are cut to whole batches.
-        n_starts: M.
+        all_starts: every token at which a window may start, whatever the sampler chooses.
+        n_starts: M, how many these are; N where windows join segments.
         lattice: the starts that the sampler chooses from.
         draws_per_epoch: draws in each epoch; None without epochs, or where their length varies.
         targets_per_window: T, or T - 1 where labels are shifted inside the block.
     """
 
     name: ClassVar[str]
+    joins: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -79,22 +86,33 @@ class Sampler(ABC):
         drop_last: bool = False,
         corpus_sha256: str | None = None,
     ) -> None:
-        self.segments = check_segments(n_tokens=n_tokens, segments=segments, block_size=block_size)
+        self.segments = check_segments(
+            n_tokens=n_tokens, segments=segments, block_size=block_size, joins=self.joins
+        )
         self.stream_tokens = None if n_tokens is None else int(n_tokens)
         self.block_size = int(block_size)
         self.n_tokens = sum(map(len, self.segments))
-        self.n_starts = self.n_tokens - len(self.segments) * self.block_size
         self.seed = check_whole("seed", seed, at_least=0, at_most=LARGEST_SEED)
         self.batch_size = check_whole("batch_size", batch_size)
         self.drop_last = bool(drop_last)
         self.corpus_sha256 = corpus_sha256
-        self.lattice = StartGrid(self.segments, self.block_size, self._stride())
+        self.all_starts = StartGrid(self.segments, 0 if self.joins else self.block_size)
+        self.n_starts = self.all_starts.total
+        self.lattice = StartGrid(self.segments, self.all_starts.block_size, self._stride())
         self.draws_per_epoch = self._count_epoch()
 
     def starts(self, first: int, count: int) -> Starts:
-        """Return the starts of draws first, …, first + count - 1: int64 of shape (count,)."""
+        """Return the starts of draws first, …, first + count - 1: int64 of shape (count,).
+
+        Raises:
+            ValueError: a number is out of range, or windows join segments; use `pieces` then.
+        """
         first = check_whole("first draw", first, at_least=0)
         return self._draw(first, check_whole("count of draws", count))
+
+    def pieces(self, first: int, count: int) -> Pieces:
+        """Return what draws first, …, first + count - 1 show; every sampler can tell this."""
+        return whole_windows(self.starts(first, count), self.block_size)
 
     def with_seed(self, seed: int) -> Self:
         """Return the same sampler with another seed."""
@@ -119,9 +137,22 @@ class Sampler(ABC):
         return self if world == 1 else Shard(self, rank, world)
 
     @property
+    def draws_per_order(self) -> int | None:
+        """The draws after which a new random order begins: an epoch, or several."""
+        return self.draws_per_epoch
+
+    @property
     def targets_per_window(self) -> int:
         """The number of targets s + 1, … that a window with start s shows."""
         return self.block_size
+
+    @property
+    def n_targets(self) -> int:
+        """The tokens that may be a target: all but the first of each segment.
+
+        Where windows join segments, the first token of one follows another segment, and is one too.
+        """
+        return self.n_tokens - (0 if self.joins else len(self.segments))
 
     def fingerprint(self) -> dict[str, Any]:
         """Return what the stream of draws depends on, as JSON values."""
@@ -178,9 +209,14 @@ class Sampler(ABC):
         """Return the generator of the epoch or chunk with this number."""
         return np.random.default_rng(np.random.SeedSequence((self.seed, number)))
 
-    def _rng_once(self) -> np.random.Generator:
+    def _rng_once(self, use: int = 0) -> np.random.Generator:
         """Return a generator for what the whole stream shares, independent of those of `_rng`."""
-        return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(0,)))
+        return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(use,)))
+
+    def _in_one_order(self, blocks: Starts) -> Starts:
+        """Return block numbers sorted by a random order of all numbers, the same in each epoch."""
+        place = self._rng_once(1).permutation(self.n_tokens // self.block_size + 1)
+        return np.asarray(blocks[np.argsort(place[blocks])])
 
     @abstractmethod
     def _draw(self, first: int, count: int) -> Starts:
@@ -242,10 +278,23 @@ class Shard:
         span = (count - 1) * self.world + 1
         return self.source.starts(first * self.world + self.rank, span)[:: self.world]
 
+    def pieces(self, first: int, count: int) -> Pieces:
+        """Return what this shard's draws first, …, first + count - 1 show."""
+        first = check_whole("first draw", first, at_least=0)
+        span = (check_whole("count of draws", count) - 1) * self.world + 1
+        draw, start, length = self.source.pieces(first * self.world + self.rank, span)
+        mine = draw % self.world == 0
+        return Pieces(draw[mine] // self.world, start[mine], length[mine])
+
     @property
     def block_size(self) -> int:
         """T."""
         return self.source.block_size
+
+    @property
+    def joins(self) -> bool:
+        """Whether a window may join several segments."""
+        return self.source.joins
 
     def fingerprint(self) -> dict[str, Any]:
         """Return the fingerprint of the source with the world size; all ranks have the same."""
@@ -262,34 +311,6 @@ class Shard:
     def check_stream(self, length: int) -> None:
         """Refuse a stream of `length` tokens if the sampler was made for another stream."""
         self.source.check_stream(length)
-
-
-def whole_batches(n_blocks: int, batch_size: int, drop_last: bool) -> int:
-    """Return `n_blocks`, or with `drop_last` as many of them as fill whole batches.
-
-    Raises:
-        ValueError: there is no whole batch.
-    """
-    batch_size = check_whole("batch_size", batch_size)
-    if not drop_last:
-        return n_blocks
-    if n_blocks < batch_size:
-        raise ValueError(
-            f"drop_last leaves nothing of {n_blocks} blocks at batch_size {batch_size}: "
-            "use a smaller batch_size or a longer text"
-        )
-    return n_blocks - n_blocks % batch_size
-
-
-def count_epoch_blocks(
-    n_tokens: int, block_size: int, *, batch_size: int = 1, drop_last: bool = False
-) -> int:
-    """Return the draws in one epoch of the grid of stride T, or with `drop_last` whole batches.
-
-    Raises:
-        ValueError: the grid has no whole batch.
-    """
-    return whole_batches(count_blocks(n_tokens, block_size), batch_size, drop_last)
 
 
 def _state(fingerprint: dict[str, Any], next_draw: int) -> dict[str, Any]:

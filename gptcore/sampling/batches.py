@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from gptcore.checks import as_array, check_whole
-from gptcore.sampling.base import Sampler, Shard, count_epoch_blocks
-from gptcore.sampling.windows import Starts, check_starts, count_starts
+from gptcore.sampling.base import Sampler, Shard
+from gptcore.sampling.windows import Starts, check_starts, count_epoch_blocks, count_starts
 
 Stream = Tensor | npt.NDArray[Any]
 
@@ -55,10 +55,32 @@ def batch(
     Raises:
         ValueError: `sampler` is for a stream of another length, or a number is out of range.
     """
-    sampler.check_stream(len(ids))
     step = check_whole("step", step, at_least=0)
     batch_size = check_whole("batch_size", batch_size)
-    return gather(ids, sampler.starts(step * batch_size, batch_size), sampler.block_size)
+    return gather_draws(ids, sampler, step * batch_size, batch_size)
+
+
+def gather_draws(
+    ids: Stream, sampler: Sampler | Shard, first: int, count: int
+) -> tuple[Tensor, Tensor]:
+    """Return the inputs and targets of draws first, …, first + count - 1, as `gather` does.
+
+    The pieces of a window that joins segments stand one behind the other. So the first token of a
+    segment is a target, whose inputs are the segments before it.
+
+    Raises:
+        ValueError: as `batch` does.
+    """
+    sampler.check_stream(len(ids))
+    if not sampler.joins:
+        return gather(ids, sampler.starts(first, count), sampler.block_size)
+    _check_stream(ids, sampler.block_size)
+    places = sampler.pieces(first, count).tokens()
+    if isinstance(ids, Tensor):
+        block = ids[torch.from_numpy(places).to(ids.device)]
+    else:
+        block = torch.from_numpy(ids[places].astype(np.int64, copy=False))
+    return block[:, :-1], block[:, 1:]
 
 
 class WindowDataset(Dataset[tuple[Tensor, Tensor]]):

@@ -5,26 +5,27 @@ Legend: windows of T inputs, batches of B draws. One rank of several uses `Sampl
 
 from collections.abc import Iterator
 
-import torch
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 from torch.utils.data import Sampler as TorchSampler
 
 from gptcore.checks import check_whole
 from gptcore.sampling.base import CHUNK_DRAWS, Sampler, Shard
-from gptcore.sampling.batches import gather
+from gptcore.sampling.batches import gather, gather_draws
 
 
 class StartSampler(TorchSampler[int]):
     """Yields the starts of draws first, …, first + draws - 1, as the indices of a `StartDataset`.
 
-    A DataLoader keeps this order with any number of workers.
+    A DataLoader keeps this order with any number of workers. Windows that join documents have no
+    such index: `WindowStream` yields them.
 
     Raises:
-        ValueError: a number is out of range.
+        ValueError: a number is out of range, or the windows of the sampler may join documents.
     """
 
     def __init__(self, sampler: Sampler | Shard, draws: int, *, first: int = 0) -> None:
+        sampler.starts(0, 1)  # refuses windows that have no start alone
         self.sampler = sampler
         self.draws = check_whole("draws", draws)
         self.first = check_whole("first draw", first, at_least=0)
@@ -107,6 +108,6 @@ class WindowStream(IterableDataset[tuple[Tensor, Tensor]]):
                 f"there are {workers} workers for {batches} batches: use fewer workers"
             )
         while batches is None or batch < batches:
-            starts = self.sampler.starts(self.first + batch * self.batch_size, self.batch_size)
-            yield gather(self.ids, torch.from_numpy(starts), self.sampler.block_size)
+            first = self.first + batch * self.batch_size
+            yield gather_draws(self.ids, self.sampler, first, self.batch_size)
             batch += workers

@@ -6,8 +6,8 @@ Stratified starts, multiples of the golden ratio, and van der Corput's sequence.
 import numpy as np
 import numpy.typing as npt
 
-from gptcore.sampling.base import ChunkedSampler, Sampler, whole_batches
-from gptcore.sampling.windows import Starts
+from gptcore.sampling.base import ChunkedSampler, Sampler
+from gptcore.sampling.windows import Starts, whole_batches
 
 GOLDEN_STEP = 0x9E3779B97F4A7C15
 """2⁶⁴/φ, φ the golden ratio, rounded to an odd number."""

@@ -16,10 +16,10 @@ from gptcore.sampling.base import (
     ChunkedSampler,
     Sampler,
     SamplerOptions,
-    whole_batches,
 )
 from gptcore.sampling.low_discrepancy import Golden, Stratified, VanDerCorput
-from gptcore.sampling.windows import Starts
+from gptcore.sampling.rechunking import RechunkedDocuments, RechunkedOnce
+from gptcore.sampling.windows import Starts, whole_batches
 
 
 def make_sampler(name: str, **options: Unpack[SamplerOptions]) -> Sampler:
@@ -102,6 +102,51 @@ class ShuffledBlocks(RandomDistinct):
 
     def _stride(self) -> int:
         return self.block_size
+
+
+class ShuffledOnce(ShuffledBlocks):
+    """The grid in one random order, the same in every epoch: the first epoch of `shuffled_blocks`.
+
+    With drop_last every epoch leaves out the same blocks.
+    """
+
+    name = "shuffled_once"
+
+    def _locate(self, draw: int) -> tuple[int, int]:
+        return 0, super()._locate(draw)[1]
+
+
+class ShuffledAcrossEpochs(ShuffledBlocks):
+    """The blocks of `shuffle_epochs` epochs (default 4) in one random order, then of the next ones.
+
+    So a block may come twice before another one has come once. Megatron's data set does this with
+    all epochs of a run: give as many. An epoch is as many draws as the grid has blocks; with
+    drop_last it is whole batches, and other blocks are left out in each order.
+    """
+
+    name = "shuffled_across_epochs"
+
+    def __init__(self, *, shuffle_epochs: int | None = None, **options: Any) -> None:
+        epochs = 4 if shuffle_epochs is None else shuffle_epochs
+        self.shuffle_epochs = check_whole("shuffle_epochs", epochs)
+        super().__init__(**options)
+
+    @property
+    def draws_per_order(self) -> int:
+        """The draws of `shuffle_epochs` epochs."""
+        assert self.draws_per_epoch is not None
+        return self.shuffle_epochs * self.draws_per_epoch
+
+    def _extras(self) -> dict[str, int]:
+        return {"shuffle_epochs": self.shuffle_epochs}
+
+    def _locate(self, draw: int) -> tuple[int, int]:
+        return divmod(draw, self.draws_per_order)
+
+    def _make_chunk(self, number: int, rng: np.random.Generator) -> Starts:  # noqa: ARG002
+        blocks = self.lattice.total
+        order = rng.permutation(self.shuffle_epochs * blocks)[: self.draws_per_order]
+        return np.asarray(order.astype(np.int64) % blocks)
 
 
 class OverlappingStride(RandomDistinct):
@@ -233,9 +278,43 @@ class RandomPhaseBlocks(ChunkedSampler):
         period, b, o = self.block_size, self.long_phases, self.offset
         long = ((number + 1) * b + o) // period - (number * b + o) // period
         phase = rng.integers(b) if long else rng.integers(b, period)
-        order = rng.permutation(self.short_blocks + long).astype(np.int64)
         length = self._begin(number + 1) - self._begin(number)
-        return np.asarray(phase + period * order[:length])
+        order = rng.permutation(self.short_blocks + long).astype(np.int64)[:length]
+        return np.asarray(phase + period * self._arrange(order))
+
+    def _arrange(self, order: Starts) -> Starts:
+        """Return the blocks of an epoch in the order in which they are drawn."""
+        return order
+
+
+class OneDocument(RandomPhaseBlocks):
+    """What `RechunkedDocuments` is for one document, which has nothing to permute or to join."""
+
+    name = RechunkedDocuments.name
+
+
+class OneDocumentOnce(RandomPhaseBlocks):
+    """What `RechunkedOnce` is for one document: new phases, but one order of the blocks."""
+
+    name = RechunkedOnce.name
+
+    def _arrange(self, order: Starts) -> Starts:
+        return self._in_one_order(order)
+
+
+def rechunked_documents(**options: Any) -> Sampler:
+    """Return the sampler `rechunked_documents`, where each segment is a document."""
+    return (RechunkedDocuments if _are_several(options) else OneDocument)(**options)
+
+
+def rechunked_once(**options: Any) -> Sampler:
+    """Return the sampler `rechunked_once`, where each segment is a document."""
+    return (RechunkedOnce if _are_several(options) else OneDocumentOnce)(**options)
+
+
+def _are_several(options: dict[str, Any]) -> bool:
+    segments = options.get("segments")
+    return segments is not None and len(segments) > 1
 
 
 # To add a sampler, write a class, and add a line here.
@@ -245,6 +324,8 @@ SAMPLERS: dict[str, Callable[..., Sampler]] = {
         RandomReplacement,
         Sequential,
         ShuffledBlocks,
+        ShuffledOnce,
+        ShuffledAcrossEpochs,
         RandomDistinct,
         GridReplacement,
         RandomPhaseBlocks,
@@ -256,8 +337,12 @@ SAMPLERS: dict[str, Callable[..., Sampler]] = {
         TPlus1Stride,
         ShiftInBlock,
     )
+} | {f.__name__: f for f in (rechunked_documents, rechunked_once)}
+
+
+OWNERS = {
+    "stride": OverlappingStride.name,
+    "buffer": BlockBufferShuffle.name,
+    "shuffle_epochs": ShuffledAcrossEpochs.name,
 }
-
-
-OWNERS = {"stride": OverlappingStride.name, "buffer": BlockBufferShuffle.name}
 """Option → the one sampler that has it."""

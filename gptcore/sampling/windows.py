@@ -7,7 +7,7 @@ the end of a segment.
 
 import itertools
 from collections.abc import Sequence
-from typing import Required, TypedDict
+from typing import NamedTuple, Required, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +34,45 @@ class WindowOptions(TypedDict, total=False):
     block_size: Required[int]
 
 
+class Pieces(NamedTuple):
+    """The tokens that draws show: those of a draw are its pieces, one behind the other.
+
+    A window of T inputs has T + 1 tokens, each of which is the target of the one before it. In most
+    samplers it is one piece of the stream. Where it joins several segments it has a piece of each.
+
+    Attributes:
+        draw: int64 of shape (P,), the draw of each piece, counted from 0, in order.
+        start: int64 of shape (P,), the first token of each piece.
+        length: int64 of shape (P,), the tokens of each piece; those of one draw add up to T + 1.
+    """
+
+    draw: Starts
+    start: Starts
+    length: Starts
+
+    @property
+    def first(self) -> npt.NDArray[np.bool_]:
+        """Whether each piece is the first one of its draw: bool of shape (P,)."""
+        return np.diff(self.draw, prepend=-1) > 0
+
+    def targets(self) -> tuple[Starts, Starts]:
+        """Return where the targets of each piece begin and end; all but the first of its draw."""
+        return self.start + self.first, self.start + self.length
+
+    def tokens(self) -> Starts:
+        """Return the places of all tokens in the stream: int64 of shape (draws, T + 1)."""
+        before = np.cumsum(self.length) - self.length
+        places = np.arange(int(self.length.sum())) + np.repeat(self.start - before, self.length)
+        return np.asarray(places.reshape(int(self.draw[-1]) + 1, -1))
+
+
+def whole_windows(starts: Starts, block_size: int) -> Pieces:
+    """Return windows of one piece each, the tokens s, …, s + T."""
+    return Pieces(
+        np.arange(len(starts)), starts, np.broadcast_to(np.int64(block_size + 1), starts.shape)
+    )
+
+
 def count_starts(n_tokens: int, block_size: int) -> int:
     """Return M = N - T, the number of windows in one segment.
 
@@ -55,14 +94,47 @@ def count_blocks(n_tokens: int, block_size: int) -> int:
     return (count_starts(n_tokens, block_size) - 1) // block_size + 1
 
 
+def whole_batches(n_blocks: int, batch_size: int, drop_last: bool) -> int:
+    """Return `n_blocks`, or with `drop_last` as many of them as fill whole batches.
+
+    Raises:
+        ValueError: there is no whole batch.
+    """
+    batch_size = check_whole("batch_size", batch_size)
+    if not drop_last:
+        return n_blocks
+    if n_blocks < batch_size:
+        raise ValueError(
+            f"drop_last leaves nothing of {n_blocks} blocks at batch_size {batch_size}: "
+            "use a smaller batch_size or a longer text"
+        )
+    return n_blocks - n_blocks % batch_size
+
+
+def count_epoch_blocks(
+    n_tokens: int, block_size: int, *, batch_size: int = 1, drop_last: bool = False
+) -> int:
+    """Return the draws in one epoch of the grid of stride T, or with `drop_last` whole batches.
+
+    Raises:
+        ValueError: the grid has no whole batch.
+    """
+    return whole_batches(count_blocks(n_tokens, block_size), batch_size, drop_last)
+
+
 def check_segments(
-    *, n_tokens: int | None = None, segments: Sequence[Segment] | None = None, block_size: int
+    *,
+    n_tokens: int | None = None,
+    segments: Sequence[Segment] | None = None,
+    block_size: int,
+    joins: bool = False,
 ) -> tuple[Segment, ...]:
     """Return the segments that `WindowOptions` stand for: those given, or the whole stream.
 
     Raises:
         ValueError: both `n_tokens` and `segments` or neither are given, the segments overlap or
-            are not in order, or one is shorter than T + 1.
+            are not in order, or one is shorter than T + 1; where a window `joins` segments, all of
+            them together are.
     """
     if (n_tokens is None) == (segments is None):
         raise ValueError("the text is not clear: give either n_tokens or segments")
@@ -78,12 +150,13 @@ def check_segments(
                 f"segment {after.start}:{after.stop} begins before {before.start}:{before.stop} "
                 "ends: give disjoint segments in reading order"
             )
-    for part in parts:
+    for part in () if joins else parts:
         if len(part) <= block_size:
             raise ValueError(
                 f"segment {part.start}:{part.stop} has {len(part)} tokens and one window needs "
                 f"{block_size + 1}: use shorter windows or leave the segment out"
             )
+    count_starts(sum(map(len, parts)), block_size)
     return parts
 
 

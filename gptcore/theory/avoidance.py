@@ -1,8 +1,8 @@
 """The miss probability q(u): the chance that K draws avoid u given neighbours among n starts.
 
 A target is missed when the draws avoid all c starts that show it, with miss probability q(c).
-Missed targets, gaps, pairs and contexts are therefore sums of miss probabilities. Three laws give
-q for every sampler that treats all starts alike.
+Missed targets, gaps, pairs and contexts are therefore sums of miss probabilities. The laws give q
+for every sampler that treats all starts alike.
 """
 
 import math
@@ -129,6 +129,49 @@ class Permuted(Law):
         with np.errstate(divide="ignore"):
             terms = np.log1p(-np.minimum(taken / left, 1))
         return np.concatenate([[0.0], np.cumsum(terms)])
+
+
+class SameOrder(Permuted):
+    """Epochs of m of the n starts in one order, the same in every epoch.
+
+    So the first epoch shows all that is ever shown. A start has ⌊K/m⌋ visits if it is among the
+    first m of the order, and one more if it is among the first K mod m.
+    """
+
+    def __init__(self, n: int, draws: int, epoch: int) -> None:
+        super().__init__(n, min(draws, epoch), epoch)
+        self.draws, self.certain = draws, True
+        epochs, rest = divmod(draws, epoch)
+        shown, again = epoch / n, rest / n
+        square = epochs**2 * shown + (2 * epochs + 1) * again
+        # The visits of u starts have the variance of one start's, times u(n - u) / (n - 1).
+        self.spread = max(0.0, square - (draws / n) ** 2) * n**2 / max(1, n - 1)
+
+
+class Pooled(Law):
+    """The starts of several epochs in one pool, drawn without replacement.
+
+    Each of the n starts is in the pool E times, so u starts are u·E of its n·E members. When m
+    members are drawn, the next pool begins.
+    """
+
+    def __init__(self, n: int, draws: int, order: int, epochs: int) -> None:
+        super().__init__(n, draws)
+        self.pool, self.epochs = Permuted(n * epochs, draws, order), epochs
+        self.spread = self.pool.spread
+        self.certain = draws == 1 or self.at(1) == 0
+
+    def logs(self, most: int) -> Floats:
+        """Return log q(u) for u = 0, …, `most`."""
+        return self.pool.logs(most * self.epochs)[:: self.epochs]
+
+    def at(self, count: int) -> float:
+        """Return q(count)."""
+        return self.pool.at(count * self.epochs)
+
+    def log_apart(self, width: int) -> float:
+        """Return log q(2w) - 2·log q(w)."""
+        return self.pool.log_apart(width * self.epochs)
 
 
 def ratio(n: int, count: int, taken: int) -> float:

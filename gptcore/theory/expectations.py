@@ -2,31 +2,40 @@
 
 Legend: N tokens, windows of T inputs, M = N - T starts, K draws, targets j = 1, …, N - 1. With
 several segments, the first token of each is no target, M is the sum of their N_i - T, and j counts
-inside a segment. A target is an **edge** target if it is closer than T to an end of its segment,
-min(j, N_i - j) < T; all others are interior targets. A value without a known formula is None.
+inside a segment. Where windows join segments, first tokens (j = 0) are targets too, and M = N. A
+target is an **edge** target if it is closer than T to an end of its segment, min(j, N_i - j) < T;
+all others are interior targets. A value without a known formula is None.
 """
 
 import bisect
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol, Unpack
+from typing import Unpack
 
 from gptcore.checks import check_fraction, check_whole
 from gptcore.sampling.base import Sampler, SamplerOptions
-from gptcore.sampling.low_discrepancy import Golden, VanDerCorput
-from gptcore.sampling.samplers import make_sampler
-from gptcore.theory.avoidance import (
-    Independent,
-    Permuted,
-    golden_gaps,
-    van_der_corput_gaps,
-)
-from gptcore.theory.evenly import EvenTheory
-from gptcore.theory.in_order import BufferTheory, InOrderTheory
-from gptcore.theory.lattice import LatticeTheory, Missed, Visits
-from gptcore.theory.phases import PhaseTheory
+from gptcore.sampling.low_discrepancy import VanDerCorput
+from gptcore.sampling.samplers import ShuffledAcrossEpochs, make_sampler
+from gptcore.theory.avoidance import golden_gaps, van_der_corput_gaps
+from gptcore.theory.lattice import LatticeTheory, Missed
+from gptcore.theory.ring import RingTheory
 from gptcore.theory.strata import StratifiedTheory
+from gptcore.theory.theories import THEORIES, Theory, theory_of
+
+__all__ = [
+    "THEORIES",
+    "Expectation",
+    "draws_for_full_cover",
+    "expect",
+    "expect_of",
+    "expected_batch_overlap",
+    "expected_context_coverage",
+    "expected_pair_coverage",
+    "lower_bound_of_expected_full_cover",
+    "steps_for_coverage",
+    "theory_of",
+]
 
 
 @dataclass(frozen=True)
@@ -38,8 +47,8 @@ class Expectation:
         missed_edge: missed edge targets.
         missed_interior: missed interior targets.
         sd_missed_targets: standard deviation of missed_targets.
-        missed_inputs: tokens that are an input of no window; the last token of each segment does
-            not count.
+        missed_inputs: tokens that are an input of no window; the last token of each segment counts
+            only where windows join segments.
         repeated_windows: draws minus distinct starts.
         gaps: missed targets in a row, with shown targets of the same segment on both sides.
         visits_mean: windows per target; the same for all seeds.
@@ -47,7 +56,8 @@ class Expectation:
         visits_dispersion: that variance / visits_mean.
         alignment_coverage: start coverage, distinct starts / M.
         never_targets: tokens that no draw can show as a target: the first token of each segment,
-            and what the grid, drop_last or labels shifted inside the block always leave out.
+            unless windows join segments, and what the grid, drop_last or labels shifted inside the
+            block always leave out.
     """
 
     missed_targets: float | None
@@ -62,68 +72,6 @@ class Expectation:
     visits_dispersion: float | None
     alignment_coverage: float | None
     never_targets: int
-
-
-class Theory(Protocol):
-    """The formulas of one sampler, for windows that show `width` items in a row (`lattice`)."""
-
-    def missed(self, draws: int, width: int) -> Missed:
-        """Return how many items of all rows are expected to be missed."""
-
-    def never(self, width: int) -> int:
-        """Return how many items of all rows no draw can show."""
-
-    def visits(self, draws: int) -> Visits:
-        """Return the other expectations."""
-
-
-def _independent(sampler: Sampler) -> LatticeTheory:
-    return LatticeTheory(sampler, Independent)
-
-
-def _permuted(sampler: Sampler) -> LatticeTheory:
-    epoch = sampler.draws_per_epoch or 1
-    return LatticeTheory(sampler, lambda n, draws: Permuted(n, draws, epoch))
-
-
-def _golden(sampler: Golden) -> EvenTheory:
-    return EvenTheory(sampler, golden_gaps)
-
-
-def _van_der_corput(sampler: Golden) -> EvenTheory:
-    return EvenTheory(sampler, van_der_corput_gaps)
-
-
-# To add a theory, write a class, or a function that returns one of these, and add a line here.
-THEORIES: dict[str, Callable[[Any], Theory]] = {
-    "random_replacement": _independent,
-    "sequential": InOrderTheory,
-    "shuffled_blocks": _permuted,
-    "random_distinct": _permuted,
-    "grid_replacement": _independent,
-    "random_phase_blocks": PhaseTheory,
-    "stratified": StratifiedTheory,
-    "golden": _golden,
-    "van_der_corput": _van_der_corput,
-    "overlapping_stride": _permuted,
-    "block_buffer_shuffle": BufferTheory,
-    "t_plus_1_stride": InOrderTheory,
-    "shift_in_block": InOrderTheory,
-}
-
-
-def theory_of(sampler: Sampler) -> Theory:
-    """Return the theory of a sampler.
-
-    Raises:
-        ValueError: it has none.
-    """
-    if sampler.name not in THEORIES:
-        raise ValueError(
-            f"sampler {sampler.name!r} has no theory: add a line to THEORIES in "
-            "gptcore/theory/expectations.py, whose methods may return None"
-        )
-    return THEORIES[sampler.name](sampler)
 
 
 def expect(name: str, *, draws: int, **options: Unpack[SamplerOptions]) -> Expectation:
@@ -148,11 +96,11 @@ def expect_of(sampler: Sampler, draws: int) -> Expectation:
     """
     draws = check_whole("draws", draws)
     theory = theory_of(sampler)
-    width = sampler.targets_per_window
-    targets = sampler.n_tokens - len(sampler.segments)
     missed, visits = _missed_targets(sampler, theory, draws), theory.visits(draws)
-    inputs = theory.missed(draws, sampler.block_size)
-    mean, variance = draws * width / targets, visits.variance
+    # Where windows join segments, inputs and targets are alike.
+    inputs = missed if sampler.joins else theory.missed(draws, sampler.block_size)
+    mean = draws * sampler.targets_per_window / sampler.n_targets
+    variance = visits.variance
     return Expectation(
         missed_targets=sum(missed),
         missed_edge=missed.edge,
@@ -165,13 +113,16 @@ def expect_of(sampler: Sampler, draws: int) -> Expectation:
         visits_sd=None if variance is None else math.sqrt(variance),
         visits_dispersion=None if variance is None else variance / mean,
         alignment_coverage=visits.distinct / sampler.n_starts,
-        never_targets=len(sampler.segments) + _never_targets(sampler, theory),
+        never_targets=sampler.n_tokens - sampler.n_targets + _never_targets(sampler, theory),
     )
 
 
 def _missed_targets(sampler: Sampler, theory: Theory, draws: int) -> Missed:
     missed = theory.missed(draws, sampler.targets_per_window)
-    return Missed(missed.edge + _beyond_rows(sampler), missed.interior)
+    beyond: float = _beyond_rows(sampler)
+    if isinstance(theory, RingTheory):  # the first tokens of segments are targets too
+        beyond += len(sampler.segments) * theory.unseen(draws, sampler.block_size)
+    return Missed(missed.edge + beyond, missed.interior)
 
 
 def _never_targets(sampler: Sampler, theory: Theory) -> int:
@@ -183,11 +134,17 @@ def _beyond_rows(sampler: Sampler) -> int:
     return (sampler.block_size - sampler.targets_per_window) * len(sampler.segments)
 
 
-def expected_pair_coverage(sampler: Sampler, lag: int, draws: int) -> float:
+def _count_items(sampler: Sampler, width: int) -> int:
+    """Return the items of all rows: w in a row are in each window of T + 1 tokens of a segment."""
+    beyond = sampler.block_size + 1 - width
+    return sum(max(0, len(part) - beyond) for part in sampler.segments)
+
+
+def expected_pair_coverage(sampler: Sampler, lag: int, draws: int) -> float | None:
     """Return the expected share of token pairs (i, i + h) that some window holds.
 
     A window holds T + 1 tokens, its inputs and its last target. So T + 1 - h starts hold a pair.
-    Both tokens lie in one segment.
+    Both tokens lie in one segment; the share is None where no segment is so long.
 
     Args:
         sampler: where the windows come from.
@@ -199,9 +156,9 @@ def expected_pair_coverage(sampler: Sampler, lag: int, draws: int) -> float:
     """
     lag = check_whole("lag", lag, at_most=sampler.block_size)
     draws = check_whole("draws", draws)
-    pairs = sampler.n_tokens - lag * len(sampler.segments)
-    missed = theory_of(sampler).missed(draws, sampler.block_size + 1 - lag)
-    return 1 - sum(missed) / pairs
+    width = sampler.block_size + 1 - lag
+    pairs = _count_items(sampler, width)
+    return 1 - sum(theory_of(sampler).missed(draws, width)) / pairs if pairs else None
 
 
 def expected_context_coverage(sampler: Sampler, context: int, draws: int) -> float:
@@ -221,9 +178,8 @@ def expected_context_coverage(sampler: Sampler, context: int, draws: int) -> flo
     context = check_whole("context", context, at_most=sampler.targets_per_window)
     draws = check_whole("draws", draws)
     width = sampler.targets_per_window - context + 1
-    items = sampler.n_starts + (width - 1) * len(sampler.segments)
-    missed = theory_of(sampler).missed(draws, width)
-    return (items - sum(missed)) / (sampler.n_tokens - len(sampler.segments))
+    shown = _count_items(sampler, width) - sum(theory_of(sampler).missed(draws, width))
+    return shown / sampler.n_targets
 
 
 def expected_batch_overlap(
@@ -249,7 +205,7 @@ def expected_batch_overlap(
             return None
         if not isinstance(theory, LatticeTheory | StratifiedTheory):
             return 0.0  # an epoch is a grid, whose windows do not overlap
-    targets = sampler.n_tokens - len(sampler.segments)
+    targets = sampler.n_targets
     shown = targets - sum(theory.missed(batch_size, sampler.block_size))
     return max(0.0, 1 - shown / (batch_size * sampler.block_size))
 
@@ -263,7 +219,7 @@ def _inside_epochs(sampler: Sampler, batch_size: int, draws: int | None) -> bool
         return batch_size & (batch_size - 1) == 0 or draws == batch_size
     if sampler.drop_last and sampler.batch_size == batch_size:
         return True
-    epoch = sampler.draws_per_epoch
+    epoch = sampler.draws_per_order
     if epoch is not None and epoch % batch_size == 0:
         return True
     if epoch is None:  # the epochs of RandomPhaseBlocks are of two lengths
@@ -286,7 +242,7 @@ def steps_for_coverage(
     """
     sampler = make_sampler(name, **options)
     theory = theory_of(sampler)
-    targets = sampler.n_tokens - len(sampler.segments)
+    targets = sampler.n_targets
     # After 800·M draws, the miss probability of anything that can be shown is 0 as a double.
     last_step = -(-800 * sampler.n_starts // sampler.batch_size)
 
@@ -320,8 +276,14 @@ def draws_for_full_cover(sampler: Sampler) -> int | None:
 
         # The longest gap of K points is at most 2/K, so fewer than 2.5·M draws are enough.
         return bisect.bisect_left(range(5 * n), True, lo=1, key=hits_all)
-    complete = sampler.draws_per_epoch == n and sampler.name != "stratified"
-    return n if complete else None
+    epoch = sampler.draws_per_epoch
+    if sampler.joins:
+        return epoch if epoch and epoch * sampler.block_size == sampler.n_tokens else None
+    if epoch != n or sampler.name == "stratified":
+        return None
+    # A block that comes E times in a pool has come when all but E - 1 members are drawn.
+    times = sampler.shuffle_epochs if isinstance(sampler, ShuffledAcrossEpochs) else 1
+    return (n - 1) * times + 1
 
 
 def lower_bound_of_expected_full_cover(sampler: Sampler) -> float | None:

@@ -4,11 +4,12 @@ from gptcore.audit.audits import audit_draws
 from gptcore.audit.log import DrawLog
 
 
-def look(starts, length, n_tokens, *, epoch_draws=None, **columns):
+def look(starts, length, n_tokens, *, epoch_draws=None, sampler=None, **columns):
     starts = np.asarray(starts, dtype=np.int64)
     lengths = np.broadcast_to(np.asarray(length, dtype=np.int64), starts.shape)
     columns = {name: np.asarray(values, dtype=np.int64) for name, values in columns.items()}
-    return audit_draws(DrawLog(n_tokens, starts, lengths, **columns), epoch_draws=epoch_draws)
+    log = DrawLog(n_tokens, starts, lengths, **columns)
+    return audit_draws(log, epoch_draws=epoch_draws, sampler=sampler)
 
 
 def faults(audit):

@@ -8,13 +8,17 @@ import numpy as np
 import pytest
 
 from gptcore.coverage.visits import measure_coverage
+from gptcore.sampling.windows import Pieces
 from gptcore.theory.expectations import Expectation
 
 EXACT = 1e-9  # sums of some thousand doubles: far above rounding, far below any wrong formula
 
 
 def average(outcomes, n_tokens, block_size, weights=None, never=0, **options):
-    """Return the Expectation over outcomes, each a list of starts, equally likely or weighted."""
+    """Return the Expectation over outcomes, equally likely or weighted.
+
+    An outcome is a list of starts, or of windows that are tuples of pieces (start, length).
+    """
     if "segments" not in options:
         options["n_tokens"] = n_tokens
     chances = Counter()
@@ -22,7 +26,7 @@ def average(outcomes, n_tokens, block_size, weights=None, never=0, **options):
         outcomes, weights or itertools.repeat(1), strict=weights is not None
     ):
         chances[tuple(sorted(outcome))] += weight  # no metric depends on the order
-    rows = [measure_coverage(o, block_size=block_size, **options) for o in chances]
+    rows = [measure_coverage(as_draws(o), block_size=block_size, **options) for o in chances]
     weights = np.array(list(chances.values())) / math.fsum(chances.values())
 
     def mean(values):
@@ -43,6 +47,14 @@ def average(outcomes, n_tokens, block_size, weights=None, never=0, **options):
         alignment_coverage=mean(row.alignment_coverage for row in rows),
         never_targets=never,
     )
+
+
+def as_draws(outcome):
+    """Return an outcome as the starts or the pieces that coverage counts."""
+    if isinstance(outcome[0], int):
+        return outcome
+    rows = [(draw, *piece) for draw, pieces in enumerate(outcome) for piece in pieces]
+    return Pieces(*np.array(rows, dtype=np.int64).T)
 
 
 def assert_equal(theory, truth):

@@ -239,7 +239,7 @@ def test_segments_are_counted_by_hand(width, seed, draws):
 
 @pytest.mark.parametrize("sizes", [[1] * 30, [30], [7, 13, 10]])
 def test_draws_may_come_in_pieces(sizes, monkeypatch):
-    monkeypatch.setattr("gptcore.coverage.visits.PENDING_DRAWS", 4)
+    monkeypatch.setattr("gptcore.coverage.tally.PENDING", 4)
     sampler = make_sampler("random_replacement", n_tokens=40, block_size=5, seed=3)
     whole = measure_coverage(sampler.starts(0, 30), n_tokens=40, block_size=5)
     firsts = np.cumsum([0, *sizes[:-1]]).tolist()

@@ -33,8 +33,10 @@ def make(name, text, seed=0, **options):
 @repeatable
 @given(text=holed(), seed=st.integers(0, 99))
 def test_no_window_crosses_a_hole(name, text, seed):
-    for start in make(name, text, seed).starts(0, 50).tolist():
-        assert any(s.start <= start and start + text[1] < s.stop for s in text[0])
+    sampler = make(name, text, seed)
+    for _, start, length in zip(*sampler.pieces(0, 50), strict=True):
+        assert any(s.start <= start and start + length <= s.stop for s in text[0])
+        assert length == text[1] + 1 or sampler.joins
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
@@ -42,9 +44,13 @@ def test_no_window_crosses_a_hole(name, text, seed):
 @given(text=holed(), world=st.integers(1, 5), first=st.integers(0, 60), count=st.integers(1, 20))
 def test_shards_together_are_the_whole(name, text, world, first, count):
     sampler = make(name, text)
-    parts = [make(name, text).shard(rank, world).starts(first, count) for rank in range(world)]
-    whole = sampler.starts(first * world, count * world)
-    np.testing.assert_array_equal(np.stack(parts, axis=1).ravel(), whole)
+    shards = [make(name, text).shard(rank, world) for rank in range(world)]
+    parts = np.stack([shard.pieces(first, count).tokens() for shard in shards], axis=1)
+    whole = sampler.pieces(first * world, count * world).tokens()
+    np.testing.assert_array_equal(parts.reshape(whole.shape), whole)
+    if not sampler.joins:
+        starts = np.stack([shard.starts(first, count) for shard in shards], axis=1)
+        np.testing.assert_array_equal(starts.ravel(), whole[:, 0])
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
@@ -52,10 +58,10 @@ def test_shards_together_are_the_whole(name, text, world, first, count):
 def test_a_resumed_run_goes_on_as_if_never_stopped(name, world):
     text = ([Segment(3, 90), Segment(95, 140)], 6)
     before, after = (make(name, text, seed=4).shard(world - 1, world) for _ in range(2))
-    whole = before.starts(0, 80)
+    whole = before.pieces(0, 80).tokens()
     state = json.loads(json.dumps(before.state(33)))
     first = after.resume(state)
-    np.testing.assert_array_equal(after.starts(first, 47), whole[33:])
+    np.testing.assert_array_equal(after.pieces(first, 47).tokens(), whole[33:])
 
 
 def test_one_rank_of_one_is_the_sampler_itself():
@@ -91,6 +97,11 @@ BASE = {"name": "shuffled_blocks", "n_tokens": 100, "block_size": 8, "corpus_sha
             {"name": "block_buffer_shuffle"},
             {"name": "block_buffer_shuffle", "buffer": 9},
             "buffer",
+        ),
+        (
+            {"name": "shuffled_across_epochs"},
+            {"name": "shuffled_across_epochs", "shuffle_epochs": 9},
+            "shuffle_epochs",
         ),
     ],
 )

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from gptcore.coverage.exposure import batch_overlap, context_coverage, pair_coverage
+from gptcore.coverage.visits import measure_draws
 from gptcore.data.splits import Segment
 from gptcore.sampling.low_discrepancy import VanDerCorput
 from gptcore.sampling.samplers import SAMPLERS, make_sampler
@@ -20,9 +21,10 @@ from gptcore.theory.expectations import (
     expected_pair_coverage,
     lower_bound_of_expected_full_cover,
 )
-from tests.helpers.enumeration import assert_equal, average
+from tests.helpers.enumeration import as_draws, assert_equal, average
 
 HOLES = [Segment(2, 9), Segment(9, 12), Segment(15, 21)]
+DOCUMENTS = [Segment(0, 2), Segment(2, 3), Segment(5, 9)]
 SHORT = [Segment(0, 3), Segment(5, 8)]
 
 
@@ -40,6 +42,105 @@ def permuted(sampler, draws):
     else:
         orders = itertools.permutations(range(sampler.lattice.total), length)
     return epochs_of([sampler.lattice.place(np.array(order)).tolist() for order in orders], draws)
+
+
+def same_order(sampler, draws):
+    for order in itertools.permutations(range(sampler.lattice.total)):
+        kept = order[: sampler.draws_per_epoch]
+        cycle = itertools.islice(itertools.cycle(kept), draws)
+        yield sampler.lattice.place(np.array(list(cycle))).tolist()
+
+
+def pooled(sampler, draws):
+    """Draw from all copies of all blocks until whole epochs are drawn, then from new copies."""
+    copies = [*range(sampler.lattice.total)] * sampler.shuffle_epochs
+    size = sampler.shuffle_epochs * sampler.draws_per_epoch
+    orders = itertools.permutations(copies, min(draws, size))
+    return epochs_of([sampler.lattice.place(np.array(order)).tolist() for order in orders], draws)
+
+
+def window_of(ring, at, size):
+    """Return the pieces (start, length) of T + 1 tokens of a ring of (token, document)."""
+    pieces = []
+    for token, document in (ring[(at + i) % len(ring)] for i in range(size + 1)):
+        if pieces and pieces[-1][0] == document:
+            pieces[-1][2] += 1
+        else:
+            pieces.append([document, token, 1])
+    return tuple((start, length) for _, start, length in pieces)
+
+
+def rechunked(sampler, draws):
+    """Cut every ring of the documents at every token, and draw every choice of its windows."""
+    if len(sampler.segments) == 1:
+        return phased(sampler, draws)
+    size, rows = sampler.block_size, [range(part.start, part.stop) for part in sampler.segments]
+
+    def go_on(left):
+        if left <= 0:
+            yield []
+            return
+        for order in itertools.permutations(range(len(rows))):
+            ring = [(token, row) for row in order for token in rows[row]]
+            for cut in range(len(ring)):
+                blocks = range(len(ring) // size)
+                drawn = min(left, sampler.draws_per_epoch)
+                for chosen in itertools.combinations(blocks, drawn):
+                    windows = [window_of(ring, cut + k * size, size) for k in chosen]
+                    for rest in go_on(left - drawn):
+                        yield [*windows, *rest]
+
+    return go_on(draws)
+
+
+def rechunked_once(sampler, draws):
+    """Take each order of the ring and of its places, and in it each cut of each epoch."""
+    size, segments, whole = sampler.block_size, sampler.segments, len(sampler.segments) == 1
+    n_tokens = sampler.n_starts if whole else sampler.n_tokens
+    longest = -(-n_tokens // size)
+
+    def epochs(cuts_of_epoch, windows_of, left, epoch=0):
+        if left <= 0:
+            yield [], 1.0
+            return
+        cuts = cuts_of_epoch(epoch)
+        for cut in cuts:
+            every = windows_of(cut)
+            kept = len(every) - len(every) % (sampler.batch_size if sampler.drop_last else 1)
+            choices = list(itertools.combinations(every, kept))
+            for chosen in choices:
+                for rest, chance in epochs(cuts_of_epoch, windows_of, left - kept, epoch + 1):
+                    yield [*chosen, *rest][:left], chance / len(cuts) / len(choices)
+
+    outcomes, weights = [], []
+    for place in itertools.permutations(range(longest)):
+        if whole:
+            for offset in range(size):
+
+                def phases(epoch, offset=offset):
+                    ends = [(e * n_tokens + offset) // size for e in (epoch, epoch + 1)]
+                    grids = [range(p, n_tokens, size) for p in range(size)]
+                    return [grid for grid in grids if len(grid) == ends[1] - ends[0]]
+
+                def in_order(grid, place=place):
+                    return sorted(grid, key=lambda rank: place[rank // size])
+
+                for ranks, chance in epochs(phases, in_order, draws):
+                    outcomes.append(sampler.lattice.place(np.array(ranks)).tolist())
+                    weights.append(chance)
+            continue
+        for order in itertools.permutations(segments):
+            ring = [(token, part) for part in order for token in range(part.start, part.stop)]
+
+            def windows(cut, ring=ring, place=place):
+                begins = [(cut + k * size) % len(ring) for k in range(len(ring) // size)]
+                begins.sort(key=lambda begin: place[begin // size])
+                return [window_of(ring, begin, size) for begin in begins]
+
+            for chosen, chance in epochs(lambda _: range(n_tokens), windows, draws):
+                outcomes.append(chosen)
+                weights.append(chance)
+    return outcomes, weights
 
 
 def independent(sampler, draws):
@@ -140,6 +241,10 @@ OUTCOMES = {
     "random_distinct": permuted,
     "shuffled_blocks": permuted,
     "overlapping_stride": permuted,
+    "shuffled_once": same_order,
+    "shuffled_across_epochs": pooled,
+    "rechunked_documents": rechunked,
+    "rechunked_once": rechunked_once,
     "stratified": stratified,
     "block_buffer_shuffle": buffered,
     "random_phase_blocks": phased,
@@ -162,6 +267,10 @@ def outcomes_of(name, text, draws, drop_last=False):
         options["stride"] = 3  # does not divide T
     if name == "block_buffer_shuffle":
         options["buffer"] = 2
+    if name == "rechunked_once" and text == "holes":
+        options["segments"] = DOCUMENTS  # 8 places of a ring would have 40,320 orders
+    if name == "shuffled_across_epochs":
+        options["shuffle_epochs"] = 2
     if drop_last:
         options |= {"batch_size": 2, "drop_last": True}
     sampler = make_sampler(name, **options)
@@ -191,6 +300,7 @@ def test_theory_is_the_mean_over_every_outcome(name, text, draws):
         segments=sampler.segments,
         block_size=sampler.block_size,
         targets_per_window=sampler.targets_per_window,
+        joins=sampler.joins,
     )
     assert_equal(expect_of(sampler, draws), truth)
 
@@ -222,6 +332,8 @@ NO_FORMULA = {
     ("stratified", "one"): {"sd_missed_targets"},
     ("stratified", "holes"): {"sd_missed_targets"},
     ("random_phase_blocks", "holes"): {"sd_missed_targets"},
+    ("rechunked_documents", "holes"): {"sd_missed_targets"},
+    ("rechunked_once", "holes"): {"sd_missed_targets"},
     ("golden", "holes"): {"sd_missed_targets"},
     ("van_der_corput", "holes"): {"sd_missed_targets"},
 }
@@ -277,13 +389,26 @@ def test_folding_alike_targets_changes_no_sum(name, n_tokens, width):
 
 
 @pytest.mark.parametrize(
-    "name", ["stratified", "block_buffer_shuffle", "random_phase_blocks", "sequential"]
+    "name",
+    [
+        "stratified",
+        "block_buffer_shuffle",
+        "random_phase_blocks",
+        "sequential",
+        "rechunked_documents",
+        "rechunked_once",
+    ],
 )
 @pytest.mark.parametrize(("text", "draws"), [("one", 3), ("one", 5), ("holes", 3)])
 def test_theory_knows_what_drop_last_leaves_out(name, text, draws):
     sampler, outcomes, weights = outcomes_of(name, text, draws, drop_last=True)
     truth = average(
-        outcomes, None, weights=weights, segments=sampler.segments, block_size=sampler.block_size
+        outcomes,
+        None,
+        weights=weights,
+        segments=sampler.segments,
+        block_size=sampler.block_size,
+        joins=sampler.joins,
     )
     assert_equal(expect_of(sampler, draws), truth)
 
@@ -301,16 +426,50 @@ def test_permuted_epochs_are_independent_with_drop_last(name, draws):
     assert_equal(expect_of(sampler, draws), truth)
 
 
+@pytest.mark.parametrize("drop_last", [False, True])
+@pytest.mark.parametrize("draws", [1, 3, 4])
+@pytest.mark.parametrize("segments", [DOCUMENTS, DOCUMENTS[:2], [Segment(0, 3), Segment(3, 6)]])
+def test_documents_may_be_shorter_than_a_window(segments, draws, drop_last):
+    shape = {"segments": segments, "block_size": 2}
+    if drop_last and sum(map(len, segments)) < 4:
+        return
+    options = {"batch_size": 2, "drop_last": True} if drop_last else {}
+    sampler = make_sampler("rechunked_documents", **shape, **options)
+    outcomes = list(rechunked(sampler, draws))
+    assert_equal(expect_of(sampler, draws), average(outcomes, None, joins=True, **shape))
+    for lag in (1, 2):
+        truth = [pair_coverage(as_draws(o), sampler, lag) for o in outcomes]
+        expected = expected_pair_coverage(sampler, lag, draws)
+        assert expected is truth[0] or expected == pytest.approx(np.mean(truth), abs=1e-12)
+
+
+@pytest.mark.parametrize("draws", [3, 5, 6])
+def test_several_epochs_in_one_order_leave_out_the_same_blocks(draws):
+    sampler = make_sampler("shuffled_once", n_tokens=11, block_size=3, batch_size=2, drop_last=True)
+    truth = average(list(same_order(sampler, draws)), 11, 3)
+    assert_equal(expect_of(sampler, draws), truth)
+    assert truth.missed_targets == 4
+
+
+@pytest.mark.parametrize("draws", [2, 4, 5, 8])
+def test_a_pool_of_epochs_begins_anew_with_drop_last(draws):
+    options = {"n_tokens": 11, "block_size": 3, "batch_size": 2, "drop_last": True}
+    sampler = make_sampler("shuffled_across_epochs", shuffle_epochs=2, **options)
+    assert (sampler.lattice.total, sampler.draws_per_order) == (3, 4)
+    assert_equal(expect_of(sampler, draws), average(pooled(sampler, draws), 11, 3))
+
+
 @pytest.mark.parametrize("name", SAMPLERS)
 @pytest.mark.parametrize("text", ["one", "holes", "shorter_than_2T"])
 @pytest.mark.parametrize("draws", [1, 3])
 def test_pairs_and_contexts_are_the_mean_over_every_outcome(name, text, draws):
     sampler, outcomes, weights = outcomes_of(name, text, draws)
     for lag in range(1, sampler.block_size + 1):
-        truth = mean_of((pair_coverage(o, sampler, lag) for o in outcomes), weights)
+        truth = mean_of((pair_coverage(as_draws(o), sampler, lag) for o in outcomes), weights)
         assert expected_pair_coverage(sampler, lag, draws) == pytest.approx(truth, abs=1e-12)
     for context in range(1, sampler.targets_per_window + 1):
-        truth = mean_of((context_coverage(o, sampler, context) for o in outcomes), weights)
+        shares = (context_coverage(as_draws(o), sampler, context) for o in outcomes)
+        truth = mean_of(shares, weights)
         expected = expected_context_coverage(sampler, context, draws)
         assert expected == pytest.approx(truth, abs=1e-12)
 
@@ -357,21 +516,19 @@ def test_overlap_is_unknown_where_batches_go_on_into_the_next_epoch():
 @pytest.mark.parametrize("text", TEXTS)
 def test_never_targets_are_those_that_no_draw_shows(name, text):
     sampler = make_sampler(name, **TEXTS[text], seed=3)
-    shown = {
-        int(start) + k
-        for start in sampler.starts(0, 2_000)
-        for k in range(1, sampler.targets_per_window + 1)
-    }
+    beyond = sampler.block_size - sampler.targets_per_window
+    begins, ends = sampler.pieces(0, 2_000).targets()
+    shown = {t for begin, end in zip(begins, ends, strict=True) for t in range(begin, end - beyond)}
     never = sampler.n_tokens - len(shown)
     assert expect_of(sampler, 5).never_targets == never
     full = draws_for_full_cover(sampler)
     if full is None:
         return
-    assert never == len(sampler.segments)
+    assert never == sampler.n_tokens - sampler.n_targets
     for seed in range(20):
         one = make_sampler(name, **TEXTS[text], seed=seed)
         assert expect_of(one, full).missed_targets == 0
-        assert context_coverage(one.starts(0, full), one, 1) == 1
+        assert measure_draws(one, full).missed_targets == 0
 
 
 @pytest.mark.parametrize(
@@ -383,6 +540,10 @@ def test_never_targets_are_those_that_no_draw_shows(name, text):
         ("random_phase_blocks", None),
         ("sequential", 3),
         ("shuffled_blocks", 3),
+        ("shuffled_once", 3),
+        ("shuffled_across_epochs", 9),  # of 12 copies, the last 3 may be of one block
+        ("rechunked_documents", None),
+        ("rechunked_once", None),
         ("block_buffer_shuffle", 3),
         ("random_distinct", 9),
         ("overlapping_stride", 5),
