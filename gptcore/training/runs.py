@@ -150,7 +150,6 @@ class _Run:
             checkpoint, self.model, self.optimizer, self.fingerprint, self.average
         )
         self._cut(planned)
-        checkpoints.remove_checkpoints_after(folder, self.first_step)  # damaged or of the decay
         if self.first_step < self.config.steps:
             self.resumed_from.append(self.first_step)
 
@@ -175,14 +174,16 @@ class _Run:
         return chosen
 
     def _cut(self, planned: int) -> None:
-        """Delete the log lines after the checkpoint, and read what happened to the run before."""
+        """Delete what came after the checkpoint, and read what happened to the run before."""
         summary_path = self.out_dir / SUMMARY_NAME
         for path in (self.log_path, summary_path):
             if not path.exists():
                 raise ValueError(f"{path} is missing; put it back or train in a new folder")
         log = keep_steps(*read_log(self.log_path), self.first_step, self.log_path)
-        write_whole(self.log_path, "".join(f"{dump_line(entry)}\n" for entry in log))
         self.resumed_from, self.extensions = read_history(summary_path)
+        # Newer checkpoints are damaged, or of a decay. They go before the log that they belong to.
+        checkpoints.remove_checkpoints_after(self.checkpoints, self.first_step)
+        write_whole(self.log_path, "".join(f"{dump_line(entry)}\n" for entry in log))
         if planned != self.config.steps:
             change = extension(log, self.first_step, planned, self.config)
             self.extensions = [*(e for e in self.extensions if e != change), change]

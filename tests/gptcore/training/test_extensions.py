@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from gptcore.files import WriteError
+from gptcore.training import runs
 from gptcore.training.checkpoints import load_checkpoint
 from gptcore.training.config import TrainConfig
 from tests.gptcore.training.test_runs import interrupt_at, log_of, results_of, run
@@ -102,6 +104,22 @@ def test_an_extension_that_was_interrupted_is_told_once(tmp_path):
         with pytest.raises(ZeroDivisionError):
             run(tmp_path, longer, resume=True, on_step=lambda _metrics: 1 / 0)
     assert len(run(tmp_path, longer, resume=True)["extensions"]) == 1
+
+
+def test_an_extension_that_cannot_cut_the_log_leaves_a_run_that_can_be_resumed(
+    tmp_path, monkeypatch
+):
+    def full(_path: Path, _content: object) -> None:
+        raise WriteError("cannot write: full")
+
+    run(tmp_path / "a", WSD)
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "write_whole", full)
+        with pytest.raises(WriteError):
+            run(tmp_path / "a", replace(WSD, steps=16), resume=True)
+    run(tmp_path / "a", WSD, resume=True)
+    run(tmp_path / "b", WSD)
+    assert_equal_runs(tmp_path / "a", tmp_path / "b")
 
 
 def test_fewer_steps_are_refused_in_one_line(tmp_path):
