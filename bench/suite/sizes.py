@@ -52,9 +52,13 @@ COVERAGE = (
     ("sequential", False),
     ("sequential", True),
     ("random_distinct", False),
+    ("shuffled_once", False),
+    ("shuffled_across_epochs", False),
+    ("rechunked_documents", False),
 )
 """(sampler, drop_last) whose coverage is measured: {with, without replacement} x {fixed grid, any
-start}, DataLoaders as they are usually set up, and random windows without replacement."""
+start}, DataLoaders as they are usually set up, random windows without replacement, and other orders
+of blocks: one for all epochs, several epochs shuffled together, and blocks cut afresh."""
 
 SCARCE = (0.1, 0.01)
 """Shares of the text on which coverage is measured again with the same number of tokens."""
