@@ -60,9 +60,13 @@ COVERAGE = (
     ("sequential", False),
     ("sequential", True),
     ("random_distinct", False),
+    ("shuffled_once", False),
+    ("shuffled_across_epochs", False),
+    ("rechunked_documents", False),
 )
 """(sampler, drop_last) whose coverage is measured: {with, without replacement} x {fixed grid, any
-start}, DataLoaders as they are usually set up, and random windows without replacement."""
+start}, DataLoaders as they are usually set up, random windows without replacement, and other orders
+of blocks: one for all epochs, several epochs shuffled together, and blocks cut afresh."""
 
 CONVEX = ("grid_replacement", "shuffled_once", "shuffled_blocks")
 """Orders of the data whose rates of convergence are measured where theory has them."""

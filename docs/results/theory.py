@@ -52,9 +52,8 @@ def cases(names: list[str]) -> Iterator[tuple[Sampler, str, float, int]]:
                 sampler = make_sampler(name, **options)
             except ValueError:  # no window or batch fits
                 continue
-            targets = sampler.n_tokens - len(sampler.segments)
             for epochs in EPOCHS:
-                draws = max(2, round(epochs * targets / sampler.targets_per_window))
+                draws = max(2, round(epochs * sampler.n_targets / sampler.targets_per_window))
                 yield sampler, shape, epochs, draws
 
 

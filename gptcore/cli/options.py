@@ -141,6 +141,12 @@ def add_sampling_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="leave out the last batch of an epoch where it is not full",
     )
+    group.add_argument(
+        "--shuffle-epochs",
+        type=whole,
+        metavar="EPOCHS",
+        help="epochs that shuffled_across_epochs shuffles together (default: 4)",
+    )
     add_seed(group)
 
 

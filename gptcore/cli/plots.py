@@ -78,7 +78,8 @@ def plot_plan(path: Path, plans: list[dict[str, Any]]) -> None:
     figure = _figure()
     axes = figure.subplots()
     for index, plan in enumerate(plans):
-        shape = {k: plan[k] for k in ("n_tokens", "block_size", "batch_size", "drop_last")}
+        names = ("n_tokens", "block_size", "batch_size", "drop_last", "shuffle_epochs")
+        shape = {name: plan[name] for name in names}
         sampler = make_sampler(plan["sampler"], **shape)
         steps = np.unique(np.geomspace(1, 2 * plan["steps"], POINTS).astype(int)).tolist()
         missed = [expect_of(sampler, s * plan["batch_size"]).missed_targets for s in steps]

@@ -22,7 +22,7 @@ from gptcore.console import (
     whole,
 )
 from gptcore.sampling.base import Sampler
-from gptcore.sampling.samplers import SAMPLERS, make_sampler
+from gptcore.sampling.samplers import OWNERS, SAMPLERS, make_sampler
 
 DASH = "A dash stands for never, or for a number that theory does not give."
 
@@ -41,12 +41,13 @@ def draws_and_steps(args: argparse.Namespace, sampler: Sampler) -> tuple[int, in
     return round(draws), math.ceil(round(draws) / batch_size)
 
 
-def sampling_sizes(args: argparse.Namespace) -> Json:
-    """Return the options that every sampler takes, by name."""
+def sampling_sizes(args: argparse.Namespace, *, compared: bool = False) -> Json:
+    """Return the options of a sampler, by name; those of one sampler alone not where compared."""
     return {
         "block_size": args.block_size,
         "batch_size": args.batch_size,
         "drop_last": args.drop_last,
+        "shuffle_epochs": None if compared else args.shuffle_epochs,
     }
 
 
@@ -180,7 +181,7 @@ def _feasible(args: argparse.Namespace) -> Iterator[str]:
     errors = []
     for name in SAMPLERS:
         try:
-            make_sampler(name, n_tokens=args.tokens, **sampling_sizes(args))
+            make_sampler(name, n_tokens=args.tokens, **sampling_sizes(args, compared=True))
         except ValueError as error:
             errors.append(error)
         else:
@@ -193,7 +194,8 @@ def _plan(args: argparse.Namespace, name: str) -> Json:
     from gptcore.coverage.simulation import errors, sd_missed_targets
     from gptcore.theory.expectations import draws_for_full_cover, expect_of, steps_for_coverage
 
-    setting = {"n_tokens": args.tokens, **sampling_sizes(args)}
+    other = args.all and name != OWNERS["shuffle_epochs"]
+    setting = {"n_tokens": args.tokens, **sampling_sizes(args, compared=other)}
     sampler = make_sampler(name, seed=args.seed, **setting)
     draws, steps = draws_and_steps(args, sampler)
     expected = expect_of(sampler, draws)
