@@ -57,6 +57,7 @@ def form(args: argparse.Namespace) -> Json:
         for measured, *others in zip(*compared, strict=True)
     ]
     n_slices = max(row["n_slices"] for row in rows)
+    known = [row for row in rows if row["z"] is not None]
     return {
         "file": str(args.file),
         "corpus": corpus.name,
@@ -66,6 +67,9 @@ def form(args: argparse.Namespace) -> Json:
         "corpus_tokens": len(reference),
         "n_slices": n_slices,
         "place_in_corpus": own,
+        "n_known": len(known),
+        "n_unusual": sum(abs(row["z"]) >= text_form.USUAL_Z for row in known),
+        "n_unusual_of_a_slice": sum(1 - row["usual_share"] for row in known),
         "metrics": rows,
         "warnings": _warnings(len(ids), n_slices, own, text_form.LEAST_SLICES),
     }
@@ -111,13 +115,11 @@ def _warnings(n: int, n_slices: int, own: tuple[int, int] | None, least: int) ->
 def form_answer(result: Json) -> Answer:
     """Say how many measures are unusual, and list all of them beside those of the slices."""
     rows, n = result["metrics"], result["n_slices"]
-    known = [row for row in rows if row["z"] is not None]
-    unusual = sum(abs(row["z"]) >= 2 for row in known)
-    expected = sum(1 - row["usual_share"] for row in known)
     sentence = (
-        f"In {unusual} of {counted(len(known), 'measure')} the text is at |z| = 2 or beyond; a "
-        f"slice of {result['corpus']} of its length is so in {expected:.1f} on average."
-        if known
+        f"In {result['n_unusual']} of {counted(result['n_known'], 'measure')} the text is at "
+        f"|z| = 2 or beyond; a slice of {result['corpus']} of its length is so in "
+        f"{result['n_unusual_of_a_slice']:.1f} on average."
+        if result["n_known"]
         else f"The text cannot be compared with slices of {result['corpus']}."
     )
     table: list[tuple[Cell, ...]] = [
@@ -125,7 +127,10 @@ def form_answer(result: Json) -> Answer:
             row["name"].replace("_", " "),
             *(_short(row[name], ".3g") for name in ("value", "mean")),
             _short(row["z"], "+.1f"),
-            *(_short(row[name], ".0%") for name in ("share_below", "share_above")),
+            *(
+                None if row[name] is None else f"{100 * row[name]:.0f} %"
+                for name in ("share_below", "share_above")
+            ),
             *(_short(row[name], "+.1f") for name in ("unigram_z", "bigram_z")),
         )
         for row in rows

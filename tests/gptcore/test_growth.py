@@ -9,6 +9,7 @@ from gptcore.audit.log import read_log
 from gptcore.data.leakage import certificate
 from gptcore.data.position_bias import _Counts
 from gptcore.data.splits import make_split
+from gptcore.evaluation.text_form_copies import longest_copies
 
 
 @pytest.fixture
@@ -50,3 +51,11 @@ def test_a_log_takes_few_bytes_a_row(peak_of, monkeypatch, tmp_path, row):
     path.write_text(head + "".join(row.format(start) for start in starts))
     # 8 for the starts, 4 while they are read; lengths and lines take none
     assert peak_of(read_log, path, n_tokens=10**7) < 20 * len(starts) + 3e6
+
+
+def test_longest_copies_take_few_bytes_a_token(peak_of):
+    once = np.random.default_rng(0).integers(50_000, size=20_000)
+    ids = np.tile(once, 5)  # every run of tokens is there again
+    pieces = [((i, i + 1000), [(max(0, i - 1000), i + 1000)]) for i in range(0, len(ids), 1000)]
+    # 110 when written, nearly all of it for sorting; 4 for each doubling
+    assert peak_of(longest_copies, ids, pieces) < 170 * len(ids)

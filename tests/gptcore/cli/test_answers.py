@@ -353,11 +353,12 @@ def test_form_sets_each_measure_beside_the_slices(ask):
     rows = {row["name"]: row for row in result["metrics"]}
     known = [row for row in rows.values() if row["z"] is not None]
     unusual = sum(abs(row["z"]) >= 2 for row in known)
+    assert result["n_unusual_of_a_slice"] == sum(1 - row["usual_share"] for row in known)
     assert answer.startswith(f"In {unusual} of {len(known)} measures the text is at |z| = 2 or")
     copy = rows["longest_copy_tokens"]
     assert row(answer, "longest copy tokens") == [
         f"{copy['value']:.3g}", f"{copy['mean']:.3g}", f"{copy['z']:+.1f}",
-        f"{copy['share_below']:.0%}", f"{copy['share_above']:.0%}",
+        *(f"{100 * copy[f'share_{side}']:.0f} %" for side in ("below", "above")),
         *(f"{copy[f'{name}_z']:+.1f}" for name in ("unigram", "bigram")),
     ]  # fmt: skip
     assert rows["unpaired_quotes_share"]["value"] is None
