@@ -22,6 +22,7 @@ import time
 import pytest
 
 from bench import session
+from bench.experiments import convergence, kept_runs
 from bench.ledger.record import read_ledger
 from bench.measuring import ceilings, pinning, processes
 from bench.measuring.work import ProcessTimes
@@ -162,6 +163,74 @@ def test_killed_run_resumes_with_no_case_lost_and_none_doubled(process, run, tmp
     assert sorted(after) == sorted(planned(folder))
     skips = cases(folder, "skip")
     assert len(skips) == len(set(skips))
+
+
+ONE_RUN = (*SMOKE, "-k", "[samplers- and -random_replacement-seed0")
+
+
+@pytest.fixture(scope="module")
+def unbroken(run, tmp_path_factory):
+    """Return the record of one training run."""
+    folder = tmp_path_factory.mktemp("unbroken") / "run"
+    code, output = run(*ONE_RUN, f"--results={folder}")
+    assert code == 0, output
+    return what_is_repeated(folder)
+
+
+def what_is_repeated(folder):
+    """Return what of the only case must be the same in a resumed session, to the last bit."""
+    (record,) = (r for r in read_ledger(folder)[0].values() if r["record"] == "case")
+    del record["metrics"]["train_tokens_per_s"]
+    return {name: record[name] for name in ("case", "params", "seed", "metrics", "series")}
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "where", "calls"),
+    [(signal.SIGTERM, 143, "batch", 9), (signal.SIGHUP, 129, "batch", 1),
+     (signal.SIGINT, 2, "_counts", 1)],
+)  # fmt: skip
+def test_session_ended_by_a_signal_goes_on_inside_the_case(
+    run, unbroken, tmp_path, monkeypatch, number, code, where, calls
+):
+    """The signal comes in a step, or between the end of a run and its record."""
+    monkeypatch.setattr(kept_runs, "CHECKPOINT_S", 0.1)  # of a planned second
+    folder, seen, real = tmp_path / "run", [], getattr(convergence, where)
+
+    def signalled(*arguments, **options):
+        seen.append(None)
+        if len(seen) == calls:
+            os.kill(os.getpid(), number)
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(convergence, where, signalled)
+    ended, output = run(*ONE_RUN, f"--results={folder}")
+    assert ended == code
+    assert output.count(f"the same command with --results={folder} goes on from here") == 1
+    assert "Traceback" not in output
+    assert cases(folder) == []
+    (kept,) = (folder / "runs").iterdir()
+    n_before = len(seen)
+    ended, output = run(*ONE_RUN, f"--results={folder}")
+    assert ended == 0, output
+    assert what_is_repeated(folder) == unbroken
+    assert not (folder / "runs").exists()
+    if where == "_counts":
+        assert not kept.exists()
+    elif calls > 1:
+        whole = unbroken["metrics"]["steps"]
+        assert len(seen) - n_before < whole  # steps before the signal were not done again
+
+
+def test_signal_while_the_session_begins_ends_it_in_one_line(run, tmp_path, monkeypatch):
+    def signalled(*_arguments):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(Session, "_measure_ceilings", signalled)
+    code, output = run(*ONE_RUN, f"--results={tmp_path / 'run'}")
+    assert code == 143
+    assert "SIGTERM has ended the session" in output
+    assert "Traceback" not in output
+    assert run(*ONE_RUN, f"--results={tmp_path / 'run'}", "--collect-only")[0] == 0
 
 
 def lines_of(folder):
