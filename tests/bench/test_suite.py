@@ -186,9 +186,8 @@ def what_is_repeated(folder):
 
 @pytest.mark.parametrize(
     ("number", "code", "where", "calls"),
-    [(signal.SIGTERM, 143, "batch", 9), (signal.SIGHUP, 129, "batch", 1),
-     (signal.SIGINT, 2, "_counts", 1)],
-)  # fmt: skip
+    [(signal.SIGTERM, 143, "batch", 9), (signal.SIGINT, 2, "_counts", 1)],
+)
 def test_session_ended_by_a_signal_goes_on_inside_the_case(
     run, unbroken, tmp_path, monkeypatch, number, code, where, calls
 ):
@@ -216,7 +215,7 @@ def test_session_ended_by_a_signal_goes_on_inside_the_case(
     assert not (folder / "runs").exists()
     if where == "_counts":
         assert not kept.exists()
-    elif calls > 1:
+    else:
         whole = unbroken["metrics"]["steps"]
         assert len(seen) - n_before < whole  # steps before the signal were not done again
 
@@ -267,6 +266,45 @@ def test_folder_of_other_code_is_refused_with_exit_code_2(run, resumable):
     assert f"loss.source_sha256 was {'0' * 59}… and is" in output
     assert "Traceback" not in output
     assert (folder / "records.jsonl").read_bytes() == before
+
+
+def test_losses_go_on_in_another_environment_and_times_do_not(run, resumable):
+    folder, change = resumable
+    manifest = json.loads((folder / "run.json").read_text())["fingerprint"]
+    change(fingerprint={"time": manifest["time"] | {"threads": 99}})
+    code, output = run(*SMOKE, f"--results={folder}", "-k", "sequential-keep or sequential-drop")
+    assert code == 0, output
+    assert "another environment than before: threads was 99 and is" in output
+    assert len(cases(folder)) == 2
+    environments = {r["environment"] for r in read_ledger(folder)[0].values() if r["case"]}
+    assert len(environments) == 2
+    code, output = run(*SMOKE, f"--results={folder}", "-k", "test_forward or sequential-keep")
+    assert code == 2
+    assert "takes a time; -k selects cases that take none" in output
+    assert "Traceback" not in output
+
+
+def test_text_whose_name_is_not_ascii_has_whole_case_ids(run, tmp_path):
+    book = tmp_path / "bücher.txt"
+    book.write_text("The cat sat on the mat. " * 2000)
+    folder = tmp_path / "run"
+    options = (*SMOKE, f"--corpus={book}", f"--results={folder}", "-k", "sequential-keep")
+    assert run(*options)[0] == 0
+    assert all("[bücher-" in name for name in cases(folder))
+    assert "1 skipped" in run(*options)[1]
+
+
+def test_slow_machine_leaves_out_what_was_asked_for_and_not_what_is_finished(
+    run, resumable, monkeypatch
+):
+    monkeypatch.setitem(SUITES, "smoke", dataclasses.replace(SUITES["smoke"], limited=True))
+    folder, change = resumable
+    change(speed=0.001)  # kept on resume
+    code, output = run(*SMOKE, f"--results={folder}", "-k", "sequential-drop or sequential-keep")
+    assert code == 0, output
+    assert "1 cases, the last of the suite, are left out" in output
+    assert len(cases(folder)) == 1
+    assert len(cases(folder, "skip")) == 2  # the other one needs an accelerator
 
 
 @pytest.mark.parametrize(
@@ -469,13 +507,8 @@ def test_text_full_of_markup_gives_a_harmless_report(run, tmp_path):
 def test_benchmark_without_cases_is_skipped_and_does_not_stop_the_suite(
     run, resumable, monkeypatch
 ):
-    """On a slow machine nothing may be left of a benchmark."""
-    monkeypatch.setitem(SUITES, "smoke", dataclasses.replace(SUITES["smoke"], limited=True))
-    folder, change = resumable
-    options = (*SMOKE, f"--results={folder}", "-k", "sequential or test_forward")
-    assert run(*options, "--collect-only")[0] == 0
-    change(speed=0.01)  # kept on resume
-    code, output = run(*options)
+    monkeypatch.setitem(CASES, "bench_coverage::test_ledger", lambda _plan: [])
+    folder, _ = resumable
+    code, output = run(*SMOKE, f"--results={folder}", "-k", "sequential-keep or test_ledger")
     assert code == 0, output
-    assert "INTERNALERROR" not in output
-    assert any("test_forward[" in case for case in cases(folder, "skip"))
+    assert "2 skipped" in output  # the other one was finished before

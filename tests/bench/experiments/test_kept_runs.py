@@ -1,7 +1,6 @@
 """A training run of the suite that is killed anywhere ends as one that was never killed."""
 
 import os
-import signal
 import subprocess
 import sys
 
