@@ -21,7 +21,7 @@ from bench.suite.catalog import CASES, TIMELESS, Case, params
 from bench.suite.plan import Plan
 from bench.suite.sizes import SUITES
 from bench.suite.training_cases import DesignCase
-from conftest import SESSION
+from conftest import SESSION, OneLine
 from gptcore.console import Progress, clock
 from gptcore.plain_text import shorten, visible
 
@@ -30,7 +30,9 @@ RESULT: pytest.StashKey[Result] = pytest.StashKey()
 
 def case_id(item: pytest.Item) -> str:
     """Return the stable id of a case: module::test[params]."""
-    return f"{item.path.stem}::{item.name}"
+    case, name = case_of(item), f"{item.path.stem}::{item.name}"
+    # pytest writes an id that is not ASCII with escapes
+    return f"{name.partition('[')[0]}[{case.id}]" if case else name
 
 
 def case_of(item: pytest.Item) -> Case | None:
@@ -50,18 +52,25 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         pytest.exit(f"suite {shorten(suite)!r} is unknown: choose one of {known}", 2)
     plan = session.plan if session else Plan(suite, {"cpu": ("fp32", "bf16")}, ("python-docs",))
     name = f"{metafunc.module.__name__.rpartition('.')[2]}::{metafunc.function.__name__}"
-    left_out = session.left_out if session else {}
-    cases = [case for case in CASES[name](plan) if f"{name}[{case.id}]" not in left_out]
-    metafunc.parametrize("case", cases, ids=lambda case: case.id)
+    metafunc.parametrize("case", CASES[name](plan), ids=lambda case: case.id)
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Run in the order of CASES, and skip the cases that an earlier session finished."""
-    session = config.stash.get(SESSION, None)
+    """Run what -k has selected in the order of CASES, as far as this machine is fast enough.
+
+    The cases that an earlier session finished are skipped.
+    """
     order = list(CASES)
     items.sort(key=lambda item: _rank(case_id(item), order))
+    session = config.stash.get(SESSION, None)
+    if session is None:
+        return
+    session.leave_out({case_id(item) for item in items})
+    config.hook.pytest_deselected(items=[i for i in items if case_id(i) in session.left_out])
+    items[:] = [item for item in items if case_id(item) not in session.left_out]
     for item in items:
-        if session and session.ledger.finished(case_id(item)):
+        if session.ledger.finished(case_id(item)):
             item.add_marker(pytest.mark.skip(reason="finished in an earlier session"))
 
 
@@ -183,6 +192,10 @@ class CaseLines:
             )
         for design in self._designs:
             line(statement(design))
+        if moved := session.ledger.moved:
+            more = f" and {len(moved) - 3} more" if len(moved) > 3 else ""
+            what = "; ".join(line.removeprefix("time.") for line in moved[:3])
+            line(f"another environment than before: {what}{more}; times are not compared")
         for warning in session.ledger.warnings:
             line(f"warning: {warning}", yellow=True)
         self._reporter.flush()
@@ -224,7 +237,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if measuring is None:
         return
     cases = [case_id(item) for item in session.items if case_of(item)]
-    measuring.ledger.check_timeless(cases, TIMELESS)
+    with OneLine.errors():
+        measuring.ledger.check_timeless(cases, TIMELESS)
     manager = session.config.pluginmanager
     lines = CaseLines(measuring, manager.getplugin("terminalreporter"), session.items)
     manager.register(lines, "gptcore-progress")

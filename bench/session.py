@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -86,11 +86,13 @@ class Session(Inputs):
         for name, case in planned(self.plan).items():
             if self.ledger.finished(name):  # it may have been killed before it removed the run
                 self._remove_run(case)
-        self.left_out = left_out(self.plan)
+        self.left_out: dict[str, str] = {}
         self.environment = f"{utc_now()}-{os.getpid()}"
         self.ceilings = self._measure_ceilings()
         self._append_environment()
-        self._append_left_out()
+        if len(available_devices()) == 1:
+            reason = "torch.accelerator finds no accelerator on this machine"
+            self.skip("bench_model::test_step[accelerator]", reason)
 
     def run_folder(self, case: Case) -> Path:
         """Return where a training run is kept until the record of its case is on disk."""
@@ -178,6 +180,7 @@ class Session(Inputs):
                 "budget_s": SUITES[self.plan.suite].budget_s,
                 "threads": self.threads,
                 "source_sha256": self.fingerprint["time"]["source_sha256"],
+                "loss": self.fingerprint["loss"],
                 "dirty": environment.is_dirty(),
                 "folder": str(self.ledger.folder),
                 "resumed": self.ledger.resumed,
@@ -212,17 +215,16 @@ class Session(Inputs):
         facts = self._environment["facts"] | {"end": end}
         self._write(self._environment | {"facts": facts})
 
-    def _append_left_out(self) -> None:
+    def leave_out(self, chosen: Collection[str]) -> None:
+        """Decide which of the cases that are asked for do not run on this machine."""
+        self.left_out = left_out(self.plan, chosen)
         for case, reason in self.left_out.items():
             self.skip(case, reason)
-        if len(available_devices()) == 1:
-            reason = "torch.accelerator finds no accelerator on this machine"
-            self.skip("bench_model::test_step[accelerator]", reason)
 
     def skip(self, case: str, reason: str) -> None:
         """Record that `case` did not run, and why; a resumed run does not repeat the record."""
         known = self.ledger.records.get(case)
-        if known is None or known["reason"] != reason:
+        if not self.ledger.finished(case) and (known is None or known["reason"] != reason):
             self._write(self._record(record="skip", case=case, status="skipped", reason=reason))
 
     def append(

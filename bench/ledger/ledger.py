@@ -93,7 +93,7 @@ class Ledger:
                 remove_partials(folder / name)
             self._lines = stack.enter_context(Appender(self.path))
             self.records, self.warnings = read_ledger(folder)
-            measured = {name.partition("[")[0] for name, r in self.records.items() if r["case"]}
+            measured = {name.partition("[")[0] for name in self.records if self.finished(name)}
             timed = sorted(measured - set(timeless))
             if self.moved and timed:
                 raise ValueError(self._another(self.moved, f"it has times, of {timed[0]}"))
@@ -148,9 +148,14 @@ class Ledger:
         Raises:
             ValueError: one of the cases is timed, and the environment differs.
         """
-        timed = [case for case in cases if case.partition("[")[0] not in timeless]
+        timed = [
+            case
+            for case in cases
+            if case.partition("[")[0] not in timeless and not self.finished(case)
+        ]
         if self.moved and timed:
-            raise ValueError(self._another(self.moved, f"{shorten(timed[0], 120)} takes a time"))
+            why = f"{shorten(timed[0], 120)} takes a time; -k selects cases that take none"
+            raise ValueError(self._another(self.moved, why))
 
     def keep(self, **facts: object) -> None:
         """Add facts that were chosen at the start of a run, such as its sizes, to `run.json`."""
@@ -169,7 +174,8 @@ class Ledger:
 
     def finished(self, case: str) -> bool:
         """Return whether `case` has succeeded, so that a resumed run leaves it out."""
-        return case in self.records and self.records[case]["status"] == "ok"
+        known = self.records.get(case)
+        return known is not None and known["record"] == "case" and known["status"] == "ok"
 
     def cases(self, group: str) -> list[Record]:
         """Return the records of the finished cases of one group."""

@@ -1,7 +1,8 @@
 """Which cases of a plan run on one machine: all of them, or fewer if the machine is slow.
 
 Sizes never change with the speed, so a case id means the same work on every machine. A machine that
-is too slow leaves whole cases out, the last ones first. What belongs together goes together: the
+is too slow leaves whole cases out, the last ones first. Only the cases that `-k` selects count, and
+they may take the time of the whole suite. What belongs together goes together: the
 seeds of an experiment with its comparisons, since a comparison of fewer seeds is another one, while
 the first seed stays to show what is learned; the folds of a text; a ladder with its prediction; and
 the runs on repeated text with the question that they answer.
@@ -9,7 +10,7 @@ the runs on repeated text with the question that they answer.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Collection, Hashable, Iterable
 
 from bench.ledger.record import NOT_RUN
 from bench.suite.cases import ModelCase
@@ -28,16 +29,22 @@ def planned(plan: Plan) -> dict[str, Case]:
     return {f"{test}[{case.id}]": case for test, make in CASES.items() for case in make(plan)}
 
 
-def left_out(plan: Plan) -> dict[str, str]:
-    """Return id → reason of the cases that would exceed the time of the suite on this machine."""
+def left_out(plan: Plan, chosen: Collection[str] | None = None) -> dict[str, str]:
+    """Return id → reason of the cases that would exceed the time of the suite on this machine.
+
+    Args:
+        plan: the suite on this machine.
+        chosen: ids of the cases that are asked for; None is all of the plan.
+    """
     if not SUITES[plan.suite].limited:
         return {}
-    cases = planned(plan)
+    every = planned(plan)
+    cases = {name: every[name] for name in every if chosen is None or name in chosen}
     wholes: dict[Hashable, list[str]] = {}
     for name in _by_importance(plan, cases):
         key = _whole(name, cases[name])
         wholes[key] = [*wholes.pop(key, []), name]  # a whole stands where its last case stands
-    allowed_s = sum(case.cost_s for case in cases.values()) * min(1.0, PATIENCE * plan.speed)
+    allowed_s = sum(case.cost_s for case in every.values()) * min(1.0, PATIENCE * plan.speed)
     spent_s, dropped = 0.0, set[str]()
     for i, names in enumerate(wholes.values()):
         spent_s += sum(cases[name].cost_s for name in names)
@@ -49,7 +56,8 @@ def left_out(plan: Plan) -> dict[str, str]:
 def _by_importance(plan: Plan, cases: Iterable[str]) -> list[str]:
     """Return the model cases as the suite lists them, and then the others as they run."""
     models = [f"bench_model::test_{case.work}[{case.id}]" for case in plan.models()]
-    return [*models, *(name for name in cases if name not in set(models))]
+    chosen = [name for name in models if name in set(cases)]
+    return [*chosen, *(name for name in cases if name not in set(chosen))]
 
 
 def _whole(name: str, case: Case) -> Hashable:

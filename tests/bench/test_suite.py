@@ -22,6 +22,7 @@ import time
 import pytest
 
 from bench import session
+from bench.experiments import convergence, kept_runs
 from bench.ledger.record import read_ledger
 from bench.measuring import ceilings, pinning, processes
 from bench.measuring.work import ProcessTimes
@@ -164,6 +165,73 @@ def test_killed_run_resumes_with_no_case_lost_and_none_doubled(process, run, tmp
     assert len(skips) == len(set(skips))
 
 
+ONE_RUN = (*SMOKE, "-k", "[samplers- and -random_replacement-seed0")
+
+
+@pytest.fixture(scope="module")
+def unbroken(run, tmp_path_factory):
+    """Return the record of one training run."""
+    folder = tmp_path_factory.mktemp("unbroken") / "run"
+    code, output = run(*ONE_RUN, f"--results={folder}")
+    assert code == 0, output
+    return what_is_repeated(folder)
+
+
+def what_is_repeated(folder):
+    """Return what of the only case must be the same in a resumed session, to the last bit."""
+    (record,) = (r for r in read_ledger(folder)[0].values() if r["record"] == "case")
+    del record["metrics"]["train_tokens_per_s"]
+    return {name: record[name] for name in ("case", "params", "seed", "metrics", "series")}
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "where", "calls"),
+    [(signal.SIGTERM, 143, "batch", 9), (signal.SIGINT, 2, "_counts", 1)],
+)
+def test_session_ended_by_a_signal_goes_on_inside_the_case(
+    run, unbroken, tmp_path, monkeypatch, number, code, where, calls
+):
+    """The signal comes in a step, or between the end of a run and its record."""
+    monkeypatch.setattr(kept_runs, "CHECKPOINT_S", 0.1)  # of a planned second
+    folder, seen, real = tmp_path / "run", [], getattr(convergence, where)
+
+    def signalled(*arguments, **options):
+        seen.append(None)
+        if len(seen) == calls:
+            os.kill(os.getpid(), number)
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(convergence, where, signalled)
+    ended, output = run(*ONE_RUN, f"--results={folder}")
+    assert ended == code
+    assert output.count(f"the same command with --results={folder} goes on from here") == 1
+    assert "Traceback" not in output
+    assert cases(folder) == []
+    (kept,) = (folder / "runs").iterdir()
+    n_before = len(seen)
+    ended, output = run(*ONE_RUN, f"--results={folder}")
+    assert ended == 0, output
+    assert what_is_repeated(folder) == unbroken
+    assert not (folder / "runs").exists()
+    if where == "_counts":
+        assert not kept.exists()
+    else:
+        whole = unbroken["metrics"]["steps"]
+        assert len(seen) - n_before < whole  # steps before the signal were not done again
+
+
+def test_signal_while_the_session_begins_ends_it_in_one_line(run, tmp_path, monkeypatch):
+    def signalled(*_arguments):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(Session, "_measure_ceilings", signalled)
+    code, output = run(*ONE_RUN, f"--results={tmp_path / 'run'}")
+    assert code == 143
+    assert "SIGTERM has ended the session" in output
+    assert "Traceback" not in output
+    assert run(*ONE_RUN, f"--results={tmp_path / 'run'}", "--collect-only")[0] == 0
+
+
 def lines_of(folder):
     return (folder / "records.jsonl").read_bytes().splitlines()
 
@@ -198,6 +266,45 @@ def test_folder_of_other_code_is_refused_with_exit_code_2(run, resumable):
     assert f"loss.source_sha256 was {'0' * 59}… and is" in output
     assert "Traceback" not in output
     assert (folder / "records.jsonl").read_bytes() == before
+
+
+def test_losses_go_on_in_another_environment_and_times_do_not(run, resumable):
+    folder, change = resumable
+    manifest = json.loads((folder / "run.json").read_text())["fingerprint"]
+    change(fingerprint={"time": manifest["time"] | {"threads": 99}})
+    code, output = run(*SMOKE, f"--results={folder}", "-k", "sequential-keep or sequential-drop")
+    assert code == 0, output
+    assert "another environment than before: threads was 99 and is" in output
+    assert len(cases(folder)) == 2
+    environments = {r["environment"] for r in read_ledger(folder)[0].values() if r["case"]}
+    assert len(environments) == 2
+    code, output = run(*SMOKE, f"--results={folder}", "-k", "test_forward or sequential-keep")
+    assert code == 2
+    assert "takes a time; -k selects cases that take none" in output
+    assert "Traceback" not in output
+
+
+def test_text_whose_name_is_not_ascii_has_whole_case_ids(run, tmp_path):
+    book = tmp_path / "bücher.txt"
+    book.write_text("The cat sat on the mat. " * 2000)
+    folder = tmp_path / "run"
+    options = (*SMOKE, f"--corpus={book}", f"--results={folder}", "-k", "sequential-keep")
+    assert run(*options)[0] == 0
+    assert all("[bücher-" in name for name in cases(folder))
+    assert "1 skipped" in run(*options)[1]
+
+
+def test_slow_machine_leaves_out_what_was_asked_for_and_not_what_is_finished(
+    run, resumable, monkeypatch
+):
+    monkeypatch.setitem(SUITES, "smoke", dataclasses.replace(SUITES["smoke"], limited=True))
+    folder, change = resumable
+    change(speed=0.001)  # kept on resume
+    code, output = run(*SMOKE, f"--results={folder}", "-k", "sequential-drop or sequential-keep")
+    assert code == 0, output
+    assert "1 cases, the last of the suite, are left out" in output
+    assert len(cases(folder)) == 1
+    assert len(cases(folder, "skip")) == 2  # the other one needs an accelerator
 
 
 @pytest.mark.parametrize(
@@ -400,13 +507,8 @@ def test_text_full_of_markup_gives_a_harmless_report(run, tmp_path):
 def test_benchmark_without_cases_is_skipped_and_does_not_stop_the_suite(
     run, resumable, monkeypatch
 ):
-    """On a slow machine nothing may be left of a benchmark."""
-    monkeypatch.setitem(SUITES, "smoke", dataclasses.replace(SUITES["smoke"], limited=True))
-    folder, change = resumable
-    options = (*SMOKE, f"--results={folder}", "-k", "sequential or test_forward")
-    assert run(*options, "--collect-only")[0] == 0
-    change(speed=0.01)  # kept on resume
-    code, output = run(*options)
+    monkeypatch.setitem(CASES, "bench_coverage::test_ledger", lambda _plan: [])
+    folder, _ = resumable
+    code, output = run(*SMOKE, f"--results={folder}", "-k", "sequential-keep or test_ledger")
     assert code == 0, output
-    assert "INTERNALERROR" not in output
-    assert any("test_forward[" in case for case in cases(folder, "skip"))
+    assert "2 skipped" in output  # the other one was finished before

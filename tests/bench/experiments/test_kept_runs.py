@@ -70,6 +70,8 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from tests.bench.experiments import test_kept_runs as t
+from gptcore.training.step import make_optimizer
+make_optimizer(t.GPT(t.MODEL), t.CONFIG)  # what it imports is then shared by the forks
 real, seen = {name: getattr(os, name) for name in ("fsync", "replace", "write")}, [0]
 def call(name, kth):
     def wrapped(*arguments):

@@ -43,6 +43,39 @@ def test_other_fingerprint_is_refused_by_name(tmp_path):
         Ledger(tmp_path, {**PRINT, "source_sha256": "b" * 64})
 
 
+LOSSES = {"suite": "study", "loss": {"source_sha256": "a"}, "time": {"machine": {"cores": 2}}}
+ELSEWHERE = LOSSES | {"time": {"machine": {"cores": 4}}}
+TIMELESS = {"m::t"}
+
+
+def test_folder_of_losses_alone_goes_on_elsewhere_and_takes_no_time(tmp_path):
+    with Ledger(tmp_path, LOSSES, TIMELESS) as ledger:
+        ledger.append(changed(case="m::t[1]"))
+        ledger.append(changed(case="m::timed[1]", status="failed", reason="E"))
+        ledger.append(changed(case="m::timed[2]", record="skip", status="skipped", reason="none"))
+    with Ledger(tmp_path, ELSEWHERE, TIMELESS) as ledger:
+        assert ledger.moved == ["time.machine.cores was 2 and is 4"]
+        ledger.check_timeless(["m::t[1]", "m::t[2]"], TIMELESS)
+        with pytest.raises(ValueError, match=r"cores was 2 and is 4, and m::timed\[1\] takes a t"):
+            ledger.check_timeless(["m::t[1]", "m::timed[1]"], TIMELESS)
+    with Ledger(tmp_path, LOSSES, TIMELESS) as ledger:
+        ledger.check_timeless(["m::timed[1]"], TIMELESS)
+
+
+def test_folder_with_a_time_is_refused_elsewhere(tmp_path):
+    with Ledger(tmp_path, LOSSES, TIMELESS) as ledger:
+        ledger.append(changed(case="m::timed[1]"))
+    with pytest.raises(ValueError, match="cores was 2 and is 4, and it has times, of m::timed"):
+        Ledger(tmp_path, ELSEWHERE, TIMELESS)
+
+
+def test_other_code_of_losses_is_refused_whatever_the_folder_holds(tmp_path):
+    Ledger(tmp_path, LOSSES, TIMELESS).close()
+    other = LOSSES | {"loss": {"source_sha256": "b"}}
+    with pytest.raises(ValueError, match=r"loss\.source_sha256 was a and is b"):
+        Ledger(tmp_path, other, TIMELESS)
+
+
 def test_every_difference_is_named():
     assert differences(PRINT, {**PRINT, "machine": {"cores": 4, "gpu": "x"}}) == [
         "machine.cores was 2 and is 4",

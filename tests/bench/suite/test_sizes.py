@@ -137,6 +137,23 @@ def test_what_belongs_together_is_left_out_together(suite, speed):
     assert len(gone("bench_scaling::test_repeated", sampler="random_replacement", corpus="a")) <= 1
 
 
+def test_slow_machine_runs_an_experiment_that_is_asked_for_alone():
+    slow = plan(speed=0.15)
+    names = {f"bench_convergence::test_train[{case.id}]" for case in slow.train_cases()}
+    assert names & left_out(slow).keys()
+    assert not left_out(slow, names)
+    assert not left_out(slow, {next(iter(names))})
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_name_of_an_experiment_selects_its_cases_alone(suite):
+    """-k NAME selects what has NAME anywhere in its id, in any case of letters."""
+    everything = plan(suite)
+    for experiment in (*SUITES[suite].experiments, *SUITES[suite].folds):
+        found = {n for n in all_cases(everything) if experiment.name.lower() in n.lower()}
+        assert found == {n for n in all_cases(everything) if f"[{experiment.name}-" in n}
+
+
 def test_what_is_left_out_says_why():
     reasons = left_out(plan(speed=0.1))
     assert all(reason.startswith("not run: ") for reason in reasons.values())
