@@ -92,6 +92,7 @@ TIMELESS = frozenset(
     for name in (
         "coverage::test_coverage", "position::test_position", "position::test_fold",
         "convergence::test_design", "convergence::test_train", "convergence::test_compare",
+        "convergence::test_variance",
         "scaling::test_rung", "scaling::test_predict", "scaling::test_target",
         "scaling::test_scaling", "scaling::test_recommendation", "scaling::test_repeated",
         "scaling::test_repeat",
