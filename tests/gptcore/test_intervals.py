@@ -111,6 +111,7 @@ def test_blocks_give_the_interval_of_the_losses_behind_them():
     assert counts.sum() == 1_000
     difference = blocks_interval(parts[0][0] - parts[1][0], counts)
     assert difference == pytest.approx(difference_interval(first, second))
+    assert np.mean(difference) == pytest.approx((first - second).mean())
 
 
 def test_few_losses_have_blocks_and_no_interval():
