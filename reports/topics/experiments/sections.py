@@ -107,7 +107,7 @@ def forms(frame: pd.DataFrame) -> Table:
         made,
         note="Error: mean absolute relative error of cells that the fit did not see; at most "
         "passes: of the cells with the most passes, from all others. p is against the form with "
-        "the least error. docs/experiments.md gives the forms.",
+        "the least error. docs/study.md gives the forms.",
     )
 
 

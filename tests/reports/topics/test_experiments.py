@@ -58,7 +58,7 @@ def test_ledger_without_outcomes_has_no_section(tmp_path):
 def test_one_seed_claims_no_onset(tmp_path):
     row = {"arm": "share0.1", "n_seeds": 1, "passes": 40.0, "epochs": 12.5, "rise": 0.5}
     (found,) = experiments.find(read(tmp_path, [outcome("onset", "python-docs", [row])]))
-    assert found.headline.startswith("No lasting rise of the test loss was found")
+    assert found.headline.startswith("Too few seeds to tell whether")
     assert "One seed gives no test of the rise." in found.detail
 
 
