@@ -39,6 +39,15 @@ def test_train(benchmark: Any, result: Result, session: Session, case: TrainCase
     train_and_score(benchmark, result, session, case)
 
 
+@pytest.mark.benchmark(group="outcome")
+def test_outcome(benchmark: Any, result: Result, session: Session, case: OutcomeCase) -> None:
+    runs = finished(session.ledger.records.values(), case.experiment)
+    missing = [arm for arm in case.arms.split(MEAN_OF) if len(runs.get(arm, [])) < case.seeds]
+    if missing:
+        pytest.skip(f"not all runs of {', '.join(missing)} are finished")
+    result.series |= benchmark.pedantic(QUESTIONS[case.question], args=(runs,), rounds=1)
+
+
 @pytest.mark.benchmark(group="comparison")
 def test_compare(benchmark: Any, result: Result, session: Session, case: CompareCase) -> None:
     (design,) = (d for d in session.plan.design_cases() if d.experiment == case.experiment)
@@ -64,12 +73,3 @@ def test_compare(benchmark: Any, result: Result, session: Session, case: Compare
         "no_verdict": verdicts.no_verdict(len(this.seeds), 2 * case.n_comparisons),
         "warnings": verdicts.warnings(this),
     }
-
-
-@pytest.mark.benchmark(group="outcome")
-def test_outcome(benchmark: Any, result: Result, session: Session, case: OutcomeCase) -> None:
-    runs = finished(session.ledger.records.values(), case.experiment)
-    missing = [arm for arm in case.arms.split(MEAN_OF) if len(runs.get(arm, [])) < case.seeds]
-    if missing:
-        pytest.skip(f"not all runs of {', '.join(missing)} are finished")
-    result.series |= benchmark.pedantic(QUESTIONS[case.question], args=(runs,), rounds=1)

@@ -258,6 +258,12 @@ SAMPLES = {
 SERIES: dict[str, tuple[str, ...]] = {
     "loss_curve": ("step", "tokens", "epochs", "loss"),
     "test_curve": ("step", "tokens", "epochs", "loss"),
+    "generated": ("when", "prompt", "text"),
+    "visits_histogram": ("visits", "targets"),
+    "visits_by_position": (
+        "bin_start", "bin_stop", "visits_mean", "visits_min", "visits_max", "missed",
+    ),
+    "position_profile": ("start", "stop", "unigram", "bigram", "js", "unseen"),
     "copying": ("step", "tokens", "epochs", "copy_probability"),
     "onset": (
         "arm", "n_seeds", "train_tokens", "passes", "step", "epochs", "between", "lowest", "final",
@@ -268,12 +274,6 @@ SERIES: dict[str, tuple[str, ...]] = {
         "train_tokens", "passes", "n_seeds", "loss", "exponential", "bounded", "additive",
     ),
     "noise": ("arm", "n_params", "n_seeds", "loss", "sd", "sd_low", "sd_high", "p_adjusted"),
-    "generated": ("when", "prompt", "text"),
-    "visits_histogram": ("visits", "targets"),
-    "visits_by_position": (
-        "bin_start", "bin_stop", "visits_mean", "visits_min", "visits_max", "missed",
-    ),
-    "position_profile": ("start", "stop", "unigram", "bigram", "js", "unseen"),
     "coverage_curve": ("step", "epochs", "covered", "expected"),
     "top_operators": ("operator", "calls", "self_time_s", "share"),
     "trials": ("trial", "ratio", "ratio_low", "ratio_high"),
@@ -292,17 +292,20 @@ PARAMS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(
         ("corpus", "device", "precision", "work", "compile", "dimension", "source", "way", "split",
          "sampler", "experiment", "arm", "name", "reader", "init", "question", "a", "b", "change",
-         "variant", "differs_in", "arms"), (TEXT,),
+         "variant"), (TEXT,),
     ),
     **dict.fromkeys(
         ("batch_size", "block_size", "n_layer", "n_head", "n_embd", "vocab_size", "n_tokens",
          "n_bytes", "draws", "target_epochs", "text_share", "learning_rate", "trials", "seconds",
          "seeds", "n_comparisons", "prior_sd", "weight_decay", "order_seed", "target", "prompts",
-         "samples", "new_tokens", "seed", "budget_flops", "copied", "copies", "evaluations"),
+         "samples", "new_tokens", "seed"),
         (NUMBER,),
     ),
-    **dict.fromkeys(("drop_last", "raw", "compact", "positions", "mlp"), (FLAG,)),
+    **dict.fromkeys(("drop_last", "raw", "compact"), (FLAG,)),
     **dict.fromkeys(("sizes", "rungs"), (NUMBERS,)),
     **dict.fromkeys(("model", "base"), (TEXT, "an object of params")),
+    **dict.fromkeys(("differs_in", "arms"), (TEXT,)),
+    **dict.fromkeys(("budget_flops", "copied", "copies", "evaluations"), (NUMBER,)),
+    **dict.fromkeys(("positions", "mlp"), (FLAG,)),
 }  # fmt: skip
 """Name of a param → what it may be besides null. Any other name may have any value."""

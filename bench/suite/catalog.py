@@ -27,8 +27,8 @@ Case = (
     | LoadingCase
     | TrainCase
     | DesignCase
-    | CompareCase
     | OutcomeCase
+    | CompareCase
     | PairCase
     | training_cases.RungCase
     | training_cases.LadderCase
@@ -77,8 +77,8 @@ CASES: dict[str, Callable[[Plan], Iterable[Case]]] = {
     # The order matters: what the experiment can find is on disk before it runs.
     "bench_convergence::test_design": Plan.design_cases,
     "bench_convergence::test_train": Plan.train_cases,
-    "bench_convergence::test_compare": Plan.compare_cases,
     "bench_convergence::test_outcome": Plan.outcome_cases,
+    "bench_convergence::test_compare": Plan.compare_cases,
     # The order matters: the prediction is on disk before the held-out size is trained.
     "bench_scaling::test_rung": ladder.rung_cases,
     "bench_scaling::test_predict": ladder.predict_cases,

@@ -85,6 +85,20 @@ class Experiment:
             for corpus in self._texts(corpora)
         ]
 
+    def outcomes(self, corpora: tuple[str, ...]) -> list[OutcomeCase]:
+        """Return each question on each text."""
+        return [
+            OutcomeCase(
+                self._run(corpus, self.arms[0], 0).experiment,
+                corpus,
+                question,
+                self._side(corpus, tuple(range(len(self.arms)))),
+                self.seeds,
+            )
+            for corpus in self._texts(corpora)
+            for question in self.questions
+        ]
+
     def compared(self, corpora: tuple[str, ...]) -> list[CompareCase]:
         """Return each planned pair of arms on each text."""
         return [
@@ -100,26 +114,12 @@ class Experiment:
             for a, b in self.comparisons
         ]
 
-    def outcomes(self, corpora: tuple[str, ...]) -> list[OutcomeCase]:
-        """Return each question on each text."""
-        return [
-            OutcomeCase(
-                self._run(corpus, self.arms[0], 0).experiment,
-                corpus,
-                question,
-                self._side(corpus, tuple(range(len(self.arms)))),
-                self.seeds,
-            )
-            for corpus in self._texts(corpora)
-            for question in self.questions
-        ]
+    def _texts(self, corpora: tuple[str, ...]) -> tuple[str, ...]:
+        return corpora if self.every_text else corpora[:1]
 
     def _side(self, corpus: str, side: Side) -> str:
         numbers = (side,) if isinstance(side, int) else side
         return MEAN_OF.join(self._run(corpus, self.arms[i], 0).arm for i in numbers)
-
-    def _texts(self, corpora: tuple[str, ...]) -> tuple[str, ...]:
-        return corpora if self.every_text else corpora[:1]
 
     def _run(self, corpus: str, arm: Arm, seed: int) -> TrainCase:
         varied = tuple(name for name in self.arms[0] if name in WRITTEN)

@@ -181,10 +181,10 @@ class Plan:
         """Return the design of each training experiment that compares something."""
         return [c for e in SUITES[self.suite].experiments for c in e.design(self.corpora)]
 
-    def compare_cases(self) -> list[CompareCase]:
-        """Return each planned comparison of each training experiment."""
-        return [c for e in SUITES[self.suite].experiments for c in e.compared(self.corpora)]
-
     def outcome_cases(self) -> list[OutcomeCase]:
         """Return each question that is worked out from a whole training experiment."""
         return [c for e in SUITES[self.suite].experiments for c in e.outcomes(self.corpora)]
+
+    def compare_cases(self) -> list[CompareCase]:
+        """Return each planned comparison of each training experiment."""
+        return [c for e in SUITES[self.suite].experiments for c in e.compared(self.corpora)]

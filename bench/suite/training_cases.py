@@ -157,29 +157,6 @@ class DesignCase:
 
 
 @dataclass(frozen=True)
-class CompareCase:
-    """Compare two arms over the paired seeds of one training experiment.
-
-    Attributes:
-        a: an arm, or several joined by MEAN_OF, of whose losses the mean is compared.
-        b: the same of the other side.
-    """
-
-    experiment: str
-    corpus: str
-    a: str
-    b: str
-    seeds: int
-    n_comparisons: int
-    cost_s: float = field(default=0.1, compare=False)
-
-    @property
-    def id(self) -> str:
-        """Every parameter."""
-        return f"{self.experiment}-{self.a}-vs-{self.b}-seeds{self.seeds}"
-
-
-@dataclass(frozen=True)
 class OutcomeCase:
     """Work out one question from all finished runs of one training experiment.
 
@@ -201,6 +178,29 @@ class OutcomeCase:
     def id(self) -> str:
         """The experiment and the question; the experiment's runs give the arms."""
         return f"{self.experiment}-{self.question}-seeds{self.seeds}"
+
+
+@dataclass(frozen=True)
+class CompareCase:
+    """Compare two arms over the paired seeds of one training experiment.
+
+    Attributes:
+        a: an arm, or several joined by MEAN_OF, of whose losses the mean is compared.
+        b: the same of the other side.
+    """
+
+    experiment: str
+    corpus: str
+    a: str
+    b: str
+    seeds: int
+    n_comparisons: int
+    cost_s: float = field(default=0.1, compare=False)
+
+    @property
+    def id(self) -> str:
+        """Every parameter."""
+        return f"{self.experiment}-{self.a}-vs-{self.b}-seeds{self.seeds}"
 
 
 ONE_PASS = "shuffled_blocks"
