@@ -1,7 +1,7 @@
 """The training experiments of each suite: arms, seeds, and the comparisons planned beforehand.
 
 `-k NAME` runs one of them. Costs are planned so that an experiment of `study` takes two hours at
-most on the reference machine; docs/experiments.md says what each one asks.
+most on the reference machine; docs/study.md says what each one asks.
 """
 
 from __future__ import annotations
@@ -191,7 +191,7 @@ def _models_and_seeds() -> tuple[Experiment, ...]:
         Experiment(
             "compute",
             _models((104.0, 100.0, 100.0, 150.0, 250.0)),
-            ladder | {"budget_flops": 5e12},
+            ladder | {"budget_flops": 5e12, "batch_size": 1},  # Model 5: 35 updates
             9,
             steps,
         ),

@@ -54,14 +54,16 @@ def overfitting(frame: pd.DataFrame) -> Iterator[Finding]:
             f"after {words.number(arm['epochs'])} passes with {words.arm_in_prose(arm['arm'])}"
             for arm in found
         ]
-        headline = "No lasting rise of the test loss was found"
+        able = any(pd.notna(arm["detectable"]) for arm in every)
         if told:
             headline = f"The test loss rises for good {listed(told)}"
             headline += f"; with {listed(others)} no lasting rise was found" if others else ""
+        elif able:
+            headline = f"No lasting rise of the test loss was found with {listed(others, 'or')}"
         else:
-            headline += f" with {listed(others, 'or')}"
+            headline = "Too few seeds to tell whether the test loss rises for good"
         yield Finding(
-            66 if told else 40,
+            66 if told else 40 if able else 20,
             "experiments",
             "",
             f"{headline}{_where(every[0], frame)}",

@@ -8,8 +8,9 @@ from dataclasses import replace
 import pandas as pd
 
 from reports import words
-from reports.blocks import Plotter, Section, Table, dicts, table, titled
+from reports.blocks import Plot, Plotter, Section, Table, dicts, table, titled
 from reports.load import Run
+from reports.topics.experiments import figures
 from reports.topics.experiments.findings import initial, rows
 
 
@@ -33,9 +34,50 @@ def section(run: Run, plot: Plotter) -> list[Section]:
             "What do whole experiments show, beyond pairs?",
             "Each table is worked out from all runs of one experiment. Losses are test losses in "
             "nats/token. An arm is the set of settings in which its runs differ from the others.",
-            tables=shown,
+            [*_repeats(run, plot), *_copying(run, plot)],
+            shown,
         )
     ]
+
+
+def _repeats(run: Run, plot: Plotter) -> list[Plot]:
+    """Return the figure of the loss by passes and unique tokens, one for each experiment."""
+    frame = rows(run, "repeat_cells")
+    frame = frame[frame["loss"].notna() & frame["passes"].gt(0) & frame["train_tokens"].gt(0)]
+    unique = frame["train_tokens"].map(lambda n: f"{words.number(n)} unique tokens")
+    return [
+        each
+        for _, cells in frame.assign(variant=unique).groupby("case", sort=False)
+        for each in plot(
+            figures.repeats, cells, "Loss on repeated text",
+            f"Each point: mean over its seeds. Corpus: {words.corpus(cells['corpus'].iloc[0])}.",
+            "Test loss by passes, a line for each number of unique tokens; the table has the same "
+            "numbers.",
+        )
+    ]  # fmt: skip
+
+
+def _copying(run: Run, plot: Plotter) -> list[Plot]:
+    """Return the figure of the copying of the current token, for each experiment on weights."""
+    compared = initial(run.cases("convergence"))
+    if compared.empty:
+        return []
+    points = run.series("convergence", "copying")
+    points = points.merge(compared[["case", "experiment", "init", "corpus"]], on="case")
+    points = points.dropna(subset=["tokens", "copy_probability"])
+    points["variant"] = points["init"].map(lambda init: words.arm(f"init_{init}"))
+    by = ["experiment", "corpus", "variant", "tokens"]
+    means = points.groupby(by, sort=False)["copy_probability"].mean().reset_index()
+    return [
+        each
+        for _, part in means.groupby("experiment", sort=False)
+        for each in plot(
+            figures.copying, part, "How much a model copies its input",
+            f"Means over seeds. Corpus: {words.corpus(part['corpus'].iloc[0])}.",
+            "Probability of the current token as the next one along training, by initial weights; "
+            "the table has its ends.",
+        )
+    ]  # fmt: skip
 
 
 def onset(frame: pd.DataFrame) -> Table:
@@ -107,7 +149,7 @@ def forms(frame: pd.DataFrame) -> Table:
         made,
         note="Error: mean absolute relative error of cells that the fit did not see; at most "
         "passes: of the cells with the most passes, from all others. p is against the form with "
-        "the least error. docs/experiments.md gives the forms.",
+        "the least error. docs/study.md gives the forms.",
     )
 
 

@@ -43,6 +43,28 @@ def test_each_question_has_a_table(whole):
     assert ("7,800", "16", "3", "6.200", words.MISSING, words.MISSING, "6.250") in rows
 
 
+def test_figures_show_repeats_and_copying(tmp_path):
+    cells = [
+        {"train_tokens": u, "passes": r, "n_seeds": 3, "loss": 6.0 + 0.1 * r}
+        for u in (7800, 125_000)
+        for r in (1.0, 4.0, 16.0)
+    ]
+    runs = [begun("normal", 17.0, 0.9), begun("gpt2", 9.1, 0.0)]
+    for run in runs:
+        run["series"]["copying"] = [
+            {"step": i, "tokens": 512 * i, "epochs": 0.1 * i, "copy_probability": 0.9 / (1 + i)}
+            for i in range(7)
+        ]
+    whole = read(tmp_path, [environment(), outcome("repeat_cells", "python-docs", cells), *runs])
+    (section,) = experiments.section(whole, Plotter("r", True))
+    assert [plot.title for plot in section.plots] == [
+        "Loss on repeated text",
+        "How much a model copies its input",
+    ]
+    assert "125,000 unique tokens" in section.plots[0].svg
+    assert "weights from N(0, 1)" in section.plots[1].svg
+
+
 def test_page_shows_the_section_and_its_findings(whole):
     text, claims = page.render([whole], "md")
     assert "What do whole experiments show, beyond pairs?" in text
@@ -58,7 +80,7 @@ def test_ledger_without_outcomes_has_no_section(tmp_path):
 def test_one_seed_claims_no_onset(tmp_path):
     row = {"arm": "share0.1", "n_seeds": 1, "passes": 40.0, "epochs": 12.5, "rise": 0.5}
     (found,) = experiments.find(read(tmp_path, [outcome("onset", "python-docs", [row])]))
-    assert found.headline.startswith("No lasting rise of the test loss was found")
+    assert found.headline.startswith("Too few seeds to tell whether")
     assert "One seed gives no test of the rise." in found.detail
 
 
