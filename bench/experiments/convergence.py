@@ -6,6 +6,7 @@ on inside the case. Its folder is removed when the record of the case is on disk
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
+from bench.experiments.audited import AuditedBatches
 from bench.ledger.ledger import RUNS
 from bench.measuring.work import Result
 from bench.session import Session
@@ -32,8 +35,10 @@ from gptcore.model.gpt import GPT
 from gptcore.reading import read_bytes
 from gptcore.sampling.base import Sampler
 from gptcore.sampling.batches import batch
+from gptcore.sampling.loaders import loader_passes
 from gptcore.sampling.samplers import make_sampler
 from gptcore.training.config import TrainConfig
+from gptcore.training.loop import BatchAt
 from gptcore.training.runs import LOG_NAME, read_log, run_training
 
 Floats = npt.NDArray[np.float64]
@@ -93,7 +98,36 @@ class Experiment:
             block_size=case.block_size,
             seed=case.seed if case.order_seed is None else case.order_seed,
             batch_size=case.batch_size,
+            drop_last=case.reader == "dataloader",
         )
+        self.batch_at: BatchAt = partial(batch, self.ids, self.sampler, batch_size=case.batch_size)
+        if case.reader == "dataloader":
+            self.batch_at = AuditedBatches(self._dataloader())
+
+    def _dataloader(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Return the batches of a real DataLoader; a smaller last one is dropped, as is usual."""
+        if self.sampler.name not in ("sequential", "shuffled_blocks"):
+            raise ValueError(
+                f"sampler is {self.sampler.name}: a DataLoader reads as sequential or "
+                "shuffled_blocks; choose one of them, or leave reader out"
+            )
+        return loader_passes(
+            self.ids,
+            self.sampler.segments,
+            block_size=self.sampler.block_size,
+            batch_size=self.sampler.batch_size,
+            shuffle=self.sampler.name == "shuffled_blocks",
+            drop_last=True,
+            seed=self.sampler.seed,
+        )
+
+    def audit(self) -> tuple[dict[str, int | float | None], dict[str, Any]]:
+        """Return the metrics and facts of the audit, where a DataLoader was read."""
+        if not isinstance(self.batch_at, AuditedBatches):
+            return {}, {}
+        parts = [self.stream.ids[part.start : part.stop] for part in self.sampler.segments]
+        metrics, findings = self.batch_at.audit(parts, self.sampler, self.config.steps)
+        return metrics, {"audit": findings}
 
     def evaluate(self, baseline: Floats | None = None) -> Evaluation:
         """Score every token of the test part once, beside a baseline's losses of its targets."""
@@ -149,10 +183,14 @@ class Experiment:
             run_training(
                 folder / "run",
                 self.model,
-                partial(batch, self.ids, self.sampler, batch_size=self.case.batch_size),
+                self.batch_at,
                 self.config,
                 device=self.device,
-                fingerprint={"sampler": self.sampler.fingerprint(), "init": self.case.init},
+                fingerprint={
+                    "sampler": self.sampler.fingerprint(),
+                    "reader": self.case.reader,
+                    "init": self.case.init,
+                },
                 epochs_per_step=self.epochs_per_step,
                 resume=True,
                 on_step=lambda metrics: evaluate(metrics.step) if metrics.step in points else None,
@@ -236,7 +274,9 @@ def train_and_score(benchmark: Any, result: Result, session: Session, case: Trai
     log, curve = benchmark.pedantic(experiment.run, args=(folder,), rounds=1)
     final = experiment.evaluate(experiment.unigram_losses())
     curve.append(experiment.point(experiment.config.steps, final))
-    result.metrics |= _counts(experiment) | _losses(log, curve[0]["loss"], final)
+    audited, facts = experiment.audit()
+    result.metrics |= _counts(experiment) | audited | _losses(log, curve[0]["loss"], final)
+    result.facts |= facts
     if case.seed == 0:
         generated.append(experiment.generate("after"))
     result.series |= {

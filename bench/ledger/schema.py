@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.ledger.comparisons import COUNTS, DIFFERENCES, SHARES, SIZES
+from bench.ledger.loaders import LOADER_COUNTS
 
 INF = math.inf
 ENDS = ("low", "high")
@@ -176,9 +177,7 @@ METRICS: dict[str, Key] = {
     "shared_13grams": _count("distinct 13-grams of the test part that the train part has too"),
     "fraction_of_test_targets_trained": _share("of the test targets, those that were trained on"),
     # position of the test part
-    "boilerplate_tokens": _count(
-        "of the test part, tokens of Project Gutenberg's header or licence"
-    ),
+    "boilerplate_tokens": _count("of the test part, tokens of Gutenberg's header or licence"),
     "boilerplate_share_of_test": _share("of the test part, those"),
     "n_blocks": _count("positions of the test block compared"),
     **{
@@ -206,8 +205,8 @@ METRICS: dict[str, Key] = {
     "above_unigram_high": Key("nats/token", "high end of that 95 % interval", low=-INF),
     "final_train_loss": Key("nats/token", "mean training loss over the last tenth of the steps"),
     "train_tokens_per_s": Key("tokens/s", "training speed, evaluation excluded"),
-    # paired comparison of two samplers, and its design
-    **{name: _count(meaning) for name, meaning in COUNTS.items()},
+    # paired comparison of two samplers, and its design; what real DataLoaders showed
+    **{name: _count(meaning) for name, meaning in (COUNTS | LOADER_COUNTS).items()},
     **{name: _share(meaning) for name, meaning in SHARES.items()},
     **{name: Key("nats/token", meaning) for name, meaning in SIZES.items()},
     **{name: Key("nats/token", meaning, low=-INF) for name, meaning in DIFFERENCES.items()},

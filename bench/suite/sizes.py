@@ -139,6 +139,12 @@ STUDY_PAIRS = (
 """A training step with lower precision and with torch.compile."""
 
 SAMPLERS = arms_of("sampler", ("random_replacement", "sequential", "shuffled_blocks"))
+LOADERS = (
+    {"sampler": "random_replacement", "reader": "sampler"},
+    {"sampler": "sequential", "reader": "dataloader"},
+    {"sampler": "shuffled_blocks", "reader": "dataloader"},
+)
+"""Random windows against torch's own DataLoader, unshuffled and shuffled."""
 
 
 def _folds(count: int, common: dict[str, Any]) -> tuple[Experiment, ...]:
@@ -161,7 +167,7 @@ SUITES: dict[str, Suite] = {
         experiments=(
             Experiment(
                 "samplers",
-                SAMPLERS,
+                LOADERS,
                 SMOKE_TRAIN | {"n_tokens": 16_384, "cost_s": 1.0},
                 seeds=2,
                 comparisons=((0, 1), (0, 2)),
@@ -197,7 +203,7 @@ SUITES: dict[str, Suite] = {
         experiments=(
             Experiment(
                 "samplers",
-                SAMPLERS,
+                LOADERS,
                 STANDARD_TRAIN | {"n_tokens": 24_576, "cost_s": 4.3},
                 seeds=8,
                 comparisons=((0, 1), (0, 2)),
