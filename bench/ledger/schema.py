@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.ledger.comparisons import COUNTS, DIFFERENCES, SHARES, SIZES
-from bench.ledger.loaders import LOADER_COUNTS
+from bench.ledger.loaders import LOADER_COUNTS, PACKING
 
 INF = math.inf
 ENDS = ("low", "high")
@@ -228,7 +228,6 @@ METRICS: dict[str, Key] = {
     "seed_sd": Key("%", "standard deviation of the final loss over seeds, pooled over sizes"),
     "R_D": Key("epochs", "repetitions after which a repeated token is worth 1/e of a new one"),
     **{f"R_D_{e}": Key("epochs", f"{e} end of its 95 % interval over sizes, shares") for e in ENDS},
-    # fits timed beside a grid of starts: no longer measured, so that earlier ledgers load
     **{name: _count("no longer measured") for name in ("grid_starts", "starts_at_optimum")},
     **{
         f"{axis}_{name}": Key(unit or of, f"{meaning} at inference, by {axis}", low=-INF)
@@ -267,9 +266,10 @@ SERIES: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("by_context", "by_samples", "by_pass"), ("x", "value", "low", "high", "law")),
     "cost_curve": ("size", "time_s", "flops"),
     "conditions": ("condition", "time_s", "ratio", "ratio_low", "ratio_high"),
+    "packing": PACKING,
 }  # fmt: skip
 
-TEXT_COLUMNS = {"when", "prompt", "text", "operator", "condition"}
+TEXT_COLUMNS = {"when", "prompt", "text", "operator", "condition", "packing"}
 """Columns of series that hold text; all others hold numbers or null."""
 
 _TEXT, _NUMBER, _FLAG, _NUMBERS = "text", "a number", "true or false", "a list of numbers"
