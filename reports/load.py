@@ -46,6 +46,7 @@ STATE = ("stability", "process_low_s", "process_high_s", "verdict", "process_rou
 COMPARED = {
     "sampler", "drop_last", "target_epochs", "work", "device", "precision", "model", "experiment",
     "text_share", "raw", "source", "way", "split", "compile", "dimension", "sizes", "seconds",
+    "arm", "reader", "init", "weight_decay", "order_seed",
 }  # fmt: skip
 
 
@@ -178,6 +179,8 @@ def setting(params: dict[str, Any]) -> str:
     parts = (
         [plain_text.shorten(str(known.pop("corpus")))] if known.get("corpus") is not None else []
     )
+    if isinstance(name := known.pop("name", None), str):
+        parts.append(f"experiment {plain_text.shorten(name)}")
     if {"n_layer", "n_embd"} <= known.keys() and "sampler" in known:
         shape = f"{known.pop('n_layer')} layers \u00d7 {known.pop('n_embd')}"
         heads = known.pop("n_head", None)
