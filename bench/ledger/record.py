@@ -14,17 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench.ledger.schema import (
-    INF,
-    LARGEST,
-    METRICS,
-    SAMPLES,
-    SERIES,
-    Key,
-    check_json,
-    check_params,
-    check_row,
-)
+from bench.ledger.checks import check_json, check_params, check_row
+from bench.ledger.schema import INF, LARGEST, METRICS, SAMPLES, SERIES, Key
 from gptcore.lines import CHECKSUM, VersionError, dump_line, load_line, load_lines
 from gptcore.reading import read_bytes
 

@@ -1,7 +1,7 @@
 """What a record may hold: metrics, samples, series, params and facts, with units and types.
 
-A new metric, sample, series or param is one line in this file. The checks below are the door of the
-ledger: what passes them can be shown. Facts may be any JSON value, so their readers ask for types.
+A new metric, sample, series or param is one line in this file; `bench/ledger/checks.py` holds a
+record to it. Facts may be any JSON value, so their readers ask for types.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import sys
 from dataclasses import dataclass
-from typing import Any
 
 from bench.ledger.comparisons import COUNTS, DIFFERENCES, SHARES, SIZES
 from bench.ledger.loaders import LOADER_COUNTS, PACKING
@@ -17,7 +16,6 @@ from bench.ledger.loaders import LOADER_COUNTS, PACKING
 INF = math.inf
 ENDS = ("low", "high")
 LARGEST = sys.float_info.max  # that a record may hold; JSON itself knows no limit
-MAX_DEPTH = 20  # lists and objects inside each other, at most
 PHASES = {
     "data": "assembling the batch",
     "transfer": "copying the batch to the device",
@@ -272,79 +270,22 @@ SERIES: dict[str, tuple[str, ...]] = {
 TEXT_COLUMNS = {"when", "prompt", "text", "operator", "condition", "packing"}
 """Columns of series that hold text; all others hold numbers or null."""
 
-_TEXT, _NUMBER, _FLAG, _NUMBERS = "text", "a number", "true or false", "a list of numbers"
+TEXT, NUMBER, FLAG, NUMBERS = "text", "a number", "true or false", "a list of numbers"
 PARAMS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(
         ("corpus", "device", "precision", "work", "compile", "dimension", "source", "way", "split",
          "sampler", "experiment", "arm", "name", "reader", "init", "question", "a", "b", "change",
-         "variant"), (_TEXT,),
+         "variant"), (TEXT,),
     ),
     **dict.fromkeys(
         ("batch_size", "block_size", "n_layer", "n_head", "n_embd", "vocab_size", "n_tokens",
          "n_bytes", "draws", "target_epochs", "text_share", "learning_rate", "trials", "seconds",
          "seeds", "n_comparisons", "prior_sd", "weight_decay", "order_seed", "target", "prompts",
          "samples", "new_tokens", "seed"),
-        (_NUMBER,),
+        (NUMBER,),
     ),
-    **dict.fromkeys(("drop_last", "raw", "compact"), (_FLAG,)),
-    **dict.fromkeys(("sizes", "rungs"), (_NUMBERS,)),
-    **dict.fromkeys(("model", "base"), (_TEXT, "an object of params")),
+    **dict.fromkeys(("drop_last", "raw", "compact"), (FLAG,)),
+    **dict.fromkeys(("sizes", "rungs"), (NUMBERS,)),
+    **dict.fromkeys(("model", "base"), (TEXT, "an object of params")),
 }  # fmt: skip
 """Name of a param → what it may be besides null. Any other name may have any value."""
-
-
-def kind(value: object) -> str:
-    """Return what a JSON value is, in the words of `PARAMS`."""
-    if isinstance(value, (dict, list, tuple)):
-        return "an object" if isinstance(value, dict) else "a list"
-    return _TEXT if isinstance(value, str) else _FLAG if isinstance(value, bool) else _NUMBER
-
-
-def check_json(value: object, name: str, depth: int = MAX_DEPTH) -> None:
-    """Refuse numbers beyond a double, and lists and objects that are nested too deeply.
-
-    Raises:
-        ValueError: `value` holds such a number, or is nested more than `depth` times.
-    """
-    if isinstance(value, (dict, list, tuple)):
-        if not depth:
-            raise ValueError(f"{name} is nested deeper than {MAX_DEPTH} levels")
-        for item in value.values() if isinstance(value, dict) else value:
-            check_json(item, name, depth - 1)
-    elif isinstance(value, (int, float)) and not abs(value) <= LARGEST:
-        raise ValueError(f"{name} holds a number that is not between ±{LARGEST:.3g}")
-
-
-def check_params(params: dict[str, Any], name: str = "params") -> None:
-    """Refuse params of a wrong type; null is allowed for what is not known.
-
-    Raises:
-        ValueError: a param has another type than `PARAMS` says, or violates `check_json`.
-    """
-    check_json(params, name)
-    for key, value in params.items():
-        allowed = PARAMS.get(key)
-        if value is None or allowed is None:
-            continue
-        if isinstance(value, dict) and "an object of params" in allowed:
-            check_params(value, f"{name}.{key}")
-        elif isinstance(value, (list, tuple)) and _NUMBERS in allowed:
-            if {kind(item) for item in value} - {_NUMBER}:
-                raise ValueError(f"{name}.{key} must be {_NUMBERS}")
-        elif kind(value) not in allowed:
-            raise ValueError(f"{name}.{key} is {kind(value)}: it must be {' or '.join(allowed)}")
-
-
-def check_row(name: str, row: object) -> None:
-    """Refuse a row of a series whose columns or types are not those of the schema.
-
-    Raises:
-        ValueError: a column is missing or unknown, or holds neither its type nor null.
-    """
-    if not isinstance(row, dict) or tuple(row) != SERIES[name]:
-        raise ValueError(f"a row of series {name} must have the columns {SERIES[name]}")
-    for column, value in row.items():
-        allowed = _TEXT if column in TEXT_COLUMNS else _NUMBER
-        if value is not None and kind(value) != allowed:
-            raise ValueError(f"series {name}: {column} is {kind(value)}: it must be {allowed}")
-    check_json(row, f"series {name}")

@@ -55,8 +55,8 @@ def main() -> None:
         "run": {
             "suite": task["suite"],
             "devices": list(devices),
-            "threads": fingerprint["threads"],
-            "source_sha256": fingerprint["source_sha256"],
+            "threads": fingerprint["time"]["threads"],
+            "source_sha256": fingerprint["time"]["source_sha256"],
             "dirty": environment.is_dirty(),
         },
     }

@@ -191,11 +191,11 @@ def test_full_disk_at_any_record_stops_the_suite_in_one_line_and_is_made_up_for(
 
 def test_folder_of_other_code_is_refused_with_exit_code_2(run, resumable):
     folder, change = resumable
-    change(fingerprint={"source_sha256": "0" * 64})
+    change(fingerprint={"loss": {"source_sha256": "0" * 64}})
     before = (folder / "records.jsonl").read_bytes()
     code, output = run(*ONE_CASE, f"--results={folder}")
     assert code == 2
-    assert f"source_sha256 was {'0' * 59}… and is" in output
+    assert f"loss.source_sha256 was {'0' * 59}… and is" in output
     assert "Traceback" not in output
     assert (folder / "records.jsonl").read_bytes() == before
 
@@ -313,7 +313,7 @@ def test_texts_of_one_name_are_told_apart_by_their_folders(run, tmp_path):
     code, output = run(*SMOKE, *options)
     assert code == 0, output
     found = cases(tmp_path / "run")
-    assert {"a_book", "b_book"} == {name.partition("[")[2].partition("-")[0] for name in found}
+    assert {"a_book", "b_book"} == {name.split("-")[1] for name in found}
 
 
 TEXTS = {

@@ -357,10 +357,16 @@ def training_case(sampler: str, seed: int, shift: float = 0.0, corpus: str = COR
         "block_size": 64,
         "vocab_size": 8192,
         "learning_rate": 1e-3,
+        "name": "samplers",
         "experiment": corpus,
+        "arm": sampler,
+        "reader": "sampler",
+        "init": "gpt2",
+        "weight_decay": 0.1,
+        "order_seed": None,
     }
     return record(
-        f"bench_convergence::test_train[{corpus}-{sampler}-seed{seed}]",
+        f"bench_convergence::test_train[samplers-{corpus}-{sampler}-seed{seed}]",
         group="convergence",
         params=params,
         seed=seed,
@@ -395,7 +401,7 @@ def comparison_case(a: str, b: str, differences: list[float], **metrics: Any) ->
         "p_equivalence_adjusted": 0.8,
     } | metrics
     return record(
-        f"bench_convergence::test_compare[{CORPUS}-{a}-vs-{b}-n{len(differences)}]",
+        f"bench_convergence::test_compare[samplers-{CORPUS}-{a}-vs-{b}-n{len(differences)}]",
         group="comparison",
         params={"corpus": CORPUS, "a": a, "b": b, "experiment": CORPUS},
         metrics=given,
@@ -408,7 +414,7 @@ def design_case(n_seeds: int = 8, n_claims: int = 4) -> Record:
     """Return the record that says, before the runs, what they can find."""
     least = min(1.0, n_claims * 2.0 ** (1 - n_seeds))
     return record(
-        f"bench_convergence::test_design[{CORPUS}-seeds{n_seeds}]",
+        f"bench_convergence::test_design[samplers-{CORPUS}-seeds{n_seeds}]",
         group="design",
         params={"corpus": CORPUS, "seeds": n_seeds},
         metrics={

@@ -14,17 +14,17 @@ NOISE = [0.01, -0.02, 0.03, 0.0, 0.015, -0.01, 0.02, -0.005]
 APART = [1.01, 0.98, 1.03, 1.0, 1.015, 0.99, 1.02, 0.995]
 
 
-def run(sampler, seed, final, *, before=None, status="ok", reason=None, initial=8.0):
+def run(arm, seed, final, *, before=None, status="ok", reason=None, initial=8.0):
     """Return a training run of 60 steps whose test loss was `before` at step 50."""
     curve = [{"step": 50, "loss": before or final + 0.1}, {"step": 60, "loss": final}]
     done = status == "ok"
     return record(
-        f"{sampler}-{seed}-{status}",
+        f"{arm}-{seed}-{status}",
         group="convergence",
         status=status,
         reason=reason,
         seed=seed,
-        params={"experiment": "one", "sampler": sampler},
+        params={"experiment": "one", "arm": arm},
         metrics={"initial_test_loss": initial, "final_test_loss": final} if done else {},
         series={"test_curve": curve} if done else {},
     )

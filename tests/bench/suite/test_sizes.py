@@ -31,18 +31,28 @@ def test_suite_fits_its_budget_on_the_reference_machine(suite):
     assert sum(c.cost_s for c in all_cases(plan(suite)).values()) <= SUITES[suite].budget_s
 
 
+NOT_PARAMETERS = {"cost_s", "varied"}
+
+
 def test_case_id_holds_every_parameter():
-    base = TrainCase("a", "sequential", 0)
-    for field in fields(base):
-        value = getattr(base, field.name)
+    base = TrainCase("samplers", "a", 0)
+    for name in {field.name for field in fields(base)} - NOT_PARAMETERS:
+        value = getattr(base, name)
         other = value + "x" if isinstance(value, str) else (value or 0) + 1
         other = not value if isinstance(value, bool) else other
-        is_parameter = field.name != "cost_s"
-        assert (replace(base, **{field.name: other}).id != base.id) == is_parameter, field.name
+        assert replace(base, **{name: other}).id != base.id, name
+    assert replace(base, cost_s=9.0).id == base.id
+
+
+def test_runs_of_one_experiment_differ_in_arm_and_seed_alone():
+    for suite in SUITES:
+        for case in plan(suite).train_cases():
+            assert case.id == f"{case.experiment}-{case.arm}-seed{case.seed}"
+            assert case.experiment.startswith(f"{case.name}-{case.corpus}-")
 
 
 def test_record_parameters_leave_out_seed_and_cost():
-    assert {"seed", "cost_s"}.isdisjoint(params(TrainCase("a", "sequential", 0)))
+    assert {"seed", "cost_s", "varied"}.isdisjoint(params(TrainCase("samplers", "a", 0)))
 
 
 def test_standard_suite_measures_model5_itself():
@@ -137,7 +147,7 @@ def test_what_is_left_out_says_why():
 
 def test_runs_are_paired_seed_by_seed():
     cases = plan().train_cases()
-    n = len(SUITES["standard"].samplers)
+    n = len(SUITES["standard"].experiments[0].arms)
     assert [c.seed for c in cases[: 2 * n]] == [0] * n + [1] * n
 
 
