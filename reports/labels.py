@@ -24,10 +24,6 @@ SAMPLER_LABELS = {
     "block_buffer_shuffle": "blocks, shuffle buffer",
     "t_plus_1_stride": "blocks of T + 1, no overlap",
     "shift_in_block": "labels shifted in the block",
-    "shuffled_once": "DataLoader, shuffled once",
-    "shuffled_across_epochs": "blocks shuffled across epochs",
-    "rechunked_documents": "documents cut afresh each epoch",
-    "rechunked_once": "one order, cut afresh each epoch",
 }
 SAMPLERS_IN_PROSE = {
     "sequential": "the unshuffled DataLoader",

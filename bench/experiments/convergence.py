@@ -5,7 +5,7 @@ A run is kept in the results folder (`kept_runs`), so a session that was killed 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from bench.experiments.audited import AuditedBatches
 from bench.experiments.exposure import note_visits
 from bench.experiments.kept_runs import KeptRun, train_kept
 from bench.experiments.texts import PROMPT_TOKENS, Texts
@@ -41,8 +42,10 @@ from gptcore.model.flops import training_flops
 from gptcore.model.gpt import GPT
 from gptcore.sampling.base import Sampler
 from gptcore.sampling.batches import batch
+from gptcore.sampling.loaders import loader_passes
 from gptcore.sampling.samplers import make_sampler
 from gptcore.training.config import TrainConfig
+from gptcore.training.loop import BatchAt
 
 Floats = npt.NDArray[np.float64]
 
@@ -93,7 +96,38 @@ class Experiment:
             block_size=case.block_size,
             seed=case.seed if case.order_seed is None else case.order_seed,
             batch_size=case.batch_size,
+            drop_last=case.reader == "dataloader",
         )
+        self.batch_at: BatchAt = partial(
+            batch, self.train_ids, self.sampler, batch_size=case.batch_size
+        )
+        if case.reader == "dataloader":
+            self.batch_at = AuditedBatches(self._dataloader())
+
+    def _dataloader(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Return the batches of a real DataLoader; a smaller last one is dropped, as is usual."""
+        if self.sampler.name not in ("sequential", "shuffled_blocks"):
+            raise ValueError(
+                f"sampler is {self.sampler.name}: a DataLoader reads as sequential or "
+                "shuffled_blocks; choose one of them, or leave reader out"
+            )
+        return loader_passes(
+            self.train_ids,
+            self.sampler.segments,
+            block_size=self.sampler.block_size,
+            batch_size=self.sampler.batch_size,
+            shuffle=self.sampler.name == "shuffled_blocks",
+            drop_last=True,
+            seed=self.sampler.seed,
+        )
+
+    def audit(self) -> tuple[dict[str, int | float | None], dict[str, Any]]:
+        """Return the metrics and facts of the audit, where a DataLoader was read."""
+        if not isinstance(self.batch_at, AuditedBatches):
+            return {}, {}
+        parts = [self.train_ids[part.start : part.stop].numpy() for part in self.sampler.segments]
+        metrics, findings = self.batch_at.audit(parts, self.sampler, self.config.steps)
+        return metrics, {"audit": findings}
 
     def evaluate(self) -> Evaluation:
         """Score every token of the test part once."""
@@ -129,10 +163,14 @@ class Experiment:
         return train_kept(
             folder,
             self.model,
-            partial(batch, self.train_ids, self.sampler, batch_size=self.case.batch_size),
+            self.batch_at,
             self.config,
             device=self.device,
-            fingerprint={"sampler": self.sampler.fingerprint(), "init": self.case.init},
+            fingerprint={
+                "sampler": self.sampler.fingerprint(),
+                "reader": self.case.reader,
+                "init": self.case.init,
+            },
             epochs_per_step=self.epochs_per_step,
             points={round(steps * i / parts) for i in range(parts)} - {steps},
             measure=lambda: self.measure(self.evaluate()),
@@ -261,8 +299,9 @@ def train_and_score(benchmark: Any, result: Result, session: Session, case: Trai
     final, blocks = experiment.final()
     last = {name: run.log[-1][name] for name in ("step", "tokens", "epochs")}
     curve = [*run.curve, last | experiment.measure(final)]
-    result.metrics |= _counts(experiment) | _losses(run, curve, final)
-    result.facts |= run.facts
+    audited, audit = experiment.audit()
+    result.metrics |= _counts(experiment) | audited | _losses(run, curve, final)
+    result.facts |= run.facts | audit
     if case.score_train:
         draws = experiment.config.steps * case.batch_size
         note_visits(

@@ -11,6 +11,7 @@ import sys
 from dataclasses import dataclass
 
 from bench.ledger.comparisons import COUNTS, DIFFERENCES, MEASURES, SHARES
+from bench.ledger.loaders import LOADER_COUNTS, PACKING
 
 INF = math.inf
 ENDS = ("low", "high")
@@ -174,9 +175,7 @@ METRICS: dict[str, Key] = {
     "shared_13grams": _count("distinct 13-grams of the test part that the train part has too"),
     "fraction_of_test_targets_trained": _share("of the test targets, those that were trained on"),
     # position of the test part
-    "boilerplate_tokens": _count(
-        "of the test part, tokens of Project Gutenberg's header or licence"
-    ),
+    "boilerplate_tokens": _count("of the test part, tokens of Gutenberg's header or licence"),
     "boilerplate_share_of_test": _share("of the test part, those"),
     "n_blocks": _count("positions of the test block compared"),
     **{
@@ -216,8 +215,8 @@ METRICS: dict[str, Key] = {
         f"memorisation_gap_{e}": Key("nats/token", f"{e} end of its 95 % interval", low=-INF)
         for e in ENDS
     },
-    # paired comparison of two samplers, and its design
-    **{name: _count(meaning) for name, meaning in COUNTS.items()},
+    # paired comparison of two samplers, and its design; what real DataLoaders showed
+    **{name: _count(meaning) for name, meaning in (COUNTS | LOADER_COUNTS).items()},
     **{name: _share(meaning) for name, meaning in SHARES.items()},
     **{name: Key(unit, meaning) for name, (unit, meaning) in MEASURES.items()},
     **{name: Key("nats/token", meaning, low=-INF) for name, meaning in DIFFERENCES.items()},
@@ -243,7 +242,6 @@ METRICS: dict[str, Key] = {
     "seed_sd": Key("%", "standard deviation of the final loss over seeds, pooled over sizes"),
     "R_D": Key("epochs", "repetitions after which a repeated token is worth 1/e of a new one"),
     **{f"R_D_{e}": Key("epochs", f"{e} end of its 95 % interval over sizes, shares") for e in ENDS},
-    # fits timed beside a grid of starts: no longer measured, so that earlier ledgers load
     **{name: _count("no longer measured") for name in ("grid_starts", "starts_at_optimum")},
     **{
         f"{axis}_{name}": Key(unit or of, f"{meaning} at inference, by {axis}", low=-INF)
@@ -303,10 +301,12 @@ SERIES: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("by_context", "by_samples", "by_pass"), ("x", "value", "low", "high", "law")),
     "cost_curve": ("size", "time_s", "flops"),
     "conditions": ("condition", "time_s", "ratio", "ratio_low", "ratio_high"),
+    "packing": PACKING,
 }  # fmt: skip
 
 TEXT_COLUMNS = {
-    "arm", "condition", "form", "measure", "operator", "prompt", "source", "text", "when",
+    "arm", "condition", "form", "measure", "operator", "packing", "prompt", "source", "text",
+    "when",
 }  # fmt: skip
 """Columns of series that hold text; all others hold numbers or null."""
 

@@ -70,6 +70,42 @@ class CoverageCase:
 
 
 @dataclass(frozen=True)
+class DataLoaderCase:
+    """Count what a real DataLoader shows in `target_epochs` passes, beside its sampler."""
+
+    corpus: str
+    sampler: str
+    drop_last: bool
+    target_epochs: float
+    batch_size: int = 16
+    block_size: int = 256
+    seed: int = 0
+    cost_s: float = field(default=0.2, compare=False)
+
+    @property
+    def id(self) -> str:
+        """Every parameter."""
+        return (
+            f"{self.corpus}-{'drop_last' if self.drop_last else 'keep_last'}-{self.sampler}"
+            f"-epochs{self.target_epochs:g}-B{self.batch_size}-T{self.block_size}-seed{self.seed}"
+        )
+
+
+@dataclass(frozen=True)
+class PackingCase:
+    """Count what packing the documents of a text crops and pads, in rows of several sizes."""
+
+    corpus: str
+    sizes: tuple[int, ...] = (64, 256, 1024)
+    cost_s: float = field(default=0.2, compare=False)
+
+    @property
+    def id(self) -> str:
+        """Every parameter."""
+        return f"{self.corpus}-T{'-'.join(map(str, self.sizes))}"
+
+
+@dataclass(frozen=True)
 class CountingCase:
     """Count the visits of `draws` random windows over `n_tokens` tokens."""
 

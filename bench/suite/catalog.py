@@ -10,9 +10,11 @@ from bench.suite.cases import (
     ConditionsCase,
     CountingCase,
     CoverageCase,
+    DataLoaderCase,
     GrowthCase,
     LoadingCase,
     ModelCase,
+    PackingCase,
     PairCase,
     PositionCase,
 )
@@ -29,6 +31,8 @@ from bench.suite.training_cases import (
 Case = (
     ModelCase
     | CoverageCase
+    | DataLoaderCase
+    | PackingCase
     | CountingCase
     | PositionCase
     | LoadingCase
@@ -81,6 +85,8 @@ CASES: dict[str, Callable[[Plan], Iterable[Case]]] = {
     "bench_loading::test_load": Plan.loading_cases,
     "bench_coverage::test_coverage": Plan.coverage_cases,
     "bench_coverage::test_ledger": Plan.counting_cases,
+    "bench_loaders::test_dataloader": Plan.dataloader_cases,
+    "bench_packing::test_packing": Plan.packing_cases,
     "bench_position::test_position": Plan.position_cases,
     "bench_position::test_fold": Plan.fold_cases,
     # The order matters: what the experiment can find is on disk before it runs.
@@ -105,7 +111,8 @@ CASES: dict[str, Callable[[Plan], Iterable[Case]]] = {
 TIMELESS = frozenset(
     f"bench_{name}"
     for name in (
-        "coverage::test_coverage", "position::test_position", "position::test_fold",
+        "coverage::test_coverage", "loaders::test_dataloader", "packing::test_packing",
+        "position::test_position", "position::test_fold",
         "convergence::test_design", "convergence::test_train", "convergence::test_compare",
         "convex::test_convex",
         "convergence::test_outcome", "convergence::test_variance",

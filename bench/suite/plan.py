@@ -15,9 +15,11 @@ from bench.suite.cases import (
     ConditionsCase,
     CountingCase,
     CoverageCase,
+    DataLoaderCase,
     GrowthCase,
     LoadingCase,
     ModelCase,
+    PackingCase,
     PairCase,
     PositionCase,
 )
@@ -91,6 +93,19 @@ class Plan:
             )
         ]
         return cases + scarce
+
+    def dataloader_cases(self) -> list[DataLoaderCase]:
+        """Return real DataLoaders, unshuffled and shuffled, over one pass and the most passes."""
+        numbers = sorted({1, max(SUITES[self.suite].epochs)})
+        kinds = [pair for pair in COVERAGE if pair[0] in ("sequential", "shuffled_blocks")]
+        return [
+            DataLoaderCase(corpus, *kind, number)
+            for corpus, number, kind in itertools.product(self.corpora, numbers, kinds)
+        ]
+
+    def packing_cases(self) -> list[PackingCase]:
+        """Return each text once."""
+        return [PackingCase(corpus) for corpus in self.corpora]
 
     def position_cases(self) -> list[PositionCase]:
         """Return each text twice: cleaned, and raw."""

@@ -23,8 +23,9 @@ class TrainCase:
             rest is seen as often as `target_epochs` says, and the piece `copies` times as often.
         compact: whether the ids that do not occur in the text are left out of the vocabulary.
         raw: whether the text is used without cleaning.
-        reader: "sampler", or "dataloader": a real `torch.utils.data.DataLoader` in the order of
-            the sampler, which is audited while it is read.
+        reader: "sampler", or "dataloader": a real `torch.utils.data.DataLoader` that is audited
+            while it is read. It reads as the samplers "sequential" and "shuffled_blocks" promise,
+            with drop_last, but torch's own generator shuffles it.
         init: how weights begin, a name of `gptcore.model.gpt.INITIALISATIONS`.
         score_train: whether the training part is scored after training, by visits.
         order_seed: seed of the windows where it differs from `seed`, that of the initial weights.

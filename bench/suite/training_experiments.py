@@ -19,6 +19,12 @@ SHUFFLED_SD, UNSHUFFLED_SD = 0.052, 0.085
 unshuffled DataLoader (docs/decisions/0028-experiments-with-power.md)."""
 
 THREE = arms_of("sampler", ("random_replacement", "sequential", "shuffled_blocks"))
+LOADERS = (
+    {"sampler": "random_replacement", "reader": "sampler"},
+    {"sampler": "sequential", "reader": "dataloader"},
+    {"sampler": "shuffled_blocks", "reader": "dataloader"},
+)
+"""Random windows against torch's own DataLoader, unshuffled and shuffled."""
 PHASE_BY_REPLACEMENT = arms_of(
     "sampler", ("random_replacement", "random_phase_blocks", "grid_replacement", "shuffled_blocks")
 )
@@ -48,7 +54,7 @@ def _grid(**values: tuple[Any, ...]) -> tuple[Arm, ...]:
 SMOKE_EXPERIMENTS = (
     Experiment(
         "samplers",
-        THREE,
+        LOADERS,
         SMOKE | {"n_tokens": 16_384, "cost_s": 1.0},
         seeds=2,
         comparisons=((0, 1), (0, 2)),
@@ -60,7 +66,7 @@ SMOKE_EXPERIMENTS = (
 STANDARD_EXPERIMENTS = (
     Experiment(
         "samplers",
-        THREE,
+        LOADERS,
         SMALL | {"n_tokens": 24_576, "cost_s": 4.3},
         seeds=8,
         comparisons=((0, 1), (0, 2)),

@@ -10,11 +10,13 @@ from dataclasses import replace
 from gptcore.checks import LARGEST, check_whole
 from gptcore.cli.data import describe_parts, load_data
 from gptcore.cli.options import Json, add_corpus_options, add_sampling_options
+from gptcore.cli.packing import documents_answer, plan_documents
 from gptcore.console import (
     Answer,
     Cell,
     Progress,
     Table,
+    at_home,
     counted,
     fixed,
     percent,
@@ -53,12 +55,21 @@ def sampling_sizes(args: argparse.Namespace, *, compared: bool = False) -> Json:
 
 def plan_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `gptcore plan`."""
-    parser.add_argument(
+    text = parser.add_mutually_exclusive_group(required=True)
+    text.add_argument(
         "--tokens",
         type=whole,
-        required=True,
         metavar="TOKENS",
-        help="tokens of the training part (required)",
+        help="tokens of the training part; this or --documents is required",
+    )
+    text.add_argument(
+        "--documents",
+        type=at_home,
+        metavar="FILE",
+        help="count what packing documents into rows of T + 1 tokens crops and pads; of the other "
+        "options only --block-size plays a part. FILE has the length of one document in each line, "
+        'or is a .jsonl file with documents as "text", a folder of texts, or a text as for '
+        "--corpus whose documents are known (topics, chapters, <|endoftext|>)",
     )
     parser.add_argument(
         "--all", action="store_true", help="compare all samplers, instead of one with --sampler"
@@ -75,6 +86,8 @@ def plan_options(parser: argparse.ArgumentParser) -> None:
 
 def plan(args: argparse.Namespace) -> Json:
     """Compute what a sampler, or every sampler, is expected to show, before any run."""
+    if args.documents is not None:
+        return plan_documents(args)
     if not args.all:
         result = _plan(args, args.sampler)
     else:
@@ -89,6 +102,8 @@ def plan(args: argparse.Namespace) -> Json:
 
 def plan_answer(result: Json) -> Answer:
     """Say how many targets are expected to be missed, and how fast the others are shown."""
+    if "cropped_share" in result:
+        return documents_answer(result)
     answer = _compare_plans(result["samplers"]) if "samplers" in result else _tell_plan(result)
     if "plot" in result:
         return Answer(answer.sentence, [*answer.parts, f"The picture is in {result['plot']}."])

@@ -3,15 +3,26 @@
 Legend: windows of T inputs, batches of B draws. One rank of several uses `Sampler.shard`.
 """
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
 
+import numpy as np
+import torch
 from torch import Tensor
-from torch.utils.data import Dataset, IterableDataset, get_worker_info
+from torch.utils.data import (
+    ConcatDataset,
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    get_worker_info,
+)
 from torch.utils.data import Sampler as TorchSampler
 
 from gptcore.checks import check_whole
+from gptcore.data.splits import Segment
 from gptcore.sampling.base import CHUNK_DRAWS, Sampler, Shard
-from gptcore.sampling.batches import gather, gather_draws
+from gptcore.sampling.batches import WindowDataset, gather, gather_draws
+from gptcore.sampling.windows import whole_batches
 
 
 class StartSampler(TorchSampler[int]):
@@ -111,3 +122,52 @@ class WindowStream(IterableDataset[tuple[Tensor, Tensor]]):
             first = self.first + batch * self.batch_size
             yield gather_draws(self.ids, self.sampler, first, self.batch_size)
             batch += workers
+
+
+def loader_passes(
+    ids: Tensor,
+    segments: Sequence[Segment],
+    *,
+    block_size: int,
+    batch_size: int,
+    shuffle: bool,
+    drop_last: bool,
+    seed: int,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the batches of a torch DataLoader over windows at stride T, pass after pass, endlessly.
+
+    Torch's own RandomSampler shuffles, with a generator that is seeded anew for each pass. So the
+    order of a pass depends on the seed and the number of the pass alone, and a training run is
+    resumed with the same batches when the first ones of a new iterator are left out.
+
+    Args:
+        ids: int64 of shape (N,).
+        segments: the parts of the stream that windows lie in.
+        block_size: T.
+        batch_size: B; without `drop_last` the last batch of a pass may be smaller.
+        shuffle: whether each pass has a new random order.
+        drop_last: whether windows that do not fill a batch at the end of a pass are left out.
+        seed: a whole number, 0 or more.
+
+    Raises:
+        ValueError: a number is out of range, a segment is too short, or `drop_last` leaves no
+            batch.
+    """
+    seed = check_whole("seed", seed, at_least=0)
+    parts = [WindowDataset(ids[part.start : part.stop], block_size) for part in segments]
+    windows: ConcatDataset[tuple[Tensor, Tensor]] = ConcatDataset(parts)
+    whole_batches(len(windows), batch_size, drop_last)  # refuses a pass without a batch
+    generator = torch.Generator()
+    loader = DataLoader(
+        windows, batch_size=batch_size, shuffle=shuffle, drop_last=drop_last, generator=generator
+    )
+    return _endless(loader, generator, seed)
+
+
+def _endless(
+    loader: DataLoader[tuple[Tensor, Tensor]], generator: torch.Generator, seed: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    for number in itertools.count():
+        words = np.random.SeedSequence((seed, number)).generate_state(1, np.uint64)
+        generator.manual_seed(int(words[0] >> np.uint64(1)))  # torch takes a signed number
+        yield from loader

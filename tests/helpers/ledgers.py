@@ -201,6 +201,31 @@ def coverage_case(
     )
 
 
+def loader_case(sampler: str, epochs: float, missed: int, **metrics: Any) -> Record:
+    """Return a case of a real DataLoader that shows what its sampler does, but for `metrics`."""
+    counts = {f"{of}missed_targets": missed for of in ("", "expected_", "sampler_")}
+    repeated = dict.fromkeys(("repeated_windows", "sampler_repeated_windows"), 0)
+    params = {"sampler": sampler, "drop_last": True, "target_epochs": epochs}
+    return record(
+        f"bench_loaders::test_dataloader[{CORPUS}-drop_last-{sampler}-epochs{epochs:g}]",
+        group="dataloader",
+        params={"corpus": CORPUS, "batch_size": BATCH, "block_size": BLOCK} | params,
+        metrics={"draws": 480, "sd_missed_targets": 0.0} | counts | repeated | metrics,
+    )
+
+
+def audited_case(seed: int, faults: int) -> Record:
+    """Return a training run that read a real DataLoader and was audited."""
+    case = training_case("sequential", seed)
+    case["metrics"] |= {
+        "audited_draws": 480, "audit_faults": faults, "audit_notes": 1, "identical_epochs": 0,
+        "missed_targets": 5 + 96 * faults, "expected_missed_targets": 5, "sd_missed_targets": 0.0,
+    }  # fmt: skip
+    told = {"kind": "missed_targets", "count": 96, "explanation": "Whole windows are missing."}
+    case["facts"] = {"audit": [told | {"severity": "fault"}] * faults}
+    return case
+
+
 def position_case(raw: bool, corpus: str = CORPUS, **metrics: Any) -> Record:
     n_blocks, n_tokens, size = 60, 139_000, 13_900
     profile = [

@@ -18,9 +18,11 @@ from bench.ledger.schema import SERIES
 from reports import load, topics, words
 from reports.blocks import Plotter
 from tests.helpers.ledgers import (
+    audited_case,
     comparison_case,
     coverage_case,
     environment,
+    loader_case,
     loading_case,
     model_case,
     position_case,
@@ -384,6 +386,17 @@ CASES = [
     Contradiction(
         "environment.find", [environment()], [other(STEP, device="cuda:0")],
         "No accelerator was found, so every case ran on the CPU", "",
+    ),
+    Contradiction(
+        "loaders.promised", [loader_case("sequential", 1.0, 2232)],
+        [loader_case("sequential", 4.0, 2232, sampler_missed_targets=184)],
+        "sampler that stands for it promises: unshuffled with drop_last over 1 epoch$",
+        "over 1 epoch, but not unshuffled with drop_last over 4 epochs$",
+    ),
+    Contradiction(
+        "loaders.audited", [audited_case(0, 0)], [audited_case(1, 1)],
+        "The live audit found no fault in what torch's DataLoader gave to 1 training run$",
+        "found a fault in what torch's DataLoader gave to 1 of 2 training runs$",
     ),
 ]  # fmt: skip
 

@@ -27,6 +27,7 @@ CALLS = {
     "corpora": "corpora novel[final].txt",
     "plan": "plan --tokens 142515",
     "plan of all": "plan --tokens 142515 --all",
+    "plan of documents": "plan --documents lengths.txt --block-size 7",
     "coverage": "coverage --corpus novel[final].txt --block-size 32 --steps 40",
     "audit": "audit holes.csv --tokens 991",
     "audit of random draws": "audit random.csv --tokens 991",
@@ -56,6 +57,7 @@ def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("answers")
     book = "\r\n".join(f"The {i}th sheep jumped over the fence." for i in range(300))
     (path / "novel[final].txt").write_text(book)
+    (path / "lengths.txt").write_text("6\n3\n5\n2\n9\n")
     marker = "*** {} OF THE PROJECT GUTENBERG EBOOK SHEEP ***\n"
     story = "The cat sat on the mat and the dog sat on the log. " * 1500
     licence = "Redistribution is subject to trademark licence terms, royalties and fees. " * 60
@@ -165,6 +167,19 @@ def test_plan_says_what_is_missed_and_how_fast_the_rest_is_shown(ask):
         assert row(answer, name) == [*shown(result[key]), "targets"]
     assert row(answer, "repeated windows") == ["221.6", "windows"]
     assert row(answer, "steps until 99.9 % of targets are shown") == ["262", "steps"]
+
+
+def test_plan_of_documents_says_what_each_packing_crops(ask):
+    result, answer = ask("plan of documents")
+    # The worked example of tests/gptcore/data/test_packing.py.
+    assert result["cropped_share"] == {
+        "concatenate": 0, "greedy_pad": 1 / 25, "greedy_crop": 9 / 25, "best_fit_crop": 1 / 25,
+    }  # fmt: skip
+    assert result["padding_share"]["greedy_pad"] == 8 / 32
+    assert result["left_over_tokens"]["concatenate"] == 1
+    assert answer.startswith(
+        "Best-fit packing crops 4 % of 25 tokens in 5 documents, and greedy packing 36 %"
+    )
 
 
 def test_plan_of_all_samplers_names_the_one_that_misses_least(ask):

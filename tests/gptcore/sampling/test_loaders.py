@@ -1,10 +1,12 @@
+from itertools import islice
+
 import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader
 
 from gptcore.data.splits import Segment
-from gptcore.sampling.loaders import StartDataset, StartSampler, WindowStream
+from gptcore.sampling.loaders import StartDataset, StartSampler, WindowStream, loader_passes
 from gptcore.sampling.samplers import SAMPLERS, make_sampler
 
 # Each token is its own position, so that a window shows where it came from.
@@ -100,3 +102,55 @@ def test_a_segment_beyond_the_stream_is_refused():
 def test_the_dataset_has_no_window_outside_the_stream(start):
     with pytest.raises(IndexError, match="outside"):
         StartDataset(STREAM, 8)[start]
+
+
+def passes(shuffle, seed=0, drop_last=False):
+    return loader_passes(
+        STREAM,
+        SEGMENTS,
+        block_size=8,
+        batch_size=4,
+        shuffle=shuffle,
+        drop_last=drop_last,
+        seed=seed,
+    )
+
+
+def starts_of_passes(count, *args, **options):
+    """Return the starts of `count` passes of nine windows each, in three batches."""
+    batches = list(islice(passes(*args, **options), 3 * count))
+    starts = starts_of(batches)
+    return [starts[9 * i : 9 * i + 9] for i in range(count)]
+
+
+def test_each_pass_of_a_dataloader_shows_the_windows_of_its_sampler():
+    for shuffle, name in ((False, "sequential"), (True, "shuffled_blocks")):
+        sampler = make_sampler(name, segments=SEGMENTS, block_size=8)
+        for number, starts in enumerate(starts_of_passes(3, shuffle)):
+            assert len(starts) == sampler.draws_per_epoch == 9
+            promised = sampler.starts(9 * number, 9).tolist()
+            assert sorted(starts) == sorted(promised)
+            assert shuffle or starts == promised
+
+
+def test_order_of_a_pass_depends_on_the_seed_and_its_number_alone():
+    orders = [order for seed in range(5) for order in starts_of_passes(4, True, seed)]
+    assert orders == [order for seed in range(5) for order in starts_of_passes(4, True, seed)]
+    assert len(set(map(tuple, orders))) == len(orders)
+    torch.manual_seed(7)  # the global generator plays no part
+    assert starts_of_passes(4, True, 3) == orders[12:16]
+
+
+def test_dropped_last_batch_is_left_out_of_every_pass():
+    sizes = [len(inputs) for inputs, _ in islice(passes(True), 6)]
+    assert sizes == [4, 4, 1, 4, 4, 1]
+    sizes = [len(inputs) for inputs, _ in islice(passes(True, drop_last=True), 6)]
+    assert sizes == [4] * 6
+
+
+def test_passes_without_a_batch_are_refused():
+    with pytest.raises(ValueError, match="drop_last leaves nothing of 2 blocks"):
+        loader_passes(
+            STREAM, [Segment(0, 17)], block_size=8, batch_size=4,
+            shuffle=True, drop_last=True, seed=0,
+        )  # fmt: skip

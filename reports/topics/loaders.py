@@ -1,0 +1,197 @@
+"""What a real DataLoader showed, beside the sampler that stands for it; and what packing crops."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+
+from gptcore import plain_text
+from reports import words
+from reports.blocks import Finding, Plotter, Section, Table, by_setting, table, titled
+from reports.claims import Claim
+from reports.load import Run
+
+LOADERS = {"sequential": "unshuffled", "shuffled_blocks": "shuffled"}
+PACKINGS = {
+    "concatenate": "joined and cut",
+    "greedy_pad": "in order, padded",
+    "greedy_crop": "in order, cropped",
+    "best_fit_crop": "best fit, cropped",
+}
+MOST_SD = 3.0
+"""A number of missed targets within so many standard deviations of its expectation agrees."""
+
+
+def find(run: Run) -> list[Finding]:
+    """Return what the DataLoaders showed alone, and what the audit of training found."""
+    audits = {r["case"]: r["facts"].get("audit") for r in run.finished}
+    return [*promised(run.cases("dataloader")), *audited(run.cases("convergence"), audits)]
+
+
+def promised(loaders: pd.DataFrame) -> Iterator[Finding]:
+    """Say which DataLoaders miss and repeat as much as the samplers that stand for them."""
+    rows = [row for _, row in loaders[loaders["sampler_missed_targets"].notna()].iterrows()]
+    if not rows:
+        return
+    sentence = "Torch's DataLoader showed what the sampler that stands for it promises:"
+    text = Claim(sentence, rows, _agrees, _loader).text
+    yield Finding(
+        44,
+        "loaders",
+        "",
+        text or "No DataLoader of torch showed what the sampler that stands for it promises",
+        "A promise is kept where the missed targets and the repeated windows are as many as those "
+        f"of the sampler at as many draws, or the missed targets lie within {MOST_SD:g} sd of "
+        f"theory where chance decides them. Conditions: {rows[0]['setting']}.",
+        tuple(str(row["case"]) for row in rows[:3]),
+    )
+
+
+def audited(training: pd.DataFrame, audits: dict[str, Any]) -> Iterator[Finding]:
+    """Say whether the live audit found a fault in what a DataLoader gave to training."""
+    frame = training[training["audited_draws"].notna()]
+    if frame.empty:
+        return
+    faulty = frame[frame["audit_faults"].gt(0)]
+    runs = words.count(len(frame), "training run")
+    found = f"a fault in what torch's DataLoader gave to {len(faulty)} of {runs}"
+    if faulty.empty:
+        found = f"no fault in what torch's DataLoader gave to {runs}"
+    told = dict.fromkeys(text for case in faulty["case"] for text in _faults(audits.get(case)))
+    shown = faulty if len(faulty) else frame
+    least, most = shown["missed_targets"].min(), shown["missed_targets"].max()
+    missed = " to ".join(dict.fromkeys([words.number(least), words.number(most)]))
+    kept = sum(_agrees(row) for _, row in frame.iterrows())
+    yield Finding(
+        56 if len(faulty) else 43,
+        "loaders",
+        "",
+        f"The live audit found {found}",
+        f"{' '.join([*list(told)[:3], 'These runs'])} missed {missed} targets. In {kept} of "
+        f"{words.count(len(frame), 'run')} the missed targets are as many as theory expects of the "
+        "sampler that stands for the DataLoader. Training drops a last batch that is not full, so "
+        "its targets are missed. Every batch that training read was looked up in the text.",
+        tuple(shown["case"].head(3)),
+    )
+
+
+def _agrees(row: pd.Series) -> bool:
+    """Return whether a loader missed as many targets as its sampler, or as theory says."""
+    apart = abs(row["missed_targets"] - row["expected_missed_targets"])
+    if row["sd_missed_targets"] > 0:
+        return bool(apart <= MOST_SD * row["sd_missed_targets"])
+    if pd.isna(row["sampler_missed_targets"]):
+        return bool(apart < 0.5)
+    return bool(
+        row["missed_targets"] == row["sampler_missed_targets"]
+        and row["repeated_windows"] == row["sampler_repeated_windows"]
+    )
+
+
+def _faults(findings: Any) -> Iterator[str]:
+    """Yield the explanations of the faults that an audit found."""
+    for finding in findings if isinstance(findings, list) else ():
+        if isinstance(finding, dict) and finding.get("severity") == "fault":
+            kind = str(finding.get("kind")).replace("_", " ")
+            yield plain_text.shorten(f"{kind.capitalize()}: {finding.get('explanation')}", 300)
+
+
+def _loader(row: pd.Series) -> str:
+    kind = LOADERS.get(str(row["sampler"]), plain_text.shorten(str(row["sampler"])))
+    dropped = "with" if row["drop_last"] is True else "without"
+    length = words.count_of(row["target_epochs"], "epoch")
+    return f"{kind} {dropped} drop_last over {length}"
+
+
+def section(run: Run, plot: Plotter) -> list[Section]:
+    """Return what real DataLoaders showed, and what packing documents crops."""
+    loaders, training = run.cases("dataloader"), run.cases("convergence")
+    loaders = loaders[loaders["missed_targets"].notna()]
+    runs = training[training["audited_draws"].notna()]
+    packed = run.series("packing", "packing")
+    shown = [
+        titled(make(part), setting)
+        for make, frame in ((coverage, loaders), (audits, runs), (packing, packed))
+        for setting, (part,) in by_setting(plot, frame)
+    ]
+    if not shown:
+        return []
+    return [
+        Section(
+            "loaders",
+            "Loaders",
+            "Does a real DataLoader show what its sampler promises?",
+            "Two samplers stand for torch's DataLoader in all comparisons. A real one is read here "
+            "and, in the training runs that read one, every batch is looked up in the text while "
+            "it is trained on. Packing puts whole documents into rows, and crops or pads.",
+            tables=shown,
+        )
+    ]
+
+
+def coverage(frame: pd.DataFrame) -> Table:
+    """Return the counts of each DataLoader beside those of its sampler and of theory."""
+    rows = [
+        (
+            _loader(row),
+            words.number(row["draws"]),
+            words.number(row["missed_targets"]),
+            words.number(row["sampler_missed_targets"]),
+            words.number(row["expected_missed_targets"]),
+            words.number(row["repeated_windows"]),
+            words.number(row["sampler_repeated_windows"]),
+        )
+        for _, row in frame.iterrows()
+    ]
+    columns = (
+        "torch's DataLoader", "Windows#", "Missed#", "Sampler: missed#", "Theory: missed#",
+        "Repeated windows#", "Sampler: repeated#",
+    )  # fmt: skip
+    return table("Targets that a real DataLoader missed, and windows it repeated.", columns, rows)
+
+
+def audits(frame: pd.DataFrame) -> Table:
+    """Return what the live audit of training counted, for each sampler that a loader follows."""
+    rows = []
+    for sampler, part in frame.groupby("sampler", sort=False):
+        missed, faults = part["missed_targets"], part["audit_faults"]
+        rows.append(
+            (
+                LOADERS.get(str(sampler), plain_text.shorten(str(sampler))),
+                words.number(len(part)),
+                words.number(part["audited_draws"].sum()),
+                " to ".join(dict.fromkeys(map(words.number, (missed.min(), missed.max())))),
+                words.number(part["expected_missed_targets"].mean()),
+                words.number(part["identical_epochs"].max()),
+                words.number(faults.sum()),
+            )
+        )
+    columns = (
+        "torch's DataLoader", "Runs#", "Windows audited#", "Missed targets#", "Theory: missed#",
+        "Passes like an earlier one#", "Faults found#",
+    )  # fmt: skip
+    return table("What the live audit of the training runs counted.", columns, rows)
+
+
+def packing(frame: pd.DataFrame) -> Table:
+    """Return what each packing of the documents of one text crops and pads."""
+    rows = [
+        (
+            PACKINGS.get(str(row["packing"]), plain_text.shorten(str(row["packing"]))),
+            words.number(row["block_size"]),
+            words.number(row["rows"]),
+            words.percent(row["cropped_share"]),
+            words.percent(row["padding_share"]),
+            words.number(row["left_over_tokens"]),
+            words.number(row["whole_documents"]),
+        )
+        for _, row in frame.iterrows()
+    ]
+    columns = (
+        "Packing", "T#", "Rows#", "Tokens cropped#", "Padding#", "Tokens left over#",
+        "Whole documents#",
+    )  # fmt: skip
+    caption = "What packing the documents of the text into rows of T + 1 tokens throws away."
+    return table(caption, columns, rows)
