@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from gptcore.coverage import measure_coverage
+from gptcore.coverage import measure_draws
 from gptcore.coverage.simulation import sd_missed_targets
 from gptcore.data.splits import Segment
 from gptcore.sampling import SAMPLERS, Sampler, make_sampler
@@ -59,15 +59,7 @@ def cases(names: list[str]) -> Iterator[tuple[Sampler, str, float, int]]:
 
 def simulate(sampler: Sampler, draws: int, runs: int, seed: int) -> dict[str, npt.NDArray[Any]]:
     """Return the metrics of runs with the seeds from `seed` on."""
-    measured = [
-        measure_coverage(
-            sampler.with_seed(each).starts(0, draws),
-            segments=sampler.segments,
-            block_size=sampler.block_size,
-            targets_per_window=sampler.targets_per_window,
-        )
-        for each in range(seed, seed + runs)
-    ]
+    measured = [measure_draws(sampler.with_seed(each), draws) for each in range(seed, seed + runs)]
     return {name: np.array([getattr(m, name) for m in measured], float) for name in METRICS}
 
 

@@ -219,6 +219,7 @@ def _plan(args: argparse.Namespace, name: str) -> Json:
     return {
         "sampler": name,
         **setting,
+        "shuffle_epochs": getattr(sampler, "shuffle_epochs", None),
         "steps": steps,
         "draws": draws,
         "epochs": draws * sampler.targets_per_window / targets,
@@ -276,6 +277,7 @@ def coverage(args: argparse.Namespace) -> Json:
         **data.provenance(),
         "sampler": args.sampler,
         **sampling_sizes(args),
+        "shuffle_epochs": getattr(sampler, "shuffle_epochs", None),
         "seed": args.seed,
         "steps": steps,
         "expected": {k: v for k, v in vars(expected).items() if k != "never_targets"} | theory,

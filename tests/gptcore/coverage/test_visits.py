@@ -7,13 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gptcore.coverage.exposure import batch_overlap, pair_coverage, star_discrepancy
 from gptcore.coverage.summaries import (
     coverage_curve,
     visits_by_position,
     visits_histogram,
     z_scores,
 )
-from gptcore.coverage.visits import VisitCounter, measure_coverage
+from gptcore.coverage.visits import VisitCounter, measure_coverage, measure_draws
 from gptcore.data.splits import Segment
 from gptcore.sampling.samplers import SAMPLERS, make_sampler
 from gptcore.theory.expectations import expect
@@ -279,3 +280,59 @@ def test_a_start_whose_window_crosses_a_hole_is_refused(start):
 def test_a_window_shows_at_most_its_targets(width):
     with pytest.raises(ValueError, match="targets_per_window is"):
         measure_coverage([0], n_tokens=13, block_size=4, targets_per_window=width)
+
+
+# --- windows that join documents -------------------------------------------------------------
+
+DOCUMENTS = [Segment(0, 5), Segment(5, 6), Segment(9, 31), Segment(40, 47)]
+
+
+@pytest.mark.parametrize("draws", [1, 3, 8, 40])
+@pytest.mark.parametrize("name", ["rechunked_documents", "rechunked_once"])
+def test_joined_windows_are_those_counted_by_hand(name, draws):
+    sampler = make_sampler(name, segments=DOCUMENTS, block_size=4, seed=draws)
+    coverage = measure_draws(sampler, draws)
+    rows = sampler.pieces(0, draws).tokens()
+    tokens = [t for part in DOCUMENTS for t in range(part.start, part.stop)]
+    targets, inputs = rows[:, 1:].ravel().tolist(), rows[:, :-1].ravel().tolist()
+    visits = [targets.count(t) for t in tokens]
+    inside = {t for p in DOCUMENTS for t in range(p.start + 4, p.stop - 3)}
+    missed = [t for t in tokens if t not in targets]
+    assert coverage.visits.tolist() == visits
+    assert (coverage.missed_targets, coverage.missed_edge) == (
+        len(missed),
+        len(set(missed) - inside),
+    )
+    assert coverage.missed_inputs == sum(t not in inputs for t in tokens)
+    assert coverage.visits_mean == draws * 4 / 35
+    assert coverage.visits_sd == pytest.approx(np.std(visits))
+    assert coverage.repeated_windows == draws - len(set(rows[:, 0]))
+    runs = [
+        list(run)
+        for p in DOCUMENTS
+        for free, run in itertools.groupby(range(p.start, p.stop), lambda t: t in missed)
+        if free
+    ]
+    ends = {t for p in DOCUMENTS for t in (p.start, p.stop - 1)}
+    assert coverage.gaps == sum(not ends & set(run) for run in runs)
+    assert coverage.longest_gap == max(map(len, runs), default=0)
+    (curve,) = coverage_curve(sampler, steps=[draws], batch_size=1)
+    assert curve == pytest.approx(1 - len(missed) / 35)
+    for lag in (1, 3):
+        held = {(row[i], row[i + lag]) for row in rows.tolist() for i in range(5 - lag)}
+        pairs = [(t, t + lag) for p in DOCUMENTS for t in range(p.start, p.stop - lag)]
+        expected = sum(pair in held for pair in pairs) / len(pairs)
+        assert pair_coverage(sampler.pieces(0, draws), sampler, lag) == pytest.approx(expected)
+
+
+def test_overlap_and_evenness_know_joined_windows():
+    sampler = make_sampler("rechunked_documents", segments=DOCUMENTS, block_size=4, seed=1)
+    pieces = sampler.pieces(0, 12)  # 8 draws are an epoch
+    targets = pieces.tokens()[:, 1:].reshape(3, -1)
+    distinct = np.mean([len(np.unique(batch)) for batch in targets])
+    assert batch_overlap(pieces, sampler, batch_size=4) == pytest.approx(1 - distinct / 16)
+    first = [t for p in DOCUMENTS for t in range(p.start, p.stop)]
+    ranks = np.array([first.index(t) for t in pieces.tokens()[:, 0]])
+    share = [abs(np.mean(ranks < k) - k / 35) for k in range(36)]
+    (found,) = star_discrepancy(pieces, sampler, [12], batch_size=1)
+    assert found == pytest.approx(max(share))
