@@ -71,20 +71,11 @@ def train_kept(
 
     What cannot be gone on with, because of damage, is removed: the run begins again, and says so.
 
-    Args:
+    Args: those of `run_training`, and
         folder: the folder of this run alone.
-        model: the untrained model; afterwards it is trained.
-        batch_at: the batch of each step.
-        config: the settings of the training.
-        device: where to train.
-        fingerprint: further settings that must be equal to go on.
-        epochs_per_step: the epoch-equivalents in one batch.
         points: the steps (updates done) after which `measure` is called; it may hold 0.
-        measure: what is noted of the model at those steps, as values that JSON can hold.
+        measure: returns what is noted of the model then, as values that JSON can hold.
         planned_s: seconds that the whole run takes on the reference machine.
-
-    Raises:
-        ValueError: as `run_training`.
     """
     told = _repair(folder, points)
     path = folder / CURVE_NAME
@@ -93,9 +84,7 @@ def train_kept(
 
         def note(step: int) -> None:
             if step in points and step not in curve:
-                tokens = step * config.batch_size * config.block_size
-                row = {"step": step, "tokens": tokens, "epochs": step * epochs_per_step}
-                curve[step] = row | measure()
+                curve[step] = _place(step, config, epochs_per_step) | measure()
                 file.append(dump_line(curve[step]))
 
         note(0)
@@ -114,6 +103,11 @@ def train_kept(
     log, _ = read_log(folder / RUN_NAME / LOG_NAME)
     facts = {"resumed_from": summary["resumed_from"]} | ({"warnings": told} if told else {})
     return KeptRun(log, [curve[step] for step in sorted(curve)], facts)
+
+
+def _place(step: int, config: TrainConfig, epochs_per_step: float) -> Row:
+    tokens = step * config.batch_size * config.block_size
+    return {"step": step, "tokens": tokens, "epochs": step * epochs_per_step}
 
 
 def _repair(folder: Path, points: Collection[int]) -> list[str]:
