@@ -134,9 +134,18 @@ class Experiment:
             fingerprint={"sampler": self.sampler.fingerprint(), "init": self.case.init},
             epochs_per_step=self.epochs_per_step,
             points={round(steps * i / EVALUATIONS) for i in range(EVALUATIONS)} - {steps},
-            measure=lambda: {"loss": self.evaluate().loss_nats_per_token},
+            measure=lambda step: self.point(step, self.evaluate()),
             planned_s=self.case.cost_s,
         )
+
+    def point(self, step: int, evaluation: Evaluation) -> dict[str, float]:
+        """Return the row of the series `test_curve` for one evaluation."""
+        return {
+            "step": step,
+            "tokens": step * self.config.batch_size * self.config.block_size,
+            "epochs": step * self.epochs_per_step,
+            "loss": evaluation.loss_nats_per_token,
+        }
 
 
 def shortened(part: Segment, share: float) -> Segment:
@@ -172,13 +181,13 @@ def _counts(experiment: Experiment) -> dict[str, int | float | None]:
     }
 
 
-def _losses(run: KeptRun, final: Evaluation) -> dict[str, float | None]:
+def _losses(log: list[dict[str, Any]], first: float, final: Evaluation) -> dict[str, float | None]:
     """Return the losses before, during and after training, and that of token frequencies."""
     low, high = final.interval_95 or (None, None)
     above_low, above_high = final.difference_interval_95 or (None, None)
-    last = run.log[-max(1, len(run.log) // 10) :]
+    last = log[-max(1, len(log) // 10) :]
     return {
-        "initial_test_loss": run.curve[0]["loss"],
+        "initial_test_loss": first,
         "final_test_loss": final.loss_nats_per_token,
         "final_test_loss_low": low,
         "final_test_loss_high": high,
@@ -187,7 +196,7 @@ def _losses(run: KeptRun, final: Evaluation) -> dict[str, float | None]:
         "above_unigram_low": above_low,
         "above_unigram_high": above_high,
         "final_train_loss": sum(m["loss"] for m in last) / len(last),
-        "train_tokens_per_s": run.train_tokens_per_s,
+        "train_tokens_per_s": log[-1]["tokens"] / sum(m["step_time_s"] for m in log),
     }
 
 
@@ -197,16 +206,17 @@ def train_and_score(benchmark: Any, result: Result, session: Session, case: Trai
     experiment = Experiment(case, session, device)
     generated = [experiment.generate("before")] if case.seed == 0 else []
     run: KeptRun = benchmark.pedantic(experiment.run, args=(session.run_folder(case),), rounds=1)
-    final = experiment.evaluate(experiment.unigram_losses())
-    result.metrics |= _counts(experiment) | _losses(run, final)
+    log, curve = run.log, run.curve
     result.facts |= run.facts
+    final = experiment.evaluate(experiment.unigram_losses())
+    curve.append(experiment.point(experiment.config.steps, final))
+    result.metrics |= _counts(experiment) | _losses(log, curve[0]["loss"], final)
     if case.seed == 0:
         generated.append(experiment.generate("after"))
-    last = {name: run.log[-1][name] for name in ("step", "tokens", "epochs")}
     result.series |= {
         "loss_curve": [
-            {name: m[name] for name in ("step", "tokens", "epochs", "loss")} for m in run.log
+            {name: m[name] for name in ("step", "tokens", "epochs", "loss")} for m in log
         ],
-        "test_curve": [*run.curve, last | {"loss": final.loss_nats_per_token}],
+        "test_curve": curve,
         "generated": generated,
     }

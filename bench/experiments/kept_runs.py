@@ -39,8 +39,7 @@ class KeptRun:
 
     Attributes:
         log: the metrics of every step.
-        curve: one row for each evaluation, by step: `step`, `tokens`, `epochs` and what was
-            measured.
+        curve: one row for each evaluation along the way, in the order of the steps.
         facts: `resumed_from`, the steps from which the run went on; and `warnings`, if any.
     """
 
@@ -64,7 +63,7 @@ def train_kept(
     fingerprint: dict[str, Any],
     epochs_per_step: float,
     points: Collection[int],
-    measure: Callable[[], Row],
+    measure: Callable[[int], Row],
     planned_s: float,
 ) -> KeptRun:
     """Train in a folder to the last step, from its newest checkpoint on where it has one.
@@ -74,7 +73,7 @@ def train_kept(
     Args: those of `run_training`, and
         folder: the folder of this run alone.
         points: the steps (updates done) after which `measure` is called; it may hold 0.
-        measure: returns what is noted of the model then, as values that JSON can hold.
+        measure: returns a row for a step, as values that JSON can hold; `step` is one of them.
         planned_s: seconds that the whole run takes on the reference machine.
     """
     told = _repair(folder, points)
@@ -84,7 +83,7 @@ def train_kept(
 
         def note(step: int) -> None:
             if step in points and step not in curve:
-                curve[step] = _place(step, config, epochs_per_step) | measure()
+                curve[step] = measure(step)
                 file.append(dump_line(curve[step]))
 
         note(0)
@@ -103,11 +102,6 @@ def train_kept(
     log, _ = read_log(folder / RUN_NAME / LOG_NAME)
     facts = {"resumed_from": summary["resumed_from"]} | ({"warnings": told} if told else {})
     return KeptRun(log, [curve[step] for step in sorted(curve)], facts)
-
-
-def _place(step: int, config: TrainConfig, epochs_per_step: float) -> Row:
-    tokens = step * config.batch_size * config.block_size
-    return {"step": step, "tokens": tokens, "epochs": step * epochs_per_step}
 
 
 def _repair(folder: Path, points: Collection[int]) -> list[str]:
