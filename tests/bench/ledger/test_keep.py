@@ -2,10 +2,12 @@
 
 import gzip
 import lzma
+from pathlib import Path
 
 import pytest
 
 from bench.__main__ import main
+from bench.comparing.history import find_runs
 from bench.ledger.folders import RunFolder
 from bench.ledger.ledger import file_name
 from gptcore import unpacking
@@ -46,6 +48,7 @@ def test_kept_ledgers_are_compared_and_reported(folder, tmp_path, capsys):
     assert report(["a.jsonl.xz", "-o", "r.md", "--format", "md"]) == 0
     assert main(["compare", str(folder), "a.jsonl.xz"]) == 0
     assert "No timed case is in both runs." in capsys.readouterr().out
+    assert [run.label for run in find_runs([folder, Path("a.jsonl.xz")])[0]] == ["orders", "a"]
 
 
 def refused(capsys, *arguments):
