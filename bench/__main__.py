@@ -1,4 +1,4 @@
-"""The command `python -m bench`: compare runs, time two operands in turns, search many runs."""
+"""The command `python -m bench`: compare runs, time operands in turns, search and keep runs."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ COMMANDS = {
         "bench.comparing.history_command",
         "when times changed and stayed changed over many runs",
     ),
+    "keep": ("bench.ledger.keep_command", "write a finished ledger as one compressed file"),
 }
 """Command → its module, with `add_parser` and `main`, and what it answers."""
 
@@ -26,6 +27,7 @@ examples:
   python -m bench compare --interleave ../base          this checkout and that one, timed in turns
   python -m bench compare laptop/results/a server/results/b --normalise
   python -m bench history results/ --plot trend.svg
+  python -m bench keep results/orders                    writes docs/results/orders.jsonl.xz
   python -m bench pair --help
 """
 

@@ -17,7 +17,7 @@ EXAMPLES = """\
 examples:
   python -m reports                                  the newest run → reports/html/index.html
   python -m reports results/20260301T100000Z-0123456 -o report.html
-  python -m reports results/a results/b -o both.html
+  python -m reports results/a results/b -o both.html   one run if they are parts of one study
   python -m reports --format md -o report.md
 """
 N_PRINTED = 3
@@ -36,7 +36,8 @@ def parser() -> argparse.ArgumentParser:
         nargs="*",
         type=to_path,
         metavar="RESULTS",
-        help="results folders (default: the one that results/latest names)",
+        help="results folders, or ledgers that `python -m bench keep` wrote (default: the one that "
+        "results/latest names)",
     )
     made.add_argument(
         "-o",
@@ -57,14 +58,15 @@ def report(folders: Sequence[Path], output: Path, output_format: str) -> None:
     """
     # Imported here, so that --help and a wrong option answer at once.
     from gptcore import plain_text
-    from reports import load, page, words
+    from reports import load, page, studies, words
 
     if output.is_dir():
         raise ValueError(f"cannot write {output}: it is a folder; name a file with -o")
-    runs = load.load_runs(folders or [load.latest_folder()])
+    runs = studies.joined(load.load_runs(folders or [load.latest_folder()]))
     for run in runs:
+        where = run.label if run.parts else run.folder
         for warning in run.warnings:
-            print(f"warning: {run.folder}: {plain_text.shorten(warning, 300)}", file=sys.stderr)
+            print(f"warning: {where}: {plain_text.shorten(warning, 300)}", file=sys.stderr)
     text, findings = page.render(runs, output_format)
     write_whole(output, text)
     print(f"Report: {output.absolute()}")

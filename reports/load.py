@@ -54,13 +54,21 @@ COMPARED = {
 class Run(RunFolder):
     """One results folder, and its cases as frames."""
 
+    parts: dict[str, str] = field(default_factory=dict)
+    """Environment id → the folder that its session wrote, where the run is several folders."""
     _frames: dict[str, pd.DataFrame] = field(default_factory=dict, repr=False, compare=False)
 
     def cases(self, group: str) -> pd.DataFrame:
-        """Return the finished cases of a group, one per row; do not change the frame in place."""
+        """Return the finished cases of a group, one per row; do not change the frame in place.
+
+        The speeds of training runs are left out where they are of several machines.
+        """
         if group not in self._frames:
             records = [r for r in self.finished if r["group"] == group]
-            self._frames[group] = case_frame(records) if records else _no_cases()
+            frame = case_frame(records) if records else _no_cases()
+            if len(self.machines) > 1:
+                frame = frame.assign(train_tokens_per_s=math.nan)
+            self._frames[group] = frame
         return self._frames[group]
 
     def series(self, group: str, name: str) -> pd.DataFrame:
@@ -76,6 +84,16 @@ class Run(RunFolder):
     def finished(self) -> list[Record]:
         """Return the cases that ran to their end."""
         return [r for r in self.records.values() if r["status"] == "ok"]
+
+    @property
+    def is_timed(self) -> bool:
+        """Return whether a case has times that can be compared."""
+        return any("time_s" in r["metrics"] or "time_s" in r["samples"] for r in self.finished)
+
+    @property
+    def folders(self) -> list[str]:
+        """Return the paths of its results folders."""
+        return list(dict.fromkeys(self.parts.values())) or [str(self.folder)]
 
     @property
     def unfinished(self) -> list[Record]:

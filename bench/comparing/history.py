@@ -52,7 +52,7 @@ def find_runs(paths: Sequence[Path]) -> tuple[list[RunFolder], list[str]]:
     folders: dict[Path, Path] = {}
     for path in paths:
         inside = [path.parent if path.name == LEDGER_NAME else path]
-        if not (inside[0] / LEDGER_NAME).exists():
+        if not inside[0].is_file() and not (inside[0] / LEDGER_NAME).exists():
             inside = sorted(ledger.parent for ledger in path.glob(f"*/{LEDGER_NAME}"))
         if not inside:
             raise ValueError(f"{path} holds no runs: name results folders, or a folder of them")

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from bench.experiments.audited import AuditedBatches
 from bench.experiments.exposure import note_visits
-from bench.experiments.kept_runs import KeptRun, train_kept
+from bench.experiments.kept_runs import KeptRun, Row, train_kept
 from bench.experiments.texts import PROMPT_TOKENS, Texts
 from bench.ledger.schema import SERIES
 from bench.measuring.work import Result
@@ -173,7 +173,7 @@ class Experiment:
             },
             epochs_per_step=self.epochs_per_step,
             points={round(steps * i / parts) for i in range(parts)} - {steps},
-            measure=lambda: self.measure(self.evaluate()),
+            measure=lambda step: self.point(step, self.evaluate()),
             planned_s=self.case.cost_s,
         )
 
@@ -186,9 +186,12 @@ class Experiment:
         prompt = self.test_ids[:PROMPT_TOKENS]
         return Texts(np.concatenate(parts), prompt, self.vocabulary, self.case.seed, self.device)
 
-    def measure(self, evaluation: Evaluation) -> dict[str, Any]:
+    def point(self, step: int, evaluation: Evaluation) -> Row:
         """Return what is noted at one evaluation: test loss, copying, and a text."""
         return {
+            "step": step,
+            "tokens": step * self.config.batch_size * self.config.block_size,
+            "epochs": step * self.epochs_per_step,
             "loss": evaluation.loss_nats_per_token,
             "copy_probability": copy_probability(
                 self.model, self.test_ids, block_size=self.case.block_size, device=self.device
@@ -268,13 +271,11 @@ def _counts(experiment: Experiment) -> dict[str, int | float | None]:
     }
 
 
-def _losses(
-    run: KeptRun, curve: list[dict[str, float]], final: Evaluation
-) -> dict[str, float | None]:
+def _losses(log: list[Row], curve: list[Row], final: Evaluation) -> dict[str, float | None]:
     """Return the losses before, during and after training, and that of token frequencies."""
     low, high = final.interval_95 or (None, None)
     above_low, above_high = final.difference_interval_95 or (None, None)
-    last = run.log[-max(1, len(run.log) // 10) :]
+    last = log[-max(1, len(log) // 10) :]
     return {
         "initial_test_loss": curve[0]["loss"],
         "initial_copy_probability": curve[0]["copy_probability"],
@@ -287,7 +288,7 @@ def _losses(
         "above_unigram_low": above_low,
         "above_unigram_high": above_high,
         "final_train_loss": sum(m["loss"] for m in last) / len(last),
-        "train_tokens_per_s": run.train_tokens_per_s,
+        "train_tokens_per_s": log[-1]["tokens"] / sum(m["step_time_s"] for m in log),
     }
 
 
@@ -297,10 +298,9 @@ def train_and_score(benchmark: Any, result: Result, session: Session, case: Trai
     experiment = Experiment(case, session, device)
     run: KeptRun = benchmark.pedantic(experiment.run, args=(session.run_folder(case),), rounds=1)
     final, blocks = experiment.final()
-    last = {name: run.log[-1][name] for name in ("step", "tokens", "epochs")}
-    curve = [*run.curve, last | experiment.measure(final)]
+    log, curve = run.log, [*run.curve, experiment.point(experiment.config.steps, final)]
     audited, audit = experiment.audit()
-    result.metrics |= _counts(experiment) | audited | _losses(run, curve, final)
+    result.metrics |= _counts(experiment) | audited | _losses(log, curve, final)
     result.facts |= run.facts | audit
     if case.score_train:
         draws = experiment.config.steps * case.batch_size
@@ -314,7 +314,7 @@ def train_and_score(benchmark: Any, result: Result, session: Session, case: Trai
         )
     result.series |= {
         "loss_curve": [
-            {name: m[name] for name in ("step", "tokens", "epochs", "loss")} for m in run.log
+            {name: m[name] for name in ("step", "tokens", "epochs", "loss")} for m in log
         ],
         **{
             name: [{column: row[column] for column in SERIES[name]} for row in curve]

@@ -39,8 +39,7 @@ class KeptRun:
 
     Attributes:
         log: the metrics of every step.
-        curve: one row for each evaluation, by step: `step`, `tokens`, `epochs` and what was
-            measured.
+        curve: one row for each evaluation along the way, in the order of the steps.
         facts: `resumed_from`, the steps from which the run went on; and `warnings`, if any.
     """
 
@@ -64,27 +63,18 @@ def train_kept(
     fingerprint: dict[str, Any],
     epochs_per_step: float,
     points: Collection[int],
-    measure: Callable[[], Row],
+    measure: Callable[[int], Row],
     planned_s: float,
 ) -> KeptRun:
     """Train in a folder to the last step, from its newest checkpoint on where it has one.
 
     What cannot be gone on with, because of damage, is removed: the run begins again, and says so.
 
-    Args:
+    Args: those of `run_training`, and
         folder: the folder of this run alone.
-        model: the untrained model; afterwards it is trained.
-        batch_at: the batch of each step.
-        config: the settings of the training.
-        device: where to train.
-        fingerprint: further settings that must be equal to go on.
-        epochs_per_step: the epoch-equivalents in one batch.
         points: the steps (updates done) after which `measure` is called; it may hold 0.
-        measure: what is noted of the model at those steps, as values that JSON can hold.
+        measure: returns a row for a step, as values that JSON can hold; `step` is one of them.
         planned_s: seconds that the whole run takes on the reference machine.
-
-    Raises:
-        ValueError: as `run_training`.
     """
     told = _repair(folder, points)
     path = folder / CURVE_NAME
@@ -93,9 +83,7 @@ def train_kept(
 
         def note(step: int) -> None:
             if step in points and step not in curve:
-                tokens = step * config.batch_size * config.block_size
-                row = {"step": step, "tokens": tokens, "epochs": step * epochs_per_step}
-                curve[step] = row | measure()
+                curve[step] = measure(step)
                 file.append(dump_line(curve[step]))
 
         note(0)

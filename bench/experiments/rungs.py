@@ -109,6 +109,12 @@ class Rung:
         """Train in a folder, from its newest checkpoint on where it has one."""
         model = GPT(self.shape, seed=self.case.seed).to(self.device)
         steps = [round(self.steps * i / EVALUATIONS) for i in range(1, EVALUATIONS + 1)]
+        epochs_per_step = self.tokens_per_step / (self.train_tokens - 1)
+
+        def point(step: int) -> dict[str, float]:
+            row = {"step": step, "tokens": step * self.tokens_per_step}
+            return row | {"epochs": step * epochs_per_step, "loss": self.test_loss(model)}
+
         return model, train_kept(
             folder,
             model,
@@ -116,9 +122,9 @@ class Rung:
             self.config,
             device=self.device,
             fingerprint={"sampler": self.sampler.fingerprint()},
-            epochs_per_step=self.tokens_per_step / (self.train_tokens - 1),
+            epochs_per_step=epochs_per_step,
             points={step for step in steps if step * self.tokens_per_step >= FEWEST_UNITS},
-            measure=lambda: {"loss": self.test_loss(model)},
+            measure=point,
             planned_s=self.case.cost_s,
         )
 

@@ -52,25 +52,42 @@ class RunFolder:
 
     @classmethod
     def read(cls, path: Path, label: str | None = None) -> Self:
-        """Read a results folder, or the `records.jsonl` in one.
+        """Read a results folder, the `records.jsonl` in one, or a ledger that `keep` has written.
 
         Args:
-            path: the folder, or the file.
-            label: name of the run; by default that of the folder.
+            path: the folder, or the file, which may be compressed.
+            label: name of the run; by default that of the folder, or of the file without endings.
 
         Raises:
             ValueError: the folder has no ledger.
         """
-        folder = path.parent if path.name == LEDGER_NAME else path
-        records, warnings = read_ledger(folder)
+        is_kept = path.is_file() and path.name != LEDGER_NAME
+        if is_kept:
+            folder, name = path, path.name.partition(".")[0]
+            records, warnings = read_ledger(path.parent, path.name)
+        else:
+            folder = path.parent if path.name == LEDGER_NAME else path
+            name = folder.resolve().name
+            records, warnings = read_ledger(folder)
         sessions = [(n, r) for n, r in records.items() if r["record"] == "environment"]
         return cls(
-            label=label or folder.resolve().name or str(folder),
+            label=label or name or str(folder),
             folder=folder,
             records={n: r for n, r in records.items() if r["record"] != "environment"},
             environments=dict(sorted(sessions, key=lambda pair: moment(pair[1]["started_at"]))),
             warnings=warnings,
         )
+
+    @property
+    def machines(self) -> set[tuple[str, ...]]:
+        """Return one key for each machine, with its number of threads, of the sessions."""
+        return {
+            tuple(
+                str(look_up(record, "run" if name == "threads" else "machine", name))
+                for name in MACHINE
+            )
+            for record in self.environments.values()
+        }
 
     @property
     def environment(self) -> Record | None:

@@ -178,7 +178,7 @@ def loads(line: str) -> Record:
     return record
 
 
-def read_ledger(folder: Path) -> tuple[dict[str, Record], list[str]]:
+def read_ledger(folder: Path, name: str = LEDGER_NAME) -> tuple[dict[str, Record], list[str]]:
     """Read the records of one run.
 
     A line that cannot be read, for example an incomplete one, is left out with a warning. Of
@@ -186,6 +186,7 @@ def read_ledger(folder: Path) -> tuple[dict[str, Record], list[str]]:
 
     Args:
         folder: a results folder.
+        name: the file in it, which may be compressed.
 
     Returns:
         Id of a case or an environment → its record, in the order of the file; and the warnings.
@@ -193,10 +194,12 @@ def read_ledger(folder: Path) -> tuple[dict[str, Record], list[str]]:
     Raises:
         ValueError: `folder` has no ledger, or one of another schema version.
     """
-    path = folder / LEDGER_NAME
+    path = folder / name
     try:
         content = read_bytes(path)
     except ValueError as error:
+        if name != LEDGER_NAME:
+            raise
         raise ValueError(f"{folder} is not a results folder: {error}") from None
     try:
         lines, warnings = load_lines(content, path.name, loads)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+from bench.ledger.folders import look_up
 from gptcore import plain_text
 from reports import words
 from reports.blocks import Finding, Plotter, Section, Table, first_rows, table
@@ -59,9 +61,14 @@ def _devices(run: Run) -> Iterator[str]:
 def section(run: Run, _: Plotter) -> list[Section]:
     """Return what every number of the page was measured on."""
     tables, n = environment(run), len(run.environments)
-    sessions = (
-        f" This run was made in {n} sessions; the tables describe the newest." if n > 1 else ""
-    )
+    sessions = ""
+    if n > 1:
+        tables = [_sessions(run), *tables]
+        sessions = f" This run was made in {n} sessions; the other tables describe the newest."
+    if len(run.machines) > 1:
+        sessions += (
+            " They ran on several machines, so the speeds of training runs are not compared."
+        )
     missing = (
         "This ledger holds no environment record, so its machine and versions are unknown. Its "
         "times cannot be compared with those of other runs."
@@ -76,6 +83,26 @@ def section(run: Run, _: Plotter) -> list[Section]:
             missing="" if tables else missing,
         )
     ]
+
+
+def _sessions(run: Run) -> Table:
+    """Return where and with what each session of a run was made."""
+    counts = Counter(record["environment"] for record in run.finished)
+    rows = []
+    for name, record in run.environments.items():
+        folder = [run.parts[name]] if name in run.parts else []
+        facts = (
+            look_up(record, "machine", "cpu"),
+            look_up(record, "run", "threads"),
+            look_up(record, "software", "torch"),
+            record["commit"] and record["commit"][:10],
+        )
+        shown = [fact_text(fact) for fact in facts]
+        rows.append((record["started_at"][:16], *folder, *shown, str(counts[name])))
+    columns = ("Began", *(["Folder"] if run.parts else []), "CPU", "Threads", "torch", "Commit")
+    return table(
+        "The sessions of this run, oldest first.", (*columns, "Finished cases"), first_rows(rows)
+    )
 
 
 def environment(run: Run) -> list[Table]:
