@@ -1,9 +1,9 @@
-"""Question: does the sampler change what a small GPT learns, at equal tokens and equal updates?
+"""Question: what changes what a small GPT learns: the order of the data, its amount, the model?
 
-Work unit: one training run. Runs are paired: runs of one seed start from the same weights and are
-scored on the whole test part (the tail of the text, with an embargo of block_size tokens before
-it). They differ only in the windows and their order. Initial weights and windows come from separate
-random streams. Not measured: other learning rates, larger models, other texts.
+Work unit: one training run. Runs of one seed start from the same weights, where they have one
+shape, and are scored on the whole test part, with an embargo of block_size tokens before it. The
+runs of one experiment differ in the settings of their arms alone (bench/suite). Initial weights and
+windows come from separate random streams. Not measured: the best learning rate of each arm.
 """
 
 from __future__ import annotations
@@ -15,9 +15,18 @@ import pytest
 from bench.experiments import variance, verdicts
 from bench.experiments.comparisons import compare
 from bench.experiments.convergence import train_and_score
+from bench.experiments.means import with_means
+from bench.experiments.outcomes import QUESTIONS, finished
 from bench.measuring.work import Result
 from bench.session import Session
-from bench.suite.training_cases import CompareCase, DesignCase, TrainCase, VarianceCase
+from bench.suite.training_cases import (
+    MEAN_OF,
+    CompareCase,
+    DesignCase,
+    OutcomeCase,
+    TrainCase,
+    VarianceCase,
+)
 
 PRIOR = "measured on python-docs before (docs/decisions/0028-experiments-with-power.md)"
 """Where the standard deviation comes from that a design assumes."""
@@ -38,14 +47,23 @@ def test_train(benchmark: Any, result: Result, session: Session, case: TrainCase
     train_and_score(benchmark, result, session, case)
 
 
+@pytest.mark.benchmark(group="outcome")
+def test_outcome(benchmark: Any, result: Result, session: Session, case: OutcomeCase) -> None:
+    runs = finished(session.ledger.records.values(), case.experiment)
+    missing = [arm for arm in case.arms.split(MEAN_OF) if len(runs.get(arm, [])) < case.seeds]
+    if missing:
+        pytest.skip(f"not all runs of {', '.join(missing)} are finished")
+    result.series |= benchmark.pedantic(QUESTIONS[case.question], args=(runs,), rounds=1)
+
+
 @pytest.mark.benchmark(group="comparison")
 def test_compare(benchmark: Any, result: Result, session: Session, case: CompareCase) -> None:
-    records = list(session.ledger.records.values())
     (design,) = (d for d in session.plan.design_cases() if d.experiment == case.experiment)
     pairs = [(c.a, c.b) for c in session.plan.compare_cases() if c.experiment == case.experiment]
+    sides = [side for pair in pairs for side in pair]
+    records = with_means(session.ledger.records.values(), case.experiment, sides)
     found = verdicts.losses(records, case.experiment)
-    arms = dict.fromkeys(arm for pair in pairs for arm in pair)
-    incomplete = [arm for arm in arms if len(found.get(arm, {})) < case.seeds]
+    incomplete = [s for s in dict.fromkeys(sides) if len(found.get(s, {})) < case.seeds]
     if incomplete:
         pytest.skip(f"not all runs of {', '.join(incomplete)} are finished")
     note = benchmark.pedantic(compare, args=(records, design, pairs, (case.a, case.b)), rounds=1)

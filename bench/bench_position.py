@@ -4,8 +4,8 @@ Work unit: one profile of a text (`test_position`), or one training run (`test_f
 moves a block of the size of the test part over 60 positions and scores it by n-grams of the rest of
 the text. A text that cleaning changed is profiled raw as well: the difference is the effect of the
 boilerplate. For the folds, one model is trained for each fold on all others (less an embargo) and
-scored on every token of its fold. Each fold has one seed, so the spread over folds contains the
-noise of training. Not measured: other n-gram orders, several seeds for a fold.
+scored on every token of its fold. With one seed for each fold, as in `standard`, the spread over
+folds contains the noise of training. Not measured: other n-gram orders.
 """
 
 from __future__ import annotations

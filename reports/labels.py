@@ -23,6 +23,7 @@ SAMPLER_LABELS = {
     "shuffled_once": "DataLoader, shuffled once",
     "shuffled_across_epochs": "blocks shuffled across epochs",
     "rechunked_documents": "documents cut afresh each epoch",
+    "rechunked_once": "one order, cut afresh each epoch",
 }
 SAMPLERS_IN_PROSE = {
     "sequential": "the unshuffled DataLoader",

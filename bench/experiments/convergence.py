@@ -6,6 +6,7 @@ on inside the case. Its folder is removed when the record of the case is on disk
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from bench.ledger.ledger import RUNS
+from bench.ledger.schema import SERIES
 from bench.measuring.work import Result
 from bench.session import Session
 from bench.suite.training_cases import TrainCase
@@ -23,6 +26,7 @@ from gptcore.data.leakage import certificate
 from gptcore.data.splits import Segment, make_split
 from gptcore.data.tokenizer import decode, token_bytes
 from gptcore.data.tokens import TokenStream
+from gptcore.evaluation.copying import copy_probability
 from gptcore.evaluation.losses import (
     Evaluation,
     count_losses,
@@ -34,6 +38,7 @@ from gptcore.files import lock_folder
 from gptcore.intervals import block_means
 from gptcore.lines import Appender, dump_line, load_line, load_lines
 from gptcore.model.config import ModelConfig
+from gptcore.model.flops import training_flops
 from gptcore.model.generation import generate
 from gptcore.model.gpt import GPT
 from gptcore.reading import read_bytes
@@ -47,8 +52,8 @@ Floats = npt.NDArray[np.float64]
 
 CURVE_NAME = "test_curve.jsonl"
 """File of a run with one line for each evaluation; it is on disk before the next step."""
-EVALUATIONS = 6
-"""Parts of equal length into which evaluations divide a training run."""
+POINT = (*SERIES["test_curve"], "copy_probability")
+"""Columns of its lines."""
 PROMPT_TOKENS, NEW_TOKENS = 8, 80
 
 
@@ -71,11 +76,16 @@ class Experiment:
         used = [shortened(part, case.text_share) for part in self.split.train]
         self.train_tokens = sum(map(len, used))
         self.test_bytes = int(token_bytes(ids[test_part.start + 1 : test_part.stop]).sum())
+        self.train_ids = self.ids
+        if case.copied:
+            self.train_ids = with_copies(self.ids, used, case)
+            used = [Segment(0, len(self.train_ids))]
         self.case, self.device = case, device
         tokens_per_step = case.batch_size * case.block_size
         self.epochs_per_step = tokens_per_step / (self.train_tokens - len(used))
         whole = sum(map(len, self.split.train)) - len(used)
-        steps = max(1, round(case.target_epochs * whole / tokens_per_step))
+        shape = shape_of(case, self.stream.vocab_size)
+        steps = updates(case, shape, whole)
         self.config = TrainConfig(
             steps=steps,
             batch_size=case.batch_size,
@@ -85,13 +95,6 @@ class Experiment:
             weight_decay=case.weight_decay,
             precision=case.precision,
             seed=case.seed,
-        )
-        shape = ModelConfig(
-            vocab_size=self.stream.vocab_size,
-            block_size=case.block_size,
-            n_layer=case.n_layer,
-            n_head=case.n_head,
-            n_embd=case.n_embd,
         )
         self.model = GPT(shape, seed=case.seed, init=case.init).to(device)
         self.sampler: Sampler = make_sampler(
@@ -154,7 +157,8 @@ class Experiment:
             The metrics of all steps, and rows with the test loss along the way.
         """
         steps, path = self.config.steps, folder / CURVE_NAME
-        points = {round(steps * i / EVALUATIONS) for i in range(1, EVALUATIONS)} - {0, steps}
+        parts = self.case.evaluations
+        points = {round(steps * i / parts) for i in range(1, parts)} - {0, steps}
         with lock_folder(folder), Appender(path) as file:
             curve = {row["step"]: row for row in load_lines(read_bytes(path), str(path), _point)[0]}
 
@@ -167,7 +171,7 @@ class Experiment:
             run_training(
                 folder / "run",
                 self.model,
-                partial(batch, self.ids, self.sampler, batch_size=self.case.batch_size),
+                partial(batch, self.train_ids, self.sampler, batch_size=self.case.batch_size),
                 self.config,
                 device=self.device,
                 fingerprint={"sampler": self.sampler.fingerprint(), "init": self.case.init},
@@ -185,7 +189,32 @@ class Experiment:
             "tokens": step * self.config.batch_size * self.config.block_size,
             "epochs": step * self.epochs_per_step,
             "loss": evaluation.loss_nats_per_token,
+            "copy_probability": copy_probability(
+                self.model, self.test_ids, block_size=self.case.block_size, device=self.device
+            ),
         }
+
+
+def shape_of(case: TrainCase, vocab_size: int) -> ModelConfig:
+    """Return the shape of the model of a case."""
+    return ModelConfig(
+        vocab_size=vocab_size,
+        block_size=case.block_size,
+        n_layer=case.n_layer,
+        n_head=case.n_head,
+        n_embd=case.n_embd,
+        positions=case.positions,
+        mlp=case.mlp,
+    )
+
+
+def updates(case: TrainCase, shape: ModelConfig, n_targets: int) -> int:
+    """Return the number of updates: of the epochs over `n_targets`, or of the budget of FLOPs."""
+    if case.budget_flops is None:
+        steps = case.target_epochs * n_targets / (case.batch_size * case.block_size)
+    else:
+        steps = case.budget_flops / training_flops(shape, case.batch_size, case.block_size)
+    return max(1, round(steps))
 
 
 def shortened(part: Segment, share: float) -> Segment:
@@ -193,9 +222,30 @@ def shortened(part: Segment, share: float) -> Segment:
     return Segment(part.start, part.start + round(share * len(part)))
 
 
+def with_copies(ids: Tensor, parts: Sequence[Segment], case: TrainCase) -> Tensor:
+    """Return as many training tokens, of which a share are copies of one short piece.
+
+    The piece comes after the tokens that are kept and is none of them (Hernandez et al. 2022,
+    arXiv:2205.10487). It is a whole number of blocks, so that every copy is cut alike.
+
+    Raises:
+        ValueError: the piece would be shorter than a block.
+    """
+    text = torch.cat([ids[part.start : part.stop] for part in parts])
+    blocks = round(case.copied * len(text) / case.copies / case.block_size)
+    if not blocks:
+        raise ValueError(
+            f"copies is {case.copies}: {case.copied:g} of {len(text)} tokens are too few for so "
+            f"many copies of a block of {case.block_size}; use fewer copies"
+        )
+    length = blocks * case.block_size
+    kept = len(text) - case.copies * length
+    return torch.cat([text[:kept], text[kept : kept + length].repeat(case.copies)])
+
+
 def _point(line: str) -> dict[str, float]:
     row = load_line(line)
-    return {name: row[name] for name in ("step", "tokens", "epochs", "loss")}
+    return {name: row[name] for name in POINT}
 
 
 def _counts(experiment: Experiment) -> dict[str, int | float | None]:
@@ -226,13 +276,17 @@ def _counts(experiment: Experiment) -> dict[str, int | float | None]:
     }
 
 
-def _losses(log: list[dict[str, Any]], first: float, final: Evaluation) -> dict[str, float | None]:
+def _losses(
+    log: list[dict[str, Any]], curve: list[dict[str, float]], final: Evaluation
+) -> dict[str, float | None]:
     """Return the losses before, during and after training, and that of token frequencies."""
     low, high = final.interval_95 or (None, None)
     above_low, above_high = final.difference_interval_95 or (None, None)
     last = log[-max(1, len(log) // 10) :]
     return {
-        "initial_test_loss": first,
+        "initial_test_loss": curve[0]["loss"],
+        "initial_copy_probability": curve[0]["copy_probability"],
+        "final_copy_probability": curve[-1]["copy_probability"],
         "final_test_loss": final.loss_nats_per_token,
         "final_test_loss_low": low,
         "final_test_loss_high": high,
@@ -254,14 +308,17 @@ def train_and_score(benchmark: Any, result: Result, session: Session, case: Trai
     log, curve = benchmark.pedantic(experiment.run, args=(folder,), rounds=1)
     final, blocks = experiment.final()
     curve.append(experiment.point(experiment.config.steps, final))
-    result.metrics |= _counts(experiment) | _losses(log, curve[0]["loss"], final)
+    result.metrics |= _counts(experiment) | _losses(log, curve, final)
     if case.seed == 0:
         generated.append(experiment.generate("after"))
     result.series |= {
         "loss_curve": [
             {name: m[name] for name in ("step", "tokens", "epochs", "loss")} for m in log
         ],
-        "test_curve": curve,
+        **{
+            name: [{column: row[column] for column in SERIES[name]} for row in curve]
+            for name in ("test_curve", "copying")
+        },
         "test_blocks": blocks,
         "generated": generated,
     }

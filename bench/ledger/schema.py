@@ -203,6 +203,12 @@ METRICS: dict[str, Key] = {
     "above_unigram_low": Key("nats/token", "low end of final less unigram loss, paired", low=-INF),
     "above_unigram_high": Key("nats/token", "high end of that 95 % interval", low=-INF),
     "final_train_loss": Key("nats/token", "mean training loss over the last tenth of the steps"),
+    **{
+        f"{when}_copy_probability": _share(
+            f"mean probability of the current token as the next one, {how} training"
+        )
+        for when, how in (("initial", "before"), ("final", "after"))
+    },
     "train_tokens_per_s": Key("tokens/s", "training speed, evaluation excluded"),
     # paired comparison of two samplers, and its design
     **{name: _count(meaning) for name, meaning in COUNTS.items()},
@@ -264,6 +270,16 @@ SERIES: dict[str, tuple[str, ...]] = {
         "bin_start", "bin_stop", "visits_mean", "visits_min", "visits_max", "missed",
     ),
     "position_profile": ("start", "stop", "unigram", "bigram", "js", "unseen"),
+    "copying": ("step", "tokens", "epochs", "copy_probability"),
+    "onset": (
+        "arm", "n_seeds", "train_tokens", "passes", "step", "epochs", "between", "lowest", "final",
+        "rise", "rise_low", "rise_high", "p_adjusted", "detectable",
+    ),
+    "repeat_forms": ("form", "n_cells", "error", "error_most_passes", "closest", "p_adjusted"),
+    "repeat_cells": (
+        "train_tokens", "passes", "n_seeds", "loss", "exponential", "bounded", "additive",
+    ),
+    "noise": ("arm", "n_params", "n_seeds", "loss", "sd", "sd_low", "sd_high", "p_adjusted"),
     "coverage_curve": ("step", "epochs", "covered", "expected"),
     "top_operators": ("operator", "calls", "self_time_s", "share"),
     "trials": ("trial", "ratio", "ratio_low", "ratio_high"),
@@ -274,7 +290,7 @@ SERIES: dict[str, tuple[str, ...]] = {
     "conditions": ("condition", "time_s", "ratio", "ratio_low", "ratio_high"),
 }  # fmt: skip
 
-TEXT_COLUMNS = {"source", "when", "prompt", "text", "operator", "condition"}
+TEXT_COLUMNS = {"arm", "form", "source", "when", "prompt", "text", "operator", "condition"}
 """Columns of series that hold text; all others hold numbers or null."""
 
 TEXT, NUMBER, FLAG, NUMBERS = "text", "a number", "true or false", "a list of numbers"
@@ -294,5 +310,8 @@ PARAMS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("drop_last", "raw", "compact"), (FLAG,)),
     **dict.fromkeys(("sizes", "rungs"), (NUMBERS,)),
     **dict.fromkeys(("model", "base"), (TEXT, "an object of params")),
+    **dict.fromkeys(("differs_in", "arms"), (TEXT,)),
+    **dict.fromkeys(("budget_flops", "copied", "copies", "evaluations"), (NUMBER,)),
+    **dict.fromkeys(("positions", "mlp"), (FLAG,)),
 }  # fmt: skip
 """Name of a param → what it may be besides null. Any other name may have any value."""

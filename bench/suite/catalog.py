@@ -17,7 +17,13 @@ from bench.suite.cases import (
     PositionCase,
 )
 from bench.suite.plan import Plan
-from bench.suite.training_cases import CompareCase, DesignCase, TrainCase, VarianceCase
+from bench.suite.training_cases import (
+    CompareCase,
+    DesignCase,
+    OutcomeCase,
+    TrainCase,
+    VarianceCase,
+)
 
 Case = (
     ModelCase
@@ -27,6 +33,7 @@ Case = (
     | LoadingCase
     | TrainCase
     | DesignCase
+    | OutcomeCase
     | CompareCase
     | VarianceCase
     | PairCase
@@ -49,7 +56,11 @@ def params(case: Case) -> dict[str, object]:
         named["model"] = params(case.model) | {"seed": case.model.seed}
     if isinstance(case, TrainCase):
         del named["varied"]
-        named |= {"experiment": case.experiment, "arm": case.arm}
+        for name in training_cases.SELDOM - set(case.varied):
+            if named[name] == getattr(TrainCase, name):
+                del named[name]
+        varied = " ".join(case.varied)
+        named |= {"experiment": case.experiment, "arm": case.arm, "differs_in": varied}
     return named
 
 
@@ -73,6 +84,7 @@ CASES: dict[str, Callable[[Plan], Iterable[Case]]] = {
     # The order matters: what the experiment can find is on disk before it runs.
     "bench_convergence::test_design": Plan.design_cases,
     "bench_convergence::test_train": Plan.train_cases,
+    "bench_convergence::test_outcome": Plan.outcome_cases,
     "bench_convergence::test_compare": Plan.compare_cases,
     "bench_convergence::test_variance": Plan.variance_cases,
     # The order matters: the prediction is on disk before the held-out size is trained.
@@ -92,7 +104,7 @@ TIMELESS = frozenset(
     for name in (
         "coverage::test_coverage", "position::test_position", "position::test_fold",
         "convergence::test_design", "convergence::test_train", "convergence::test_compare",
-        "convergence::test_variance",
+        "convergence::test_outcome", "convergence::test_variance",
         "scaling::test_rung", "scaling::test_predict", "scaling::test_target",
         "scaling::test_scaling", "scaling::test_recommendation", "scaling::test_repeated",
         "scaling::test_repeat",

@@ -3,18 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
-from bench.suite.training_cases import CompareCase, DesignCase, TrainCase, VarianceCase
+from bench.suite.training_cases import (
+    MEAN_OF,
+    WRITTEN,
+    CompareCase,
+    DesignCase,
+    OutcomeCase,
+    TrainCase,
+    VarianceCase,
+)
 
 Arm = Mapping[str, Any]
-"""Fields of TrainCase in which the runs of one arm differ from those of the others."""
+"""Fields of TrainCase in which the runs of one arm differ from those of the others; `cost_s` may be
+among them."""
+Side = int | tuple[int, ...]
+"""One side of a comparison: the number of an arm, or of several whose mean is compared."""
 
 
 def arms_of(name: str, values: Iterable[Any]) -> tuple[Arm, ...]:
     """Return one arm for each value of one field of TrainCase."""
     return tuple({name: value} for value in values)
+
+
+def two_by_two() -> tuple[tuple[Side, Side], ...]:
+    """Return the contrasts of four arms: both main effects and half of the interaction.
+
+    The arms are the cells (1, 1), (1, 2), (2, 1) and (2, 2) of two factors with two levels. Each
+    contrast is the mean of two arms less that of the others, so all have the same unit and power.
+    """
+    return ((0, 1), (2, 3)), ((0, 2), (1, 3)), ((0, 3), (1, 2))
 
 
 @dataclass(frozen=True)
@@ -27,17 +47,20 @@ class Experiment:
         common: the fields of TrainCase in which all runs differ from its defaults.
         seeds: number of paired seeds.
         comparisons: planned pairs of arms, by their numbers in `arms`; no other pair is compared.
+            A side may be the mean of several arms.
         prior_sd: assumed standard deviation of the paired differences, in nats/token.
         every_text: whether it is done on every text, or on the first one alone.
+        questions: what is worked out from the runs besides (`bench.experiments.outcomes`).
     """
 
     name: str
     arms: tuple[Arm, ...]
     common: Mapping[str, Any] = field(default_factory=dict)
     seeds: int = 1
-    comparisons: tuple[tuple[int, int], ...] = ()
+    comparisons: tuple[tuple[Side, Side], ...] = ()
     prior_sd: float | None = None
     every_text: bool = False
+    questions: tuple[str, ...] = ()
 
     def runs(self, corpora: tuple[str, ...]) -> list[TrainCase]:
         """Return the runs seed by seed: what is stopped early has whole pairs."""
@@ -63,14 +86,28 @@ class Experiment:
             for corpus in self._texts(corpora)
         ]
 
+    def outcomes(self, corpora: tuple[str, ...]) -> list[OutcomeCase]:
+        """Return each question on each text."""
+        return [
+            OutcomeCase(
+                self._run(corpus, self.arms[0], 0).experiment,
+                corpus,
+                question,
+                self._side(corpus, tuple(range(len(self.arms)))),
+                self.seeds,
+            )
+            for corpus in self._texts(corpora)
+            for question in self.questions
+        ]
+
     def compared(self, corpora: tuple[str, ...]) -> list[CompareCase]:
         """Return each planned pair of arms on each text."""
         return [
             CompareCase(
                 design.experiment,
                 design.corpus,
-                self._run(design.corpus, self.arms[a], 0).arm,
-                self._run(design.corpus, self.arms[b], 0).arm,
+                self._side(design.corpus, a),
+                self._side(design.corpus, b),
                 design.seeds,
                 design.n_comparisons,
             )
@@ -93,6 +130,10 @@ class Experiment:
     def _texts(self, corpora: tuple[str, ...]) -> tuple[str, ...]:
         return corpora if self.every_text else corpora[:1]
 
+    def _side(self, corpus: str, side: Side) -> str:
+        numbers = (side,) if isinstance(side, int) else side
+        return MEAN_OF.join(self._run(corpus, self.arms[i], 0).arm for i in numbers)
+
     def _run(self, corpus: str, arm: Arm, seed: int) -> TrainCase:
-        case = TrainCase(self.name, corpus, seed, varied=tuple(self.arms[0]))
-        return replace(case, **self.common, **arm)
+        varied = tuple(name for name in self.arms[0] if name in WRITTEN)
+        return TrainCase(self.name, corpus, seed, varied=varied, **{**self.common, **arm})

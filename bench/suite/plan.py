@@ -23,7 +23,13 @@ from bench.suite.cases import (
 )
 from bench.suite.shapes import PairShape
 from bench.suite.sizes import BF16_COST, COVERAGE, SCARCE, SUITES
-from bench.suite.training_cases import CompareCase, DesignCase, TrainCase, VarianceCase
+from bench.suite.training_cases import (
+    CompareCase,
+    DesignCase,
+    OutcomeCase,
+    TrainCase,
+    VarianceCase,
+)
 
 
 @dataclass(frozen=True)
@@ -180,6 +186,10 @@ class Plan:
     def design_cases(self) -> list[DesignCase]:
         """Return the design of each training experiment that compares something."""
         return [c for e in SUITES[self.suite].experiments for c in e.design(self.corpora)]
+
+    def outcome_cases(self) -> list[OutcomeCase]:
+        """Return each question that is worked out from a whole training experiment."""
+        return [c for e in SUITES[self.suite].experiments for c in e.outcomes(self.corpora)]
 
     def compare_cases(self) -> list[CompareCase]:
         """Return each planned comparison of each training experiment."""

@@ -6,11 +6,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
-from bench.suite.experiments import Experiment, arms_of
 from bench.suite.shapes import Ladder, ModelShape, PairShape, Suite
 from bench.suite.training_cases import ONE_PASS
+from bench.suite.training_experiments import (
+    FULL_EXPERIMENTS,
+    SMALL,
+    SMOKE,
+    SMOKE_EXPERIMENTS,
+    STANDARD_EXPERIMENTS,
+    STUDY_EXPERIMENTS,
+    WHOLE,
+    folds,
+)
 
 UNIFORM = "uniform-ids"
 """Name of the control text: ids drawn evenly from the vocabulary (bench/suite/inputs.py)."""
@@ -138,19 +146,6 @@ STUDY_PAIRS = (
 )
 """A training step with lower precision and with torch.compile."""
 
-SAMPLERS = arms_of("sampler", ("random_replacement", "sequential", "shuffled_blocks"))
-
-
-def _folds(count: int, common: dict[str, Any]) -> tuple[Experiment, ...]:
-    """Return the runs that test on each of `count` folds of a text in turn."""
-    splits = arms_of("split", [f"block:{k}/{count}" for k in range(1, count + 1)])
-    return (Experiment("folds", splits, {"sampler": "shuffled_blocks"} | common),)
-
-
-SMOKE_TRAIN = {"n_layer": 1, "n_head": 2, "n_embd": 32, "block_size": 32}
-STANDARD_TRAIN = {"target_epochs": 4.0, "n_embd": 64, "block_size": 32, "learning_rate": 2.5e-3}
-"""The shape and the passes of the training experiments of a suite."""
-
 SUITES: dict[str, Suite] = {
     "smoke": Suite(
         models=(
@@ -158,16 +153,7 @@ SUITES: dict[str, Suite] = {
         ),
         round_budget_s=0.2,
         epochs=(1,),
-        experiments=(
-            Experiment(
-                "samplers",
-                SAMPLERS,
-                SMOKE_TRAIN | {"n_tokens": 16_384, "cost_s": 1.0},
-                seeds=2,
-                comparisons=((0, 1), (0, 2)),
-                every_text=True,
-            ),
-        ),
+        experiments=SMOKE_EXPERIMENTS,
         budget_s=70,
         pairs=(
             PairShape("model3", 2, 64, "forward", "", 2, 0.3),
@@ -177,7 +163,7 @@ SUITES: dict[str, Suite] = {
         workers=False,
         limited=False,
         ceiling_s=0.2,
-        folds=_folds(2, SMOKE_TRAIN | {"n_tokens": 8_192, "cost_s": 0.5}),
+        folds=folds(2, SMOKE | {"n_tokens": 8_192, "cost_s": 0.5}),
         counting=((10**9, 10**4),),
         growth={"n_layer": (1, 2)},
         growth_s=0.2,
@@ -194,18 +180,8 @@ SUITES: dict[str, Suite] = {
         ablation=_against(ABLATION, "model4", 2, 128, 2.0, 2.6),
         round_budget_s=6.0,
         epochs=(0.5, 1, 2, 4, 14.4),
-        experiments=(
-            Experiment(
-                "samplers",
-                SAMPLERS,
-                STANDARD_TRAIN | {"n_tokens": 24_576, "cost_s": 4.3},
-                seeds=8,
-                comparisons=((0, 1), (0, 2)),
-                prior_sd=0.085,
-                every_text=True,
-            ),
-        ),
-        folds=_folds(5, STANDARD_TRAIN | {"n_tokens": 12_288, "cost_s": 2.15}),
+        experiments=STANDARD_EXPERIMENTS,
+        folds=folds(5, SMALL | {"n_tokens": 12_288, "cost_s": 2.15}),
         growth_s=2.0,
         conditions_s=10.0,
         budget_s=640,
@@ -234,50 +210,17 @@ SUITES: dict[str, Suite] = {
         processes=5,
         round_budget_s=20.0,
         epochs=(0.5, 1, 2, 4, 14.4),
-        experiments=(
-            Experiment(
-                "samplers",
-                SAMPLERS,
-                {"n_tokens": None, "target_epochs": 4.0, "cost_s": 120.0},
-                seeds=9,
-                comparisons=((0, 1), (0, 2), (1, 2)),
-                prior_sd=0.1,
-                every_text=True,
-            ),
-        ),
-        folds=_folds(5, {"n_tokens": None, "target_epochs": 4.0, "cost_s": 60.0}),
-        budget_s=4 * 3_600,
+        experiments=STUDY_EXPERIMENTS,
+        folds=folds(5, WHOLE | {"cost_s": 60.0}, seeds=3),
+        budget_s=21 * 3_600,
         counting=((10**9, 10**6), (10**9, 10**7)),
     ),
     "full": Suite(
         models=(ModelShape("model5", 16, 256, {"step": 350.0, "forward": 80.0}),),
         round_budget_s=20.0,
         epochs=(14.4,),
-        experiments=(
-            Experiment(
-                "tutorial",
-                (
-                    {"sampler": "random_replacement", "init": "normal"},
-                    {"sampler": "random_replacement", "init": "gpt2"},
-                    {"sampler": "shuffled_blocks", "init": "gpt2"},
-                ),
-                {
-                    "n_tokens": None,
-                    "target_epochs": 14.4,
-                    "n_layer": 12,
-                    "n_head": 12,
-                    "n_embd": 768,
-                    "compact": False,
-                    "raw": True,
-                    "precision": "bf16",
-                    "batch_size": 16,
-                    "block_size": 256,
-                    "learning_rate": 6e-4,
-                    "cost_s": 501 * 10.0,
-                },
-            ),
-        ),
-        budget_s=5 * 3_600,
+        experiments=FULL_EXPERIMENTS,
+        budget_s=9 * 3_600,
         limited=False,
         growth={},
         conditions=("model5", 16, 256),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
+from functools import cache
 from typing import Any
 
 
@@ -17,12 +18,16 @@ class TrainCase:
         text_share: share of the train part that is used. The number of updates does not depend on
             it, so a tenth of the text is passed over ten times as often.
         target_epochs: epoch-equivalents of the whole train part, which give the number of updates.
+        budget_flops: training FLOPs that give the number of updates instead; None: the epochs do.
+        copied: share of the training tokens that are copies of one short piece of the text. The
+            rest is seen as often as `target_epochs` says, and the piece `copies` times as often.
         compact: whether the ids that do not occur in the text are left out of the vocabulary.
         raw: whether the text is used without cleaning.
         reader: "sampler", or "dataloader": a real `torch.utils.data.DataLoader` in the order of
             the sampler, which is audited while it is read.
         init: how weights begin, a name of `gptcore.model.gpt.INITIALISATIONS`.
         order_seed: seed of the windows where it differs from `seed`, that of the initial weights.
+        evaluations: parts of equal length into which evaluations divide the run.
         varied: the fields in which the runs of the experiment differ, apart from the seed.
     """
 
@@ -32,9 +37,14 @@ class TrainCase:
     sampler: str = "random_replacement"
     n_tokens: int | None = 65_536
     target_epochs: float = 1.0
+    budget_flops: float | None = None
+    copied: float = 0.0
+    copies: int = 1
     n_layer: int = 2
     n_head: int = 4
     n_embd: int = 128
+    positions: bool = True
+    mlp: bool = True
     compact: bool = True
     batch_size: int = 8
     block_size: int = 64
@@ -47,6 +57,7 @@ class TrainCase:
     precision: str = "fp32"
     weight_decay: float = 0.1
     order_seed: int | None = None
+    evaluations: int = 6
     varied: tuple[str, ...] = field(default=("sampler",), compare=False)
     cost_s: float = field(default=8.0, compare=False)
 
@@ -67,7 +78,7 @@ class TrainCase:
         return f"{self.experiment}-{self.arm}-seed{self.seed}"
 
     def _written(self, names: Iterable[str]) -> list[str]:
-        defaults = {f.name: f.default for f in fields(self)}
+        defaults = _defaults()
         always = {*ALWAYS_WRITTEN, *self.varied}
         values = {name: getattr(self, name) for name in names}
         return [
@@ -77,12 +88,22 @@ class TrainCase:
         ]
 
 
+@cache
+def _defaults() -> dict[str, Any]:
+    return {f.name: f.default for f in fields(TrainCase)}
+
+
 WRITTEN: dict[str, Callable[[Any], str]] = {
     "n_tokens": lambda value: f"N{'all' if value is None else value}",
     "target_epochs": "epochs{:g}".format,
+    "budget_flops": lambda value: f"budget{value or 0:g}".replace("+", ""),
+    "copied": "copied{:g}".format,
+    "copies": "copies{}".format,
     "n_layer": "L{}".format,
     "n_head": "H{}".format,
     "n_embd": "C{}".format,
+    "positions": lambda value: "positions" if value else "no_positions",
+    "mlp": lambda value: "mlp" if value else "no_mlp",
     "compact": lambda value: "compact" if value else "gpt2",
     "batch_size": "B{}".format,
     "block_size": "T{}".format,
@@ -96,13 +117,18 @@ WRITTEN: dict[str, Callable[[Any], str]] = {
     "precision": str,
     "weight_decay": "decay{:g}".format,
     "order_seed": lambda value: "order" + ("" if value is None else str(value)),
+    "evaluations": "evals{}".format,
 }
-"""Field of TrainCase → how a case id writes its value."""
+"""Field of TrainCase → how a case id writes its value, without "+"."""
+MEAN_OF = "+"
+"""What joins the arms of which one side of a comparison is the mean."""
 ALWAYS_WRITTEN = (
     "n_tokens", "target_epochs", "n_layer", "n_head", "n_embd", "compact", "batch_size",
-    "block_size", "learning_rate", "split", "sampler",
+    "block_size", "learning_rate", "split", "raw", "sampler", "init", "precision",
 )  # fmt: skip
 """The other fields are written where their value is not the default, or where runs differ in it."""
+SELDOM = frozenset(("budget_flops", "copied", "copies", "positions", "mlp", "evaluations"))
+"""A record leaves them out where a case id does."""
 
 
 @dataclass(frozen=True)
@@ -131,8 +157,37 @@ class DesignCase:
 
 
 @dataclass(frozen=True)
+class OutcomeCase:
+    """Work out one question from all finished runs of one training experiment.
+
+    Attributes:
+        experiment: the key that its runs share.
+        question: a name in `bench.experiments.outcomes.QUESTIONS`.
+        arms: the arms in their order, joined by MEAN_OF.
+        seeds: number of runs of each arm.
+    """
+
+    experiment: str
+    corpus: str
+    question: str
+    arms: str
+    seeds: int
+    cost_s: float = field(default=0.2, compare=False)
+
+    @property
+    def id(self) -> str:
+        """The experiment and the question; the experiment's runs give the arms."""
+        return f"{self.experiment}-{self.question}-seeds{self.seeds}"
+
+
+@dataclass(frozen=True)
 class CompareCase:
-    """Compare two arms over the paired seeds of one training experiment."""
+    """Compare two arms over the paired seeds of one training experiment.
+
+    Attributes:
+        a: an arm, or several joined by MEAN_OF, of whose losses the mean is compared.
+        b: the same of the other side.
+    """
 
     experiment: str
     corpus: str

@@ -224,28 +224,31 @@ def position(frame: pd.DataFrame) -> Table:
 
 
 def folds(frame: pd.DataFrame) -> Table:
-    """Return the loss of one model per fold of a text, each on the block it did not train on."""
+    """Return the loss on each fold of a text of models that did not train on it."""
     rows = [
         (
-            fold(case["split"]),
-            words.loss(case["final_test_loss"]),
-            f"{words.loss(case['final_test_loss_low'])} to "
-            f"{words.loss(case['final_test_loss_high'])}",
-            words.number(case["bits_per_byte"]),
-            words.loss(case["unigram_test_loss"]),
-            words.number(case["shared_13grams"]),
+            fold(split),
+            words.number(len(cases)),
+            words.loss(cases["final_test_loss"].mean()),
+            f"{words.loss(cases['final_test_loss'].min())} to "
+            f"{words.loss(cases['final_test_loss'].max())}",
+            f"{words.loss(cases['final_test_loss_low'].mean())} to "
+            f"{words.loss(cases['final_test_loss_high'].mean())}",
+            words.number(cases["bits_per_byte"].mean()),
+            words.loss(cases["unigram_test_loss"].mean()),
+            words.number(cases["shared_13grams"].max()),
         )
-        for _, case in frame.iterrows()
+        for split, cases in frame.groupby("split", sort=False, dropna=False)
     ]
     columns = (
-        "Tested on", "Test loss#", "95 % interval#", "Bits/byte#", "Unigram counts#",
-        "13-grams shared#",
+        "Tested on", "Seeds#", "Test loss#", "Lowest to highest seed#", "95 % interval#",
+        "Bits/byte#", "Unigram counts#", "13-grams shared#",
     )  # fmt: skip
-    caption = "One small model per fold of the text, scored on every token of the block left out."
+    caption = "Small models for each fold of the text, scored on every token of the block left out."
     note = (
-        "Losses in nats/token. The interval is of the mean over a much longer text of this kind, "
-        "of which the block is a part. Each fold has one seed, so differences between folds "
-        "include the noise of training."
+        "Losses in nats/token, means over seeds. The interval is of the mean over a much longer "
+        "text of this kind, of which the block is a part. Differences between folds that are no "
+        "larger than those between seeds may be the noise of training."
     )
     return replace(table(caption, columns, rows), note=note)
 

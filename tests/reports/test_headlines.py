@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from bench.ledger.record import Record
+from bench.ledger.schema import SERIES
 from reports import load, topics, words
 from reports.blocks import Plotter
 from tests.helpers.ledgers import (
@@ -98,6 +99,44 @@ def compared(experiment: str, sign: int) -> Record:
 
 def ablation(piece: str, ratio: float, low: float, high: float) -> Record:
     return interval(pair(f"variant=without-{piece}", ratio, "slower", "ablation"), ratio, low, high)
+
+
+def outcome(series: str, corpus: str, rows: list[dict[str, Any]]) -> Record:
+    """Return an outcome of an experiment; what rows leave out is null."""
+    full = [{name: row.get(name) for name in SERIES[series]} for row in rows]
+    params = {"corpus": corpus, "question": series, "experiment": f"x-{corpus}"}
+    name = f"bench_convergence::test_outcome[x-{corpus}-{series}]"
+    return record(name, group="outcome", params=params, series={series: full})
+
+
+def onset(corpus: str, rise: float, p: float) -> Record:
+    row = {"arm": "share0.1", "n_seeds": 8, "passes": 40.0, "epochs": 12.5, "between": 2.0}
+    row |= {"lowest": 5.0, "final": 5.0 + rise, "rise": rise, "p_adjusted": p, "detectable": 0.1}
+    return outcome("onset", corpus, [row])
+
+
+def judged(corpus: str, p: float) -> Record:
+    rows = [("additive", 0.004, None), ("bounded", 0.01, p), ("exponential", 0.012, p)]
+    names = ("form", "error", "p_adjusted")
+    each = [dict(zip(names, row, strict=True)) | {"n_cells": 25, "closest": 9} for row in rows]
+    return outcome("repeat_forms", corpus, each)
+
+
+def noisy(corpus: str, p: float) -> Record:
+    rows = [("C32", 2e5, 0.03, None), ("C256", 2e6, 0.01, p)]
+    names = ("arm", "n_params", "sd", "p_adjusted")
+    each = [dict(zip(names, row, strict=True)) | {"n_seeds": 24, "loss": 5.0} for row in rows]
+    return outcome("noise", corpus, each)
+
+
+def begun(init: str, initial: float, copied: float, seed: int = 0) -> Record:
+    case = training_case(RANDOM, seed)
+    metrics = {"initial_test_loss": initial, "initial_copy_probability": copied}
+    return other(case, metrics, init=init, experiment="weights", arm=f"init_{init}", seed=seed)
+
+
+def on_text(corpus: str, sign: int) -> Record:
+    return other(compared(f"samplers-{corpus}-4", sign), corpus=corpus)
 
 
 STEP, FORWARD = of_model(), of_model("forward")
@@ -254,6 +293,30 @@ CASES = [
         "convergence.findings.baseline", [training_case("sequential", 0)],
         [training_case("sequential", seed, shift=2.0) for seed in (1, 2)],
         "learned more than token frequencies in 1 of 1 run", "learned less .* in 2 of 3 runs",
+    ),
+    Contradiction(
+        "experiments.findings.overfitting", [onset("python-docs", 0.5, 0.01)],
+        [onset("moby-dick", 0.0, 1.0)],
+        "rises for good after 12.5 passes with 1/10 of the text on python-docs$",
+        r"on python-docs \(python-docs\)$",
+    ),
+    Contradiction(
+        "experiments.findings.forms", [judged("python-docs", 0.01)], [judged("moby-dick", 0.5)],
+        "additive form .* better than the bounded one and the exponential one on python-docs$",
+        "^No form .* on moby-dick",
+    ),
+    Contradiction(
+        "experiments.findings.seed_noise", [noisy("python-docs", 0.01)], [noisy("moby-dick", 0.5)],
+        "varies less over seeds .* on python-docs: ", "^No change of the noise .* on moby-dick",
+    ),
+    Contradiction(
+        "experiments.findings.initial_weights",
+        [begun("normal", 17.0, 0.9), begun("gpt2", 9.1, 0.0)], [begun("normal", 9.0, 0.0, seed=1)],
+        r"ln V is \+7.989 nats/token with weights from N", r"ln V is \+3.989 nats/token with",
+    ),
+    Contradiction(
+        "experiments.findings.ranking", [on_text("a", 1), on_text("c", 1)], [on_text("d", -1)],
+        "^B ended below a in test loss on 2 of 2 texts$", "on 2 of 3 texts, and above on 1$",
     ),
     Contradiction(
         "scaling.findings.find", [scaling_case("python-docs", 1.0)],

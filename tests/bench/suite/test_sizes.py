@@ -153,9 +153,9 @@ def test_runs_are_paired_seed_by_seed():
 
 @pytest.mark.parametrize("suite", ["standard", "study"])
 def test_planned_comparisons_can_find_something(suite):
-    (design,) = plan(suite).design_cases()
-    check_design(design.seeds, 2 * design.n_comparisons)
-    assert design.prior_sd > 0
+    for design in plan(suite).design_cases():
+        check_design(design.seeds, 2 * design.n_comparisons)
+        assert design.prior_sd is None or design.prior_sd > 0
 
 
 def test_standard_compares_random_windows_with_each_dataloader():

@@ -1,0 +1,209 @@
+"""The section on whole experiments: a table for each question."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pandas as pd
+
+from reports import words
+from reports.blocks import Plot, Plotter, Section, Table, dicts, table, titled
+from reports.load import Run
+from reports.topics.experiments import figures
+from reports.topics.experiments.findings import initial, rows
+
+
+def section(run: Run, plot: Plotter) -> list[Section]:
+    """Return what was worked out from whole experiments; none where nothing was."""
+    frames = [(make, rows(run, name)) for name, make in TABLES.items()]
+    frames.append((weights, initial(run.cases("convergence"))))
+    shown = [
+        titled(make(part), f"Corpus: {words.corpus(part['corpus'].iloc[0])}")
+        for make, frame in frames
+        if not frame.empty
+        for case in plot.parts(dict.fromkeys(frame["experiment" if make is weights else "case"]))
+        for part in [frame[frame["experiment" if make is weights else "case"] == case]]
+    ]
+    if not shown:
+        return []
+    return [
+        Section(
+            "experiments",
+            "Experiments",
+            "What do whole experiments show, beyond pairs?",
+            "Each table is worked out from all runs of one experiment. Losses are test losses in "
+            "nats/token. An arm is the set of settings in which its runs differ from the others.",
+            [*_repeats(run, plot), *_copying(run, plot)],
+            shown,
+        )
+    ]
+
+
+def _repeats(run: Run, plot: Plotter) -> list[Plot]:
+    """Return the figure of the loss by passes and unique tokens, one for each experiment."""
+    frame = rows(run, "repeat_cells")
+    frame = frame[frame["loss"].notna() & frame["passes"].gt(0) & frame["train_tokens"].gt(0)]
+    unique = frame["train_tokens"].map(lambda n: f"{words.number(n)} unique tokens")
+    return [
+        each
+        for _, cells in frame.assign(variant=unique).groupby("case", sort=False)
+        for each in plot(
+            figures.repeats, cells, "Loss on repeated text",
+            f"Each point: mean over its seeds. Corpus: {words.corpus(cells['corpus'].iloc[0])}.",
+            "Test loss by passes, a line for each number of unique tokens; the table has the same "
+            "numbers.",
+        )
+    ]  # fmt: skip
+
+
+def _copying(run: Run, plot: Plotter) -> list[Plot]:
+    """Return the figure of the copying of the current token, for each experiment on weights."""
+    compared = initial(run.cases("convergence"))
+    if compared.empty:
+        return []
+    points = run.series("convergence", "copying")
+    points = points.merge(compared[["case", "experiment", "init", "corpus"]], on="case")
+    points = points.dropna(subset=["tokens", "copy_probability"])
+    points["variant"] = points["init"].map(lambda init: words.arm(f"init_{init}"))
+    by = ["experiment", "corpus", "variant", "tokens"]
+    means = points.groupby(by, sort=False)["copy_probability"].mean().reset_index()
+    return [
+        each
+        for _, part in means.groupby("experiment", sort=False)
+        for each in plot(
+            figures.copying, part, "How much a model copies its input",
+            f"Means over seeds. Corpus: {words.corpus(part['corpus'].iloc[0])}.",
+            "Probability of the current token as the next one along training, by initial weights; "
+            "the table has its ends.",
+        )
+    ]  # fmt: skip
+
+
+def onset(frame: pd.DataFrame) -> Table:
+    """Return from which evaluation on the test loss of each arm rises for good."""
+    found = [
+        (
+            words.arm(arm["arm"]),
+            words.number(arm["n_seeds"]),
+            words.number(arm["train_tokens"]),
+            words.number(arm["passes"]),
+            words.number(arm["epochs"]),
+            words.number(arm["between"]),
+            words.loss(arm["lowest"]),
+            words.loss(arm["final"]),
+            words.signed(arm["rise"]),
+            words.interval(arm["rise_low"], arm["rise_high"]),
+            words.p_value(arm["p_adjusted"]),
+            words.number(arm["detectable"]),
+        )
+        for arm in dicts(frame)
+    ]
+    columns = (
+        "Arm", "Seeds#", "Train tokens#", "Passes#", "Lowest after passes#",
+        "Passes between evaluations#", "Lowest loss#", "Last loss#", "Rise#", "95 % interval#",
+        "p adjusted#", "Least rise found#",
+    )  # fmt: skip
+    made = table("From when on the test loss rises for good.", columns, found)
+    return replace(
+        made,
+        note="The lowest loss is that of the mean over seeds. The rise is measured on each seed "
+        "from the evaluation that the other seeds choose, so that noise alone gives none.",
+    )
+
+
+def noise(frame: pd.DataFrame) -> Table:
+    """Return the standard deviation over seeds of each arm."""
+    found = [
+        (
+            words.arm(arm["arm"]),
+            words.si(arm["n_params"], ""),
+            words.number(arm["n_seeds"]),
+            words.loss(arm["loss"]),
+            words.number(arm["sd"]),
+            f"{words.number(arm['sd_low'])} to {words.number(arm['sd_high'])}",
+            words.p_value(arm["p_adjusted"]),
+        )
+        for arm in dicts(frame)
+    ]
+    columns = ("Arm", "Weights#", "Seeds#", "Mean loss#", "sd#", "95 % interval#", "p adjusted#")
+    made = table("How much the final loss varies over seeds.", columns, found)
+    return replace(made, note="p is of the same variance as that of the first arm (Pitman's test).")
+
+
+def forms(frame: pd.DataFrame) -> Table:
+    """Return how well each form of the law predicts cells that it did not see."""
+    found = [
+        (
+            str(form["form"]),
+            words.percent(form["error"]),
+            words.percent(form["error_most_passes"]),
+            f"{words.number(form['closest'])} of {words.number(form['n_cells'])}",
+            words.p_value(form["p_adjusted"]),
+        )
+        for form in dicts(frame)
+    ]
+    columns = ("Form", "Error#", "Error at most passes#", "Closest in cells#", "p adjusted#")
+    made = table("Three forms of the law of repeats on held-out cells.", columns, found)
+    return replace(
+        made,
+        note="Error: mean absolute relative error of cells that the fit did not see; at most "
+        "passes: of the cells with the most passes, from all others. p is against the form with "
+        "the least error. docs/study.md gives the forms.",
+    )
+
+
+def cells(frame: pd.DataFrame) -> Table:
+    """Return the loss of each cell of unique tokens and passes, and what the forms predict."""
+    found = [
+        (
+            words.number(cell["train_tokens"]),
+            words.number(cell["passes"]),
+            words.number(cell["n_seeds"]),
+            *(words.loss(cell[name]) for name in ("loss", "exponential", "bounded", "additive")),
+        )
+        for cell in dicts(frame)
+    ]
+    columns = (
+        "Unique tokens#", "Passes#", "Seeds#", "Loss#", "Exponential#", "Bounded#", "Additive#",
+    )  # fmt: skip
+    return table(
+        "Loss by unique tokens and passes, each predicted from all other cells.", columns, found
+    )
+
+
+def weights(frame: pd.DataFrame) -> Table:
+    """Return the loss and the copying of each way to begin, before and after training."""
+    found = [
+        (
+            words.arm(f"init_{init}"),
+            words.number(len(runs)),
+            words.loss(runs["ln_vocab"].mean()),
+            words.loss(runs["initial_test_loss"].mean()),
+            words.percent(runs["initial_copy_probability"].mean()),
+            words.loss(runs["final_test_loss"].mean()),
+            words.percent(runs["final_copy_probability"].mean()),
+        )
+        for init, runs in frame.groupby("init", sort=False)
+    ]
+    columns = (
+        "Initial weights", "Runs#", "ln V#", "Loss before#", "Current token before#", "Loss after#",
+        "Current token after#",
+    )  # fmt: skip
+    made = table(
+        "Initial weights: losses, and the probability of the current token.", columns, found
+    )
+    return replace(
+        made,
+        note="Current token: mean probability that the model gives to the token at a position as "
+        "the next one. A model that copies its input gives it a high one.",
+    )
+
+
+TABLES: dict[str, Callable[[pd.DataFrame], Table]] = {
+    "onset": onset,
+    "repeat_forms": forms,
+    "repeat_cells": cells,
+    "noise": noise,
+}
+"""Series of outcomes → its table."""

@@ -1,0 +1,98 @@
+"""The section on whole experiments: its tables, and what it says of one seed or of nothing."""
+
+import pytest
+
+from reports import load, page, words
+from reports.blocks import Plotter
+from reports.topics import experiments
+from tests.helpers.ledgers import environment, training_case, write_ledger
+from tests.reports.test_headlines import begun, judged, noisy, onset, outcome
+
+
+def read(folder, records):
+    return load.Run.read(write_ledger(folder, records), "run")
+
+
+@pytest.fixture
+def whole(tmp_path):
+    """Every kind of outcome on one text."""
+    cells = [{"train_tokens": 7800, "passes": 16.0, "n_seeds": 3, "loss": 6.2, "additive": 6.25}]
+    return read(
+        tmp_path,
+        [
+            environment(),
+            onset("python-docs", 0.5, 0.01),
+            judged("python-docs", 0.5),
+            outcome("repeat_cells", "python-docs", cells),
+            noisy("python-docs", 0.5),
+            begun("normal", 17.0, 0.9),
+            begun("gpt2", 9.1, 0.0),
+        ],
+    )
+
+
+def test_each_question_has_a_table(whole):
+    (section,) = experiments.section(whole, Plotter("r", False))
+    captions = [table.caption for table in section.tables]
+    assert len(captions) == 5
+    assert all(caption.endswith("Corpus: python-docs.") for caption in captions)
+    rows = [row for table in section.tables for row in table.rows]
+    assert {len(row) for table in section.tables for row in table.rows} == {
+        len(table.columns) for table in section.tables
+    }
+    assert ("7,800", "16", "3", "6.200", words.MISSING, words.MISSING, "6.250") in rows
+
+
+def test_figures_show_repeats_and_copying(tmp_path):
+    cells = [
+        {"train_tokens": u, "passes": r, "n_seeds": 3, "loss": 6.0 + 0.1 * r}
+        for u in (7800, 125_000)
+        for r in (1.0, 4.0, 16.0)
+    ]
+    runs = [begun("normal", 17.0, 0.9), begun("gpt2", 9.1, 0.0)]
+    for run in runs:
+        run["series"]["copying"] = [
+            {"step": i, "tokens": 512 * i, "epochs": 0.1 * i, "copy_probability": 0.9 / (1 + i)}
+            for i in range(7)
+        ]
+    whole = read(tmp_path, [environment(), outcome("repeat_cells", "python-docs", cells), *runs])
+    (section,) = experiments.section(whole, Plotter("r", True))
+    assert [plot.title for plot in section.plots] == [
+        "Loss on repeated text",
+        "How much a model copies its input",
+    ]
+    assert "125,000 unique tokens" in section.plots[0].svg
+    assert "weights from N(0, 1)" in section.plots[1].svg
+
+
+def test_page_shows_the_section_and_its_findings(whole):
+    text, claims = page.render([whole], "md")
+    assert "What do whole experiments show, beyond pairs?" in text
+    assert len([claim for claim in claims if claim.topic == "experiments"]) == 4
+
+
+def test_ledger_without_outcomes_has_no_section(tmp_path):
+    run = read(tmp_path, [environment(), training_case("sequential", 0)])
+    assert experiments.section(run, Plotter("r", False)) == []
+    assert experiments.find(run) == []
+
+
+def test_one_seed_claims_no_onset(tmp_path):
+    row = {"arm": "share0.1", "n_seeds": 1, "passes": 40.0, "epochs": 12.5, "rise": 0.5}
+    (found,) = experiments.find(read(tmp_path, [outcome("onset", "python-docs", [row])]))
+    assert found.headline.startswith("Too few seeds to tell whether")
+    assert "One seed gives no test of the rise." in found.detail
+
+
+def test_null_says_what_could_have_been_seen(tmp_path):
+    (found,) = experiments.find(read(tmp_path, [onset("python-docs", 0.0, 1.0)]))
+    assert found.importance < 50
+    assert "A rise of 0.100 nats/token would have been found in 80 % of the cases." in (
+        found.detail.replace(words.NBSP, " ")
+    )
+
+
+def test_seed_noise_that_is_not_resolved_gives_both_sizes(tmp_path):
+    (found,) = experiments.find(read(tmp_path, [noisy("python-docs", 0.5)]))
+    headline = found.headline.replace(words.NBSP, " ")
+    assert headline.endswith("0.600 % of the loss at 200 k weights, 0.200 % at 2.00 M weights")
