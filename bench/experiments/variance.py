@@ -104,7 +104,7 @@ def _warnings(crossed: Crossed, parts: Sequence[Component]) -> list[str]:
     below = [" with ".join(part.factors) for part in parts if part.variance < 0]
     if below:
         found.append(
-            f"the estimate for {', '.join(below)} lies below 0 and is shown as 0: these runs show "
+            f"an estimate that lies below 0 is shown as 0 ({', '.join(below)}): these runs show "
             "none of it, and the upper end of its interval says how much there may be"
         )
     rest = crossed.losses

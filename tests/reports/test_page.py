@@ -92,7 +92,7 @@ def test_page_has_unique_ids_and_every_link_has_its_target(standard: str) -> Non
 
 def test_every_figure_has_words_for_those_who_cannot_see_it(standard: str) -> None:
     images = [attrs for _, attrs in Document(standard).tags if attrs.get("role") == "img"]
-    assert len(images) == 10
+    assert len(images) == 11
     assert all(len(attrs["aria-label"] or "") > 40 for attrs in images)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pandas as pd
 
@@ -19,18 +20,25 @@ def find(cases: pd.DataFrame, parts: pd.DataFrame, training: pd.DataFrame) -> It
         rows = parts[parts["case"].eq(case["case"]) & parts["share"].notna()]
         if rows.empty:
             continue
-        shares = listed(f"{_share(row)} from {row['source']}" for row in dicts(rows))
+        alone = rows[~rows["source"].str.contains(" with ")]
+        shares = listed(f"{_share(row)} from the {row['source']}" for row in dicts(alone))
         n = words.count(int(case["n_runs"]), "crossed run")
         headline = (
-            f"The variance of the test loss over {n}{apart(case, cases)} comes to {shares},"
-            f"{conditions(case, training)}"
+            f"The variance of the test loss over {n}{apart(case, cases)} comes to {shares} "
+            f"alone,{conditions(case, training)}"
         )
         yield Finding(54, "convergence", "", headline, _detail(case, rows), (case["case"],))
 
 
-def _share(row: dict[str, object]) -> str:
-    ends = f"{words.percent(row['share_low'])} to {words.percent(row['share_high'])}"
-    return f"{words.percent(row['share'])} ({ends})"
+def _share(row: Any) -> str:
+    return (
+        f"{_percent(row['share'])} ({_percent(row['share_low'])} to {_percent(row['share_high'])})"
+    )
+
+
+def _percent(share: float) -> str:
+    """Return a share in whole per cent: crossed runs are few, so no digit behind it is known."""
+    return words.MISSING if words.is_missing(share) else f"{100 * share:.0f}{words.NBSP}%"
 
 
 def _detail(case: pd.Series, rows: pd.DataFrame) -> str:
@@ -42,7 +50,7 @@ def _detail(case: pd.Series, rows: pd.DataFrame) -> str:
     for row in dicts(rows):
         if row["share_low"] == 0 and pd.notna(row["detectable_sd"]):
             text += (
-                f" A standard deviation of {words.number(row['detectable_sd'])} by "
+                f" A standard deviation of {words.number(row['detectable_sd'])} by the "
                 f"{row['source']} would have been found in 80 % of the cases."
             )
     return text
@@ -60,8 +68,8 @@ def _table(case: pd.Series, parts: pd.DataFrame) -> Table:
             words.number(row["levels"]),
             "0, estimated below 0" if row["variance"] < 0 else words.number(row["sd"]),
             f"{words.number(row['sd_low'])} to {words.number(row['sd_high'])}",
-            words.percent(row["share"]),
-            f"{words.percent(row['share_low'])} to {words.percent(row['share_high'])}",
+            _percent(row["share"]),
+            f"{_percent(row['share_low'])} to {_percent(row['share_high'])}",
             words.number(row["detectable_sd"]),
         )
         for row in dicts(parts)

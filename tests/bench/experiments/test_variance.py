@@ -83,6 +83,6 @@ def test_estimate_below_zero_and_a_run_far_from_the_others_are_said():
     losses[1, 2] += 1
     result = split_variance(crossed_losses(records(losses), RUNS))
     text = " ".join(result.facts["warnings"])
-    assert "lies below 0 and is shown as 0" in text
+    assert "lies below 0 is shown as 0" in text
     assert "initialisation 1, order of the data 2 lies far" in text
     assert result.metrics["n_runs"] == 12

@@ -11,7 +11,7 @@ from bench.suite.plan import Plan
 from bench.suite.sizes import SUITES
 from bench.suite.training_cases import MEAN_OF, TrainCase
 from gptcore.model.config import PRESETS
-from gptcore.paired import check_design
+from gptcore.power import check_design
 from gptcore.sampling.samplers import SAMPLERS
 from reports import words
 

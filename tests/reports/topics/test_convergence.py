@@ -94,4 +94,4 @@ def test_variance_estimated_below_zero_is_said(shown: Show) -> None:
     (table,) = shown([case]).tables
     assert "16 crossed runs of crossed on python-docs" in table.caption
     assert table.rows[0][2] == "0, estimated below 0"
-    assert table.rows[1][4] == f"40.0{words.NBSP}%"
+    assert table.rows[1][4] == f"40{words.NBSP}%"
