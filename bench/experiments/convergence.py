@@ -111,7 +111,7 @@ class Experiment:
         train = [ids[part.start : part.stop] for part in self.split.train]
         return count_losses(train, [self.test_ids.numpy()], self.stream.vocab_size)
 
-    def run(self, folder: Path) -> tuple[list[dict[str, Any]], list[dict[str, float]]]:
+    def run(self, folder: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         """Train in a folder, from its newest checkpoint on where it has one.
 
         Returns:
@@ -124,7 +124,6 @@ class Experiment:
 
             def evaluate(step: int) -> None:
                 if step not in curve:
-                    self.write(step, folder)
                     curve[step] = self.point(step, self.evaluate())
                     file.append(dump_line(curve[step]))
 
@@ -153,18 +152,14 @@ class Experiment:
         prompt = self.test_ids[:PROMPT_TOKENS]
         return Texts(train_ids, prompt, self.vocabulary, self.case.seed, self.device)
 
-    def write(self, step: int, folder: Path) -> None:
-        """Let the model write a text, in the runs of which texts are kept."""
-        if self.texts is not None:
-            self.texts.write(self.model, step, folder)
-
-    def point(self, step: int, evaluation: Evaluation) -> dict[str, float]:
-        """Return the row of the series `test_curve` for one evaluation."""
+    def point(self, step: int, evaluation: Evaluation) -> dict[str, Any]:
+        """Return the row of the series `test_curve` for one evaluation, and the ids of a text."""
         return {
             "step": step,
             "tokens": step * self.config.batch_size * self.config.block_size,
             "epochs": step * self.epochs_per_step,
             "loss": evaluation.loss_nats_per_token,
+            "ids": self.texts and self.texts.sample(self.model),
         }
 
 
@@ -173,9 +168,9 @@ def shortened(part: Segment, share: float) -> Segment:
     return Segment(part.start, part.start + round(share * len(part)))
 
 
-def _point(line: str) -> dict[str, float]:
+def _point(line: str) -> dict[str, Any]:
     row = load_line(line)
-    return {name: row[name] for name in ("step", "tokens", "epochs", "loss")}
+    return {name: row[name] for name in ("step", "tokens", "epochs", "loss", "ids")}
 
 
 def _counts(experiment: Experiment) -> dict[str, int | float | None]:
@@ -238,8 +233,9 @@ def train_and_score(benchmark: Any, result: Result, session: Session, case: Trai
         "loss_curve": [
             {name: m[name] for name in ("step", "tokens", "epochs", "loss")} for m in log
         ],
-        "test_curve": curve,
+        "test_curve": [
+            {name: row[name] for name in ("step", "tokens", "epochs", "loss")} for row in curve
+        ],
     }
     if experiment.texts is not None:
-        experiment.write(experiment.config.steps, folder)
-        result.series |= experiment.texts.series(folder, experiment.config.steps)
+        result.series |= experiment.texts.series(curve)

@@ -1,16 +1,15 @@
 """The texts that a model writes at each evaluation of its training, and how they are written.
 
 Each text continues the start of the test part by draws from the model's probabilities as they are
-(temperature 1, all tokens). It is kept in the folder of the run, so that a run that was killed goes
-on with the texts that it has. The form of the texts is measured beside slices of the training text
+(temperature 1, all tokens). The form of the texts is measured beside slices of the training text
 (`gptcore.evaluation.text_form`), and so are two controls of the same length: tokens drawn by their
 frequency in the training text, and by how often they follow the token before.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,13 +19,9 @@ from torch import Tensor
 from gptcore.data.tokenizer import CompactVocabulary, decode
 from gptcore.evaluation.text_form import Measured, compare_form, sample_bigrams, sample_unigrams
 from gptcore.evaluation.text_form_copies import Ints
-from gptcore.lines import Appender, dump_line, load_line, load_lines
 from gptcore.model.generation import generate
 from gptcore.model.gpt import GPT
-from gptcore.reading import read_bytes
 
-TEXTS_NAME = "texts.jsonl"
-"""File of a run with one line for each text."""
 PROMPT_TOKENS, NEW_TOKENS = 8, 128
 CONTROLS = {"unigram": sample_unigrams, "bigram": sample_bigrams}
 SHOWN = ("value", "z", "share_below", "share_above", "usual_share")
@@ -51,24 +46,23 @@ class Texts:
     seed: int
     device: torch.device
 
-    def write(self, model: GPT, step: int, folder: Path) -> None:
-        """Add the text that the model writes after `step` updates to the folder of its run.
-
-        A model that diverged writes none.
-        """
+    def sample(self, model: GPT) -> list[int] | None:
+        """Return the ids of a text that the model writes; a model that diverged writes none."""
         try:
             ids = generate(model, self.prompt, NEW_TOKENS, seed=self.seed, device=self.device)
-            new = ids[len(self.prompt) :].tolist()
         except ValueError:  # the logits are not finite
-            new = None
-        with Appender(folder / TEXTS_NAME) as file:
-            file.append(dump_line({"step": step, "ids": new}))
+            return None
+        new: list[int] = ids[len(self.prompt) :].tolist()
+        return new
 
-    def series(self, folder: Path, steps: int) -> dict[str, list[dict[str, Any]]]:
-        """Return the series `generated` and `form_curve` of a run of `steps` updates."""
-        path = folder / TEXTS_NAME
-        lines, _ = load_lines(read_bytes(path), str(path), load_line)
-        written = {line["step"]: line["ids"] for line in lines}
+    def series(self, curve: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+        """Return the series `generated` and `form_curve` of a run.
+
+        Args:
+            curve: one row for each evaluation, with `step` and `ids`, the result of `sample`.
+        """
+        written = {row["step"]: row["ids"] for row in curve}
+        steps = max(written)
         prompt = self._decode(self.prompt.numpy())
         generated = [
             {
