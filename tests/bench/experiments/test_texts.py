@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 
-from bench.experiments.texts import CONTROLS, NEW_TOKENS, TEXTS_NAME, Texts
+from bench.experiments.texts import CONTROLS, NEW_TOKENS, Texts
 from bench.ledger.schema import check_row
 from gptcore.data.tokenizer import CompactVocabulary, decode, encode
 from gptcore.evaluation.text_form import MEASURES, compare_form
@@ -35,20 +33,17 @@ def model(texts: Texts) -> GPT:
     return GPT(shape, seed=0)
 
 
-def test_texts_are_measured_as_the_library_measures_them(
-    texts: Texts, model: GPT, tmp_path: Path
-) -> None:
-    for step in (0, 10, 20):
-        texts.write(model, step, tmp_path)
-    series = texts.series(tmp_path, 20)
+def test_texts_are_measured_as_the_library_measures_them(texts: Texts, model: GPT) -> None:
+    ids = texts.sample(model)
+    assert ids == generate(model, texts.prompt, NEW_TOKENS, seed=0, device=CPU)[8:].tolist()
+    series = texts.series([{"step": step, "ids": ids, "loss": 1.0} for step in (0, 20, 10)])
     assert [row["when"] for row in series["generated"]] == ["before", "step 10", "after"]
     for name, rows in series.items():
         for row in rows:
             check_row(name, row)
-    ids = generate(model, texts.prompt, NEW_TOKENS, seed=0, device=CPU)[8:].numpy()
     assert texts.vocabulary
-    assert series["generated"][0]["text"] == decode(texts.vocabulary.decode(ids))
-    ((*expected,),) = compare_form([ids], texts.train_ids, texts._decode)
+    assert series["generated"][0]["text"] == decode(texts.vocabulary.decode(np.array(ids)))
+    ((*expected,),) = compare_form([np.array(ids)], texts.train_ids, texts._decode)
     rows = [row for row in series["form_curve"] if row["step"] == 10]
     assert [row["measure"] for row in rows] == list(MEASURES)
     assert [(row["value"], row["z"]) for row in rows] == [(m.value, m.z) for m in expected]
@@ -56,29 +51,16 @@ def test_texts_are_measured_as_the_library_measures_them(
     assert controls == [name for name in CONTROLS for _ in MEASURES]
 
 
-def test_a_run_that_goes_on_keeps_each_text_once(texts: Texts, model: GPT, tmp_path: Path) -> None:
-    texts.write(model, 0, tmp_path)
-    once = texts.series(tmp_path, 5)
-    texts.write(model, 0, tmp_path)  # killed before the loss of this step was on disk
-    with (tmp_path / TEXTS_NAME).open("a") as file:
-        file.write('{"step":5,"ids":[1,2')  # and while the next text was written
-    assert texts.series(tmp_path, 5) == once
-    texts.write(model, 5, tmp_path)
-    assert [row["when"] for row in texts.series(tmp_path, 5)["generated"]] == ["before", "after"]
-
-
-def test_a_model_that_diverged_writes_no_text(texts: Texts, model: GPT, tmp_path: Path) -> None:
+def test_a_model_that_diverged_writes_no_text(texts: Texts, model: GPT) -> None:
     broken = GPT(model.config, seed=1)
     torch.nn.init.constant_(next(broken.parameters()), float("nan"))
-    texts.write(broken, 3, tmp_path)
-    series = texts.series(tmp_path, 3)
+    assert texts.sample(broken) is None
+    series = texts.series([{"step": 3, "ids": None}])
     assert series["generated"][0]["text"] is None
     assert {row["source"] for row in series["form_curve"]} == set(CONTROLS)
 
 
-def test_writing_leaves_the_generator_of_training_as_it_is(
-    texts: Texts, model: GPT, tmp_path: Path
-) -> None:
+def test_a_text_leaves_the_generator_of_training_as_it_is(texts: Texts, model: GPT) -> None:
     before = torch.get_rng_state()
-    texts.write(model, 0, tmp_path)
+    texts.sample(model)
     assert np.array_equal(before, torch.get_rng_state())

@@ -217,6 +217,24 @@ def test_copy_of_a_slice_is_searched_for_outside_of_it():
     assert new[-1].value == 0
 
 
+def test_ranks_of_many_tokens_do_not_run_over():
+    ids = np.arange(140_000)
+    ids[100_000:100_020] = ids[5:25]
+    ids[120_000:120_020] = ids[5:25] + 2**16
+    piece = (100_000, 100_020)
+    assert longest_copies(ids, [(piece, [piece])]) == [20]
+
+
+def test_a_slice_is_compared_with_the_classes_of_the_rest():
+    """Two digits and 28 letters in slices of two: the digits differ from the rest wholly."""
+    ids = np.array([1, 1] + [0] * 28)
+    (found,) = compare_form([ids[2:4]], ids, lambda part: "".join("a1"[i] for i in part))
+    entropy = lambda p: -(p * math.log2(p) + (1 - p) * math.log2(1 - p))  # noqa: E731
+    letters = entropy(1 / 28) - entropy(2 / 28) / 2  # against 26 letters and two digits
+    divergence = {measured.name: measured for measured in found}["class_divergence_bits"]
+    assert divergence.mean == pytest.approx((1 + 14 * letters) / 15)
+
+
 def test_slices_do_not_overlap_and_span_the_reference():
     for n_reference, n in ((1000, 7), (1000, 99), (1000, 100), (30, 30), (12345, 100)):
         starts = slice_starts(n_reference, n)
@@ -266,7 +284,7 @@ def test_a_word_of_a_slice_is_known_only_from_elsewhere():
 
 
 def test_controls_have_the_frequencies_that_they_are_drawn_from():
-    reference = encode("a b a c " * 50)
+    reference = np.array([0, 1, 2, 0, 1, 1, 3] * 50)
     once, twice = (sample_bigrams(reference, 400, seed=3) for _ in range(2))
     assert np.array_equal(once, twice)
     pairs = {*zip(reference, np.roll(reference, -1), strict=True)}
