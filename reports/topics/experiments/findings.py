@@ -15,6 +15,7 @@ from reports.load import Run
 
 ALPHA = 0.05
 FEWEST_TEXTS = 2
+FEWEST_SEEDS = 3  # for a test of two variances
 
 
 def find(run: Run) -> list[Finding]:
@@ -150,18 +151,22 @@ def seed_noise(frame: pd.DataFrame) -> Iterator[Finding]:
         relative = [arm["sd"] / arm["loss"] if arm["loss"] else math.nan for arm in (first, last)]
         sizes = f"{words.percent(relative[0])} of the loss at {ends[0]}, "
         sizes += f"{words.percent(relative[1])} at {ends[1]}"
-        if shown(last["p_adjusted"]):
+        able = min(arm["n_seeds"] for arm in (first, last)) >= FEWEST_SEEDS
+        if not able:
+            headline = "Too few seeds to compare the noise of the seed between sizes"
+        elif shown(last["p_adjusted"]):
             how = "less" if last["sd"] < first["sd"] else "more"
             headline = f"The loss of the largest model varies {how} over seeds than the smallest's"
         else:
             headline = "No change of the noise of the seed with the size of the model was resolved"
         yield Finding(
-            61 if shown(last["p_adjusted"]) else 41,
+            20 if not able else 61 if shown(last["p_adjusted"]) else 41,
             "experiments",
             "",
             f"{headline}{_where(first, frame)}: {sizes}",
             " ".join(
-                f"{words.arm(arm['arm'])}: sd {words.number(arm['sd'])} nats/token, 95 % interval "
+                f"{words.sentence(words.arm(arm['arm'])).removesuffix('.')}: "
+                f"sd {words.number(arm['sd'])} nats/token, 95 % interval "
                 f"{words.number(arm['sd_low'])} to {words.number(arm['sd_high'])}, over "
                 f"{words.count(int(arm['n_seeds']), 'seed')}."
                 for arm in (first, *more)
@@ -204,7 +209,7 @@ def initial_weights(frame: pd.DataFrame) -> Iterator[Finding]:
             "",
             "Before training, the test loss less ln V is "
             + listed(f"{above} nats/token with {name}" for name, above, _ in said)
-            + f"{_where(case, frame)}",
+            + f"{_where(case, frame.drop_duplicates('experiment'))}",
             "A model that knows nothing has a loss of ln V, here "
             f"{words.loss(case['ln_vocab'])} nats/token. Mean probability of the current token as "
             "the next one: "
