@@ -114,6 +114,11 @@ def onset(corpus: str, rise: float, p: float) -> Record:
     return outcome("onset", corpus, [row])
 
 
+def stepped(corpus: str, size: float, p: float) -> Record:
+    row = {"arm": "sequential", "n_seeds": 20, "borders": 3, "size": size, "p_adjusted": p}
+    return outcome("staircase", corpus, [row])
+
+
 def judged(corpus: str, p: float) -> Record:
     rows = [("additive", 0.004, None), ("bounded", 0.01, p), ("exponential", 0.012, p)]
     names = ("form", "error", "p_adjusted")
@@ -292,6 +297,12 @@ CASES = [
         [onset("moby-dick", 0.0, 1.0)],
         "rises for good after 12.5 passes with 1/10 of the text on python-docs$",
         r"on python-docs \(python-docs\)$",
+    ),
+    Contradiction(
+        "experiments.findings.staircases", [stepped("python-docs", -0.1, 0.01)],
+        [stepped("moby-dick", 0.0, 1.0)],
+        r"steps by .0.1000 nats/token with the unshuffled DataLoader on python-docs$",
+        r"^No step .* was resolved on moby-dick",
     ),
     Contradiction(
         "experiments.findings.forms", [judged("python-docs", 0.01)], [judged("moby-dick", 0.5)],

@@ -22,6 +22,7 @@ def find(run: Run) -> list[Finding]:
     """Return the findings on whole experiments, and on what several texts have in common."""
     return [
         *overfitting(rows(run, "onset")),
+        *staircases(rows(run, "staircase")),
         *forms(rows(run, "repeat_forms")),
         *seed_noise(rows(run, "noise")),
         *initial_weights(initial(run.cases("convergence"))),
@@ -98,6 +99,40 @@ def _onset(arm: dict[str, Any]) -> str:
 
 
 _UNKNOWN = "So few seeds could have found no rise of any size, or one of a size that is not known."
+
+
+def staircases(frame: pd.DataFrame) -> Iterator[Finding]:
+    """Say in which arms the training loss steps at the borders of epochs."""
+    for case, arms in frame[frame["size"].notna()].groupby("case", sort=False):
+        every = dicts(arms)
+        found = [arm for arm in every if shown(arm["p_adjusted"])]
+        others = [words.arm_in_prose(arm["arm"]) for arm in every if not shown(arm["p_adjusted"])]
+        told = [
+            f"{words.signed(arm['size'])} nats/token with {words.arm_in_prose(arm['arm'])}"
+            for arm in found
+        ]
+        if told:
+            headline = f"At the borders of epochs the training loss steps by {listed(told)}"
+            headline += f"; no step was resolved with {listed(others, 'or')}" if others else ""
+        else:
+            headline = "No step of the training loss at the borders of epochs was resolved"
+        yield Finding(
+            65 if told else 39,
+            "experiments",
+            "",
+            f"{headline}{_where(every[0], frame)}",
+            "First twentieth of an epoch less the last twentieth of the one before. "
+            + " ".join(
+                f"{words.sentence(words.arm(arm['arm'])).removesuffix('.')}: "
+                f"{words.signed(arm['size'])} nats/token, 95 % interval "
+                f"{words.interval(arm['size_low'], arm['size_high'])}, adjusted p = "
+                f"{words.p_value(arm['p_adjusted'])}, {words.count(int(arm['n_seeds']), 'seed')}, "
+                f"{words.number(arm['borders'])} borders; a step of "
+                f"{words.number(arm['detectable'])} would have been found in 80 % of the cases."
+                for arm in every
+            ),
+            (str(case),),
+        )
 
 
 def forms(frame: pd.DataFrame) -> Iterator[Finding]:
