@@ -35,7 +35,7 @@ SETTINGS = {
     "L1-H4-C128-positions-mlp": "Model 3",
     "L4-H4-C128-positions-mlp": "Model 4",
     "L12-H12-C768-positions-mlp": "Model 5",
-    "init_normal": "weights from N(0, 1)",
+    "init_normal": "standard normal weights",
     "init_gpt2": "weights as in GPT-2",
     "no_positions": "without positions",
     "positions": "with positions",

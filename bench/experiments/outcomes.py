@@ -24,6 +24,7 @@ Runs = dict[str, list[Record]]
 """Arm → its finished runs, by seed."""
 Series = dict[str, list[dict[str, Any]]]
 Floats = npt.NDArray[np.float64]
+PARTS_OF_EPOCH = 20  # one of them on each side of a border is compared
 
 
 def finished(records: Iterable[Record], experiment: str) -> Runs:
@@ -84,6 +85,51 @@ def _onset(arm: str, runs: list[Record]) -> dict[str, Any]:
 
 def _detectable(sd: float | None, seeds: int, claims: int) -> float | None:
     return sd and detectable_difference(sd, seeds, n_tests=claims)
+
+
+def staircase(runs: Runs) -> Series:
+    """Return for each arm by how much the training loss steps at the borders of epochs.
+
+    A step is the mean loss of the first twentieth of an epoch less that of the last twentieth of
+    the epoch before, as the mean over all borders of a run. A run that sees its blocks in one order
+    may fall at the borders, because there every block has been seen once more.
+    """
+    rows = [_staircase(arm, each) for arm, each in runs.items()]
+    adjusted = holm([1.0 if row["p_adjusted"] is None else row["p_adjusted"] for row in rows])
+    for row, p in zip(rows, adjusted, strict=True):
+        row["p_adjusted"] = None if row["p_adjusted"] is None else p
+        row["detectable"] = _detectable(row["detectable"], row["n_seeds"], len(rows))
+    return {"staircase": rows}
+
+
+def _staircase(arm: str, runs: list[Record]) -> dict[str, Any]:
+    """Return the row of one arm, as `_onset` does."""
+    steps = [_steps(run["series"]["loss_curve"]) for run in runs]
+    means = [float(np.mean(each)) for each in steps if len(each)]
+    compared = compare_pairs(means) if len(means) > 1 else None
+    return {
+        "arm": arm,
+        "n_seeds": len(means),
+        "borders": min(map(len, steps)),
+        "size": float(np.mean(means)) if means else None,
+        "size_low": compared and compared.low,
+        "size_high": compared and compared.high,
+        "p_adjusted": compared and compared.p_value,
+        "detectable": float(np.std(means, ddof=1)) if len(means) > 1 else None,
+    }
+
+
+def _steps(curve: list[dict[str, float]]) -> list[float]:
+    """Return the step of the training loss at each border of epochs inside a run."""
+    epochs = np.array([row["epochs"] for row in curve])
+    losses = np.array([row["loss"] for row in curve])
+    width = int((epochs <= 1).sum()) // PARTS_OF_EPOCH
+    borders = [int((epochs <= e).sum()) for e in range(1, math.ceil(epochs[-1]))]
+    return [
+        float(losses[i : i + width].mean() - losses[i - width : i].mean())
+        for i in borders
+        if width and i + width <= len(losses)
+    ]
 
 
 def repeat_forms(runs: Runs) -> Series:
@@ -154,6 +200,7 @@ def _final_losses(runs: list[Record]) -> Floats:
 
 QUESTIONS: dict[str, Callable[[Runs], Series]] = {
     "onset": onset,
+    "staircase": staircase,
     "repeat_forms": repeat_forms,
     "noise": noise,
 }

@@ -271,6 +271,9 @@ SERIES: dict[str, tuple[str, ...]] = {
         "arm", "n_seeds", "train_tokens", "passes", "step", "epochs", "between", "lowest", "final",
         "rise", "rise_low", "rise_high", "p_adjusted", "detectable",
     ),
+    "staircase": (
+        "arm", "n_seeds", "borders", "size", "size_low", "size_high", "p_adjusted", "detectable",
+    ),
     "repeat_forms": ("form", "n_cells", "error", "error_most_passes", "closest", "p_adjusted"),
     "repeat_cells": (
         "train_tokens", "passes", "n_seeds", "loss", "exponential", "bounded", "additive",

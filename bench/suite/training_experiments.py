@@ -86,7 +86,7 @@ def _orders() -> tuple[Experiment, ...]:
     planned += [("shuffled_blocks", "shuffled_across_epochs")]
     pairs = [(names.index(a), names.index(b)) for a, b in planned if b in SAMPLERS]
     return (
-        Experiment("orders4", cells, ORDERS, 20, effects, SHUFFLED_SD),
+        Experiment("orders4", cells, ORDERS, 20, effects, SHUFFLED_SD, questions=("staircase",)),
         Experiment(
             "orders16",
             cells,
@@ -94,6 +94,7 @@ def _orders() -> tuple[Experiment, ...]:
             10,
             effects,
             SHUFFLED_SD,
+            questions=("staircase",),
         ),
         Experiment("windows", PHASE_BY_REPLACEMENT, WHOLE, 12, two_by_two(), SHUFFLED_SD),
         Experiment(

@@ -11,7 +11,7 @@ from reports.labels import SETTINGS
     ("label", "told"),
     [
         ("random_replacement", "random windows"),
-        ("shuffled_blocks-init_normal", "DataLoader, shuffled, weights from N(0, 1)"),
+        ("shuffled_blocks-init_normal", "DataLoader, shuffled, standard normal weights"),
         ("share0.01", "1/100 of the text"),
         ("share1", "all of the text"),
         ("lr1e-05-decay0.3", "learning rate 1e-05, weight decay 0.3"),

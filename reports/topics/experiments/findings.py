@@ -15,12 +15,14 @@ from reports.load import Run
 
 ALPHA = 0.05
 FEWEST_TEXTS = 2
+FEWEST_SEEDS = 3  # for a test of two variances
 
 
 def find(run: Run) -> list[Finding]:
     """Return the findings on whole experiments, and on what several texts have in common."""
     return [
         *overfitting(rows(run, "onset")),
+        *staircases(rows(run, "staircase")),
         *forms(rows(run, "repeat_forms")),
         *seed_noise(rows(run, "noise")),
         *initial_weights(initial(run.cases("convergence"))),
@@ -99,6 +101,40 @@ def _onset(arm: dict[str, Any]) -> str:
 _UNKNOWN = "So few seeds could have found no rise of any size, or one of a size that is not known."
 
 
+def staircases(frame: pd.DataFrame) -> Iterator[Finding]:
+    """Say in which arms the training loss steps at the borders of epochs."""
+    for case, arms in frame[frame["size"].notna()].groupby("case", sort=False):
+        every = dicts(arms)
+        found = [arm for arm in every if shown(arm["p_adjusted"])]
+        others = [words.arm_in_prose(arm["arm"]) for arm in every if not shown(arm["p_adjusted"])]
+        told = [
+            f"{words.signed(arm['size'])} nats/token with {words.arm_in_prose(arm['arm'])}"
+            for arm in found
+        ]
+        if told:
+            headline = f"At the borders of epochs the training loss steps by {listed(told)}"
+            headline += f"; no step was resolved with {listed(others, 'or')}" if others else ""
+        else:
+            headline = "No step of the training loss at the borders of epochs was resolved"
+        yield Finding(
+            65 if told else 39,
+            "experiments",
+            "",
+            f"{headline}{_where(every[0], frame)}",
+            "First twentieth of an epoch less the last twentieth of the one before. "
+            + " ".join(
+                f"{words.sentence(words.arm(arm['arm'])).removesuffix('.')}: "
+                f"{words.signed(arm['size'])} nats/token, 95 % interval "
+                f"{words.interval(arm['size_low'], arm['size_high'])}, adjusted p = "
+                f"{words.p_value(arm['p_adjusted'])}, {words.count(int(arm['n_seeds']), 'seed')}, "
+                f"{words.number(arm['borders'])} borders; a step of "
+                f"{words.number(arm['detectable'])} would have been found in 80 % of the cases."
+                for arm in every
+            ),
+            (str(case),),
+        )
+
+
 def forms(frame: pd.DataFrame) -> Iterator[Finding]:
     """Say which form of the law of repeats predicts cells best that it was not fitted to."""
     for case, judged in frame[frame["error"].notna()].groupby("case", sort=False):
@@ -150,18 +186,22 @@ def seed_noise(frame: pd.DataFrame) -> Iterator[Finding]:
         relative = [arm["sd"] / arm["loss"] if arm["loss"] else math.nan for arm in (first, last)]
         sizes = f"{words.percent(relative[0])} of the loss at {ends[0]}, "
         sizes += f"{words.percent(relative[1])} at {ends[1]}"
-        if shown(last["p_adjusted"]):
+        able = min(arm["n_seeds"] for arm in (first, last)) >= FEWEST_SEEDS
+        if not able:
+            headline = "Too few seeds to compare the noise of the seed between sizes"
+        elif shown(last["p_adjusted"]):
             how = "less" if last["sd"] < first["sd"] else "more"
             headline = f"The loss of the largest model varies {how} over seeds than the smallest's"
         else:
             headline = "No change of the noise of the seed with the size of the model was resolved"
         yield Finding(
-            61 if shown(last["p_adjusted"]) else 41,
+            20 if not able else 61 if shown(last["p_adjusted"]) else 41,
             "experiments",
             "",
             f"{headline}{_where(first, frame)}: {sizes}",
             " ".join(
-                f"{words.arm(arm['arm'])}: sd {words.number(arm['sd'])} nats/token, 95 % interval "
+                f"{words.sentence(words.arm(arm['arm'])).removesuffix('.')}: "
+                f"sd {words.number(arm['sd'])} nats/token, 95 % interval "
                 f"{words.number(arm['sd_low'])} to {words.number(arm['sd_high'])}, over "
                 f"{words.count(int(arm['n_seeds']), 'seed')}."
                 for arm in (first, *more)
@@ -204,7 +244,7 @@ def initial_weights(frame: pd.DataFrame) -> Iterator[Finding]:
             "",
             "Before training, the test loss less ln V is "
             + listed(f"{above} nats/token with {name}" for name, above, _ in said)
-            + f"{_where(case, frame)}",
+            + f"{_where(case, frame.drop_duplicates('experiment'))}",
             "A model that knows nothing has a loss of ln V, here "
             f"{words.loss(case['ln_vocab'])} nats/token. Mean probability of the current token as "
             "the next one: "

@@ -112,6 +112,31 @@ def onset(frame: pd.DataFrame) -> Table:
     )
 
 
+def staircase(frame: pd.DataFrame) -> Table:
+    """Return by how much the training loss of each arm steps at the borders of epochs."""
+    found = [
+        (
+            words.arm(arm["arm"]),
+            words.number(arm["n_seeds"]),
+            words.number(arm["borders"]),
+            words.signed(arm["size"]),
+            words.interval(arm["size_low"], arm["size_high"]),
+            words.p_value(arm["p_adjusted"]),
+            words.number(arm["detectable"]),
+        )
+        for arm in dicts(frame)
+    ]
+    columns = (
+        "Arm", "Seeds#", "Borders#", "Step#", "95 % interval#", "p adjusted#", "Least step found#",
+    )  # fmt: skip
+    made = table("Step of the training loss at the borders of epochs.", columns, found)
+    return replace(
+        made,
+        note="Mean training loss of the first twentieth of an epoch less that of the last "
+        "twentieth of the epoch before, over all borders of a run.",
+    )
+
+
 def noise(frame: pd.DataFrame) -> Table:
     """Return the standard deviation over seeds of each arm."""
     found = [
@@ -202,6 +227,7 @@ def weights(frame: pd.DataFrame) -> Table:
 
 TABLES: dict[str, Callable[[pd.DataFrame], Table]] = {
     "onset": onset,
+    "staircase": staircase,
     "repeat_forms": forms,
     "repeat_cells": cells,
     "noise": noise,

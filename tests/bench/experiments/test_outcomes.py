@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bench.experiments.outcomes import finished, noise, onset, repeat_forms
+from bench.experiments.outcomes import finished, noise, onset, repeat_forms, staircase
 from tests.helpers.ledgers import record
 
 
@@ -94,3 +94,34 @@ def test_forms_are_fitted_to_the_means_of_cells():
     assert [cell["passes"] for cell in found["repeat_cells"]][:2] == [1.0, 3.999]
     errors = {row["form"]: row["error"] for row in found["repeat_forms"]}
     assert min(errors, key=errors.get) == "additive"
+
+
+def stairs(name, height, seeds=8, sd=0.01):
+    """Runs of 4 epochs of 40 steps whose training loss falls by `height` at each border."""
+    step = np.arange(1, 161)
+    runs = []
+    for seed in range(seeds):
+        loss = 5 - height * np.ceil(step / 40) + np.random.default_rng(seed).normal(0, sd, 160)
+        made = run(name, seed, FALLING)
+        made["series"]["loss_curve"] = [
+            {"epochs": s / 40, "loss": float(x)} for s, x in zip(step, loss, strict=True)
+        ]
+        runs.append(made)
+    return runs
+
+
+def test_step_at_the_borders_of_epochs():
+    falls, flat = staircase({"f": stairs("f", 0.3), "s": stairs("s", 0.0)})["staircase"]
+    assert falls["size"] == pytest.approx(-0.3, abs=0.01)
+    assert falls["size_low"] < -0.29 < falls["size_high"] + 0.02
+    assert (falls["borders"], falls["n_seeds"]) == (3, 8)
+    assert falls["p_adjusted"] <= 0.05 < flat["p_adjusted"]
+    assert flat["detectable"] < 0.02
+
+
+def test_run_within_one_epoch_has_no_border():
+    made = stairs("a", 0.3, seeds=2)
+    for each in made:
+        each["series"]["loss_curve"] = each["series"]["loss_curve"][:40]
+    (row,) = staircase({"a": made})["staircase"]
+    assert (row["borders"], row["size"], row["p_adjusted"]) == (0, None, None)

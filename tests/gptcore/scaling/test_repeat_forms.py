@@ -25,6 +25,15 @@ def test_form_that_made_the_losses_predicts_held_out_cells_best(name):
     assert found[name].error < 0.005
 
 
+def test_prediction_of_a_cell_does_not_know_its_loss():
+    loss = made("bounded", 0.001)
+    changed = loss * np.where(np.arange(len(loss)) == 5, 1.3, 1.0)
+    first, then = (judge(UNIQUE, PASSES, each) for each in (loss, changed))
+    for name in FORMS:
+        assert then[name].predicted[5] == pytest.approx(first[name].predicted[5])
+        assert then[name].predicted[4] != pytest.approx(first[name].predicted[4], rel=1e-6)
+
+
 def test_extrapolation_to_more_passes_is_judged_where_enough_cells_have_fewer():
     found = judge(UNIQUE, PASSES, made("additive"))
     assert found["additive"].error_most_passes < 0.01 < found["bounded"].error_most_passes
@@ -35,8 +44,10 @@ def test_extrapolation_to_more_passes_is_judged_where_enough_cells_have_fewer():
 
 
 def test_losses_that_rise_with_tokens_have_no_negative_term():
-    found = judge(UNIQUE, PASSES, 3 + 0.1 * np.log(UNIQUE))
-    assert all(form.predicted.min() > 0 for form in found.values())
+    loss = 3 + 0.1 * np.log(UNIQUE)
+    for form in judge(UNIQUE, PASSES, loss).values():
+        assert loss.min() <= form.predicted.min() <= form.predicted.max() <= loss.max()
+        assert np.ptp(form.predicted) < 0.2 * np.ptp(loss)  # all but constant: B is not negative
 
 
 @pytest.mark.parametrize(

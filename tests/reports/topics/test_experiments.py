@@ -62,7 +62,7 @@ def test_figures_show_repeats_and_copying(tmp_path):
         "How much a model copies its input",
     ]
     assert "125,000 unique tokens" in section.plots[0].svg
-    assert "weights from N(0, 1)" in section.plots[1].svg
+    assert "standard normal weights" in section.plots[1].svg
 
 
 def test_page_shows_the_section_and_its_findings(whole):
@@ -96,3 +96,11 @@ def test_seed_noise_that_is_not_resolved_gives_both_sizes(tmp_path):
     (found,) = experiments.find(read(tmp_path, [noisy("python-docs", 0.5)]))
     headline = found.headline.replace(words.NBSP, " ")
     assert headline.endswith("0.600 % of the loss at 200 k weights, 0.200 % at 2.00 M weights")
+
+
+def test_seed_noise_of_two_seeds_is_not_compared(tmp_path):
+    case = noisy("python-docs", 0.001)
+    for row in case["series"]["noise"]:
+        row["n_seeds"] = 2
+    (found,) = experiments.find(read(tmp_path, [case]))
+    assert found.headline.startswith("Too few seeds")
