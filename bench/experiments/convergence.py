@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 import torch
 from torch import Tensor
 
@@ -24,6 +25,7 @@ from bench.measuring.work import Result
 from bench.session import Session
 from bench.suite.training_cases import TrainCase
 from gptcore.coverage.visits import measure_draws
+from gptcore.data.documents import document_segments
 from gptcore.data.leakage import certificate
 from gptcore.data.splits import Segment, make_split
 from gptcore.data.tokenizer import token_bytes
@@ -48,6 +50,9 @@ from gptcore.training.config import TrainConfig
 from gptcore.training.loop import BatchAt
 
 Floats = npt.NDArray[np.float64]
+
+BY_DOCUMENT = ("rechunked_documents", "rechunked_once")
+"""Samplers whose segments are documents."""
 
 
 class Experiment:
@@ -92,7 +97,7 @@ class Experiment:
         self.model = GPT(shape, seed=case.seed, init=case.init).to(device)
         self.sampler: Sampler = make_sampler(
             case.sampler,
-            segments=used,
+            segments=parts_of(case, session, text, used),
             block_size=case.block_size,
             seed=case.seed if case.order_seed is None else case.order_seed,
             batch_size=case.batch_size,
@@ -220,6 +225,23 @@ def updates(case: TrainCase, shape: ModelConfig, n_targets: int) -> int:
     else:
         steps = case.budget_flops / training_flops(shape, case.batch_size, case.block_size)
     return max(1, round(steps))
+
+
+BY_DOCUMENT = ("rechunked_documents", "rechunked_once")
+"""Samplers whose segments are documents."""
+
+
+def parts_of(
+    case: TrainCase, session: Session, stream: TokenStream, used: Sequence[Segment]
+) -> Sequence[Segment]:
+    """Return the segments that windows lie in: documents, for a sampler that cuts these anew."""
+    if case.sampler not in BY_DOCUMENT:
+        return used
+    corpus = session.raw(case.corpus) if case.raw else session.corpora[case.corpus]
+    try:
+        return document_segments(corpus, stream, used)
+    except ValueError as error:  # the text has no known documents
+        pytest.skip(str(error))
 
 
 def shortened(part: Segment, share: float) -> Segment:

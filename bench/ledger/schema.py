@@ -175,7 +175,9 @@ METRICS: dict[str, Key] = {
     "shared_13grams": _count("distinct 13-grams of the test part that the train part has too"),
     "fraction_of_test_targets_trained": _share("of the test targets, those that were trained on"),
     # position of the test part
-    "boilerplate_tokens": _count("of the test part, tokens of Gutenberg's header or licence"),
+    "boilerplate_tokens": _count(
+        "of the test part, tokens of Project Gutenberg's header or licence"
+    ),
     "boilerplate_share_of_test": _share("of the test part, those"),
     "n_blocks": _count("positions of the test block compared"),
     **{
@@ -242,6 +244,7 @@ METRICS: dict[str, Key] = {
     "seed_sd": Key("%", "standard deviation of the final loss over seeds, pooled over sizes"),
     "R_D": Key("epochs", "repetitions after which a repeated token is worth 1/e of a new one"),
     **{f"R_D_{e}": Key("epochs", f"{e} end of its 95 % interval over sizes, shares") for e in ENDS},
+    # fits timed beside a grid of starts: no longer measured, so that earlier ledgers load
     **{name: _count("no longer measured") for name in ("grid_starts", "starts_at_optimum")},
     **{
         f"{axis}_{name}": Key(unit or of, f"{meaning} at inference, by {axis}", low=-INF)

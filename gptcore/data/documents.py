@@ -18,7 +18,7 @@ SEPARATOR = "<|endoftext|>"
 MOST_FILES = 100_000
 _HEADING = re.compile(
     r"""^[ \t]*\[?(?:chapter|letter|part|book|volume|canto|stave|act|scene)[ \t]+
-    (?:[ivxlcdm]+|[0-9]{1,3})\.?\]?[ \t]*$""",
+    (?:[ivxlcdm]+|[0-9]{1,3})\.?\]?[ \t]*\r?$""",
     re.IGNORECASE | re.MULTILINE | re.VERBOSE,
 )
 

@@ -177,8 +177,8 @@ def test_planned_comparisons_can_find_something(suite):
 
 def test_standard_compares_random_windows_with_each_dataloader():
     pairs = [(c.a, c.b, c.seeds) for c in plan().compare_cases()]
-    others = ("sequential", "shuffled_blocks")
-    assert pairs == [("random_replacement", other, 8) for other in others]
+    others = ("sequential-dataloader", "shuffled_blocks-dataloader")
+    assert pairs == [("random_replacement-sampler", other, 8) for other in others]
     assert {c.target_epochs for c in plan().train_cases()} == {4.0}
 
 

@@ -54,6 +54,12 @@ def test_chapters_begin_at_headings_that_stand_alone(corpus_of):
     assert "BOOK I" in texts[1], "headings that follow each other begin one document"
 
 
+def test_chapters_of_a_text_that_is_not_cleaned(tmp_path):
+    (tmp_path / "raw.txt").write_bytes(BOOK.replace("\n", "\r\n").encode())
+    corpus = load_corpus(str(tmp_path / "raw.txt"), raw=True)
+    assert len(texts_of(corpus)) == 4
+
+
 def test_separator_ends_a_document(corpus_of):
     text = "CHAPTER I.\none<|endoftext|>two é<|endoftext|>\n<|endoftext|>three<|endoftext|>"
     corpus = corpus_of(text)
