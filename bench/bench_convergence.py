@@ -19,14 +19,8 @@ from bench.experiments.means import with_means
 from bench.experiments.outcomes import QUESTIONS, finished
 from bench.measuring.work import Result
 from bench.session import Session
-from bench.suite.training_cases import (
-    MEAN_OF,
-    CompareCase,
-    DesignCase,
-    OutcomeCase,
-    TrainCase,
-    VarianceCase,
-)
+from bench.suite.outcome_cases import CompareCase, DesignCase, OutcomeCase, VarianceCase
+from bench.suite.training_cases import MEAN_OF, TrainCase
 
 PRIOR = "measured on python-docs before (docs/decisions/0028-experiments-with-power.md)"
 """Where the standard deviation comes from that a design assumes."""

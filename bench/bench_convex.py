@@ -15,8 +15,8 @@ import pytest
 
 from bench.experiments.convex import Problem, bigram_counts, excess_losses, fit_rate
 from bench.measuring.work import Result
+from bench.suite.cases import ConvexCase
 from bench.suite.inputs import Inputs
-from bench.suite.training_cases import ConvexCase
 
 
 @pytest.mark.benchmark(group="convex")

@@ -18,9 +18,9 @@ from bench.measuring.processes import measure_in_processes
 from bench.measuring.work import Result, Work
 from bench.session import Session
 from bench.suite.catalog import CASES, TIMELESS, Case, params
+from bench.suite.outcome_cases import DesignCase
 from bench.suite.plan import Plan
 from bench.suite.sizes import SUITES
-from bench.suite.training_cases import DesignCase
 from conftest import SESSION, OneLine
 from gptcore.console import Progress, clock
 from gptcore.plain_text import shorten, visible

@@ -12,7 +12,7 @@ from bench.experiments import curves, verdicts
 from bench.experiments.verdicts import Pair
 from bench.ledger.record import Record
 from bench.measuring.work import Result
-from bench.suite.training_cases import DesignCase
+from bench.suite.outcome_cases import DesignCase
 from gptcore.intervals import POPULATION
 
 

@@ -227,10 +227,6 @@ def updates(case: TrainCase, shape: ModelConfig, n_targets: int) -> int:
     return max(1, round(steps))
 
 
-BY_DOCUMENT = ("rechunked_documents", "rechunked_once")
-"""Samplers whose segments are documents."""
-
-
 def parts_of(
     case: TrainCase, session: Session, stream: TokenStream, used: Sequence[Segment]
 ) -> Sequence[Segment]:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from bench.suite.training_cases import ConvexCase
+from bench.suite.cases import ConvexCase
 from gptcore.sampling.samplers import make_sampler
 
 Floats = npt.NDArray[np.float64]

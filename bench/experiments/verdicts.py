@@ -16,7 +16,7 @@ import numpy as np
 
 from bench.experiments.curves import late_slope
 from bench.ledger.record import Record
-from bench.suite.training_cases import DesignCase
+from bench.suite.outcome_cases import DesignCase
 from gptcore.paired import PairedComparison, compare_pairs, median_interval
 from gptcore.power import check_design, detectable_difference, detectable_margin, smallest_p
 from gptcore.stats import holm

@@ -218,3 +218,39 @@ class ConditionsCase:
     def id(self) -> str:
         """Every parameter."""
         return f"{self.model}-{self.device}-B{self.batch_size}-T{self.block_size}-{self.seconds:g}s"
+
+
+@dataclass(frozen=True)
+class ConvexCase:
+    """Minimise a convex function of a text by SGD, with one order of its blocks.
+
+    Attributes:
+        objective: "softmax" or "least_squares".
+        sampler: order of the blocks.
+        blocks: n, the number of terms of the objective.
+        block_size: T, the number of bigrams in a block.
+        symbols: V, the commonest bytes and one symbol for all others.
+        l2: strength of the quadratic penalty.
+        at_epochs: numbers of epochs after which the excess is measured, rising.
+        seeds: the first half chooses the step size, the other one measures.
+    """
+
+    corpus: str
+    objective: str
+    sampler: str
+    blocks: int = 64
+    block_size: int = 128
+    symbols: int = 16
+    l2: float = 0.1
+    at_epochs: tuple[int, ...] = (2, 4, 8, 16, 32)
+    seeds: int = 16
+    cost_s: float = field(default=6.0, compare=False)
+
+    @property
+    def id(self) -> str:
+        """Every parameter."""
+        return (
+            f"{self.corpus}-{self.objective}-n{self.blocks}-T{self.block_size}-V{self.symbols}"
+            f"-l2_{self.l2:g}-epochs{'_'.join(map(str, self.at_epochs))}-{self.sampler}"
+            f"-seeds{self.seeds}"
+        )

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from bench.suite import ladder, training_cases
 from bench.suite.cases import (
     ConditionsCase,
+    ConvexCase,
     CountingCase,
     CoverageCase,
     DataLoaderCase,
@@ -18,15 +19,9 @@ from bench.suite.cases import (
     PairCase,
     PositionCase,
 )
+from bench.suite.outcome_cases import CompareCase, DesignCase, OutcomeCase, VarianceCase
 from bench.suite.plan import Plan
-from bench.suite.training_cases import (
-    CompareCase,
-    ConvexCase,
-    DesignCase,
-    OutcomeCase,
-    TrainCase,
-    VarianceCase,
-)
+from bench.suite.training_cases import TrainCase
 
 Case = (
     ModelCase

@@ -6,15 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.suite.training_cases import (
-    MEAN_OF,
-    WRITTEN,
-    CompareCase,
-    DesignCase,
-    OutcomeCase,
-    TrainCase,
-    VarianceCase,
-)
+from bench.suite.outcome_cases import CompareCase, DesignCase, OutcomeCase, VarianceCase
+from bench.suite.training_cases import MEAN_OF, WRITTEN, TrainCase
 
 Arm = Mapping[str, Any]
 """Fields of TrainCase in which the runs of one arm differ from those of the others; `cost_s` may be

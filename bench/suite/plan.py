@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from bench.suite.cases import (
     ConditionsCase,
+    ConvexCase,
     CountingCase,
     CoverageCase,
     DataLoaderCase,
@@ -23,16 +24,10 @@ from bench.suite.cases import (
     PairCase,
     PositionCase,
 )
+from bench.suite.outcome_cases import CompareCase, DesignCase, OutcomeCase, VarianceCase
 from bench.suite.shapes import PairShape
 from bench.suite.sizes import BF16_COST, CONVEX, COVERAGE, SCARCE, SUITES
-from bench.suite.training_cases import (
-    CompareCase,
-    ConvexCase,
-    DesignCase,
-    OutcomeCase,
-    TrainCase,
-    VarianceCase,
-)
+from bench.suite.training_cases import TrainCase
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import pytest
 
 from bench.experiments.comparisons import compare
 from bench.ledger.record import validate
-from bench.suite.training_cases import DesignCase
+from bench.suite.outcome_cases import DesignCase
 from gptcore.intervals import block_means, difference_interval
 from tests.helpers.ledgers import record
 

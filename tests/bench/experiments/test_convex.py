@@ -8,7 +8,7 @@ from bench.experiments.convex import (
     excess_losses,
     fit_rate,
 )
-from bench.suite.training_cases import ConvexCase
+from bench.suite.cases import ConvexCase
 
 SMALL = ConvexCase(
     "text", "softmax", "shuffled_blocks", 16, 64, 6, at_epochs=(2, 4, 8, 16), seeds=8

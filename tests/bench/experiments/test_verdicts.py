@@ -6,7 +6,7 @@ import pytest
 
 from bench.experiments import verdicts
 from bench.experiments.curves import late_slope
-from bench.suite.training_cases import DesignCase
+from bench.suite.outcome_cases import DesignCase
 from gptcore.stats import holm
 from tests.helpers.ledgers import record
 
