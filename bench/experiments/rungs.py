@@ -79,7 +79,7 @@ class Rung:
             batch_size=case.batch_size,
             block_size=case.block_size,
             learning_rate=case.learning_rate,
-            min_learning_rate_ratio=1.0,
+            schedule="constant",
             warmup_steps=max(1, round(WARMUP * self.steps)),
             seed=case.seed,
         )
