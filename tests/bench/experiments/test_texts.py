@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from bench.experiments.texts import CONTROLS, NEW_TOKENS, Texts
-from bench.ledger.schema import check_row
+from bench.ledger.checks import check_row
 from gptcore.data.tokenizer import CompactVocabulary, decode, encode
 from gptcore.evaluation.text_form import MEASURES, compare_form
 from gptcore.model.config import ModelConfig
