@@ -6,24 +6,23 @@ on inside the case. Its folder is removed when the record of the case is on disk
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pytest
 import torch
 from torch import Tensor
 
 from bench.experiments.audited import AuditedBatches
+from bench.experiments.parts import parts_of
 from bench.ledger.ledger import RUNS
 from bench.measuring.work import Result
 from bench.session import Session
 from bench.suite.training_cases import TrainCase
 from gptcore.coverage.visits import measure_coverage
-from gptcore.data.documents import document_segments
 from gptcore.data.leakage import certificate
 from gptcore.data.splits import Segment, make_split
 from gptcore.data.tokenizer import decode, token_bytes
@@ -49,8 +48,6 @@ CURVE_NAME = "test_curve.jsonl"
 """File of a run with one line for each evaluation; it is on disk before the next step."""
 EVALUATIONS = 6
 """Parts of equal length into which evaluations divide a training run."""
-BY_DOCUMENT = ("rechunked_documents", "rechunked_once")
-"""Samplers whose segments are documents."""
 PROMPT_TOKENS, NEW_TOKENS = 8, 80
 
 
@@ -210,19 +207,6 @@ class Experiment:
             "epochs": step * self.epochs_per_step,
             "loss": evaluation.loss_nats_per_token,
         }
-
-
-def parts_of(
-    case: TrainCase, session: Session, stream: TokenStream, used: Sequence[Segment]
-) -> Sequence[Segment]:
-    """Return the segments that windows lie in: documents, for a sampler that cuts these anew."""
-    if case.sampler not in BY_DOCUMENT:
-        return used
-    corpus = session.raw(case.corpus) if case.raw else session.corpora[case.corpus]
-    try:
-        return document_segments(corpus, stream, used)
-    except ValueError as error:  # the text has no known documents
-        pytest.skip(str(error))
 
 
 def shortened(part: Segment, share: float) -> Segment:
