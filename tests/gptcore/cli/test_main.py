@@ -178,6 +178,7 @@ def test_resume_with_other_settings_is_refused_by_name(gptcore, book, tmp_path):
         (("plan", "--tokens", "-5"), "n_tokens is -5"),
         (("plan", "--tokens", "256"), "256"),
         (("plan", "--documents", "missing.txt"), "'missing.txt'"),
+        (("plan", "--documents", ""), "no file is called ''"),
         (("plan", "--documents", "python-docs", "--all"), "leave one out"),
         (("plan", "--documents", "python-docs", "--plot", "a.png"), "leave one out"),
         (("plan", "--documents", "python-docs", "--block-size", "0"), "--block-size is 0"),
