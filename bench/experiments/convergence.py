@@ -12,20 +12,19 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pytest
 import torch
 from torch import Tensor
 
 from bench.experiments.audited import AuditedBatches
 from bench.experiments.exposure import note_visits
 from bench.experiments.kept_runs import KeptRun, Row, train_kept
+from bench.experiments.parts import parts_of
 from bench.experiments.texts import PROMPT_TOKENS, Texts
 from bench.ledger.schema import SERIES
 from bench.measuring.work import Result
 from bench.session import Session
 from bench.suite.training_cases import TrainCase
 from gptcore.coverage.visits import measure_draws
-from gptcore.data.documents import document_segments
 from gptcore.data.leakage import certificate
 from gptcore.data.splits import Segment, make_split
 from gptcore.data.tokenizer import token_bytes
@@ -50,9 +49,6 @@ from gptcore.training.config import TrainConfig
 from gptcore.training.loop import BatchAt
 
 Floats = npt.NDArray[np.float64]
-
-BY_DOCUMENT = ("rechunked_documents", "rechunked_once")
-"""Samplers whose segments are documents."""
 
 
 class Experiment:
@@ -225,19 +221,6 @@ def updates(case: TrainCase, shape: ModelConfig, n_targets: int) -> int:
     else:
         steps = case.budget_flops / training_flops(shape, case.batch_size, case.block_size)
     return max(1, round(steps))
-
-
-def parts_of(
-    case: TrainCase, session: Session, stream: TokenStream, used: Sequence[Segment]
-) -> Sequence[Segment]:
-    """Return the segments that windows lie in: documents, for a sampler that cuts these anew."""
-    if case.sampler not in BY_DOCUMENT:
-        return used
-    corpus = session.raw(case.corpus) if case.raw else session.corpora[case.corpus]
-    try:
-        return document_segments(corpus, stream, used)
-    except ValueError as error:  # the text has no known documents
-        pytest.skip(str(error))
 
 
 def shortened(part: Segment, share: float) -> Segment:

@@ -65,9 +65,9 @@ def plan_options(parser: argparse.ArgumentParser) -> None:
     text.add_argument(
         "--documents",
         type=at_home,
-        metavar="FILE",
+        metavar="TEXT",
         help="count what packing documents into rows of T + 1 tokens crops and pads; of the other "
-        "options only --block-size plays a part. FILE has the length of one document in each line, "
+        "options only --block-size plays a part. TEXT has the length of one document in each line, "
         'or is a .jsonl file with documents as "text", a folder of texts, or a text as for '
         "--corpus whose documents are known (topics, chapters, <|endoftext|>)",
     )

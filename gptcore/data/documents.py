@@ -108,7 +108,7 @@ def document_lengths(spec: str) -> list[int]:
             documents are not known.
     """
     path = Path(spec)
-    if path.is_dir():
+    if spec and path.is_dir():
         return _lengths_of_files(path)
     if path.is_file() and path.name.endswith((".jsonl", ".jsonl.gz", ".jsonl.zst")):
         return _lengths_of_json_lines(path)

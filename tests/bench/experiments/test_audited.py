@@ -33,7 +33,7 @@ def make_session(folder):
     return SimpleNamespace(
         stream=lambda *_, **__: stream,
         devices={"cpu": ("fp32",)},
-        ledger=SimpleNamespace(folder=folder),
+        run_folder=lambda case: folder / case.id,
     )
 
 

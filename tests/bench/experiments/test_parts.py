@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from bench.experiments.convergence import BY_DOCUMENT, parts_of
+from bench.experiments.parts import BY_DOCUMENT, parts_of
 from bench.suite.training_cases import TrainCase
 from gptcore.data.corpora import load_corpus
 from gptcore.data.splits import Segment

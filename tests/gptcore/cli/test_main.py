@@ -222,6 +222,7 @@ def test_a_diverged_run_names_options_and_the_last_good_checkpoint(gptcore, book
         (("plan", "--tokens", "-5"), "n_tokens is -5"),
         (("plan", "--tokens", "256"), "256"),
         (("plan", "--documents", "missing.txt"), "'missing.txt'"),
+        (("plan", "--documents", ""), "no file is called ''"),
         (("plan", "--documents", "python-docs", "--all"), "leave one out"),
         (("plan", "--documents", "python-docs", "--plot", "a.png"), "leave one out"),
         (("plan", "--documents", "python-docs", "--block-size", "0"), "--block-size is 0"),
