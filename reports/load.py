@@ -197,6 +197,8 @@ def setting(params: dict[str, Any]) -> str:
     parts = (
         [plain_text.shorten(str(known.pop("corpus")))] if known.get("corpus") is not None else []
     )
+    for compared in str(known.pop("differs_in", "")).split():
+        known.pop(compared, None)
     if isinstance(name := known.pop("name", None), str):
         parts.append(f"experiment {plain_text.shorten(name)}")
     if {"n_layer", "n_embd"} <= known.keys() and "sampler" in known:
