@@ -61,6 +61,12 @@ SMOKE_EXPERIMENTS = (
         every_text=True,
         questions=("onset",),
     ),
+    Experiment(
+        "variance",
+        arms_of("order_seed", (0, 1)),
+        SMOKE | {"n_tokens": 8_192, "cost_s": 0.5},
+        seeds=2,
+    ),
 )
 
 STANDARD_EXPERIMENTS = (
