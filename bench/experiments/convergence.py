@@ -66,7 +66,6 @@ class Experiment:
         self.test_bytes = int(token_bytes(ids[test_part.start + 1 : test_part.stop]).sum())
         self.case, self.device = case, device
         tokens_per_step = case.batch_size * case.block_size
-        self.epochs_per_step = tokens_per_step / (self.train_tokens - len(used))
         whole = sum(map(len, self.split.train)) - len(used)
         steps = max(1, round(case.target_epochs * whole / tokens_per_step))
         self.config = TrainConfig(
@@ -94,6 +93,7 @@ class Experiment:
             seed=case.seed if case.order_seed is None else case.order_seed,
             batch_size=case.batch_size,
         )
+        self.epochs_per_step = tokens_per_step / self.sampler.n_targets
 
     def evaluate(self, baseline: Floats | None = None) -> Evaluation:
         """Score every token of the test part once, beside a baseline's losses of its targets."""
