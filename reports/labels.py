@@ -24,6 +24,10 @@ SAMPLER_LABELS = {
 SAMPLERS_IN_PROSE = {
     "sequential": "the unshuffled DataLoader",
     "shuffled_blocks": "the shuffled DataLoader",
+    "shuffled_once": "blocks shuffled once",
+    "shuffled_across_epochs": "blocks with epochs shuffled together",
+    "rechunked_documents": "documents cut afresh in each epoch",
+    "rechunked_once": "text cut afresh in one order",
 }
 LOADING_LABELS = {
     ("memory", "gather"): "whole batches, from memory",
