@@ -49,7 +49,7 @@ def rows(columns: dict[str, Any]) -> list[dict[str, Any]]:
 def _curve(sampler: Sampler, draws: int) -> list[dict[str, float | None]]:
     """Return the share of targets shown so far, over two epochs and over the whole run."""
     per_step = sampler.batch_size * sampler.targets_per_window
-    targets = sampler.n_tokens - 1
+    targets = sampler.n_targets
     steps = max(1, draws // sampler.batch_size)
     start = min(steps, 2 * targets // per_step)
     ends = [end * i // CURVE_POINTS for end in (start, steps) for i in range(1, CURVE_POINTS + 1)]

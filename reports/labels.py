@@ -28,6 +28,10 @@ SAMPLER_LABELS = {
 SAMPLERS_IN_PROSE = {
     "sequential": "the unshuffled DataLoader",
     "shuffled_blocks": "the shuffled DataLoader",
+    "shuffled_once": "blocks shuffled once",
+    "shuffled_across_epochs": "blocks with epochs shuffled together",
+    "rechunked_documents": "documents cut afresh in each epoch",
+    "rechunked_once": "text cut afresh in one order",
 }
 SETTINGS = {
     "L0-H1-C128-no_positions-mlp": "Model 1",

@@ -76,7 +76,6 @@ class Experiment:
             used = [Segment(0, len(self.train_ids))]
         self.case, self.device = case, device
         tokens_per_step = case.batch_size * case.block_size
-        self.epochs_per_step = tokens_per_step / (self.train_tokens - len(used))
         whole = sum(map(len, self.split.train)) - len(used)
         shape = shape_of(case, self.stream.vocab_size)
         steps = updates(case, shape, whole)
@@ -121,6 +120,7 @@ class Experiment:
             drop_last=True,
             seed=self.sampler.seed,
         )
+        self.epochs_per_step = tokens_per_step / self.sampler.n_targets
 
     def audit(self) -> tuple[dict[str, int | float | None], dict[str, Any]]:
         """Return the metrics and facts of the audit, where a DataLoader was read."""

@@ -402,6 +402,32 @@ def test_audit_of_a_clean_log_and_of_one_with_a_hole(gptcore, tmp_path):
     assert result["lost_at_borders"] > 0
 
 
+def test_audit_takes_the_sampler_that_is_meant(gptcore, tmp_path):
+    log = tmp_path / "log.csv"
+    order = np.random.default_rng(0).permutation(99) * 10
+    log.write_text("start,length\n" + "".join(f"{s},10\n" for s in [*order] * 2))
+    for declared, severity in ((), "fault"), (("--sampler", "shuffled_once"), "note"):
+        _, result, _ = gptcore("audit", log, "--tokens", 991, *declared, "--json")
+        assert [f["severity"] for f in result["findings"]] == [severity]
+    code, _, error = gptcore("audit", log, "--tokens", 991, "--sampler", "shuffled")
+    assert code == 2
+    assert "no sampler is called 'shuffled'" in error
+
+
+def test_plan_shuffles_as_many_epochs_together_as_it_is_told(gptcore):
+    argv = ("plan", "--tokens", 1001, "--block-size", 10, "--batch-size", 1, "--steps", 100)
+    argv += ("--sampler", "shuffled_across_epochs", "--json")
+    missed = {}
+    for epochs in (None, 1, 9):
+        extra = () if epochs is None else ("--shuffle-epochs", epochs)
+        _, result, _ = gptcore(*argv, *extra)
+        missed[result["shuffle_epochs"]] = result["expected_missed_targets"]
+    assert missed[1] == 0 < missed[4] < missed[9]
+    code, _, error = gptcore("plan", "--tokens", 1001, "--shuffle-epochs", 2)
+    assert code == 2
+    assert "use shuffled_across_epochs" in error
+
+
 def test_audit_without_tokens_is_refused(gptcore, tmp_path):
     (tmp_path / "log.csv").write_text("start,length\n0,10\n")
     code, _, error = gptcore("audit", tmp_path / "log.csv")
