@@ -75,7 +75,6 @@ class Experiment:
             self.train_ids = with_copies(self.ids, used, case)
             used = [Segment(0, len(self.train_ids))]
         self.case, self.device = case, device
-        tokens_per_step = case.batch_size * case.block_size
         whole = sum(map(len, self.split.train)) - len(used)
         shape = shape_of(case, self.stream.vocab_size)
         steps = updates(case, shape, whole)
@@ -98,6 +97,7 @@ class Experiment:
             batch_size=case.batch_size,
             drop_last=case.reader == "dataloader",
         )
+        self.epochs_per_step = case.batch_size * case.block_size / self.sampler.n_targets
         self.batch_at: BatchAt = partial(
             batch, self.train_ids, self.sampler, batch_size=case.batch_size
         )
@@ -120,7 +120,6 @@ class Experiment:
             drop_last=True,
             seed=self.sampler.seed,
         )
-        self.epochs_per_step = tokens_per_step / self.sampler.n_targets
 
     def audit(self) -> tuple[dict[str, int | float | None], dict[str, Any]]:
         """Return the metrics and facts of the audit, where a DataLoader was read."""

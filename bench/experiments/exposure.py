@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from bench.measuring.work import Result
-from gptcore.coverage.visits import measure_coverage
+from gptcore.coverage.visits import measure_draws
 from gptcore.evaluation.groups import by_visits, memorisation_gap
 from gptcore.evaluation.losses import sweep_losses
 from gptcore.model.gpt import GPT
@@ -26,12 +26,7 @@ def note_visits(result: Result, model: GPT, ids: Tensor, sampler: Sampler, **opt
         **options: `draws` of training, and `device`.
     """
     size = sampler.block_size
-    visits = measure_coverage(
-        sampler.starts(0, options["draws"]),
-        segments=sampler.segments,
-        block_size=size,
-        targets_per_window=sampler.targets_per_window,
-    ).visits
+    visits = measure_draws(sampler, options["draws"]).visits
     parts = [ids[part.start : part.stop] for part in sampler.segments]
     losses = np.concatenate(
         [

@@ -217,8 +217,8 @@ def _score(model: GPT, parts: list[Ids], protocol: Json, device: torch.device) -
 
 
 def _visits(checkpoint: dict[str, Any], text: _Text) -> npt.NDArray[np.int64] | None:
-    """Return how often training showed each target, None if it did not use these parts."""
-    from gptcore.coverage.visits import measure_coverage
+    """Return how often training showed each target, None if it used other parts or targets."""
+    from gptcore.coverage.visits import measure_draws
     from gptcore.sampling.samplers import OWNERS, make_sampler
 
     settings = checkpoint["fingerprint"]
@@ -235,12 +235,9 @@ def _visits(checkpoint: dict[str, Any], text: _Text) -> npt.NDArray[np.int64] | 
         **{name: known[name] for name in names if name in known},
     )
     draws = checkpoint["step"] * settings["train"]["batch_size"]
-    return measure_coverage(
-        sampler.starts(0, draws),
-        segments=sampler.segments,
-        block_size=sampler.block_size,
-        targets_per_window=sampler.targets_per_window,
-    ).visits
+    visits = measure_draws(sampler, draws).visits
+    # A sampler that joins documents has targets that no window of `evaluate` scores.
+    return visits if len(visits) == sum(len(part) - 1 for part in text.segments) else None
 
 
 def evaluate_answer(result: Json) -> Answer:
