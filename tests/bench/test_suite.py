@@ -165,7 +165,7 @@ def test_killed_run_resumes_with_no_case_lost_and_none_doubled(process, run, tmp
     assert len(skips) == len(set(skips))
 
 
-ONE_RUN = (*SMOKE, "-k", "[samplers- and -random_replacement-seed0")
+ONE_RUN = (*SMOKE, "-k", "[samplers- and -random_replacement-sampler-seed0")
 
 
 @pytest.fixture(scope="module")

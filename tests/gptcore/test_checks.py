@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import torch
 
-from gptcore import paired, stats
+from gptcore import paired, power, stats
 from gptcore.audit.log import DrawLog
 from gptcore.checks import check_fraction, check_number, check_whole
 from gptcore.coverage import pair_coverage
@@ -86,7 +86,7 @@ TABLE = pd.DataFrame({"loss": np.arange(10.0)})
     "call",
     [
         lambda four: LAW.predict(four, four).loss,
-        lambda four: paired.detectable_difference(0.1, 3 * four),
+        lambda four: power.detectable_difference(0.1, 3 * four),
         lambda four: len(drop_largest(TABLE, four)),
         lambda four: pair_coverage([0, 8], SAMPLER, four),
         lambda four: gather(np.arange(300), [0, 290], four)[0].tolist(),
@@ -106,7 +106,7 @@ def test_a_number_of_few_bits_gives_what_an_int_gives(call):
         lambda: paired.compare_pairs([1.0, 2.0], margin=1.0, confidence=1.5),
         lambda: stats.holm([[0.1], [0.2]]),
         lambda: stats.holm([0.1, math.nan]),
-        lambda: paired.detectable_difference(-1.0, 10),
+        lambda: power.detectable_difference(-1.0, 10),
         lambda: stats.verdict(1.0, 0.9, 1.1, margin=math.nan),
         lambda: Shard(SAMPLER, 4, 4),
         lambda: drop_largest(TABLE, True),

@@ -51,7 +51,7 @@ def average(outcomes, n_tokens, block_size, weights=None, never=0, **options):
 
 def as_draws(outcome):
     """Return an outcome as the starts or the pieces that coverage counts."""
-    if isinstance(outcome[0], int):
+    if isinstance(outcome[0], (int, np.integer)):
         return outcome
     rows = [(draw, *piece) for draw, pieces in enumerate(outcome) for piece in pieces]
     return Pieces(*np.array(rows, dtype=np.int64).T)
