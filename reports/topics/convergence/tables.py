@@ -129,8 +129,8 @@ def spans(frame: pd.DataFrame) -> Table:
         "text is for these trained models on more text of this kind. Steps: at the late slope of "
         "the test loss, which is measured over the last half of a run. Between two evaluations the "
         "loss is taken as a straight line against the logarithm of the steps. Tokens and time are "
-        "medians over seeds; runs that diverged never reach the loss and are left out. None of "
-        "these is tested: the claims are in the table above."
+        "medians over seeds; runs that diverged never reach the loss and are left out. These "
+        "numbers are not tested: the claims are in the table above."
     )
     made = table("How large the differences are, in nats/token, steps and tokens.", columns, rows)
     return replace(made, note=note)
