@@ -193,6 +193,7 @@ def _protocol(args: argparse.Namespace, config: ModelConfig, shortest: int) -> J
         "first_token_scored": args.bos,
         "raw": args.raw,
         "precision": "fp32",
+        "weights": "average" if args.ema else "last",
     }
 
 
@@ -296,10 +297,11 @@ def _quantities(result: Json) -> list[tuple[Cell, ...]]:
 
 def _in_words(protocol: Json) -> str:
     first = "scored after <|endoftext|>" if protocol["bos"] else "not scored"
+    weights = " The weights were their moving average." if protocol["weights"] == "average" else ""
     return (
         f"Protocol: each target was predicted from at most {protocol['context']} tokens before "
         f"it and, after the first window, from at least {protocol['least_context']} (stride "
-        f"{protocol['stride']}); the first token of a text was {first}."
+        f"{protocol['stride']}); the first token of a text was {first}.{weights}"
     )
 
 

@@ -361,6 +361,7 @@ def test_begin_of_text_lets_the_first_token_be_scored(folder, capsys):
     assert with_bos["n_targets"] == without["n_targets"] + 1 == with_bos["n_tokens"]
     assert with_bos["protocol"]["first_token_scored"]
     assert with_bos["by_position"][0]["first"] == 0
+    assert with_bos["protocol"]["weights"] == "last"
 
 
 def test_form_sets_each_measure_beside_the_slices(ask):
