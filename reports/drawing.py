@@ -171,8 +171,11 @@ def lines(
         frame, x=x, y=y, errorbar=None, ax=axes, hue="variant", style="variant",
         hue_order=names, style_order=names,
         palette=[COLOURS[i % N_COLOURS] for i in first],
-        dashes=[DASHES[i % len(DASHES)] for i in first],
-        markers=[MARKERS[i % len(MARKERS)] for i in first] if mark_points else None,
+        # After all colours, other dashes and markers tell the lines of one colour apart.
+        dashes=[DASHES[(i + i // N_COLOURS) % len(DASHES)] for i in first],
+        markers=[MARKERS[(i + i // N_COLOURS) % len(MARKERS)] for i in first]
+        if mark_points
+        else None,
         **style,
     )  # fmt: skip
 

@@ -47,8 +47,7 @@ SETTINGS = {
     "mlp": "with MLP",
     "raw": "raw text",
     "cleaned": "cleaned text",
-    "dataloader": "read by torch's DataLoader",
-    "sampler": "read by gptcore",
+    "dataloader": "torch's own",
     "compact": "compact vocabulary",
     "gpt2": "GPT-2's vocabulary",
     "tail": "tested at the end",
@@ -127,7 +126,9 @@ def _settings(label: str, samplers: Mapping[str, str]) -> str:
     parts = re.split("-(?=[A-Za-z])", label)  # a number may hold "-", as in lr1e-05
     if (shape := "-".join(parts[:5])) in SETTINGS:
         parts[:5] = [shape]
-    return ", ".join(_setting(part, samplers) for part in parts)
+    # Of two readers only a foreign one is named: "sampler" is that of gptcore.
+    told = [_setting(part, samplers) for part in parts if part != "sampler"]
+    return ", ".join(told) or "gptcore's own"
 
 
 def _setting(part: str, samplers: Mapping[str, str]) -> str:

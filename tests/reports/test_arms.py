@@ -12,6 +12,9 @@ from reports.labels import SETTINGS
     [
         ("random_replacement", "random windows"),
         ("shuffled_blocks-init_normal", "DataLoader, shuffled, standard normal weights"),
+        ("sequential-dataloader", "DataLoader, unshuffled, torch's own"),
+        ("random_replacement-sampler", "random windows"),
+        ("sampler", "gptcore's own"),
         ("share0.01", "1/100 of the text"),
         ("share1", "all of the text"),
         ("lr1e-05-decay0.3", "learning rate 1e-05, weight decay 0.3"),
