@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from bench.experiments import variance, verdicts
+from bench.experiments import verdicts
 from bench.experiments.comparisons import compare
 from bench.experiments.convergence import train_and_score
 from bench.experiments.means import with_means
 from bench.experiments.outcomes import QUESTIONS, finished
 from bench.measuring.work import Result
 from bench.session import Session
-from bench.suite.outcome_cases import CompareCase, DesignCase, OutcomeCase, VarianceCase
+from bench.suite.outcome_cases import CompareCase, DesignCase, OutcomeCase
 from bench.suite.training_cases import MEAN_OF, TrainCase
 
 PRIOR = "measured on python-docs before (docs/decisions/0028-experiments-with-power.md)"
@@ -64,16 +64,10 @@ def test_outcome(benchmark: Any, result: Result, session: Session, case: Outcome
     missing = [arm for arm in case.arms.split(MEAN_OF) if len(runs.get(arm, [])) < case.seeds]
     if missing:
         pytest.skip(f"not all runs of {', '.join(missing)} are finished")
-    result.series |= benchmark.pedantic(QUESTIONS[case.question], args=(runs,), rounds=1)
-
-
-@pytest.mark.benchmark(group="variance")
-def test_variance(benchmark: Any, result: Result, session: Session, case: VarianceCase) -> None:
-    runs = [c for c in session.plan.train_cases() if c.experiment == case.experiment]
-    crossed = variance.crossed_losses(session.ledger.records.values(), runs)
-    if isinstance(crossed, str):
-        pytest.skip(crossed)
-    note = benchmark.pedantic(variance.split_variance, args=(crossed,), rounds=1)
+    try:
+        note = benchmark.pedantic(QUESTIONS[case.question], args=(runs,), rounds=1)
+    except ValueError as error:  # the runs do not answer it, as those that diverged
+        pytest.skip(str(error))
     result.metrics |= note.metrics
     result.series |= note.series
     result.facts |= note.facts

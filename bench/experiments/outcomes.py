@@ -1,7 +1,7 @@
 """What is worked out from all runs of one training experiment, beyond its planned comparisons.
 
-A question is a function of the finished runs of each arm, and returns series with a row for each
-arm, form or cell.
+A question is a function of the finished runs of each arm. It returns what its record holds, among
+it a series with a row for each arm, form, cell or source.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from bench.experiments.variance import variance
 from bench.ledger.record import Record
+from bench.measuring.work import Result
 from gptcore.paired import compare_pairs
 from gptcore.power import detectable_difference
 from gptcore.scaling.repeat_forms import judge
@@ -22,7 +24,6 @@ from gptcore.stats import holm
 
 Runs = dict[str, list[Record]]
 """Arm → its finished runs, by seed."""
-Series = dict[str, list[dict[str, Any]]]
 Floats = npt.NDArray[np.float64]
 PARTS_OF_EPOCH = 20  # one of them on each side of a border is compared
 
@@ -37,7 +38,7 @@ def finished(records: Iterable[Record], experiment: str) -> Runs:
     return {arm: sorted(each, key=lambda r: r["seed"]) for arm, each in runs.items()}
 
 
-def onset(runs: Runs) -> Series:
+def onset(runs: Runs) -> Result:
     """Return for each arm after which evaluation its test loss rises for good.
 
     It is the evaluation with the lowest mean loss over seeds: all later ones lie above it. The rise
@@ -50,7 +51,7 @@ def onset(runs: Runs) -> Series:
     for row, p in zip(rows, adjusted, strict=True):
         row["p_adjusted"] = None if row["p_adjusted"] is None else p
         row["detectable"] = _detectable(row["detectable"], row["n_seeds"], len(rows))
-    return {"onset": rows}
+    return Result(series={"onset": rows})
 
 
 def _onset(arm: str, runs: list[Record]) -> dict[str, Any]:
@@ -87,7 +88,7 @@ def _detectable(sd: float | None, seeds: int, claims: int) -> float | None:
     return sd and detectable_difference(sd, seeds, n_tests=claims)
 
 
-def staircase(runs: Runs) -> Series:
+def staircase(runs: Runs) -> Result:
     """Return for each arm by how much the training loss steps at the borders of epochs.
 
     A step is the mean loss of the first twentieth of an epoch less that of the last twentieth of
@@ -99,7 +100,7 @@ def staircase(runs: Runs) -> Series:
     for row, p in zip(rows, adjusted, strict=True):
         row["p_adjusted"] = None if row["p_adjusted"] is None else p
         row["detectable"] = _detectable(row["detectable"], row["n_seeds"], len(rows))
-    return {"staircase": rows}
+    return Result(series={"staircase": rows})
 
 
 def _staircase(arm: str, runs: list[Record]) -> dict[str, Any]:
@@ -132,7 +133,7 @@ def _steps(curve: list[dict[str, float]]) -> list[float]:
     ]
 
 
-def repeat_forms(runs: Runs) -> Series:
+def repeat_forms(runs: Runs) -> Result:
     """Return how well each form of the law of repeats predicts the cells that it did not see."""
     cells = [
         {
@@ -157,10 +158,10 @@ def repeat_forms(runs: Runs) -> Series:
         }
         for name, form in judged.items()
     ]
-    return {"repeat_forms": forms, "repeat_cells": cells}
+    return Result(series={"repeat_forms": forms, "repeat_cells": cells})
 
 
-def noise(runs: Runs) -> Series:
+def noise(runs: Runs) -> Result:
     """Return the standard deviation of the final loss over the seeds of each arm.
 
     Its 95 % interval is that of normal losses (chi-square). Each arm is compared with the first by
@@ -186,7 +187,7 @@ def noise(runs: Runs) -> Series:
                 "p_adjusted": None if i == 0 else next(others),
             }
         )
-    return {"noise": rows}
+    return Result(series={"noise": rows})
 
 
 def _same_variance(a: Floats, b: Floats) -> float:
@@ -198,10 +199,11 @@ def _final_losses(runs: list[Record]) -> Floats:
     return np.array([run["metrics"]["final_test_loss"] for run in runs])
 
 
-QUESTIONS: dict[str, Callable[[Runs], Series]] = {
+QUESTIONS: dict[str, Callable[[Runs], Result]] = {
     "onset": onset,
     "staircase": staircase,
     "repeat_forms": repeat_forms,
     "noise": noise,
+    "variance": variance,
 }
 """Question → the function that works it out."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,6 @@ import numpy.typing as npt
 from bench.experiments.verdicts import final_loss
 from bench.ledger.record import Record
 from bench.measuring.work import Result
-from bench.suite.training_cases import TrainCase
 from gptcore.variance import Component, variance_components
 
 SOURCES = {"seed": "initialisation", "order_seed": "order of the data", "split": "test part"}
@@ -34,33 +33,52 @@ class Crossed:
     levels: dict[str, list[str]]
 
 
-def crossed_losses(records: Iterable[Record], runs: Sequence[TrainCase]) -> Crossed | str:
-    """Return the losses of all runs as an array, or why there is none.
+def variance(runs: Mapping[str, Sequence[Record]]) -> Result:
+    """Split the variance of an experiment.
 
     Args:
-        records: those of the ledger.
-        runs: all runs of one experiment; a factor is a field of `SOURCES` that varies.
+        runs: arm → its finished runs.
+
+    Raises:
+        ValueError: the runs are not crossed, or one of them diverged.
     """
+    return split_variance(crossed_losses([record for each in runs.values() for record in each]))
+
+
+def crossed_losses(records: Sequence[Record]) -> Crossed:
+    """Return the final losses of finished runs as an array.
+
+    A factor is a field of `SOURCES` that varies.
+
+    Raises:
+        ValueError: the runs are not crossed, or one of them diverged.
+    """
+    known = [record["params"] | {"seed": record["seed"]} for record in records]
+    levels = {name: list(dict.fromkeys(str(run.get(name)) for run in known)) for name in SOURCES}
     levels = {
-        name: list(dict.fromkeys(str(getattr(run, name)) for run in runs)) for name in SOURCES
+        name: sorted(values, key=_number_first)
+        for name, values in levels.items()
+        if len(values) > 1
     }
-    levels = {name: values for name, values in levels.items() if len(values) > 1}
-    by_case = {record["case"]: record for record in records}
     losses = np.full([len(values) for values in levels.values()], np.nan)
-    if losses.ndim < 2 or losses.size != len(runs):
-        return "its runs are not crossed: give every level of a factor with all of the others"
-    for run in runs:
-        record = by_case.get(f"bench_convergence::test_train[{run.id}]")
-        if record is None or record["status"] == "skipped":
-            return "not all of its runs are finished"
+    for record, run in zip(records, known, strict=True):
         loss = final_loss(record)
         if loss is None:
-            return (
-                f"the run {run.id} diverged or failed, so the runs are not crossed: lower the "
-                "learning rate, or train with other seeds"
+            raise ValueError(
+                f"{record['case']} diverged, so the runs are not crossed: lower the learning rate, "
+                "or train with other seeds"
             )
-        losses[tuple(levels[name].index(str(getattr(run, name))) for name in levels)] = loss
+        losses[tuple(levels[name].index(str(run.get(name))) for name in levels)] = loss
+    if losses.ndim < 2 or losses.size != len(records) or np.isnan(losses).any():
+        raise ValueError(
+            "its runs are not crossed: give every level of a factor with all of the others"
+        )
     return Crossed(losses, {SOURCES[name]: values for name, values in levels.items()})
+
+
+def _number_first(level: str) -> tuple[int, str]:
+    """Return a key that sorts "2" before "10"."""
+    return len(level), level
 
 
 def split_variance(crossed: Crossed) -> Result:

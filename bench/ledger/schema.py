@@ -328,7 +328,7 @@ PARAMS: dict[str, tuple[str, ...]] = {
          "n_bytes", "draws", "target_epochs", "text_share", "learning_rate", "trials", "seconds",
          "seeds", "n_comparisons", "prior_sd", "weight_decay", "order_seed", "target", "prompts",
          "samples", "new_tokens", "seed", "budget_flops", "copied", "copies", "evaluations",
-         "blocks", "symbols", "l2", "n_arms"),
+         "blocks", "symbols", "l2"),
         (NUMBER,),
     ),
     **dict.fromkeys(

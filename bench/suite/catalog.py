@@ -19,7 +19,7 @@ from bench.suite.cases import (
     PairCase,
     PositionCase,
 )
-from bench.suite.outcome_cases import CompareCase, DesignCase, OutcomeCase, VarianceCase
+from bench.suite.outcome_cases import CompareCase, DesignCase, OutcomeCase
 from bench.suite.plan import Plan
 from bench.suite.training_cases import TrainCase
 
@@ -36,7 +36,6 @@ Case = (
     | CompareCase
     | ConvexCase
     | OutcomeCase
-    | VarianceCase
     | PairCase
     | training_cases.RungCase
     | training_cases.LadderCase
@@ -90,7 +89,6 @@ CASES: dict[str, Callable[[Plan], Iterable[Case]]] = {
     "bench_convergence::test_compare": Plan.compare_cases,
     "bench_convex::test_convex": Plan.convex_cases,
     "bench_convergence::test_outcome": Plan.outcome_cases,
-    "bench_convergence::test_variance": Plan.variance_cases,
     # The order matters: the prediction is on disk before the held-out size is trained.
     "bench_scaling::test_rung": ladder.rung_cases,
     "bench_scaling::test_predict": ladder.predict_cases,
@@ -110,7 +108,7 @@ TIMELESS = frozenset(
         "position::test_position", "position::test_fold",
         "convergence::test_design", "convergence::test_train", "convergence::test_compare",
         "convex::test_convex",
-        "convergence::test_outcome", "convergence::test_variance",
+        "convergence::test_outcome",
         "scaling::test_rung", "scaling::test_predict", "scaling::test_target",
         "scaling::test_scaling", "scaling::test_recommendation", "scaling::test_repeated",
         "scaling::test_repeat",

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.suite.outcome_cases import CompareCase, DesignCase, OutcomeCase, VarianceCase
+from bench.suite.outcome_cases import CompareCase, DesignCase, OutcomeCase
 from bench.suite.training_cases import MEAN_OF, WRITTEN, TrainCase
 
 Arm = Mapping[str, Any]
@@ -111,18 +111,6 @@ class Experiment:
     def _side(self, corpus: str, side: Side) -> str:
         numbers = (side,) if isinstance(side, int) else side
         return MEAN_OF.join(self._run(corpus, self.arms[i], 0).arm for i in numbers)
-
-    def split(self, corpora: tuple[str, ...]) -> list[VarianceCase]:
-        """Return the split of the variance on each text, where arms are orders of the data."""
-        varied = set(self.arms[0])
-        if "order_seed" not in varied or not varied <= {"order_seed", "split"} or self.seeds < 2:
-            return []
-        return [
-            VarianceCase(
-                self._run(corpus, self.arms[0], 0).experiment, corpus, self.seeds, len(self.arms)
-            )
-            for corpus in self._texts(corpora)
-        ]
 
     def _texts(self, corpora: tuple[str, ...]) -> tuple[str, ...]:
         return corpora if self.every_text else corpora[:1]

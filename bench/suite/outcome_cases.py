@@ -55,29 +55,6 @@ class OutcomeCase:
 
 
 @dataclass(frozen=True)
-class VarianceCase:
-    """Split the variance of the final test loss of crossed runs into its sources.
-
-    Attributes:
-        experiment: the key of runs in which every order of the data (`order_seed`), and every test
-            part (`split`) where that varies, meets every initialisation (`seed`).
-        seeds: number of initialisations.
-        n_arms: number of orders, times that of test parts.
-    """
-
-    experiment: str
-    corpus: str
-    seeds: int
-    n_arms: int
-    cost_s: float = field(default=0.1, compare=False)
-
-    @property
-    def id(self) -> str:
-        """Every parameter."""
-        return f"{self.experiment}-seeds{self.seeds}-arms{self.n_arms}"
-
-
-@dataclass(frozen=True)
 class CompareCase:
     """Compare two arms over the paired seeds of one training experiment.
 

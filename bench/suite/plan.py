@@ -24,7 +24,7 @@ from bench.suite.cases import (
     PairCase,
     PositionCase,
 )
-from bench.suite.outcome_cases import CompareCase, DesignCase, OutcomeCase, VarianceCase
+from bench.suite.outcome_cases import CompareCase, DesignCase, OutcomeCase
 from bench.suite.shapes import PairShape
 from bench.suite.sizes import BF16_COST, CONVEX, COVERAGE, SCARCE, SUITES
 from bench.suite.training_cases import TrainCase
@@ -214,7 +214,3 @@ class Plan:
     def outcome_cases(self) -> list[OutcomeCase]:
         """Return each question that is worked out from a whole training experiment."""
         return [c for e in SUITES[self.suite].experiments for c in e.outcomes(self.corpora)]
-
-    def variance_cases(self) -> list[VarianceCase]:
-        """Return the split of the variance of each training experiment of crossed runs."""
-        return [c for e in SUITES[self.suite].experiments for c in e.split(self.corpora)]

@@ -66,6 +66,7 @@ SMOKE_EXPERIMENTS = (
         arms_of("order_seed", (0, 1)),
         SMOKE | {"n_tokens": 8_192, "cost_s": 0.5},
         seeds=2,
+        questions=("variance",),
     ),
 )
 
@@ -186,6 +187,7 @@ def _models_and_seeds() -> tuple[Experiment, ...]:
             _grid(order_seed=(0, 1, 2, 3), split=tuple(f"block:{k}/5" for k in range(1, 6))),
             ORDERS,
             seeds=4,
+            questions=("variance",),
         ),
         Experiment(
             "weights",

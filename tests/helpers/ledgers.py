@@ -480,9 +480,14 @@ def variance_case(corpus: str, order_share: float) -> Record:
         for source, share in zip(sources, shares, strict=True)
     ]
     return record(
-        f"bench_convergence::test_variance[{corpus}]",
-        group="variance",
-        params={"corpus": corpus, "experiment": f"crossed-{corpus}-L2", "seeds": 4, "n_arms": 4},
+        f"bench_convergence::test_outcome[{corpus}-variance]",
+        group="outcome",
+        params={
+            "corpus": corpus,
+            "experiment": f"crossed-{corpus}-L2",
+            "question": "variance",
+            "seeds": 4,
+        },
         metrics={"n_runs": 16, "mean_loss": 5.2, "sd_loss": 0.01},
         series={"variance": rows},
     )

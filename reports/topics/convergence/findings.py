@@ -25,7 +25,7 @@ def find(run: Run) -> list[Finding]:
     training = run.cases("convergence")
     return [
         *arm_differences(run.cases("comparison"), training, facts),
-        *variance.find(run.cases("variance"), run.series("variance", "variance"), training),
+        *variance.find(run.cases("outcome"), run.series("outcome", "variance"), training),
         *baseline(training),
     ]
 

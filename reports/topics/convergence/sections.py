@@ -50,7 +50,7 @@ def section(run: Run, plot: Plotter) -> list[Section]:
         shown.append(titled(tables.comparisons(pairs), told))
         if pairs["reached_loss"].notna().any():
             shown.append(titled(tables.spans(pairs), told))
-    shown += variance.shown(run.cases("variance"), run.series("variance", "variance"))
+    shown += variance.shown(run.cases("outcome"), run.series("outcome", "variance"))
     return [
         Section(
             "convergence",

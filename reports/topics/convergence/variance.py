@@ -16,7 +16,8 @@ from reports.topics.convergence.conditions import conditions, experiment
 
 def find(cases: pd.DataFrame, parts: pd.DataFrame, training: pd.DataFrame) -> Iterator[Finding]:
     """Say of each experiment of crossed runs which share of the variance each factor brings."""
-    for _, case in cases.iterrows():
+    crossed = cases[cases["case"].isin(parts["case"])]
+    for _, case in crossed.iterrows():
         rows = parts[parts["case"].eq(case["case"]) & parts["share"].notna()]
         if rows.empty:
             continue
@@ -24,7 +25,7 @@ def find(cases: pd.DataFrame, parts: pd.DataFrame, training: pd.DataFrame) -> It
         shares = listed(f"{_share(row)} from the {row['source']}" for row in dicts(alone))
         n = words.count(int(case["n_runs"]), "crossed run")
         headline = (
-            f"The variance of the test loss over {n}{apart(case, cases)} comes to {shares} "
+            f"The variance of the test loss over {n}{apart(case, crossed)} comes to {shares} "
             f"alone,{conditions(case, training)}"
         )
         yield Finding(54, "convergence", "", headline, _detail(case, rows), (case["case"],))
@@ -58,7 +59,8 @@ def _detail(case: pd.Series, rows: pd.DataFrame) -> str:
 
 def shown(cases: pd.DataFrame, parts: pd.DataFrame) -> list[Table]:
     """Return a table for each experiment of crossed runs."""
-    return [_table(case, parts[parts["case"].eq(case["case"])]) for _, case in cases.iterrows()]
+    crossed = cases[cases["case"].isin(parts["case"])]
+    return [_table(case, parts[parts["case"].eq(case["case"])]) for _, case in crossed.iterrows()]
 
 
 def _table(case: pd.Series, parts: pd.DataFrame) -> Table:

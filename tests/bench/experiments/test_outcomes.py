@@ -38,7 +38,7 @@ def test_only_finished_runs_of_the_experiment_count():
 
 
 def test_onset_is_the_evaluation_after_which_the_loss_rises_for_good():
-    falling, rising = onset({"f": arm("f", FALLING), "r": arm("r", RISING)})["onset"]
+    falling, rising = onset({"f": arm("f", FALLING), "r": arm("r", RISING)}).series["onset"]
     assert (rising["step"], rising["epochs"], rising["between"]) == (2, 4.0, 2.0)
     assert rising["rise"] == pytest.approx(1.2, abs=0.02)
     assert rising["rise_low"] <= rising["rise"] <= rising["rise_high"]
@@ -50,7 +50,9 @@ def test_onset_is_the_evaluation_after_which_the_loss_rises_for_good():
 def test_noise_at_the_end_is_no_rise():
     """The lowest of several equal losses lies below the last one of the same run, always."""
     rows = [
-        onset({"a": [run("a", s, FLAT + rng.normal(0, 0.1, 5)) for s in range(8)]})["onset"][0]
+        onset({"a": [run("a", s, FLAT + rng.normal(0, 0.1, 5)) for s in range(8)]}).series["onset"][
+            0
+        ]
         for rng in map(np.random.default_rng, range(40))
     ]
     assert abs(np.mean([row["rise"] for row in rows])) < 0.02
@@ -58,7 +60,7 @@ def test_noise_at_the_end_is_no_rise():
 
 
 def test_one_seed_has_an_onset_without_a_test():
-    (row,) = onset({"r": arm("r", RISING, seeds=1)})["onset"]
+    (row,) = onset({"r": arm("r", RISING, seeds=1)}).series["onset"]
     assert row["step"] == 2
     assert [row[n] for n in ("rise_low", "rise_high", "p_adjusted", "detectable")] == [None] * 4
 
@@ -69,7 +71,7 @@ def test_noise_of_arms_and_whether_it_differs():
         name: [run(name, s, [8.0, 5.0 + x]) for s, x in enumerate(rng.normal(0, sd, 24))]
         for name, sd in (("a", 0.01), ("b", 0.01), ("c", 0.05))
     }
-    a, b, c = noise(runs)["noise"]
+    a, b, c = noise(runs).series["noise"]
     assert a["p_adjusted"] is None
     assert b["p_adjusted"] > 0.05 > c["p_adjusted"]
     assert c["sd_low"] < 0.05 < c["sd_high"]
@@ -90,7 +92,7 @@ def test_forms_are_fitted_to_the_means_of_cells():
         ]
         for u, r in cells
     }  # fmt: skip
-    found = repeat_forms(runs)
+    found = repeat_forms(runs).series
     assert [cell["passes"] for cell in found["repeat_cells"]][:2] == [1.0, 3.999]
     errors = {row["form"]: row["error"] for row in found["repeat_forms"]}
     assert min(errors, key=errors.get) == "additive"
@@ -111,7 +113,7 @@ def stairs(name, height, seeds=8, sd=0.01):
 
 
 def test_step_at_the_borders_of_epochs():
-    falls, flat = staircase({"f": stairs("f", 0.3), "s": stairs("s", 0.0)})["staircase"]
+    falls, flat = staircase({"f": stairs("f", 0.3), "s": stairs("s", 0.0)}).series["staircase"]
     assert falls["size"] == pytest.approx(-0.3, abs=0.01)
     assert falls["size_low"] < -0.29 < falls["size_high"] + 0.02
     assert (falls["borders"], falls["n_seeds"]) == (3, 8)
@@ -123,5 +125,5 @@ def test_run_within_one_epoch_has_no_border():
     made = stairs("a", 0.3, seeds=2)
     for each in made:
         each["series"]["loss_curve"] = each["series"]["loss_curve"][:40]
-    (row,) = staircase({"a": made})["staircase"]
+    (row,) = staircase({"a": made}).series["staircase"]
     assert (row["borders"], row["size"], row["p_adjusted"]) == (0, None, None)
