@@ -190,7 +190,8 @@ class _Run:
 
     def save(self, step: int) -> None:
         """Write a checkpoint, if all of its numbers are finite."""
-        weights = [model.parameters() for model in (self.model, self.average) if model]
+        models = [self.model] if self.average is None else [self.model, self.average]
+        weights = [model.parameters() for model in models]
         states = [state.values() for state in self.optimizer.state.values()]
         if not all(t.isfinite().all() for t in chain(*weights, *states)):
             what = "a weight or the state of the optimizer is not finite after the update"
