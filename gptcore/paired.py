@@ -56,11 +56,13 @@ class PairedComparison:
         share_below: the share of pairs whose difference is below 0; a difference of 0 counts half.
             It estimates the probability that of one more pair the first has the lower value.
         share_low, share_high: the exact interval of that probability (`stats.share_interval`).
-        p_value: the two-sided p-value of the sign-flip test; it is at least 2 / 2^n.
+        p_value: the two-sided p-value of the sign-flip test; it is at least 2 / 2^n, or 2 / 2^17
+            where sets are drawn.
         p_equivalence: the larger p-value of the two one-sided sign-flip tests against the margin
             (Schuirmann 1987); None without a margin.
         equal_low, equal_high: the interval that belongs to `p_equivalence`: its level is
-            1 - 2 * 0.05, and it lies within the margin exactly where `p_equivalence` < 0.05.
+            1 - 2 * 0.05, and it lies within the margin exactly where `p_equivalence` is at most
+            0.05.
         far: the places in `differences` of pairs that lie far from the median.
     """
 

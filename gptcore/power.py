@@ -80,7 +80,8 @@ def detectable_margin(sd: float, n: int, *, n_tests: int = 1) -> float | None:
     """Return the margin to which n pairs of alike variants are shown equal in about 80 % of cases.
 
     The value is that of the two one-sided sign-flip tests at 0.05 / `n_tests`, for normal
-    differences with the mean 0; None where no margin can be shown.
+    differences with the mean 0. It is None for a design that `check_design` refuses, because it has
+    no verdict, although the one-sided tests need one pair fewer.
 
     Args:
         sd: the standard deviation of the differences.

@@ -29,11 +29,11 @@ import numpy.typing as npt
 import scipy
 
 from gptcore.checks import as_array, check_number
+from gptcore.paired import LEVEL
+from gptcore.power import POWER
 
 DRAWS, DRAWS_SEED = 20_000, 0
 """Draws behind an interval; the same ones each time, so that an interval can be computed again."""
-LEVEL, POWER = 0.05, 0.8
-
 Factors = tuple[str, ...]
 Axes = tuple[int, ...]
 Floats = npt.NDArray[np.float64]
@@ -163,7 +163,7 @@ def _quantile(values: Floats, q: float) -> float:
 
 
 def _detectable(axes: Axes, shape: tuple[int, ...], rest: float) -> float | None:
-    """Return the standard deviation of a factor whose F test rejects none in 80 % of the cases."""
+    """Return the standard deviation of a factor that its F test finds in 80 % of the cases."""
     if len(shape) > 2 or len(axes) > 1 or not rest:
         return None
     above, below = shape[axes[0]] - 1, math.prod(n - 1 for n in shape)

@@ -223,7 +223,10 @@ def _visits(checkpoint: dict[str, Any], text: _Text) -> npt.NDArray[np.int64] | 
     from gptcore.sampling.samplers import OWNERS, make_sampler
 
     settings = checkpoint["fingerprint"]
-    known = settings.get("sampler", {})
+    known, schedule = settings.get("sampler"), settings.get("train")
+    batch_size = schedule.get("batch_size") if isinstance(schedule, dict) else None
+    if not isinstance(known, dict) or known.get("world") != 1 or type(batch_size) is not int:
+        return None  # run_training takes any fingerprint
     if (known.get("corpus_sha256"), known.get("segments")) != (
         text.sha256,
         [[part.start, part.stop] for part in text.segments],
@@ -231,12 +234,11 @@ def _visits(checkpoint: dict[str, Any], text: _Text) -> npt.NDArray[np.int64] | 
         return None
     names = ("block_size", "batch_size", "drop_last", "seed", *OWNERS)
     sampler = make_sampler(
-        known["sampler"],
+        str(known.get("sampler")),
         segments=text.segments,
         **{name: known[name] for name in names if name in known},
     )
-    draws = checkpoint["step"] * settings["train"]["batch_size"]
-    visits = measure_draws(sampler, draws).visits
+    visits = measure_draws(sampler, checkpoint["step"] * batch_size).visits
     # A sampler that joins documents has targets that no window of `evaluate` scores.
     return visits if len(visits) == sum(len(part) - 1 for part in text.segments) else None
 
@@ -270,7 +272,7 @@ def evaluate_answer(result: Json) -> Answer:
 
 def _quantities(result: Json) -> list[tuple[Cell, ...]]:
     low, high = map(fixed, result["interval_95"] or (None, None))
-    gain = map(fixed, result["difference_interval_95"] or (None, None))
+    less_low, less_high = map(fixed, result["difference_interval_95"] or (None, None))
     rows: list[tuple[Cell, ...]] = [
         ("loss", fixed(result["loss_nats_per_token"]), "nats per token"),
         ("95 % interval, lower end", low, "nats per token"),
@@ -289,8 +291,8 @@ def _quantities(result: Json) -> list[tuple[Cell, ...]]:
                 fixed(result["difference_nats_per_token"]),
                 "nats per token",
             ),
-            ("95 % interval of that, lower end", next(gain), "nats per token"),
-            ("95 % interval of that, upper end", next(gain), "nats per token"),
+            ("95 % interval of that, lower end", less_low, "nats per token"),
+            ("95 % interval of that, upper end", less_high, "nats per token"),
         ]
     return [*rows, ("targets scored", result["n_targets"], "targets")]
 

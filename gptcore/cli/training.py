@@ -108,8 +108,8 @@ def _add_optimisation_options(group: argparse._ActionsContainer) -> None:
         default="cosine",
         metavar="NAME",
         help="course of the learning rate after the warm-up: cosine (falls to a tenth, the "
-        "default), constant, or wsd (constant, then falls to zero over the last 20 %% of the "
-        "steps)",
+        "default), constant, or wsd (constant, then falls to almost zero over the last 20 %% "
+        "of the steps)",
     )
     group.add_argument(
         "--warmup-steps",

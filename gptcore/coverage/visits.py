@@ -174,7 +174,8 @@ class VisitCounter:
         free = runs.visits == 0
         missed = int(runs.length[free].sum())
         interior = self._count_interior(runs.begin[free], runs.length[free])
-        # An input of one piece is missed if the target after it is, if there are T of both.
+        # Where a window is one piece of T inputs and T targets, the target after an input is in the
+        # same windows as the input, so as many inputs are missed as targets.
         unused = missed
         if width < size or self.joins:
             inputs = self._runs(size, inputs=True)

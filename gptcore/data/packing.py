@@ -31,7 +31,8 @@ class Packing:
         cropped_tokens: tokens of cropped documents that are in no row.
         padding_tokens: places of rows that hold no token of a document.
         left_over_tokens: tokens at the end that do not fill a row, which is left out.
-        whole_documents: documents that lie in one row from beginning to end.
+        whole_documents: documents that lie in one of the rows from beginning to end; those in what
+            is left over do not count.
     """
 
     n_tokens: int
@@ -105,17 +106,7 @@ def _concatenate(lengths: Sequence[int], row: int, _: int, progress: OnProgress)
 
 def _greedy_crop(lengths: Sequence[int], row: int, _: int, progress: OnProgress) -> Packing:
     """Take documents in order, and crop the one that does not fit to what is left of the row."""
-    rows = cropped = whole = 0
-    room = row
-    for length in _told(lengths, progress):
-        whole += length <= room
-        if length < room:
-            room -= length
-        else:
-            cropped += length - room
-            rows += 1
-            room = row
-    return Packing(sum(lengths), row, rows, cropped, 0, row - room, whole)
+    return _best_fit_crop(lengths, row, 1, progress)  # a buffer of one document has no choice
 
 
 def _greedy_pad(lengths: Sequence[int], row: int, _: int, progress: OnProgress) -> Packing:
@@ -150,19 +141,19 @@ def _best_fit_crop(lengths: Sequence[int], row: int, size: int, progress: OnProg
     """
     held = _Buffer(row)
     waiting = iter(_told(lengths, progress))
-    rows = cropped = whole = 0
+    rows = cropped = whole = fitted = 0
     room = row
     for length in islice(waiting, size):
         held.add(length)
     for _ in range(len(lengths)):
         length = held.take(room)
-        whole += length <= room
+        fitted += length <= room  # whole in this row, which may never be full
         if length < room:
             room -= length
         else:
             cropped += length - room
-            rows += 1
-            room = row
+            rows, whole = rows + 1, whole + fitted
+            room, fitted = row, 0
         for following in islice(waiting, 1):
             held.add(following)
     return Packing(sum(lengths), row, rows, cropped, 0, row - room, whole)

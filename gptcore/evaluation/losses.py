@@ -185,6 +185,7 @@ def sweep(model: GPT, ids: Tensor, **options: Unpack[SweepOptions]) -> Scores:
     block_size, device = options["block_size"], options["device"]
     on_batch = options.get("on_batch")
     starts, is_new = _cover(ids, block_size, options.get("stride"))
+    _check_ids(ids, model.config.vocab_size)
     # Every possible window with the target of its last token: (N - T, T + 1), a view.
     windows = ids.unfold(0, block_size + 1, 1)
     batches = torch.split(starts, batch_size), torch.split(is_new, batch_size)
@@ -203,6 +204,15 @@ def sweep(model: GPT, ids: Tensor, **options: Unpack[SweepOptions]) -> Scores:
             if on_batch:
                 on_batch(len(pieces), len(batches[0]))
     return Scores(torch.cat(pieces), sums / len(starts), len(starts))
+
+
+def _check_ids(ids: Tensor, vocab_size: int) -> None:
+    low, high = (int(end) for end in ids.aminmax())
+    if low < 0 or high >= vocab_size:
+        raise ValueError(
+            f"ids span [{low}, {high}]; they must be in [0, {vocab_size}): encode the text with "
+            "the vocabulary that the model was trained on"
+        )
 
 
 def _cover(ids: Tensor, block_size: int, stride: int | None) -> tuple[Tensor, Tensor]:

@@ -62,14 +62,15 @@ class Measured:
 
     Attributes:
         name: a key of `MEASURES`.
-        value: of the text; None where it is undefined, and so are the next five.
-        mean: over the slices.
-        sd: standard deviation over the slices, with divisor n_slices - 1.
+        value: of the text; None where it is undefined, and so are z and the shares below and above.
+        mean: over the slices; None where none has a value.
+        sd: standard deviation over the slices, with divisor n_slices - 1; None where fewer than
+            LEAST_SLICES have a value, and so are z and the three shares.
         z: (value - mean) / sd; None where the slices do not differ, too.
         share_below: of the slices, those with a smaller value.
         share_above: of the slices, those with a larger value.
         usual_share: of the slices, those whose own z is within ±USUAL_Z: 0.95 if the measure is
-            normal.
+            normal; None where the slices do not differ, too.
         n_slices: the slices in which the measure is defined.
     """
 

@@ -97,7 +97,7 @@ def judge(
 
 def _columns(name: str, u: Floats, repeats: Floats) -> Floats:
     """Return what E, B and C are multiplied by at each point of the grid: (points, n, 2 or 3)."""
-    tokens = u * (1 + repeats) * np.ones((len(BETA), 1))
+    tokens = u * (1 + repeats) * np.ones((len(KAPPA), 1))
     if name != "additive":
         r = WORTH[:, None]
         more = -r * np.expm1(-repeats / r) if name == "exponential" else repeats / (1 + repeats / r)

@@ -19,8 +19,9 @@ from gptcore.theory.lattice import Missed, Visits, Whole
 class RingTheory:
     """Expectations of a sampler for which all tokens of the ring are alike.
 
-    Windows of w items lie in T different places of the ring at most, so an epoch of r draws shows
-    an item with probability r·w / N. Epochs are independent.
+    A window begins at each of the N places of the ring with the same probability and shows w ≤ T
+    items in a row, and no item lies in two windows of an epoch. So an epoch of r draws shows an
+    item with probability r·w / N. Epochs are independent.
     """
 
     def __init__(self, sampler: RechunkedDocuments) -> None:

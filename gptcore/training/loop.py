@@ -52,7 +52,7 @@ def train(
         first_step: the number of updates done already.
         device: where the model is.
         epochs_per_step: the epoch-equivalents in one batch.
-        average: from `begin_average`, if `config.ema_decay` is given.
+        average: from `begin_average`; without it `config.ema_decay` has no effect.
 
     Raises:
         ValueError: a batch is not shaped as `config` says, or training diverged (DivergedError).

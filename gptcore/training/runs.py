@@ -190,8 +190,10 @@ class _Run:
 
     def save(self, step: int) -> None:
         """Write a checkpoint, if all of its numbers are finite."""
-        states = chain.from_iterable(state.values() for state in self.optimizer.state.values())
-        if not all(t.isfinite().all() for t in chain(self.model.parameters(), states)):
+        models = [self.model] if self.average is None else [self.model, self.average]
+        weights = [model.parameters() for model in models]
+        states = [state.values() for state in self.optimizer.state.values()]
+        if not all(t.isfinite().all() for t in chain(*weights, *states)):
             what = "a weight or the state of the optimizer is not finite after the update"
             raise diverged(step, what, self.config)
         checkpoints.save_checkpoint(

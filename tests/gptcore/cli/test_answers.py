@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
 from gptcore.cli.main import COMMANDS, main
 from gptcore.console import fixed, format_cell
@@ -320,6 +321,28 @@ def test_evaluate_of_the_training_part_gives_the_loss_by_visits(ask):
     assert "visits in training, from" in answer
     low, high = result["memorisation_gap_interval_95"]
     assert low < result["memorisation_gap"] < high
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda fingerprint: fingerprint.pop("sampler"),
+        lambda fingerprint: fingerprint.update(sampler="random windows"),
+        lambda fingerprint: fingerprint["sampler"].update(world=2),
+        lambda fingerprint: fingerprint.pop("train"),
+    ],
+)
+def test_visits_are_null_where_a_run_does_not_tell_them(folder, capsys, change):
+    (path,) = (folder / "first/checkpoints").iterdir()
+    content = torch.load(path, weights_only=True)
+    change(content["fingerprint"])
+    (folder / "other").mkdir(exist_ok=True)
+    torch.save(content, folder / "other" / path.name)
+    command = "evaluate --checkpoint other --part train --corpus novel[final].txt --json"
+    assert main(command.split()) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["by_visits"] is None
+    assert result["memorisation_gap"] is None
 
 
 @pytest.mark.parametrize(

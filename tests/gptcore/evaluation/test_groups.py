@@ -70,7 +70,7 @@ def test_interval_of_the_gap_holds_the_truth():
         gap, ends = groups.memorisation_gap(losses, visits)
         held += ends[0] < 0.4 < ends[1]
         assert abs(gap - 0.4) < 0.5
-    assert held >= 54  # P(fewer | 95 %) = 0.02 %
+    assert held >= 54  # the seeds are fixed; with other ones P(fewer | 95 %) = 3 %
 
 
 def test_no_gap_where_all_targets_were_visited():

@@ -133,8 +133,8 @@ def test_dropout_is_off_and_the_mode_of_the_model_kept(model, training):
 
 
 def test_the_mode_of_the_model_is_kept_when_scoring_fails(model):
-    with pytest.raises(IndexError):
-        sweep_losses(model, text(40) + 31, block_size=8, device=CPU)
+    with pytest.raises(ZeroDivisionError):
+        sweep_losses(model, text(40), block_size=8, device=CPU, on_batch=lambda *_: 1 / 0)
     assert model.training
 
 
@@ -144,6 +144,8 @@ def test_the_mode_of_the_model_is_kept_when_scoring_fails(model):
         ({"ids": text(8)}, r"shape \(8,\).*more than block_size = 8"),
         ({"ids": text(20)[None]}, r"shape \(1, 20\)"),
         ({"ids": text(20).float()}, "torch.float32"),
+        ({"ids": text(20) + 1}, r"must be in \[0, 31\): encode the text with"),
+        ({"ids": text(20) - 2}, r"must be in \[0, 31\): encode the text with"),
         ({"block_size": 0}, "block_size is 0"),
         ({"block_size": 9}, "block_size = 8"),
         ({"batch_size": 0}, "batch_size is 0"),

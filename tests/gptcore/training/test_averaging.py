@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from gptcore.model.gpt import GPT
+from gptcore.training import loop as training_loop
 from gptcore.training.averaging import begin_average, update_average
 from gptcore.training.checkpoints import load_checkpoint, model_from_checkpoint
 from tests.gptcore.training.test_runs import run
@@ -18,8 +19,7 @@ AVERAGED = replace(CONFIG, ema_decay=0.7)
 def test_the_average_is_the_weighted_sum_written_out():
     model, rows = GPT(MODEL), []
     average = begin_average(model)
-    expected = model.wte if hasattr(model, "wte") else model.lm_head.weight
-    expected = expected.detach().clone()
+    expected = model.lm_head.weight.detach().clone()
     for step, _ in enumerate(steps_of(AVERAGED, model, average=average), 1):
         decay = min(0.7, (1 + step) / (10 + step))
         expected = decay * expected + (1 - decay) * model.lm_head.weight.detach()
@@ -44,6 +44,17 @@ def test_the_decay_is_reached_after_the_first_steps():
 def test_the_average_changes_nothing_in_training(tmp_path):
     plain, averaged = run(tmp_path / "a"), run(tmp_path / "b", AVERAGED)
     assert plain["final_loss"] == averaged["final_loss"]
+
+
+def test_an_average_that_is_not_finite_never_reaches_a_checkpoint(tmp_path, monkeypatch):
+    def spoil(average, *_):
+        with torch.no_grad():
+            average.lm_head.weight[0, 0] = torch.inf
+
+    monkeypatch.setattr(training_loop, "update_average", spoil)
+    with pytest.raises(ValueError, match="diverged at step 2: a weight"):
+        run(tmp_path, AVERAGED, checkpoint_every=2)
+    assert load_checkpoint(tmp_path / "checkpoints") is None
 
 
 def test_a_checkpoint_holds_the_average_beside_the_weights(tmp_path):
