@@ -26,6 +26,7 @@ from reports.blocks import (
     table,
     titled,
 )
+from reports.claims import extent
 from reports.load import Run
 
 USUAL_Z = 2.0
@@ -42,10 +43,10 @@ def find(run: Run) -> Iterator[Finding]:
         if not _by_run(rows):
             continue
         last = pd.concat(map(_last, _by_run(rows)))
-        inside = [int(part["inside"].sum()) for part in _by_run(last)]
-        known = [int(part["z"].notna().sum()) for part in _by_run(last)]
+        inside = pd.Series([int(part["inside"].sum()) for part in _by_run(last)])
+        known = pd.Series([int(part["z"].notna().sum()) for part in _by_run(last)])
         first = pd.concat(part[part["step"] == part["step"].min()] for part in _by_run(rows))
-        before = [int(part["inside"].sum()) for part in _by_run(_judged(first))]
+        before = pd.Series([int(part["inside"].sum()) for part in _by_run(_judged(first))])
         controls = [
             f"of a text by {name}, {int(part['inside'].sum())}"
             for source, name in CONTROLS.items()
@@ -56,21 +57,16 @@ def find(run: Run) -> Iterator[Finding]:
             25,
             "text",
             "",
-            f"After training, {_extent(inside)} of {_extent(known)} measures of the form of a text "
-            f"are within |z| < 2 of the training text ({words.count(len(inside), 'run')}); "
+            f"After training, {extent(inside, str)} of {extent(known, str)} measures of the form "
+            "of a text are within |z| < 2 of the training text "
+            f"({words.count(len(inside), 'run')}); "
             f"{' and '.join(controls) or 'no control text was recorded'}",
-            f"Before training: {_extent(before)}. A slice of the training text itself has "
+            f"Before training: {extent(before, str)}. A slice of the training text itself has "
             f"{words.number(typical.sum())} of {len(typical)} on average. This rests on one text "
             "of one seed of each arm, so it shows no difference between arms, and it says nothing "
             f"of the meaning. {setting}.",
             tuple(last["case"].drop_duplicates().head(3)),
         )
-
-
-def _extent(values: list[int]) -> str:
-    """Return the one value of all runs, or the least and the most."""
-    low, high = min(values), max(values)
-    return f"{low}" if low == high else f"{low} to {high}"
 
 
 def _judged(rows: pd.DataFrame) -> pd.DataFrame:

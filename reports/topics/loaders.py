@@ -10,7 +10,7 @@ import pandas as pd
 from gptcore import plain_text
 from reports import words
 from reports.blocks import Finding, Plotter, Section, Table, by_setting, table, titled
-from reports.claims import Claim
+from reports.claims import Claim, extent
 from reports.load import Run
 
 LOADERS = {"sequential": "unshuffled", "shuffled_blocks": "shuffled"}
@@ -61,8 +61,7 @@ def audited(training: pd.DataFrame, audits: dict[str, Any]) -> Iterator[Finding]
         found = f"no fault in what torch's DataLoader gave to {runs}"
     told = dict.fromkeys(text for case in faulty["case"] for text in _faults(audits.get(case)))
     shown = faulty if len(faulty) else frame
-    least, most = shown["missed_targets"].min(), shown["missed_targets"].max()
-    missed = " to ".join(dict.fromkeys([words.number(least), words.number(most)]))
+    missed = extent(shown["missed_targets"], words.number)
     kept = sum(_agrees(row) for _, row in frame.iterrows())
     yield Finding(
         56 if len(faulty) else 43,
@@ -162,7 +161,7 @@ def audits(frame: pd.DataFrame) -> Table:
                 LOADERS.get(str(sampler), plain_text.shorten(str(sampler))),
                 words.number(len(part)),
                 words.number(part["audited_draws"].sum()),
-                " to ".join(dict.fromkeys(map(words.number, (missed.min(), missed.max())))),
+                extent(missed, words.number),
                 words.number(part["expected_missed_targets"].mean()),
                 words.number(part["identical_epochs"].max()),
                 words.number(faults.sum()),

@@ -11,9 +11,9 @@ from gptcore import plain_text
 from reports import words
 from reports.blocks import Finding
 from reports.claims import apart
+from reports.conditions import conditions
 from reports.load import Run
 from reports.topics.convergence import sizes, variance
-from reports.topics.convergence.conditions import conditions
 from reports.topics.convergence.sizes import ALPHA, least_p
 
 NO_VERDICT = "no verdict"

@@ -17,9 +17,9 @@ from reports.blocks import (
     missing,
     titled,
 )
+from reports.conditions import experiment
 from reports.load import Run
 from reports.topics.convergence import figures, findings, tables, variance
-from reports.topics.convergence.conditions import experiment
 
 
 def section(run: Run, plot: Plotter) -> list[Section]:

@@ -10,29 +10,24 @@ import pandas as pd
 
 from reports import words
 from reports.blocks import Table, table
+from reports.claims import extent
+from reports.conditions import experiment
 from reports.topics.convergence import findings, sizes
-from reports.topics.convergence.conditions import experiment
 
 
 def shared_text(cases: pd.DataFrame) -> str:
     """Return one line on what train and test part share, "" where that was not measured."""
     kinds = {"shared_tokens": "tokens", "shared_targets": "targets", "shared_13grams": "13-grams"}
     shared = [
-        f"{_extent(cases[name], words.number)} {kind}"
+        f"{extent(cases[name], words.number)} {kind}"
         for name, kind in kinds.items()
         if cases[name].notna().any()
     ]
     trained = cases["fraction_of_test_targets_trained"]
     lines = [f"Train and test share {', '.join(shared)}."] if shared else []
     if trained.notna().any():
-        lines.append(f"Of the test targets {_extent(trained, words.percent)} were trained on.")
+        lines.append(f"Of the test targets {extent(trained, words.percent)} were trained on.")
     return " ".join(lines)
-
-
-def _extent(values: pd.Series, shown: Callable[[Any], str]) -> str:
-    """Return the one value of all cases, or the least and the most."""
-    low, high = shown(values.min()), shown(values.max())
-    return low if low == high else f"{low} to {high}"
 
 
 def training(frame: pd.DataFrame) -> Table:

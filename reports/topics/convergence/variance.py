@@ -11,7 +11,7 @@ import pandas as pd
 from reports import words
 from reports.blocks import Finding, Table, dicts, table
 from reports.claims import apart, listed
-from reports.topics.convergence.conditions import conditions, experiment
+from reports.conditions import conditions, experiment
 
 
 def find(cases: pd.DataFrame, parts: pd.DataFrame, training: pd.DataFrame) -> Iterator[Finding]:
