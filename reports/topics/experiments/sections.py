@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pandas as pd
@@ -16,14 +16,12 @@ from reports.topics.experiments.findings import initial, rows
 
 def section(run: Run, plot: Plotter) -> list[Section]:
     """Return what was worked out from whole experiments; none where nothing was."""
-    frames = [(make, rows(run, name)) for name, make in TABLES.items()]
-    frames.append((weights, initial(run.cases("convergence"))))
+    frames = {make: rows(run, name) for name, make in TABLES.items()}
+    frames[weights] = initial(run.cases("convergence"))
     shown = [
-        titled(make(part), f"Corpus: {words.corpus(part['corpus'].iloc[0])}")
-        for make, frame in frames
-        if not frame.empty
-        for case in plot.parts(dict.fromkeys(frame["experiment" if make is weights else "case"]))
-        for part in [frame[frame["experiment" if make is weights else "case"] == case]]
+        titled(make(part), f"Experiment: {name}")
+        for make, frame in frames.items()
+        for name, part in _by_experiment(plot, frame)
     ]
     if not shown:
         return []
@@ -40,6 +38,12 @@ def section(run: Run, plot: Plotter) -> list[Section]:
     ]
 
 
+def _by_experiment(plot: Plotter, frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield the name of each experiment of a frame, and the part of the frame that is of it."""
+    for name in plot.parts(dict.fromkeys(frame["experiment"])):
+        yield name, frame[frame["experiment"] == name]
+
+
 def _repeats(run: Run, plot: Plotter) -> list[Plot]:
     """Return the figure of the loss by passes and unique tokens, one for each experiment."""
     frame = rows(run, "repeat_cells")
@@ -47,10 +51,10 @@ def _repeats(run: Run, plot: Plotter) -> list[Plot]:
     unique = frame["train_tokens"].map(lambda n: f"{words.number(n)} unique tokens")
     return [
         each
-        for _, cells in frame.assign(variant=unique).groupby("case", sort=False)
+        for name, cells in frame.assign(variant=unique).groupby("experiment", sort=False)
         for each in plot(
             figures.repeats, cells, "Loss on repeated text",
-            f"Each point: mean over its seeds. Corpus: {words.corpus(cells['corpus'].iloc[0])}.",
+            f"Each point: mean over its seeds. Experiment: {name}.",
             "Test loss by passes, a line for each number of unique tokens; the table has the same "
             "numbers.",
         )
@@ -63,19 +67,19 @@ def _copying(run: Run, plot: Plotter) -> list[Plot]:
     if compared.empty:
         return []
     points = run.series("convergence", "copying")
-    points = points.merge(compared[["case", "experiment", "init", "corpus"]], on="case")
+    points = points.merge(compared[["case", "experiment", "arm"]], on="case")
     points = points.dropna(subset=["tokens", "copy_probability"])
-    points["variant"] = points["init"].map(lambda init: words.arm(f"init_{init}"))
-    by = ["experiment", "corpus", "variant", "tokens"]
+    points["variant"] = points["arm"].map(words.arm)
+    by = ["experiment", "variant", "tokens"]
     means = points.groupby(by, sort=False)["copy_probability"].mean().reset_index()
     return [
         each
-        for _, part in means.groupby("experiment", sort=False)
+        for name, part in means.groupby("experiment", sort=False)
         for each in plot(
             figures.copying, part, "How much a model copies its input",
-            f"Means over seeds. Corpus: {words.corpus(part['corpus'].iloc[0])}.",
-            "Probability of the current token as the next one along training, by initial weights; "
-            "the table has its ends.",
+            f"Means over seeds. Experiment: {name}.",
+            "Probability of the current token as the next one along training, by arm; the table "
+            "has its ends.",
         )
     ]  # fmt: skip
 
@@ -198,10 +202,10 @@ def cells(frame: pd.DataFrame) -> Table:
 
 
 def weights(frame: pd.DataFrame) -> Table:
-    """Return the loss and the copying of each way to begin, before and after training."""
+    """Return the loss and the copying of each arm, before and after training."""
     found = [
         (
-            words.arm(f"init_{init}"),
+            words.arm(arm),
             words.number(len(runs)),
             words.loss(runs["ln_vocab"].mean()),
             words.loss(runs["initial_test_loss"].mean()),
@@ -209,10 +213,10 @@ def weights(frame: pd.DataFrame) -> Table:
             words.loss(runs["final_test_loss"].mean()),
             words.percent(runs["final_copy_probability"].mean()),
         )
-        for init, runs in frame.groupby("init", sort=False)
+        for arm, runs in frame.groupby("arm", sort=False)
     ]
     columns = (
-        "Initial weights", "Runs#", "ln V#", "Loss before#", "Current token before#", "Loss after#",
+        "Arm", "Runs#", "ln V#", "Loss before#", "Current token before#", "Loss after#",
         "Current token after#",
     )  # fmt: skip
     made = table(
