@@ -12,7 +12,17 @@ from matplotlib.ticker import MaxNLocator
 
 from gptcore.plain_text import shorten
 from reports import drawing, words
-from reports.blocks import Finding, Plotter, Section, Table, by_setting, dicts, missing, table
+from reports.blocks import (
+    Finding,
+    Plotter,
+    Section,
+    Table,
+    by_setting,
+    dicts,
+    missing,
+    table,
+    titled,
+)
 from reports.claims import Claim, apart
 from reports.load import Run, over
 
@@ -167,6 +177,9 @@ def section(run: Run, plot: Plotter) -> list[Section]:
             f"over all blocks, which overlap. {setting}.",
             f"Unigram cross-entropy by position in the text. {ends}",
         )  # fmt: skip
+    tables = [position(cases)] if len(cases) else []
+    for setting, (part,) in by_setting(plot, run.cases("fold")):
+        tables.append(titled(folds(part), setting))
     return [
         Section(
             "position",
@@ -177,11 +190,7 @@ def section(run: Run, plot: Plotter) -> list[Section]:
             "stands out, a test loss measured there alone does not represent the text. The folds "
             "repeat this with trained models: each block of the text is left out of training once.",
             plots,
-            [
-                make(frame)
-                for make, frame in ((position, cases), (folds, run.cases("fold")))
-                if not frame.empty
-            ],
+            tables,
             missing=missing(run, "position", "profile of a text") if cases.empty else "",
         )
     ]
