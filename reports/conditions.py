@@ -1,4 +1,4 @@
-"""For how many passes, on which text and for which size a claim on training holds."""
+"""What training runs share: for which passes, text and size a claim on an experiment holds."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pandas as pd
 from gptcore.plain_text import shorten
 from reports import words
 from reports.claims import extent
+from reports.load import Run
 
 Case = Any
 """A row of a frame of cases, as a Series or a dict."""
@@ -73,3 +74,33 @@ def _weights(runs: pd.DataFrame) -> str:
         return ""
     weights = extent(runs["n_params"], lambda value: words.si(value, ""))
     return f"{weights} weights".replace(words.NBSP, " ")
+
+
+def by_experiment(cases: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs with their arms as `variant`, and what an experiment shares as `setting`.
+
+    The arms of an experiment may differ in any setting, so its runs would not share a figure by
+    their own settings. Runs of earlier ledgers, which name no arm, are left as they are.
+    """
+    if "arm" not in cases or "experiment" not in cases or cases.empty:
+        return cases
+    known = cases["arm"].notna() & cases["experiment"].notna()
+    shared = {
+        name: " · ".join(
+            part
+            for part in str(rows["setting"].iloc[0]).split(" · ")
+            if all(part in str(setting).split(" · ") for setting in rows["setting"])
+        )
+        for name, rows in cases[known].groupby("experiment")
+    }
+    return cases.assign(
+        variant=cases["arm"].map(words.arm).where(known, cases["variant"]),
+        setting=cases["experiment"].map(shared).where(known, cases["setting"]),
+    )
+
+
+def series_by_experiment(run: Run, name: str) -> pd.DataFrame:
+    """Return a series of all training runs, with `variant` and `setting` of `by_experiment`."""
+    cases = by_experiment(run.cases("convergence"))
+    series = run.series("convergence", name).drop(columns=["setting", "variant"])
+    return series.merge(cases[["case", "setting", "variant"]], on="case")
