@@ -76,31 +76,18 @@ def _weights(runs: pd.DataFrame) -> str:
     return f"{weights} weights".replace(words.NBSP, " ")
 
 
-def by_experiment(cases: pd.DataFrame) -> pd.DataFrame:
-    """Return the runs with their arms as `variant`, and what an experiment shares as `setting`.
+def by_arm(cases: pd.DataFrame) -> pd.DataFrame:
+    """Return training runs with their arms as `variant`, which may differ in any setting.
 
-    The arms of an experiment may differ in any setting, so its runs would not share a figure by
-    their own settings. Runs of earlier ledgers, which name no arm, are left as they are.
+    Runs of earlier ledgers, which name no arm, keep the words for their sampler.
     """
-    if "arm" not in cases or "experiment" not in cases or cases.empty:
+    if "arm" not in cases or cases.empty:
         return cases
-    known = cases["arm"].notna() & cases["experiment"].notna()
-    shared = {
-        name: " · ".join(
-            part
-            for part in str(rows["setting"].iloc[0]).split(" · ")
-            if all(part in str(setting).split(" · ") for setting in rows["setting"])
-        )
-        for name, rows in cases[known].groupby("experiment")
-    }
-    return cases.assign(
-        variant=cases["arm"].map(words.arm).where(known, cases["variant"]),
-        setting=cases["experiment"].map(shared).where(known, cases["setting"]),
-    )
+    told = cases["arm"].map(words.arm).where(cases["arm"].notna(), cases["variant"])
+    return cases.assign(variant=told)
 
 
-def series_by_experiment(run: Run, name: str) -> pd.DataFrame:
-    """Return a series of all training runs, with `variant` and `setting` of `by_experiment`."""
-    cases = by_experiment(run.cases("convergence"))
-    series = run.series("convergence", name).drop(columns=["setting", "variant"])
-    return series.merge(cases[["case", "setting", "variant"]], on="case")
+def series_by_arm(run: Run, name: str) -> pd.DataFrame:
+    """Return a series of all training runs, with their arms as `variant`."""
+    cases = by_arm(run.cases("convergence"))[["case", "variant"]]
+    return run.series("convergence", name).drop(columns="variant").merge(cases, on="case")

@@ -28,7 +28,7 @@ from reports.blocks import (
     titled,
 )
 from reports.claims import extent
-from reports.conditions import experiment, series_by_experiment
+from reports.conditions import experiment, series_by_arm
 from reports.load import Run
 
 USUAL_Z = 2.0
@@ -41,7 +41,7 @@ CONTROLS = {"unigram": "unigram sampling", "bigram": "bigram sampling"}
 
 def find(run: Run) -> Iterator[Finding]:
     """Say of each experiment how many measures of form ended near those of the training text."""
-    for setting, rows in series_by_experiment(run, "form_curve").groupby("setting", sort=False):
+    for setting, rows in series_by_arm(run, "form_curve").groupby("setting", sort=False):
         if not _by_run(rows):
             continue
         last = pd.concat(map(_last, _by_run(rows)))
@@ -159,7 +159,7 @@ def _points(rows: pd.DataFrame) -> pd.DataFrame:
 
 def section(run: Run, plot: Plotter) -> list[Section]:
     """Return the texts of the first run of each arm, and the course of their form."""
-    rows = series_by_experiment(run, "generated")
+    rows = series_by_arm(run, "generated")
     first = rows.drop_duplicates(["setting", "variant"])["case"]
     cases = run.cases("convergence")
     names = {c["case"]: experiment(c) for _, c in cases[cases["case"].isin(first)].iterrows()}
@@ -172,7 +172,7 @@ def section(run: Run, plot: Plotter) -> list[Section]:
         )
         for r in dicts(rows[rows["case"].isin(first)])
     ]
-    forms = series_by_experiment(run, "form_curve")
+    forms = series_by_arm(run, "form_curve")
     plots, tables = [], []
     for setting, (part,) in by_setting(plot, forms[forms["case"].isin(first)]):
         drawn, more = first_cases(part[["variant"]].drop_duplicates(), MOST_LINES, "models")

@@ -17,17 +17,17 @@ from reports.blocks import (
     missing,
     titled,
 )
-from reports.conditions import by_experiment, experiment, series_by_experiment
+from reports.conditions import by_arm, experiment, series_by_arm
 from reports.load import Run
 from reports.topics.convergence import figures, findings, tables, variance
 
 
 def section(run: Run, plot: Plotter) -> list[Section]:
     """Return whether training learned, and which arms ended with the lower loss."""
-    cases, comparisons = by_experiment(run.cases("convergence")), run.cases("comparison")
+    cases, comparisons = by_arm(run.cases("convergence")), run.cases("comparison")
     plots: list[Plot] = []
     shown: list[Table] = []
-    series = [series_by_experiment(run, name) for name in ("loss_curve", "test_curve")]
+    series = [series_by_arm(run, name) for name in ("loss_curve", "test_curve")]
     for setting, (part, train, test) in by_setting(plot, cases, *series):
         plots += _curves(plot, part, train, test, setting)
         shown.append(titled(tables.training(part), setting, tables.shared_text(part)))
