@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -133,4 +132,4 @@ def rates(frame: pd.DataFrame) -> Table:
                "Condition number, at most#", "Seeds#")  # fmt: skip
     caption = "Slope of ln(excess loss) over ln(epochs), fitted over all numbers of epochs."
     note = "Half of the seeds choose the step size. The others measure, and the interval is theirs."
-    return replace(table(caption, columns, rows), note=note)
+    return table(caption, columns, rows, note=note)

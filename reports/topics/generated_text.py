@@ -7,7 +7,6 @@ seed of an arm writes texts, one at each evaluation: they show a course, and no 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -273,4 +272,4 @@ def _table(rows: pd.DataFrame, controls: dict[tuple[str, str], float]) -> Table:
         "One text at each evaluation: where a measure stays is seen at those points alone. Where "
         "the slices are far from normal, trust the shares of slices below and above before z."
     )
-    return replace(table(caption, columns, shown), note=note)
+    return table(caption, columns, shown, note=note)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -229,7 +228,7 @@ def position(frame: pd.DataFrame) -> Table:
         "Unigram and bigram: cross-entropy in nats/token. Divergence: Jensen-Shannon, of the "
         "token frequencies, in nats. All are computed against the rest of the text."
     )
-    return replace(table(caption, columns, rows), note=note)
+    return table(caption, columns, rows, note=note)
 
 
 def folds(frame: pd.DataFrame) -> Table:
@@ -259,7 +258,7 @@ def folds(frame: pd.DataFrame) -> Table:
         "text of this kind, of which the block is a part. Differences between folds that are no "
         "larger than those between seeds may be the noise of training."
     )
-    return replace(table(caption, columns, rows), note=note)
+    return table(caption, columns, rows, note=note)
 
 
 def version(raw: object) -> str:

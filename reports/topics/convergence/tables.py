@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -91,8 +90,8 @@ def comparisons(frame: pd.DataFrame) -> Table:
         "brackets: the exact 95 % interval of the probability that of one more pair the first ends "
         "lower."
     )
-    made = table("Paired differences in final test loss, nats/token.", columns, rows)
-    return replace(made, note=note)
+    caption = "Paired differences in final test loss, nats/token."
+    return table(caption, columns, rows, note=note)
 
 
 def spans(frame: pd.DataFrame) -> Table:
@@ -127,8 +126,8 @@ def spans(frame: pd.DataFrame) -> Table:
         "medians over seeds; runs that diverged never reach the loss and are left out. These "
         "numbers are not tested: the claims are in the table above."
     )
-    made = table("How large the differences are, in nats/token, steps and tokens.", columns, rows)
-    return replace(made, note=note)
+    caption = "How large the differences are, in nats/token, steps and tokens."
+    return table(caption, columns, rows, note=note)
 
 
 def _pair(pair: pd.Series) -> str:
@@ -159,9 +158,10 @@ def designs(frame: pd.DataFrame) -> Table:
         "Experiment", "Seeds#", "Claims#", "Smallest adjusted p#", "Assumed sd, nats/token#",
         "Least difference found, nats/token#", "Least margin shown, nats/token#",
     )  # fmt: skip
-    made = table("What the experiment can find, stated before its runs.", columns, rows)
-    return replace(
-        made,
+    return table(
+        "What the experiment can find, stated before its runs.",
+        columns,
+        rows,
         note="The assumed standard deviation of the paired differences is from earlier runs on "
         "python-docs. An experiment whose smallest adjusted p is above 0.05 gives no verdict.",
     )

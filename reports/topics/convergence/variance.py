@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -91,4 +90,4 @@ def _table(case: pd.Series, parts: pd.DataFrame) -> Table:
         "The intervals suppose normal effects. Least sd found: at the 5 % level in 80 % of the "
         "cases."
     )
-    return replace(table(caption, columns, rows), note=note)
+    return table(caption, columns, rows, note=note)

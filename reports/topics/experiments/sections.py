@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import pandas as pd
 
@@ -108,9 +107,10 @@ def onset(frame: pd.DataFrame) -> Table:
         "Passes between evaluations#", "Lowest loss#", "Last loss#", "Rise#", "95 % interval#",
         "p adjusted#", "Least rise found#",
     )  # fmt: skip
-    made = table("From when on the test loss rises for good.", columns, found)
-    return replace(
-        made,
+    return table(
+        "From when on the test loss rises for good.",
+        columns,
+        found,
         note="The lowest loss is that of the mean over seeds. The rise is measured on each seed "
         "from the evaluation that the other seeds choose, so that noise alone gives none.",
     )
@@ -133,9 +133,10 @@ def staircase(frame: pd.DataFrame) -> Table:
     columns = (
         "Arm", "Seeds#", "Borders#", "Step#", "95 % interval#", "p adjusted#", "Least step found#",
     )  # fmt: skip
-    made = table("Step of the training loss at the borders of epochs.", columns, found)
-    return replace(
-        made,
+    return table(
+        "Step of the training loss at the borders of epochs.",
+        columns,
+        found,
         note="Mean training loss of the first twentieth of an epoch less that of the last "
         "twentieth of the epoch before, over all borders of a run.",
     )
@@ -156,8 +157,13 @@ def noise(frame: pd.DataFrame) -> Table:
         for arm in dicts(frame)
     ]
     columns = ("Arm", "Weights#", "Seeds#", "Mean loss#", "sd#", "95 % interval#", "p adjusted#")
-    made = table("How much the final loss varies over seeds.", columns, found)
-    return replace(made, note="p is of the same variance as that of the first arm (Pitman's test).")
+    caption = "How much the final loss varies over seeds."
+    return table(
+        caption,
+        columns,
+        found,
+        note="p is of the same variance as that of the first arm (Pitman's test).",
+    )
 
 
 def forms(frame: pd.DataFrame) -> Table:
@@ -173,9 +179,10 @@ def forms(frame: pd.DataFrame) -> Table:
         for form in dicts(frame)
     ]
     columns = ("Form", "Error#", "Error at most passes#", "Closest in cells#", "p adjusted#")
-    made = table("Three forms of the law of repeats on held-out cells.", columns, found)
-    return replace(
-        made,
+    return table(
+        "Three forms of the law of repeats on held-out cells.",
+        columns,
+        found,
         note="Error: mean absolute relative error of cells that the fit did not see; at most "
         "passes: of the cells with the most passes, from all others. p is against the form with "
         "the least error. docs/study.md gives the forms.",
@@ -219,11 +226,10 @@ def weights(frame: pd.DataFrame) -> Table:
         "Arm", "Runs#", "ln V#", "Loss before#", "Current token before#", "Loss after#",
         "Current token after#",
     )  # fmt: skip
-    made = table(
-        "Initial weights: losses, and the probability of the current token.", columns, found
-    )
-    return replace(
-        made,
+    return table(
+        "Initial weights: losses, and the probability of the current token.",
+        columns,
+        found,
         note="Current token: mean probability that the model gives to the token at a position as "
         "the next one. A model that copies its input gives it a high one.",
     )
