@@ -31,22 +31,23 @@ def find(run: Run) -> list[Finding]:
 
 
 def promised(loaders: pd.DataFrame) -> Iterator[Finding]:
-    """Say which DataLoaders miss and repeat as much as the samplers that stand for them."""
-    rows = [row for _, row in loaders[loaders["sampler_missed_targets"].notna()].iterrows()]
-    if not rows:
-        return
-    sentence = "Torch's DataLoader showed what the sampler that stands for it promises:"
-    text = Claim(sentence, rows, _agrees, _loader).text
-    yield Finding(
-        44,
-        "loaders",
-        "",
-        text or "No DataLoader of torch showed what the sampler that stands for it promises",
-        "A promise is kept where the missed targets and the repeated windows are as many as those "
-        f"of the sampler at as many draws, or the missed targets lie within {MOST_SD:g} sd of "
-        f"theory where chance decides them. Conditions: {rows[0]['setting']}.",
-        tuple(str(row["case"]) for row in rows[:3]),
-    )
+    """Say of each text which DataLoaders miss and repeat as much as their samplers."""
+    known = loaders[loaders["sampler_missed_targets"].notna()]
+    for setting, part in known.groupby("setting", sort=False):
+        rows = [row for _, row in part.iterrows()]
+        where = f"promises on {words.corpus(rows[0]['corpus'])}"
+        sentence = f"Torch's DataLoader showed what the sampler that stands for it {where}:"
+        text = Claim(sentence, rows, _agrees, _loader).text
+        yield Finding(
+            44,
+            "loaders",
+            "",
+            text or f"No DataLoader of torch showed what the sampler that stands for it {where}",
+            "A promise is kept where the missed targets and the repeated windows are as many as "
+            "those of the sampler at as many draws, or the missed targets lie within "
+            f"{MOST_SD:g} sd of theory where chance decides them. Conditions: {setting}.",
+            tuple(str(row["case"]) for row in rows[:3]),
+        )
 
 
 def audited(training: pd.DataFrame, audits: dict[str, Any]) -> Iterator[Finding]:

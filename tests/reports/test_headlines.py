@@ -406,7 +406,7 @@ CASES = [
     Contradiction(
         "loaders.promised", [loader_case("sequential", 1.0, 2232)],
         [loader_case("sequential", 4.0, 2232, sampler_missed_targets=184)],
-        "sampler that stands for it promises: unshuffled with drop_last over 1 epoch$",
+        "stands for it promises on python-docs: unshuffled with drop_last over 1 epoch$",
         "over 1 epoch, but not unshuffled with drop_last over 4 epochs$",
     ),
     Contradiction(
