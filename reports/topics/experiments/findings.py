@@ -103,7 +103,8 @@ def _onset(arm: dict[str, Any]) -> str:
         f"interval {words.interval(arm['rise_low'], arm['rise_high'])}, adjusted p = "
         f"{words.p_value(arm['p_adjusted'])}."
     )
-    return text if rises(arm) else f"{text} {_could_have_found('rise', arm)}"
+    when = " over the last stretch" if arm["lowest"] == arm["final"] else ""
+    return text if rises(arm) else f"{text} {_could_have_found('rise', arm, when)}"
 
 
 def staircases(frame: pd.DataFrame) -> Iterator[Finding]:
@@ -153,12 +154,12 @@ def _named(arm: dict[str, Any]) -> str:
     return words.sentence(words.arm(arm["arm"])).removesuffix(".")
 
 
-def _could_have_found(what: str, arm: dict[str, Any]) -> str:
+def _could_have_found(what: str, arm: dict[str, Any], when: str = "") -> str:
     """Say what so many seeds would have found in an arm in which nothing was shown."""
     if pd.isna(arm["detectable"]):
         return f"So few seeds could have found no {what} of any size, or one of unknown size."
     size = words.number(arm["detectable"])
-    return f"A {what} of {size} nats/token would have been found in 80 % of the cases."
+    return f"A {what} of {size} nats/token{when} would have been found in 80 % of the cases."
 
 
 def forms(frame: pd.DataFrame) -> Iterator[Finding]:
@@ -167,14 +168,14 @@ def forms(frame: pd.DataFrame) -> Iterator[Finding]:
         best, *others = dicts(judged.sort_values("error", kind="stable"))
         beaten = [f"the {each['form']} one" for each in others if shown(each["p_adjusted"])]
         level = [f"the {each['form']} one" for each in others if not shown(each["p_adjusted"])]
-        name = f"the {best['form']} form of the law of repeats"
         if beaten:
-            headline = f"{name} predicts held-out cells better than {listed(beaten)}"
+            headline = f"The {best['form']} form of the law of repeats predicts held-out cells "
+            headline += f"better than {listed(beaten)}"
             headline += (
                 f", but is not shown to do so against {listed(level, 'or')}" if level else ""
             )
         else:
-            headline = "no form of the law of repeats is shown to predict held-out cells best"
+            headline = "No form of the law of repeats is shown to predict held-out cells best"
         errors = listed(
             f"{words.percent(each['error'])} ({each['form']})" for each in (best, *others)
         )
@@ -187,7 +188,7 @@ def forms(frame: pd.DataFrame) -> Iterator[Finding]:
             64 if beaten else 42,
             "experiments",
             "",
-            f"{headline[:1].upper()}{headline[1:]}{best['where']}",
+            f"{headline}{best['where']}",
             f"Mean absolute error over {words.count(int(best['n_cells']), 'cell')}, each predicted "
             f"from all others: {errors}."
             + (
