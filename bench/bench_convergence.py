@@ -61,11 +61,13 @@ def test_compare(benchmark: Any, result: Result, session: Session, case: Compare
 @pytest.mark.benchmark(group="outcome")
 def test_outcome(benchmark: Any, result: Result, session: Session, case: OutcomeCase) -> None:
     runs = finished(session.ledger.records.values(), case.experiment)
-    missing = [arm for arm in case.arms.split(MEAN_OF) if len(runs.get(arm, [])) < case.seeds]
+    arms = case.arms.split(MEAN_OF)
+    missing = [arm for arm in arms if len(runs.get(arm, [])) < case.seeds]
     if missing:
         pytest.skip(f"not all runs of {', '.join(missing)} are finished")
+    in_order = {arm: runs[arm] for arm in arms}
     try:
-        note = benchmark.pedantic(QUESTIONS[case.question], args=(runs,), rounds=1)
+        note = benchmark.pedantic(QUESTIONS[case.question], args=(in_order,), rounds=1)
     except ValueError as error:  # the runs do not answer it, as those that diverged
         pytest.skip(str(error))
     result.metrics |= note.metrics

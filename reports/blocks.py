@@ -260,7 +260,12 @@ def titled(table: Table, setting: str, note: str = "") -> Table:
 
 
 def table(
-    caption: str, columns: tuple[str, ...], rows: Iterable[tuple[str, ...]], folded: str = ""
+    caption: str,
+    columns: tuple[str, ...],
+    rows: Iterable[tuple[str, ...]],
+    folded: str = "",
+    *,
+    note: str = "",
 ) -> Table:
     """Build a table; a column whose name ends in "#" is numeric."""
     return Table(
@@ -268,6 +273,7 @@ def table(
         columns=tuple(name.removesuffix("#") for name in columns),
         rows=list(rows),
         numeric=frozenset(i for i, name in enumerate(columns) if name.endswith("#")),
+        note=note,
         folded=folded,
     )
 

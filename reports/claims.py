@@ -87,6 +87,12 @@ def listed(names: Iterable[str], word: str = "and") -> str:
     return begin + told + end
 
 
+def extent(values: pd.Series[Any], shown: Callable[[Any], str]) -> str:
+    """Return the value of all cases in words, or the least and the most: "4", "4 to 16"."""
+    low, high = shown(values.min()), shown(values.max())
+    return low if low == high else f"{low} to {high}"
+
+
 def apart(case: Row, others: pd.DataFrame) -> str:
     """Return in brackets the conditions that tell a case from the others that a claim could mean.
 

@@ -180,6 +180,16 @@ def lines(
     )  # fmt: skip
 
 
+def line_chart(frame: pd.DataFrame, title: str, x: str, y: str) -> tuple[Figure, Axes]:
+    """Return a figure with one line of marked points for each variant, and its legend."""
+    frame = with_labels(frame)
+    figure, axes = line_figure(frame, title)
+    lines(axes, frame, x, y, mark_points=True, markeredgecolor=SURFACE, linewidth=1.8)
+    legend(figure, axes, frame)
+    axes.set_ylabel("")
+    return figure, axes
+
+
 def line_figure(frame: pd.DataFrame, title: str) -> tuple[Figure, Axes]:
     """Return a figure for lines by sampler, with room above for its legend and its title."""
     figure, (axes,) = new_figure(2.7, top_in=0.42 + LEGEND_ROW_IN * len(legend_rows(frame)))

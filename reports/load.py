@@ -28,6 +28,8 @@ from reports import words
 UNSTEADY = {"noisy", "drifting"}
 PAIRS = {"pair", "peers", "ablation"}
 """Groups of cases that are timed in turns."""
+OF_ONE_MACHINE = ("train_tokens_per_s", "a_time_to_reach_s", "b_time_to_reach_s")
+"""Metrics of training runs, and of their comparisons, that are not compared between machines."""
 FEWEST_ROUNDS = 3
 """Rounds in each process, at least, for the range over processes to be quoted."""
 
@@ -61,13 +63,13 @@ class Run(RunFolder):
     def cases(self, group: str) -> pd.DataFrame:
         """Return the finished cases of a group, one per row; do not change the frame in place.
 
-        The speeds of training runs are left out where they are of several machines.
+        The speeds and times of training runs are left out where they are of several machines.
         """
         if group not in self._frames:
             records = [r for r in self.finished if r["group"] == group]
             frame = case_frame(records) if records else _no_cases()
             if len(self.machines) > 1:
-                frame = frame.assign(train_tokens_per_s=math.nan)
+                frame = frame.assign(**dict.fromkeys(OF_ONE_MACHINE, math.nan))
             self._frames[group] = frame
         return self._frames[group]
 

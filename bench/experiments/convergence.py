@@ -271,11 +271,11 @@ def _counts(experiment: Experiment) -> dict[str, int | float | None]:
     }
 
 
-def _losses(log: list[Row], curve: list[Row], final: Evaluation) -> dict[str, float | None]:
+def _losses(run: KeptRun, curve: list[Row], final: Evaluation) -> dict[str, float | None]:
     """Return the losses before, during and after training, and that of token frequencies."""
     low, high = final.interval_95 or (None, None)
     above_low, above_high = final.difference_interval_95 or (None, None)
-    last = log[-max(1, len(log) // 10) :]
+    last = run.log[-max(1, len(run.log) // 10) :]
     return {
         "initial_test_loss": curve[0]["loss"],
         "initial_copy_probability": curve[0]["copy_probability"],
@@ -288,7 +288,7 @@ def _losses(log: list[Row], curve: list[Row], final: Evaluation) -> dict[str, fl
         "above_unigram_low": above_low,
         "above_unigram_high": above_high,
         "final_train_loss": sum(m["loss"] for m in last) / len(last),
-        "train_tokens_per_s": log[-1]["tokens"] / sum(m["step_time_s"] for m in log),
+        "train_tokens_per_s": run.train_tokens_per_s,
     }
 
 
@@ -298,9 +298,9 @@ def train_and_score(benchmark: Any, result: Result, session: Session, case: Trai
     experiment = Experiment(case, session, device)
     run: KeptRun = benchmark.pedantic(experiment.run, args=(session.run_folder(case),), rounds=1)
     final, blocks = experiment.final()
-    log, curve = run.log, [*run.curve, experiment.point(experiment.config.steps, final)]
+    curve = [*run.curve, experiment.point(experiment.config.steps, final)]
     audited, audit = experiment.audit()
-    result.metrics |= _counts(experiment) | audited | _losses(log, curve, final)
+    result.metrics |= _counts(experiment) | audited | _losses(run, curve, final)
     result.facts |= run.facts | audit
     if case.score_train:
         draws = experiment.config.steps * case.batch_size
@@ -313,9 +313,7 @@ def train_and_score(benchmark: Any, result: Result, session: Session, case: Trai
             device=device,
         )
     result.series |= {
-        "loss_curve": [
-            {name: m[name] for name in ("step", "tokens", "epochs", "loss")} for m in log
-        ],
+        "loss_curve": [{name: m[name] for name in SERIES["loss_curve"]} for m in run.log],
         **{
             name: [{column: row[column] for column in SERIES[name]} for row in curve]
             for name in ("test_curve", "copying")

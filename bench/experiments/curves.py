@@ -18,23 +18,24 @@ from gptcore.paired import sign_flip_interval
 Curve = Sequence[dict[str, float]]
 Pairs = Sequence[tuple[Record, Record]]
 """The records of two arms, one pair of runs for each seed."""
+LATE = (1 / 2, 2 / 3, 5 / 6)
+"""Parts of a run from which its late fall is measured."""
 
 
 def late_slope(curve: Curve) -> float | None:
     """Return the least late fall of the test loss for e times the steps, None without a curve.
 
     It is the smallest slope against the logarithm of the steps from the points at 1/2, 2/3 and 5/6
-    of a run to its end. The loss falls faster where the learning rate decays, which a longer run
-    would not gain twice (Hägele et al. 2024, arXiv:2405.18392), so the last stretch alone promises
-    too much; where the loss flattens, the earlier stretches do.
+    of a run to its end, or the evaluations nearest to them. The loss falls faster where the
+    learning rate decays, which a longer run would not gain twice (Hägele et al. 2024,
+    arXiv:2405.18392), so the last stretch alone promises too much; where the loss flattens, the
+    earlier stretches do.
     """
-    last = curve[-1]
-    slopes = [
-        (point["loss"] - last["loss"]) / math.log(last["step"] / point["step"])
-        for point in curve[-4:-1]
-        if point["step"]
-    ]
-    return min(slopes) if slopes else None
+    *before, last = (point for point in curve if point["step"])
+    if not before:
+        return None
+    points = [min(before, key=lambda p: abs(p["step"] - part * last["step"])) for part in LATE]
+    return min((p["loss"] - last["loss"]) / math.log(last["step"] / p["step"]) for p in points)
 
 
 def steps_to(curve: Curve, loss: float) -> float | None:

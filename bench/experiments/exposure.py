@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+import torch
 from torch import Tensor
 
 from bench.measuring.work import Result
@@ -15,24 +14,30 @@ from gptcore.model.gpt import GPT
 from gptcore.sampling.base import Sampler
 
 
-def note_visits(result: Result, model: GPT, ids: Tensor, sampler: Sampler, **options: Any) -> None:
+def note_visits(
+    result: Result,
+    model: GPT,
+    ids: Tensor,
+    sampler: Sampler,
+    *,
+    draws: int,
+    device: torch.device,
+) -> None:
     """Score the training part after training, and note its loss by visits in `result`.
 
     Args:
         result: where the series `loss_by_visits` and the memorisation gap are noted.
         model: the trained model.
-        ids: (N,), the whole text.
-        sampler: the one that training read, for all of its draws.
-        **options: `draws` of training, and `device`.
+        ids: (N,), the tokens that the segments of `sampler` lie in.
+        sampler: the one that training read.
+        draws: the number of draws of training.
+        device: where the model is.
     """
     size = sampler.block_size
-    visits = measure_draws(sampler, options["draws"]).visits
+    visits = measure_draws(sampler, draws).visits
     parts = [ids[part.start : part.stop] for part in sampler.segments]
     losses = np.concatenate(
-        [
-            sweep_losses(model, part, block_size=size, device=options["device"]).numpy()
-            for part in parts
-        ]
+        [sweep_losses(model, part, block_size=size, device=device).numpy() for part in parts]
     )
     gap, ends = memorisation_gap(losses, visits) or (None, None)
     low, high = ends or (None, None)

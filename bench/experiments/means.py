@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+from bench.experiments.verdicts import final_loss
 from bench.ledger.record import Record
 from bench.suite.training_cases import MEAN_OF
 
@@ -19,7 +20,8 @@ Rows = list[dict[str, Any]]
 def with_means(records: Iterable[Record], experiment: str, sides: Iterable[str]) -> list[Record]:
     """Return the records, and those of each side of a comparison that is a mean of arms.
 
-    A mean has a record for each seed that all of its arms have. It failed if one of them failed.
+    A mean has a record for each seed that all of its arms have. It failed, or diverged, if one of
+    them did.
     """
     found = list(records)
     runs: dict[str, dict[int, Record]] = {}
@@ -35,11 +37,12 @@ def with_means(records: Iterable[Record], experiment: str, sides: Iterable[str])
 
 
 def _mean(side: str, records: list[Record]) -> Record:
-    """Return the record of the mean of runs of one seed, or the first of them that failed."""
+    """Return the record of the mean of runs of one seed, or the first that failed or diverged."""
     failed = [record for record in records if record["status"] != "ok"]
-    first = (failed or records)[0]
+    lost = failed or [record for record in records if final_loss(record) is None]
+    first = (lost or records)[0]
     made = first | {"params": first["params"] | {"arm": side}}
-    if failed:
+    if lost:
         return made
     rows = {
         name: _mean_rows([r["series"][name] for r in records])

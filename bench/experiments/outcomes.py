@@ -38,6 +38,17 @@ def finished(records: Iterable[Record], experiment: str) -> Runs:
     return {arm: sorted(each, key=lambda r: r["seed"]) for arm, each in runs.items()}
 
 
+def _adjusted(arms: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Adjust the p-values of all arms together, and make of each sd what it could have found."""
+    rows = list(arms)
+    adjusted = holm([1.0 if row["p_adjusted"] is None else row["p_adjusted"] for row in rows])
+    for row, p in zip(rows, adjusted, strict=True):
+        sd, seeds = row["detectable"], row["n_seeds"]
+        row["p_adjusted"] = None if row["p_adjusted"] is None else p
+        row["detectable"] = sd and detectable_difference(sd, seeds, n_tests=len(rows))
+    return rows
+
+
 def onset(runs: Runs) -> Result:
     """Return for each arm after which evaluation its test loss rises for good.
 
@@ -46,12 +57,7 @@ def onset(runs: Runs) -> Result:
     Otherwise the lowest of several noisy losses would always lie below the last one. An arm whose
     loss is lowest at the end shows what its last stretch could have found.
     """
-    rows = [_onset(arm, each) for arm, each in runs.items()]
-    adjusted = holm([1.0 if row["p_adjusted"] is None else row["p_adjusted"] for row in rows])
-    for row, p in zip(rows, adjusted, strict=True):
-        row["p_adjusted"] = None if row["p_adjusted"] is None else p
-        row["detectable"] = _detectable(row["detectable"], row["n_seeds"], len(rows))
-    return Result(series={"onset": rows})
+    return Result(series={"onset": _adjusted(_onset(arm, each) for arm, each in runs.items())})
 
 
 def _onset(arm: str, runs: list[Record]) -> dict[str, Any]:
@@ -84,10 +90,6 @@ def _onset(arm: str, runs: list[Record]) -> dict[str, Any]:
     }
 
 
-def _detectable(sd: float | None, seeds: int, claims: int) -> float | None:
-    return sd and detectable_difference(sd, seeds, n_tests=claims)
-
-
 def staircase(runs: Runs) -> Result:
     """Return for each arm by how much the training loss steps at the borders of epochs.
 
@@ -95,11 +97,7 @@ def staircase(runs: Runs) -> Result:
     the epoch before, as the mean over all borders of a run. A run that sees its blocks in one order
     may fall at the borders, because there every block has been seen once more.
     """
-    rows = [_staircase(arm, each) for arm, each in runs.items()]
-    adjusted = holm([1.0 if row["p_adjusted"] is None else row["p_adjusted"] for row in rows])
-    for row, p in zip(rows, adjusted, strict=True):
-        row["p_adjusted"] = None if row["p_adjusted"] is None else p
-        row["detectable"] = _detectable(row["detectable"], row["n_seeds"], len(rows))
+    rows = _adjusted(_staircase(arm, each) for arm, each in runs.items())
     return Result(series={"staircase": rows})
 
 

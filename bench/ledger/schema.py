@@ -217,7 +217,7 @@ METRICS: dict[str, Key] = {
         f"memorisation_gap_{e}": Key("nats/token", f"{e} end of its 95 % interval", low=-INF)
         for e in ENDS
     },
-    # paired comparison of two samplers, and its design; what real DataLoaders showed
+    # paired comparison of two arms, and its design; what real DataLoaders showed
     **{name: _count(meaning) for name, meaning in (COUNTS | LOADER_COUNTS).items()},
     **{name: _share(meaning) for name, meaning in SHARES.items()},
     **{name: Key(unit, meaning) for name, (unit, meaning) in MEASURES.items()},

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -262,7 +261,7 @@ def tutorial_table(conditions: pd.DataFrame) -> Table:
         f"A forward pass of {words.model(first['model'])} over "
         f"{words.number(TUTORIAL_TOKENS)} tokens (16 windows of 256)."
     )
-    return replace(table(caption, columns, rows), note=explanation(conditions) if is_model5 else "")
+    return table(caption, columns, rows, note=explanation(conditions) if is_model5 else "")
 
 
 def _seconds(row: dict[Any, Any]) -> float:

@@ -7,7 +7,7 @@ seed of an arm writes texts, one at each evaluation: they show a course, and no 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -26,6 +26,8 @@ from reports.blocks import (
     table,
     titled,
 )
+from reports.claims import extent
+from reports.conditions import experiment, series_by_arm
 from reports.load import Run
 
 USUAL_Z = 2.0
@@ -37,40 +39,38 @@ CONTROLS = {"unigram": "unigram sampling", "bigram": "bigram sampling"}
 
 
 def find(run: Run) -> Iterator[Finding]:
-    """Say of each setting how many measures of form ended near those of the training text."""
-    for setting, rows in run.series("convergence", "form_curve").groupby("setting", sort=False):
+    """Say of each experiment how many measures of form ended near those of the training text."""
+    for setting, rows in series_by_arm(run, "form_curve").groupby("setting", sort=False):
         if not _by_run(rows):
             continue
         last = pd.concat(map(_last, _by_run(rows)))
-        inside = [int(part["inside"].sum()) for part in _by_run(last)]
-        known = [int(part["z"].notna().sum()) for part in _by_run(last)]
+        known = pd.Series([part["z"].notna().sum() for part in _by_run(last)])
         first = pd.concat(part[part["step"] == part["step"].min()] for part in _by_run(rows))
-        before = [int(part["inside"].sum()) for part in _by_run(_judged(first))]
         controls = [
-            f"of a text by {name}, {int(part['inside'].sum())}"
+            f"of a text by {name}, {extent(_inside(part), str)}"
             for source, name in CONTROLS.items()
-            if len(part := _control(rows, source))
+            if len(part := rows[rows["source"] == source])
         ]
         typical = last.drop_duplicates("measure")["usual_share"].dropna()
         yield Finding(
             25,
             "text",
             "",
-            f"After training, {_extent(inside)} of {_extent(known)} measures of the form of a text "
-            f"are within |z| < 2 of the training text ({words.count(len(inside), 'run')}); "
+            f"After training, {extent(_inside(last), str)} of {extent(known, str)} measures of the "
+            "form of a text are within |z| < 2 of the training text "
+            f"({words.count(len(known), 'run')}); "
             f"{' and '.join(controls) or 'no control text was recorded'}",
-            f"Before training: {_extent(before)}. A slice of the training text itself has "
-            f"{words.number(typical.sum())} of {len(typical)} on average. This rests on one text "
-            "of one seed of each arm, so it shows no difference between arms, and it says nothing "
-            f"of the meaning. {setting}.",
+            f"Before training: {extent(_inside(first), str)}. A slice of the training text itself "
+            f"has {words.number(typical.sum())} of {len(typical)} on average. This rests on one "
+            "text of one seed of each arm, so it shows no difference between arms, and it says "
+            f"nothing of the meaning. {setting}.",
             tuple(last["case"].drop_duplicates().head(3)),
         )
 
 
-def _extent(values: list[int]) -> str:
-    """Return the one value of all runs, or the least and the most."""
-    low, high = min(values), max(values)
-    return f"{low}" if low == high else f"{low} to {high}"
+def _inside(rows: pd.DataFrame) -> pd.Series[Any]:
+    """Return of how many measures |z| is known and below USUAL_Z, run by run."""
+    return _judged(rows).groupby("case", sort=False)["inside"].sum()
 
 
 def _judged(rows: pd.DataFrame) -> pd.DataFrame:
@@ -90,7 +90,7 @@ def _last(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _control(rows: pd.DataFrame, source: str) -> pd.DataFrame:
-    """Return the measures of a control text, which is the same in all runs of a setting."""
+    """Return the measures of the first control text: each run has that of its training part."""
     return _judged(rows[rows["source"] == source]).drop_duplicates("measure")
 
 
@@ -157,23 +157,32 @@ def _points(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def section(run: Run, plot: Plotter) -> list[Section]:
-    """Return the texts of the first run of each sampler, and the course of their form."""
-    rows = run.series("convergence", "generated")
+    """Return the texts of the first run of each arm, and the course of their form."""
+    rows = series_by_arm(run, "generated")
     first = rows.drop_duplicates(["setting", "variant"])["case"]
+    cases = run.cases("convergence")
+    names = {c["case"]: experiment(c) for _, c in cases[cases["case"].isin(first)].iterrows()}
     texts = [
-        Text(_when(r["when"]), f"{r['variant']}, seed {r['seed']}", str(r["prompt"]), _text(r))
+        Text(
+            _when(r["when"]),
+            f"{r['variant']}, seed {r['seed']}, {names[r['case']]}",
+            str(r["prompt"]),
+            _text(r),
+        )
         for r in dicts(rows[rows["case"].isin(first)])
     ]
-    forms = run.series("convergence", "form_curve")
+    forms = series_by_arm(run, "form_curve")
     plots, tables = [], []
     for setting, (part,) in by_setting(plot, forms[forms["case"].isin(first)]):
-        tables += [titled(_table(rows, _control_z(part)), setting) for rows in _by_run(part)]
-        names, more = first_cases(part[["variant"]].drop_duplicates(), MOST_LINES, "models")
-        part = part[part["variant"].isin(names["variant"])]
+        drawn, more = first_cases(part[["variant"]].drop_duplicates(), MOST_LINES, "models")
+        part = part[part["variant"].isin(drawn["variant"])]
+        for _, own in part.groupby("case", sort=False):
+            tables += [titled(_table(rows, _control_z(own)), setting) for rows in _by_run(own)]
         plots += plot(
             course, _points(part), "The form of the text along training",
             "Distance of each measure from slices of the training text, in standard deviations of "
-            f"the slices. Shade: |z| < 2. One text of one seed for each line. {setting}.{more}",
+            "the slices. Shade: |z| < 2. One text of one seed for each line; control texts are of "
+            f"the first model's training text. {setting}.{more}",
             "Size of z by measure, against updates. " + " ".join(map(_summary, _by_run(part))),
         )  # fmt: skip
     return [
@@ -263,4 +272,4 @@ def _table(rows: pd.DataFrame, controls: dict[tuple[str, str], float]) -> Table:
         "One text at each evaluation: where a measure stays is seen at those points alone. Where "
         "the slices are far from normal, trust the shares of slices below and above before z."
     )
-    return replace(table(caption, columns, shown), note=note)
+    return table(caption, columns, shown, note=note)

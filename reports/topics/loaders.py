@@ -10,7 +10,7 @@ import pandas as pd
 from gptcore import plain_text
 from reports import words
 from reports.blocks import Finding, Plotter, Section, Table, by_setting, table, titled
-from reports.claims import Claim
+from reports.claims import Claim, extent
 from reports.load import Run
 
 LOADERS = {"sequential": "unshuffled", "shuffled_blocks": "shuffled"}
@@ -31,22 +31,23 @@ def find(run: Run) -> list[Finding]:
 
 
 def promised(loaders: pd.DataFrame) -> Iterator[Finding]:
-    """Say which DataLoaders miss and repeat as much as the samplers that stand for them."""
-    rows = [row for _, row in loaders[loaders["sampler_missed_targets"].notna()].iterrows()]
-    if not rows:
-        return
-    sentence = "Torch's DataLoader showed what the sampler that stands for it promises:"
-    text = Claim(sentence, rows, _agrees, _loader).text
-    yield Finding(
-        44,
-        "loaders",
-        "",
-        text or "No DataLoader of torch showed what the sampler that stands for it promises",
-        "A promise is kept where the missed targets and the repeated windows are as many as those "
-        f"of the sampler at as many draws, or the missed targets lie within {MOST_SD:g} sd of "
-        f"theory where chance decides them. Conditions: {rows[0]['setting']}.",
-        tuple(str(row["case"]) for row in rows[:3]),
-    )
+    """Say of each text which DataLoaders miss and repeat as much as their samplers."""
+    known = loaders[loaders["sampler_missed_targets"].notna()]
+    for setting, part in known.groupby("setting", sort=False):
+        rows = [row for _, row in part.iterrows()]
+        where = f"promises on {words.corpus(rows[0]['corpus'])}"
+        sentence = f"Torch's DataLoader showed what the sampler that stands for it {where}:"
+        text = Claim(sentence, rows, _agrees, _loader).text
+        yield Finding(
+            44,
+            "loaders",
+            "",
+            text or f"No DataLoader of torch showed what the sampler that stands for it {where}",
+            "A promise is kept where the missed targets and the repeated windows are as many as "
+            "those of the sampler at as many draws, or the missed targets lie within "
+            f"{MOST_SD:g} sd of theory where chance decides them. Conditions: {setting}.",
+            tuple(str(row["case"]) for row in rows[:3]),
+        )
 
 
 def audited(training: pd.DataFrame, audits: dict[str, Any]) -> Iterator[Finding]:
@@ -61,8 +62,7 @@ def audited(training: pd.DataFrame, audits: dict[str, Any]) -> Iterator[Finding]
         found = f"no fault in what torch's DataLoader gave to {runs}"
     told = dict.fromkeys(text for case in faulty["case"] for text in _faults(audits.get(case)))
     shown = faulty if len(faulty) else frame
-    least, most = shown["missed_targets"].min(), shown["missed_targets"].max()
-    missed = " to ".join(dict.fromkeys([words.number(least), words.number(most)]))
+    missed = extent(shown["missed_targets"], words.number)
     kept = sum(_agrees(row) for _, row in frame.iterrows())
     yield Finding(
         56 if len(faulty) else 43,
@@ -162,7 +162,7 @@ def audits(frame: pd.DataFrame) -> Table:
                 LOADERS.get(str(sampler), plain_text.shorten(str(sampler))),
                 words.number(len(part)),
                 words.number(part["audited_draws"].sum()),
-                " to ".join(dict.fromkeys(map(words.number, (missed.min(), missed.max())))),
+                extent(missed, words.number),
                 words.number(part["expected_missed_targets"].mean()),
                 words.number(part["identical_epochs"].max()),
                 words.number(faults.sum()),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -12,7 +11,17 @@ from matplotlib.ticker import MaxNLocator
 
 from gptcore.plain_text import shorten
 from reports import drawing, words
-from reports.blocks import Finding, Plotter, Section, Table, by_setting, dicts, missing, table
+from reports.blocks import (
+    Finding,
+    Plotter,
+    Section,
+    Table,
+    by_setting,
+    dicts,
+    missing,
+    table,
+    titled,
+)
 from reports.claims import Claim, apart
 from reports.load import Run, over
 
@@ -167,6 +176,9 @@ def section(run: Run, plot: Plotter) -> list[Section]:
             f"over all blocks, which overlap. {setting}.",
             f"Unigram cross-entropy by position in the text. {ends}",
         )  # fmt: skip
+    tables = [position(cases)] if len(cases) else []
+    for setting, (part,) in by_setting(plot, run.cases("fold")):
+        tables.append(titled(folds(part), setting))
     return [
         Section(
             "position",
@@ -177,11 +189,7 @@ def section(run: Run, plot: Plotter) -> list[Section]:
             "stands out, a test loss measured there alone does not represent the text. The folds "
             "repeat this with trained models: each block of the text is left out of training once.",
             plots,
-            [
-                make(frame)
-                for make, frame in ((position, cases), (folds, run.cases("fold")))
-                if not frame.empty
-            ],
+            tables,
             missing=missing(run, "position", "profile of a text") if cases.empty else "",
         )
     ]
@@ -220,7 +228,7 @@ def position(frame: pd.DataFrame) -> Table:
         "Unigram and bigram: cross-entropy in nats/token. Divergence: Jensen-Shannon, of the "
         "token frequencies, in nats. All are computed against the rest of the text."
     )
-    return replace(table(caption, columns, rows), note=note)
+    return table(caption, columns, rows, note=note)
 
 
 def folds(frame: pd.DataFrame) -> Table:
@@ -250,7 +258,7 @@ def folds(frame: pd.DataFrame) -> Table:
         "text of this kind, of which the block is a part. Differences between folds that are no "
         "larger than those between seeds may be the noise of training."
     )
-    return replace(table(caption, columns, rows), note=note)
+    return table(caption, columns, rows, note=note)
 
 
 def version(raw: object) -> str:

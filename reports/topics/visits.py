@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from reports import drawing, words
 from reports.blocks import Finding, Plotter, Section, Table, by_setting, dicts, table, titled
+from reports.conditions import place
 from reports.load import Run
 
 Row = dict[str, Any]
@@ -21,28 +22,28 @@ def find(run: Run) -> Iterator[Finding]:
     Intervals of one run are about the text and not about other seeds, so a claim needs all runs of
     a setting to agree.
     """
-    frame = run.cases("convergence")
-    frame = frame[frame["memorisation_gap_low"].notna()]
+    training = run.cases("convergence")
+    frame = training[training["memorisation_gap_low"].notna()]
     for setting, part in frame.groupby("setting", sort=False):
-        for epochs, rows in part.groupby("target_epochs", sort=True):
+        for _, rows in part.groupby("target_epochs", sort=True):
             cases = dicts(rows)
             gaps = [row["memorisation_gap"] for row in cases]
             low = all(row["memorisation_gap_low"] > 0 for row in cases)
             high = all(row["memorisation_gap_high"] < 0 for row in cases)
             size = words.number(abs(sum(gaps) / len(gaps)))
             claim = (
-                f"training targets that were shown ended {size} nats/token "
+                f"Training targets that were shown ended {size} nats/token "
                 f"{'below' if low else 'above'} those that were not"
                 if low or high
-                else "no difference in loss was resolved between training targets that were shown "
+                else "No difference in loss was resolved between training targets that were shown "
                 "and those that were not"
             )
-            passes = words.number(epochs)
             yield Finding(
                 54,
                 "visits",
                 "",
-                words.sentence(f"{claim} after {passes} epoch-equivalents").removesuffix("."),
+                f"{claim} after {words.count_of(cases[0]['target_epochs'], 'epoch-equivalent')}"
+                f"{place(cases[0], training)}",
                 f"{_gaps(cases)} Each interval is over a longer text of this kind, for one run. "
                 f"Conditions: {setting}.",
                 tuple(row["case"] for row in cases),
@@ -67,19 +68,17 @@ def section(run: Run, plot: Plotter) -> list[Section]:
     scored = frame[frame["case"].isin(series["case"])]
     epochs = frame.set_index("case")["target_epochs"]
     series = series.assign(epochs=series["case"].map(epochs))
-    plots = [
-        figure
-        for setting, (rows,) in by_setting(plot, series)
-        for figure in plot(
+    plots, tables = [], []
+    for setting, (part, curves) in by_setting(plot, scored, series):
+        plots += plot(
             by_visits,
-            rows,
+            curves,
             f"Loss of training targets by visits, {setting}.",
             "Each line is one training length, the mean over seeds. Groups of fewer than 30 "
             "targets are left out.",
             "Line chart of the loss of training targets by how often training showed them.",
         )
-    ]
-    tables = [titled(gaps(part), setting) for setting, (part,) in by_setting(plot, scored)]
+        tables.append(titled(gaps(part), setting))
     return [
         Section(
             "visits",
@@ -99,11 +98,9 @@ def by_visits(rows: pd.DataFrame) -> Figure:
     kept = rows[rows["low"].notna()]
     means = kept.groupby(["epochs", "visits"], sort=True)["loss"].mean().reset_index()
     means["variant"] = means["epochs"].map(lambda n: f"{words.number(n)} epoch-equivalents")
-    frame = drawing.with_labels(means)
-    figure, axes = drawing.line_figure(frame, "loss of training targets, nats/token")
-    drawing.lines(axes, frame, "visits", "loss", mark_points=True, linewidth=1.8)
-    drawing.legend(figure, axes, frame)
-    axes.set(xlabel="times that training showed the target", ylabel="")
+    title = "loss of training targets, nats/token"
+    figure, axes = drawing.line_chart(means, title, "visits", "loss")
+    axes.set_xlabel("times that training showed the target")
     drawing.number_axis(axes.xaxis)
     drawing.number_axis(axes.yaxis)
     return figure

@@ -405,6 +405,7 @@ def with_form(case: Record, course: dict[str, list[float | None]], **controls: f
 def comparison_case(a: str, b: str, differences: list[float], **metrics: Any) -> Record:
     mean, sd = float(np.mean(differences)), float(np.std(differences, ddof=1))
     half = 2.57 * sd / math.sqrt(len(differences))
+    slope = metrics.get("late_slope", 0.2)
     given = {
         "n_seeds": len(differences),
         "n_claims": 4,
@@ -418,7 +419,8 @@ def comparison_case(a: str, b: str, differences: list[float], **metrics: Any) ->
         "share_a_better": float(np.mean(np.array(differences) < 0)),
         "share_a_better_low": 0.2,
         "share_a_better_high": 1.0,
-        "late_slope": 0.2,
+        "late_slope": slope,
+        "steps_factor": math.exp(mean / slope) if abs(mean) <= math.log(2) * slope else None,
         "text_low": mean - 0.03,
         "text_high": mean + 0.03,
         "reached_loss": 6.2,

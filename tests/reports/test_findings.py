@@ -106,6 +106,17 @@ def test_difference_beyond_the_late_slope_is_only_bounded(tmp_path: Path) -> Non
     assert "late slope" not in alone.detail
 
 
+def test_mean_losses_are_those_of_one_experiment(tmp_path: Path) -> None:
+    trained = [training_case("a", seed) for seed in (0, 1)]
+    for run in trained:
+        run["params"]["experiment"] = "x-python-docs-4"
+    (alone,) = findings.find(run_of(tmp_path, trained))
+    assert "Mean final test loss in the experiment x on python-docs (" in alone.detail
+    trained[1]["params"]["experiment"] = "y-python-docs-4"
+    (mixed,) = findings.find(run_of(tmp_path / "mixed", trained))
+    assert "Mean final test loss" not in mixed.detail
+
+
 def test_arms_that_differ_in_passes_and_size_say_so_without_other_arms(tmp_path: Path) -> None:
     trained = [training_case(arm, 0) for arm in ("a", "b", "c")]
     for record_, epochs, size in zip(trained, (1, 4, 64), (1e4, 3e4, 9e9), strict=True):

@@ -77,8 +77,10 @@ def test_page_names_the_folder_and_the_machine_of_each_session(folders, tmp_path
 def test_speeds_of_several_machines_are_not_compared(folders):
     (run,) = read(*folders)
     assert run.cases("convergence")["train_tokens_per_s"].isna().all()
+    assert run.cases("comparison")["a_time_to_reach_s"].isna().all()
     alone = load.load_runs(folders[:1])[0]
     assert alone.cases("convergence")["train_tokens_per_s"].notna().all()
+    assert alone.cases("comparison")["a_time_to_reach_s"].notna().all()
     text = page.render([run], "html")[0]
     assert "the speeds of training runs are not compared" in text
     assert "nan" not in text.lower().split()

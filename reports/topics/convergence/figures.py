@@ -9,20 +9,20 @@ from matplotlib.figure import Figure
 from reports import drawing, words
 
 
-def _losses(curves: pd.DataFrame, title: str, marker: bool) -> tuple[Figure, Axes]:
+def _along(
+    curves: pd.DataFrame, title: str, y: str, low: str, high: str, *, mark_points: bool = True
+) -> tuple[Figure, Axes]:
+    """Draw a line along training for each variant, with a band from `low` to `high`."""
     frame = drawing.with_labels(curves)
     figure, axes = drawing.line_figure(frame, title)
-    # Aggregated here: seaborn's own bands take several times as long as the drawing.
-    groups = frame.groupby(["variant", "tokens"], sort=False)["loss"]
-    bands = groups.agg(["mean", "min", "max"]).reset_index()
     for colour, (_, rows) in zip(
-        drawing.colours(), bands.groupby("variant", sort=False), strict=False
+        drawing.colours(), frame.groupby("variant", sort=False), strict=False
     ):
         axes.fill_between(
-            rows["tokens"], rows["min"], rows["max"], color=colour, alpha=0.2, linewidth=0
+            rows["tokens"], rows[low], rows[high], color=colour, alpha=0.2, linewidth=0
         )
     drawing.lines(
-        axes, bands, x="tokens", y="mean", mark_points=marker, markeredgecolor=drawing.SURFACE,
+        axes, frame, x="tokens", y=y, mark_points=mark_points, markeredgecolor=drawing.SURFACE,
         linewidth=1.8,
     )  # fmt: skip
     drawing.legend(figure, axes, frame)
@@ -31,14 +31,21 @@ def _losses(curves: pd.DataFrame, title: str, marker: bool) -> tuple[Figure, Axe
     return figure, axes
 
 
+def _losses(curves: pd.DataFrame, title: str, mark_points: bool) -> tuple[Figure, Axes]:
+    # Aggregated here: seaborn's own bands take several times as long as the drawing.
+    groups = curves.groupby(["variant", "tokens"], sort=False)["loss"]
+    bands = groups.agg(["mean", "min", "max"]).reset_index()
+    return _along(bands, title, "mean", "min", "max", mark_points=mark_points)
+
+
 def train_loss(curves: pd.DataFrame) -> Figure:
     """Draw the training loss: mean over seeds, band from the lowest to the highest seed."""
-    return _losses(curves, "training loss, nats/token", marker=False)[0]
+    return _losses(curves, "training loss, nats/token", mark_points=False)[0]
 
 
 def test_loss(curves: pd.DataFrame) -> Figure:
     """Draw the test loss, and the loss of unigram counts (column `unigram`) to beat."""
-    figure, axes = _losses(curves, "test loss, nats/token", marker=True)
+    figure, axes = _losses(curves, "test loss, nats/token", mark_points=True)
     baseline = curves["unigram"].dropna()
     if not baseline.empty:
         axes.axhline(baseline.mean(), color=drawing.INK, linewidth=1.2, linestyle=(0, (2, 2)))
@@ -55,22 +62,11 @@ def difference_curves(curves: pd.DataFrame) -> Figure:
     Args:
         curves: points with columns `variant` (the pair), `tokens`, `difference`, `low` and `high`.
     """
-    frame = drawing.with_labels(curves)
-    figure, axes = drawing.line_figure(frame, "difference in test loss, nats/token")
-    axes.axhline(0, color=drawing.INK, linewidth=1.2)
-    for colour, (_, rows) in zip(
-        drawing.colours(), frame.groupby("variant", sort=False), strict=False
-    ):
-        axes.fill_between(
-            rows["tokens"], rows["low"], rows["high"], color=colour, alpha=0.2, linewidth=0
-        )
-    drawing.lines(
-        axes, frame, x="tokens", y="difference", mark_points=True, markeredgecolor=drawing.SURFACE,
-        linewidth=1.8,
-    )  # fmt: skip
-    drawing.legend(figure, axes, frame)
-    axes.set(xlabel="training tokens seen", ylabel="")
-    drawing.number_axis(axes.xaxis)
+    title = "difference in test loss, nats/token"
+    figure, axes = _along(curves, title, "difference", "low", "high")
+    axes.axhline(
+        0, color=drawing.INK, linewidth=1.2, zorder=1.5
+    )  # above the bands, below the lines
     return figure
 
 

@@ -11,9 +11,9 @@ from gptcore import plain_text
 from reports import words
 from reports.blocks import Finding
 from reports.claims import apart
+from reports.conditions import conditions, place
 from reports.load import Run
 from reports.topics.convergence import sizes, variance
-from reports.topics.convergence.conditions import conditions
 from reports.topics.convergence.sizes import ALPHA, least_p
 
 NO_VERDICT = "no verdict"
@@ -162,16 +162,19 @@ def baseline(training: pd.DataFrame) -> Iterator[Finding]:
         first, *rest = [found for found in sorted(some, key=lambda x: -x[0]) if found[0]]
         headline = f"Training learned {first[1]} than token frequencies in {first[0]} of {runs}"
         headline += "".join(f", and {word} in {most}" for most, word in rest)
-    mean, unigram = frame["final_test_loss"].mean(), frame["unigram_test_loss"].mean()
+    means = ""  # over several experiments they would mix texts and sizes
+    if "experiment" in frame and len(frame["experiment"].unique()) == 1:
+        mean, unigram = frame["final_test_loss"].mean(), frame["unigram_test_loss"].mean()
+        means = f"Mean final test loss{place(frame.iloc[0], frame)}: {words.loss(mean)} "
+        means += f"nats/token; of the baseline, {words.loss(unigram)}. "
     unknown = f", and {n - known} have no interval" if n > known else ""
     yield Finding(
         62,
         "convergence",
         headline[0].lower() + headline[1:],
         headline,
-        f"Mean final test loss: {words.loss(mean)} nats/token, against {words.loss(unigram)} of a "
-        "model that knows token frequencies alone (unigram counts). The 95 % interval of the "
-        "difference is for a longer text of this kind. By it, "
+        "The baseline is a model that knows token frequencies alone (unigram counts). "
+        f"{means}The 95 % interval of the difference is for a longer text of this kind. By it, "
         f"{words.count(below, 'run')} ended below that baseline and {above} above it; for "
         f"{known - below - above} the interval contains 0{unknown}.",
         tuple(frame["case"].head(3)),

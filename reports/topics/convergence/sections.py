@@ -17,21 +17,17 @@ from reports.blocks import (
     missing,
     titled,
 )
+from reports.conditions import by_arm, experiment, series_by_arm
 from reports.load import Run
 from reports.topics.convergence import figures, findings, tables, variance
-from reports.topics.convergence.conditions import experiment
 
 
 def section(run: Run, plot: Plotter) -> list[Section]:
     """Return whether training learned, and which arms ended with the lower loss."""
-    cases, comparisons = by_experiment(run.cases("convergence")), run.cases("comparison")
+    cases, comparisons = by_arm(run.cases("convergence")), run.cases("comparison")
     plots: list[Plot] = []
     shown: list[Table] = []
-    series = [
-        run.series("convergence", name).drop(columns=["setting", "variant"])
-        for name in ("loss_curve", "test_curve")
-    ]
-    series = [each.merge(cases[["case", "setting", "variant"]], on="case") for each in series]
+    series = [series_by_arm(run, name) for name in ("loss_curve", "test_curve")]
     for setting, (part, train, test) in by_setting(plot, cases, *series):
         plots += _curves(plot, part, train, test, setting)
         shown.append(titled(tables.training(part), setting, tables.shared_text(part)))
@@ -66,29 +62,6 @@ def section(run: Run, plot: Plotter) -> list[Section]:
             missing=missing(run, "convergence", "training run") if cases.empty else "",
         )
     ]
-
-
-def by_experiment(cases: pd.DataFrame) -> pd.DataFrame:
-    """Return the runs with their arms as `variant`, and what an experiment shares as `setting`.
-
-    The arms of an experiment may differ in any setting, so its runs would not share a figure by
-    their own settings. Runs of earlier ledgers, which name no arm, are left as they are.
-    """
-    if "arm" not in cases or "experiment" not in cases or cases.empty:
-        return cases
-    known = cases["arm"].notna() & cases["experiment"].notna()
-    shared = {
-        name: " · ".join(
-            part
-            for part in str(rows["setting"].iloc[0]).split(" · ")
-            if all(part in str(setting).split(" · ") for setting in rows["setting"])
-        )
-        for name, rows in cases[known].groupby("experiment")
-    }
-    return cases.assign(
-        variant=cases["arm"].map(words.arm).where(known, cases["variant"]),
-        setting=cases["experiment"].map(shared).where(known, cases["setting"]),
-    )
 
 
 def _difference_curves(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import pandas as pd
 
 from reports import words
@@ -97,12 +95,12 @@ def in_other_units(pair: pd.Series) -> str:
 
 def steps_that_undo(pair: pd.Series) -> str:
     """Return how many times the steps are worth the difference, "" where no slope is known."""
-    slope, difference = pair["late_slope"], abs(pair["difference"])
-    if pd.isna(pair["margin"]) or not slope > 0 or pd.isna(difference):
+    if pd.isna(pair["margin"]) or pd.isna(pair["difference"]) or not pair["late_slope"] > 0:
         return ""
-    if difference > math.log(2) * slope:
-        return "more than 2 times the"
-    return f"{words.number(math.exp(difference / slope))} times the"
+    factor = pair["steps_factor"]  # null beyond 1/2 to 2
+    return (
+        f"{'more than 2' if pd.isna(factor) else words.number(max(factor, 1 / factor))} times the"
+    )
 
 
 def tokens_ratio(pair: pd.Series) -> str:

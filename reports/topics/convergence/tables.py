@@ -3,36 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 
 from reports import words
 from reports.blocks import Table, table
+from reports.claims import extent
+from reports.conditions import experiment
 from reports.topics.convergence import findings, sizes
-from reports.topics.convergence.conditions import experiment
 
 
 def shared_text(cases: pd.DataFrame) -> str:
     """Return one line on what train and test part share, "" where that was not measured."""
     kinds = {"shared_tokens": "tokens", "shared_targets": "targets", "shared_13grams": "13-grams"}
     shared = [
-        f"{_extent(cases[name], words.number)} {kind}"
+        f"{extent(cases[name], words.number)} {kind}"
         for name, kind in kinds.items()
         if cases[name].notna().any()
     ]
     trained = cases["fraction_of_test_targets_trained"]
     lines = [f"Train and test share {', '.join(shared)}."] if shared else []
     if trained.notna().any():
-        lines.append(f"Of the test targets {_extent(trained, words.percent)} were trained on.")
+        lines.append(f"Of the test targets {extent(trained, words.percent)} were trained on.")
     return " ".join(lines)
-
-
-def _extent(values: pd.Series, shown: Callable[[Any], str]) -> str:
-    """Return the one value of all cases, or the least and the most."""
-    low, high = shown(values.min()), shown(values.max())
-    return low if low == high else f"{low} to {high}"
 
 
 def training(frame: pd.DataFrame) -> Table:
@@ -96,8 +90,8 @@ def comparisons(frame: pd.DataFrame) -> Table:
         "brackets: the exact 95 % interval of the probability that of one more pair the first ends "
         "lower."
     )
-    made = table("Paired differences in final test loss, nats/token.", columns, rows)
-    return replace(made, note=note)
+    caption = "Paired differences in final test loss, nats/token."
+    return table(caption, columns, rows, note=note)
 
 
 def spans(frame: pd.DataFrame) -> Table:
@@ -132,8 +126,8 @@ def spans(frame: pd.DataFrame) -> Table:
         "medians over seeds; runs that diverged never reach the loss and are left out. These "
         "numbers are not tested: the claims are in the table above."
     )
-    made = table("How large the differences are, in nats/token, steps and tokens.", columns, rows)
-    return replace(made, note=note)
+    caption = "How large the differences are, in nats/token, steps and tokens."
+    return table(caption, columns, rows, note=note)
 
 
 def _pair(pair: pd.Series) -> str:
@@ -164,9 +158,10 @@ def designs(frame: pd.DataFrame) -> Table:
         "Experiment", "Seeds#", "Claims#", "Smallest adjusted p#", "Assumed sd, nats/token#",
         "Least difference found, nats/token#", "Least margin shown, nats/token#",
     )  # fmt: skip
-    made = table("What the experiment can find, stated before its runs.", columns, rows)
-    return replace(
-        made,
+    return table(
+        "What the experiment can find, stated before its runs.",
+        columns,
+        rows,
         note="The assumed standard deviation of the paired differences is from earlier runs on "
         "python-docs. An experiment whose smallest adjusted p is above 0.05 gives no verdict.",
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -11,7 +10,7 @@ import pandas as pd
 from reports import words
 from reports.blocks import Finding, Table, dicts, table
 from reports.claims import apart, listed
-from reports.topics.convergence.conditions import conditions, experiment
+from reports.conditions import conditions, experiment
 
 
 def find(cases: pd.DataFrame, parts: pd.DataFrame, training: pd.DataFrame) -> Iterator[Finding]:
@@ -91,4 +90,4 @@ def _table(case: pd.Series, parts: pd.DataFrame) -> Table:
         "The intervals suppose normal effects. Least sd found: at the 5 % level in 80 % of the "
         "cases."
     )
-    return replace(table(caption, columns, rows), note=note)
+    return table(caption, columns, rows, note=note)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
@@ -16,7 +15,7 @@ def repeats(cells: pd.DataFrame) -> Figure:
     Args:
         cells: with columns `passes`, `loss` and `variant`.
     """
-    figure, axes = _lines(cells, "test loss, nats/token", "passes", "loss")
+    figure, axes = drawing.line_chart(cells, "test loss, nats/token", "passes", "loss")
     axes.set_xscale("log", base=2)
     axes.set_xlabel("passes over the unique tokens")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: words.tick(value)))
@@ -30,17 +29,8 @@ def copying(points: pd.DataFrame) -> Figure:
         points: with columns `tokens`, `copy_probability` and `variant`, means over seeds.
     """
     title = "probability of the current token as the next one"
-    figure, axes = _lines(points, title, "tokens", "copy_probability")
+    figure, axes = drawing.line_chart(points, title, "tokens", "copy_probability")
     axes.set_xlabel("training tokens seen")
     drawing.number_axis(axes.xaxis)
     drawing.percent_axis(axes.yaxis)
     return figure
-
-
-def _lines(frame: pd.DataFrame, title: str, x: str, y: str) -> tuple[Figure, Axes]:
-    frame = drawing.with_labels(frame)
-    figure, axes = drawing.line_figure(frame, title)
-    drawing.lines(axes, frame, x=x, y=y, mark_points=True, markeredgecolor=drawing.SURFACE)
-    drawing.legend(figure, axes, frame)
-    axes.set_ylabel("")
-    return figure, axes

@@ -10,8 +10,9 @@ import pandas as pd
 
 from reports import words
 from reports.blocks import Finding, dicts
-from reports.claims import apart, listed
-from reports.load import Run
+from reports.claims import listed
+from reports.conditions import conditions, experiment, place
+from reports.load import Run, over
 
 ALPHA = 0.05
 FEWEST_TEXTS = 2
@@ -20,20 +21,32 @@ FEWEST_SEEDS = 3  # for a test of two variances
 
 def find(run: Run) -> list[Finding]:
     """Return the findings on whole experiments, and on what several texts have in common."""
+    training = run.cases("convergence")
     return [
         *overfitting(rows(run, "onset")),
         *staircases(rows(run, "staircase")),
         *forms(rows(run, "repeat_forms")),
         *seed_noise(rows(run, "noise")),
-        *initial_weights(initial(run.cases("convergence"))),
-        *ranking(run.cases("comparison")),
+        *initial_weights(initial(training)),
+        *ranking(run.cases("comparison"), training),
     ]
 
 
 def rows(run: Run, name: str) -> pd.DataFrame:
-    """Return a series of all outcomes, with the text of each."""
-    texts = run.cases("outcome")[["case", "corpus"]]
-    return run.series("outcome", name).merge(texts, on="case")
+    """Return a series of all outcomes, with the words for their experiment and where they hold."""
+    return run.series("outcome", name).merge(
+        _placed(run.cases("outcome"), run.cases("convergence"))[["case", "experiment", "where"]],
+        on="case",
+    )
+
+
+def _placed(cases: pd.DataFrame, training: pd.DataFrame) -> pd.DataFrame:
+    """Return cases with `experiment` in words, and `where` what is claimed of it holds."""
+    each = [case for _, case in cases.iterrows()]
+    return cases.assign(
+        experiment=[experiment(case) for case in each],
+        where=[place(case, training) for case in each],
+    )
 
 
 def shown(p_value: Any) -> bool:
@@ -68,7 +81,7 @@ def overfitting(frame: pd.DataFrame) -> Iterator[Finding]:
             66 if told else 40 if able else 20,
             "experiments",
             "",
-            f"{headline}{_where(every[0], frame)}",
+            f"{headline}{every[0]['where']}",
             " ".join(map(_onset, every)),
             (str(case),),
         )
@@ -77,7 +90,7 @@ def overfitting(frame: pd.DataFrame) -> Iterator[Finding]:
 def _onset(arm: dict[str, Any]) -> str:
     seeds = words.count(int(arm["n_seeds"]), "seed")
     text = (
-        f"{words.sentence(words.arm(arm['arm'])).removesuffix('.')} "
+        f"{_named(arm)} "
         f"({words.number(arm['train_tokens'])} tokens, {words.number(arm['passes'])} passes, "
         f"{seeds}): the lowest mean test loss is {words.loss(arm['lowest'])} nats/token after "
         f"{words.number(arm['epochs'])} passes, and evaluations are "
@@ -90,15 +103,8 @@ def _onset(arm: dict[str, Any]) -> str:
         f"interval {words.interval(arm['rise_low'], arm['rise_high'])}, adjusted p = "
         f"{words.p_value(arm['p_adjusted'])}."
     )
-    if not rises(arm) and pd.notna(arm["detectable"]):
-        text += (
-            f" A rise of {words.number(arm['detectable'])} nats/token would have been found in "
-            "80 % of the cases."
-        )
-    return text if rises(arm) or pd.notna(arm["detectable"]) else f"{text} {_UNKNOWN}"
-
-
-_UNKNOWN = "So few seeds could have found no rise of any size, or one of a size that is not known."
+    when = " over the last stretch" if arm["lowest"] == arm["final"] else ""
+    return text if rises(arm) else f"{text} {_could_have_found('rise', arm, when)}"
 
 
 def staircases(frame: pd.DataFrame) -> Iterator[Finding]:
@@ -111,28 +117,49 @@ def staircases(frame: pd.DataFrame) -> Iterator[Finding]:
             f"{words.signed(arm['size'])} nats/token with {words.arm_in_prose(arm['arm'])}"
             for arm in found
         ]
+        able = any(pd.notna(arm["detectable"]) for arm in every)
         if told:
             headline = f"At the borders of epochs the training loss steps by {listed(told)}"
             headline += f"; no step was resolved with {listed(others, 'or')}" if others else ""
-        else:
+        elif able:
             headline = "No step of the training loss at the borders of epochs was resolved"
+        else:
+            headline = "Too few seeds to tell whether the training loss steps at borders of epochs"
         yield Finding(
-            65 if told else 39,
+            65 if told else 39 if able else 20,
             "experiments",
             "",
-            f"{headline}{_where(every[0], frame)}",
+            f"{headline}{every[0]['where']}",
             "First twentieth of an epoch less the last twentieth of the one before. "
-            + " ".join(
-                f"{words.sentence(words.arm(arm['arm'])).removesuffix('.')}: "
-                f"{words.signed(arm['size'])} nats/token, 95 % interval "
-                f"{words.interval(arm['size_low'], arm['size_high'])}, adjusted p = "
-                f"{words.p_value(arm['p_adjusted'])}, {words.count(int(arm['n_seeds']), 'seed')}, "
-                f"{words.number(arm['borders'])} borders; a step of "
-                f"{words.number(arm['detectable'])} would have been found in 80 % of the cases."
-                for arm in every
-            ),
+            + " ".join(map(_step, every)),
             (str(case),),
         )
+
+
+def _step(arm: dict[str, Any]) -> str:
+    text = (
+        f"{_named(arm)} ({words.count(int(arm['n_seeds']), 'seed')}, "
+        f"{words.count(int(arm['borders']), 'border')}): {words.signed(arm['size'])} nats/token"
+    )
+    if pd.isna(arm["p_adjusted"]):
+        return f"{text}. One seed gives no test of the step."
+    text += (
+        f", 95 % interval {words.interval(arm['size_low'], arm['size_high'])}, adjusted p = "
+        f"{words.p_value(arm['p_adjusted'])}."
+    )
+    return text if shown(arm["p_adjusted"]) else f"{text} {_could_have_found('step', arm)}"
+
+
+def _named(arm: dict[str, Any]) -> str:
+    return words.sentence(words.arm(arm["arm"])).removesuffix(".")
+
+
+def _could_have_found(what: str, arm: dict[str, Any], when: str = "") -> str:
+    """Say what so many seeds would have found in an arm in which nothing was shown."""
+    if pd.isna(arm["detectable"]):
+        return f"So few seeds could have found no {what} of any size, or one of unknown size."
+    size = words.number(arm["detectable"])
+    return f"A {what} of {size} nats/token{when} would have been found in 80 % of the cases."
 
 
 def forms(frame: pd.DataFrame) -> Iterator[Finding]:
@@ -141,14 +168,14 @@ def forms(frame: pd.DataFrame) -> Iterator[Finding]:
         best, *others = dicts(judged.sort_values("error", kind="stable"))
         beaten = [f"the {each['form']} one" for each in others if shown(each["p_adjusted"])]
         level = [f"the {each['form']} one" for each in others if not shown(each["p_adjusted"])]
-        name = f"the {best['form']} form of the law of repeats"
         if beaten:
-            headline = f"{name} predicts held-out cells better than {listed(beaten)}"
+            headline = f"The {best['form']} form of the law of repeats predicts held-out cells "
+            headline += f"better than {listed(beaten)}"
             headline += (
                 f", but is not shown to do so against {listed(level, 'or')}" if level else ""
             )
         else:
-            headline = "no form of the law of repeats is shown to predict held-out cells best"
+            headline = "No form of the law of repeats is shown to predict held-out cells best"
         errors = listed(
             f"{words.percent(each['error'])} ({each['form']})" for each in (best, *others)
         )
@@ -161,7 +188,7 @@ def forms(frame: pd.DataFrame) -> Iterator[Finding]:
             64 if beaten else 42,
             "experiments",
             "",
-            f"{headline[:1].upper()}{headline[1:]}{_where(best, frame)}",
+            f"{headline}{best['where']}",
             f"Mean absolute error over {words.count(int(best['n_cells']), 'cell')}, each predicted "
             f"from all others: {errors}."
             + (
@@ -179,13 +206,13 @@ def seed_noise(frame: pd.DataFrame) -> Iterator[Finding]:
     known = frame[frame[["sd", "n_params", "loss"]].notna().all(axis=1)]
     for case, arms in known.groupby("case", sort=False):
         first, *more = dicts(arms.sort_values("n_params", kind="stable"))
-        if not more:
+        if not more or pd.notna(first["p_adjusted"]):  # the tests are against another arm
             continue
         last = more[-1]
-        ends = [f"{words.si(arm['n_params'], '').strip()} weights" for arm in (first, last)]
-        relative = [arm["sd"] / arm["loss"] if arm["loss"] else math.nan for arm in (first, last)]
-        sizes = f"{words.percent(relative[0])} of the loss at {ends[0]}, "
-        sizes += f"{words.percent(relative[1])} at {ends[1]}"
+        sds = [
+            f"{words.number(arm['sd'])} nats/token at {words.si(arm['n_params'], '')} weights"
+            for arm in (first, last)
+        ]
         able = min(arm["n_seeds"] for arm in (first, last)) >= FEWEST_SEEDS
         if not able:
             headline = "Too few seeds to compare the noise of the seed between sizes"
@@ -198,11 +225,11 @@ def seed_noise(frame: pd.DataFrame) -> Iterator[Finding]:
             20 if not able else 61 if shown(last["p_adjusted"]) else 41,
             "experiments",
             "",
-            f"{headline}{_where(first, frame)}: {sizes}",
+            f"{headline}{first['where']}: sd {listed(sds)}",
             " ".join(
-                f"{words.sentence(words.arm(arm['arm'])).removesuffix('.')}: "
-                f"sd {words.number(arm['sd'])} nats/token, 95 % interval "
-                f"{words.number(arm['sd_low'])} to {words.number(arm['sd_high'])}, over "
+                f"{_named(arm)}: sd {words.number(arm['sd'])} nats/token, 95 % interval "
+                f"{words.number(arm['sd_low'])} to {words.number(arm['sd_high'])}, which is "
+                f"{words.percent(over(arm['sd'], arm['loss']))} of the loss, over "
                 f"{words.count(int(arm['n_seeds']), 'seed')}."
                 for arm in (first, *more)
             )
@@ -216,13 +243,14 @@ def seed_noise(frame: pd.DataFrame) -> Iterator[Finding]:
 def initial(training: pd.DataFrame) -> pd.DataFrame:
     """Return the runs of experiments that compare initial weights, with ln V as `ln_vocab`."""
     names = ["initial_test_loss", "vocab_size", "initial_copy_probability"]
-    if not {"init", "experiment"} <= set(training):
+    params = ["init", "arm", "experiment"]
+    if not {*params} <= set(training):
         return training.head(0)
-    known = training[training[[*names, "init", "experiment"]].notna().all(axis=1)]
+    known = training[training[[*names, *params]].notna().all(axis=1)]
     known = known[known["vocab_size"].astype(float).gt(0)]
     compared = known.groupby("experiment")["init"].transform("nunique").gt(1)
     logs = known["vocab_size"].astype(float).map(math.log)
-    return known.assign(ln_vocab=logs)[compared]
+    return _placed(known.assign(ln_vocab=logs)[compared], training)
 
 
 def initial_weights(frame: pd.DataFrame) -> Iterator[Finding]:
@@ -244,18 +272,18 @@ def initial_weights(frame: pd.DataFrame) -> Iterator[Finding]:
             "",
             "Before training, the test loss less ln V is "
             + listed(f"{above} nats/token with {name}" for name, above, _ in said)
-            + f"{_where(case, frame.drop_duplicates('experiment'))}",
+            + case["where"],
             "A model that knows nothing has a loss of ln V, here "
             f"{words.loss(case['ln_vocab'])} nats/token. Mean probability of the current token as "
             "the next one: "
             + listed(f"{copied} with {name}" for name, _, copied in said)
-            + f". Means over {words.count(len(runs), 'run')}; initial weights alone differ, so "
-            "these numbers hold for one text and one shape of the model.",
+            + f". Means over {words.count(len(runs), 'run')}. These numbers hold for one text and "
+            "one shape of the model.",
             tuple(evidence),
         )
 
 
-def ranking(comparisons: pd.DataFrame) -> Iterator[Finding]:
+def ranking(comparisons: pd.DataFrame, training: pd.DataFrame) -> Iterator[Finding]:
     """Say on how many texts a pair of arms differs in the same direction."""
     if "experiment" not in comparisons:
         return
@@ -286,16 +314,12 @@ def ranking(comparisons: pd.DataFrame) -> Iterator[Finding]:
             f"{headline[:1].upper()}{headline[1:]}",
             "Differences, first less second: "
             + listed(
-                f"{words.signed(t['difference'])} on {words.corpus(t['corpus'])} "
+                f"{words.signed(t['difference'])} nats/token"
+                f"{conditions(t, training, (t['a'], t['b']))} "
                 f"(adjusted p = {words.p_value(t['p_adjusted'])})"
                 for t in texts
             )
-            + f" nats/token, where the first is {words.arm_in_prose(texts[0]['a'])}. Each text has "
+            + f", where the first is {words.arm_in_prose(texts[0]['a'])}. Each text has "
             "its own adjusted tests; few texts say little about others.",
             tuple(str(t["case"]) for t in texts),
         )
-
-
-def _where(case: Any, frame: pd.DataFrame) -> str:
-    """Return the text of a claim, and what tells it from other experiments of the same kind."""
-    return f" on {words.corpus(case['corpus'])}{apart(case, frame)}"

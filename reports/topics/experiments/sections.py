@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator
 
 import pandas as pd
 
@@ -16,14 +15,12 @@ from reports.topics.experiments.findings import initial, rows
 
 def section(run: Run, plot: Plotter) -> list[Section]:
     """Return what was worked out from whole experiments; none where nothing was."""
-    frames = [(make, rows(run, name)) for name, make in TABLES.items()]
-    frames.append((weights, initial(run.cases("convergence"))))
+    frames = {make: rows(run, name) for name, make in TABLES.items()}
+    frames[weights] = initial(run.cases("convergence"))
     shown = [
-        titled(make(part), f"Corpus: {words.corpus(part['corpus'].iloc[0])}")
-        for make, frame in frames
-        if not frame.empty
-        for case in plot.parts(dict.fromkeys(frame["experiment" if make is weights else "case"]))
-        for part in [frame[frame["experiment" if make is weights else "case"] == case]]
+        titled(make(part), f"Experiment: {name}")
+        for make, frame in frames.items()
+        for name, part in _by_experiment(plot, frame)
     ]
     if not shown:
         return []
@@ -40,6 +37,12 @@ def section(run: Run, plot: Plotter) -> list[Section]:
     ]
 
 
+def _by_experiment(plot: Plotter, frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield the name of each experiment of a frame, and the part of the frame that is of it."""
+    for name in plot.parts(dict.fromkeys(frame["experiment"])):
+        yield name, frame[frame["experiment"] == name]
+
+
 def _repeats(run: Run, plot: Plotter) -> list[Plot]:
     """Return the figure of the loss by passes and unique tokens, one for each experiment."""
     frame = rows(run, "repeat_cells")
@@ -47,10 +50,10 @@ def _repeats(run: Run, plot: Plotter) -> list[Plot]:
     unique = frame["train_tokens"].map(lambda n: f"{words.number(n)} unique tokens")
     return [
         each
-        for _, cells in frame.assign(variant=unique).groupby("case", sort=False)
+        for name, cells in frame.assign(variant=unique).groupby("experiment", sort=False)
         for each in plot(
             figures.repeats, cells, "Loss on repeated text",
-            f"Each point: mean over its seeds. Corpus: {words.corpus(cells['corpus'].iloc[0])}.",
+            f"Each point: mean over its seeds. Experiment: {name}.",
             "Test loss by passes, a line for each number of unique tokens; the table has the same "
             "numbers.",
         )
@@ -63,19 +66,19 @@ def _copying(run: Run, plot: Plotter) -> list[Plot]:
     if compared.empty:
         return []
     points = run.series("convergence", "copying")
-    points = points.merge(compared[["case", "experiment", "init", "corpus"]], on="case")
+    points = points.merge(compared[["case", "experiment", "arm"]], on="case")
     points = points.dropna(subset=["tokens", "copy_probability"])
-    points["variant"] = points["init"].map(lambda init: words.arm(f"init_{init}"))
-    by = ["experiment", "corpus", "variant", "tokens"]
+    points["variant"] = points["arm"].map(words.arm)
+    by = ["experiment", "variant", "tokens"]
     means = points.groupby(by, sort=False)["copy_probability"].mean().reset_index()
     return [
         each
-        for _, part in means.groupby("experiment", sort=False)
+        for name, part in means.groupby("experiment", sort=False)
         for each in plot(
             figures.copying, part, "How much a model copies its input",
-            f"Means over seeds. Corpus: {words.corpus(part['corpus'].iloc[0])}.",
-            "Probability of the current token as the next one along training, by initial weights; "
-            "the table has its ends.",
+            f"Means over seeds. Experiment: {name}.",
+            "Probability of the current token as the next one along training, by arm; the table "
+            "has its ends.",
         )
     ]  # fmt: skip
 
@@ -104,9 +107,10 @@ def onset(frame: pd.DataFrame) -> Table:
         "Passes between evaluations#", "Lowest loss#", "Last loss#", "Rise#", "95 % interval#",
         "p adjusted#", "Least rise found#",
     )  # fmt: skip
-    made = table("From when on the test loss rises for good.", columns, found)
-    return replace(
-        made,
+    return table(
+        "From when on the test loss rises for good.",
+        columns,
+        found,
         note="The lowest loss is that of the mean over seeds. The rise is measured on each seed "
         "from the evaluation that the other seeds choose, so that noise alone gives none.",
     )
@@ -129,9 +133,10 @@ def staircase(frame: pd.DataFrame) -> Table:
     columns = (
         "Arm", "Seeds#", "Borders#", "Step#", "95 % interval#", "p adjusted#", "Least step found#",
     )  # fmt: skip
-    made = table("Step of the training loss at the borders of epochs.", columns, found)
-    return replace(
-        made,
+    return table(
+        "Step of the training loss at the borders of epochs.",
+        columns,
+        found,
         note="Mean training loss of the first twentieth of an epoch less that of the last "
         "twentieth of the epoch before, over all borders of a run.",
     )
@@ -152,8 +157,13 @@ def noise(frame: pd.DataFrame) -> Table:
         for arm in dicts(frame)
     ]
     columns = ("Arm", "Weights#", "Seeds#", "Mean loss#", "sd#", "95 % interval#", "p adjusted#")
-    made = table("How much the final loss varies over seeds.", columns, found)
-    return replace(made, note="p is of the same variance as that of the first arm (Pitman's test).")
+    caption = "How much the final loss varies over seeds."
+    return table(
+        caption,
+        columns,
+        found,
+        note="p is of the same variance as that of the first arm (Pitman's test).",
+    )
 
 
 def forms(frame: pd.DataFrame) -> Table:
@@ -169,9 +179,10 @@ def forms(frame: pd.DataFrame) -> Table:
         for form in dicts(frame)
     ]
     columns = ("Form", "Error#", "Error at most passes#", "Closest in cells#", "p adjusted#")
-    made = table("Three forms of the law of repeats on held-out cells.", columns, found)
-    return replace(
-        made,
+    return table(
+        "Three forms of the law of repeats on held-out cells.",
+        columns,
+        found,
         note="Error: mean absolute relative error of cells that the fit did not see; at most "
         "passes: of the cells with the most passes, from all others. p is against the form with "
         "the least error. docs/study.md gives the forms.",
@@ -198,10 +209,10 @@ def cells(frame: pd.DataFrame) -> Table:
 
 
 def weights(frame: pd.DataFrame) -> Table:
-    """Return the loss and the copying of each way to begin, before and after training."""
+    """Return the loss and the copying of each arm, before and after training."""
     found = [
         (
-            words.arm(f"init_{init}"),
+            words.arm(arm),
             words.number(len(runs)),
             words.loss(runs["ln_vocab"].mean()),
             words.loss(runs["initial_test_loss"].mean()),
@@ -209,17 +220,16 @@ def weights(frame: pd.DataFrame) -> Table:
             words.loss(runs["final_test_loss"].mean()),
             words.percent(runs["final_copy_probability"].mean()),
         )
-        for init, runs in frame.groupby("init", sort=False)
+        for arm, runs in frame.groupby("arm", sort=False)
     ]
     columns = (
-        "Initial weights", "Runs#", "ln V#", "Loss before#", "Current token before#", "Loss after#",
+        "Arm", "Runs#", "ln V#", "Loss before#", "Current token before#", "Loss after#",
         "Current token after#",
     )  # fmt: skip
-    made = table(
-        "Initial weights: losses, and the probability of the current token.", columns, found
-    )
-    return replace(
-        made,
+    return table(
+        "Initial weights: losses, and the probability of the current token.",
+        columns,
+        found,
         note="Current token: mean probability that the model gives to the token at a position as "
         "the next one. A model that copies its input gives it a high one.",
     )

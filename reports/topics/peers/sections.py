@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -141,8 +140,8 @@ def pairs_table(frame: pd.DataFrame) -> Table:
         "Other", "Case of gptcore", "Ratio#", "95 % interval#", "Verdict", "Caution",
         "Time of the other#", "Time of gptcore#", "Pairs#",
     )  # fmt: skip
-    made = table("Other implementations: their time over the time of gptcore.", columns, rows)
-    return replace(made, note=f"{IN_TURNS} {ONE_PROCESS}")
+    caption = "Other implementations: their time over the time of gptcore."
+    return table(caption, columns, rows, note=f"{IN_TURNS} {ONE_PROCESS}")
 
 
 def ablation_table(frame: pd.DataFrame, memory: dict[tuple[str, str], float]) -> Table:

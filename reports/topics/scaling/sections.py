@@ -174,7 +174,7 @@ def _rungs(cases: pd.DataFrame, text: str) -> Table:
     )  # fmt: skip
     note = "Losses in nats/byte on the same pieces of the test part; speed without evaluation."
     caption = f"The ladder. {_conditions(cases.iloc[0], text)}."
-    return replace(table(caption, columns, rows), note=note)
+    return table(caption, columns, rows, note=note)
 
 
 def _recommendations(cases: pd.DataFrame, text: str) -> Table:
@@ -198,7 +198,7 @@ def _recommendations(cases: pd.DataFrame, text: str) -> Table:
         "Differences smaller than the seed noise mean nothing."
     )
     caption = f"What the recommendations of Choshen et al. 2025 change here. {text}."
-    return replace(table(caption, columns, rows), note=note)
+    return table(caption, columns, rows, note=note)
 
 
 def _repetition(run: Run, cases: pd.DataFrame, text: str) -> Table:
@@ -227,7 +227,7 @@ def _repetition(run: Run, cases: pd.DataFrame, text: str) -> Table:
         "interval is from refits without one size or one share of the text after another."
     )
     caption = f"The same number of training bytes from less text, at one size. {text}."
-    return replace(table(caption, columns, rows), note=note)
+    return table(caption, columns, rows, note=note)
 
 
 def _inference(run: Run, plot: Plotter, cases: pd.DataFrame, text: str) -> list[Plot]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -109,13 +108,13 @@ def ceilings(run: Run) -> Table:
         )
         columns: tuple[str, ...] = ("Ceiling", "At the start#", "At the end#", "Change#")
         caption = "Ceilings of this machine at the start and at the end."
-        return replace(table(caption, columns, rows), note=note)
+        return table(caption, columns, rows, note=note)
     caption = "Ceilings of this machine, measured at the start of the run."
     note = (
         "The ceilings were not measured again, because the run did not end properly. A change of "
         "the machine during the run would not show."
     )
-    return replace(table(caption, ("Ceiling", "Highest rate#"), rows), note=note)
+    return table(caption, ("Ceiling", "Highest rate#"), rows, note=note)
 
 
 def roofline(models: pd.DataFrame) -> Table:
@@ -143,14 +142,8 @@ def roofline(models: pd.DataFrame) -> Table:
     )
     gap = checks.flops_gap(models)
     note = "" if gap.empty else f"FLOPs by formula and by torch's counter {_agree(gap)}."
-    return replace(
-        table(
-            "Roofline: the rate that this machine allows each case, and the rate it reached.",
-            columns,
-            rows,
-        ),
-        note=note,
-    )
+    caption = "Roofline: the rate that this machine allows each case, and the rate it reached."
+    return table(caption, columns, rows, note=note)
 
 
 def _agree(gap: pd.Series[float]) -> str:
@@ -186,7 +179,7 @@ def operators(run: Run) -> list[Table]:
         )
         caption = f"Operators by self time, {shown}. They were profiled apart from the timing."
         fold = f"Top operators: {plain_text.shorten(record['case'], 160)}"
-        made.append(replace(table(caption, columns, rows, fold), note=where))
+        made.append(table(caption, columns, rows, fold, note=where))
     return made
 
 

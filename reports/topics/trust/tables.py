@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -70,4 +69,4 @@ def pairs(frame: pd.DataFrame) -> Table:
         "Time of the second#", "Margin#",
     )  # fmt: skip
     caption = "Pairs timed in turns: time of the second over time of the first."
-    return replace(table(caption, columns, rows), note=f"{IN_TURNS} {ONE_PROCESS}")
+    return table(caption, columns, rows, note=f"{IN_TURNS} {ONE_PROCESS}")

@@ -1,5 +1,7 @@
 """The mean of several arms stands for an arm of its own."""
 
+import pytest
+
 from bench.experiments import verdicts
 from bench.experiments.means import with_means
 from tests.helpers.ledgers import record
@@ -36,8 +38,9 @@ def test_seed_that_one_arm_lacks_has_no_mean():
     assert verdicts.losses(with_means(runs, "one", ["a+b"]), "one")["a+b"] == {0: 3.0}
 
 
-def test_mean_with_a_diverged_run_is_diverged():
-    runs = [run("a", 0, 2.0), run("b", 0, None, status="failed")]
+@pytest.mark.parametrize("lost", [run("b", 0, None, status="failed"), run("b", 0, 9.0)])
+def test_mean_with_a_diverged_run_is_diverged(lost):
+    runs = [run("a", 0, 2.0), lost]
     assert verdicts.losses(with_means(runs, "one", ["a+b"]), "one")["a+b"] == {0: None}
 
 

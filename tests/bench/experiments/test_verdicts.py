@@ -115,6 +115,15 @@ def test_margin_is_the_smallest_of_the_late_slopes(losses):
     assert late_slope(curve) == pytest.approx(0.01 / math.log(60 / step))
 
 
+def test_late_slope_does_not_depend_on_the_number_of_evaluations():
+    """More evaluations put points near the end, where the decay of the rate speeds the fall."""
+    slopes = [
+        late_slope([{"step": s, "loss": 8 - s / 60} for s in range(0, 61, 60 // parts)])
+        for parts in (6, 30)
+    ]
+    assert slopes == pytest.approx([0.5 / math.log(2)] * 2)
+
+
 def test_run_without_points_on_its_way_has_no_late_slope():
     assert late_slope([{"step": 0, "loss": 8.0}, {"step": 1, "loss": 7.9}]) is None
 

@@ -39,6 +39,7 @@ def arms_apart() -> list[Record]:
                 "arm": f"C{width}-lr{rate}",
                 "learning_rate": rate,
                 "n_embd": width,
+                "differs_in": "n_embd learning_rate",
             }
             runs.append(run)
     return runs

@@ -66,11 +66,26 @@ def test_only_so_many_models_are_drawn(tmp_path: Path) -> None:
     records = []
     for i in range(generated_text.MOST_LINES + 2):
         record = copy.deepcopy(FORM)
-        record["params"]["sampler"], record["case"] = f"sampler{i}", f"a::b[{i}]"
+        record["params"]["arm"], record["case"] = f"sampler{i}", f"a::b[{i}]"
         records.append(record)
     (plot,) = section_of(tmp_path, *records, figures=True).plots
     assert "The first 6 of 8 models." in plot.caption
     assert "sampler6" not in plot.svg
+
+
+def test_each_arm_of_an_experiment_has_its_texts_and_its_own_controls(tmp_path: Path) -> None:
+    """The sampler is the same; the runs differ in their initial weights alone."""
+    other = with_form(RANDOM, COURSE, unigram=7.0)
+    records = [copy.deepcopy(FORM), other]
+    for record, init in zip(records, ("normal", "gpt2"), strict=True):
+        record["case"] = f"a::b[{init}]"
+        record["params"] |= {"arm": f"init_{init}", "experiment": "weights-python-docs-4"}
+    made = section_of(tmp_path, *records)
+    assert {text.source for text in made.texts} == {
+        "standard normal weights, seed 0, weights on python-docs",
+        "weights as in GPT-2, seed 0, weights on python-docs",
+    }
+    assert [table.rows[0][-2] for table in made.tables] == ["+1.0", "+7.0"]
 
 
 def test_texts_stand_with_their_time(tmp_path: Path) -> None:

@@ -58,6 +58,16 @@ def test_chance_of_a_shuffled_loader_is_judged_by_its_standard_deviation(run_of)
         assert finding.headline.startswith("Torch's DataLoader showed") is agrees
 
 
+def test_texts_are_judged_apart(run_of):
+    kept, broken = loader_case("sequential", 1.0, 2232), loader_case("sequential", 1.0, 9)
+    broken["case"], broken["params"]["corpus"] = "a::b[other]", "other"
+    broken["metrics"]["sampler_missed_targets"] = 2232
+    found = [finding.headline for finding in loaders.find(run_of([kept, broken]))]
+    assert found[0].startswith("Torch's DataLoader showed what the sampler")
+    assert found[1].startswith("No DataLoader of torch showed what")
+    assert found[1].endswith("on other")
+
+
 def test_ledger_without_real_loaders_has_no_such_section(run_of):
     run = run_of([])
     assert loaders.find(run) == loaders.section(run, Plotter("r", True)) == []
