@@ -110,15 +110,33 @@ WORK_LABELS = {
 }
 
 
+SIDES = {
+    frozenset({"shuffled_once", "rechunked_once"}): "one order for all epochs",
+    frozenset({"shuffled_blocks", "rechunked_documents"}): "a new order in each epoch",
+    frozenset({"shuffled_once", "shuffled_blocks"}): "fixed blocks",
+    frozenset({"rechunked_once", "rechunked_documents"}): "blocks cut afresh in each epoch",
+    frozenset({"random_replacement", "random_phase_blocks"}): "windows at any offset",
+    frozenset({"grid_replacement", "shuffled_blocks"}): "windows on a fixed grid",
+    frozenset({"random_replacement", "grid_replacement"}): "drawing with replacement",
+    frozenset({"random_phase_blocks", "shuffled_blocks"}): "drawing without replacement",
+}
+"""Two arms of a 2 x 2 design → the level of a factor that they share."""
+
+
 def arm(label: str, samplers: Mapping[str, str]) -> str:
-    """Return the words for an arm of an experiment.
+    """Return the words for an arm of an experiment, or for the mean of several.
+
+    The mean of the arms that share one level of a factor is named by that level.
 
     Args:
         label: its settings, joined by "-"; or several arms, joined by "+", of which a comparison
             takes the mean.
         samplers: name → words for a sampler.
     """
-    several = [_settings(each, samplers) for each in label.split("+")]
+    arms = label.split("+")
+    if side := SIDES.get(frozenset(arms)):
+        return side
+    several = [_settings(each, samplers) for each in arms]
     return several[0] if len(several) == 1 else f"the mean of ({'; '.join(several)})"
 
 

@@ -169,7 +169,7 @@ def _summary(run: Run) -> list[str]:
     threads = run.fact("run", "threads")
     parts = [
         run.fact("machine", "cpu"),
-        f"{threads} threads" if threads else None,
+        words.count(threads, "thread") if isinstance(threads, int) else None,
         f"torch {torch}" if torch else None,
         f"suite {suite}" if suite else None,
         min(r["started_at"] for r in records)[:10] if records else None,

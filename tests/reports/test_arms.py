@@ -2,9 +2,11 @@
 
 import pytest
 
+from bench.suite.experiments import two_by_two
+from bench.suite.training_experiments import STUDY_EXPERIMENTS
 from gptcore.model.config import PRESETS
 from reports import words
-from reports.labels import SETTINGS
+from reports.labels import SETTINGS, SIDES
 
 
 @pytest.mark.parametrize(
@@ -21,6 +23,8 @@ from reports.labels import SETTINGS
         ("order3-block2of5", "order 3, tested on block 2 of 5"),
         ("L4-H4-C128-positions-mlp-lr0.005", "Model 4, learning rate 0.005"),
         ("a+b", "the mean of (a; b)"),
+        ("shuffled_once+rechunked_once", "one order for all epochs"),
+        ("shuffled_once+shuffled_blocks", "fixed blocks"),
         (None, "arm not recorded"),
     ],
 )
@@ -41,3 +45,13 @@ def test_models_are_named_by_the_shapes_of_their_presets():
             f"-{'' if shape.positions else 'no_'}positions-{'' if shape.mlp else 'no_'}mlp"
         )
         assert SETTINGS[label] == f"Model {i}"
+
+
+def test_both_factors_of_each_two_by_two_design_have_names():
+    main_effects = two_by_two()[:2]
+    designs = [x for x in STUDY_EXPERIMENTS if x.comparisons == two_by_two()]
+    assert len(designs) == 3
+    for design in designs:
+        names = [arm["sampler"] for arm in design.arms]
+        for side in (side for pair in main_effects for side in pair):
+            assert frozenset(names[i] for i in side) in SIDES

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -80,7 +81,7 @@ def arm_differences(
         a, b = words.arm_in_prose(pair["a"]), words.arm_in_prose(pair["b"])
         better, worse = (a, b) if pair["difference"] < 0 else (b, a)
         size = f"{abs(pair['difference']):.4f} nats/token"
-        margin = f"{words.tick(pair['margin'])} nats/token"
+        margin = f"{_rounded_up(pair['margin'])} nats/token"
         kind = outcome(pair)
         where = conditions(pair, training, (pair["a"], pair["b"]))
         headline = {
@@ -100,6 +101,11 @@ def arm_differences(
             _evidence_of(pair, kind, margin, facts.get(pair["case"], {}).get("margin_from")),
             (pair["case"],),
         )
+
+
+def _rounded_up(margin: float) -> str:
+    """Return a margin with four decimals, so that no equality is told to within less."""
+    return words.MISSING if pd.isna(margin) else words.tick(math.ceil(1e4 * margin - 1e-6) / 1e4)
 
 
 IMPORTANCE = {
