@@ -6,9 +6,8 @@ Shapes: B sequences, T tokens in each, V entries of the vocabulary.
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Callable, Mapping
-from contextlib import redirect_stdout, suppress
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -139,7 +138,7 @@ def _caller(
         more: dict[str, Any] = {count: new_tokens}
         if is_transformers(subject.model):
             more |= {"do_sample": False, "attention_mask": torch.ones_like(prompt)}
-        with torch.no_grad(), Greedy(), subject.passes(), redirect_stdout(sys.stderr):
+        with torch.no_grad(), Greedy(), subject.passes():
             found = generate(prompt, **more)
         subject.model.eval()
         if not isinstance(found, Tensor) or found.is_floating_point() or found.dim() != 2:
