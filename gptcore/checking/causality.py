@@ -44,7 +44,7 @@ def eval_repeats(subject: Subject) -> Verdict:
     """In evaluation mode, two passes over the same tokens give the same logits."""
     x = subject.ids(2)
     changed = difference(subject.logits(x), subject.logits(x))
-    if changed <= 1e-9:
+    if changed <= subject.tolerance:
         return ok("two passes in evaluation mode give the same logits")
     subject.no_dropout = True
     return fault(
@@ -228,7 +228,7 @@ def train_mode(subject: Subject) -> Verdict:
             first, second = subject.logits(x), subject.logits(x)
     finally:
         subject.model.eval()
-    if difference(first, second) > 1e-9:
+    if difference(first, second) > subject.tolerance:
         if is_transformers(subject.model):
             return skipped("training mode is random beyond dropout")
         return note(

@@ -136,7 +136,10 @@ def _randomised(subject: Subject) -> str:
     try:
         subject.randomise()
         x = subject.ids(2)
-        if subject.no_dropout and difference(subject.logits(x), subject.logits(x)) > 1e-9:
+        if (
+            subject.no_dropout
+            and difference(subject.logits(x), subject.logits(x)) > subject.tolerance
+        ):
             return "evaluation is random even with every dropout of torch turned off"
     except (Exception, SystemExit) as error:
         place = where(error, subject.file.path)

@@ -208,6 +208,13 @@ def initial_loss(subject: Subject) -> Verdict:
             "A new model guesses, and its loss is ln V. Weights that were loaded have another loss "
             "on random tokens, and for them nothing is wrong.",
         )
+    if high < found <= high + 1:
+        return note(
+            detail,
+            "A new model should guess, and guessing among V tokens costs ln V nats. This one has "
+            "preferences before it has seen anything, which training must unlearn first: a smaller "
+            "initialisation of embedding and head, nn.init.normal_(weight, std=0.02), avoids it.",
+        )
     return fault(
         detail,
         "A new model should guess, and guessing among V tokens costs ln V nats. A higher loss "

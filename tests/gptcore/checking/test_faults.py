@@ -153,7 +153,8 @@ def test_dropout_in_evaluation_trips_no_other_check(check):
 NOTES = {
     "two matrices": ("tying", [(TIED, "pass")]),
     "unscaled projections": ("residual_scale", [(" / math.sqrt(2 * n_layer)", "")]),
-    "positions wrap around": ("length", [("self.wpe(pos)", "self.wpe(pos % self.block_size)"), (
+    "positions wrap around": ("length", [
+        ("self.wpe(pos)", "self.wpe(pos % self.block_size)"), (f"{ONES})", "torch.ones(99, 99))"), (
         "assert start + T <= self.block_size", "assert True")]),
 }  # fmt: skip
 
