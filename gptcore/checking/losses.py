@@ -188,8 +188,9 @@ def doubled_batch(subject: Subject) -> Verdict:
     if close(single, double, subject):
         return ok("a batch that holds every row twice has the same loss")
     return fault(
-        f"a batch that holds every row twice has {double / single:.3g} times the loss",
-        f"The loss is no mean over the tokens. {_SUM}",
+        f"the loss is {single:.6g}, and {double:.6g} for the batch with every row twice",
+        "The loss is no mean over the tokens, or depends on what else is in the batch. If it "
+        f"doubles, it is a sum. {_SUM}",
     )
 
 

@@ -210,6 +210,8 @@ class WithoutDropout(TorchFunctionMode):
             args = args[:4] + ((0.0, *args[5:]) if len(args) > 4 else ())
             if len(args) <= 4:
                 kwargs["dropout_p"] = 0.0
+        if func is nn.functional.multi_head_attention_forward:
+            kwargs["training"] = False  # its own dropout cannot be seen from outside
         return func(*args, **kwargs)
 
 
