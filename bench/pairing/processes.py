@@ -198,8 +198,8 @@ def _of_work(task: Task, work: str) -> Task:
 
 
 def _time(operands: tuple[Any, Any], seconds: float, state: dict[str, Any]) -> Answer:
-    from bench.pairing.operands import one_line
     from bench.pairing.pair import time_in_turns
+    from gptcore.checking.python_file import one_line
     from gptcore.devices import device_label
 
     a, b = operands
