@@ -57,9 +57,9 @@ class OwnModel:
         return cls(file, name, hashlib.sha256(content).hexdigest())
 
     @cached_property
-    def shape(self) -> str | None:
-        """The sizes that the file fixes, as "L6-H6-C384"; None where it takes them."""
-        return None if self.file.takes_sizes else shape_name(sizes_of(self.build(TINY)))
+    def sizes(self) -> dict[str, int] | None:
+        """The sizes n_layer, n_head and n_embd that the file fixes; None where it takes them."""
+        return None if self.file.takes_sizes else sizes_of(self.build(TINY))
 
     def build(self, config: ModelConfig, seed: int = 0) -> nn.Module:
         """Return the model at the sizes of `config`; a seed always gives the same weights."""

@@ -16,6 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from bench.variants.base import FullLogits, Variant
 from bench.variants.own import Own
 from gptcore.model.config import ModelConfig
+from gptcore.model.gpt import evaluating
 from gptcore.training.config import TrainConfig
 
 ACTIVATIONS = {"silu": "SiLU", "relu": "ReLU", "erf": "GELU by its formula with erf"}
@@ -36,7 +37,7 @@ def differences(
     """
     a, b = (facts(each, config) for each in (own, other))
     if not copied:
-        a["weights"], b["weights"] = "its own first weights, not copied", "first weights as in GPT-2"
+        a["weights"], b["weights"] = "its own first weights", "first weights as in GPT-2"
     return [{"what": name, "own": a[name], "other": b[name]} for name in a if a[name] != b[name]]
 
 
@@ -51,7 +52,7 @@ def facts(variant: Variant, config: ModelConfig) -> dict[str, str]:
         "norm": lambda: _names(type(m).__name__ for m in model.modules() if _is_norm(m)),
         "biases": lambda: _biases(model, config),
         "dropout": lambda: f"{dropout_of(model):g}",
-        "data type": lambda: _names(str(p.dtype).removeprefix("torch.") for p in model.parameters()),
+        "data type": lambda: _names(str(p.dtype)[6:] for p in model.parameters()),
         "activation": lambda: _activation(_operations(variant, config)),
         "attention": lambda: _attention(_operations(variant, config)),
         "logits": lambda: _logits(variant),
@@ -92,12 +93,10 @@ def _positions(model: nn.Module, config: ModelConfig) -> str:
 
 def _biases(model: nn.Module, config: ModelConfig) -> str:
     """Return how many layers with a weight have a bias, the output layer left out."""
-    layers = [
-        m
-        for m in model.modules()
-        if {"bias", "weight"} <= m._parameters.keys() and config.vocab_size not in m.weight.shape
-    ]
-    with_bias = sum(m.bias is not None for m in layers)
+    layers = [m._parameters for m in model.modules() if {"bias", "weight"} <= m._parameters.keys()]
+    is_head = [config.vocab_size in getattr(each["weight"], "shape", ()) for each in layers]
+    layers = [each for each, head in zip(layers, is_head, strict=True) if not head]
+    with_bias = sum(each["bias"] is not None for each in layers)
     if with_bias in (0, len(layers)):
         return "in all layers" if with_bias else "none"
     return f"in {with_bias} of {len(layers)} layers"
@@ -110,11 +109,11 @@ def dropout_of(model: nn.Module) -> float:
     return max((v for v in values if 0 <= v <= 1), default=0.0)
 
 
-class _Recorder(TorchDispatchMode):
+class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Keeps the names of torch's operations, with how their GELU is computed."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.called: set[str] = set()
 
     def __torch_dispatch__(
@@ -126,18 +125,13 @@ class _Recorder(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-@torch.no_grad()
 def _operations(variant: Variant, config: ModelConfig) -> set[str]:
     """Return the operations of one forward pass on a short sequence."""
     device = next(variant.model.parameters()).device
-    was_training = variant.model.training
     ids = torch.zeros(1, min(16, config.block_size), dtype=torch.int64, device=device)
-    variant.model.eval()
-    try:
-        with _Recorder() as recorder:
-            variant.logits(ids)
-    finally:
-        variant.model.train(was_training)
+    recorder = _Recorder()
+    with evaluating(variant.model), recorder:
+        variant.logits(ids)
     return recorder.called
 
 

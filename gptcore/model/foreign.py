@@ -34,11 +34,12 @@ class ForeignModel(nn.Module):
 
     def forward(self, idx: Tensor) -> Tensor:
         """Return logits (B, T, V) for `idx` (B, T), int64."""
-        return self._logits(self.model, idx)
+        return self._logits(self.model, idx.contiguous())
 
     def loss(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """Return the mean loss (scalar) of `targets` (B, T) after `inputs` (B, T)."""
-        return self._loss(self.model, inputs, targets)
+        # Windows of a text are views with a stride, which many models cannot flatten by `view`.
+        return self._loss(self.model, inputs.contiguous(), targets.contiguous())
 
     @property
     def n_params(self) -> int:
