@@ -88,8 +88,7 @@ def _build(case: ModelCase, session: Inputs, result: Result) -> _Built:
 
     def start() -> base.Variant:
         if session.own is not None and case.variant == session.own.name:
-            own = session.own.build(config, case.seed).to(device)
-            return Own(session.own.file, own, config)
+            return Own(session.own.file, session.own.build(config, case.seed).to(device))
         model = GPT(config, seed=case.seed).to(device)
         return registry.build(case.variant, model, inputs[:, :CHECKED_TOKENS])
 

@@ -178,6 +178,7 @@ class CaseLines:
         verb = "resuming" if session.ledger.resumed else "running"
         line(
             f"{verb} suite {session.plan.suite} on {', '.join(session.devices)}, "
+            f"{f'model {session.own.name}, ' if session.own else ''}"
             f"corpus {', '.join(session.corpora)}, {session.threads} threads: {self._total} cases, "
             f"about {self._to_go()}",
             bold=True,

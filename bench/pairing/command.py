@@ -205,7 +205,7 @@ def _pair_own(options: argparse.Namespace) -> int:
         work: as_json(pair.own.name, pair.other, pairs, _machine(pairs, load_before))
         for work, pairs in found.items()
     }
-    answer = own.as_json(pair, timed, [], left)
+    answer = own.as_json(pair, timed, left)
     print(json.dumps(answer, allow_nan=False) if options.json else own.in_words(answer))
     for work, pairs in found.items():
         for warning in pairs.warnings:

@@ -96,6 +96,8 @@ class OwnPair:
             raise ValueError(reason)
         inputs = Inputs(options.corpus or (), options.a)
         assert inputs.own is not None, "a model was given"
+        if reason := inputs.own.why_not():
+            raise ValueError(reason)
         given = {name: getattr(options, name) for name in SIZES}
         corpus = next(iter(inputs.corpora), UNIFORM)
         if corpus != UNIFORM:
@@ -135,7 +137,7 @@ class OwnPair:
         """
         ids = torch.arange(self.config.block_size)[None] % self.config.vocab_size
         other = build(self.other, GPT(self.config), ids[:, :32])
-        own = Own(self.own.file, self.own.build(self.config), self.config)
+        own = Own(self.own.file, self.own.build(self.config))
         try:
             own.loss(ids, ids)
         except Exception as error:  # somebody else's code may raise anything
@@ -173,17 +175,13 @@ def _sizes(own: OwnModel, given: dict[str, int | None]) -> dict[str, int]:
 
 
 def as_json(
-    pair: OwnPair,
-    timed: dict[str, dict[str, Any]],
-    checks: list[dict[str, Any]],
-    left: list[dict[str, str]],
+    pair: OwnPair, timed: dict[str, dict[str, Any]], left: list[dict[str, str]]
 ) -> dict[str, Any]:
     """Return the object that --json prints.
 
     Args:
         pair: the pair.
         timed: kind of work → what `command.as_json` makes of its pairs.
-        checks: what the checks found before the timing.
         left: the differences that are left.
     """
     return {
@@ -193,7 +191,7 @@ def as_json(
         "sizes": {name: getattr(pair.config, name) for name in SIZES}
         | {"batch_size": pair.case.batch_size},
         "corpus": pair.case.corpus,
-        "checks": checks,
+        "checks": [dataclasses.asdict(check) for check in pair.own.checks],
         "works": timed,
         "differences": left,
     }

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import hashlib
+import random
 import re
+import sys
 from collections.abc import Iterable
+from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from torch import nn
+from gptcore.checking.checks import Check, check_model
+from torch import Tensor, nn
 
 from gptcore.checking import ModelFile, load_model_file
+from gptcore.checking.python_file import one_line
 from gptcore.model.config import PRESETS, ModelConfig
+from gptcore.model.foreign import ForeignModel
 from gptcore.plain_text import shorten
 from gptcore.reading import MOST_JSON_BYTES, read_bytes
 
@@ -26,6 +33,8 @@ NAMES = {
 """Size → the names that implementations give it, in their config or in a module."""
 HEAD_WIDTH = 64
 """Channels of a head in GPT-2, by which heads are guessed that no name tells."""
+BARRING = ("causality", "loss")
+"""What a check is about whose fault bars a model from comparisons."""
 SHAPE = re.compile(r"L(\d+)-H(\d+)-C(\d+)(?:-V(\d+))?")
 
 
@@ -59,14 +68,77 @@ class OwnModel:
     @cached_property
     def sizes(self) -> dict[str, int] | None:
         """The sizes n_layer, n_head and n_embd that the file fixes; None where it takes them."""
-        return None if self.file.takes_sizes else sizes_of(self.build(TINY))
+        return None if self.file.takes_sizes else sizes_of(self.build(TINY).model)
 
-    def build(self, config: ModelConfig, seed: int = 0) -> nn.Module:
-        """Return the model at the sizes of `config`; a seed always gives the same weights."""
+    @cached_property
+    def checks(self) -> list[Check]:
+        """What the checks that train nothing say of the model."""
+        return check_model(self.file)
+
+    def why_not(self) -> str | None:
+        """Return why the model is neither timed beside another one nor trained, None if it is.
+
+        A model that sees the future, or whose loss is another one, does other work.
+        """
+        faults = [c for c in self.checks if c.status == "fault" and c.about in BARRING]
+        if not faults:
+            return None
+        more = f" and {len(faults) - 1} more" if len(faults) > 1 else ""
+        return (
+            f"{self.name} is not compared, because the check {faults[0].name} found a fault"
+            f"{more}: {faults[0].detail}; gptcore check {self.name} explains it"
+        )
+
+    @cached_property
+    def batch_shape(self) -> tuple[int, int] | None:
+        """B and T of the batches of the file's loader, None without a loader.
+
+        Raises:
+            ValueError: the loader fails, or gives no inputs and targets of shape (B, T).
+        """
+        if self.file.get_batch is None:
+            return None
+        rows, length = self.batch()[0].shape
+        return rows, length
+
+    @staticmethod
+    def seed(seed: int) -> None:
+        """Seed the global generators of Python, NumPy and torch, from which loaders draw."""
+        random.seed(seed)
+        np.random.seed(seed)
+        torch.manual_seed(seed)
+
+    def batch(self) -> tuple[Tensor, Tensor]:
+        """Return the next batch of the file's loader for training: inputs and targets (B, T).
+
+        Raises:
+            ValueError: the loader fails, or gives something else.
+        """
+        assert self.file.get_batch is not None, "only a file with a loader has batches"
+        try:
+            with redirect_stdout(sys.stderr):
+                given = self.file.get_batch("train")
+            inputs, targets = (torch.as_tensor(part).cpu() for part in given)
+        except Exception as error:  # somebody else's code may raise anything
+            raise ValueError(f"get_batch of {self.name} fails: {one_line(error)}") from error
+        if inputs.dim() != 2 or inputs.shape != targets.shape:
+            raise ValueError(
+                f"get_batch of {self.name} gives shapes {tuple(inputs.shape)} and "
+                f"{tuple(targets.shape)}: return inputs and targets of one shape (B, T)"
+            )
+        return inputs.long(), targets.long()
+
+    def build(self, config: ModelConfig, seed: int = 0) -> ForeignModel:
+        """Return the model at the sizes of `config`, on the CPU.
+
+        The seed gives the first weights. The config of the result has the model's own dropout.
+        """
         sizes = {name: getattr(config, name) for name in NAMES}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return self.file.make_model(config.vocab_size, config.block_size, **sizes)
+            model = self.file.make_model(config.vocab_size, config.block_size, **sizes)
+        config = replace(config, dropout=min(dropout_of(model), 0.99))
+        return ForeignModel(model, config, self.file.logits, self.file.loss)
 
     def without_path(self, text: str) -> str:
         """Return a text with the name of the file where its path stood."""
@@ -106,6 +178,13 @@ def sizes_of(model: nn.Module) -> dict[str, int]:
         "n_head": heads if heads and width % heads == 0 else 1,
         "n_embd": width,
     }
+
+
+def dropout_of(model: nn.Module) -> float:
+    """Return the highest probability of dropout in somebody else's model."""
+    values = [m.p for m in model.modules() if isinstance(m, nn.modules.dropout._DropoutNd)]
+    values += [v for m in model.modules() if isinstance(v := getattr(m, "dropout", None), float)]
+    return max((v for v in values if 0 <= v <= 1), default=0.0)
 
 
 def _first(sources: Iterable[Any], names: tuple[str, ...]) -> int | None:

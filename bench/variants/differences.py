@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from bench.suite.own import dropout_of
 from bench.variants.base import FullLogits, Variant
 from bench.variants.own import Own
 from gptcore.model.config import ModelConfig
@@ -100,13 +101,6 @@ def _biases(model: nn.Module, config: ModelConfig) -> str:
     if with_bias in (0, len(layers)):
         return "in all layers" if with_bias else "none"
     return f"in {with_bias} of {len(layers)} layers"
-
-
-def dropout_of(model: nn.Module) -> float:
-    """Return the highest probability of dropout in somebody else's model."""
-    values = [m.p for m in model.modules() if isinstance(m, nn.modules.dropout._DropoutNd)]
-    values += [v for m in model.modules() if isinstance(v := getattr(m, "dropout", None), float)]
-    return max((v for v in values if 0 <= v <= 1), default=0.0)
 
 
 class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]

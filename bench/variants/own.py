@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from bench.variants.base import FullLogits, Variant
 from gptcore.checking import ModelFile
-from gptcore.model.config import ModelConfig
 from gptcore.model.foreign import ForeignModel
 from gptcore.training.config import TrainConfig
 from gptcore.training.step import make_optimizer
@@ -22,12 +21,10 @@ class Own(FullLogits):
     Args:
         file: the model file.
         model: its model.
-        config: the sizes of the model.
     """
 
-    def __init__(self, file: ModelFile, model: nn.Module, config: ModelConfig) -> None:
-        self.file = file
-        self.model = ForeignModel(model, config, file.logits, file.loss)
+    def __init__(self, file: ModelFile, model: ForeignModel) -> None:
+        self.file, self.model = file, model
 
     def loss(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """Return the loss of the file for `targets` (B, T) after `inputs` (B, T)."""

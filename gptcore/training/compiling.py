@@ -26,7 +26,8 @@ def prepare(model: GPT | ForeignModel, config: TrainConfig, device: torch.device
     if isinstance(model, ForeignModel):
         if config.compile is not None or config.recompute:
             raise ValueError(
-                "a model of another implementation takes neither compile nor recompute: leave them out"
+                "a model of another implementation takes neither compile nor recompute: leave both "
+                "out"
             )
         return None
     model.transformer.recompute = config.recompute
