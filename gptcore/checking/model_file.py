@@ -119,12 +119,39 @@ class ModelFile:
             "or as .logits"
         )
 
+    def without_targets(self, model: nn.Module, x: Tensor) -> Tensor | None:
+        """Return the logits of a pass without targets, of whatever shape.
+
+        None where the forward pass does not treat targets, or cannot do without them.
+        """
+        name = _targets_name(model)
+        if name is None or _is_required(model, name) or is_transformers(model):
+            return None
+        with torch.no_grad():
+            output = model(x)
+        found = _named(output, "logits")
+        parts = [part for part in (found, *_parts(output)) if isinstance(part, Tensor)]
+        return parts[0] if parts else None
+
     def loss(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         """Return the loss (a scalar) of the targets `y` (B, T) after `x` (B, T).
 
-        It is that of the file's own function `loss`; else the one that the forward pass returns
-        when it gets targets; else the cross-entropy of the logits. Models of `transformers` move
-        the labels by themselves, so for them it is the cross-entropy of the logits too.
+        It is `own_loss`, or else the mean cross-entropy of the logits.
+
+        Raises:
+            ValueError: the file's own loss is no scalar, or there are no logits.
+        """
+        found = self.own_loss(model, x, y)
+        if found is None:
+            found = nn.functional.cross_entropy(self.logits(model, x).flatten(0, 1), y.flatten())
+        return found
+
+    def own_loss(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor | None:
+        """Return the loss that the file computes itself, None if it computes none.
+
+        It is that of the file's function `loss`, or else the one that the forward pass returns
+        when it gets targets. Models of `transformers` move the labels by themselves, so theirs is
+        not used.
 
         Raises:
             ValueError: the file's own loss is no scalar.
@@ -137,11 +164,9 @@ class ModelFile:
                     f"loss of {self.path} returns {_shape(found)}: return one number as a tensor"
                 )
             return found.reshape(())
-        if name and not is_transformers(model):
-            scalar = _loss_in(model(x, **{name: y}))
-            if scalar is not None:
-                return scalar
-        return nn.functional.cross_entropy(self.logits(model, x).flatten(0, 1), y.flatten())
+        if name is None or is_transformers(model):
+            return None
+        return _loss_in(model(x, **{name: y}))
 
     def make_optimizer(self, model: nn.Module) -> torch.optim.Optimizer | None:
         """Return the optimizer of the file or of nanoGPT's `configure_optimizers`, else None.
