@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from gptcore.checking.checks import Check, check_model
 from torch import Tensor, nn
 
 from gptcore.checking import ModelFile, load_model_file
+from gptcore.checking.checks import Check, check_model
 from gptcore.checking.python_file import one_line
 from gptcore.model.config import PRESETS, ModelConfig
 from gptcore.model.foreign import ForeignModel
@@ -105,7 +105,7 @@ class OwnModel:
     def seed(seed: int) -> None:
         """Seed the global generators of Python, NumPy and torch, from which loaders draw."""
         random.seed(seed)
-        np.random.seed(seed)
+        np.random.seed(seed)  # noqa: NPY002
         torch.manual_seed(seed)
 
     def batch(self) -> tuple[Tensor, Tensor]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gptcore.checking.checks import CHECKS, TRAINED, check_model
+from gptcore.checking.checks import CHECKS, check_model
 from gptcore.checking.model_file import load_model_file
 from tests.helpers.checkout import ROOT
 
