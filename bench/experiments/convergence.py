@@ -39,6 +39,7 @@ from gptcore.evaluation.losses import (
     summarise,
     sweep_losses,
 )
+from gptcore.files import write_errors
 from gptcore.intervals import block_means
 from gptcore.model.config import ModelConfig
 from gptcore.model.flops import training_flops
@@ -172,7 +173,13 @@ class Experiment:
         return count_losses(train, [self.test_ids.numpy()], self.stream.vocab_size)
 
     def run(self, folder: Path) -> KeptRun:
-        """Train in a folder, from its newest checkpoint on where it has one."""
+        """Train in a folder, from its newest checkpoint on where it has one.
+
+        A run of a user's model begins again, because its checkpoints cannot be verified.
+        """
+        if isinstance(self.model, ForeignModel) and folder.is_dir():
+            with write_errors(folder):
+                shutil.rmtree(folder)
         steps, parts = self.config.steps, self.case.evaluations
         return train_kept(
             folder,

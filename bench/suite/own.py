@@ -119,7 +119,9 @@ class OwnModel:
             with redirect_stdout(sys.stderr):
                 given = self.file.get_batch("train")
             inputs, targets = (torch.as_tensor(part).cpu() for part in given)
-        except Exception as error:  # somebody else's code may raise anything
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # somebody else's code may raise anything
             raise ValueError(f"get_batch of {self.name} fails: {one_line(error)}") from error
         if inputs.dim() != 2 or inputs.shape != targets.shape:
             raise ValueError(

@@ -17,8 +17,9 @@ Loss = Callable[[nn.Module, Tensor, Tensor], Tensor]
 class ForeignModel(nn.Module):
     """Another implementation's model: token ids (B, T) → logits (B, T, V).
 
-    It can be trained by `train_step` and scored by `token_losses`. It has no KV cache, and it is
-    neither compiled nor recomputed.
+    It can be trained by `train_step` and scored by `token_losses`. It has no KV cache, it is
+    neither compiled nor recomputed, and a run of it begins again after a kill: what a checkpoint of
+    it must hold is not known, so none can be verified.
 
     Args:
         model: the module, on its device.

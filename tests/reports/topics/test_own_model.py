@@ -79,7 +79,7 @@ def test_what_was_not_compared_stands_there_with_its_reason(tmp_path):
     ("ratio", "verdict", "said"),
     [
         (1.5, "slower", "takes 1.50 times as long in mine.py as in gptcore"),
-        (0.5, "faster", "takes 2.00 times as long in gptcore as in mine.py"),
+        (0.5, "faster", "takes 2 times as long in gptcore as in mine.py"),
         (1.0, "same", "takes the same time in mine.py and gptcore, within the margin"),
         (1.03, "ambiguous", "are too uncertain to compare"),
     ],
