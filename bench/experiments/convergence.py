@@ -5,6 +5,7 @@ A run is kept in the results folder (`kept_runs`), so a session that was killed 
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from functools import cached_property, partial
 from pathlib import Path

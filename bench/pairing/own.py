@@ -168,8 +168,8 @@ def _sizes(own: OwnModel, given: dict[str, int | None]) -> dict[str, int]:
     for name, size in fixed.items():
         if given[name] not in (None, size):
             raise ValueError(
-                f"{name} is {given[name]}, but {own.name} builds {size}: leave out "
-                f"{_flag(name)}, or let make_model take n_layer, n_head and n_embd"
+                f"{_flag(name)} is {given[name]}, but {own.name} builds {size}: leave it out, or "
+                "let make_model take n_layer, n_head and n_embd"
             )
     return SIZES | fixed | {name: size for name, size in given.items() if size is not None}
 

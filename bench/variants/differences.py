@@ -140,7 +140,7 @@ def _activation(called: set[str]) -> str:
 def _attention(called: set[str]) -> str:
     if any("scaled_dot_product" in name for name in called):
         return "one kernel"
-    return "written out" if "_softmax" in called else UNKNOWN
+    return "written out" if called & {"softmax", "_softmax"} else UNKNOWN
 
 
 def _logits(variant: Variant) -> str:
