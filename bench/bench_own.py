@@ -61,12 +61,17 @@ def test_pair(benchmark: Any, result: Result, session: Inputs, case: PairCase) -
     own = _own(session)
     if reason := own.why_not():
         pytest.skip(reason)
-    base = case.base
+    _note_differences(result, session, case.base)
+    time_pair(benchmark, result, session, case)
+
+
+def _note_differences(result: Result, session: Inputs, base: ModelCase) -> None:
+    """Note what differs; both models are then let go, since the pair is built anew."""
+    own = _own(session)
     config = config_of(base.model, session.stream(base.corpus).vocab_size, base.block_size)
     mine, ours = Own(own.file, own.build(config)), Variant(GPT(config))
     result.metrics |= {"n_params": mine.model.n_params, "n_params_ours": ours.model.n_params}
-    result.facts["differences"] = differences(mine, ours, config, copied=False)
-    time_pair(benchmark, result, session, case)
+    result.facts["differences"] = differences(mine, ours, config)
 
 
 @pytest.mark.benchmark(group="own_peaks")

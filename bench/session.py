@@ -69,7 +69,8 @@ class Session(Inputs):
             stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
             folder = Path("results") / f"{stamp}-{(environment.commit() or 'nocommit')[:10]}"
         shas = {name: corpus.sha256 for name, corpus in self.corpora.items()}
-        file = self.own and {"name": self.own.name, "sha256": self.own.sha256}
+        own = self.own
+        file = None if own is None else {"name": own.name, "sha256": own.sha256}
         self.fingerprint = environment.fingerprint(suite, self.devices, shas, file)
         self.ledger = Ledger(folder, self.fingerprint, TIMELESS)
         try:

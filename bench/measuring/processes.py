@@ -60,10 +60,14 @@ def measure_in_processes(
 def ask(task: dict[str, Any], root: Path | None = None) -> dict[str, Any]:
     """Return the answer of a new process that runs the code of a checkout, by default this one.
 
+    A process that loads a user's model file runs in the present folder, from which that file may
+    read.
+
     Raises:
         ValueError: the process ended without an answer.
     """
-    return run_python(["-m", "bench.measuring.processes"], task, root or ROOT)
+    folder = Path.cwd() if task.get("model") else None
+    return run_python(["-m", "bench.measuring.processes"], task, root or ROOT, folder=folder)
 
 
 def _environment(root: Path) -> dict[str, str]:

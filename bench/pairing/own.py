@@ -145,7 +145,7 @@ class OwnPair:
                 f"{self.own.name} cannot read {self.case.model} with {ids.shape[1]} tokens: "
                 f"{one_line(error)}; give it other sizes"
             ) from error
-        return differences(own, other, self.config, copied=False)
+        return differences(own, other, self.config)
 
     def time(
         self, seconds: float, processes: int, margin: float, progress: Progress

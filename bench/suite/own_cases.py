@@ -34,7 +34,8 @@ class Planned:
     @classmethod
     def of(cls, own: OwnModel) -> Planned:
         """Return what a plan has to know of a loaded file."""
-        return cls(own.name, own.sizes and shape_name(own.sizes), own.sizes, own.batch_shape)
+        sizes = own.sizes
+        return cls(own.name, None if sizes is None else shape_name(sizes), sizes, own.batch_shape)
 
 
 @dataclass(frozen=True)

@@ -23,22 +23,18 @@ from gptcore.training.config import TrainConfig
 ACTIVATIONS = {"silu": "SiLU", "relu": "ReLU", "erf": "GELU by its formula with erf"}
 """Operation of torch → the activation that it is."""
 UNKNOWN = "unknown"
+OWN_WEIGHTS = "its own first weights, not copied"
 
 
-def differences(
-    own: Variant, other: Variant, config: ModelConfig, *, copied: bool
-) -> list[dict[str, str]]:
+def differences(own: Variant, other: Variant, config: ModelConfig) -> list[dict[str, str]]:
     """Return each fact that differs: `what`, and how it is in `own` and in `other`.
 
     Args:
         own: the user's model.
         other: the implementation that it is compared with.
         config: the sizes of both.
-        copied: whether both have the same weights.
     """
     a, b = (facts(each, config) for each in (own, other))
-    if not copied:
-        a["weights"], b["weights"] = "its own first weights", "first weights as in GPT-2"
     return [{"what": name, "own": a[name], "other": b[name]} for name in a if a[name] != b[name]]
 
 
@@ -47,7 +43,7 @@ def facts(variant: Variant, config: ModelConfig) -> dict[str, str]:
     model: nn.Module = variant.model
     read: dict[str, Callable[[], str]] = {
         "parameters": lambda: f"{sum(p.numel() for p in model.parameters()):,}",
-        "weights": lambda: "copied",
+        "weights": lambda: OWN_WEIGHTS if isinstance(variant, Own) else "first weights of gptcore",
         "output layer": lambda: _output_layer(model, config),
         "positions": lambda: _positions(model, config),
         "norm": lambda: _names(type(m).__name__ for m in model.modules() if _is_norm(m)),
