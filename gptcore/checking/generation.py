@@ -8,18 +8,19 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from gptcore.checking.model_file import is_transformers, takes
+from gptcore.checking.model_file import is_transformers, required_targets, takes
 from gptcore.checking.python_file import one_line, where
 from gptcore.checking.subject import BLOCK_SIZE, Greedy, Subject, difference
 from gptcore.checking.verdict import Verdict, fault, note, ok, skipped
 
-PROMPT = 5
+PROMPT, BEYOND = 9, BLOCK_SIZE + 3
+"""Tokens of a prompt, and of a text that is longer than the block."""
 COUNTS = ("max_new_tokens", "new_tokens", "num_new_tokens", "num_tokens", "n_tokens", "max_tokens",
           "length", "steps", "n")  # fmt: skip
 """What a function that writes text calls the number of new tokens."""
@@ -58,51 +59,52 @@ def greedy(subject: Subject) -> Verdict:
     call = _caller(subject, generate) if callable(generate) else None
     if call is None:
         return skipped("the model has no generate(idx, max_new_tokens)")
-    prompt = subject.ids(1, PROMPT)
-    inside = BLOCK_SIZE - PROMPT
+    prompt, refusal = subject.ids(1, PROMPT), ""
     try:
-        written = call(prompt, inside)
+        written = call(prompt, BEYOND - PROMPT)
     except Exception as error:
-        return note(
-            f"generate fails: {where(error, subject.file.path)}",
-            "The check called generate(idx, max_new_tokens) with one row of 5 tokens; if it wants "
-            "other arguments, nothing is wrong.",
-        )
+        refusal = one_line(error)
+        try:
+            written = call(prompt, BLOCK_SIZE - PROMPT)
+        except Exception as again:
+            return note(
+                f"generate fails: {where(again, subject.file.path)}",
+                f"The check called generate(idx, max_new_tokens) with one row of {PROMPT} tokens; "
+                "if it wants other arguments, nothing is wrong.",
+            )
     if written is None:
         return skipped("generate returns no tensor of token ids")
-    place = _first_difference(written, _loop(subject, prompt, inside, last=True), subject)
-    if place is not None:
-        return fault(
-            f"new token {place - PROMPT + 1} of generate is not the most probable one by the "
-            "logits, though every draw was replaced by the most probable token",
-            "The texts are not those of the model. Usually the logits of the wrong position are "
-            "read, where logits[:, -1, :] is right; or the new token is put in front, where "
-            "torch.cat((idx, idx_next), dim=1) is right; or the KV cache gives wrong logits.",
-        )
-    return _beyond_the_block(subject, call, prompt)
-
-
-def _beyond_the_block(
-    subject: Subject, call: Callable[[Tensor, int], Tensor | None], prompt: Tensor
-) -> Verdict:
-    """Compare texts that are longer than the block, where a model writes them."""
+    expected = _loop(subject, prompt, written.shape[1], last=True)
+    place = _first_difference(written, expected, subject)
     said = "generate writes the most probable tokens by the logits"
-    count = BLOCK_SIZE + 3 - PROMPT
-    try:
-        written = None if is_transformers(subject.model) else call(prompt, count)
-    except Exception as error:
-        return ok(f"{said}; it refuses texts longer than the block ({one_line(error)[:80]})")
-    if written is None or written.shape[1] <= BLOCK_SIZE + 1:
+    if refusal:
+        said += f", and refuses texts longer than the block ({refusal[:80]})"
+    if place is None:
         return ok(said)
-    for last in (True, None):
-        try:
-            expected = _loop(subject, prompt, count, last=last)
-        except Exception:
-            continue
-        if _first_difference(written, expected, subject) is None:
-            return ok(f"{said}, beyond the block as well")
+    if place > BLOCK_SIZE:
+        return _beyond_the_block(subject, written, prompt)
+    return fault(
+        f"new token {place - PROMPT + 1} of generate is not the most probable one by the logits, "
+        "though every draw was replaced by the most probable token",
+        "The texts are not those of the model. Usually the logits of the wrong position are read, "
+        "where logits[:, -1, :] is right; or the new token is put in front, where "
+        "torch.cat((idx, idx_next), dim=1) is right; or the KV cache gives wrong logits.",
+    )
+
+
+def _beyond_the_block(subject: Subject, written: Tensor, prompt: Tensor) -> Verdict:
+    """Say how a text is continued that is longer than the block, other than by its last block."""
+    texts = {}
+    for last in (None, False):
+        with suppress(Exception):
+            texts[last] = _loop(subject, prompt, written.shape[1], last=last)
+    equal = [
+        last for last, text in texts.items() if _first_difference(written, text, subject) is None
+    ]
+    if None in equal:
+        return ok("generate writes the most probable tokens by the logits, after the whole text")
     detail = "beyond the block, generate writes other tokens than the last block's logits give"
-    if _first_difference(written, _loop(subject, prompt, count, last=False), subject) is None:
+    if equal:
         return fault(
             f"{detail}: it reads the first {BLOCK_SIZE} tokens again and again",
             "The text is cut at the wrong end: idx[:, -block_size:] is right, and not "
@@ -149,10 +151,10 @@ def _caller(
     return call
 
 
-def _loop(subject: Subject, prompt: Tensor, count: int, *, last: bool | None) -> Tensor:
+def _loop(subject: Subject, prompt: Tensor, length: int, *, last: bool | None) -> Tensor:
     """Return a prompt with greedy tokens; the model reads the last or the first T, or all."""
     idx = prompt
-    for _ in range(count):
+    while idx.shape[1] < length:
         read = idx if last is None else idx[:, -BLOCK_SIZE:] if last else idx[:, :BLOCK_SIZE]
         following = subject.logits(read)[:, -1].argmax(-1, keepdim=True)
         idx = torch.cat([idx, following], 1)
@@ -237,6 +239,9 @@ def _cached(subject: Subject, name: str, x: Tensor, cache: Any) -> tuple[Tensor,
     more: dict[str, Any] = {} if cache is None else {name: cache}
     if takes(subject.model.forward, "use_cache"):
         more["use_cache"] = True
+    targets = required_targets(subject.model)
+    if targets is not None:
+        more[targets] = x
     with torch.no_grad(), subject.passes():
         output = subject.model(x, **more)
     after = output.get(name) if isinstance(output, Mapping) else getattr(output, name, None)

@@ -27,7 +27,7 @@ def mean_loss(logits: Tensor, y: Tensor) -> float:
 
 def loss(subject: Subject) -> Verdict:
     """The loss is the mean cross-entropy of the logits and the targets."""
-    x, y = subject.ids(4), subject.ids(4, seed=1)
+    x, y, other = (subject.ids(16, seed=seed) for seed in range(3))
     with torch.no_grad(), subject.passes():
         own = subject.file.own_loss(subject.model, x, y)
     if own is None:
@@ -39,10 +39,13 @@ def loss(subject: Subject) -> Verdict:
     if close(found, expected, subject):
         return ok("the loss is the mean cross-entropy of the logits and the targets, in nats")
     detail = f"the loss is {found:.4g}, and the cross-entropy of the logits is {expected:.4g}"
-    for value, status, words, means in _explanations(logits, x, y):
-        if close(found, value, subject):
+    second = float(subject.quiet(lambda: subject.loss(x, other)))
+    both = zip(_explanations(logits, x, y), _explanations(logits, x, other), strict=True)
+    for (value, status, words, means), (again, *_) in both:
+        if close(found, value, subject) and close(second, again, subject):
             return Verdict(status, f"{detail}: it is {words}", means)
-    return _design(subject, x, y, found) or fault(
+    gaps = (found - expected, second - mean_loss(logits, other))
+    return _design(subject, logits, (y, other), gaps) or fault(
         detail,
         "The loss does not measure how well each next token is predicted. The textbook form is "
         "F.cross_entropy(logits.view(-1, V), targets.view(-1)), where logits[:, t] belongs to "
@@ -136,7 +139,7 @@ def _explanations(logits: Tensor, x: Tensor, y: Tensor) -> Iterator[tuple[float,
         "measured in bits",
         ("The loss is in bits per token. Other programs give nats, which are smaller by ln 2."),
     )
-    for token in sorted(set(y.flatten().tolist())):
+    for token in range(n_logits):
         kept = y.masked_fill(y == token, -100)
         yield (
             mean_loss(logits, kept),
@@ -149,14 +152,16 @@ def _explanations(logits: Tensor, x: Tensor, y: Tensor) -> Iterator[tuple[float,
         )
 
 
-def _design(subject: Subject, x: Tensor, y: Tensor, found: float) -> Verdict | None:
-    """Return a note where the loss is cross-entropy with label smoothing or one more term."""
-    logits, other = subject.logits(x), subject.ids(4, seed=2)
-    second = float(subject.quiet(lambda: subject.loss(x, other)))
-    first_gap, second_gap = found - mean_loss(logits, y), second - mean_loss(logits, other)
-    if close(first_gap, second_gap, subject):
+def _design(
+    subject: Subject, logits: Tensor, targets: tuple[Tensor, Tensor], gaps: tuple[float, float]
+) -> Verdict | None:
+    """Return a note where the loss is cross-entropy with label smoothing or one more term.
+
+    `gaps` says how much larger the loss is than the cross-entropy, for each of the `targets`.
+    """
+    if close(gaps[0], gaps[1], subject):
         return note(
-            f"the loss is the cross-entropy plus {first_gap:.4g}, whatever the targets are",
+            f"the loss is the cross-entropy plus {gaps[0]:.4g}, whatever the targets are",
             "A term is added that does not depend on the targets, such as the z-loss or the "
             "balance of experts. Report the cross-entropy alone when you compare models.",
         )
@@ -164,8 +169,7 @@ def _design(subject: Subject, x: Tensor, y: Tensor, found: float) -> Verdict | N
         return None
     uniform = -float(log_softmax(logits, -1).mean())
     smoothing = [
-        gap / (uniform - mean_loss(logits, ids))
-        for gap, ids in ((first_gap, y), (second_gap, other))
+        gap / (uniform - mean_loss(logits, ids)) for gap, ids in zip(gaps, targets, strict=True)
     ]
     if 0 < smoothing[0] <= 0.5 and close(smoothing[0], smoothing[1], subject):
         return note(
@@ -195,8 +199,9 @@ def initial_loss(subject: Subject) -> Verdict:
     found = float(subject.quiet(lambda: subject.loss(x, y)))
     low, high = math.log(min(subject.n_vocab, VOCAB_SIZE)), math.log(subject.n_logits)
     detail = f"the loss before training is {found:.3g}, and ln V is {high:.3g}"
-    if low - 0.3 <= found <= high + 0.3:
-        return ok(detail)
+    for unit in (1, math.log(2)):  # the check of the loss says so where it is in bits
+        if low - 0.3 <= found * unit <= high + 0.3:
+            return ok(detail)
     if subject.n_logits > LOADED:
         return note(
             f"{detail}; the model has {subject.n_logits:,} logits for {VOCAB_SIZE} asked for",

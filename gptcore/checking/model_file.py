@@ -95,21 +95,19 @@ class ModelFile:
     def logits(self, model: nn.Module, x: Tensor) -> Tensor:
         """Return the logits (B, T, V) of the next token at every position of `x` (B, T), int64.
 
-        The forward pass may return them alone, in a tuple, in a mapping or as `.logits`. Where it
-        gives the last position alone, as nanoGPT does without targets, or where it needs targets,
-        it gets some; their loss is not used.
+        The forward pass may return them alone, in a tuple, in a mapping or as `.logits`. It gets
+        targets if it takes them, since nanoGPT otherwise gives the last position alone; their loss
+        is not used.
 
         Raises:
             ValueError: it returns no logits of that shape.
         """
-        name = _targets_name(model)
-        if not (name and _is_required(model, name)):
-            output = model(x)
-            found = _logits_in(output, x)
-            if found is not None:
-                return found
-        if name:
-            output = model(x, **{name: x})
+        name = None if is_transformers(model) else _targets_name(model)
+        calls: list[dict[str, Tensor]] = [{name: x}] if name else []
+        if required_targets(model) is None:
+            calls.append({})
+        for arguments in calls:
+            output = model(x, **arguments)
             found = _logits_in(output, x)
             if found is not None:
                 return found
@@ -125,7 +123,7 @@ class ModelFile:
         None where the forward pass does not treat targets, or cannot do without them.
         """
         name = _targets_name(model)
-        if name is None or _is_required(model, name) or is_transformers(model):
+        if name is None or required_targets(model) is not None or is_transformers(model):
             return None
         with torch.no_grad():
             output = model(x)
@@ -243,8 +241,9 @@ def _required(function: Callable[..., Any]) -> list[str]:
 
 
 def _takes_two(make: Callable[..., Any]) -> bool:
+    sizes = {name: 1 for name in SIZES if takes(make, name)}
     try:
-        inspect.signature(make).bind(1, 1)
+        inspect.signature(make).bind(1, 1, **sizes)
     except TypeError:
         return False
     return True
@@ -261,8 +260,10 @@ def _targets_name(model: nn.Module) -> str | None:
     return next((name for name in TARGETS if name in parameters), None)
 
 
-def _is_required(model: nn.Module, name: str) -> bool:
-    return name in _required(plain(model).forward)
+def required_targets(model: nn.Module) -> str | None:
+    """Return what the forward pass calls the targets if it cannot do without them, else None."""
+    name = _targets_name(model)
+    return name if name in _required(plain(model).forward) else None
 
 
 def is_transformers(model: nn.Module) -> bool:
