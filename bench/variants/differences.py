@@ -13,10 +13,10 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from bench.suite.own import dropout_of
 from bench.variants.base import FullLogits, Variant
 from bench.variants.own import Own
 from gptcore.model.config import ModelConfig
+from gptcore.model.foreign import dropout_of
 from gptcore.model.gpt import evaluating
 from gptcore.training.config import TrainConfig
 
