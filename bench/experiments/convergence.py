@@ -78,9 +78,9 @@ class Experiment:
         self.test_ids = self.ids[test_part.start : test_part.stop]
         used = [shortened(part, case.text_share) for part in self.split.train]
         self.train_tokens = sum(map(len, used))
-        scored_ids = ids[test_part.start + 1 : test_part.stop]
-        is_gpt2 = text.vocab_size == VOCAB_SIZE
-        self.test_bytes = int(token_bytes(scored_ids).sum()) if is_gpt2 else None
+        self.test_bytes = None
+        if text.vocab_size == VOCAB_SIZE:
+            self.test_bytes = int(token_bytes(ids[test_part.start + 1 : test_part.stop]).sum())
         self.train_ids = self.ids
         if case.copied:
             self.train_ids = with_copies(self.ids, used, case)
