@@ -26,7 +26,7 @@ from gptcore.reading import read_text
 from reports import words
 
 UNSTEADY = {"noisy", "drifting"}
-PAIRS = {"pair", "peers", "ablation"}
+PAIRS = {"pair", "peers", "ablation", "own_pairs"}
 """Groups of cases that are timed in turns."""
 OF_ONE_MACHINE = ("train_tokens_per_s", "a_time_to_reach_s", "b_time_to_reach_s")
 """Metrics of training runs, and of their comparisons, that are not compared between machines."""
