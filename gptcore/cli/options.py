@@ -49,18 +49,23 @@ def add_reading_options(parser: argparse._ActionsContainer) -> None:
         help="do not clean texts: keep their byte-order mark, their line ends, and the header and "
         "licence of Project Gutenberg",
     )
+    add_field(parser)
+    parser.add_argument(
+        "--vocab-size",
+        type=whole,
+        metavar="V",
+        help="number of token ids (default: what the data say, else the largest id + 1)",
+    )
+
+
+def add_field(parser: argparse._ActionsContainer) -> None:
+    """Add the option that names the text in a table of documents."""
     parser.add_argument(
         "--field",
         default="text",
         metavar="NAME",
         help="key or column that holds the text of a document, in .jsonl, .parquet and .arrow "
         "(default: text)",
-    )
-    parser.add_argument(
-        "--vocab-size",
-        type=whole,
-        metavar="V",
-        help="number of token ids (default: what the data say, else the largest id + 1)",
     )
 
 

@@ -7,6 +7,7 @@ audit, whether the parts lie in one text or in separate files. Files mapped from
 
 import hashlib
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ from gptcore.data.tokens import Ids, TokenStream
 from gptcore.data.vocabulary import Vocabulary, gpt2
 
 MOST_DOCUMENTS = 2**20
+PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".ckpt")
 
 
 @dataclass(frozen=True, eq=False)
@@ -217,7 +219,8 @@ def load_source(
             file, corpus = _read(what, raw=raw, field=field)
             files.append(file)
             corpora += [] if corpus is None else [corpus]
-            progress(sum(len(part.files) for part in parts) + len(files), n_files)
+            if n_files > 1:
+                progress(sum(len(part.files) for part in parts) + len(files), n_files)
         begin = parts[-1].place.stop if parts else 0
         place = Segment(begin, begin + sum(len(file.ids) for file in files))
         parts.append(Part(name if name in PARTS else files[0].name, place, tuple(files)))
@@ -259,7 +262,8 @@ def _find(specs: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
     part_of_file: dict[str, str | None] = {}
     left_out: list[str] = []
     for spec in specs:
-        if spec in CORPORA or spec.startswith("gutenberg:"):
+        is_pattern = re.search(r"[*?\[]", spec) is not None
+        if _is_name(spec) or not (os.path.lexists(spec) or is_pattern):
             part_of_file[spec] = None
             continue
         paths, others = find_files(spec)
@@ -283,16 +287,22 @@ def _find(specs: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
     return {part: group for part, group in parts.items() if group}, left_out
 
 
+def _is_name(spec: str) -> bool:
+    return spec in CORPORA or spec.startswith("gutenberg:")
+
+
 def _read(what: str, *, raw: bool, field: str) -> tuple[DataFile, Corpus | None]:
     path = Path(what)
-    if what in CORPORA or what.startswith("gutenberg:") or not os.path.lexists(what):
-        kind = "text"
-    else:
-        kind = kind_of(path)
+    kind = "text" if _is_name(what) or not os.path.lexists(path) else kind_of(path)
     if kind == "tokens":
         return read_token_file(path), None
     if kind == "table":
         return read_table(path, field), None
+    if kind == "text" and path.suffix.lower() in PICKLES:
+        raise ValueError(
+            f"{path} is a pickle, or holds weights: it is not opened, because pickles can run "
+            "code; save token ids with numpy.save"
+        )
     corpus = load_corpus(what, raw=raw)
     ids = encode(corpus.text, np.uint16)
     file = DataFile(
