@@ -7,7 +7,6 @@ audit, whether the parts lie in one text or in separate files. Files mapped from
 
 import hashlib
 import os
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +16,8 @@ import numpy as np
 
 from gptcore.console import Progress, counted
 from gptcore.data.chain import link
-from gptcore.data.corpora import CORPORA, Corpus, load_corpus
-from gptcore.data.finding_files import PARTS, find_files, kind_of, part_of
+from gptcore.data.corpora import Corpus, load_corpus
+from gptcore.data.finding_files import PARTS, find_parts, is_name, kind_of
 from gptcore.data.naming import distinct
 from gptcore.data.splits import Segment, Split, make_split
 from gptcore.data.tables import read_table
@@ -209,7 +208,7 @@ def load_source(
             format allows, or files do not belong together.
     """
     specs = distinct([specs] if isinstance(specs, str) else list(specs))
-    groups, left_out = _find(specs)
+    groups, left_out = find_parts(specs)
     progress, n_files = Progress("file"), sum(map(len, groups.values()))
     parts: list[Part] = []
     corpora: list[Corpus] = []
@@ -251,49 +250,9 @@ def joint_sha256(files: Sequence[DataFile]) -> str:
     return sums[0] if len(sums) == 1 else hashlib.sha256("\n".join(sums).encode()).hexdigest()
 
 
-def _find(specs: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
-    """Return what to read for each part, in the order of the stream, and what is left out.
-
-    Without a train part and another one, each file is a part of its own.
-
-    Raises:
-        ValueError: as `find_files`, or some files belong to no part.
-    """
-    part_of_file: dict[str, str | None] = {}
-    left_out: list[str] = []
-    for spec in specs:
-        is_pattern = re.search(r"[*?\[]", spec) is not None
-        if _is_name(spec) or not (os.path.lexists(spec) or is_pattern):
-            part_of_file[spec] = None
-            continue
-        paths, others = find_files(spec)
-        left_out += others
-        root = Path(spec) if Path(spec).is_dir() else None
-        part_of_file |= {str(path): part_of(path, root) for path in paths}
-    for file in [file for file in part_of_file if file.endswith(".idx")]:
-        if f"{file.removesuffix('.idx')}.bin" in part_of_file:  # which is read with its index
-            del part_of_file[file]
-    files = distinct(sorted(part_of_file))
-    found = {part_of_file[file] for file in files}
-    if "train" not in found or not found & {"val", "test"}:
-        return {f"file {i}": [file] for i, file in enumerate(files)}, left_out
-    other = next((file for file in files if part_of_file[file] is None), None)
-    if other is not None:
-        raise ValueError(
-            f"{other} belongs to no part, beside files of a train part and of another: name it "
-            "train, val or test, or leave it out"
-        )
-    parts = {part: [file for file in files if part_of_file[file] == part] for part in PARTS}
-    return {part: group for part, group in parts.items() if group}, left_out
-
-
-def _is_name(spec: str) -> bool:
-    return spec in CORPORA or spec.startswith("gutenberg:")
-
-
 def _read(what: str, *, raw: bool, field: str) -> tuple[DataFile, Corpus | None]:
     path = Path(what)
-    kind = "text" if _is_name(what) or not os.path.lexists(path) else kind_of(path)
+    kind = "text" if is_name(what) or not os.path.lexists(path) else kind_of(path)
     if kind == "tokens":
         return read_token_file(path), None
     if kind == "table":

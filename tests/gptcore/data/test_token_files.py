@@ -231,7 +231,7 @@ def test_a_pickle_that_is_no_plain_dictionary_is_never_run(tmp_path, monkeypatch
 
 def test_the_unpickler_itself_refuses_every_class(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("gptcore.data.meta_pickle._check_instructions", lambda content: None)
+    monkeypatch.setattr("gptcore.data.meta_pickle._check_instructions", lambda _: None)
     (tmp_path / "meta.pkl").write_bytes(pickle.dumps(Evil()))
     with pytest.raises(ValueError, match=r"it refers to \w+\.mkdir"):
         read_meta(tmp_path / "meta.pkl")
