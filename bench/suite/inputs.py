@@ -1,13 +1,16 @@
-"""The texts that cases use: those of the command line, and random ids as a control."""
+"""What cases use of the command line: its texts, its model, and random ids as a control."""
 
 from __future__ import annotations
 
 import dataclasses
 import re
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from bench.suite.own import OwnModel
 from bench.suite.sizes import UNIFORM
 from gptcore.data.corpora import Corpus, load_corpus
 from gptcore.data.naming import distinct, tell_apart
@@ -38,21 +41,29 @@ def load_corpora(specs: Sequence[str]) -> dict[str, Corpus]:
 
 
 class Inputs:
-    """The texts of one command line, cleaned and tokenized.
+    """The texts of one command line, cleaned and tokenized, and the model file that it names.
 
     Attributes:
         specs: name → the text's argument on the command line.
         corpora: name → cleaned text.
+        own: the user's own model, None without one.
 
     Raises:
-        ValueError: a text cannot be read.
+        ValueError: a text or the model file cannot be read.
     """
 
-    def __init__(self, specs: Sequence[str]) -> None:
+    def __init__(self, specs: Sequence[str], model: str | Path | None = None) -> None:
+        self.own = None if model is None else OwnModel.load(Path(model))
         specs = distinct(list(specs))
         self.corpora = load_corpora(specs)
         self.specs = dict(zip(self.corpora, specs, strict=True))
         self._streams: dict[tuple[str, bool], TokenStream] = {}
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Return what makes the same inputs in another process, as values that JSON can hold."""
+        model = None if self.own is None else str(self.own.file.path.resolve())
+        return {"specs": list(self.specs.values()), "model": model}
 
     def stream(self, name: str, *, raw: bool = False) -> TokenStream:
         """Return the tokens of the text called `name`, cleaned or raw; it may be the control."""
