@@ -30,9 +30,10 @@ from bench.suite.own import OwnModel
 from bench.suite.training_cases import TrainCase
 from gptcore.coverage.visits import measure_draws
 from gptcore.data.leakage import certificate
-from gptcore.data.splits import Segment, make_split
-from gptcore.data.tokenizer import VOCAB_SIZE, token_bytes
+from gptcore.data.splits import Segment
+from gptcore.data.tokenizer import VOCAB_SIZE
 from gptcore.data.tokens import TokenStream
+from gptcore.data.vocabulary import GPT2
 from gptcore.evaluation.copying import copy_probability
 from gptcore.evaluation.losses import (
     Evaluation,
@@ -67,10 +68,14 @@ class Experiment:
         ids = text.ids[: case.n_tokens]
         self.stream = TokenStream(ids, text.vocab_size)
         self.vocabulary = None
-        if case.compact:
+        if case.compact and text.vocab_size <= VOCAB_SIZE:
             self.stream, self.vocabulary = self.stream.compact()
-        self.split = make_split(
-            case.split, len(ids), embargo=case.block_size, block_size=case.block_size
+        self.split = session.split(
+            case.corpus,
+            case.split,
+            len(ids),
+            embargo=case.block_size,
+            block_size=case.block_size,
         )
         (test_part,) = self.split.test
         self.ids = torch.from_numpy(self.stream.ids)
@@ -78,9 +83,10 @@ class Experiment:
         self.test_ids = self.ids[test_part.start : test_part.stop]
         used = [shortened(part, case.text_share) for part in self.split.train]
         self.train_tokens = sum(map(len, used))
-        self.test_bytes = None
-        if text.vocab_size == VOCAB_SIZE:
-            self.test_bytes = int(token_bytes(ids[test_part.start + 1 : test_part.stop]).sum())
+        known = session.vocabulary(case.corpus)
+        self.is_gpt2 = known.tokenizer == GPT2
+        n_bytes = known.token_bytes(ids[test_part.start + 1 : test_part.stop])
+        self.test_bytes = None if n_bytes is None else int(n_bytes.sum())
         self.train_ids = self.ids
         if case.copied:
             self.train_ids = with_copies(self.ids, used, case)
@@ -207,7 +213,7 @@ class Experiment:
     @cached_property
     def texts(self) -> Texts | None:
         """The texts of the run, which the first seed alone writes, no fold and no other model."""
-        foreign = isinstance(self.model, ForeignModel) or self.test_bytes is None
+        foreign = isinstance(self.model, ForeignModel) or not self.is_gpt2
         if self.case.seed or "split" in self.case.varied or foreign:
             return None
         parts = [self.train_ids[part.start : part.stop].numpy() for part in self.sampler.segments]

@@ -27,7 +27,7 @@ def parts_of(
     """
     if case.sampler not in BY_DOCUMENT:
         return used
-    corpus = session.raw(case.corpus) if case.raw else session.corpora[case.corpus]
+    corpus = session.raw(case.corpus) if case.raw else session.text(case.corpus)
     try:
         return document_segments(corpus, stream, used)
     except ValueError as error:

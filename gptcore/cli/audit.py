@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gptcore.cli.data import read_source
 from gptcore.cli.options import Json, add_text_options
 from gptcore.console import Answer, Table, counted, to_path, whole
-from gptcore.data.corpora import load_corpus
-from gptcore.data.tokens import TokenStream
 from gptcore.reading import naming, open_regular
 
 
@@ -70,7 +69,7 @@ def audit(args: argparse.Namespace) -> Json:
             epoch_draws=args.epoch_draws,
             sampler=args.sampler,
         ).as_dict()
-    stream = TokenStream.from_text(load_corpus(args.corpus, raw=args.raw).text)
+    stream = read_source(args).stream
     if args.tokens not in (None, len(stream)):
         raise ValueError(f"--tokens is {args.tokens} and the corpus has {len(stream)} tokens")
     with naming(args.log):

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from gptcore.checks import LARGEST, check_whole
-from gptcore.cli.data import describe_parts, load_data
-from gptcore.cli.options import Json, add_corpus_options, add_sampling_options
+from gptcore.cli.data import describe_parts, load_data, warned
+from gptcore.cli.options import Json, add_corpus_options, add_field, add_ngram, add_sampling_options
 from gptcore.cli.packing import documents_answer, plan_documents
 from gptcore.console import (
     Answer,
@@ -24,7 +24,7 @@ from gptcore.console import (
     whole,
 )
 from gptcore.sampling.base import Sampler
-from gptcore.sampling.samplers import OWNERS, SAMPLERS, make_sampler
+from gptcore.sampling.samplers import JOINING, OWNERS, SAMPLERS, make_sampler
 
 DASH = "A dash stands for never, or for a number that theory does not give."
 
@@ -53,6 +53,11 @@ def sampling_sizes(args: argparse.Namespace, *, compared: bool = False) -> Json:
     }
 
 
+def joins_documents(args: argparse.Namespace) -> bool:
+    """Return whether a window of the sampler may hold several documents."""
+    return args.sampler in JOINING
+
+
 def plan_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `gptcore plan`."""
     text = parser.add_mutually_exclusive_group(required=True)
@@ -67,10 +72,11 @@ def plan_options(parser: argparse.ArgumentParser) -> None:
         type=at_home,
         metavar="TEXT",
         help="count what packing documents into rows of T + 1 tokens crops and pads; of the other "
-        "options only --block-size plays a part. TEXT has the length of one document in each line, "
-        'or is a .jsonl file with documents as "text", a folder of texts, or a text as for '
-        "--corpus whose documents are known (topics, chapters, <|endoftext|>)",
+        "options only --block-size and --field play a part. TEXT has the length of one document in "
+        "each line, or is data as for --corpus of other commands with known documents (tables, "
+        "files of Megatron, a folder of texts, topics, chapters, <|endoftext|>)",
     )
+    add_field(parser)
     parser.add_argument(
         "--all", action="store_true", help="compare all samplers, instead of one with --sampler"
     )
@@ -247,6 +253,7 @@ def _plan(args: argparse.Namespace, name: str) -> Json:
 def coverage_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `gptcore coverage`."""
     add_corpus_options(parser)
+    add_ngram(parser)
     add_sampling_options(parser)
 
 
@@ -258,7 +265,7 @@ def coverage(args: argparse.Namespace) -> Json:
     from gptcore.coverage.visits import DRAWS_AT_ONCE, measure_draws
     from gptcore.theory.expectations import expect_of
 
-    data = load_data(args, args.block_size)
+    data = load_data(args, args.block_size, joins=joins_documents(args))
     sampler = make_sampler(
         args.sampler, segments=data.split.train, seed=args.seed, **sampling_sizes(args)
     )
@@ -317,5 +324,6 @@ def coverage_answer(result: Json) -> Answer:
             "z is (observed - expected) / standard deviation. A dash: theory gives no value. "
             "--json has pairs, contexts, overlap of batches and evenness too.",
             *_simulated([result]),
+            *warned(result),
         ],
     )
