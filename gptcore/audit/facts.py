@@ -197,6 +197,8 @@ def _may_go_on(
         return False
     if epoch_draws is not None:
         return epoch_draws > len(log)
+    if log.is_cut:
+        return True
     in_order = bool((log.start[1:] > log.start[:-1]).all())
     return 2 * shown.missed > log.n_tokens and not (in_order and shown.inside)
 
