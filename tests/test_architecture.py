@@ -22,8 +22,8 @@ DATA = GROUND | {"gptcore.data"}
 SAMPLING = DATA | {"gptcore.sampling"}
 MODEL = GROUND | {"gptcore.ops", "gptcore.model"}
 LIBRARY = SAMPLING | MODEL | {
-    "gptcore.audit", "gptcore.coverage", "gptcore.evaluation", "gptcore.scaling",
-    "gptcore.theory", "gptcore.training",
+    "gptcore.audit", "gptcore.checking", "gptcore.coverage", "gptcore.evaluation",
+    "gptcore.scaling", "gptcore.theory", "gptcore.training",
 }  # fmt: skip
 LEDGER = {"bench.ledger"}
 MEASURED = LIBRARY | LEDGER
@@ -38,6 +38,7 @@ ARROWS = {
     "gptcore.model": MODEL,
     "gptcore.training": MODEL,
     "gptcore.evaluation": MODEL | {"gptcore.scaling"},
+    "gptcore.checking": SAMPLING | MODEL | {"gptcore.training"},
     "gptcore.cli": LIBRARY,
     "gptcore.__main__": {"gptcore.cli", "gptcore.streams"},
     "bench.ledger": TEXT,

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
+import importlib
 import inspect
 import re
-import sys
 import types
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,8 +17,7 @@ from bench.measuring.work import Work
 from bench.measuring.workloads import change, find_case, work_of
 from bench.suite.inputs import Inputs
 from bench.suite.sizes import UNIFORM
-from gptcore.plain_text import shorten
-from gptcore.reading import MOST_JSON_BYTES, check_regular
+from gptcore.checking.python_file import load_function, one_line
 
 EXAMPLE = "bench_model::test_step[python-docs-model4-cpu-fp32-B4-T256-seed0]"
 
@@ -54,17 +51,18 @@ def load_call(operand: str) -> Callable[[], object]:
         ValueError: there is no such module, file or function.
     """
     source, _, name = operand.rpartition(":")
-    try:
-        module = (
-            _load_file(Path(source)) if source.endswith(".py") else importlib.import_module(source)
-        )
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # a file may call sys.exit when it is imported
-        raise ValueError(f"{source} cannot be imported: {one_line(error)}") from error
-    call = getattr(module, name, None)
-    if not callable(call):
-        raise ValueError(f"{source} has no function {name!r}: give one without arguments")
+    call: Any
+    if source.endswith(".py"):
+        call = load_function(operand)
+    else:
+        try:
+            call = getattr(importlib.import_module(source), name, None)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a module may call sys.exit when it is imported
+            raise ValueError(f"{source} cannot be imported: {one_line(error)}") from error
+        if not callable(call):
+            raise ValueError(f"{source} has no function {name!r}: give one without arguments")
     wrong = _why_not_timed(call)
     if wrong:
         raise ValueError(f"{operand} {wrong}: give a function without arguments that does the work")
@@ -102,20 +100,6 @@ def _why_not_timed(call: Callable[..., object]) -> str | None:
         if needed:
             return f"needs {', '.join(needed)}"
     return None
-
-
-def _load_file(path: Path) -> Any:
-    if path.exists():
-        check_regular(path, at_most=MOST_JSON_BYTES)
-    # No import statement can use this name, so a file called random.py replaces no module.
-    spec = importlib.util.spec_from_file_location(f"file {path.resolve()}", path)
-    assert spec, "a path that ends in .py has a loader"
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look up their module
-    sys.path.insert(0, str(path.resolve().parent))  # as `python file.py` does
-    spec.loader.exec_module(module)
-    return module
 
 
 def build(a: str, b: str, corpora: Sequence[str]) -> tuple[Work, Work]:
@@ -163,8 +147,3 @@ def _build_case(name: str, setting: str, inputs: Inputs) -> Work:
         return work_of(test, case, inputs)
     except (AssertionError, KeyError, RuntimeError) as error:
         raise ValueError(f"{name} {setting} cannot be built: {one_line(error)}") from error
-
-
-def one_line(error: BaseException) -> str:
-    """Return the type and message of an exception in one line of at most 300 characters."""
-    return shorten(f"{type(error).__name__}: {error}", 300)

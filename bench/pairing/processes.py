@@ -173,9 +173,10 @@ def answer(task: Task) -> Answer:
             them, or `test`, `base` (the fields of a ModelCase) and `change`.
     """
     from bench.measuring.pinning import pin
-    from bench.pairing.operands import build, one_line
+    from bench.pairing.operands import build
     from bench.pairing.pair import time_in_turns
     from bench.suite.inputs import Inputs
+    from gptcore.checking.python_file import one_line
     from gptcore.devices import device_label
 
     state = pin()
