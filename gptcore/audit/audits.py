@@ -273,7 +273,6 @@ def _locate(
         raise ValueError(nothing_found(parts, text))
     start = places.start - places.first
     length = places.length - 1 + places.first + places.beyond
-    length = np.minimum(length, len(text) - 1 - start)  # nothing follows the end of the text
     shows = length > 0
     epoch = None
     given = [part.epoch for part in parts if part.epoch is not None]

@@ -197,8 +197,8 @@ def why_missed(facts: Facts, unplaced: int) -> tuple[Severity, str]:
     if facts.may_go_on:
         return "note", (
             f"The log shows {len(windows)} windows once each, and may end before its epoch does. "
-            "Audit a whole epoch to learn which targets it misses: give --epoch-draws, or audit "
-            "the loader itself to its end."
+            "Audit a whole epoch to learn which targets it misses: give --epoch-draws, draw more "
+            "batches, or audit the loader itself to its end."
         )
     return "fault", f"Whole windows are missing. Causes that fit: {_causes_of_holes(facts, hole)}."
 

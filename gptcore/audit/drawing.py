@@ -1,8 +1,10 @@
 """A function get_batch(split) → the batches that it returns, and what is wrong with their form."""
 
 import inspect
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -103,13 +105,19 @@ def _call(get_batch: GetBatch, arguments: Sequence[str], name: str) -> Any:
         if isinstance(error, SystemExit) and error.code in SIGNALLED:
             raise
         told = shorten(" ".join(f"{type(error).__name__}: {error}".split()), 300)
+        file = getattr(getattr(get_batch, "__code__", None), "co_filename", None)
+        lines = [
+            at.lineno for at in traceback.extract_tb(error.__traceback__) if at.filename == file
+        ]
+        place = f" in line {lines[-1]} of {Path(str(file)).name}" if lines else ""
         help_ = (
             "this machine has no such device, so let the loader use the CPU"
             if "CUDA" in told or "NVIDIA" in told
-            else "call it alone in Python to see where; names of files count from the folder in "
-            "which the command runs"
+            else "names of files count from the folder in which the command runs"
+            if isinstance(error, OSError)
+            else "call it alone in Python to see more"
         )
-        raise ValueError(f"{name} raised {told} ({help_})") from error
+        raise ValueError(f"{name} raised {told}{place} ({help_})") from error
 
 
 # --- the form of a batch ---------------------------------------------------------------------

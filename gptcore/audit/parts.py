@@ -25,6 +25,9 @@ from gptcore.audit.matching import match_rows
 from gptcore.audit.rows import join_documents
 
 COUNTS = tuple(name for name in Audit.__dataclass_fields__ if name != "findings")
+UNKNOWN = -(2**40)
+OWN = ("audit", "is_regular")
+SAME = ("replayed_draws", "repeated_windows")  # what batches that repeat make of their draws
 
 
 @dataclass(frozen=True)
@@ -93,11 +96,13 @@ def audit_part(
     audited = None
     if judged.batches.parts:
         audited = audit_batches(judged.batches, parts[part], sampler=sampler)
-    findings = [
-        *drawn.findings,
-        *judged.findings(model_shifts=model_shifts),
-        *(() if audited is None else [*_judge_repeats(drawn.pairs, audited), *audited.findings]),
-    ]
+    findings = [*drawn.findings, *judged.findings(model_shifts=model_shifts)]
+    if audited is not None:
+        repeats = _judge_repeats(drawn.pairs, audited)
+        findings += [
+            *repeats,
+            *(f for f in audited.findings if not (repeats and f.kind in SAME)),
+        ]
     return PartAudit(
         part=part,
         batches=len(drawn.pairs),
@@ -132,7 +137,7 @@ class _Judged:
     rows: Counter[str] = field(default_factory=Counter)
     examples: dict[str, str] = field(default_factory=dict)
 
-    def add(self, number: int, has_targets: bool, rows: _Rows) -> None:
+    def add(self, number: int, rows: _Rows) -> None:
         """Add the rows of one batch."""
         name = f"batch {number}"
         self.starts.append(rows.start)
@@ -147,9 +152,7 @@ class _Judged:
         self.batches.add_wrong(name, np.flatnonzero(rows.wrong))
         mine = rows.place <= 0
         if mine.any():
-            x, y = rows.x[mine], rows.y[mine]
-            given = ((x, y), None) if has_targets else (x, x.shape[1])
-            self.batches.add(given[0], number, given[1], None)
+            self.batches.add((rows.x[mine], rows.y[mine]), number, None, None)
 
     def findings(self, *, model_shifts: bool) -> list[Finding]:
         """Return what is to be said of targets and of other parts."""
@@ -192,7 +195,8 @@ class _Rows:
 
     Attributes:
         x: inputs of shape (K, T).
-        y: targets of shape (K, T): those that the model should have, where x is in the part.
+        y: targets of shape (K, T). Where they are wrong, and the part holds the row, both are what
+            they should be.
         place: int64 of shape (K,), the index of the part that holds each row, or -1.
         start: int64 of shape (K,), the first token of each row in that part, or -1.
         equal: bool of shape (K,), whether the targets are the inputs.
@@ -228,21 +232,21 @@ def _judge(pairs: Sequence[Pair], texts: Mapping[str, Whole], *, model_shifts: b
         sizes = [len(pairs[number][0]) for number in numbers]
         found |= dict(zip(numbers, rows.split(sizes), strict=True))
     judged = _Judged(list(texts))
-    for number, (_, targets) in enumerate(pairs):
-        judged.add(number, targets is not None, found[number])
+    for number in range(len(pairs)):
+        judged.add(number, found[number])
     return judged
 
 
 def _targets(pair: Pair) -> Rows:
-    """Return the targets; where they have another shape, such as may stand for any token."""
+    """Return the targets; where they have another shape, UNKNOWN."""
     x, y = pair
-    return np.full_like(x, -1) if y is None else y
+    return np.full_like(x, UNKNOWN) if y is None else y
 
 
 def _place(x: Rows, y: Rows, texts: Sequence[Whole], *, model_shifts: bool) -> _Rows:
     """Find rows in the parts, and compare their targets with the text.
 
-    A row is looked up with its last target, and then without it.
+    A row is looked up with its last target, then without it, then by its targets.
 
     Args:
         x: inputs of shape (K, T).
@@ -258,14 +262,19 @@ def _place(x: Rows, y: Rows, texts: Sequence[Whole], *, model_shifts: bool) -> _
     _look_up(np.concatenate([x, y[:, -1:]], axis=1), texts, place, start, chosen=ended)
     ended &= place < 0  # the last target does not go on in the text
     _look_up(x, texts, place, start, chosen=place < 0)
+    altered = (place < 0) & ~moved & ~equal
+    _look_up(y, texts, place, start, chosen=altered)
+    altered &= place >= 0  # the targets are text, and the inputs are not what stands before them
+    start[altered] = (start[altered] - 1).clip(min=0)
     right = masked.all(axis=1) | (equal if model_shifts else moved & ~ended)
     twice = moved & ~ended & ~right & (place >= 0)
     wrong = (place >= 0) & ~(right | equal | twice)
-    # What a model should have learned from the windows of the part.
-    mend = np.flatnonzero((place == 0) & ~right & ~twice)
-    after = start[mend, None] + 1 + np.arange(x.shape[1])
-    y = y.copy()
-    y[mend] = np.where(after < len(texts[0]), texts[0][after.clip(max=len(texts[0]) - 1)], -1)
+    # What a model should have seen of the windows of the part.
+    mend = np.flatnonzero((place == 0) & (~(right | twice) | (y == UNKNOWN).all(axis=1)))
+    window = start[mend, None] + np.arange(x.shape[1] + 1)
+    tokens = np.where(window < len(texts[0]), texts[0][window.clip(max=len(texts[0]) - 1)], -1)
+    x, y = x.copy(), y.copy()
+    x[mend], y[mend] = tokens[:, :-1], tokens[:, 1:]
     return _Rows(x, y, place, start, equal, twice, wrong)
 
 

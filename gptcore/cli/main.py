@@ -1,7 +1,8 @@
 """The command `gptcore`: one table that names its subcommands, and `main`.
 
 Results go to standard output: an answer for people, or one object with --json. Progress goes to
-standard error. Exit code 0 is done, 2 bad input (one line); `gptcore/streams.py` has the others.
+standard error. Exit code 0 is done, 1 a fault that a command found and was to fail on, 2 bad input
+(one line); `gptcore/streams.py` has the others.
 
 To add a subcommand `name`, write three functions in a module of `gptcore.cli` and a line in
 `COMMANDS`: `name_options(parser)` adds its options; `name(args)` returns the JSON object, and the
@@ -40,6 +41,7 @@ class _Command(NamedTuple):
     answer: Callable[[Json], Answer | str]
     options: Callable[[argparse.ArgumentParser], None]
     example: str
+    fails: Callable[[argparse.Namespace, Json], bool] = lambda _args, _result: False
 
 
 GROUPS = {"scale": "Fit scaling laws to runs of small models, and predict and plan larger ones."}
@@ -52,7 +54,9 @@ COMMANDS: dict[str, _Command] = {
     "coverage": _Command(sampling.coverage, sampling.coverage_answer, sampling.coverage_options,
         "gptcore coverage --corpus my-book.txt --sampler sequential --epochs 1"),
     "audit": _Command(audit.audit, audit.audit_answer, audit.audit_options,
-        "gptcore audit windows.csv --tokens 142515 --block-size 256"),
+        "gptcore audit windows.csv --tokens 142515 --block-size 256\n"
+        "  gptcore audit mine.py:get_batch --corpus data --part train --fail-on fault",
+        audit.has_fault),
     "bias": _Command(data.bias, data.bias_answer, data.bias_options,
         "gptcore bias --corpus gutenberg:829 --raw"),
     "leakage": _Command(data.leakage, data.leakage_answer, data.leakage_options,
@@ -114,7 +118,7 @@ def make_parser() -> argparse.ArgumentParser:
         )
         _add_json_option(sub, default=argparse.SUPPRESS if group else False)
         command.options(sub)
-        sub.set_defaults(run=command.run, answer=command.answer)
+        sub.set_defaults(run=command.run, answer=command.answer, fails=command.fails)
     return parser
 
 
@@ -150,7 +154,7 @@ def _run(args: argparse.Namespace) -> int:
         print(json.dumps(finite(result), allow_nan=False))
     else:
         show(args.answer(result))
-    return 0
+    return int(args.fails(args, result))
 
 
 def finite(value: Any) -> Any:
