@@ -127,11 +127,13 @@ def open_text(path: Path | str, *, at_most: int = MOST_BYTES) -> io.TextIOWrappe
     return io.TextIOWrapper(file, encoding, newline="")
 
 
-def read_lines(path: Path | str, *, at_most: int = MOST_BYTES) -> Iterator[str]:
+def read_lines(
+    path: Path | str, *, at_most: int = MOST_BYTES, longest: int = MOST_LINE_CHARS
+) -> Iterator[str]:
     """Yield the lines of a text with their ends, without holding the text in memory.
 
     Raises:
-        ValueError: as `open_file`; or a line is longer than MOST_LINE_CHARS, or is not text; or
+        ValueError: as `open_file`; or a line has `longest` characters or more, or is not text; or
             there are more than MOST_LINES.
     """
     with open_text(path, at_most=at_most) as file:
@@ -139,13 +141,13 @@ def read_lines(path: Path | str, *, at_most: int = MOST_BYTES) -> Iterator[str]:
         while True:
             number += 1
             try:
-                line = file.readline(MOST_LINE_CHARS)
+                line = file.readline(longest)
             except UnicodeDecodeError as error:
                 raise ValueError(
                     f"{path} is not {error.encoding.upper()} near line {number}: convert it to a "
                     "text in UTF-8"
                 ) from None
-            check_line(line, path, number)
+            check_line(line, path, number, longest)
             if number > MOST_LINES:
                 raise ValueError(f"{path} has more than {MOST_LINES:,} lines: give fewer")
             if not line:
@@ -153,8 +155,8 @@ def read_lines(path: Path | str, *, at_most: int = MOST_BYTES) -> Iterator[str]:
             yield line
 
 
-def check_line(line: str, path: Path | str, number: int) -> None:
-    """Check a line that `readline(MOST_LINE_CHARS)` returned.
+def check_line(line: str, path: Path | str, number: int, longest: int = MOST_LINE_CHARS) -> None:
+    """Check a line that `readline(longest)` returned.
 
     Raises:
         ValueError: it is longer, or binary.
@@ -164,9 +166,9 @@ def check_line(line: str, path: Path | str, number: int) -> None:
             f"{path} has a NUL character in line {number}, so it is binary: give a plain text in "
             "UTF-8"
         )
-    if len(line) == MOST_LINE_CHARS:
+    if len(line) == longest:
         raise ValueError(
-            f"{path} has more than {MOST_LINE_CHARS:,} characters in line {number}: give a text "
+            f"{path} has more than {longest:,} characters in line {number}: give a text "
             "with shorter lines"
         )
 

@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from gptcore.cli.data import read_source
 from gptcore.cli.options import Json, add_text_options
 from gptcore.console import Answer, Progress, Table, counted, to_path, whole
-from gptcore.data.corpora import load_corpus
 from gptcore.data.splits import make_split
-from gptcore.data.tokens import TokenStream
 from gptcore.reading import naming, open_regular
 
 if TYPE_CHECKING:
@@ -119,7 +118,7 @@ def audit(args: argparse.Namespace) -> Json:
             epoch_draws=args.epoch_draws,
             sampler=args.sampler,
         ).as_dict()
-    stream = TokenStream.from_text(load_corpus(args.corpus, raw=args.raw).text)
+    stream = read_source(args).stream
     if args.tokens not in (None, len(stream)):
         raise ValueError(f"--tokens is {args.tokens} and the corpus has {len(stream)} tokens")
     with naming(args.log):
@@ -202,16 +201,19 @@ def _as_new(name: str, seed: int) -> Iterator[Callable[..., Any]]:
 
 
 def _read_parts(args: argparse.Namespace) -> tuple[dict[str, npt.NDArray[np.integer]], int]:
-    """Return name → tokens of each part of the corpus, and the size of the vocabulary."""
-    folder = Path(args.corpus)
-    if folder.is_dir():
-        files = {name: folder / f"{name}.bin" for name in ("train", "val")}
-        parts = {n: np.fromfile(p, np.uint16) for n, p in files.items() if p.is_file()}
-        return dict(parts), 1 + max(int(ids.max()) for ids in parts.values())
-    stream = TokenStream.from_text(load_corpus(args.corpus, raw=args.raw).text)
-    split = make_split("tail", len(stream), 0.9, block_size=1)
-    segments = {"train": split.train[0], "val": split.test[0]}
-    return {n: stream.ids[s.start : s.stop] for n, s in segments.items()}, stream.vocab_size
+    """Return name → tokens of each part of the corpus, and the size of the vocabulary.
+
+    Data that are not divided by the names of their files are divided after nine tenths.
+    """
+    source = read_source(args)
+    places = {part.name: part.place for part in source.parts}
+    if not source.is_divided and args.part not in places:
+        split = make_split("tail", len(source.stream), block_size=1)
+        places = {"train": split.train[0], "val": split.test[0]}
+    ids = source.stream.ids
+    return {name: ids[place.start : place.stop] for name, place in places.items()}, (
+        source.vocabulary.size
+    )
 
 
 def _read_rows(path: Path) -> npt.NDArray[Any]:

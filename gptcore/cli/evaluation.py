@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from gptcore.cli.data import describe_parts, load_data
-from gptcore.cli.inference import load_model
+from gptcore.cli.data import describe_parts, describe_source, load_data, read_source, warned
+from gptcore.cli.inference import load_model, vocabulary_of
 from gptcore.cli.options import (
     Json,
     add_checkpoint_option,
@@ -19,9 +19,10 @@ from gptcore.cli.options import (
     add_device_option,
 )
 from gptcore.console import Answer, Cell, Progress, Table, at_home, counted, fixed, whole
-from gptcore.data.corpora import load_corpus
+from gptcore.data.sources import Source
 from gptcore.data.splits import Segment
-from gptcore.data.tokens import Ids, TokenStream
+from gptcore.data.tokens import Ids
+from gptcore.data.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     import torch
@@ -88,7 +89,6 @@ def evaluate_options(parser: argparse.ArgumentParser) -> None:
 
 def evaluate(args: argparse.Namespace) -> Json:
     """Measure the loss of a trained model on each target of a text or of a part of it."""
-    from gptcore.data.tokenizer import VOCAB_SIZE, token_bytes
     from gptcore.devices import resolve_device
     from gptcore.evaluation import groups, losses
 
@@ -97,17 +97,18 @@ def evaluate(args: argparse.Namespace) -> Json:
     device = resolve_device(args.device)
     model, checkpoint = load_model(args.checkpoint, ema=args.ema)
     text = _load_text(args, model.config.block_size)
+    _check_vocabulary(text.source, vocabulary_of(checkpoint))
     protocol = _protocol(args, model.config, min(map(len, text.parts)))
     scores = _score(model.to(device), text.parts, protocol, device)
     merged = np.concatenate([score.losses.numpy() for score in scores])
     first = 0 if args.bos else 1  # without <|endoftext|> the first token of a text is no target
     places = np.concatenate([np.arange(s.start + first, s.stop) for s in text.segments])
     visits = _visits(checkpoint, text) if args.part == "train" and not args.bos else None
-    counts = bool(text.train) and not args.bos  # the baseline does not score first tokens
+    train = None if args.bos else text.train  # the baseline does not score first tokens
     evaluation = losses.summarise(
         merged,
-        sum(int(token_bytes(ids[first:]).sum()) for ids in text.parts),
-        losses.count_losses(text.train, text.parts, VOCAB_SIZE) if counts else None,
+        _count_bytes(text.source, [ids[first:] for ids in text.parts]),
+        losses.count_losses(train(), text.parts, model.config.vocab_size) if train else None,
     )
     gap = None if visits is None else groups.memorisation_gap(merged, visits)
     rows = {
@@ -132,15 +133,15 @@ class _Text:
     Attributes:
         parts: the ids of each segment.
         segments: where in the text they lie.
-        train: the ids of the training part; empty for a text of --file.
-        sha256: of the whole text.
+        train: gives the ids of the training part, piece by piece; None for a text of --file.
+        source: the data.
         provenance: keys of the answer that say what text it is.
     """
 
     parts: list[Ids]
     segments: tuple[Segment, ...]
-    train: list[Ids]
-    sha256: str
+    train: Callable[[], Iterator[Ids]] | None
+    source: Source
     provenance: Json
 
 
@@ -150,17 +151,31 @@ def _load_text(args: argparse.Namespace, block_size: int) -> _Text:
         segments = data.split.test if args.part == "test" else data.split.train
         parts = data.test_parts if args.part == "test" else data.train_parts
         provenance = data.provenance() | {"part": args.part}
-        return _Text(parts, tuple(segments), data.train_parts, data.corpus.sha256, provenance)
-    corpus = load_corpus(args.file, raw=args.raw)
-    ids = TokenStream.from_text(corpus.text, np.int64).ids
-    provenance = {
-        "corpus": corpus.name,
-        "sha256": corpus.sha256,
-        "cleaning": list(corpus.cleaning),
-        "n_tokens": len(ids),
-        "part": "whole",
-    }
-    return _Text([ids], (Segment(0, len(ids)),), [], corpus.sha256, provenance)
+        return _Text(parts, tuple(segments), data.train_pieces, data.source, provenance)
+    source = read_source(args, args.file)
+    ids, whole = source.stream.ids[:].astype(np.int64), Segment(0, len(source.stream))
+    return _Text([ids], (whole,), None, source, describe_source(source) | {"part": "whole"})
+
+
+def _check_vocabulary(source: Source, known: Vocabulary) -> None:
+    """Check that data have the ids that a model was trained on.
+
+    Raises:
+        ValueError: they have others, whose losses would mean nothing.
+    """
+    found = source.vocabulary
+    if found.size > known.size or (found.is_known and known.is_known and not found.matches(known)):
+        raise ValueError(
+            f"{source.name} has {found.in_words}, and the model was trained on "
+            f"{known.in_words}: give data that the same tokenizer wrote"
+        )
+
+
+def _count_bytes(source: Source, parts: list[Ids]) -> int | None:
+    """Return the bytes of text that ids stand for; None where it is not known."""
+    counts = [source.vocabulary.token_bytes(ids) for ids in parts]
+    known = [int(count.sum()) for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) else None
 
 
 def _protocol(args: argparse.Namespace, config: ModelConfig, shortest: int) -> Json:
@@ -220,13 +235,14 @@ def _score(model: GPT, parts: list[Ids], protocol: Json, device: torch.device) -
 def _visits(checkpoint: dict[str, Any], text: _Text) -> npt.NDArray[np.int64] | None:
     """Return how often training showed each target, None if it used other parts or targets."""
     from gptcore.coverage.visits import measure_draws
+    from gptcore.sampling.base import tell_segments
     from gptcore.sampling.samplers import OWNERS, make_sampler
 
     settings = checkpoint["fingerprint"]
     known = settings.get("sampler", {})
     if (known.get("corpus_sha256"), known.get("segments")) != (
-        text.sha256,
-        [[part.start, part.stop] for part in text.segments],
+        text.source.sha256,
+        tell_segments(text.segments),
     ):
         return None
     names = ("block_size", "batch_size", "drop_last", "seed", *OWNERS)
@@ -256,16 +272,22 @@ def evaluate_answer(result: Json) -> Answer:
         else f"The text is {result['corpus']}: {result['n_tokens']:,} tokens, all of them scored."
     )
     return Answer(
-        f"The loss is {loss:.3f} nats per token{interval}, or {result['bits_per_byte']:.3f} bits "
-        f"per byte, over {counted(result['n_targets'], 'target')}.",
+        f"The loss is {loss:.3f} nats per token{interval}{_per_byte(result)}, over "
+        f"{counted(result['n_targets'], 'target')}.",
         [
             Table(("quantity", "value", "unit"), _quantities(result)),
             about,
             _in_words(result["protocol"]),
             *_tables(result),
             scored,
+            *warned(result),
         ],
     )
+
+
+def _per_byte(result: Json) -> str:
+    bits = result["bits_per_byte"]
+    return "" if bits is None else f", or {bits:.3f} bits per byte"
 
 
 def _quantities(result: Json) -> list[tuple[Cell, ...]]:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gptcore.cli.data import read_source
 from gptcore.cli.options import Json, add_text_options
 from gptcore.console import Answer, Cell, Progress, Table, counted, to_path
 from gptcore.data.cleaning import clean_text
-from gptcore.data.corpora import load_corpus
+from gptcore.data.corpora import Corpus
 from gptcore.data.tokenizer import count_bytes, decode, encode, token_bytes
 from gptcore.reading import read_text
 
@@ -39,7 +40,7 @@ def form(args: argparse.Namespace) -> Json:
     from gptcore.evaluation import text_form
 
     text = _read(args.file, raw=args.raw)
-    corpus = load_corpus(args.corpus, raw=args.raw)
+    corpus = _corpus(args)
     ids, reference = encode(text, np.uint16), encode(corpus.text, np.uint16)
     own = _place_of(text, corpus.text, reference)
     n_slices = len(text_form.slice_starts(len(reference), len(ids)))
@@ -73,6 +74,17 @@ def form(args: argparse.Namespace) -> Json:
         "metrics": rows,
         "warnings": _warnings(len(ids), n_slices, own, text_form.LEAST_SLICES),
     }
+
+
+def _corpus(args: argparse.Namespace) -> Corpus:
+    source = read_source(args)
+    if source.corpus is None:
+        kinds = ", ".join(dict.fromkeys(file.format for p in source.parts for file in p.files))
+        raise ValueError(
+            f"{source.name} is not one text ({kinds}), and the form of a text is compared with "
+            "that of a text: give the path of one with --corpus"
+        )
+    return source.corpus
 
 
 def _read(path: Path, *, raw: bool) -> str:

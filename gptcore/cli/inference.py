@@ -14,6 +14,8 @@ from gptcore.cli.options import (
     to_text,
 )
 from gptcore.console import Progress, number, whole
+from gptcore.data.vocabulary import Vocabulary, gpt2
+from gptcore.reading import parse_json
 
 if TYPE_CHECKING:
     from gptcore.model.gpt import GPT
@@ -35,6 +37,24 @@ def load_model(folder: Path, *, ema: bool) -> tuple[GPT, dict[str, Any]]:
     raise ValueError(f"no checkpoint in {folder}: give the --out folder of gptcore train")
 
 
+def vocabulary_of(checkpoint: dict[str, Any]) -> Vocabulary:
+    """Return what the ids of a trained model stand for: GPT-2's tokens unless the run says so.
+
+    Raises:
+        ValueError: what the run says is damaged.
+    """
+    told = checkpoint["fingerprint"].get("vocabulary")
+    size = checkpoint["model_config"]["vocab_size"]
+    if told is None:
+        return gpt2() if size == gpt2().size else Vocabulary(size)
+    try:
+        return Vocabulary.from_dict(parse_json(told, "the vocabulary of the run"))
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            f"the vocabulary of the run is damaged ({error!r}): train it again"
+        ) from None
+
+
 def generate_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `gptcore generate`."""
     add_checkpoint_option(parser)
@@ -43,7 +63,8 @@ def generate_options(parser: argparse.ArgumentParser) -> None:
         type=to_text,
         required=True,
         metavar="TEXT",
-        help="text to continue (required, not empty)",
+        help="text to continue (required, not empty); of a model whose ids stand for no known "
+        "text, token ids with spaces between them",
     )
     parser.add_argument(
         "--new-tokens",
@@ -80,16 +101,20 @@ def generate(args: argparse.Namespace) -> Json:
     """Continue a text with a trained model."""
     import torch
 
-    from gptcore.data.tokenizer import decode, encode
     from gptcore.devices import resolve_device
     from gptcore.model import generation
 
     if not args.prompt:
         raise ValueError("--prompt is empty: give at least one character")
     device = resolve_device(args.device)
+    model, checkpoint = load_model(args.checkpoint, ema=args.ema)
+    vocabulary = vocabulary_of(checkpoint)
+    prompt = vocabulary.encode(args.prompt)
+    if not len(prompt):
+        raise ValueError("--prompt holds no token: give at least one")
     ids = generation.generate(
-        load_model(args.checkpoint, ema=args.ema)[0].to(device),
-        torch.from_numpy(encode(args.prompt)),
+        model.to(device),
+        torch.from_numpy(prompt),
         args.new_tokens,
         temperature=args.temperature,
         top_k=args.top_k,
@@ -98,10 +123,10 @@ def generate(args: argparse.Namespace) -> Json:
         device=device,
         on_token=Progress("token"),
     ).tolist()
-    return {"text": decode(ids), "token_ids": ids}
+    return {"text": vocabulary.decode(ids), "token_ids": ids}
 
 
 def generate_answer(result: Json) -> str:
-    """Return the text as it is, and nothing else."""
-    text: str = result["text"]
-    return text
+    """Return the text as it is, and nothing else; ids where their text is not known."""
+    text: str | None = result["text"]
+    return " ".join(map(str, result["token_ids"])) if text is None else text

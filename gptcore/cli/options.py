@@ -26,26 +26,41 @@ def to_text(text: str) -> str:
 
 
 def add_text_options(parser: argparse._ActionsContainer) -> None:
-    """Add the options that name a text."""
+    """Add the options that name a text or other data, and say how they are read."""
     parser.add_argument(
         "--corpus",
         type=at_home,
-        default="python-docs",
+        nargs="+",
+        default=["python-docs"],
         metavar="TEXT",
-        help="the text: python-docs (the help texts of Python, the default), gutenberg:ID (a book "
-        "of Project Gutenberg by its number), or the path of a text in UTF-8, which "
-        "may be compressed",
+        help="the data: python-docs (the help texts of Python, the default), gutenberg:ID (a book "
+        "of Project Gutenberg by its number), or paths of texts (UTF-8, may be compressed), token "
+        "files (.bin of nanoGPT, llm.c or Megatron, .npy), tables of documents (.jsonl, .parquet, "
+        ".arrow), or folders of these; files called train and val (or test) are the two parts",
     )
-    add_raw_option(parser)
+    add_reading_options(parser)
 
 
-def add_raw_option(parser: argparse._ActionsContainer) -> None:
-    """Add the option that leaves a text as it is."""
+def add_reading_options(parser: argparse._ActionsContainer) -> None:
+    """Add the options that say how data are read."""
     parser.add_argument(
         "--raw",
         action="store_true",
-        help="do not clean the text: keep its byte-order mark, its line ends, and the header and "
+        help="do not clean texts: keep their byte-order mark, their line ends, and the header and "
         "licence of Project Gutenberg",
+    )
+    parser.add_argument(
+        "--field",
+        default="text",
+        metavar="NAME",
+        help="key or column that holds the text of a document, in .jsonl, .parquet and .arrow "
+        "(default: text)",
+    )
+    parser.add_argument(
+        "--vocab-size",
+        type=whole,
+        metavar="V",
+        help="number of token ids (default: what the data say, else the largest id + 1)",
     )
 
 
@@ -82,6 +97,17 @@ def add_seed(parser: argparse._ActionsContainer) -> None:
     )
 
 
+def add_ngram(parser: argparse._ActionsContainer) -> None:
+    """Add the option for the length of the sequences that two parts are compared by."""
+    parser.add_argument(
+        "--ngram",
+        type=whole,
+        metavar="N",
+        help="tokens of the sequences that are looked up in the training part (default: 13 for a "
+        "vocabulary as large as GPT-2's, more for a smaller one)",
+    )
+
+
 def add_corpus_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that name a text and divide it into training and test part."""
     group = parser.add_argument_group("text and split")
@@ -102,6 +128,11 @@ def add_corpus_options(parser: argparse.ArgumentParser) -> None:
         metavar="TOKENS",
         help="tokens left out on each side of a test block, so that no training window lies next "
         "to it (default: 0)",
+    )
+    group.add_argument(
+        "--join",
+        action="store_true",
+        help="let windows cross from one document or file into the next (default: they do not)",
     )
 
 

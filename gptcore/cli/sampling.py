@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from gptcore.checks import LARGEST, check_whole
-from gptcore.cli.data import describe_parts, load_data
-from gptcore.cli.options import Json, add_corpus_options, add_sampling_options
+from gptcore.cli.data import describe_parts, load_data, warned
+from gptcore.cli.options import Json, add_corpus_options, add_ngram, add_sampling_options
 from gptcore.cli.packing import documents_answer, plan_documents
 from gptcore.console import (
     Answer,
@@ -51,6 +51,11 @@ def sampling_sizes(args: argparse.Namespace, *, compared: bool = False) -> Json:
         "drop_last": args.drop_last,
         "shuffle_epochs": None if compared else args.shuffle_epochs,
     }
+
+
+def joins_documents(args: argparse.Namespace) -> bool:
+    """Return whether a window of the sampler may hold several documents."""
+    return bool(getattr(SAMPLERS.get(args.sampler), "joins", False))
 
 
 def plan_options(parser: argparse.ArgumentParser) -> None:
@@ -247,6 +252,7 @@ def _plan(args: argparse.Namespace, name: str) -> Json:
 def coverage_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `gptcore coverage`."""
     add_corpus_options(parser)
+    add_ngram(parser)
     add_sampling_options(parser)
 
 
@@ -258,7 +264,7 @@ def coverage(args: argparse.Namespace) -> Json:
     from gptcore.coverage.visits import DRAWS_AT_ONCE, measure_draws
     from gptcore.theory.expectations import expect_of
 
-    data = load_data(args, args.block_size)
+    data = load_data(args, args.block_size, joins=joins_documents(args))
     sampler = make_sampler(
         args.sampler, segments=data.split.train, seed=args.seed, **sampling_sizes(args)
     )
@@ -317,5 +323,6 @@ def coverage_answer(result: Json) -> Answer:
             "z is (observed - expected) / standard deviation. A dash: theory gives no value. "
             "--json has pairs, contexts, overlap of batches and evenness too.",
             *_simulated([result]),
+            *warned(result),
         ],
     )

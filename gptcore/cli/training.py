@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import json
 import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gptcore.cli.data import Data, describe_parts, load_data
+from gptcore.cli.data import Data, describe_parts, load_data, warned
 from gptcore.cli.options import (
     PRESET_NAMES,
     Json,
@@ -16,8 +17,9 @@ from gptcore.cli.options import (
     add_precision_option,
     add_sampling_options,
 )
-from gptcore.cli.sampling import draws_and_steps, sampling_sizes
+from gptcore.cli.sampling import draws_and_steps, joins_documents, sampling_sizes
 from gptcore.console import Answer, Cell, Progress, Table, clock, fixed, number, to_path, whole
+from gptcore.data.vocabulary import gpt2
 from gptcore.sampling.base import Sampler
 from gptcore.sampling.samplers import make_sampler
 
@@ -137,7 +139,6 @@ def _add_optimisation_options(group: argparse._ActionsContainer) -> None:
 def train(args: argparse.Namespace) -> Json:
     """Train a model on the training part, and keep a log, checkpoints and a summary."""
     from gptcore import devices
-    from gptcore.model.gpt import check_memory
 
     device = devices.resolve_device(args.device)
     if args.precision not in devices.supported_precisions(device):
@@ -145,15 +146,14 @@ def train(args: argparse.Namespace) -> Json:
             f"precision {args.precision!r} is not for {device}: choose one of "
             f"{', '.join(devices.supported_precisions(device))}"
         )
-    config = _model_config(args)
-    copies = 4 if args.ema_decay is None else 5
-    check_memory(config, copies=copies if device.type == "cpu" else 1)
-    data = load_data(args, args.block_size)
+    _model_config(args, device, 1)  # what is wrong with the sizes is said before data are read
+    data = load_data(args, args.block_size, joins=joins_documents(args))
+    config = _model_config(args, device, data.source.vocabulary.size)
     sampler = make_sampler(
         args.sampler,
         segments=data.split.train,
         seed=args.seed,
-        corpus_sha256=data.corpus.sha256,
+        corpus_sha256=data.source.sha256,
         **sampling_sizes(args),
     )
     schedule = _schedule(args, draws_and_steps(args, sampler)[1])
@@ -162,15 +162,21 @@ def train(args: argparse.Namespace) -> Json:
     return summary | data.provenance() | {"out": str(args.out)}
 
 
-def _model_config(args: argparse.Namespace) -> ModelConfig:
+def _model_config(args: argparse.Namespace, device: torch.device, vocab_size: int) -> ModelConfig:
+    """Return the shape of the model, whose training must fit into the memory."""
     from gptcore.model.config import PRESETS
+    from gptcore.model.gpt import check_memory
 
     given = {
         name: value
         for name in ("n_layer", "n_head", "n_embd")
         if (value := getattr(args, name)) is not None
     }
-    return replace(PRESETS[args.model], block_size=args.block_size, **given)
+    sizes = {"vocab_size": vocab_size, "block_size": args.block_size}
+    config = replace(PRESETS[args.model], **sizes, **given)
+    copies = 4 if args.ema_decay is None else 5
+    check_memory(config, copies=copies if device.type == "cpu" else 1)
+    return config
 
 
 def _schedule(args: argparse.Namespace, steps: int) -> TrainConfig:
@@ -206,14 +212,14 @@ def _run(
     from gptcore.sampling.batches import batch
     from gptcore.training.runs import run_training
 
-    ids, progress = data.stream.ids, Progress("step")
+    ids, progress = data.ids, Progress("step")
     return run_training(
         args.out,
         GPT(config, seed=args.seed),
         lambda step: batch(ids, sampler, step, args.batch_size),
         schedule,
         device=device,
-        fingerprint={"sampler": sampler.fingerprint()},
+        fingerprint={"sampler": sampler.fingerprint(), **_vocabulary(data)},
         epochs_per_step=args.batch_size * args.block_size / sampler.n_targets,
         resume=args.resume,
         checkpoint_every=args.checkpoint_every,
@@ -221,6 +227,12 @@ def _run(
             m.step, schedule.steps, f" · loss {m.loss:.3f} · {m.step_time_s:.2f} s a step"
         ),
     )
+
+
+def _vocabulary(data: Data) -> Json:
+    """Return what the ids stand for, to be kept with the weights; nothing for GPT-2's."""
+    vocabulary = data.source.vocabulary
+    return {} if vocabulary == gpt2() else {"vocabulary": json.dumps(vocabulary.as_dict())}
 
 
 def train_answer(result: Json) -> Answer:
@@ -246,6 +258,7 @@ def train_answer(result: Json) -> Answer:
             *([f"The run was resumed after step {resumed}."] if resumed else []),
             *map(_extension_sentence, result["extensions"]),
             describe_parts(result),
+            *warned(result),
             f"The run is in {result['out']}: metrics.jsonl, summary.json and checkpoints.",
             "Next, with the same options of text and split:",
             f"  gptcore evaluate --checkpoint {folder}",

@@ -6,53 +6,28 @@ tail. Legend: N tokens, blocks of L = N - ⌊f·N⌋ tokens.
 """
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy
 
+from gptcore.checks import check_whole
+from gptcore.data.block_counts import Block, BlockCounts, Floats, Whole, in_parts
 from gptcore.data.cleaning import authored_spans
 from gptcore.data.corpora import Corpus
-from gptcore.data.splits import tail_split
-from gptcore.data.tokenizer import VOCAB_SIZE, SmallIds, count_bytes, encode, token_bytes
+from gptcore.data.splits import Segment, tail_split
+from gptcore.data.tokenizer import VOCAB_SIZE, count_bytes, encode, token_bytes
 from gptcore.data.tokens import Ids, check_range
 from gptcore.intervals import mean_interval
 
 N_BLOCKS = 60
-ADDED = 0.1  # is added to each of the VOCAB_SIZE unigram counts
-MU = 50.0  # weight of the unigram model in the Dirichlet prior of the bigram model, in tokens
+MOST_TOKENS = 2**28
 NOTABLE_Z = 2.0  # beyond it the verdict calls the tail special; a convention, not a test
-AT_ONCE = 2**20  # tokens of the text that are counted at once
 ROUNDING = 1e-12  # values this close are equal: they are sums of the same terms in another order
 
 Mask = npt.NDArray[np.bool_]
-Floats = npt.NDArray[np.float64]
-Ranks = npt.NDArray[np.integer]
-
-
-@dataclass(frozen=True)
-class Block:
-    """The tokens start … stop - 1 as the test part of the text.
-
-    Attributes:
-        start: first token.
-        stop: one past the last token.
-        unigram: mean cross-entropy of the block's tokens under the unigram model of the
-            complement, in nats.
-        bigram: mean cross-entropy under the bigram model, of all tokens but the first, in nats.
-        js: Jensen-Shannon divergence of the token frequencies of block and complement, in nats.
-        unseen: share of the block's tokens that do not occur in the complement.
-    """
-
-    start: int
-    stop: int
-    unigram: float
-    bigram: float
-    js: float
-    unseen: float
 
 
 @dataclass(frozen=True)
@@ -154,26 +129,34 @@ def measure_bias(
     source: Corpus | Sequence[int] | Ids,
     *,
     train_fraction: float = 0.9,
+    n_test: int | None = None,
+    vocab_size: int = VOCAB_SIZE,
 ) -> Bias:
     """Return how the tail of a text compares with all other blocks of its length.
 
     Args:
-        source: a corpus; or GPT-2 tokens (N,), where the boilerplate is not known.
+        source: a corpus, which is read as GPT-2's tokens; or tokens (N,) of any vocabulary, where
+            the boilerplate is not known.
         train_fraction: f in (0, 1); the tail is the test part of `tail_split`.
+        n_test: tokens of the tail, instead of `train_fraction`.
+        vocab_size: number of ids; each token is in [0, vocab_size).
 
     Raises:
-        ValueError: an argument is out of range, or the text is too short for N_BLOCKS blocks.
+        ValueError: an argument is out of range, or the text is too short for N_BLOCKS blocks or
+            has more than MOST_TOKENS.
     """
     boilerplate = None
     if isinstance(source, Corpus):
         ids = encode(source.text, np.uint16)
         boilerplate = boilerplate_mask(source.text, ids)
     else:
-        ids = check_range(source, VOCAB_SIZE).astype(np.uint16)
-    profile, tail = _profile(ids, train_fraction)
+        ids = _in_few_bytes(source, vocab_size)
+    at = _tail(len(ids), train_fraction, n_test)
+    profile, tail = _profile(ids, at, vocab_size)
     rest = explains = None
     if boilerplate is not None and boilerplate.any():
-        _, rest = _profile(ids[~boilerplate], train_fraction)
+        kept = ids[~boilerplate]
+        _, rest = _profile(kept, _tail(len(kept), train_fraction, None), vocab_size)
         if tail.is_special:
             excess = tail.unigram - tail.mean_unigram
             explains = 1 - (rest.unigram - rest.mean_unigram) / excess
@@ -190,13 +173,13 @@ def measure_bias(
     )
 
 
-def boilerplate_mask(text: str, ids: Ranks) -> Mask:
+def boilerplate_mask(text: str, ids: Whole) -> Mask:
     """Return whether each token of `text`, (N,), begins outside its `authored_spans`."""
     ends = [end for span in authored_spans(text) for end in span]
     ends_at = np.cumsum([count_bytes(text[a:b]) for a, b in itertools.pairwise([0, *ends])])
     # Count the tokens that begin before each end of a span.
     before, n_bytes = np.zeros(len(ends), dtype=np.int64), 0
-    for part in _parts(ids):
+    for part in in_parts(ids):
         lengths = token_bytes(part)
         stops = n_bytes + np.cumsum(lengths)
         before += np.searchsorted(stops - lengths, ends_at)
@@ -207,85 +190,35 @@ def boilerplate_mask(text: str, ids: Ranks) -> Mask:
     return is_boilerplate
 
 
-def _profile(ids: SmallIds, train_fraction: float) -> tuple[tuple[Block, ...], Tail]:
+def _tail(n_tokens: int, train_fraction: float, n_test: int | None) -> Segment:
+    if n_test is None:
+        return tail_split(n_tokens, train_fraction, block_size=1).test[0]
+    return Segment(n_tokens - check_whole("n_test", n_test, at_most=n_tokens - 1), n_tokens)
+
+
+def _in_few_bytes(ids: Sequence[int] | Ids, vocab_size: int) -> Whole:
+    """Return checked ids in as little memory as they need."""
+    if len(ids) > MOST_TOKENS:
+        raise ValueError(
+            f"the data have {len(ids):,} tokens, and position bias holds all of them in memory: "
+            f"give at most {MOST_TOKENS:,}"
+        )
+    array = check_range(ids[:], vocab_size)  # in memory also where they lie in several files
+    return array.astype(np.uint16 if vocab_size <= 2**16 else np.uint32)
+
+
+def _profile(ids: Whole, tail: Segment, vocab_size: int) -> tuple[tuple[Block, ...], Tail]:
     """Measure N_BLOCKS blocks with evenly spaced starts from 0 to the tail, both included."""
-    (tail,) = tail_split(len(ids), train_fraction, block_size=1).test
     if tail.start < N_BLOCKS - 1:
         raise ValueError(
             f"the text has {len(ids)} tokens, {tail.start} of them before the tail: a profile of "
             f"{N_BLOCKS} blocks needs {N_BLOCKS - 1}; use a longer text or a larger train_fraction"
         )
-    counts = _Counts(ids)
+    counts = BlockCounts(ids, vocab_size)
     starts = [i * tail.start // (N_BLOCKS - 1) for i in range(N_BLOCKS)]
     profile = tuple(counts.measure(start, start + len(tail))[0] for start in starts)
     _, *losses = counts.measure(tail.start, tail.stop)
     return profile, _place(profile, *map(mean_interval, losses))
-
-
-class _Counts:
-    """Unigram and bigram counts of a text; subtracting a block's gives those of its complement."""
-
-    def __init__(self, ids: SmallIds) -> None:
-        counts = _count(ids, VOCAB_SIZE)
-        types = np.flatnonzero(counts)
-        self.word_counts = counts[types]
-        rank_of = np.zeros(VOCAB_SIZE, dtype=np.uint16)
-        rank_of[types] = np.arange(len(types))
-        self.words = rank_of[ids]  # rank of each id, (N,)
-        self.context_counts = _count(self.words[:-1], len(types))
-        # The rank of each bigram, (N - 1,); VOCAB_SIZE**2 is less than 2**32.
-        self.pairs = self.words[:-1].astype(np.uint32) * np.uint32(len(types)) + self.words[1:]
-        distinct = np.unique(np.concatenate([np.unique(part) for part in _parts(self.pairs)]))
-        for part in _parts(self.pairs):
-            part[:] = np.searchsorted(distinct, part)
-        self.pair_counts = _count(self.pairs, len(distinct)).astype(np.uint32)
-
-    def measure(self, start: int, stop: int) -> tuple[Block, Floats, Floats]:
-        """Return a block, and the losses of its tokens under the unigram and the bigram model."""
-        words, pairs = self.words[start:stop], self.pairs[start : stop - 1]
-        # The unigram model of the complement, with ADDED counts.
-        inside = _count(words, len(self.word_counts))
-        outside = self.word_counts - inside
-        n_outside = len(self.words) - len(words)
-        p_unigram = (outside + ADDED) / (n_outside + ADDED * VOCAB_SIZE)
-
-        # The bigram model of the complement: no bigram with a token of the block counts.
-        touching = slice(max(start - 1, 0), stop)
-        pairs_inside = _count(self.pairs[touching], len(self.pair_counts))
-        contexts = self.context_counts - _count(self.words[:-1][touching], len(self.word_counts))
-        p_bigram = MU * p_unigram[words[1:]]
-        p_bigram += self.pair_counts[pairs] - pairs_inside[pairs]
-        p_bigram /= contexts[words[:-1]] + MU
-
-        unigram, bigram = -np.log(p_unigram)[words], -np.log(p_bigram)
-        block = Block(
-            start=start,
-            stop=stop,
-            unigram=float(unigram.mean()),
-            bigram=float(bigram.mean()),
-            js=_jensen_shannon(inside / len(words), outside / n_outside),
-            unseen=float((outside[words] == 0).mean()),
-        )
-        return block, unigram, bigram
-
-
-def _count(ranks: Ranks, size: int) -> Ids:
-    """Return how often each of the ranks 0, …, size - 1 occurs."""
-    counts = np.zeros(size, dtype=np.int64)
-    for part in _parts(ranks):  # because bincount copies what it counts to int64
-        counts += np.bincount(part, minlength=size)
-    return counts
-
-
-def _parts(values: Ranks) -> Iterator[Ranks]:
-    """Yield the values in parts of AT_ONCE, as views."""
-    return (values[first : first + AT_ONCE] for first in range(0, len(values), AT_ONCE))
-
-
-def _jensen_shannon(p: Floats, q: Floats) -> float:
-    """Return the entropy of the mean of two distributions less the mean of their entropies."""
-    entr = scipy.special.entr
-    return float(entr((p + q) / 2).sum() - (entr(p).sum() + entr(q).sum()) / 2)
 
 
 def _place(

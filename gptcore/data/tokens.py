@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from gptcore.checks import LARGEST_INT64, as_array, check_whole
 from gptcore.data import tokenizer
+from gptcore.data.chain import in_files
 from gptcore.reading import check_regular
 
 Ids = npt.NDArray[np.int64]
@@ -52,7 +53,8 @@ class TokenStream:
     """Token ids in reading order.
 
     Attributes:
-        ids: (N,), each in [0, vocab_size): uint16 or uint32 as mapped by `open` or given so, to
+        ids: (N,), each in [0, vocab_size): of any integer type where they are mapped from disk,
+            and then a `Chain` where they lie in several files; uint16 or uint32 where given so, to
             save memory; int64 otherwise.
         vocab_size: number of ids in the vocabulary.
         n_bytes: length of the text in UTF-8, in bytes; None where it is not known.
@@ -63,7 +65,7 @@ class TokenStream:
     n_bytes: int | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.ids, np.memmap):  # `open` has already checked mapped ids
+        if not in_files(self.ids):
             array = check_range(self.ids, self.vocab_size)
             dtype = array.dtype if array.dtype in SMALL_TYPES else np.int64
             object.__setattr__(self, "ids", np.ascontiguousarray(array, dtype=dtype))

@@ -5,7 +5,7 @@ it is never a target.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Required, TypedDict, Unpack
 
@@ -131,7 +131,7 @@ def summarise(
 
 
 def count_losses(
-    train: Sequence[npt.NDArray[np.integer]],
+    train: Iterable[npt.NDArray[np.integer]],
     test: Sequence[npt.NDArray[np.integer]],
     vocab_size: int,
 ) -> npt.NDArray[np.float64]:
@@ -140,7 +140,9 @@ def count_losses(
     One is added to the count of each of the `vocab_size` tokens (Laplace), so no loss is infinite.
     The first token of each text is no target.
     """
-    counts = sum(np.bincount(ids, minlength=vocab_size) for ids in train) + np.ones(vocab_size)
+    counts = np.ones(vocab_size)
+    for ids in train:
+        counts += np.bincount(ids, minlength=vocab_size)
     targets = np.concatenate([ids[1:] for ids in test])
     return np.asarray(-np.log(counts / counts.sum())[targets])
 

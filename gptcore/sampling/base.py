@@ -6,6 +6,7 @@ counts the starts of all of them.
 """
 
 import copy
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
@@ -26,6 +27,9 @@ from gptcore.sampling.windows import (
 
 # Part of the definition of samplers without epochs: another size gives another stream of draws.
 CHUNK_DRAWS = 4096
+
+MOST_TOLD = 1000
+"""Segments that a fingerprint lists."""
 
 # SeedSequence((seed, number)) joins 32-bit words. With larger seeds, two pairs can be one stream.
 LARGEST_SEED = 2**32 - 1
@@ -159,7 +163,7 @@ class Sampler(ABC):
         return {
             "sampler": self.name,
             "corpus_sha256": self.corpus_sha256,
-            "segments": [[part.start, part.stop] for part in self.segments],
+            "segments": tell_segments(self.segments),
             "block_size": self.block_size,
             "batch_size": self.batch_size,
             "drop_last": self.drop_last,
@@ -311,6 +315,16 @@ class Shard:
     def check_stream(self, length: int) -> None:
         """Refuse a stream of `length` tokens if the sampler was made for another stream."""
         self.source.check_stream(length)
+
+
+def tell_segments(segments: Sequence[Segment]) -> list[list[int]] | str:
+    """Return segments as JSON values: start and stop of each; of many, the SHA-256 of these."""
+    ends = [[part.start, part.stop] for part in segments]
+    if len(ends) <= MOST_TOLD:
+        return ends
+    return (
+        f"{len(ends)} segments, {hashlib.sha256(np.array(ends, dtype='<i8').tobytes()).hexdigest()}"
+    )
 
 
 def _state(fingerprint: dict[str, Any], next_draw: int) -> dict[str, Any]:

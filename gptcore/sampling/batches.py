@@ -10,10 +10,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from gptcore.checks import as_array, check_whole
+from gptcore.data.chain import Chain
 from gptcore.sampling.base import Sampler, Shard
 from gptcore.sampling.windows import Starts, check_starts, count_epoch_blocks, count_starts
 
-Stream = Tensor | npt.NDArray[Any]
+Stream = Tensor | npt.NDArray[Any] | Chain
 
 
 def gather(
@@ -23,7 +24,7 @@ def gather(
 
     Args:
         ids: int64 of shape (N,), on any device; or a NumPy array of integers of that shape, in
-            memory or mapped from disk, from which only the windows are read.
+            memory or mapped from disk, from which only the windows are read; or a chain of these.
         starts: integers of shape (B,), each in [0, N - T - 1].
         block_size: T.
 
@@ -41,6 +42,9 @@ def gather(
         windows = ids.unfold(0, block_size + 1, 1)
         # windows[starts] took 3.3 times as long (B = 64, T = 256, 2 CPU threads, torch 2.13).
         block = windows.index_select(0, torch.as_tensor(starts, device=ids.device))
+    elif isinstance(ids, Chain):
+        rows = ids[starts[:, None] + np.arange(block_size + 1)]
+        block = torch.from_numpy(rows.astype(np.int64, copy=False))
     else:
         rows = np.lib.stride_tricks.sliding_window_view(ids, block_size + 1)[starts]
         block = torch.from_numpy(rows.astype(np.int64, copy=False))
@@ -135,7 +139,7 @@ def dataloader(
 
 def _check_stream(ids: Stream, block_size: int) -> int:
     """Return M, after checking that the stream is flat, of integers and long enough."""
-    if not isinstance(ids, Tensor | np.ndarray):
+    if not isinstance(ids, Tensor | np.ndarray | Chain):
         raise ValueError(f"the stream is {type(ids).__name__}: give a tensor or an array")
     is_integer = ids.dtype == torch.int64 if isinstance(ids, Tensor) else ids.dtype.kind in "iu"
     if ids.ndim != 1 or not is_integer:

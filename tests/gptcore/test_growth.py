@@ -7,7 +7,7 @@ import pytest
 
 from gptcore.audit.log import read_log
 from gptcore.data.leakage import certificate
-from gptcore.data.position_bias import _Counts
+from gptcore.data.block_counts import BlockCounts
 from gptcore.data.splits import make_split
 from gptcore.evaluation.text_form_copies import longest_copies
 
@@ -39,7 +39,7 @@ def test_counts_of_bigrams_take_few_bytes_a_token(peak_of, monkeypatch):
     monkeypatch.setattr("gptcore.data.position_bias.AT_ONCE", 2**14)
     ids = np.random.default_rng(0).integers(40, size=300_000).astype(np.uint16)
     # 9 when written; 57 with arrays of int64
-    assert peak_of(_Counts, ids) < 20 * len(ids)
+    assert peak_of(BlockCounts, ids) < 20 * len(ids)
 
 
 @pytest.mark.parametrize("row", ["{},8\n", '{{"start": {}, "length": 8}}\n'])

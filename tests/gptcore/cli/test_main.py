@@ -254,7 +254,7 @@ def test_a_diverged_run_names_options_and_the_last_good_checkpoint(gptcore, book
         (("coverage", "--train-fraction", "nan"), "not a finite number"),
         (("coverage", "--train-fraction", "1"), "in (0, 1)"),
         (("coverage", "--embargo", "999999"), "embargo"),
-        (("coverage", "--corpus", "{tmp}"), "folder"),
+        (("coverage", "--corpus", "{tmp}"), "/binary' has a NUL character"),
         (("coverage", "--corpus", "{tmp}/absent.txt"), "absent.txt"),
         (("coverage", "--corpus", "{tmp}/empty.txt"), "empty"),
         (("coverage", "--corpus", "{tmp}/binary"), "binary"),

@@ -226,5 +226,5 @@ def test_books_without_boilerplate_have_an_ordinary_tail(name, rank):
 def test_counting_in_parts_changes_no_number(monkeypatch, corpus_of):
     corpus = corpus_of(START + random_text(400) + END + LICENCE * 9)
     whole = measure_bias(corpus)
-    monkeypatch.setattr("gptcore.data.position_bias.AT_ONCE", 100)
+    monkeypatch.setattr("gptcore.data.block_counts.AT_ONCE", 100)
     assert measure_bias(corpus) == whole
