@@ -66,6 +66,7 @@ def audit_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fail-on",
         choices=("fault",),
+        metavar="fault",
         help="end with exit code 1 if a fault is found",
     )
     add_text_options(parser)
@@ -89,6 +90,7 @@ def _add_function_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--model-shifts",
         choices=("yes", "no"),
+        metavar="yes|no",
         help="yes if the model itself moves the targets by one token, as the models of Hugging "
         "Face do: the targets should then equal the inputs (default: no)",
     )
