@@ -95,21 +95,19 @@ class ModelFile:
     def logits(self, model: nn.Module, x: Tensor) -> Tensor:
         """Return the logits (B, T, V) of the next token at every position of `x` (B, T), int64.
 
-        The forward pass may return them alone, in a tuple, in a mapping or as `.logits`. Where it
-        gives the last position alone, as nanoGPT does without targets, or where it needs targets,
-        it gets some; their loss is not used.
+        The forward pass may return them alone, in a tuple, in a mapping or as `.logits`. It gets
+        targets if it takes them, since nanoGPT otherwise gives the last position alone; their loss
+        is not used.
 
         Raises:
             ValueError: it returns no logits of that shape.
         """
-        name = _targets_name(model)
-        if not (name and _is_required(model, name)):
-            output = model(x)
-            found = _logits_in(output, x)
-            if found is not None:
-                return found
-        if name:
-            output = model(x, **{name: x})
+        name = None if is_transformers(model) else _targets_name(model)
+        calls: list[dict[str, Tensor]] = [{name: x}] if name else []
+        if required_targets(model) is None:
+            calls.append({})
+        for arguments in calls:
+            output = model(x, **arguments)
             found = _logits_in(output, x)
             if found is not None:
                 return found
@@ -119,12 +117,39 @@ class ModelFile:
             "or as .logits"
         )
 
+    def without_targets(self, model: nn.Module, x: Tensor) -> Tensor | None:
+        """Return the logits of a pass without targets, of whatever shape.
+
+        None where the forward pass does not treat targets, or cannot do without them.
+        """
+        name = _targets_name(model)
+        if name is None or required_targets(model) is not None or is_transformers(model):
+            return None
+        with torch.no_grad():
+            output = model(x)
+        found = _named(output, "logits")
+        parts = [part for part in (found, *_parts(output)) if isinstance(part, Tensor)]
+        return parts[0] if parts else None
+
     def loss(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         """Return the loss (a scalar) of the targets `y` (B, T) after `x` (B, T).
 
-        It is that of the file's own function `loss`; else the one that the forward pass returns
-        when it gets targets; else the cross-entropy of the logits. Models of `transformers` move
-        the labels by themselves, so for them it is the cross-entropy of the logits too.
+        It is `own_loss`, or else the mean cross-entropy of the logits.
+
+        Raises:
+            ValueError: the file's own loss is no scalar, or there are no logits.
+        """
+        found = self.own_loss(model, x, y)
+        if found is None:
+            found = nn.functional.cross_entropy(self.logits(model, x).flatten(0, 1), y.flatten())
+        return found
+
+    def own_loss(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor | None:
+        """Return the loss that the file computes itself, None if it computes none.
+
+        It is that of the file's function `loss`, or else the one that the forward pass returns
+        when it gets targets. Models of `transformers` move the labels by themselves, so theirs is
+        not used.
 
         Raises:
             ValueError: the file's own loss is no scalar.
@@ -137,11 +162,9 @@ class ModelFile:
                     f"loss of {self.path} returns {_shape(found)}: return one number as a tensor"
                 )
             return found.reshape(())
-        if name and not is_transformers(model):
-            scalar = _loss_in(model(x, **{name: y}))
-            if scalar is not None:
-                return scalar
-        return nn.functional.cross_entropy(self.logits(model, x).flatten(0, 1), y.flatten())
+        if name is None or is_transformers(model):
+            return None
+        return _loss_in(model(x, **{name: y}))
 
     def make_optimizer(self, model: nn.Module) -> torch.optim.Optimizer | None:
         """Return the optimizer of the file or of nanoGPT's `configure_optimizers`, else None.
@@ -218,8 +241,9 @@ def _required(function: Callable[..., Any]) -> list[str]:
 
 
 def _takes_two(make: Callable[..., Any]) -> bool:
+    sizes = {name: 1 for name in SIZES if takes(make, name)}
     try:
-        inspect.signature(make).bind(1, 1)
+        inspect.signature(make).bind(1, 1, **sizes)
     except TypeError:
         return False
     return True
@@ -236,8 +260,10 @@ def _targets_name(model: nn.Module) -> str | None:
     return next((name for name in TARGETS if name in parameters), None)
 
 
-def _is_required(model: nn.Module, name: str) -> bool:
-    return name in _required(plain(model).forward)
+def required_targets(model: nn.Module) -> str | None:
+    """Return what the forward pass calls the targets if it cannot do without them, else None."""
+    name = _targets_name(model)
+    return name if name in _required(plain(model).forward) else None
 
 
 def is_transformers(model: nn.Module) -> bool:

@@ -23,6 +23,7 @@ import gptcore
 from gptcore import streams
 from gptcore.cli import (
     audit,
+    checking,
     data,
     evaluation,
     form,
@@ -58,6 +59,10 @@ COMMANDS: dict[str, _Command] = {
         "gptcore audit windows.csv --tokens 142515 --block-size 256\n"
         "  gptcore audit mine.py:get_batch --corpus data --part train --fail-on fault",
         audit.has_fault),
+    "check": _Command(checking.check, checking.check_answer, checking.check_options,
+        "gptcore check mine.py\n"
+        "  gptcore check mine.py --train --json",
+        checking.has_fault),
     "bias": _Command(data.bias, data.bias_answer, data.bias_options,
         "gptcore bias --corpus gutenberg:829 --raw"),
     "leakage": _Command(data.leakage, data.leakage_answer, data.leakage_options,

@@ -1,5 +1,3 @@
-import sys
-
 import pytest
 import torch
 
@@ -44,19 +42,6 @@ FORWARDS = {
     "loss alone": """def forward(self, idx, targets=None, reduction="mean"):
         return self.all(idx) if targets is None else mean(self.all(idx), targets)""",
 }
-
-
-@pytest.fixture
-def write(tmp_path, monkeypatch):
-    """Write a file of Python and return its path; the path of imports is put back."""
-    monkeypatch.setattr(sys, "path", sys.path[:])
-
-    def to(text, name="mine.py"):
-        path = tmp_path / name
-        path.write_text(text)
-        return path
-
-    return to
 
 
 @pytest.mark.parametrize("forward", FORWARDS.values(), ids=FORWARDS)

@@ -5,6 +5,7 @@ import math
 import os
 import pty
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -31,6 +32,7 @@ CALLS = {
     "coverage": "coverage --corpus novel[final].txt --block-size 32 --steps 40",
     "audit": "audit holes.csv --tokens 991",
     "audit of random draws": "audit random.csv --tokens 991",
+    "check": "check modern.py",
     "bias": "bias --corpus story.txt --raw",
     "leakage": "leakage --corpus novel[final].txt --block-size 16 --split block:3/10",
     "train": f"train --out first --corpus novel[final].txt --steps 3 {TINY} --resume",
@@ -71,6 +73,7 @@ def folder(tmp_path_factory):
     ):
         rows = "".join(f"{start},10\n" for start in starts)
         (path / f"{name}.csv").write_text(f"start,length\n{rows}")
+    shutil.copy(ROOT / "tests/helpers/modern_gpt.py", path / "modern.py")
     ladder(noise=0.003).to_csv(path / "ladder.csv", index=False)
     trajectories(sizes=2).to_csv(path / "two.csv", index=False)
     both = [trajectories(noise=0.003).assign(family=name) for name in ("one", "two")]

@@ -1,0 +1,111 @@
+"""A textbook GPT with one line broken: which check says so."""
+
+from pathlib import Path
+
+import pytest
+
+from gptcore.checking.checks import CHECKS
+from tests.helpers.checkout import ROOT
+
+TEXTBOOK = Path(ROOT / "tests/helpers/textbook_gpt.py").read_text(encoding="utf-8")
+MASK = 'att = att.masked_fill(self.mask[start : start + T, : start + T], float("-inf"))'
+SOFTMAX = "att = F.softmax(att, dim=-1)"
+LOSS = "loss = F.cross_entropy(logits.view(-1, logits.size(-1)), targets.reshape(-1))"
+TIED = "self.lm_head.weight = self.wte.weight"
+NORMED = "self.ln_1(x)"
+HEADS = "view(B, T, self.n_head, -1).transpose(1, 2)"
+OVER = "self.ln_1((x - x.mean({0}, keepdim=True)) / (x.std({0}, False, keepdim=True) + 1e-5))"
+ONES = "torch.ones(block_size, block_size)"
+POSITIONS = "x = self.wte(idx) + self.wpe(pos)"
+BLOCKS = "[Block(*sizes) for _ in range(n_layer)]"
+
+FAULTS = {
+    # what the logits depend on
+    "not causal": ("causality", [(MASK, "pass")]),
+    "mask off by one": ("causality", [(f"{ONES})", f"{ONES}, 1)")]),
+    "mask after the softmax": ("causality", [(MASK, "pass"), (
+        SOFTMAX, f"{SOFTMAX}.masked_fill(self.mask[start : start + T, : start + T], 0)")]),
+    "softmax over the queries": ("causality", [(SOFTMAX, "att = F.softmax(att, dim=-2)")]),
+    "heads not put back": ("causality", [(".transpose(1, 2).contiguous().view(B, T, C)",
+                                          ".contiguous().view(B, T, C)")]),
+    "heads reshaped wrongly": ("prefix", [(HEADS, "reshape(B, self.n_head, T, -1)"), (
+        ".transpose(1, 2).contiguous().view(B, T, C)", ".contiguous().view(B, T, C)")]),
+    "norm over time": ("causality", [(NORMED, OVER.format(1))]),
+    "statistics over the batch": ("batch", [(NORMED, OVER.format(0))]),
+    "a hidden first row": ("forward", [(f"{ONES}) == 0", f"{ONES}, -1) == 0")]),
+    # positions
+    "position 0 for all": ("positions", [("self.wpe(pos)", "self.wpe(torch.zeros_like(pos))")]),
+    # the loss
+    "shifted twice": ("loss", [(LOSS, "loss = F.cross_entropy(logits[:, :-1].reshape(-1, "
+                                      "logits.size(-1)), targets[:, 1:].reshape(-1))")]),
+    "wrong view": ("loss", [(LOSS, "loss = F.cross_entropy(logits.view(idx.size(0), -1, T), "
+                                   "targets)")]),
+    "batch and time swapped": ("loss", [("logits.view(-1, logits.size(-1))",
+                                         "logits.transpose(0, 1).reshape(-1, logits.size(-1))")]),
+    "sum for mean": ("doubled_batch", [("targets.reshape(-1))",
+                                        "targets.reshape(-1), reduction='sum')")]),
+    "inputs as targets": ("loss", [("targets.reshape(-1))", "idx.reshape(-1))")]),
+    "standard deviation 1": ("initial_loss", [(
+        TIED, f"{TIED}\n        nn.init.normal_(self.wte.weight)")]),
+    "softmax before cross-entropy": ("probabilities", [(
+        LOSS, f"logits = logits.softmax(-1)\n            {LOSS}")]),
+    "softmax in the loss": ("loss", [("logits.view(-1, logits.size(-1))",
+                                      "logits.softmax(-1).view(-1, logits.size(-1))")]),
+    # gradients
+    "blocks in a plain list": ("graph", [(f"nn.ModuleList({BLOCKS})", BLOCKS)]),
+    "a block is skipped": ("graph", [("enumerate(self.h):", "enumerate(self.h[1:]):")]),
+    "unused wpe": ("graph", [(POSITIONS, "x = self.wte(idx)")]),
+    "unused ln_f": ("graph", [("x = self.ln_f(x)", "pass")]),
+    "detached attention": ("graph", [("x = x + attended", "x = x + attended.detach()")]),
+    "detached stream": ("finite_differences", [("x = x + attended", "x = x.detach() + attended")]),
+    "no gradient at all": ("graph", [(LOSS, f"{LOSS}.detach()")]),
+    # parameters
+    "one block n times": ("registered_once", [(BLOCKS, "[Block(*sizes)] * n_layer")]),
+    "tied by copy": ("tying", [(
+        TIED, "self.lm_head.weight = nn.Parameter(self.wte.weight.clone())")]),
+    "tied by data": ("tying", [(TIED, "self.lm_head.weight.data = self.wte.weight.data")]),
+    "biases left out": ("optimizer", [('{"params": rest, "weight_decay": 0.0}', "")]),
+    # modes
+    "dropout in evaluation": ("eval_repeats", [("F.dropout(att, self.p, training=self.training)",
+                                                "F.dropout(att, self.p)")]),
+    "batch norm": ("train_mode", [("self.ln_f = nn.LayerNorm(n_embd)",
+                                   "self.ln_f = nn.BatchNorm1d(n_embd)"),
+                                  ("x = self.ln_f(x)", "x = self.ln_f(x.mT).mT")]),
+    # writing
+    "reads position 0": ("inference_path", [("x[:, [-1], :]", "x[:, [0], :]")]),
+    "crops the wrong end": ("greedy", [(
+        "idx[:, -self.block_size :]", "idx[:, : self.block_size]")]),
+    "new token in front": ("greedy", [("(idx, torch.multinomial(probs, num_samples=1))",
+                                       "(torch.multinomial(probs, num_samples=1), idx)")]),
+    "positions begin again": ("kv_cache", [(
+        "torch.arange(start, start + T,", "torch.arange(0, T,")]),
+    "cached keys of the wrong layer": ("kv_cache", [("past[i]", "past[0]")]),
+    # parity alone
+    "no division": ("parity", [(" / math.sqrt(k.size(-1))", "")]),
+    "division by sqrt(C)": ("parity", [("math.sqrt(k.size(-1))", "math.sqrt(C)")]),
+    "a token does not see itself": ("parity", [(SOFTMAX, f"{SOFTMAX}.nan_to_num()"), (
+        f"{ONES}) == 0", f"{ONES}, -1) == 0")]),
+    "keys are queries": ("parity", [("k = k.view", "k = q.reshape"), (
+        "q = q.view", "k = q\n        q = q.view")]),
+    "no residual": ("parity", [("x = x + attended", "x = attended")]),
+    "post-norm": ("parity", [("self.attn(self.ln_1(x), past)", "self.attn(x, past)"),
+                             ("x = x + attended", "x = self.ln_1(x + attended)"),
+                             ("x = x + self.mlp(self.ln_2(x))", "x = self.ln_2(x + self.mlp(x))")]),
+    "no GELU": ("parity", [('x = F.gelu(x, approximate="tanh")', "pass")]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "changes"), FAULTS.values(), ids=FAULTS)
+def test_a_broken_line_is_found(check, name, changes):
+    checks = check(changes)
+    print(
+        *(f"{c.status} {c.name}: {c.detail}" for c in checks.values() if c.status != "ok"), sep="\n"
+    )
+    assert checks[name].status == "fault"
+    assert checks[name].means.endswith(".")
+
+
+def test_the_textbook_has_no_fault_and_nothing_is_left_out(check):
+    checks = check(train=True)
+    assert checks.keys() == CHECKS.keys()
+    assert {each.status for each in checks.values()} == {"ok"}
