@@ -45,6 +45,7 @@ class DrawLog:
         unsure: bool, whether the window may be another one with the same tokens; None if none is.
         possible: bool of shape (N,), the targets that such windows may show, or None.
         is_whole: whether the log is known to end with an epoch.
+        is_cut: whether the log is known to end at a number of draws, wherever the epoch ends.
     """
 
     n_tokens: int
@@ -57,6 +58,7 @@ class DrawLog:
     unsure: npt.NDArray[Any] | None = None
     possible: npt.NDArray[Any] | None = None
     is_whole: bool = False
+    is_cut: bool = False
 
     def __post_init__(self) -> None:
         n_tokens = check_whole("n_tokens", self.n_tokens, at_least=2)
