@@ -155,9 +155,9 @@ def _examine(subject: Subject, examine: Examine) -> Verdict:
         return Verdict(
             "fault",
             f"the model fails: {where(error, subject.file.path)}",
-            f"This check asks that: {_first_sentence(examine)} It could not be asked.",
+            f"This could not be checked, though it holds for every sound GPT: {_claim(examine)}",
         )
 
 
-def _first_sentence(examine: Examine) -> str:
+def _claim(examine: Examine) -> str:
     return (examine.__doc__ or "").strip().partition("\n")[0]

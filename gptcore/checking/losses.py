@@ -110,7 +110,7 @@ Explanation = tuple[float, str, str, str]
 
 
 def _explanations(logits: Tensor, x: Tensor, y: Tensor) -> Iterator[Explanation]:
-    """Yield what a loss may be instead of the cross-entropy of `logits` (B, T, V) and targets `y`."""
+    """Yield what a loss of `logits` (B, T, V) and targets `y` (B, T) may be instead."""
     yield from _wrong_pairs(logits, x, y)
     batch, length, _ = logits.shape
     expected = mean_loss(logits, y)
