@@ -155,7 +155,7 @@ def _examine(subject: Subject, examine: Examine) -> Verdict:
         return Verdict(
             "fault",
             f"the model fails: {where(error, subject.file.path)}",
-            f"This could not be checked, though it holds for every sound GPT: {_claim(examine)}",
+            f"The check could not be made. It asks whether this holds: {_claim(examine)}",
         )
 
 
