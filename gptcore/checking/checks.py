@@ -155,9 +155,9 @@ def _examine(subject: Subject, examine: Examine) -> Verdict:
         return Verdict(
             "fault",
             f"the model fails: {where(error, subject.file.path)}",
-            f"This check asks that: {_first_sentence(examine)} It could not be asked.",
+            f"The check could not be made. It asks whether this holds: {_claim(examine)}",
         )
 
 
-def _first_sentence(examine: Examine) -> str:
+def _claim(examine: Examine) -> str:
     return (examine.__doc__ or "").strip().partition("\n")[0]

@@ -107,8 +107,12 @@ def _heads(subject: Subject) -> int:
 def layout(subject: Subject) -> dict[str, Tensor] | None:
     """Return the weights under GPT-2's names, matrices as (out, in); None for another layout."""
     weights = {}
-    for name, weight in subject.model.named_parameters(remove_duplicate=False):
-        name = name.removeprefix("transformer.")
+    named = dict(subject.model.named_parameters(remove_duplicate=False))
+    suffix = "wte.weight"
+    prefix = next((name.removesuffix(suffix) for name in named if name.endswith(suffix)), "")
+    for name, weight in named.items():
+        is_head = name.endswith("lm_head.weight")
+        name = "lm_head.weight" if is_head else name.removeprefix(prefix)
         value = weight.detach().double()
         if name.endswith(INPUT_FIRST) and is_transformers(subject.model):
             value = value.T

@@ -45,7 +45,7 @@ def tying(subject: Subject) -> Verdict:
                 f"where the parameter was meant: {TIED}, without clone() or copy_().",
             )
     return note(
-        f"{name} and {heads[0][0]} are two independent matrices",
+        f"{name} and {heads[-1][0]} are two independent matrices",
         "GPT-2 has one matrix for both, and many newer models have two. Two take more parameters: "
         f"V * n_embd more. To tie them: {TIED}.",
     )
