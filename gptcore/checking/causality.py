@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from gptcore.checking.model_file import is_transformers
-from gptcore.checking.python_file import one_line
+from gptcore.checking.python_file import one_line, where
 from gptcore.checking.subject import (
     BLOCK_SIZE,
+    VOCAB_SIZE,
     Subject,
     WithoutDropout,
     difference,
@@ -27,8 +28,16 @@ CHANGED = (1, 2, 5, 8, 11, BLOCK_SIZE - 1)
 
 def forward(subject: Subject) -> Verdict:
     """The forward pass gives one row of finite logits for each position."""
-    subject.measure_vocabulary()
-    logits = subject.logits(subject.ids(2))
+    try:
+        subject.measure_vocabulary()
+        logits = subject.logits(subject.ids(2))
+    except (Exception, SystemExit) as error:
+        return fault(
+            f"the model fails: {where(error, subject.file.path)}",
+            f"make_model was asked for a vocabulary of {VOCAB_SIZE} and a block of {BLOCK_SIZE}, "
+            "and the forward pass was given int64 token ids of shape (B, T), and targets where it "
+            "takes them. It must use both sizes and return logits of shape (B, T, V).",
+        )
     shape = f"logits of shape {tuple(logits.shape)} for tokens of shape (2, {BLOCK_SIZE})"
     if not is_finite(logits):
         first = int((~torch.isfinite(logits)).any(-1).any(0).nonzero()[0])
@@ -44,7 +53,7 @@ def eval_repeats(subject: Subject) -> Verdict:
     """In evaluation mode, two passes over the same tokens give the same logits."""
     x = subject.ids(2)
     changed = difference(subject.logits(x), subject.logits(x))
-    if changed <= 1e-9:
+    if changed <= subject.tolerance:
         return ok("two passes in evaluation mode give the same logits")
     subject.no_dropout = True
     return fault(
@@ -228,7 +237,7 @@ def train_mode(subject: Subject) -> Verdict:
             first, second = subject.logits(x), subject.logits(x)
     finally:
         subject.model.eval()
-    if difference(first, second) > 1e-9:
+    if difference(first, second) > subject.tolerance:
         if is_transformers(subject.model):
             return skipped("training mode is random beyond dropout")
         return note(

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
-from collections.abc import Callable
-from contextlib import redirect_stdout
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import torch
 
 from gptcore.checking import causality, generation, gradients, learning, losses, parity, weights
 from gptcore.checking.model_file import ModelFile
-from gptcore.checking.python_file import where
+from gptcore.checking.python_file import as_a_program, where
 from gptcore.checking.subject import Subject, difference
 from gptcore.checking.verdict import Verdict, skipped
 
@@ -84,6 +82,7 @@ def check_model(
     file: ModelFile,
     *,
     train: bool = False,
+    only: Collection[str] = CHECKS,
     tell: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> list[Check]:
     """Return what every check says about the model of a file.
@@ -93,30 +92,37 @@ def check_model(
     Args:
         file: the user's file.
         train: also train the model, on tokens without a pattern and on one batch.
+        only: names of CHECKS, to make fewer; "forward" and "eval_repeats" are always made.
         tell: called with the number of checks done and their total.
 
     Raises:
-        ValueError: the file makes no model.
+        ValueError: the file makes no model, or `only` names no check.
     """
+    unknown = set(only) - CHECKS.keys()
+    if unknown:
+        raise ValueError(f"{min(unknown)!r} is no check: choose among {', '.join(CHECKS)}")
+    names = {FORWARD, REPEATS, *only} - (set() if train else TRAINED.keys())
     with (
-        redirect_stdout(sys.stderr),
+        as_a_program(file.path),
         warnings.catch_warnings(),
         torch.random.fork_rng(devices=[]),
     ):
         warnings.simplefilter("ignore")
         torch.manual_seed(0)
-        return _check(file, train, tell)
+        return _check(file, names, tell)
 
 
-def _check(file: ModelFile, train: bool, tell: Callable[[int, int], None]) -> list[Check]:
+def _check(
+    file: ModelFile, names: Collection[str], tell: Callable[[int, int], None]
+) -> list[Check]:
     subject = Subject(file)
-    todo = CHECKS if train else NEW | RANDOMISED
+    todo = {name: CHECKS[name] for name in CHECKS if name in names}
     done: list[Check] = []
-    barred = ""
+    barred, is_random = "", False
     for number, (name, (about, examine)) in enumerate(todo.items()):
         tell(number, len(todo))
-        if name == next(iter(RANDOMISED)) and not barred:
-            barred = _randomised(subject)
+        if name not in NEW and not is_random and not barred:
+            barred, is_random = _randomised(subject), True
         verdict = skipped(barred) if barred else _examine(subject, examine)
         if name == FORWARD and verdict.status == "fault":
             barred = "the forward pass does not work"
@@ -130,9 +136,12 @@ def _randomised(subject: Subject) -> str:
     try:
         subject.randomise()
         x = subject.ids(2)
-        if subject.no_dropout and difference(subject.logits(x), subject.logits(x)) > 1e-9:
+        if (
+            subject.no_dropout
+            and difference(subject.logits(x), subject.logits(x)) > subject.tolerance
+        ):
             return "evaluation is random even with every dropout of torch turned off"
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         place = where(error, subject.file.path)
         return f"with large random weights the forward pass fails: {place}"
     return ""
@@ -142,7 +151,7 @@ def _examine(subject: Subject, examine: Examine) -> Verdict:
     """Return what a check says; an exception of the model is a fault of one line."""
     try:
         return examine(subject)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return Verdict(
             "fault",
             f"the model fails: {where(error, subject.file.path)}",

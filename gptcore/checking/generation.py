@@ -6,9 +6,8 @@ Shapes: B sequences, T tokens in each, V entries of the vocabulary.
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Callable, Mapping
-from contextlib import redirect_stdout, suppress
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -33,7 +32,8 @@ def inference_path(subject: Subject) -> Verdict:
     """Without targets, the forward pass gives the logits that it gives with them."""
     x = subject.ids(2)
     whole = subject.logits(x)
-    found = subject.file.without_targets(subject.model, x)
+    with subject.passes():
+        found = subject.file.without_targets(subject.model, x)
     if found is None:
         return skipped("the forward pass has no path of its own for inference")
     found = found.detach().double()
@@ -44,6 +44,9 @@ def inference_path(subject: Subject) -> Verdict:
     found = found[:, -1]
     if difference(found, whole[:, -1]) <= subject.tolerance:
         return ok("without targets, the last logits are those of the pass with targets")
+    for turned in (whole[:, -1].softmax(-1), whole[:, -1].log_softmax(-1)):
+        if difference(found, turned) <= subject.tolerance:
+            return ok("without targets, the forward pass gives the probabilities of the last token")
     places = [t for t in range(x.shape[1]) if difference(found, whole[:, t]) <= subject.tolerance]
     read = f"; they are those of position {places[0]}" if places else ""
     return fault(
@@ -139,7 +142,7 @@ def _caller(
         more: dict[str, Any] = {count: new_tokens}
         if is_transformers(subject.model):
             more |= {"do_sample": False, "attention_mask": torch.ones_like(prompt)}
-        with torch.no_grad(), Greedy(), subject.passes(), redirect_stdout(sys.stderr):
+        with torch.no_grad(), Greedy(), subject.passes():
             found = generate(prompt, **more)
         subject.model.eval()
         if not isinstance(found, Tensor) or found.is_floating_point() or found.dim() != 2:
@@ -243,7 +246,7 @@ def _cached(subject: Subject, name: str, x: Tensor, cache: Any) -> tuple[Tensor,
     if targets is not None:
         more[targets] = x
     with torch.no_grad(), subject.passes():
-        output = subject.model(x, **more)
+        output = subject.model(x.contiguous(), **more)
     after = output.get(name) if isinstance(output, Mapping) else getattr(output, name, None)
     parts = list(output.values()) if isinstance(output, Mapping) else output
     tensors = parts if isinstance(parts, list | tuple) else [parts]

@@ -12,7 +12,7 @@ from gptcore.checking.losses import mean_loss
 from gptcore.checking.subject import BLOCK_SIZE, Subject
 from gptcore.checking.verdict import Verdict, fault, note, ok, skipped
 
-STEPS, BATCH_SIZE, LEARNING_RATE = 200, 8, 3e-3
+STEPS, BATCH_SIZE, LEARNING_RATE = 300, 16, 3e-3
 LAST = 30
 """Steps at the end over which the loss is averaged."""
 

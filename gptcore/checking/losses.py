@@ -88,68 +88,59 @@ _SUM = (
 )
 
 
-def _explanations(logits: Tensor, x: Tensor, y: Tensor) -> Iterator[tuple[float, str, str, str]]:
-    """Yield what a loss may be instead: value, status, words and meaning."""
-    batch, length, n_logits = logits.shape
+_INPUTS = (
+    "The model is trained to repeat its input. The targets of x = data[i : i + T] are "
+    "y = data[i + 1 : i + 1 + T], and the loss must use them."
+)
+_OWN_TARGETS = (
+    "The loss moves the inputs by itself and does not use the targets it is given. That is right "
+    "if y is x moved by one; the last target of each row is then not trained on."
+)
+_LAST = (
+    "Only one target in each row is trained on. Compute the logits at every position while there "
+    "are targets: lm_head(x), not lm_head(x[:, -1])."
+)
+_BITS = "The loss is in bits per token. Other programs give nats, which are smaller by ln 2."
+_IGNORED = (
+    "These targets give no loss. That is right for padding and wrong for a token of the text: look "
+    "at ignore_index."
+)
+Explanation = tuple[float, str, str, str]
+"""What a loss may be instead: its value, the status, words, and what it means."""
+
+
+def _explanations(logits: Tensor, x: Tensor, y: Tensor) -> Iterator[Explanation]:
+    """Yield what a loss may be instead of the cross-entropy of `logits` (B, T, V) and targets `y`."""
+    yield from _wrong_pairs(logits, x, y)
+    batch, length, _ = logits.shape
     expected = mean_loss(logits, y)
-    moved = mean_loss(logits[:, :-1], y[:, 1:])
-    yield moved, "fault", "that of targets which are moved once more", _SHIFTED
+    for factor, words in ((batch * length, "tokens"), (length, "T"), (batch, "rows")):
+        yield factor * expected, "fault", f"{factor} times as large, the number of {words}", _SUM
+        yield expected / factor, "fault", f"{factor} times too small, the number of {words}", _SUM
+    value = mean_loss(softmax(logits, -1), y)
+    yield value, "fault", "that of a softmax of the logits", _PROBABILITIES
+    yield expected / math.log(2), "note", "measured in bits", _BITS
+    for token in range(VOCAB_SIZE):
+        value = mean_loss(logits, y.masked_fill(y == token, -100))
+        yield value, "note", f"that without targets of id {token}", _IGNORED
+
+
+def _wrong_pairs(logits: Tensor, x: Tensor, y: Tensor) -> Iterator[Explanation]:
+    """Yield cross-entropies of logits with what are not their targets."""
+    batch, length, n_logits = logits.shape
+    value = mean_loss(logits[:, :-1], y[:, 1:])
+    yield value, "fault", "that of targets which are moved once more", _SHIFTED
     for ids, what in ((x, "the inputs as targets"), (y, "the targets")):
         for turned in (logits.transpose(0, 1), logits.transpose(1, 2)):
             value = mean_loss(turned.reshape(batch, length, n_logits), ids)
             yield value, "fault", f"that of {what} after a wrong view of the logits", _VIEW
     value = float(cross_entropy(logits.reshape(batch, n_logits, length), y))
     yield value, "fault", "that of logits with a wrong view", _VIEW
-    yield (
-        mean_loss(logits, x),
-        "fault",
-        "that of the inputs as targets",
-        (
-            "The model is trained to repeat its input. The targets of x = data[i : i + T] are "
-            "y = data[i + 1 : i + 1 + T], and the loss must use them."
-        ),
-    )
-    yield (
-        mean_loss(logits[:, :-1], x[:, 1:]),
-        "note",
-        "that of the inputs moved by one",
-        (
-            "The loss moves the inputs by itself and does not use the targets it is given. That is "
-            "right if y is x moved by one; the last target of each row is then not trained on."
-        ),
-    )
+    yield mean_loss(logits, x), "fault", "that of the inputs as targets", _INPUTS
+    value = mean_loss(logits[:, :-1], x[:, 1:])
+    yield value, "note", "that of the inputs moved by one", _OWN_TARGETS
     value = float(cross_entropy(logits[:, -1], y[:, -1]))
-    yield (
-        value,
-        "fault",
-        "that of the last position alone",
-        (
-            "Only one target in each row is trained on. Compute the logits at every position while "
-            "there are targets: lm_head(x), not lm_head(x[:, -1])."
-        ),
-    )
-    for factor, words in ((batch * length, "tokens"), (length, "T"), (batch, "rows")):
-        yield factor * expected, "fault", f"{factor} times as large, the number of {words}", _SUM
-        yield expected / factor, "fault", f"{factor} times too small, the number of {words}", _SUM
-    value = mean_loss(softmax(logits, -1), y)
-    yield value, "fault", "that of a softmax of the logits", _PROBABILITIES
-    yield (
-        expected / math.log(2),
-        "note",
-        "measured in bits",
-        ("The loss is in bits per token. Other programs give nats, which are smaller by ln 2."),
-    )
-    for token in range(n_logits):
-        kept = y.masked_fill(y == token, -100)
-        yield (
-            mean_loss(logits, kept),
-            "note",
-            f"that without targets of id {token}",
-            (
-                f"Targets with the id {token} give no loss. That is right for padding and wrong "
-                "for a token of the text: look at ignore_index."
-            ),
-        )
+    yield value, "fault", "that of the last position alone", _LAST
 
 
 def _design(
@@ -188,8 +179,9 @@ def doubled_batch(subject: Subject) -> Verdict:
     if close(single, double, subject):
         return ok("a batch that holds every row twice has the same loss")
     return fault(
-        f"a batch that holds every row twice has {double / single:.3g} times the loss",
-        f"The loss is no mean over the tokens. {_SUM}",
+        f"the loss is {single:.6g}, and {double:.6g} for the batch with every row twice",
+        "The loss is no mean over the tokens, or depends on what else is in the batch. If it "
+        f"doubles, it is a sum. {_SUM}",
     )
 
 
@@ -207,6 +199,13 @@ def initial_loss(subject: Subject) -> Verdict:
             f"{detail}; the model has {subject.n_logits:,} logits for {VOCAB_SIZE} asked for",
             "A new model guesses, and its loss is ln V. Weights that were loaded have another loss "
             "on random tokens, and for them nothing is wrong.",
+        )
+    if high < found <= high + 1:
+        return note(
+            detail,
+            "A new model should guess, and guessing among V tokens costs ln V nats. This one has "
+            "preferences before it has seen anything, which training must unlearn first: a smaller "
+            "initialisation of embedding and head, nn.init.normal_(weight, std=0.02), avoids it.",
         )
     return fault(
         detail,

@@ -9,9 +9,7 @@ Shapes: B sequences, T tokens in each, V entries of the vocabulary.
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Callable, Mapping
-from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -20,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gptcore.checking.python_file import load_function, load_python_file, where
+from gptcore.checking.python_file import as_a_program, load_function, load_python_file, where
 
 __all__ = ["ModelFile", "load_function", "load_model_file", "load_python_file"]
 
@@ -70,7 +68,7 @@ class ModelFile:
         """
         make, config = self._own("make_model"), self._own("GPTConfig")
         try:
-            with redirect_stdout(sys.stderr):
+            with as_a_program(self.path):
                 if make is not None:
                     sizes = {name: size for name, size in sizes.items() if takes(make, name)}
                     model = make(vocab_size, block_size, **sizes)
@@ -81,7 +79,7 @@ class ModelFile:
                         sizes["sequence_len"] = block_size
                     taken = {name: size for name, size in sizes.items() if takes(config, name)}
                     model = self.module.GPT(config(**taken))
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise ValueError(
                 f"the model of {self.path} fails: {where(error, self.path)}"
             ) from error
@@ -173,7 +171,7 @@ class ModelFile:
             ValueError: the file's own function returns no optimizer.
         """
         own = self._own("make_optimizer")
-        with redirect_stdout(sys.stderr):
+        with as_a_program(self.path):
             if own is not None:
                 found = own(model)
                 if not isinstance(found, torch.optim.Optimizer):

@@ -42,7 +42,7 @@ def load_python_file(path: Path | str) -> ModuleType:
     if sys.path[:1] != [folder]:
         sys.path.insert(0, folder)  # as `python file.py` does
     try:
-        with _as_a_program(path):
+        with as_a_program(path):
             spec.loader.exec_module(module)
     except KeyboardInterrupt:
         raise
@@ -52,7 +52,7 @@ def load_python_file(path: Path | str) -> ModuleType:
 
 
 @contextmanager
-def _as_a_program(path: Path) -> Iterator[None]:
+def as_a_program(path: Path) -> Iterator[None]:
     """Give a file the arguments and the streams of a program that is run alone."""
     arguments, stdin = sys.argv, sys.stdin
     sys.argv, sys.stdin = [str(path)], io.StringIO()

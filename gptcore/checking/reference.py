@@ -53,6 +53,10 @@ DIFFERENCES: dict[str, tuple[str, str, str]] = {
         "x = x + attn(ln_1(x)) and x = x + mlp(ln_2(x)) are right."),
     "no_positions": ("fault", "no position embedding",
         "x = wte(idx) + wpe(torch.arange(T)) is right."),
+    "no_mask": ("fault", "attention without a mask",
+        "att.masked_fill(mask == 0, -inf) must stand before the softmax."),
+    "mask_late": ("fault", "attention whose mask begins one too late",
+        "torch.tril(torch.ones(T, T)) with diagonal=0 is right."),
     "relu": ("note", "an MLP with ReLU in place of GELU", "GPT-2 has GELU."),
     "silu": ("note", "an MLP with SiLU in place of GELU", "GPT-2 has GELU."),
     "relu_squared": ("note", "an MLP with the square of ReLU in place of GELU", "GPT-2 has GELU."),
@@ -156,7 +160,9 @@ def _attention(block: Mapping[str, Tensor], x: Tensor, n_head: int, but: Collect
     elif "scale_twice" in but:
         scale = 1 / head_size
     shown = torch.ones(length, length, dtype=torch.bool, device=x.device)
-    shown = shown.tril(-1 if {"self_hidden", "first_empty"} & set(but) else 0)
+    if "no_mask" not in but:
+        hidden = {"self_hidden", "first_empty"} & set(but)
+        shown = shown.tril(-1 if hidden else int("mask_late" in but))
     shown[0, 0] |= "self_hidden" in but  # the first token has nobody else
     scores = (scale * q @ k.mT).masked_fill(~shown, -math.inf)
     y = scores.softmax(-1).nan_to_num() @ v

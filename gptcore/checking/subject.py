@@ -108,8 +108,8 @@ class Subject:
 
     def ids(self, rows: int, length: int = BLOCK_SIZE, seed: int = 0) -> Tensor:
         """Return random token ids (rows, length), on the device of the model."""
-        generator = torch.Generator().manual_seed(seed)
-        drawn = torch.randint(self.n_vocab, (rows, length), generator=generator)
+        generator = torch.Generator("cpu").manual_seed(seed)
+        drawn = torch.randint(self.n_vocab, (rows, length), generator=generator, device="cpu")
         return drawn.to(self.device)
 
     @property
@@ -120,7 +120,8 @@ class Subject:
 
     def logits(self, x: Tensor) -> Tensor:
         """Return logits (B, T, V) without gradients; B and T are those of `x`."""
-        return self.quiet(lambda: self.file.logits(self.model, x.to(self.device)))
+        x = x.to(self.device).contiguous()
+        return self.quiet(lambda: self.file.logits(self.model, x))
 
     def quiet(self, call: Callable[[], Tensor]) -> Tensor:
         """Return what `call` computes, without gradients, in float64."""
@@ -144,7 +145,7 @@ class Subject:
 
 def draw_weights(model: nn.Module) -> None:
     """Give every trainable parameter a large random value; equal seeds give equal values."""
-    generator = torch.Generator().manual_seed(1)
+    generator = torch.Generator("cpu").manual_seed(1)
     done: set[int] = set()
     with torch.no_grad():
         for module in model.modules():
@@ -152,8 +153,9 @@ def draw_weights(model: nn.Module) -> None:
                 if id(weight) in done or not weight.requires_grad:
                     continue
                 done.add(id(weight))
-                noise = torch.randn(weight.shape, generator=generator, dtype=torch.float64)
-                noise = noise.to(weight.device)
+                noise = torch.randn(
+                    weight.shape, generator=generator, dtype=torch.float64, device="cpu"
+                ).to(weight.device)
                 if weight.dim() < 2:
                     weight.add_((SHIFT * noise).to(weight.dtype))
                 else:
@@ -208,6 +210,8 @@ class WithoutDropout(TorchFunctionMode):
             args = args[:4] + ((0.0, *args[5:]) if len(args) > 4 else ())
             if len(args) <= 4:
                 kwargs["dropout_p"] = 0.0
+        if func is nn.functional.multi_head_attention_forward:
+            kwargs["training"] = False  # its own dropout cannot be seen from outside
         return func(*args, **kwargs)
 
 

@@ -56,7 +56,7 @@ TEXTBOOK = {
                                                 "        self.h = nn")]),
     "a large negative mask": (set(), [('float("-inf")', "-1e4")]),
     "bfloat16": (set(), [(MADE, f"{MADE}.to(torch.bfloat16)")]),
-    "its own sizes": ({"length"}, [("n_layer=3, n_head=4, n_embd=32", "**_sizes"), (
+    "its own sizes": ({"length", "parity"}, [("n_layer=3, n_head=4, n_embd=32", "**_sizes"), (
         MADE, "return TextbookGPT(300, 64, 2, 2, 16, dropout=0.1)")]),
 }  # fmt: skip
 """Name → the checks that make a note, and the lines that are changed."""
