@@ -31,6 +31,7 @@ def make_case(sampler, **options):
 def make_session(folder):
     stream = TokenStream(IDS, 50_257)
     return SimpleNamespace(
+        own=None,
         stream=lambda *_, **__: stream,
         devices={"cpu": ("fp32",)},
         run_folder=lambda case: folder / case.id,
