@@ -30,7 +30,6 @@ from bench.suite.training_cases import TrainCase
 from gptcore.coverage.visits import measure_draws
 from gptcore.data.leakage import certificate
 from gptcore.data.splits import Segment
-from gptcore.data.tokenizer import VOCAB_SIZE
 from gptcore.data.tokens import TokenStream
 from gptcore.data.vocabulary import GPT2
 from gptcore.evaluation.copying import copy_probability
@@ -67,25 +66,20 @@ class Experiment:
         ids = text.ids[: case.n_tokens]
         self.stream = TokenStream(ids, text.vocab_size)
         self.vocabulary = None
-        if case.compact and text.vocab_size <= VOCAB_SIZE:
+        if case.compact:
             self.stream, self.vocabulary = self.stream.compact()
-        self.split = session.split(
-            case.corpus,
-            case.split,
-            len(ids),
-            embargo=case.block_size,
-            block_size=case.block_size,
-        )
+        sizes = {"embargo": case.block_size, "block_size": case.block_size}
+        self.split = session.split(case.corpus, case.split, len(ids), **sizes)
         (test_part,) = self.split.test
         self.ids = torch.from_numpy(self.stream.ids)
         test_part = Segment(test_part.start, test_part.start + scored(test_part, case))
         self.test_ids = self.ids[test_part.start : test_part.stop]
         used = [shortened(part, case.text_share) for part in self.split.train]
         self.train_tokens = sum(map(len, used))
-        known = session.vocabulary(case.corpus)
-        self.is_gpt2 = known.tokenizer == GPT2
-        n_bytes = known.token_bytes(ids[test_part.start + 1 : test_part.stop])
-        self.test_bytes = None if n_bytes is None else int(n_bytes.sum())
+        self.is_gpt2 = session.vocabulary(case.corpus).tokenizer == GPT2
+        self.test_bytes = session.count_bytes(
+            case.corpus, ids[test_part.start + 1 : test_part.stop]
+        )
         self.train_ids = self.ids
         if case.copied:
             self.train_ids = with_copies(self.ids, used, case)
@@ -114,14 +108,16 @@ class Experiment:
             drop_last=case.reader == "dataloader",
         )
         self.epochs_per_step = case.batch_size * case.block_size / self.sampler.n_targets
-        self.batch_at: BatchAt = partial(
-            batch, self.train_ids, self.sampler, batch_size=case.batch_size
-        )
-        if case.reader == "dataloader":
-            self.batch_at = AuditedBatches(self._dataloader())
-        elif case.reader == "get_batch":
+        self.batch_at = self._batches(session)
+
+    def _batches(self, session: Session) -> BatchAt:
+        """Return what gives the batch of each step."""
+        if self.case.reader == "dataloader":
+            return AuditedBatches(self._dataloader())
+        if self.case.reader == "get_batch":
             assert session.own is not None, "only a run on a user's file has its loader"
-            self.batch_at = AuditedBatches(own_batches(session.own, case, self.vocabulary))
+            return AuditedBatches(own_batches(session.own, self.case, self.vocabulary))
+        return partial(batch, self.train_ids, self.sampler, batch_size=self.case.batch_size)
 
     def _dataloader(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Return the batches of a real DataLoader; a smaller last one is dropped, as is usual."""

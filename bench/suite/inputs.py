@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from bench.suite.own import OwnModel
@@ -128,6 +129,11 @@ class Inputs:
     def vocabulary(self, name: str) -> Vocabulary:
         """Return what the ids of the data called `name` stand for."""
         return gpt2() if name == UNIFORM else self.corpora[name].data.vocabulary
+
+    def count_bytes(self, name: str, ids: npt.NDArray[np.int64]) -> int | None:
+        """Return the bytes of text that ids stand for; None where it is not known."""
+        n_bytes = self.vocabulary(name).token_bytes(ids)
+        return None if n_bytes is None else int(n_bytes.sum())
 
     def split(
         self, name: str, spec: str, n_tokens: int, *, embargo: int = 0, block_size: int
