@@ -26,6 +26,7 @@ from bench.suite.own_cases import OWN_SIZES
 from bench.variants.base import Variant
 from bench.variants.differences import differences
 from bench.variants.own import Own
+from gptcore.data.splits import make_split
 from gptcore.model.gpt import GPT
 
 STATUSES = ("ok", "note", "fault", "skipped")
@@ -82,7 +83,8 @@ def test_peak(benchmark: Any, result: Result, session: Inputs, case: ModelCase) 
 @pytest.mark.benchmark(group="own_loader")
 def test_loader(benchmark: Any, result: Result, session: Session, case: ModelCase) -> None:
     ids, n_batches = session.stream(case.corpus).ids, OWN_SIZES[session.plan.suite].batches
-    task = (_own(session), ids, n_batches, case.seed)
+    (train,) = make_split("tail", len(ids), block_size=case.block_size).train
+    task = (_own(session), ids, train, n_batches, case.seed)
     try:
         found = benchmark.pedantic(audit_loader, args=task, rounds=1)
     except ValueError as error:

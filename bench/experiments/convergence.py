@@ -26,6 +26,7 @@ from bench.experiments.texts import PROMPT_TOKENS, Texts
 from bench.ledger.schema import SERIES
 from bench.measuring.work import Result
 from bench.session import Session
+from bench.suite.own import OwnModel
 from bench.suite.training_cases import TrainCase
 from gptcore.coverage.visits import measure_draws
 from gptcore.data.leakage import certificate
@@ -77,9 +78,8 @@ class Experiment:
         used = [shortened(part, case.text_share) for part in self.split.train]
         self.train_tokens = sum(map(len, used))
         self.is_gpt2 = session.vocabulary(case.corpus).tokenizer == GPT2
-        self.test_bytes = session.count_bytes(
-            case.corpus, ids[test_part.start + 1 : test_part.stop]
-        )
+        scored_ids = ids[test_part.start + 1 : test_part.stop]
+        self.test_bytes = session.count_bytes(case.corpus, scored_ids)
         self.train_ids = self.ids
         if case.copied:
             self.train_ids = with_copies(self.ids, used, case)
@@ -108,16 +108,17 @@ class Experiment:
             drop_last=case.reader == "dataloader",
         )
         self.epochs_per_step = case.batch_size * case.block_size / self.sampler.n_targets
-        self.batch_at = self._batches(session)
+        self.batch_at = self._batches(session.own)
 
-    def _batches(self, session: Session) -> BatchAt:
-        """Return what gives the batch of each step."""
-        if self.case.reader == "dataloader":
+    def _batches(self, own: OwnModel | None) -> BatchAt:
+        """Return the batch of each step, from the reader that the case names."""
+        case = self.case
+        if case.reader == "dataloader":
             return AuditedBatches(self._dataloader())
-        if self.case.reader == "get_batch":
-            assert session.own is not None, "only a run on a user's file has its loader"
-            return AuditedBatches(own_batches(session.own, self.case, self.vocabulary))
-        return partial(batch, self.train_ids, self.sampler, batch_size=self.case.batch_size)
+        if case.reader == "get_batch":
+            assert own is not None, "only a run on a user's file has its loader"
+            return AuditedBatches(own_batches(own, case, self.vocabulary))
+        return partial(batch, self.train_ids, self.sampler, batch_size=case.batch_size)
 
     def _dataloader(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Return the batches of a real DataLoader; a smaller last one is dropped, as is usual."""

@@ -7,7 +7,7 @@ from typing import Any
 from bench.measuring.work import Result
 from bench.suite.own import OwnModel
 from gptcore.audit.audits import Audit, audit
-from gptcore.data.splits import make_split
+from gptcore.data.splits import Segment
 from gptcore.data.tokens import Ids
 
 EQUAL_TARGETS = (
@@ -18,7 +18,7 @@ PARTS = ("the training part", "the whole text")
 """What a loader may read, in the order in which that is tried."""
 
 
-def audit_loader(own: OwnModel, ids: Ids, n_batches: int, seed: int) -> Result:
+def audit_loader(own: OwnModel, ids: Ids, train: Segment, n_batches: int, seed: int) -> Result:
     """Draw batches from the loader of a file and audit them on the part that it reads.
 
     That is the training part of the text, or the whole text if rows come from elsewhere.
@@ -26,6 +26,7 @@ def audit_loader(own: OwnModel, ids: Ids, n_batches: int, seed: int) -> Result:
     Args:
         own: the file.
         ids: (N,), the text.
+        train: its training part.
         n_batches: how many batches are drawn for training.
         seed: of the global generators, from which loaders draw.
 
@@ -34,7 +35,7 @@ def audit_loader(own: OwnModel, ids: Ids, n_batches: int, seed: int) -> Result:
     """
     own.seed(seed)
     batches = [own.batch() for _ in range(n_batches)]
-    part, found = _audit(batches, ids)
+    part, found = _audit(batches, ids, train)
     equal = sum(int((x == y).all(dim=1).sum()) for x, y in batches)
     findings = found.as_dict()["findings"]
     if equal:
@@ -56,10 +57,8 @@ def audit_loader(own: OwnModel, ids: Ids, n_batches: int, seed: int) -> Result:
     return Result(metrics=metrics, facts={"audit": findings, "part": part})
 
 
-def _audit(batches: list[Any], ids: Ids) -> tuple[str, Audit]:
-    block_size = batches[0][0].shape[1]
-    (test,) = make_split("tail", len(ids), embargo=0, block_size=block_size).test
-    for part, text in zip(PARTS, (ids[: test.start], ids), strict=True):
+def _audit(batches: list[Any], ids: Ids, train: Segment) -> tuple[str, Audit]:
+    for part, text in zip(PARTS, (ids[train.start : train.stop], ids), strict=True):
         try:
             found = audit(iter(batches), text)
         except ValueError:  # no row is in this part

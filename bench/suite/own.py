@@ -21,7 +21,7 @@ from gptcore.checking import ModelFile, load_model_file
 from gptcore.checking.checks import Check, check_model
 from gptcore.checking.python_file import one_line
 from gptcore.model.config import PRESETS, ModelConfig
-from gptcore.model.foreign import ForeignModel
+from gptcore.model.foreign import ForeignModel, dropout_of
 from gptcore.plain_text import shorten
 from gptcore.reading import MOST_JSON_BYTES, read_bytes
 
@@ -180,13 +180,6 @@ def sizes_of(model: nn.Module) -> dict[str, int]:
         "n_head": heads if heads and width % heads == 0 else 1,
         "n_embd": width,
     }
-
-
-def dropout_of(model: nn.Module) -> float:
-    """Return the highest probability of dropout in somebody else's model."""
-    values = [m.p for m in model.modules() if isinstance(m, nn.modules.dropout._DropoutNd)]
-    values += [v for m in model.modules() if isinstance(v := getattr(m, "dropout", None), float)]
-    return max((v for v in values if 0 <= v <= 1), default=0.0)
 
 
 def _first(sources: Iterable[Any], names: tuple[str, ...]) -> int | None:

@@ -67,16 +67,14 @@ class OwnSizes:
 
 WHOLE_TEXT = {"n_tokens": None, "test_tokens": 16_384}
 """Both arms see all of the training text, as the file's loader does, and the test is bounded."""
+SHORT = {"budget_flops": 1e10, "test_tokens": 2_048, "evaluations": 2, "cost_s": 1.5}
 STUDY = OwnSizes(
     "model5", 4, 256, 88.0, 60.0, 10.0,
     SMALL | WHOLE_TEXT | {"budget_flops": 2e12, "cost_s": 50.0}, 20, 2_000,
 )  # fmt: skip
 
 OWN_SIZES = {
-    "smoke": OwnSizes(
-        "model3", 2, 64, 9.0, 0.3, 0.8,
-        SMOKE | WHOLE_TEXT | {"budget_flops": 2e10, "evaluations": 2, "cost_s": 1.5}, 2, 50,
-    ),
+    "smoke": OwnSizes("model3", 2, 64, 9.0, 0.3, 0.8, SMOKE | WHOLE_TEXT | SHORT, 2, 50),
     "standard": OwnSizes(
         "model5", 1, 256, 50.0, 15.0, 12.0,
         SMALL | WHOLE_TEXT | {"budget_flops": 3e11, "cost_s": 7.0}, 8, 500,

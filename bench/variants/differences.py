@@ -13,11 +13,10 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from bench.suite.own import dropout_of
 from bench.variants.base import FullLogits, Variant
 from bench.variants.own import Own
 from gptcore.model.config import ModelConfig
-from gptcore.model.gpt import evaluating
+from gptcore.model.foreign import dropout_of
 from gptcore.training.config import TrainConfig
 
 ACTIVATIONS = {"silu": "SiLU", "relu": "ReLU", "erf": "GELU by its formula with erf"}
@@ -119,9 +118,14 @@ def _operations(variant: Variant, config: ModelConfig) -> set[str]:
     """Return the operations of one forward pass on a short sequence."""
     device = next(variant.model.parameters()).device
     ids = torch.zeros(1, min(16, config.block_size), dtype=torch.int64, device=device)
+    was_training = variant.model.training
+    variant.model.eval()
     recorder = _Recorder()
-    with evaluating(variant.model), recorder:
-        variant.logits(ids)
+    try:
+        with recorder:  # gradients stay enabled: without them torch may fuse a whole layer
+            variant.logits(ids)
+    finally:
+        variant.model.train(was_training)
     return recorder.called
 
 

@@ -46,3 +46,10 @@ class ForeignModel(nn.Module):
     def n_params(self) -> int:
         """Number of parameters; those that modules share count once."""
         return sum(parameter.numel() for parameter in self.parameters())
+
+
+def dropout_of(model: nn.Module) -> float:
+    """Return the highest probability of dropout in somebody else's model."""
+    values = [m.p for m in model.modules() if isinstance(m, nn.modules.dropout._DropoutNd)]
+    values += [v for m in model.modules() if isinstance(v := getattr(m, "dropout", None), float)]
+    return max((v for v in values if 0 <= v <= 1), default=0.0)

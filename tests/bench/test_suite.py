@@ -13,6 +13,7 @@ import gzip
 import io
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -521,11 +522,11 @@ OWN_LOADER = """
 from gptcore.data.corpora import load_corpus
 from gptcore.data.tokens import TokenStream
 
-IDS = torch.from_numpy(TokenStream.from_text(load_corpus("python-docs").text).ids)
+IDS = torch.from_numpy(TokenStream.from_text(load_corpus(BOOK).text).ids)
 
 
 def get_batch(split):
-    starts = torch.randint(100_000, (4,)).tolist()
+    starts = torch.randint(int(0.9 * len(IDS)) - 32, (4,)).tolist()
     x = torch.stack([IDS[i : i + 32] for i in starts])
     return x, torch.stack([IDS[i + 1 : i + 33] for i in starts])
 """
@@ -534,20 +535,26 @@ def get_batch(split):
 @pytest.fixture
 def small_runs(monkeypatch):
     sizes = own_cases.OWN_SIZES["smoke"]
-    run = {**sizes.run, "budget_flops": 5e9, "test_tokens": 512}
+    run = {**sizes.run, "budget_flops": 3e8, "test_tokens": 256}
     monkeypatch.setitem(own_cases.OWN_SIZES, "smoke", dataclasses.replace(sizes, run=run))
     monkeypatch.setattr(sys, "path", sys.path[:])
 
 
 @pytest.mark.usefixtures("small_runs")
 def test_own_model_is_checked_audited_and_trained_and_its_path_is_in_no_record(run, tmp_path):
-    path, folder = write_model(tmp_path, "my-model.py", more=OWN_LOADER), tmp_path / "run"
-    options = (f"--model={path}", f"--results={folder}")
+    book, folder = tmp_path / "book.txt", tmp_path / "run"
+    words = random.Random(0).choices(
+        ["the", "cat", "sat", "on", "a", "mat", "and", "saw", "no", "dog", "in", "sight"], k=4000
+    )
+    book.write_text(" ".join(words))
+    loader = OWN_LOADER.replace("BOOK", repr(str(book)))
+    path = write_model(tmp_path, "my-model.py", more=loader)
+    options = (f"--model={path}", f"--corpus={book}", f"--results={folder}")
     chosen = "test_checks or test_loader or (test_train and seed0) or test_compare"
     code, output = run(*SMOKE, *options, "-k", chosen)
     assert code == 0, output
-    assert "model my_model.py, corpus python-docs" in output
-    assert str(tmp_path) not in (folder / "records.jsonl").read_text().replace(str(folder), "")
+    assert "model my_model.py, corpus book" in output
+    assert str(path) not in (folder / "records.jsonl").read_text()
     records = [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
     done = [r for r in records if r["record"] == "case"]
     assert done[0]["case"].startswith("bench_own::test_checks")
@@ -558,7 +565,7 @@ def test_own_model_is_checked_audited_and_trained_and_its_path_is_in_no_record(r
         "gptcore-sampler", "my_model.py-sampler", "my_model.py-get_batch"
     ]  # fmt: skip
     assert len({r["metrics"]["final_test_loss"] for r in training}) == 3
-    assert all(r["metrics"]["final_test_loss"] < 9 for r in training)
+    assert all(r["metrics"]["steps"] >= 20 for r in training)
     file = json.loads((folder / "run.json").read_text())["fingerprint"]["loss"]["model"]
     assert file["name"] == "my_model.py"
     assert report([str(folder), "-o", str(tmp_path / "page.html")]) == 0

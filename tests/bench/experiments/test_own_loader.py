@@ -11,9 +11,11 @@ from bench.experiments.own_batches import own_batches
 from bench.experiments.own_loader import audit_loader
 from bench.suite.own import OwnModel
 from bench.suite.training_cases import TrainCase
+from gptcore.data.splits import Segment
 from gptcore.data.tokens import TokenStream
 from tests.helpers.own_files import write_model
 
+TRAIN = Segment(0, 3_600)
 IDS = np.random.default_rng(0).integers(0, 50, 4_000)
 LOADER = """
 
@@ -41,7 +43,7 @@ def own(tmp_path, monkeypatch):
 
 
 def test_a_sound_loader_of_the_training_part_has_no_fault(own):
-    found = audit_loader(own(), IDS, 60, seed=0)
+    found = audit_loader(own(), IDS, TRAIN, 60, seed=0)
     assert found.facts["part"] == "the training part"
     assert found.metrics["audited_draws"] == 360
     assert found.metrics["audit_faults"] == 0
@@ -50,20 +52,21 @@ def test_a_sound_loader_of_the_training_part_has_no_fault(own):
 
 
 def test_targets_that_equal_inputs_are_a_fault(own):
-    found = audit_loader(own(shift=0), IDS, 20, seed=0)
+    found = audit_loader(own(shift=0), IDS, TRAIN, 20, seed=0)
     assert found.metrics["targets_equal_inputs"] == 120
     assert found.facts["audit"][0]["kind"] == "targets_equal_inputs"
     assert found.facts["audit"][0]["severity"] == "fault"
 
 
 def test_a_loader_that_reads_the_test_part_is_audited_on_the_whole_text(own):
-    assert audit_loader(own(last=3_980), IDS, 60, seed=0).facts["part"] == "the whole text"
-    assert audit_loader(own(first=3_700, last=3_980), IDS, 9, 0).facts["part"] == "the whole text"
+    for first in (0, 3_700):
+        found = audit_loader(own(first, 3_980), IDS, TRAIN, 60, seed=0)
+        assert found.facts["part"] == "the whole text"
 
 
 def test_a_loader_of_another_text_is_refused(own):
     with pytest.raises(ValueError, match="none of the 30 rows occurs in the text"):
-        audit_loader(own(), IDS[::-1].copy(), 5, seed=0)
+        audit_loader(own(), IDS[::-1].copy(), TRAIN, 5, seed=0)
 
 
 CASE = TrainCase("own", "text", 3, batch_size=4, block_size=8, reader="get_batch")

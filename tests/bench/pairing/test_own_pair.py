@@ -10,7 +10,7 @@ import torch
 
 from bench.__main__ import main
 from bench.measuring import pinning
-from bench.pairing import own, processes
+from bench.pairing import operands, own, processes
 from bench.suite.own import OwnModel, config_of
 from bench.variants.base import Variant
 from bench.variants.differences import differences, facts
@@ -60,13 +60,8 @@ def test_json_has_three_ratios_the_checks_and_every_difference(write, capsys):
     left = {each["what"]: (each["own"], each["other"]) for each in found["differences"]}
     assert left["attention"] == ("written out", "one kernel")
     assert left["weights"] == ("its own first weights, not copied", "first weights of gptcore")
-
-
-@pytest.mark.usefixtures("in_this_process")
-def test_people_read_a_ratio_for_each_kind_of_work(write, capsys):
-    assert main(["pair", write(), "nanogpt-style", *SMALL, *TIMED]) == 0
-    said = capsys.readouterr().out
-    assert said.startswith("Time of nanogpt-style over that of mine.py")
+    said = own.in_words(found)
+    assert said.startswith("Time of gptcore over that of mine.py")
     assert all(words in said for words in own.WORKS.values())
     assert "not copied" in said
 
@@ -94,9 +89,9 @@ def test_sizes_without_a_model_file_are_refused(capsys):
     assert "--n-layer is for a model file beside one of gptcore" in capsys.readouterr().err
 
 
-def test_a_model_file_beside_anything_else_names_what_goes_with_it(write, capsys):
-    assert main(["pair", write(), "os:getcwd"]) == 2
-    assert "goes with gptcore, nanogpt-style or transformers" in capsys.readouterr().err
+def test_a_model_file_beside_anything_else_names_what_goes_with_it(write):
+    with pytest.raises(ValueError, match="goes with gptcore, nanogpt-style or transformers"):
+        operands.build(write(), "os:getcwd", [])
 
 
 def test_a_model_and_itself_differ_in_nothing(write):
