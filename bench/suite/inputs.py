@@ -162,7 +162,7 @@ class Inputs:
 
 
 def _in_memory(stream: TokenStream) -> TokenStream:
-    return TokenStream(stream.ids[:].astype(np.int64), stream.vocab_size, stream.n_bytes)
+    return TokenStream(np.array(stream.ids[:], dtype=np.int64), stream.vocab_size, stream.n_bytes)
 
 
 def _uniform_stream() -> TokenStream:
