@@ -45,6 +45,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "may be compressed; may be given several times",
     )
     group.addoption(
+        "--model",
+        metavar="FILE.py",
+        help="a Python file with a model of yours (docs/own.md): it is measured in place of "
+        "gptcore, beside gptcore at the same sizes",
+    )
+    group.addoption(
         "--devices",
         metavar="LIST",
         help="devices to measure, as in --devices=cpu,cuda (default: all of this machine)",
@@ -65,7 +71,8 @@ def _measures(config: pytest.Config) -> bool:
 def pytest_configure(config: pytest.Config) -> None:
     """Refuse options that do not go together, before the plugins read them."""
     option = config.option
-    if [] in (option.suite, option.devices, option.results, *(option.corpus or ())):
+    single = (option.suite, option.devices, option.results, option.model)
+    if [] in (*single, *(option.corpus or ())):
         pytest.exit("'--' is not a value of an option: give another one", 2)
     if not _measures(config):
         return
@@ -149,6 +156,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         config.pluginmanager.unregister(name="pdbtrace")
     results = config.option.results
     folder = None if results is None else to_path(results)
+    model = None if config.option.model is None else to_path(config.option.model)
     texts = [at_home(text) for text in config.option.corpus or ("python-docs",)]
     reporter = config.pluginmanager.getplugin("terminalreporter")
     reporter.write_line(
@@ -160,7 +168,12 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         from bench.session import Session  # loads torch, so only when measuring
 
         config.stash[SESSION] = Session(
-            config.option.suite, texts, config.option.devices, folder, trace=config.option.trace
+            config.option.suite,
+            texts,
+            config.option.devices,
+            folder,
+            trace=config.option.trace,
+            model=model,
         )
     stopping.resume = config.stash[SESSION].how_to_resume
 

@@ -21,7 +21,7 @@ from bench.suite.inputs import Inputs
 
 @pytest.mark.benchmark(group="convex")
 def test_convex(benchmark: Any, result: Result, session: Inputs, case: ConvexCase) -> None:
-    text = session.corpora[case.corpus].text.encode()
+    text = session.text(case.corpus).text.encode()
     problem = Problem(bigram_counts(text, case), case.l2, case.objective == "softmax")
     steps, excess = benchmark.pedantic(excess_losses, args=(problem, case), rounds=1)
     rate = fit_rate(case.at_epochs, steps, excess)

@@ -29,7 +29,7 @@ from gptcore.coverage.summaries import (
     z_scores,
 )
 from gptcore.coverage.visits import measure_coverage, measure_draws
-from gptcore.data.splits import Segment, tail_split
+from gptcore.data.splits import Segment
 from gptcore.sampling.base import Sampler
 from gptcore.sampling.samplers import make_sampler
 from gptcore.theory.expectations import expect_of
@@ -67,7 +67,7 @@ def _curve(sampler: Sampler, draws: int) -> list[dict[str, float | None]]:
 @pytest.mark.benchmark(group="coverage")
 def test_coverage(benchmark: Any, result: Result, session: Inputs, case: CoverageCase) -> None:
     n_tokens = len(session.stream(case.corpus))
-    split = tail_split(n_tokens, block_size=case.block_size)
+    split = session.split(case.corpus, "tail", n_tokens, block_size=case.block_size)
     (train,), (test,) = split.train, split.test
     blocks = (len(train) - 1) // case.block_size
     train = Segment(0, round(case.text_share * len(train)))

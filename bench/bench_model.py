@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import torch
@@ -26,9 +27,12 @@ from bench.measuring.measure import Measure
 from bench.measuring.work import Result, Work
 from bench.suite.cases import ModelCase
 from bench.suite.inputs import Inputs
+from bench.suite.own import config_of
+from bench.suite.sizes import UNIFORM
 from bench.variants import base, registry
+from bench.variants.own import Own
 from gptcore.devices import autocast, matmul_precision, resolve_device, to_device
-from gptcore.model.config import PRESETS, ModelConfig
+from gptcore.model.config import ModelConfig
 from gptcore.model.flops import forward_bytes, forward_flops, training_bytes, training_flops
 from gptcore.model.gpt import GPT
 from gptcore.model.loss import next_token_loss
@@ -46,9 +50,14 @@ BatchAt = Callable[[int], tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True)
 class _Built:
-    """The model and data of a case; `batch_at` maps a step to a batch of real tokens on the CPU."""
+    """The model and data of a case.
+
+    `batch_at` maps a step to a batch of real tokens on the CPU. `start` returns the variant anew,
+    with its first weights.
+    """
 
     variant: base.Variant
+    start: Callable[[], base.Variant]
     config: ModelConfig
     recipe: TrainConfig
     device: torch.device
@@ -63,8 +72,11 @@ def _build(case: ModelCase, session: Inputs, result: Result) -> _Built:
     if case.compile and case.variant != "gptcore":
         raise ValueError(f"{case.variant} cannot be compiled: use compile with variant gptcore")
     device = resolve_device(case.device)
-    config = replace(PRESETS[case.model], block_size=case.block_size)
-    ids = torch.from_numpy(session.stream(case.corpus).ids)
+    stream = session.stream(case.corpus)
+    config = config_of(case.model, stream.vocab_size, case.block_size)
+    ids = torch.from_numpy(stream.ids)
+    if case.corpus == UNIFORM:
+        ids = ids % config.vocab_size
     sampler = make_sampler(
         "random_replacement", n_tokens=len(ids), block_size=case.block_size, seed=case.seed
     )
@@ -73,7 +85,13 @@ def _build(case: ModelCase, session: Inputs, result: Result) -> _Built:
         return batch(ids, sampler, step, case.batch_size)
 
     inputs = batch_at(0)[0][:1].to(device)
-    model = GPT(config, seed=case.seed).to(device)
+
+    def start() -> base.Variant:
+        if session.own is not None and case.variant == session.own.name:
+            return Own(session.own.file, session.own.build(config, case.seed).to(device))
+        model = GPT(config, seed=case.seed).to(device)
+        return registry.build(case.variant, model, inputs[:, :CHECKED_TOKENS])
+
     recipe = TrainConfig(
         1,
         case.batch_size,
@@ -81,26 +99,40 @@ def _build(case: ModelCase, session: Inputs, result: Result) -> _Built:
         precision=case.precision,
         compile=case.compile or None,
     )
-    result.metrics["n_params"] = model.n_params
-    variant = registry.build(case.variant, model, inputs[:, :CHECKED_TOKENS])
-    _check_initial_loss(variant, config, device)
+    variant = start()
+    result.metrics["n_params"] = sum(p.numel() for p in variant.model.parameters())
+    if not isinstance(variant, Own):
+        _check_initial_loss(variant, config, device)
     if case.compile and case.work in ("forward", "forward_loss"):  # the warm-up compiles it
-        model.transformer.compile(dynamic=False, **COMPILERS[case.compile])
+        variant.model.transformer.compile(dynamic=False, **COMPILERS[case.compile])
     elif case.compile:
         try:
-            result.metrics["compile_s"] = prepare(model, recipe, device)
+            result.metrics["compile_s"] = prepare(variant.model, recipe, device)
         except ValueError as error:
             pytest.skip(str(error))
-    return _Built(variant, config, recipe, device, batch_at)
+    return _Built(variant, start, config, recipe, device, batch_at)
 
 
-def _count_flops(case: ModelCase) -> int:
+def _flops(built: _Built, case: ModelCase) -> dict[str, Any]:
+    """Return what `Work` says of FLOPs and memory traffic; nothing is known of a user's model."""
+    if isinstance(built.variant, Own):
+        return {}
+    trains = case.work in ("step", "forward_backward")
+    flops, moved = (training_flops, training_bytes) if trains else (forward_flops, forward_bytes)
+    return {
+        "flops": flops(built.config, case.batch_size, case.block_size),
+        "count_flops": lambda: _count_flops(case, built.config),
+        "bytes_moved": moved(built.config),
+    }
+
+
+def _count_flops(case: ModelCase, config: ModelConfig) -> int:
     """Count the FLOPs of the case's call by torch's counter, on a model without weights.
 
     Attention uses the plain kernel, because torch does not count the fused kernel of the CPU.
     """
     with torch.device("meta"):
-        model = GPT(replace(PRESETS[case.model], block_size=case.block_size))
+        model = GPT(config)
         ids = torch.zeros(case.batch_size, case.block_size, dtype=torch.int64)
     trains = case.work in ("step", "forward_backward")
     counter = FlopCounterMode(display=False)
@@ -131,7 +163,12 @@ def _state_bytes(optimizer: torch.optim.Optimizer) -> int:
 
 
 def _check_text(built: _Built, case: ModelCase, prompt: Tensor, new_tokens: int) -> None:
-    """Check that a variant generates the same text as gptcore from the same weights."""
+    """Check that a variant generates the same text as gptcore from the same weights.
+
+    The weights of a user's own model are others.
+    """
+    if isinstance(built.variant, Own):
+        return
     own = base.Variant(GPT(built.config, seed=case.seed).to(built.device))
     assert torch.equal(built.variant.decode(prompt, new_tokens), own.decode(prompt, new_tokens)), (
         f"{case.variant} generates another text than gptcore from the same weights"
@@ -159,10 +196,8 @@ def _measure_inference(
             built.device,
             tokens=inputs.numel(),
             precision=case.precision,
-            flops=forward_flops(built.config, case.batch_size, case.block_size),
-            count_flops=lambda: _count_flops(case),
-            bytes_moved=forward_bytes(built.config),
             in_processes=True,
+            **_flops(built, case),
         )
     )
 
@@ -186,7 +221,6 @@ def test_step(measure: Measure, result: Result, session: Inputs, case: ModelCase
     variant, device = built.variant, built.device
     variant.model.train()
     optimizer = variant.make_optimizer(built.recipe)
-    prompt = built.batch_at(0)[0][:1, :CHECKED_TOKENS].to(device)
     steps = iter(range(10**9))
 
     def step(end_phase: EndPhase) -> None:
@@ -201,11 +235,11 @@ def test_step(measure: Measure, result: Result, session: Inputs, case: ModelCase
         nonlocal steps
         steps = iter(range(10**9))
         # Built again, because a copy of the weights would count as memory that training holds.
-        start = registry.build(case.variant, GPT(built.config, seed=case.seed).to(device), prompt)
-        variant.model.load_state_dict(start.model.state_dict())
+        variant.model.load_state_dict(built.start().model.state_dict())
         for state in optimizer.state.values():
             for value in state.values():
-                value.zero_()
+                if isinstance(value, Tensor):
+                    value.zero_()
 
     measure(
         Work(
@@ -214,10 +248,8 @@ def test_step(measure: Measure, result: Result, session: Inputs, case: ModelCase
             tokens=case.batch_size * case.block_size,
             restore=restore,
             precision=case.precision,
-            flops=training_flops(built.config, case.batch_size, case.block_size),
-            count_flops=lambda: _count_flops(case),
-            bytes_moved=training_bytes(built.config),
             in_processes=True,
+            **_flops(built, case),
             state_bytes=lambda: _state_bytes(optimizer),
         )
     )
@@ -248,9 +280,8 @@ def test_forward_backward(
             device,
             tokens=inputs.numel(),
             precision=case.precision,
-            flops=training_flops(built.config, case.batch_size, case.block_size),
-            count_flops=lambda: _count_flops(case),
             in_processes=True,
+            **_flops(built, case),
         )
     )
 
@@ -260,7 +291,8 @@ def test_forward_backward(
 def test_decode(measure: Measure, result: Result, session: Inputs, case: ModelCase) -> None:
     if case.precision != "fp32":
         pytest.skip("text is generated in float32: set precision=fp32")
-    if case.variant not in registry.DECODERS:
+    own = session.own is not None and case.variant == session.own.name
+    if not own and case.variant not in registry.DECODERS:
         pytest.skip(f"{case.variant} cannot generate: choose {', '.join(registry.DECODERS)}")
     built = _build(case, session, result)
     built.variant.model.eval()

@@ -20,8 +20,9 @@ from gptcore.data.packing import PACKINGS, pack
 
 @pytest.mark.benchmark(group="packing")
 def test_packing(benchmark: Any, result: Result, session: Inputs, case: PackingCase) -> None:
+    corpus = session.text(case.corpus)
     try:
-        parts = document_segments(session.corpora[case.corpus], session.stream(case.corpus))
+        parts = document_segments(corpus, session.stream(case.corpus))
     except ValueError as error:
         pytest.skip(str(error))
     lengths = [len(part) for part in parts]

@@ -47,6 +47,11 @@ def test_ablation(benchmark: Any, result: Result, session: Inputs, case: PairCas
 def test_peak(benchmark: Any, result: Result, session: Inputs, case: ModelCase) -> None:
     if reason := why_not(case.variant):
         pytest.skip(reason)
-    task = (f"bench_model::test_{case.work}", case, list(session.specs.values()), 1, LEAST_S)
+    read_peak(benchmark, result, session, case)
+
+
+def read_peak(benchmark: Any, result: Result, session: Inputs, case: ModelCase) -> None:
+    """Read the peak memory of a model case in a new process, and note it in `result`."""
+    task = (f"bench_model::test_{case.work}", case, session.arguments, 1, LEAST_S)
     (process,) = benchmark.pedantic(measure_in_processes, args=task, rounds=1)
     result.metrics |= process.peaks

@@ -26,10 +26,17 @@ TAIL = ("unigram", "bigram", "js", "unseen")
 
 @pytest.mark.benchmark(group="position")
 def test_position(benchmark: Any, result: Result, session: Session, case: PositionCase) -> None:
-    corpus = session.raw(case.corpus) if case.raw else session.corpora[case.corpus]
-    if case.raw and not session.corpora[case.corpus].cleaning:
+    data = session.corpora[case.corpus].data
+    if case.raw and not data.cleaning:
         pytest.skip("cleaning changes nothing in this text, so the raw text is the same")
-    bias = benchmark.pedantic(measure_bias, args=(corpus,), rounds=1)
+    if case.raw or data.corpus is not None:
+        text = session.raw(case.corpus) if case.raw else session.text(case.corpus)
+        bias = benchmark.pedantic(measure_bias, args=(text,), rounds=1)
+    else:
+        (test,) = session.split(case.corpus, "tail", len(data.stream), block_size=1).test
+        options = {"n_test": len(test), "vocab_size": data.vocabulary.size}
+        ids = session.stream(case.corpus).ids[: test.stop]
+        bias = benchmark.pedantic(measure_bias, args=(ids,), kwargs=options, rounds=1)
     tail = vars(bias.tail)
     result.metrics |= {
         "n_tokens": bias.n_tokens,

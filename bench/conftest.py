@@ -103,8 +103,8 @@ def measure(
     suite = SUITES[session.plan.suite]
     name, case = case_id(request.node), case_of(request.node)
     test = name.partition("[")[0]
-    specs, processes = session.specs.values(), suite.processes
-    budget_s = suite.round_budget_s / processes
+    processes = suite.processes
+    task = (test, case, session.arguments, processes, suite.round_budget_s / processes)
 
     def traced(work: Work) -> tuple[list[dict[str, Any]], Path]:
         path = session.ledger.folder / "traces" / file_name(name, profiling.SUFFIX)
@@ -115,7 +115,7 @@ def measure(
         result,
         suite.round_budget_s,
         ceilings=session.ceilings_of,
-        in_processes=lambda: measure_in_processes(test, case, list(specs), processes, budget_s),
+        in_processes=lambda: measure_in_processes(*task),
         trace=traced if session.trace else None,
     )
 
@@ -178,6 +178,7 @@ class CaseLines:
         verb = "resuming" if session.ledger.resumed else "running"
         line(
             f"{verb} suite {session.plan.suite} on {', '.join(session.devices)}, "
+            f"{f'model {session.own.name}, ' if session.own else ''}"
             f"corpus {', '.join(session.corpora)}, {session.threads} threads: {self._total} cases, "
             f"about {self._to_go()}",
             bold=True,

@@ -18,11 +18,14 @@ from bench.ledger.record import Record, new_record, utc_now
 from bench.measuring import environment, pinning
 from bench.measuring.ceilings import ceilings, training_tokens_per_s
 from bench.measuring.work import Result
+from bench.suite.cases import CoverageCase, ModelCase
 from bench.suite.catalog import TIMELESS, Case, params
 from bench.suite.choosing import left_out, planned
 from bench.suite.inputs import Inputs
+from bench.suite.own_cases import Planned
 from bench.suite.plan import Plan
 from bench.suite.sizes import REFERENCE_TOKENS_PER_S, SUITES
+from bench.suite.training_cases import TrainCase
 from gptcore.devices import available_devices, choose_devices
 from gptcore.files import WriteError, write_errors
 from gptcore.plain_text import in_one_line
@@ -37,6 +40,7 @@ class Session(Inputs):
         devices: names joined by commas; None for all devices of this machine.
         folder: results folder; by default results/<UTC time>-<commit>.
         trace: whether to write a profile of each timed case.
+        model: the user's own model file, which is then measured in place of gptcore.
 
     Raises:
         ValueError: an option is wrong, or the folder holds another run.
@@ -50,6 +54,7 @@ class Session(Inputs):
         folder: Path | None = None,
         *,
         trace: bool = False,
+        model: Path | None = None,
     ) -> None:
         if suite not in SUITES:
             raise ValueError(f"suite {suite!r} is unknown: choose one of {', '.join(SUITES)}")
@@ -57,13 +62,16 @@ class Session(Inputs):
         pinning.pin()
         self.threads = torch.get_num_threads()
         self.devices = choose_devices(devices)
-        super().__init__(corpora)
+        super().__init__(corpora, model)
+        self._own = None if self.own is None else Planned.of(self.own)
         self._check_sizes(suite)
         if folder is None:
             stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
             folder = Path("results") / f"{stamp}-{(environment.commit() or 'nocommit')[:10]}"
         shas = {name: corpus.sha256 for name, corpus in self.corpora.items()}
-        self.fingerprint = environment.fingerprint(suite, self.devices, shas)
+        own = self.own
+        file = None if own is None else {"name": own.name, "sha256": own.sha256}
+        self.fingerprint = environment.fingerprint(suite, self.devices, shas, file)
         self.ledger = Ledger(folder, self.fingerprint, TIMELESS)
         try:
             self._begin(suite)
@@ -82,7 +90,7 @@ class Session(Inputs):
             speed = training_tokens_per_s(REFERENCE_TOKENS_PER_S, 6 * SUITES[suite].ceiling_s)
             speed /= REFERENCE_TOKENS_PER_S
             self.ledger.keep(speed=speed, created_at=utc_now())
-        self.plan = Plan(suite, self.devices, tuple(self.corpora), speed)
+        self.plan = Plan(suite, self.devices, tuple(self.corpora), speed, self._own)
         for name, case in planned(self.plan).items():
             if self.ledger.finished(name):  # it may have been killed before it removed the run
                 self._remove_run(case)
@@ -116,11 +124,9 @@ class Session(Inputs):
         return self.ceilings["cpu" if device.type == "cpu" else str(device)]
 
     def _check_sizes(self, suite: str) -> None:
-        plan = Plan(suite, self.devices, tuple(self.corpora))
-        blocks = [c.block_size for c in plan.models()]
-        blocks += [c.block_size for c in plan.coverage_cases()]
-        blocks += [c.block_size for c in plan.train_cases()]
-        needed = 20 * max(blocks)
+        plan = Plan(suite, self.devices, tuple(self.corpora), own=self._own)
+        kinds = (ModelCase, CoverageCase, TrainCase)
+        needed = 20 * max(c.block_size for c in planned(plan).values() if isinstance(c, kinds))
         for name in self.corpora:
             n_tokens = len(self.stream(name))
             if n_tokens < needed:
@@ -132,10 +138,14 @@ class Session(Inputs):
     def _record(self, **fields: Any) -> Record:
         return new_record(
             environment=self.environment,
-            command=environment.command(),
+            command=self.shown(environment.command()),
             commit=environment.commit(),
             **fields,
         )
+
+    def shown(self, text: str) -> str:
+        """Return a text for the ledger, which names the model file without its path."""
+        return text if self.own is None else self.own.without_path(text)
 
     def _write(self, record: Record) -> None:
         """Append a record, or stop the suite: what is measured after that would be lost."""
@@ -181,6 +191,7 @@ class Session(Inputs):
                 "threads": self.threads,
                 "source_sha256": self.fingerprint["time"]["source_sha256"],
                 "loss": self.fingerprint["loss"],
+                "model": self.fingerprint["loss"].get("model"),
                 "dirty": environment.is_dirty(),
                 "folder": str(self.ledger.folder),
                 "resumed": self.ledger.resumed,
@@ -223,7 +234,7 @@ class Session(Inputs):
 
     def skip(self, case: str, reason: str) -> None:
         """Record that `case` did not run, and why; a resumed run does not repeat the record."""
-        known = self.ledger.records.get(case)
+        known, reason = self.ledger.records.get(case), self.shown(reason)
         if not self.ledger.finished(case) and (known is None or known["reason"] != reason):
             self._write(self._record(record="skip", case=case, status="skipped", reason=reason))
 
@@ -248,7 +259,7 @@ class Session(Inputs):
                 group=group,
                 params=params(case),
                 status="failed" if error else "ok",
-                reason=error,
+                reason=error and self.shown(error),
                 metrics=result.metrics,
                 samples=result.samples,
                 series=result.series,

@@ -48,6 +48,7 @@ SETTINGS = {
     "raw": "raw text",
     "cleaned": "cleaned text",
     "dataloader": "torch's own",
+    "get_batch": "its own loader",
     "compact": "compact vocabulary",
     "gpt2": "GPT-2's vocabulary",
     "tail": "tested at the end",
@@ -69,6 +70,7 @@ NUMBERED_SETTINGS = {
     r"copies(\d+)": "copied {0} times",
     r"budget(.+)": "{0} FLOPs",
     r"evals(\d+)": "{0} evaluations",
+    r"test(\d+)": "tested on {0} tokens",
 }
 """Form of a setting with numbers → the words around them."""
 SHARES = {"share": "{} of the text", "copied": "{} of the tokens are copies"}

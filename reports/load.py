@@ -26,7 +26,7 @@ from gptcore.reading import read_text
 from reports import words
 
 UNSTEADY = {"noisy", "drifting"}
-PAIRS = {"pair", "peers", "ablation"}
+PAIRS = {"pair", "peers", "ablation", "own_pairs"}
 """Groups of cases that are timed in turns."""
 FEWEST_ROUNDS = 3
 """Rounds in each process, at least, for the range over processes to be quoted."""

@@ -5,30 +5,34 @@ A run is kept in the results folder (`kept_runs`), so a session that was killed 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import shutil
+from collections.abc import Iterator
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bench.experiments.audited import AuditedBatches
 from bench.experiments.exposure import note_visits
 from bench.experiments.kept_runs import KeptRun, Row, train_kept
-from bench.experiments.parts import parts_of
+from bench.experiments.own_batches import own_batches
+from bench.experiments.parts import parts_of, scored, shortened, with_copies
 from bench.experiments.texts import PROMPT_TOKENS, Texts
 from bench.ledger.schema import SERIES
 from bench.measuring.work import Result
 from bench.session import Session
+from bench.suite.own import OwnModel
 from bench.suite.training_cases import TrainCase
 from gptcore.coverage.visits import measure_draws
 from gptcore.data.leakage import certificate
-from gptcore.data.splits import Segment, make_split
-from gptcore.data.tokenizer import token_bytes
+from gptcore.data.splits import Segment
 from gptcore.data.tokens import TokenStream
+from gptcore.data.vocabulary import GPT2
 from gptcore.evaluation.copying import copy_probability
 from gptcore.evaluation.losses import (
     Evaluation,
@@ -37,9 +41,11 @@ from gptcore.evaluation.losses import (
     summarise,
     sweep_losses,
 )
+from gptcore.files import write_errors
 from gptcore.intervals import block_means
 from gptcore.model.config import ModelConfig
 from gptcore.model.flops import training_flops
+from gptcore.model.foreign import ForeignModel
 from gptcore.model.gpt import GPT
 from gptcore.sampling.base import Sampler
 from gptcore.sampling.batches import batch
@@ -49,6 +55,8 @@ from gptcore.training.config import TrainConfig
 from gptcore.training.loop import BatchAt
 
 Floats = npt.NDArray[np.float64]
+FEWEST_UPDATES = 20
+"""A run on a user's model, whose sizes nobody has planned, is left out below this."""
 
 
 class Experiment:
@@ -61,15 +69,17 @@ class Experiment:
         self.vocabulary = None
         if case.compact:
             self.stream, self.vocabulary = self.stream.compact()
-        self.split = make_split(
-            case.split, len(ids), embargo=case.block_size, block_size=case.block_size
-        )
+        sizes = {"embargo": case.block_size, "block_size": case.block_size}
+        self.split = session.split(case.corpus, case.split, len(ids), **sizes)
         (test_part,) = self.split.test
         self.ids = torch.from_numpy(self.stream.ids)
+        test_part = Segment(test_part.start, test_part.start + scored(test_part, case))
         self.test_ids = self.ids[test_part.start : test_part.stop]
         used = [shortened(part, case.text_share) for part in self.split.train]
         self.train_tokens = sum(map(len, used))
-        self.test_bytes = int(token_bytes(ids[test_part.start + 1 : test_part.stop]).sum())
+        self.is_gpt2 = session.vocabulary(case.corpus).tokenizer == GPT2
+        scored_ids = ids[test_part.start + 1 : test_part.stop]
+        self.test_bytes = session.count_bytes(case.corpus, scored_ids)
         self.train_ids = self.ids
         if case.copied:
             self.train_ids = with_copies(self.ids, used, case)
@@ -88,7 +98,7 @@ class Experiment:
             precision=case.precision,
             seed=case.seed,
         )
-        self.model = GPT(shape, seed=case.seed, init=case.init).to(device)
+        self.model: Any = model_of(case, session, shape).to(device)
         self.sampler: Sampler = make_sampler(
             case.sampler,
             segments=parts_of(case, session, text, used),
@@ -98,11 +108,17 @@ class Experiment:
             drop_last=case.reader == "dataloader",
         )
         self.epochs_per_step = case.batch_size * case.block_size / self.sampler.n_targets
-        self.batch_at: BatchAt = partial(
-            batch, self.train_ids, self.sampler, batch_size=case.batch_size
-        )
+        self.batch_at = self._batches(session.own)
+
+    def _batches(self, own: OwnModel | None) -> BatchAt:
+        """Return the batch of each step, from the reader that the case names."""
+        case = self.case
         if case.reader == "dataloader":
-            self.batch_at = AuditedBatches(self._dataloader())
+            return AuditedBatches(self._dataloader())
+        if case.reader == "get_batch":
+            assert own is not None, "only a run on a user's file has its loader"
+            return AuditedBatches(own_batches(own, case, self.vocabulary))
+        return partial(batch, self.train_ids, self.sampler, batch_size=case.batch_size)
 
     def _dataloader(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Return the batches of a real DataLoader; a smaller last one is dropped, as is usual."""
@@ -122,8 +138,11 @@ class Experiment:
         )
 
     def audit(self) -> tuple[dict[str, int | float | None], dict[str, Any]]:
-        """Return the metrics and facts of the audit, where a DataLoader was read."""
-        if not isinstance(self.batch_at, AuditedBatches):
+        """Return the metrics and facts of the audit, where a DataLoader was read.
+
+        The loader of a user's file has an audit of its own (bench_own).
+        """
+        if not isinstance(self.batch_at, AuditedBatches) or self.case.reader == "get_batch":
             return {}, {}
         parts = [self.train_ids[part.start : part.stop].numpy() for part in self.sampler.segments]
         metrics, findings = self.batch_at.audit(parts, self.sampler, self.config.steps)
@@ -158,7 +177,13 @@ class Experiment:
         return count_losses(train, [self.test_ids.numpy()], self.stream.vocab_size)
 
     def run(self, folder: Path) -> KeptRun:
-        """Train in a folder, from its newest checkpoint on where it has one."""
+        """Train in a folder, from its newest checkpoint on where it has one.
+
+        A run of a user's model begins again, because its checkpoints cannot be verified.
+        """
+        if isinstance(self.model, ForeignModel) and folder.is_dir():
+            with write_errors(folder):
+                shutil.rmtree(folder)
         steps, parts = self.config.steps, self.case.evaluations
         return train_kept(
             folder,
@@ -170,6 +195,7 @@ class Experiment:
                 "sampler": self.sampler.fingerprint(),
                 "reader": self.case.reader,
                 "init": self.case.init,
+                "model_of": self.case.model,
             },
             epochs_per_step=self.epochs_per_step,
             points={round(steps * i / parts) for i in range(parts)} - {steps},
@@ -179,8 +205,9 @@ class Experiment:
 
     @cached_property
     def texts(self) -> Texts | None:
-        """The texts of the run, which the first seed alone writes, and no fold."""
-        if self.case.seed or "split" in self.case.varied:
+        """The texts of the run, which the first seed alone writes, no fold and no other model."""
+        foreign = isinstance(self.model, ForeignModel) or not self.is_gpt2
+        if self.case.seed or "split" in self.case.varied or foreign:
             return None
         parts = [self.train_ids[part.start : part.stop].numpy() for part in self.sampler.segments]
         prompt = self.test_ids[:PROMPT_TOKENS]
@@ -198,6 +225,14 @@ class Experiment:
             ),
             "ids": self.texts and self.texts.sample(self.model),
         }
+
+
+def model_of(case: TrainCase, session: Session, shape: ModelConfig) -> nn.Module:
+    """Return the model of a case, ours or that of the user's file, with the weights of its seed."""
+    if case.model == "gptcore":
+        return GPT(shape, seed=case.seed, init=case.init)
+    assert session.own is not None, "only a run on a user's file has cases on it"
+    return session.own.build(shape, case.seed)
 
 
 def shape_of(case: TrainCase, vocab_size: int) -> ModelConfig:
@@ -220,32 +255,6 @@ def updates(case: TrainCase, shape: ModelConfig, n_targets: int) -> int:
     else:
         steps = case.budget_flops / training_flops(shape, case.batch_size, case.block_size)
     return max(1, round(steps))
-
-
-def shortened(part: Segment, share: float) -> Segment:
-    """Return the first `share` of a part of a text."""
-    return Segment(part.start, part.start + round(share * len(part)))
-
-
-def with_copies(ids: Tensor, parts: Sequence[Segment], case: TrainCase) -> Tensor:
-    """Return as many training tokens, of which a share are copies of one short piece.
-
-    The piece comes after the tokens that are kept and is none of them (Hernandez et al. 2022,
-    arXiv:2205.10487). It is a whole number of blocks, so that every copy is cut alike.
-
-    Raises:
-        ValueError: the piece would be shorter than a block.
-    """
-    text = torch.cat([ids[part.start : part.stop] for part in parts])
-    blocks = round(case.copied * len(text) / case.copies / case.block_size)
-    if not blocks:
-        raise ValueError(
-            f"copies is {case.copies}: {case.copied:g} of {len(text)} tokens are too few for so "
-            f"many copies of a block of {case.block_size}; use fewer copies"
-        )
-    length = blocks * case.block_size
-    kept = len(text) - case.copies * length
-    return torch.cat([text[:kept], text[kept : kept + length].repeat(case.copies)])
 
 
 def _counts(experiment: Experiment) -> dict[str, int | float | None]:
@@ -293,9 +302,20 @@ def _losses(log: list[Row], curve: list[Row], final: Evaluation) -> dict[str, fl
 
 
 def train_and_score(benchmark: Any, result: Result, session: Session, case: TrainCase) -> None:
-    """Train one model, score it on its whole test part, and note the outcome in `result`."""
+    """Train one model, score it on its whole test part, and note the outcome in `result`.
+
+    Beside a user's model with a fault of causality or loss nothing is trained: its losses would not
+    be comparable.
+    """
+    if session.own is not None and (reason := session.own.why_not()):
+        pytest.skip(reason)
     device = torch.device(next(reversed(session.devices)))  # an accelerator, where there is one
     experiment = Experiment(case, session, device)
+    if session.own is not None and experiment.config.steps < FEWEST_UPDATES:
+        pytest.skip(
+            f"{experiment.model.n_params:,} parameters leave time for {experiment.config.steps} "
+            "updates, which teach a model nothing: let make_model take n_layer, n_head and n_embd"
+        )
     run: KeptRun = benchmark.pedantic(experiment.run, args=(session.run_folder(case),), rounds=1)
     final, blocks = experiment.final()
     log, curve = run.log, [*run.curve, experiment.point(experiment.config.steps, final)]

@@ -43,7 +43,7 @@ WARMUP = 0.05
 
 def byte_stream(inputs: Inputs, corpus: str, n_bytes: int | None) -> TokenStream:
     """Return the first `n_bytes` of a text as tokens: the byte values that occur, renumbered."""
-    values = np.frombuffer(inputs.corpora[corpus].text.encode()[:n_bytes], dtype=np.uint8)
+    values = np.frombuffer(inputs.text(corpus).text.encode()[:n_bytes], dtype=np.uint8)
     return TokenStream(values.astype(np.int64), 256).compact()[0]
 
 

@@ -7,6 +7,7 @@ LOADER_COUNTS = {
     "audited_draws": "windows that training read from a DataLoader while they were audited",
     "audit_faults": "findings of that audit that are faults",
     "audit_notes": "findings of that audit that some loaders intend",
+    "targets_equal_inputs": "rows of a user's loader whose targets are its inputs",
     "identical_epochs": "passes that equal an earlier pass in order",
     "sampler_missed_targets": "targets that the sampler that stands for the DataLoader missed",
     "sampler_repeated_windows": "draws less distinct starts of that sampler",

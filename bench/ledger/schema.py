@@ -109,6 +109,11 @@ METRICS: dict[str, Key] = {
     "attainable_flops_per_s": Key("FLOP/s", "roofline: least of GEMM peak, intensity x bandwidth"),
     "bandwidth_bytes_per_s": Key("B/s", "of the memory level that may hold the weights"),
     "n_params": _count("parameters of the model, tied weights once"),
+    "n_params_ours": _count("the same of gptcore at the sizes of the user's model"),
+    **{
+        f"checks_{status}": _count(f"checks of the user's model with the result {status}")
+        for status in ("ok", "note", "fault", "skipped")
+    },
     # memory, in a new process on a CPU, from the allocator on an accelerator
     "base_bytes": Key("B", "held between calls: weights, optimizer state, program", whole=True),
     "peak_bytes": Key("B", "peak of one call over base_bytes", whole=True),
@@ -308,11 +313,12 @@ SERIES: dict[str, tuple[str, ...]] = {
     "cost_curve": ("size", "time_s", "flops"),
     "conditions": ("condition", "time_s", "ratio", "ratio_low", "ratio_high"),
     "packing": PACKING,
+    "checks": ("check", "about", "status", "detail", "means"),
 }  # fmt: skip
 
 TEXT_COLUMNS = {
-    "arm", "condition", "form", "measure", "operator", "packing", "prompt", "source", "text",
-    "when",
+    "about", "arm", "check", "condition", "detail", "form", "means", "measure", "operator",
+    "packing", "prompt", "source", "status", "text", "when",
 }  # fmt: skip
 """Columns of series that hold text; all others hold numbers or null."""
 
@@ -327,8 +333,8 @@ PARAMS: dict[str, tuple[str, ...]] = {
         ("batch_size", "block_size", "n_layer", "n_head", "n_embd", "vocab_size", "n_tokens",
          "n_bytes", "draws", "target_epochs", "text_share", "learning_rate", "trials", "seconds",
          "seeds", "n_comparisons", "prior_sd", "weight_decay", "order_seed", "target", "prompts",
-         "samples", "new_tokens", "seed", "budget_flops", "copied", "copies", "evaluations",
-         "blocks", "symbols", "l2"),
+         "samples", "new_tokens", "seed", "budget_flops", "test_tokens", "copied", "copies",
+         "evaluations", "blocks", "symbols", "l2"),
         (NUMBER,),
     ),
     **dict.fromkeys(

@@ -242,7 +242,12 @@ def libraries() -> dict[str, Any]:
     }
 
 
-def fingerprint(suite: str, devices: Iterable[str], corpora: dict[str, str]) -> dict[str, Any]:
+def fingerprint(
+    suite: str,
+    devices: Iterable[str],
+    corpora: dict[str, str],
+    model: dict[str, str] | None = None,
+) -> dict[str, Any]:
     """Return the facts that must be equal for a run to be resumed.
 
     Part `loss` is what can change a loss or a count; the sizes are in the ids of the cases. Part
@@ -252,6 +257,7 @@ def fingerprint(suite: str, devices: Iterable[str], corpora: dict[str, str]) -> 
         suite: name of the suite.
         devices: names of the measured devices.
         corpora: name → SHA-256 of each text.
+        model: name and SHA-256 of the user's own model file; None without one.
     """
     known = versions()
     return {
@@ -260,6 +266,7 @@ def fingerprint(suite: str, devices: Iterable[str], corpora: dict[str, str]) -> 
             "source_sha256": source_sha256("gptcore", "bench/experiments"),
             "corpora": corpora,
             "versions": {name: known[name] for name in LOSS_PACKAGES if name in known},
+            **({"model": model} if model else {}),
         },
         "time": {
             "source_sha256": source_sha256(),

@@ -33,14 +33,14 @@ FEWEST_ROUNDS = 3
 
 
 def measure_in_processes(
-    test: str, case: Any, specs: Sequence[str], processes: int, budget_s: float
+    test: str, case: Any, arguments: dict[str, Any], processes: int, budget_s: float
 ) -> list[ProcessTimes]:
     """Time a case in new processes, one after the other.
 
     Args:
         test: the benchmark of the case, as in "bench_model::test_step".
         case: an instance of one of the classes in `bench.suite.cases`.
-        specs: the texts, as the command line names them.
+        arguments: those of the `Inputs` that the case uses, by name.
         processes: number of processes, at least 1.
         budget_s: timed seconds in each process; at least FEWEST_ROUNDS calls are timed.
 
@@ -51,8 +51,8 @@ def measure_in_processes(
         "test": test,
         "kind": type(case).__name__,
         "case": dataclasses.asdict(case),
-        "specs": list(specs),
         "budget_s": budget_s,
+        **arguments,
     }
     return [ProcessTimes(**ask(task)) for _ in range(processes)]
 
@@ -60,10 +60,14 @@ def measure_in_processes(
 def ask(task: dict[str, Any], root: Path | None = None) -> dict[str, Any]:
     """Return the answer of a new process that runs the code of a checkout, by default this one.
 
+    A process that loads a user's model file runs in the present folder, from which that file may
+    read.
+
     Raises:
         ValueError: the process ended without an answer.
     """
-    return run_python(["-m", "bench.measuring.processes"], task, root or ROOT)
+    folder = Path.cwd() if task.get("model") else None
+    return run_python(["-m", "bench.measuring.processes"], task, root or ROOT, folder=folder)
 
 
 def _environment(root: Path) -> dict[str, str]:
@@ -153,7 +157,7 @@ def _answer(task: dict[str, Any]) -> dict[str, Any]:
     pinning.pin(keep_memory=False)  # peak memory is that of malloc's default settings
     kinds = {kind.__name__: kind for kind in get_args(Case)}
     case = kinds[task["kind"]](**task["case"])
-    work = work_of(task["test"], case, Inputs(task["specs"]))
+    work = work_of(task["test"], case, Inputs(task["specs"], task.get("model")))
     calls_s, warmup_s, budget_s = list[float](), list[float](), task["budget_s"]
 
     def call(end_phase: Callable[[str], None]) -> None:

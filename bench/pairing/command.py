@@ -15,6 +15,7 @@ import torch
 from bench.ledger.folders import duration
 from bench.measuring import environment
 from bench.options import add_margin
+from bench.pairing import own
 from bench.pairing.operands import EXAMPLE
 from bench.pairing.pair import percent
 from bench.pairing.processes import FEWEST_PROCESSES, PROCESSES, ProcessPairs, pair_in_processes
@@ -120,17 +121,20 @@ def add_parser(subparsers: Any, summary: str) -> None:
         "pair",
         help=summary,
         description="Time A and B in turns, in several new processes, and print how many times as "
-        "long B takes as A, with a 95 % interval over the processes. Exit code: 0 measured, 2 bad "
-        "input.",
-        epilog=f"example: python -m bench pair '{EXAMPLE}' precision=bf16",
+        "long B takes as A, with a 95 % interval over the processes. Where A is a file with a "
+        f"model of yours, B is {', '.join(own.OTHERS)}: both are built at the same sizes, and "
+        "three kinds of work are timed. Exit code: 0 measured, 2 bad input.",
+        epilog=f"examples: python -m bench pair mine.py gptcore; "
+        f"python -m bench pair '{EXAMPLE}' precision=bf16",
     )
-    kinds = "a case id, module:function or file.py:function (called without arguments)"
+    kinds = "a case id, module:function, file.py:function (called without arguments), or file.py"
     parser.add_argument("a", type=at_home, metavar="A", help=kinds)
     parser.add_argument(
         "b",
         type=at_home,
         metavar="B",
-        help="what A may be, or name=value: A with that parameter changed",
+        help="what A may be, name=value (A with that parameter changed), or, beside file.py, one "
+        f"of {', '.join(own.OTHERS)}",
     )
     parser.add_argument(
         "--seconds", type=number, default=30.0, metavar="S", help="seconds of timing (default: 30)"
@@ -154,11 +158,15 @@ def add_parser(subparsers: Any, summary: str) -> None:
     parser.add_argument(
         "--json", action="store_true", help="print one JSON object with every timing"
     )
+    own.add_options(parser)
 
 
 def main(options: argparse.Namespace) -> int:
     """Time the two operands, print the answer, and return the exit code."""
     check_number("--seconds", options.seconds, "(0, inf)")
+    if own.is_own(options.a, options.b):
+        return _pair_own(options)
+    own.refuse_sizes(options)
     task = {"a": options.a, "b": options.b, "corpora": options.corpus or ["python-docs"]}
     load_before = environment.load()
     pairs = pair_in_processes(
@@ -168,16 +176,38 @@ def main(options: argparse.Namespace) -> int:
         margin=options.margin,
         progress=Progress("process"),
     )
-    machine = {
+    machine = _machine(pairs, load_before)
+    name = f"{options.a} with {options.b}" if "=" in options.b else options.b
+    answer = as_json(options.a, name, pairs, machine)
+    print(json.dumps(answer, allow_nan=False) if options.json else in_words(answer))
+    for warning in pairs.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    return 0
+
+
+def _machine(pairs: ProcessPairs, load_before: float | None) -> dict[str, Any]:
+    return {
         "device": pairs.answers[0]["device"],
         "threads": pairs.answers[0]["threads"],
         "cpus": os.cpu_count(),
         "load": [load_before, environment.load()],
         "torch": torch.__version__,
     }
-    name = f"{options.a} with {options.b}" if "=" in options.b else options.b
-    answer = as_json(options.a, name, pairs, machine)
-    print(json.dumps(answer, allow_nan=False) if options.json else in_words(answer))
-    for warning in pairs.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+
+
+def _pair_own(options: argparse.Namespace) -> int:
+    """Time a model file and what it is compared with, after the checks; return the exit code."""
+    load_before = environment.load()
+    pair = own.OwnPair.of(options)
+    left = pair.differences()
+    found = pair.time(options.seconds, options.processes, options.margin, Progress("process"))
+    timed = {
+        work: as_json(pair.own.name, pair.other, pairs, _machine(pairs, load_before))
+        for work, pairs in found.items()
+    }
+    answer = own.as_json(pair, timed, left)
+    print(json.dumps(answer, allow_nan=False) if options.json else own.in_words(answer))
+    for work, pairs in found.items():
+        for warning in pairs.warnings:
+            print(f"warning: {own.WORKS[work]}: {warning}", file=sys.stderr)
     return 0

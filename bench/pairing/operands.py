@@ -122,7 +122,8 @@ def build(a: str, b: str, corpora: Sequence[str]) -> tuple[Work, Work]:
         if not re.fullmatch(r"\w+::.+|(.+\.py|[\w.]+):\w+", text):
             raise ValueError(
                 f"{text!r} names nothing: give a case such as {EXAMPLE}, module:function or "
-                f"file.py:function{'' if text == a else ', or a change such as precision=bf16'}"
+                f"file.py:function{'' if text == a else ', or a change such as precision=bf16'}; "
+                "a file.py with a model goes with gptcore, nanogpt-style or transformers"
             )
     if "::" not in a + b:
         device = default_device()

@@ -169,23 +169,42 @@ def answer(task: Task) -> Answer:
     """Build both operands in this process and time them in turns.
 
     Args:
-        task: `seconds`; `corpora`, the texts; and either `a` and `b` as `operands.build` reads
-            them, or `test`, `base` (the fields of a ModelCase) and `change`.
+        task: `seconds`; `corpora`, the texts; perhaps `model`, a model file; and either `a` and `b`
+            as `operands.build` reads them, or `test`, `base` (the fields of a ModelCase) and
+            `change`. With `works`, each kind of work of `base` is timed for a share of the seconds.
+
+    Returns:
+        What `Answer` holds; with `works`, kind of work → that.
     """
     from bench.measuring.pinning import pin
     from bench.pairing.operands import build
-    from bench.pairing.pair import time_in_turns
     from bench.suite.inputs import Inputs
+
+    state = pin()
+    if "test" not in task and "works" not in task:
+        return _time(build(task["a"], task["b"], task["corpora"]), task["seconds"], state)
+    inputs = Inputs(task["corpora"], task.get("model"))
+    if "test" in task:
+        return _time(_case_and_change(task, inputs), task["seconds"], state)
+    seconds = task["seconds"] / len(task["works"])
+    return {
+        work: _time(_case_and_change(task | _of_work(task, work), inputs), seconds, state)
+        for work in task["works"]
+    }
+
+
+def _of_work(task: Task, work: str) -> Task:
+    return {"test": f"bench_model::test_{work}", "base": task["base"] | {"work": work}}
+
+
+def _time(operands: tuple[Any, Any], seconds: float, state: dict[str, Any]) -> Answer:
+    from bench.pairing.pair import time_in_turns
     from gptcore.checking.python_file import one_line
     from gptcore.devices import device_label
 
-    state = pin()
-    if "test" in task:
-        a, b = _case_and_change(task, Inputs(task["corpora"]))
-    else:
-        a, b = build(task["a"], task["b"], task["corpora"])
+    a, b = operands
     try:
-        timed = time_in_turns(a, b, task["seconds"], fewest=2)
+        timed = time_in_turns(a, b, seconds, fewest=2)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a call may even raise SystemExit

@@ -16,10 +16,11 @@ class ModelCase:
 
     Attributes:
         work: "forward" (no gradient), "forward_loss", "step", …: each is a benchmark of
-            bench_model.py.
+            bench_model.py, or of bench_own.py.
+        model: name of a preset, or sizes as in "L6-H6-C384".
         compile: one of `gptcore.training.config.COMPILERS`, or "" for no compiling.
-        variant: the implementation, a name in `bench.variants.registry.VARIANTS`; the default is
-            left out of the id and of the record.
+        variant: the implementation, a name in `bench.variants.registry.VARIANTS` or that of the
+            user's own model file; the default is left out of the id and of the record.
     """
 
     corpus: str

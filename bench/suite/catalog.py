@@ -20,6 +20,7 @@ from bench.suite.cases import (
     PositionCase,
 )
 from bench.suite.outcome_cases import CompareCase, DesignCase, OutcomeCase
+from bench.suite.own_cases import OwnCases
 from bench.suite.plan import Plan
 from bench.suite.training_cases import TrainCase
 
@@ -64,7 +65,26 @@ def params(case: Case) -> dict[str, object]:
     return named
 
 
-CASES: dict[str, Callable[[Plan], Iterable[Case]]] = {
+Cases = Callable[[Plan], Iterable[Case]]
+
+
+def _own(make: Callable[[OwnCases], Iterable[Case]]) -> Cases:
+    """Return the cases of a benchmark on the user's own model: none without one."""
+    return lambda plan: make(plan.own_cases) if plan.own_cases else []
+
+
+def _ours(make: Cases) -> Cases:
+    """Return the cases of a benchmark on gptcore: none in a run on the user's own model."""
+    return lambda plan: [] if plan.own_cases else make(plan)
+
+
+_ALL: dict[str, Cases] = {
+    # The findings of the checks come first: what follows may rest on a faulty model.
+    "bench_own::test_checks": _own(OwnCases.checks),
+    "bench_own::test_step": _own(OwnCases.steps),
+    "bench_own::test_pair": _own(OwnCases.pairs),
+    "bench_own::test_peak": _own(OwnCases.peaks),
+    "bench_own::test_loader": _own(OwnCases.loader),
     "bench_model::test_forward": lambda plan: plan.model_cases("forward"),
     "bench_model::test_forward_loss": lambda plan: plan.model_cases("forward_loss"),
     "bench_model::test_step": lambda plan: plan.model_cases("step"),
@@ -99,6 +119,12 @@ CASES: dict[str, Callable[[Plan], Iterable[Case]]] = {
     "bench_scaling::test_repeat": ladder.repeat_cases,
     "bench_inference::test_inference": ladder.inference_cases,
 }
+_WITH_OWN = ("bench_own", "bench_convergence")
+"""The benchmarks of a run on the user's own model."""
+CASES = {
+    name: make if name.partition("::")[0] in _WITH_OWN else _ours(make)
+    for name, make in _ALL.items()
+}
 """Benchmark → the function that returns its cases for a plan, in the order in which they run."""
 
 TIMELESS = frozenset(
@@ -108,7 +134,7 @@ TIMELESS = frozenset(
         "position::test_position", "position::test_fold",
         "convergence::test_design", "convergence::test_train", "convergence::test_compare",
         "convex::test_convex",
-        "convergence::test_outcome",
+        "convergence::test_outcome", "own::test_checks", "own::test_loader",
         "scaling::test_rung", "scaling::test_predict", "scaling::test_target",
         "scaling::test_scaling", "scaling::test_recommendation", "scaling::test_repeated",
         "scaling::test_repeat",

@@ -24,7 +24,9 @@ from bench.suite.cases import (
     PairCase,
     PositionCase,
 )
+from bench.suite.experiments import Experiment
 from bench.suite.outcome_cases import CompareCase, DesignCase, OutcomeCase
+from bench.suite.own_cases import OwnCases, Planned
 from bench.suite.shapes import PairShape
 from bench.suite.sizes import BF16_COST, CONVEX, COVERAGE, SCARCE, SUITES
 from bench.suite.training_cases import TrainCase
@@ -39,12 +41,27 @@ class Plan:
         devices: device → its precisions, as in {"cpu": ("fp32", "bf16")}.
         corpora: names of the texts.
         speed: training speed of this machine over that of the reference machine.
+        own: the user's own model, which is then measured in place of gptcore.
     """
 
     suite: str
     devices: dict[str, tuple[str, ...]]
     corpora: tuple[str, ...]
     speed: float = 1.0
+    own: Planned | None = None
+
+    @property
+    def own_cases(self) -> OwnCases | None:
+        """The cases on the user's own model, None without one."""
+        if self.own is None:
+            return None
+        return OwnCases(self.suite, self.own, self.corpora[0], tuple(self.devices))
+
+    @property
+    def experiments(self) -> tuple[Experiment, ...]:
+        """The training experiments: those of the suite, or that on the user's own model."""
+        own = self.own_cases
+        return SUITES[self.suite].experiments if own is None else (own.experiment(),)
 
     def models(self) -> list[ModelCase]:
         """Return every model case of the suite, the most important first."""
@@ -188,7 +205,7 @@ class Plan:
 
     def train_cases(self) -> list[TrainCase]:
         """Return the runs of all training experiments."""
-        return [c for e in SUITES[self.suite].experiments for c in e.runs(self.corpora)]
+        return [c for e in self.experiments for c in e.runs(self.corpora)]
 
     def fold_cases(self) -> list[TrainCase]:
         """Return the training runs that test on each fold of the text."""
@@ -205,12 +222,12 @@ class Plan:
 
     def design_cases(self) -> list[DesignCase]:
         """Return the design of each training experiment that compares something."""
-        return [c for e in SUITES[self.suite].experiments for c in e.design(self.corpora)]
+        return [c for e in self.experiments for c in e.design(self.corpora)]
 
     def compare_cases(self) -> list[CompareCase]:
         """Return each planned comparison of each training experiment."""
-        return [c for e in SUITES[self.suite].experiments for c in e.compared(self.corpora)]
+        return [c for e in self.experiments for c in e.compared(self.corpora)]
 
     def outcome_cases(self) -> list[OutcomeCase]:
         """Return each question that is worked out from a whole training experiment."""
-        return [c for e in SUITES[self.suite].experiments for c in e.outcomes(self.corpora)]
+        return [c for e in self.experiments for c in e.outcomes(self.corpora)]

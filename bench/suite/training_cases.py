@@ -23,9 +23,12 @@ class TrainCase:
             rest is seen as often as `target_epochs` says, and the piece `copies` times as often.
         compact: whether the ids that do not occur in the text are left out of the vocabulary.
         raw: whether the text is used without cleaning.
+        test_tokens: tokens at the beginning of the test part that are scored; None: all of it.
+        model: "gptcore", or the name of the user's own model file.
         reader: "sampler", or "dataloader": a real `torch.utils.data.DataLoader` that is audited
             while it is read. It reads as the samplers "sequential" and "shuffled_blocks" promise,
-            with drop_last, but torch's own generator shuffles it.
+            with drop_last, but torch's own generator shuffles it. Or "get_batch": the loader of the
+            user's file.
         init: how weights begin, a name of `gptcore.model.gpt.INITIALISATIONS`.
         score_train: whether the training part is scored after training, by visits.
         order_seed: seed of the windows where it differs from `seed`, that of the initial weights.
@@ -54,6 +57,8 @@ class TrainCase:
     split: str = "tail"
     text_share: float = 1.0
     raw: bool = False
+    test_tokens: int | None = None
+    model: str = "gptcore"
     reader: str = "sampler"
     init: str = "gpt2"
     precision: str = "fp32"
@@ -114,7 +119,9 @@ WRITTEN: dict[str, Callable[[Any], str]] = {
     "split": lambda value: value.replace(":", "").replace("/", "of"),
     "text_share": "share{:g}".format,
     "raw": lambda value: "raw" if value else "cleaned",
+    "test_tokens": lambda value: f"test{value or 'all'}",
     "sampler": str,
+    "model": str,
     "reader": str,
     "init": "init_{}".format,
     "precision": str,
@@ -132,7 +139,17 @@ ALWAYS_WRITTEN = (
 )  # fmt: skip
 """The other fields are written where their value is not the default, or where runs differ in it."""
 SELDOM = frozenset(
-    ("score_train", "budget_flops", "copied", "copies", "positions", "mlp", "evaluations")
+    (
+        "score_train",
+        "budget_flops",
+        "copied",
+        "copies",
+        "positions",
+        "mlp",
+        "evaluations",
+        "test_tokens",
+        "model",
+    )
 )
 """A record leaves them out where a case id does."""
 

@@ -7,7 +7,8 @@ import os
 import re
 from typing import Any
 
-from gptcore.console import at_home, number, quoted, to_path, whole
+from gptcore.console import at_home, number, quoted, to_path, whole, whole_in
+from gptcore.data.vocabulary import LARGEST_VOCABULARY
 
 Json = dict[str, Any]
 
@@ -84,18 +85,23 @@ def add_reading_options(parser: argparse._ActionsContainer) -> None:
         help="do not clean texts: keep their byte-order mark, their line ends, and the header and "
         "licence of Project Gutenberg",
     )
+    add_field(parser)
+    parser.add_argument(
+        "--vocab-size",
+        type=whole_in(1, LARGEST_VOCABULARY),
+        metavar="V",
+        help="number of token ids (default: what the data say, else the largest id + 1)",
+    )
+
+
+def add_field(parser: argparse._ActionsContainer) -> None:
+    """Add the option that names the text in a table of documents."""
     parser.add_argument(
         "--field",
         default="text",
         metavar="NAME",
         help="key or column that holds the text of a document, in .jsonl, .parquet and .arrow "
         "(default: text)",
-    )
-    parser.add_argument(
-        "--vocab-size",
-        type=whole,
-        metavar="V",
-        help="number of token ids (default: what the data say, else the largest id + 1)",
     )
 
 

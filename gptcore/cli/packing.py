@@ -21,7 +21,7 @@ def plan_documents(args: argparse.Namespace) -> Json:
                 f"--{option} is about samplers and --documents about packing: leave one out"
             )
     row_tokens = check_whole("block_size", args.block_size) + 1
-    lengths = document_lengths(args.documents)
+    lengths = document_lengths(args.documents, field=args.field)
     progress = Progress("document")
     every = len(lengths) * len(PACKINGS)
     found = {}

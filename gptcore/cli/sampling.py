@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from gptcore.checks import LARGEST, check_whole
 from gptcore.cli.data import describe_parts, load_data, warned
-from gptcore.cli.options import Json, add_corpus_options, add_ngram, add_sampling_options
+from gptcore.cli.options import Json, add_corpus_options, add_field, add_ngram, add_sampling_options
 from gptcore.cli.packing import documents_answer, plan_documents
 from gptcore.console import (
     Answer,
@@ -24,7 +24,7 @@ from gptcore.console import (
     whole,
 )
 from gptcore.sampling.base import Sampler
-from gptcore.sampling.samplers import OWNERS, SAMPLERS, make_sampler
+from gptcore.sampling.samplers import JOINING, OWNERS, SAMPLERS, make_sampler
 
 DASH = "A dash stands for never, or for a number that theory does not give."
 
@@ -55,7 +55,7 @@ def sampling_sizes(args: argparse.Namespace, *, compared: bool = False) -> Json:
 
 def joins_documents(args: argparse.Namespace) -> bool:
     """Return whether a window of the sampler may hold several documents."""
-    return bool(getattr(SAMPLERS.get(args.sampler), "joins", False))
+    return args.sampler in JOINING
 
 
 def plan_options(parser: argparse.ArgumentParser) -> None:
@@ -72,10 +72,11 @@ def plan_options(parser: argparse.ArgumentParser) -> None:
         type=at_home,
         metavar="TEXT",
         help="count what packing documents into rows of T + 1 tokens crops and pads; of the other "
-        "options only --block-size plays a part. TEXT has the length of one document in each line, "
-        'or is a .jsonl file with documents as "text", a folder of texts, or a text as for '
-        "--corpus whose documents are known (topics, chapters, <|endoftext|>)",
+        "options only --block-size and --field play a part. TEXT has the length of one document in "
+        "each line, or is data as for --corpus of other commands with known documents (tables, "
+        "files of Megatron, a folder of texts, topics, chapters, <|endoftext|>)",
     )
+    add_field(parser)
     parser.add_argument(
         "--all", action="store_true", help="compare all samplers, instead of one with --sampler"
     )

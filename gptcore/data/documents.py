@@ -8,14 +8,19 @@ from pathlib import Path
 import numpy as np
 
 from gptcore.checks import LARGEST
-from gptcore.data.corpora import Corpus, load_corpus
+from gptcore.data.corpora import Corpus
+from gptcore.data.finding_files import kind_of
+from gptcore.data.sources import load_source
 from gptcore.data.splits import Segment
-from gptcore.data.tokenizer import VOCAB_SIZE, count_bytes, encode, token_bytes
-from gptcore.data.tokens import TokenStream
-from gptcore.reading import open_text, parse_json, read_lines
+from gptcore.data.token_files import DataFile
+from gptcore.data.tokenizer import VOCAB_SIZE, count_bytes, token_bytes
+from gptcore.data.tokens import Ids, TokenStream
+from gptcore.data.vocabulary import GPT2, Vocabulary
+from gptcore.reading import open_text, read_lines
 
 SEPARATOR = "<|endoftext|>"
-MOST_FILES = 100_000
+END_OF_TEXT = VOCAB_SIZE - 1
+AT_ONCE = 2**20
 _HEADING = re.compile(
     r"""^[ \t]*\[?(?:chapter|letter|part|book|volume|canto|stave|act|scene)[ \t]+
     (?:[ivxlcdm]+|[0-9]{1,3})\.?\]?[ \t]*\r?$""",
@@ -96,26 +101,70 @@ def document_segments(
     )
 
 
-def document_lengths(spec: str) -> list[int]:
+def document_lengths(spec: str, *, field: str = "text") -> list[int]:
     """Return the tokens of each document that `spec` names.
 
-    `spec` is a text file with a whole number in each line, which is the length of a document; a
-    file that ends in .jsonl, with an object in each line whose "text" is a document; a folder,
-    each file of which is one; or a text with known documents, as `document_starts` says.
+    `spec` is a text file with a whole number in each line, which is the length of a document; or
+    any data that `load_source` reads: tables of documents, files of Megatron, several texts, each
+    of which is a document, GPT-2's tokens with <|endoftext|> behind each document, or a text with
+    known documents, as `document_starts` says.
+
+    Args:
+        spec: a path, or the name of a text.
+        field: the key or column of a table that holds the text of a document.
 
     Raises:
         ValueError: a file cannot be read, a length is not a whole number of at least 1, or
             documents are not known.
     """
     path = Path(spec)
-    if spec and path.is_dir():
-        return _lengths_of_files(path)
-    if path.is_file() and path.name.endswith((".jsonl", ".jsonl.gz", ".jsonl.zst")):
-        return _lengths_of_json_lines(path)
-    if path.is_file() and _holds_numbers(path):
+    if path.is_file() and kind_of(path) == "text" and _holds_numbers(path):
         return _listed_lengths(path)
-    corpus = load_corpus(spec)
-    return [len(part) for part in document_segments(corpus, TokenStream.from_text(corpus.text))]
+    source = load_source(spec, field=field)
+    if source.corpus is not None and not path.is_dir():
+        return [len(part) for part in document_segments(source.corpus, source.stream)]
+    files = (file for part in source.parts for file in part.files)
+    return [n for file in files for n in _lengths_in(file, source.vocabulary)]
+
+
+def _lengths_in(file: DataFile, vocabulary: Vocabulary) -> list[int]:
+    """Return the tokens of each document of a file; a text is one document.
+
+    Raises:
+        ValueError: its documents are not known.
+    """
+    if file.starts is not None:
+        return [int(n) for n in np.diff(file.starts, append=len(file.ids))]
+    if file.format == "text":
+        return [len(file.ids)]
+    if vocabulary.tokenizer == GPT2:
+        return _ended_lengths(file.ids)
+    raise ValueError(
+        f"{file.name} has token ids whose documents are not known: give a list of their lengths, "
+        "or files that know them, as those of Megatron and JSON lines"
+    )
+
+
+def _ended_lengths(ids: Ids) -> list[int]:
+    """Return the lengths of documents each of which ends with <|endoftext|>, perhaps but the last.
+
+    Raises:
+        ValueError: there is no such token.
+    """
+    pieces = range(0, len(ids), AT_ONCE)
+    ends = np.concatenate(
+        [
+            first + 1 + np.flatnonzero(ids[first : first + AT_ONCE] == END_OF_TEXT)
+            for first in pieces
+        ]
+    )
+    if not len(ends):
+        raise ValueError(
+            f"the tokens have no {SEPARATOR}, which ends a document: give a list of the lengths of "
+            "the documents"
+        )
+    edges = np.unique(np.concatenate([[0], ends, [len(ids)]]))
+    return [int(length) for length in np.diff(edges)]
 
 
 def _topics(text: str) -> list[int]:
@@ -128,30 +177,6 @@ def _topics(text: str) -> list[int]:
     if text != "".join(pieces).removesuffix("\n"):
         return []  # another text of this name
     return list(itertools.accumulate(map(len, pieces[:-1])))
-
-
-def _lengths_of_files(folder: Path) -> list[int]:
-    paths = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    if not 0 < len(paths) <= MOST_FILES:
-        raise ValueError(
-            f"{folder} holds {len(paths):,} files: give a folder of 1 to {MOST_FILES:,} texts"
-        )
-    return [len(encode(load_corpus(str(path)).text, np.uint16)) for path in paths]
-
-
-def _lengths_of_json_lines(path: Path) -> list[int]:
-    lengths = []
-    for number, line in enumerate(read_lines(path), 1):
-        if not line.strip():
-            continue
-        value = parse_json(line, f"{path} line {number}")
-        text = value.get("text") if isinstance(value, dict) else None
-        if not isinstance(text, str) or not text:
-            raise ValueError(
-                f'{path} line {number} has no document: give an object whose "text" is one'
-            )
-        lengths.append(len(encode(text, np.uint16)))
-    return _some(lengths, path)
 
 
 def _holds_numbers(path: Path) -> bool:
@@ -178,10 +203,6 @@ def _listed_lengths(path: Path) -> list[int]:
                 f"a whole number from 1 to {LARGEST}"
             )
         lengths.append(int(digits))
-    return _some(lengths, path)
-
-
-def _some(lengths: list[int], path: Path) -> list[int]:
     if not lengths:
         raise ValueError(f"{path} holds no document: give at least one")
     return lengths

@@ -3,9 +3,12 @@
 import glob
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
+from gptcore.data.corpora import CORPORA
+from gptcore.data.naming import distinct
 from gptcore.data.tables import TABLE
 
 MOST_FILES = 100_000
@@ -17,6 +20,47 @@ _PARTS = {
 }  # fmt: skip
 PARTS = ("train", "val", "test")
 KINDS = ("tokens", "table", "text")
+
+
+def find_parts(specs: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
+    """Return what to read for each part, in the order of the stream, and what is left out.
+
+    Without a train part and another one, each file is a part of its own.
+
+    Raises:
+        ValueError: as `find_files`, or some files belong to no part.
+    """
+    part_of_file: dict[str, str | None] = {}
+    left_out: list[str] = []
+    for spec in specs:
+        is_pattern = re.search(r"[*?\[]", spec) is not None
+        if is_name(spec) or not (os.path.lexists(spec) or is_pattern):
+            part_of_file[spec] = None
+            continue
+        paths, others = find_files(spec)
+        left_out += others
+        root = Path(spec) if Path(spec).is_dir() else None
+        part_of_file |= {str(path): part_of(path, root) for path in paths}
+    for file in [file for file in part_of_file if file.endswith(".idx")]:
+        if f"{file.removesuffix('.idx')}.bin" in part_of_file:  # which is read with its index
+            del part_of_file[file]
+    files = distinct(sorted(part_of_file))
+    found = {part_of_file[file] for file in files}
+    if "train" not in found or not found & {"val", "test"}:
+        return {f"file {i}": [file] for i, file in enumerate(files)}, left_out
+    other = next((file for file in files if part_of_file[file] is None), None)
+    if other is not None:
+        raise ValueError(
+            f"{other} belongs to no part, beside files of a train part and of another: name it "
+            "train, val or test, or leave it out"
+        )
+    parts = {part: [file for file in files if part_of_file[file] == part] for part in PARTS}
+    return {part: group for part, group in parts.items() if group}, left_out
+
+
+def is_name(spec: str) -> bool:
+    """Return whether data are named without a path."""
+    return spec in CORPORA or spec.startswith("gutenberg:")
 
 
 def find_files(spec: str) -> tuple[list[Path], list[str]]:
@@ -34,8 +78,8 @@ def find_files(spec: str) -> tuple[list[Path], list[str]]:
     elif os.path.lexists(spec) or not re.search(r"[*?\[]", spec):
         return [Path(spec)], []
     else:
-        found = glob.iglob(spec, recursive=True)
-        files = sorted(path for path in map(Path, found) if not path.is_dir())
+        found = (Path(name) for name in glob.iglob(spec, recursive=True))
+        files = sorted(islice((path for path in found if not path.is_dir()), MOST_FILES + 1))
     if not 0 < len(files) <= MOST_FILES:
         number = f"more than {MOST_FILES:,}" if files else "no"
         raise ValueError(f"{spec} has {number} files: give 1 to {MOST_FILES:,} files")

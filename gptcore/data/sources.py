@@ -16,8 +16,8 @@ import numpy as np
 
 from gptcore.console import Progress, counted
 from gptcore.data.chain import link
-from gptcore.data.corpora import CORPORA, Corpus, load_corpus
-from gptcore.data.finding_files import PARTS, find_files, kind_of, part_of
+from gptcore.data.corpora import Corpus, load_corpus
+from gptcore.data.finding_files import PARTS, find_parts, is_name, kind_of
 from gptcore.data.naming import distinct
 from gptcore.data.splits import Segment, Split, make_split
 from gptcore.data.tables import read_table
@@ -27,6 +27,7 @@ from gptcore.data.tokens import Ids, TokenStream
 from gptcore.data.vocabulary import Vocabulary, gpt2
 
 MOST_DOCUMENTS = 2**20
+PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".ckpt")
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,20 +208,8 @@ def load_source(
             format allows, or files do not belong together.
     """
     specs = distinct([specs] if isinstance(specs, str) else list(specs))
-    groups, left_out = _find(specs)
-    progress, n_files = Progress("file"), sum(map(len, groups.values()))
-    parts: list[Part] = []
-    corpora: list[Corpus] = []
-    for name, group in groups.items():
-        files = []
-        for what in group:
-            file, corpus = _read(what, raw=raw, field=field)
-            files.append(file)
-            corpora += [] if corpus is None else [corpus]
-            progress(sum(len(part.files) for part in parts) + len(files), n_files)
-        begin = parts[-1].place.stop if parts else 0
-        place = Segment(begin, begin + sum(len(file.ids) for file in files))
-        parts.append(Part(name if name in PARTS else files[0].name, place, tuple(files)))
+    groups, left_out = find_parts(specs)
+    parts, corpora = _read_parts(groups, raw=raw, field=field)
     every = [file for part in parts for file in part.files]
     vocabulary = decided_vocabulary(every, vocab_size)
     sizes = [file.n_bytes for file in every if file.n_bytes is not None]
@@ -242,57 +231,46 @@ def load_source(
     )
 
 
+def _read_parts(
+    groups: dict[str, list[str]], *, raw: bool, field: str
+) -> tuple[list[Part], list[Corpus]]:
+    """Return the parts of the stream, and the texts among their files."""
+    progress, n_files, n_read = Progress("file"), sum(map(len, groups.values())), 0
+    parts: list[Part] = []
+    corpora: list[Corpus] = []
+    for name, group in groups.items():
+        files = []
+        for what in group:
+            file, corpus = _read(what, raw=raw, field=field)
+            files.append(file)
+            corpora += [] if corpus is None else [corpus]
+            n_read += 1
+            if n_files > 1:
+                progress(n_read, n_files)
+        begin = parts[-1].place.stop if parts else 0
+        place = Segment(begin, begin + sum(len(file.ids) for file in files))
+        parts.append(Part(name if name in PARTS else files[0].name, place, tuple(files)))
+    return parts, corpora
+
+
 def joint_sha256(files: Sequence[DataFile]) -> str:
     """Return the SHA-256 of one file; of several, that of a text with theirs, one in each line."""
     sums = [file.sha256 for file in files]
     return sums[0] if len(sums) == 1 else hashlib.sha256("\n".join(sums).encode()).hexdigest()
 
 
-def _find(specs: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
-    """Return what to read for each part, in the order of the stream, and what is left out.
-
-    Without a train part and another one, each file is a part of its own.
-
-    Raises:
-        ValueError: as `find_files`, or some files belong to no part.
-    """
-    part_of_file: dict[str, str | None] = {}
-    left_out: list[str] = []
-    for spec in specs:
-        if spec in CORPORA or spec.startswith("gutenberg:"):
-            part_of_file[spec] = None
-            continue
-        paths, others = find_files(spec)
-        left_out += others
-        root = Path(spec) if Path(spec).is_dir() else None
-        part_of_file |= {str(path): part_of(path, root) for path in paths}
-    for file in [file for file in part_of_file if file.endswith(".idx")]:
-        if f"{file.removesuffix('.idx')}.bin" in part_of_file:  # which is read with its index
-            del part_of_file[file]
-    files = distinct(sorted(part_of_file))
-    found = {part_of_file[file] for file in files}
-    if "train" not in found or not found & {"val", "test"}:
-        return {f"file {i}": [file] for i, file in enumerate(files)}, left_out
-    other = next((file for file in files if part_of_file[file] is None), None)
-    if other is not None:
-        raise ValueError(
-            f"{other} belongs to no part, beside files of a train part and of another: name it "
-            "train, val or test, or leave it out"
-        )
-    parts = {part: [file for file in files if part_of_file[file] == part] for part in PARTS}
-    return {part: group for part, group in parts.items() if group}, left_out
-
-
 def _read(what: str, *, raw: bool, field: str) -> tuple[DataFile, Corpus | None]:
     path = Path(what)
-    if what in CORPORA or what.startswith("gutenberg:") or not os.path.lexists(what):
-        kind = "text"
-    else:
-        kind = kind_of(path)
+    kind = "text" if is_name(what) or not os.path.lexists(path) else kind_of(path)
     if kind == "tokens":
         return read_token_file(path), None
     if kind == "table":
         return read_table(path, field), None
+    if kind == "text" and path.suffix.lower() in PICKLES:
+        raise ValueError(
+            f"{path} is a pickle, or holds weights: it is not opened, because pickles can run "
+            "code; save token ids with numpy.save"
+        )
     corpus = load_corpus(what, raw=raw)
     ids = encode(corpus.text, np.uint16)
     file = DataFile(

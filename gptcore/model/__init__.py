@@ -27,6 +27,7 @@ from gptcore.model.flops import (
     training_bytes,
     training_flops,
 )
+from gptcore.model.foreign import ForeignModel
 from gptcore.model.generation import generate
 from gptcore.model.gpt import GPT
 from gptcore.model.kv_cache import KVCache
@@ -36,6 +37,7 @@ from gptcore.model.pretrained import load_gpt2_state_dict
 __all__ = [
     "GPT",
     "PRESETS",
+    "ForeignModel",
     "KVCache",
     "ModelConfig",
     "flops_per_token",

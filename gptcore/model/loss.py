@@ -7,8 +7,9 @@ tokens, so that the logits of a batch never exist at once.
 import torch
 from torch import Tensor
 
+from gptcore.model.foreign import ForeignModel
 from gptcore.model.gpt import GPT
-from gptcore.ops.cross_entropy import linear_cross_entropy, linear_losses
+from gptcore.ops.cross_entropy import IGNORE_INDEX, linear_cross_entropy, linear_losses
 
 
 def next_token_loss(model: GPT, inputs: Tensor, targets: Tensor) -> Tensor:
@@ -24,9 +25,17 @@ def next_token_loss(model: GPT, inputs: Tensor, targets: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def token_losses(model: GPT, inputs: Tensor, targets: Tensor) -> Tensor:
+def token_losses(model: GPT | ForeignModel, inputs: Tensor, targets: Tensor) -> Tensor:
     """Return the loss of every target (B, T), float32, nats, without gradients.
 
-    The arguments are those of `next_token_loss`; the loss of a target IGNORE_INDEX is 0.
+    The arguments are those of `next_token_loss`; the loss of a target IGNORE_INDEX is 0. For a
+    model of another implementation it is the cross-entropy of the logits, whatever loss that one
+    is trained with.
     """
+    if isinstance(model, ForeignModel):
+        logits = model(inputs).float().flatten(0, 1)  # (B * T, V)
+        losses = torch.nn.functional.cross_entropy(
+            logits, targets.flatten(), ignore_index=IGNORE_INDEX, reduction="none"
+        )
+        return losses.view(targets.shape)
     return linear_losses(model.hidden(inputs), model.lm_head.weight, targets)

@@ -317,6 +317,8 @@ def _are_several(options: dict[str, Any]) -> bool:
     return segments is not None and len(segments) > 1
 
 
+JOINING = (RechunkedDocuments.name, RechunkedOnce.name)  # a window may hold several segments
+
 # To add a sampler, write a class, and add a line here.
 SAMPLERS: dict[str, Callable[..., Sampler]] = {
     sampler.name: sampler

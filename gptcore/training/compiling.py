@@ -5,11 +5,12 @@ import time
 import torch
 
 from gptcore.devices import autocast, matmul_precision, synchronize
+from gptcore.model.foreign import ForeignModel
 from gptcore.model.gpt import GPT
 from gptcore.training.config import COMPILERS, TrainConfig
 
 
-def prepare(model: GPT, config: TrainConfig, device: torch.device) -> float | None:
+def prepare(model: GPT | ForeignModel, config: TrainConfig, device: torch.device) -> float | None:
     """Set up `model` as `config` says and compile it now, so that no step includes that time.
 
     torch compiles at the first call, so one forward and one backward pass are made here. They may
@@ -19,8 +20,16 @@ def prepare(model: GPT, config: TrainConfig, device: torch.device) -> float | No
         The seconds that compiling took, with the two passes; None if `config.compile` is None.
 
     Raises:
-        ValueError: the model cannot be compiled on this machine.
+        ValueError: the model cannot be compiled on this machine, or is one of another
+            implementation.
     """
+    if isinstance(model, ForeignModel):
+        if config.compile is not None or config.recompute:
+            raise ValueError(
+                "a model of another implementation takes neither compile nor recompute: leave both "
+                "out"
+            )
+        return None
     model.transformer.recompute = config.recompute
     if config.compile is None:
         return None

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gptcore.devices import autocast, matmul_precision
+from gptcore.model.foreign import ForeignModel
 from gptcore.model.gpt import GPT
 from gptcore.ops.cross_entropy import IGNORE_INDEX, linear_cross_entropy
 from gptcore.training.config import TrainConfig
@@ -19,7 +20,7 @@ EndPhase = Callable[[str], None]
 """A callback that receives the name of each phase of a step at the moment when the phase ends."""
 
 
-def make_optimizer(model: GPT, config: TrainConfig) -> torch.optim.AdamW:
+def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
     """Return AdamW with weight decay on matrices only, and torch's fused kernel where it exists."""
     parameters = list(model.parameters())
     groups: list[dict[str, Any]] = [
@@ -34,7 +35,7 @@ def make_optimizer(model: GPT, config: TrainConfig) -> torch.optim.AdamW:
 
 
 def train_step(
-    model: GPT,
+    model: GPT | ForeignModel,
     optimizer: torch.optim.Optimizer,
     inputs: Tensor,
     targets: Tensor,
@@ -53,8 +54,9 @@ def train_step(
         precision: of the matrix products; weights, gradients and optimizer state stay float32.
         grad_clip: largest norm of the whole gradient; `math.inf` turns clipping off.
         end_phase: called after each phase with its name: forward (up to the head), loss (the head,
-            the cross-entropy and the gradients of both), backward (of the rest), optimizer. A
-            callback that times phases must synchronise the device itself.
+            the cross-entropy and the gradients of both), backward (of the rest), optimizer. In a
+            model of another implementation, forward ends behind the loss. A callback that times
+            phases must synchronise the device itself.
 
     Returns:
         The loss before the update and the norm of the gradient before clipping: scalars on the
@@ -108,7 +110,7 @@ def accumulated_step(
 
 
 def _add_gradient(
-    model: GPT,
+    model: GPT | ForeignModel,
     inputs: Tensor,
     targets: Tensor,
     precision: str,
@@ -116,6 +118,15 @@ def _add_gradient(
     n_targets: Tensor | None = None,
 ) -> Tensor:
     """Add the gradient of the loss on a batch to that of the parameters; return the loss."""
+    if isinstance(model, ForeignModel):
+        assert n_targets is None, "micro-batches need a loss that is divided by n_targets"
+        with matmul_precision(precision):
+            with autocast(inputs.device, precision):
+                loss = model.loss(inputs, targets)
+            end_phase("forward")
+            loss.backward()  # type: ignore[no-untyped-call]
+        end_phase("backward")
+        return loss.detach()
     with matmul_precision(precision):
         with autocast(inputs.device, precision):
             # Contiguous inputs have one layout, so torch.compile compiles once for all batches.
@@ -130,7 +141,7 @@ def _add_gradient(
     return loss.detach()
 
 
-def _clip_gradient(model: GPT, greatest: float) -> Tensor:
+def _clip_gradient(model: nn.Module, greatest: float) -> Tensor:
     """Scale the gradient down to the norm `greatest` if it is larger; return its norm before.
 
     On a CPU this takes at most half the time of torch's `clip_grad_norm_` (docs/decisions/0017).

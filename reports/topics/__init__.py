@@ -27,6 +27,7 @@ from reports.topics import (
     generated_text,
     loaders,
     memory,
+    own_model,
     peers,
     position,
     run,
@@ -51,6 +52,7 @@ class Topic(Protocol):
 
 
 TOPICS: tuple[Topic, ...] = (
+    own_model,
     speed,
     cost,
     peers,

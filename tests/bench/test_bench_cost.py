@@ -110,7 +110,7 @@ def test_conditions_are_ratios_to_the_first_of_their_round():
 )
 def test_counted_flops_are_those_of_the_formula(work, formula):
     config = replace(PRESETS["model3"], block_size=16)
-    counted = bench_model._count_flops(replace(CASE, work=work))
+    counted = bench_model._count_flops(replace(CASE, work=work), config)
     assert counted == formula(config, CASE.batch_size, CASE.block_size)
 
 

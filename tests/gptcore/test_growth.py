@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from gptcore.audit.log import read_log
-from gptcore.data.leakage import certificate
 from gptcore.data.block_counts import BlockCounts
+from gptcore.data.leakage import certificate
 from gptcore.data.splits import make_split
 from gptcore.evaluation.text_form_copies import longest_copies
 

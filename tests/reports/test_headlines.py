@@ -32,6 +32,12 @@ from tests.helpers.ledgers import (
     with_form,
     write_ledger,
 )
+from tests.helpers.own_ledgers import (
+    checks_case,
+    own_loader_case,
+    own_pair_case,
+    own_peak_case,
+)
 from tests.helpers.timed_ledgers import START, pair_case, self_case, timed, timed_environment
 from tests.reports.topics.test_peers import pair, peak
 
@@ -398,6 +404,27 @@ CASES = [
     Contradiction(
         "environment.find", [environment()], [other(STEP, device="cuda:0")],
         "No accelerator was found, so every case ran on the CPU", "",
+    ),
+    Contradiction(
+        "own_model.findings.checked", [checks_case()], [other(checks_case("loss"), seed=1)],
+        r"^The checks found no fault in mine\.py$", r"^The checks found 1 fault in mine\.py: loss$",
+    ),
+    Contradiction(
+        "own_model.findings.costs", [own_pair_case(1.5)],
+        [other(own_pair_case(0.5, "faster"), batch_size=8)],
+        r"training step takes 1\.50 times as long in mine\.py as in gptcore$",
+        r"takes 1\.50 times as long in mine\.py as in gptcore \(B = 4\)$",
+    ),
+    Contradiction(
+        "own_model.findings.memory", own_peak_case(4, 900, 600), own_peak_case(8, 500, 600),
+        r"needs 1\.50 times the peak memory of gptcore$",
+        r"needs 1\.50 times the peak memory of gptcore \(B = 4\)$",
+    ),
+    Contradiction(
+        "own_model.findings.audited", [own_loader_case()],
+        [other(own_loader_case("targets_equal_inputs"), seed=1)],
+        r"^The audit found no fault in 200 windows of the loader of mine\.py$",
+        r"^The audit found faults in the loader of mine\.py: targets equal inputs$",
     ),
     Contradiction(
         "loaders.promised", [loader_case("sequential", 1.0, 2232)],

@@ -95,10 +95,10 @@ def _other(change: dict[str, str]) -> str:
     return " ".join([name(change.get("variant", "not recorded")), *rest])
 
 
-def peaks(run: Run) -> pd.DataFrame:
+def peaks(run: Run, group: str = PEAKS) -> pd.DataFrame:
     """Return the peaks with `variant` and `times_ours`, the ratio to gptcore (NaN if unknown)."""
-    frame = run.cases(PEAKS)
-    params = {r["case"]: r["params"] for r in run.finished if r["group"] == PEAKS}
+    frame = run.cases(group)
+    params = {r["case"]: r["params"] for r in run.finished if r["group"] == group}
     variants = [str(params[case].get("variant", "gptcore")) for case in frame["case"]]
     frame = frame.assign(variant=pd.Series(variants, frame.index, dtype=object))
     frame = frame[frame["peak_bytes"].gt(0)]

@@ -21,7 +21,9 @@ SMALL = ModelCase(CORPUS, "model3", "cpu", "fp32", 2, 64, "step")
 
 
 def test_each_process_gives_times_phases_references_and_peaks():
-    first, second = measure_in_processes(STEP, SMALL, [CORPUS], processes=2, budget_s=0.1)
+    first, second = measure_in_processes(
+        STEP, SMALL, {"specs": [CORPUS]}, processes=2, budget_s=0.1
+    )
     logits = 2 * 64 * 50257 * 4  # B * T * V in fp32: a step holds them and their gradient
     phases = ("data", "forward", "loss", "backward", "optimizer")
     for each in (first, second):
@@ -55,13 +57,13 @@ def test_process_that_fails_says_why(monkeypatch, tmp_path):
     monkeypatch.setattr(processes, "ROOT", tmp_path)
     wrong = dataclasses.replace(SMALL, model="model9")
     with pytest.raises(ValueError, match=r"new process ended without an answer: .*model9"):
-        measure_in_processes(STEP, wrong, [CORPUS], processes=1, budget_s=0.1)
+        measure_in_processes(STEP, wrong, {"specs": [CORPUS]}, processes=1, budget_s=0.1)
 
 
 def test_process_that_takes_too_long_is_ended(monkeypatch):
     monkeypatch.setattr(processes, "TIME_LIMIT_S", 0.2)
     with pytest.raises(ValueError, match="new process ended without an answer"):
-        measure_in_processes(STEP, SMALL, [CORPUS], processes=1, budget_s=0.1)
+        measure_in_processes(STEP, SMALL, {"specs": [CORPUS]}, processes=1, budget_s=0.1)
 
 
 PARENT = """

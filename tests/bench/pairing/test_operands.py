@@ -165,7 +165,7 @@ STEP = "bench_model::test_step[python-docs-model3-cpu-fp32-B2-T64-seed0]"
     [
         ("work=forward", "give the other case's id"),
         ("corpus=shakespeare", "'shakespeare' is not given"),
-        ("model=model9", "cannot be built"),
+        ("model=model9", "choose one of model1"),
         ("colour=red", "give one of"),
     ],
 )

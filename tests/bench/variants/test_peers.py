@@ -124,16 +124,16 @@ def test_pair_with_a_variant_gives_a_ratio_with_an_interval(inputs):
 def test_peak_is_read_in_a_new_process_of_the_variant(monkeypatch):
     asked = []
 
-    def read_peak(test, case, specs, processes, _budget_s):
-        asked.append((test, case.variant, specs, processes))
+    def read_peak(test, case, arguments, processes, _budget_s):
+        asked.append((test, case.variant, arguments, processes))
         return [ProcessTimes([0.1], {"base_bytes": 5, "peak_bytes": 7})]
 
     monkeypatch.setattr(bench_peers, "measure_in_processes", read_peak)
     case = change(SMALL, "variant=plain")
     case = ModelCase(**(vars(case) | {"work": "forward_backward"}))
-    result, run = Result(), SimpleNamespace(specs={"a": "a.txt"})
+    result, run = Result(), SimpleNamespace(arguments={"specs": ["a.txt"]})
     run_peak_case(Pedantic(), result, run, case)
-    assert asked == [("bench_model::test_forward_backward", "plain", ["a.txt"], 1)]
+    assert asked == [("bench_model::test_forward_backward", "plain", {"specs": ["a.txt"]}, 1)]
     assert result.metrics == {"base_bytes": 5, "peak_bytes": 7}
 
 

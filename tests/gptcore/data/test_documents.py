@@ -148,9 +148,9 @@ def test_lengths_from_numbers_json_lines_folders_and_texts(tmp_path, corpus_of):
         ("n", "5\n٣\n", "line 2 is"),
         ("n", f"{2**53 + 1}\n", "line 1 is"),
         ("n", "5\n\0\n", "NUL"),
-        ("n.jsonl", '{"text": ""}\n', "line 1 has no document"),
-        ("n.jsonl", '["text"]\n', "line 1 has no document"),
-        ("n.jsonl", '{"text": 3}\n', "line 1 has no document"),
+        ("n.jsonl", '{"text": ""}\n', "holds no document"),
+        ("n.jsonl", '["text"]\n', "line 1 is no JSON object"),
+        ("n.jsonl", '{"text": 3}\n', "line 1: 'text' is int"),
         ("n.jsonl", "{\n", "n.jsonl line 1"),
         ("n.jsonl", "\n\n", "holds no document"),
         ("n", "", "empty"),
@@ -163,5 +163,5 @@ def test_bad_files_are_refused_with_their_line(tmp_path, name, content, message)
 
 
 def test_empty_folder_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="holds 0 files"):
+    with pytest.raises(ValueError, match="has no files"):
         document_lengths(str(tmp_path))
