@@ -163,8 +163,7 @@ def check_line(line: str, path: Path | str, number: int, longest: int = MOST_LIN
     """
     if "\0" in line:
         raise ValueError(
-            f"{path} has a NUL character in line {number}, so it is binary: give a plain text in "
-            "UTF-8"
+            f"{path} has a NUL character in line {number}, so it is binary: give a text in UTF-8"
         )
     if len(line) == longest:
         raise ValueError(

@@ -47,10 +47,10 @@ def test_every_command_of_the_page_runs_in_another_folder(tmp_path):
         env=environment if installed else environment | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,  # a machine that is busy with other work needs minutes
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("$ ") == len(COMMANDS) == 9
+    assert done.stdout.count("$ ") == len(COMMANDS) == 8
     assert installed != done.stdout.splitlines()[-1].startswith(str(ROOT))
     assert (tmp_path / "runs" / "first" / "summary.json").exists()
 

@@ -31,7 +31,6 @@ from bench.suite.training_cases import TrainCase
 from gptcore.coverage.visits import measure_draws
 from gptcore.data.leakage import certificate
 from gptcore.data.splits import Segment
-from gptcore.data.tokenizer import VOCAB_SIZE
 from gptcore.data.tokens import TokenStream
 from gptcore.data.vocabulary import GPT2
 from gptcore.evaluation.copying import copy_probability
@@ -68,25 +67,19 @@ class Experiment:
         ids = text.ids[: case.n_tokens]
         self.stream = TokenStream(ids, text.vocab_size)
         self.vocabulary = None
-        if case.compact and text.vocab_size <= VOCAB_SIZE:
+        if case.compact:
             self.stream, self.vocabulary = self.stream.compact()
-        self.split = session.split(
-            case.corpus,
-            case.split,
-            len(ids),
-            embargo=case.block_size,
-            block_size=case.block_size,
-        )
+        sizes = {"embargo": case.block_size, "block_size": case.block_size}
+        self.split = session.split(case.corpus, case.split, len(ids), **sizes)
         (test_part,) = self.split.test
         self.ids = torch.from_numpy(self.stream.ids)
         test_part = Segment(test_part.start, test_part.start + scored(test_part, case))
         self.test_ids = self.ids[test_part.start : test_part.stop]
         used = [shortened(part, case.text_share) for part in self.split.train]
         self.train_tokens = sum(map(len, used))
-        known = session.vocabulary(case.corpus)
-        self.is_gpt2 = known.tokenizer == GPT2
-        n_bytes = known.token_bytes(ids[test_part.start + 1 : test_part.stop])
-        self.test_bytes = None if n_bytes is None else int(n_bytes.sum())
+        self.is_gpt2 = session.vocabulary(case.corpus).tokenizer == GPT2
+        scored_ids = ids[test_part.start + 1 : test_part.stop]
+        self.test_bytes = session.count_bytes(case.corpus, scored_ids)
         self.train_ids = self.ids
         if case.copied:
             self.train_ids = with_copies(self.ids, used, case)

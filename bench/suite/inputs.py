@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from bench.suite.own import OwnModel
@@ -129,6 +130,11 @@ class Inputs:
         """Return what the ids of the data called `name` stand for."""
         return gpt2() if name == UNIFORM else self.corpora[name].data.vocabulary
 
+    def count_bytes(self, name: str, ids: npt.NDArray[np.int64]) -> int | None:
+        """Return the bytes of text that ids stand for; None where it is not known."""
+        n_bytes = self.vocabulary(name).token_bytes(ids)
+        return None if n_bytes is None else int(n_bytes.sum())
+
     def split(
         self, name: str, spec: str, n_tokens: int, *, embargo: int = 0, block_size: int
     ) -> Split:
@@ -156,7 +162,7 @@ class Inputs:
 
 
 def _in_memory(stream: TokenStream) -> TokenStream:
-    return TokenStream(stream.ids[:].astype(np.int64), stream.vocab_size, stream.n_bytes)
+    return TokenStream(np.array(stream.ids[:], dtype=np.int64), stream.vocab_size, stream.n_bytes)
 
 
 def _uniform_stream() -> TokenStream:

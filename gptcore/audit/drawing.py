@@ -151,10 +151,8 @@ class _Forms:
         self._note_types(batch, place)
         if x.shape != y.shape:
             self._add("unequal_shapes", 1, f"{place}: x is {x.shape} and y is {y.shape}")
-        outside = [
-            *((x < 0) | (x >= self.vocab_size)).any(axis=1).nonzero()[0].tolist(),
-            *(y >= self.vocab_size).reshape(len(y), -1).any(axis=1).nonzero()[0].tolist(),
-        ]
+        bad = ((x < 0) | (x >= self.vocab_size), y >= self.vocab_size)
+        outside = [row for part in bad for row in np.unique(np.nonzero(part)[0]).tolist()]
         if outside:
             low, high = min(x.min(), y.min()), max(x.max(), y.max())
             example = f"{place}, row {outside[0]}: ids from {low} to {high}"

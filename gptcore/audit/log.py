@@ -147,7 +147,7 @@ def read_log(path: str | Path, *, n_tokens: int, block_size: int | None = None) 
         if block_size is not None and "length" not in columns:
             columns["length"] = np.broadcast_to(np.int64(block_size), len(line))
         require(columns, 1)
-        log = DrawLog(n_tokens, line=line, is_whole=False, **columns)
+        log = DrawLog(n_tokens, line=line, is_whole=False, is_cut=False, **columns)
         if block_size is not None:
             log.check_block_size(block_size)
     return log

@@ -12,6 +12,7 @@ _MASK = 2**64 - 1
 AT_ONCE = 2**20  # windows of the text whose hashes are held in memory
 
 Hashes = npt.NDArray[np.uint64]
+Integers = npt.NDArray[np.integer]
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +31,7 @@ class Match:
     possible: Whole
 
 
-def match_rows(rows: npt.NDArray[np.integer], ids: npt.NDArray[np.integer]) -> Match:
+def match_rows(rows: Integers, ids: Integers) -> Match:
     """Return where each row of W tokens occurs in the text.
 
     A row is looked up by a 64-bit rolling hash of all its tokens and then compared token by token,
@@ -46,7 +47,7 @@ def match_rows(rows: npt.NDArray[np.integer], ids: npt.NDArray[np.integer]) -> M
     Raises:
         ValueError: an array has another shape or type, or the rows are longer than the text.
     """
-    rows, ids = _check(rows, "rows", 2).astype(np.int64, copy=False), _check(ids, "ids", 1)
+    rows, ids = _check(rows, "rows", 2), _check(ids, "ids", 1)
     width = rows.shape[1]
     if width > len(ids):
         raise ValueError(f"rows have {width} tokens and the text {len(ids)}: give the whole text")
@@ -78,7 +79,7 @@ def match_rows(rows: npt.NDArray[np.integer], ids: npt.NDArray[np.integer]) -> M
     return Match(starts, ambiguous, np.concatenate(possible))
 
 
-def _places(wanted: Hashes, ids: npt.NDArray[np.integer], width: int) -> tuple[Whole, Whole]:
+def _places(wanted: Hashes, ids: Integers, width: int) -> tuple[Whole, Whole]:
     """Return where windows of the text have wanted hashes, and which; part by part of the text.
 
     Args:
@@ -104,7 +105,7 @@ def _places(wanted: Hashes, ids: npt.NDArray[np.integer], width: int) -> tuple[W
     return key[order], np.concatenate(places)[order]
 
 
-def _check(tokens: npt.NDArray[np.integer], name: str, ndim: int) -> npt.NDArray[np.integer]:
+def _check(tokens: Integers, name: str, ndim: int) -> Integers:
     array = np.asarray(tokens)
     if array.ndim != ndim or array.dtype.kind not in "iu" or array.size == 0:
         raise ValueError(
@@ -114,7 +115,7 @@ def _check(tokens: npt.NDArray[np.integer], name: str, ndim: int) -> npt.NDArray
     return array
 
 
-def _scramble(tokens: npt.NDArray[np.integer]) -> Hashes:
+def _scramble(tokens: Integers) -> Hashes:
     """Return tokens as pseudo-random 64-bit numbers (finaliser of SplitMix64)."""
     mixed = tokens.astype(np.uint64) + np.uint64(_BASE)
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
@@ -129,7 +130,7 @@ def _powers(base: int, count: int) -> Hashes:
     return np.cumprod(powers, dtype=np.uint64)
 
 
-def _row_hashes(rows: Whole) -> Hashes:
+def _row_hashes(rows: Integers) -> Hashes:
     """Return the hash of each row, Σ_k x_k·b^k modulo 2**64, of its scrambled tokens x_k."""
     hashes = np.zeros(len(rows), dtype=np.uint64)
     for column, power in zip(rows.T, _powers(_BASE, rows.shape[1]), strict=True):
@@ -137,7 +138,7 @@ def _row_hashes(rows: Whole) -> Hashes:
     return hashes
 
 
-def _rolling_hashes(ids: npt.NDArray[np.integer], width: int) -> Hashes:
+def _rolling_hashes(ids: Integers, width: int) -> Hashes:
     """Return the hash of each window: the difference of two running sums, times b^-start."""
     sums = np.zeros(len(ids) + 1, dtype=np.uint64)
     np.cumsum(_scramble(ids) * _powers(_BASE, len(ids)), out=sums[1:])
@@ -146,7 +147,7 @@ def _rolling_hashes(ids: npt.NDArray[np.integer], width: int) -> Hashes:
 
 
 def _agree(
-    rows: Whole, ids: npt.NDArray[np.integer], starts: Whole, chunk: int = 4096
+    rows: Integers, ids: Integers, starts: Whole, chunk: int = 4096
 ) -> npt.NDArray[np.bool_]:
     """Return whether each row equals the text at its start, token by token."""
     windows = np.lib.stride_tricks.sliding_window_view(ids, rows.shape[1])

@@ -7,7 +7,8 @@ import os
 import re
 from typing import Any
 
-from gptcore.console import at_home, number, quoted, to_path, whole
+from gptcore.console import at_home, number, quoted, to_path, whole, whole_in
+from gptcore.data.vocabulary import LARGEST_VOCABULARY
 
 Json = dict[str, Any]
 
@@ -87,7 +88,7 @@ def add_reading_options(parser: argparse._ActionsContainer) -> None:
     add_field(parser)
     parser.add_argument(
         "--vocab-size",
-        type=whole,
+        type=whole_in(1, LARGEST_VOCABULARY),
         metavar="V",
         help="number of token ids (default: what the data say, else the largest id + 1)",
     )

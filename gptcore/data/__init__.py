@@ -8,13 +8,14 @@
     0
 
 `certificate` counts what the train and the test part share. `measure_bias` compares the end of a
-text, where the test part usually lies, with all other parts of that length. Nothing here loads
-torch.
+text, where the test part usually lies, with all other parts of that length. `load_source` reads
+token files, tables of documents and folders as one stream. Nothing here loads torch.
 """
 
 from gptcore.data.corpora import CORPORA, Corpus, load_corpus
 from gptcore.data.leakage import Leakage, certificate
 from gptcore.data.position_bias import Bias, measure_bias
+from gptcore.data.sources import Source, load_source
 from gptcore.data.splits import SPLITS, Segment, Split, WindowSplit, make_split, random_windows
 from gptcore.data.tokenizer import (
     VOCAB_SIZE,
@@ -35,6 +36,7 @@ __all__ = [
     "Corpus",
     "Leakage",
     "Segment",
+    "Source",
     "Split",
     "TokenStream",
     "WindowSplit",
@@ -43,6 +45,7 @@ __all__ = [
     "encode",
     "gpt2_encoding",
     "load_corpus",
+    "load_source",
     "make_split",
     "measure_bias",
     "random_windows",

@@ -88,7 +88,10 @@ def _vocabulary(meta: Any, path: Path) -> Vocabulary:
     if size is None and pieces:
         size = len(pieces)
     if size is None:
-        raise ValueError(f'{path} has no vocabulary: give a dictionary with "vocab_size" or "itos"')
+        raise ValueError(
+            f'{path} has no vocabulary, which is "vocab_size" or "itos" in a dictionary: write it '
+            "as nanoGPT's prepare.py does"
+        )
     size = check_whole(f"{path}: vocab_size", size, at_most=LARGEST_VOCABULARY)
     try:
         return Vocabulary(size, None if pieces is None else path.name, pieces)

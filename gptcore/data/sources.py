@@ -209,20 +209,7 @@ def load_source(
     """
     specs = distinct([specs] if isinstance(specs, str) else list(specs))
     groups, left_out = find_parts(specs)
-    progress, n_files = Progress("file"), sum(map(len, groups.values()))
-    parts: list[Part] = []
-    corpora: list[Corpus] = []
-    for name, group in groups.items():
-        files = []
-        for what in group:
-            file, corpus = _read(what, raw=raw, field=field)
-            files.append(file)
-            corpora += [] if corpus is None else [corpus]
-            if n_files > 1:
-                progress(sum(len(part.files) for part in parts) + len(files), n_files)
-        begin = parts[-1].place.stop if parts else 0
-        place = Segment(begin, begin + sum(len(file.ids) for file in files))
-        parts.append(Part(name if name in PARTS else files[0].name, place, tuple(files)))
+    parts, corpora = _read_parts(groups, raw=raw, field=field)
     every = [file for part in parts for file in part.files]
     vocabulary = decided_vocabulary(every, vocab_size)
     sizes = [file.n_bytes for file in every if file.n_bytes is not None]
@@ -242,6 +229,28 @@ def load_source(
         cleaning=tuple(dict.fromkeys(step for corpus in corpora for step in corpus.cleaning)),
         warnings=tuple(_warnings(every, left_out)),
     )
+
+
+def _read_parts(
+    groups: dict[str, list[str]], *, raw: bool, field: str
+) -> tuple[list[Part], list[Corpus]]:
+    """Return the parts of the stream, and the texts among their files."""
+    progress, n_files, n_read = Progress("file"), sum(map(len, groups.values())), 0
+    parts: list[Part] = []
+    corpora: list[Corpus] = []
+    for name, group in groups.items():
+        files = []
+        for what in group:
+            file, corpus = _read(what, raw=raw, field=field)
+            files.append(file)
+            corpora += [] if corpus is None else [corpus]
+            n_read += 1
+            if n_files > 1:
+                progress(n_read, n_files)
+        begin = parts[-1].place.stop if parts else 0
+        place = Segment(begin, begin + sum(len(file.ids) for file in files))
+        parts.append(Part(name if name in PARTS else files[0].name, place, tuple(files)))
+    return parts, corpora
 
 
 def joint_sha256(files: Sequence[DataFile]) -> str:

@@ -48,11 +48,11 @@ def read_table(path: Path, field: str) -> DataFile:
     ids, lengths, n_bytes = [], [], 0
     progress = Progress(f"reading {path.name}: document")
     for number, text in enumerate(rows, 1):
+        with naming(f"{path}, document {number}"):
+            tokens = encode(text, np.uint16)
         n_bytes += count_bytes(text)
         if n_bytes > MOST_BYTES:
             raise too_large(path, MOST_BYTES, "more bytes of text")
-        with naming(f"{path}, document {number}"):
-            tokens = encode(text, np.uint16)
         lengths.append(len(tokens))
         if len(tokens):
             ids.append(tokens)

@@ -19,10 +19,10 @@ def parts(tmp_path):
         path = tmp_path / "book.txt"
         path.write_bytes(text.encode())
         session = SimpleNamespace(
-            corpora={"book": load_corpus(str(path))},
+            text=lambda _: load_corpus(str(path)),
             raw=lambda _: load_corpus(str(path), raw=True),
         )
-        corpus = session.raw("book") if raw else session.corpora["book"]
+        corpus = session.raw("book") if raw else session.text("book")
         case = TrainCase("orders", "book", 0, sampler, raw=raw)
         return parts_of(case, session, TokenStream.from_text(corpus.text), used)
 

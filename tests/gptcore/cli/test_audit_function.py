@@ -9,19 +9,19 @@ from gptcore.cli.main import main
 
 FILE = """
 import numpy as np, torch
-import beside
+import calls_made
 print("the file is run")
 data = {s: torch.from_numpy(np.fromfile(f"data/{s}.bin", np.uint16).astype(np.int64))
         for s in ("train", "val")}
 own = torch.Generator().manual_seed(1)
 def get_batch(split, generator=None):
     print("a batch is drawn")
-    beside.calls += 1
+    calls_made.calls += 1
     i = torch.randint(len(data[split]) - 8, (4,), generator=generator)[:, None] + torch.arange(8)
     return data[split][i], data[split][i + 1]
 def one_order(split): return get_batch(split, own)
 def unseeded(split): return get_batch(split, torch.Generator().manual_seed(torch.seed() % 2**32))
-def counting(split): return get_batch(split, torch.Generator().manual_seed(beside.calls))
+def counting(split): return get_batch(split, torch.Generator().manual_seed(calls_made.calls))
 def leaking(split): return get_batch("val")
 def copying(split): return (get_batch(split)[0],) * 2
 def failing(split): return data["test"]
@@ -34,7 +34,7 @@ def audit(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "mine.py").write_text(FILE)
-    (tmp_path / "beside.py").write_text("calls = 0\n")
+    (tmp_path / "calls_made.py").write_text("calls = 0\n")
     (tmp_path / "data").mkdir()
     ids = np.random.default_rng(0).integers(65, size=1_200).astype(np.uint16)
     ids[:1_000].tofile(tmp_path / "data" / "train.bin")

@@ -200,7 +200,7 @@ def test_a_compact_id_out_of_range_is_refused(stranger):
         vocabulary.decode(np.array([0, stranger]))
 
 
-@pytest.mark.parametrize("ids", [[], [3, 3], [5, 3], [-1, 2], [0, VOCAB_SIZE]])
+@pytest.mark.parametrize("ids", [[], [3, 3], [5, 3], [-1, 2]])
 def test_a_compact_vocabulary_is_increasing_and_in_range(ids):
     with pytest.raises(ValueError, match="vocabulary ids"):
         CompactVocabulary(np.array(ids, dtype=np.int64))
