@@ -21,3 +21,5 @@ are imported from the package itself:
 - `scaling`: laws of the loss, fitted to many training runs.
 - `cli`: the command `gptcore`.
 """
+
+__version__ = "0.1.0"

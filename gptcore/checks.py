@@ -28,7 +28,7 @@ def check_whole(
         ValueError: it is not a whole number (a boolean is none), or outside [at_least, at_most].
     """
     try:
-        whole = None if isinstance(value, bool) else operator.index(value)
+        whole = None if _is_bool(value) else operator.index(value)
     except TypeError:
         whole = None
     if whole is None or whole < at_least:
@@ -51,7 +51,7 @@ def check_number(name: str, value: SupportsFloat, interval: str) -> float:
         ValueError: it is not a number (a boolean or NaN is none), or outside the interval.
     """
     low, high = map(float, interval[1:-1].split(","))
-    if not isinstance(value, bool) and isinstance(value, Real):
+    if not _is_bool(value) and isinstance(value, Real):
         try:
             number = float(value)
         except OverflowError:
@@ -101,6 +101,11 @@ def as_row(name: str, values: Any) -> "npt.NDArray[Any]":
     if not np.isfinite(row).all():
         raise ValueError(f"one of the {name} is not finite: leave it out, and say so")
     return row
+
+
+def _is_bool(value: object) -> bool:
+    """Return whether a value is a truth value; NumPy 1 calls its type bool_, and counts with it."""
+    return type(value).__name__ in ("bool", "bool_")
 
 
 def _shown(value: object) -> str:

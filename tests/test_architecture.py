@@ -39,7 +39,7 @@ ARROWS = {
     "gptcore.training": MODEL,
     "gptcore.evaluation": MODEL | {"gptcore.scaling"},
     "gptcore.checking": SAMPLING | MODEL | {"gptcore.training"},
-    "gptcore.cli": LIBRARY,
+    "gptcore.cli": LIBRARY | {"gptcore"},  # for its version
     "gptcore.__main__": {"gptcore.cli", "gptcore.streams"},
     "bench.ledger": TEXT,
     "bench.measuring": MEASURED | {"bench.suite", "bench.variants"},

@@ -10,24 +10,31 @@
     >>> [finding.kind for finding in result.findings]
     ['lost_at_borders']
 
-`audit` draws batches from a loader, `audit_log` reads a log of draws, `audit_tokens` takes rows of
-tokens, and `audit_draws` takes draws whose places in the text are known. `locate` says from which
-documents the rows of a loader come. Counts are exact. A finding is raised only for what chance does
-not explain (`docs/auditing.md`). Nothing here loads torch.
+`audit` draws batches from a loader. `draw` calls a function get_batch, and `audit_part` says what
+its batches show of one part of the data. `audit_log` reads a log of draws, `audit_tokens` takes
+rows of tokens, and `audit_draws` takes draws whose places in the text are known. `locate` says from
+which documents the rows of a loader come. Counts are exact. A finding is raised only for what
+chance does not explain (`docs/auditing.md`). Nothing here loads torch.
 """
 
 from gptcore.audit.audits import Audit, audit, audit_draws, audit_log, audit_tokens, locate
+from gptcore.audit.drawing import Drawn, draw
 from gptcore.audit.finding import Finding
 from gptcore.audit.log import DrawLog, read_log
+from gptcore.audit.parts import PartAudit, audit_part
 
 __all__ = [
     "Audit",
     "DrawLog",
+    "Drawn",
     "Finding",
+    "PartAudit",
     "audit",
     "audit_draws",
     "audit_log",
+    "audit_part",
     "audit_tokens",
+    "draw",
     "locate",
     "read_log",
 ]

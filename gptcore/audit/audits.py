@@ -17,7 +17,7 @@ from gptcore.audit.declared import check_sampler, judge_declared
 from gptcore.audit.facts import count_facts
 from gptcore.audit.finding import Finding
 from gptcore.audit.findings import judge
-from gptcore.audit.live import TokenRows, check_length, read_batches
+from gptcore.audit.live import Batches, TokenRows, check_length, read_batches
 from gptcore.audit.log import DrawLog, Whole, read_log
 from gptcore.audit.places import Places, find_places
 from gptcore.audit.rows import (
@@ -132,9 +132,16 @@ def audit(
     batches = read_batches(loader, block_size=block_size, max_batches=max_batches, epochs=epochs)
     if epoch_draws is not None and epochs > 1:
         raise ValueError("epochs and epoch_draws are given: leave one out")
+    return audit_batches(batches, ids, epoch_draws=epoch_draws, sampler=sampler)
+
+
+def audit_batches(
+    batches: Batches, ids: Text, *, epoch_draws: int | None = None, sampler: str | None = None
+) -> Audit:
+    """Audit batches that are drawn already; arguments and errors as in `audit`."""
     is_epoch = batches.is_whole and epoch_draws is None
     log, places, documents = _locate(batches.parts, ids, is_epoch=is_epoch)
-    log = replace(log, is_whole=is_epoch)
+    log = replace(log, is_whole=is_epoch, is_cut=batches.is_cut)
     for i, wrong in places.wrong.items():
         batches.add_wrong(batches.parts[i].name, wrong)
     findings = judge_places(places, join_documents(ids)[0], documents)

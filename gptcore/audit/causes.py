@@ -4,11 +4,11 @@ Legend as in `counts`: K draws, T inputs in the longest window.
 """
 
 import math
-from typing import Literal
 
 import numpy as np
 
 from gptcore.audit.facts import Facts
+from gptcore.audit.finding import Severity
 from gptcore.audit.labels import Mask, count_distinct, zeros
 from gptcore.audit.log import Whole
 from gptcore.audit.passes import count_grid
@@ -19,7 +19,6 @@ from gptcore.audit.visits import (
     log10_chance_of_equal_visits,
 )
 
-Severity = Literal["fault", "note"]
 CHANCE_PADDING = 1e-3  # repeats that are no padding look like it in fewer logs than this
 DENSE = 0.8  # of the draws at both ends of the streams are padding, where whole batches are
 FAR_BEYOND_SD = 8.0  # pairs of draws that show one window are skewed where windows are few
@@ -198,8 +197,8 @@ def why_missed(facts: Facts, unplaced: int) -> tuple[Severity, str]:
     if facts.may_go_on:
         return "note", (
             f"The log shows {len(windows)} windows once each, and may end before its epoch does. "
-            "Audit a whole epoch to learn which targets it misses: give --epoch-draws, or audit "
-            "the loader itself to its end."
+            "Audit a whole epoch to learn which targets it misses: give --epoch-draws, draw more "
+            "batches, or audit the loader itself to its end."
         )
     return "fault", f"Whole windows are missing. Causes that fit: {_causes_of_holes(facts, hole)}."
 

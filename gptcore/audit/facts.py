@@ -193,8 +193,10 @@ def _may_go_on(
     A pass in order shows everything up to its last window. Where it is not known how long an epoch
     is, a pass that shows half of the text or more is taken for a whole one.
     """
-    if log.is_whole or epoch.any() or len(windows) < len(log):
+    if log.is_whole or len(windows) < len(log) or (epoch.any() and not log.is_cut):
         return False
+    if log.is_cut:
+        return True
     if epoch_draws is not None:
         return epoch_draws > len(log)
     in_order = bool((log.start[1:] > log.start[:-1]).all())

@@ -8,6 +8,8 @@ import numpy as np
 from gptcore.audit.counts import Windows
 from gptcore.audit.facts import Facts
 
+Severity = Literal["fault", "note"]
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -27,7 +29,7 @@ class Finding:
     count: int
     example: str
     explanation: str
-    severity: Literal["fault", "note"] = "fault"
+    severity: Severity = "fault"
 
 
 def are_alike(facts: Facts) -> bool:

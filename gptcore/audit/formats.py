@@ -89,7 +89,7 @@ def _from_parts(batch: Sequence[Any], number: int) -> list[dict[str, Rows]]:
     named: dict[str, Any] = {"input_ids": batch[0]}
     if len(batch) > 1 and _is_array(batch[1]) and np.ndim(batch[1]) == np.ndim(batch[0]):
         named["labels"] = batch[1]
-    if len(batch) > 2 and _is_array(batch[2]) and np.isin(_plain(batch[2]), (0, 1)).all():
+    if len(batch) > 2 and _is_array(batch[2]) and np.isin(to_array(batch[2]), (0, 1)).all():
         named["loss_mask"] = batch[2]
     return _from_mapping(named, number)
 
@@ -98,12 +98,12 @@ def _are_rows(batch: Sequence[Any]) -> bool:
     """Return whether a list holds rows or tokens, and not inputs and targets."""
     if isinstance(batch, tuple) and not all(isinstance(part, int | np.integer) for part in batch):
         return False
-    if not _is_array(batch[0]) or np.ndim(_plain(batch[0])) == 0:
+    if not _is_array(batch[0]) or np.ndim(to_array(batch[0])) == 0:
         return True  # numbers, or lists of numbers
-    if np.ndim(_plain(batch[0])) > 1 or len(batch) == 1:
+    if np.ndim(to_array(batch[0])) > 1 or len(batch) == 1:
         return len(batch) > 3
     # Arrays of one dimension: one row each, or the inputs and targets of one row.
-    first, second = (np.asarray(_plain(part)) for part in batch[:2])
+    first, second = (np.asarray(to_array(part)) for part in batch[:2])
     return not (
         len(batch) <= 3
         and first.shape == second.shape
@@ -113,7 +113,7 @@ def _are_rows(batch: Sequence[Any]) -> bool:
 
 def _to_rows(tokens: Any, number: int) -> list[Rows]:
     """Return a tensor, an array or lists as int64 of shape (B, W); several where widths differ."""
-    plain = _plain(tokens)
+    plain = to_array(tokens)
     try:
         array = np.asarray(plain)
     except (ValueError, TypeError):  # rows of different widths
@@ -129,21 +129,21 @@ def _to_rows(tokens: Any, number: int) -> list[Rows]:
 def _flags(value: Any) -> list[Rows]:
     """Return a mask or numbers as rows; none where they have another form."""
     try:
-        rows = [np.asarray(_plain(value))]
+        rows = [np.asarray(to_array(value))]
     except (ValueError, TypeError):
-        rows = [np.asarray(_plain(row)) for row in value]
+        rows = [np.asarray(to_array(row)) for row in value]
     if any(row.ndim not in (1, 2) or row.dtype.kind not in "iufb" for row in rows):
         return []
     return [row.reshape(-1, row.shape[-1]).astype(np.int64) for row in rows]
 
 
-def _plain(tokens: Any) -> Any:
+def to_array(tokens: Any) -> Any:
     """Return a tensor, on any device, as an array; lists of tensors too."""
     if getattr(tokens, "is_nested", False):
-        return [_plain(part) for part in tokens.unbind()]
+        return [to_array(part) for part in tokens.unbind()]
     if hasattr(tokens, "detach"):
         return tokens.detach().cpu().numpy()
-    return [_plain(part) for part in tokens] if isinstance(tokens, list | tuple) else tokens
+    return [to_array(part) for part in tokens] if isinstance(tokens, list | tuple) else tokens
 
 
 def _is_array(value: object) -> bool:

@@ -86,9 +86,9 @@ class Batches:
         wrong_targets: rows whose targets are neither the inputs moved by one token nor equal to
             the inputs.
         wrong_example: the first such row, in words.
-        equal_targets: rows whose targets equal the inputs.
         masked: targets that give no loss.
         is_whole: whether one pass was made, to the end of the loader.
+        is_cut: whether drawing ended at a number of batches, wherever an epoch ends.
     """
 
     parts: list[TokenRows] = field(default_factory=list)
@@ -96,6 +96,7 @@ class Batches:
     wrong_example: str = ""
     masked: Masked = field(default_factory=Masked)
     is_whole: bool = False
+    is_cut: bool = False
 
     def add(self, batch: object, number: int, block_size: int | None, epoch: int | None) -> None:
         """Add one batch.

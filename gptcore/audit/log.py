@@ -45,6 +45,7 @@ class DrawLog:
         unsure: bool, whether the window may be another one with the same tokens; None if none is.
         possible: bool of shape (N,), the targets that such windows may show, or None.
         is_whole: whether the log is known to end with an epoch.
+        is_cut: whether the log is known to end at a number of draws, wherever the epoch ends.
     """
 
     n_tokens: int
@@ -57,6 +58,7 @@ class DrawLog:
     unsure: npt.NDArray[Any] | None = None
     possible: npt.NDArray[Any] | None = None
     is_whole: bool = False
+    is_cut: bool = False
 
     def __post_init__(self) -> None:
         n_tokens = check_whole("n_tokens", self.n_tokens, at_least=2)
@@ -145,7 +147,7 @@ def read_log(path: str | Path, *, n_tokens: int, block_size: int | None = None) 
         if block_size is not None and "length" not in columns:
             columns["length"] = np.broadcast_to(np.int64(block_size), len(line))
         require(columns, 1)
-        log = DrawLog(n_tokens, line=line, is_whole=False, **columns)
+        log = DrawLog(n_tokens, line=line, is_whole=False, is_cut=False, **columns)
         if block_size is not None:
             log.check_block_size(block_size)
     return log

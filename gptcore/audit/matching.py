@@ -9,8 +9,10 @@ from gptcore.audit.log import Whole
 
 _BASE = 0x9E3779B97F4A7C15  # odd, so it has an inverse modulo 2**64
 _MASK = 2**64 - 1
+AT_ONCE = 2**20  # windows of the text whose hashes are held in memory
 
 Hashes = npt.NDArray[np.uint64]
+Integers = npt.NDArray[np.integer]
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +31,7 @@ class Match:
     possible: Whole
 
 
-def match_rows(rows: npt.NDArray[np.integer], ids: npt.NDArray[np.integer]) -> Match:
+def match_rows(rows: Integers, ids: Integers) -> Match:
     """Return where each row of W tokens occurs in the text.
 
     A row is looked up by a 64-bit rolling hash of all its tokens and then compared token by token,
@@ -49,14 +51,13 @@ def match_rows(rows: npt.NDArray[np.integer], ids: npt.NDArray[np.integer]) -> M
     width = rows.shape[1]
     if width > len(ids):
         raise ValueError(f"rows have {width} tokens and the text {len(ids)}: give the whole text")
-    # Look up the hash of each row among the sorted hashes of all windows of the text.
-    places = _rolling_hashes(ids, width)
-    order = np.argsort(places, kind="stable")
-    places = places[order]
     wanted = _row_hashes(rows)
-    left = np.searchsorted(places, wanted, side="left")
-    count = np.searchsorted(places, wanted, side="right") - left
-    starts = np.where(count > 0, order[np.minimum(left, len(order) - 1)], -1)
+    distinct, of_row = np.unique(wanted, return_inverse=True)
+    key, order = _places(distinct, ids, width)
+    bounds = np.searchsorted(key, np.arange(len(distinct) + 1))
+    left, count = bounds[of_row], np.diff(bounds)[of_row]
+    starts = np.full(len(rows), -1)
+    starts[count > 0] = order[left[count > 0]]
     starts[~_agree(rows, ids, starts)] = -1
     # Rows that occur at several places: assign equal rows to these places.
     ambiguous = np.zeros(len(rows), dtype=bool)
@@ -71,24 +72,50 @@ def match_rows(rows: npt.NDArray[np.integer], ids: npt.NDArray[np.integer]) -> M
             on_grid = options[(options - single[0]) % stride == 0] if stride > 1 else options
             options = on_grid if len(on_grid) else options
             # Fewer rows than places: begin at any, so that not all stand in the first passage.
-            begin = int(left[members[0]]) if len(members) < len(options) else 0
+            begin = int(wanted[members[0]] >> 33) if len(members) < len(options) else 0
             starts[members] = options[(begin + np.arange(len(members))) % len(options)]
             ambiguous[members] = len(options) > 1
             possible += [options] * (len(options) > 1)
     return Match(starts, ambiguous, np.concatenate(possible))
 
 
-def _check(tokens: npt.NDArray[np.integer], name: str, ndim: int) -> Whole:
+def _places(wanted: Hashes, ids: Integers, width: int) -> tuple[Whole, Whole]:
+    """Return where windows of the text have wanted hashes, and which; part by part of the text.
+
+    Args:
+        wanted: distinct hashes, in increasing order.
+        ids: the text.
+        width: tokens of a window.
+
+    Returns:
+        Indices into `wanted`, in increasing order, and the first token of each window.
+    """
+    begins = np.zeros(2**20, dtype=bool)  # which first 20 bits a wanted hash has
+    begins[wanted >> np.uint64(44)] = True
+    keys, places = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.int64)]
+    for first in range(0, len(ids) - width + 1, AT_ONCE):
+        hashes = _rolling_hashes(ids[first : first + AT_ONCE + width - 1], width)
+        near = np.flatnonzero(begins[hashes >> np.uint64(44)])
+        key = np.searchsorted(wanted, hashes[near]).clip(max=len(wanted) - 1)
+        same = wanted[key] == hashes[near]
+        keys.append(key[same])
+        places.append(near[same] + first)
+    key = np.concatenate(keys)
+    order = np.argsort(key, kind="stable")
+    return key[order], np.concatenate(places)[order]
+
+
+def _check(tokens: Integers, name: str, ndim: int) -> Integers:
     array = np.asarray(tokens)
     if array.ndim != ndim or array.dtype.kind not in "iu" or array.size == 0:
         raise ValueError(
             f"{name} are {array.dtype} of shape {array.shape}: "
             f"give integers in {ndim} dimension{'s' * (ndim > 1)}, not empty"
         )
-    return array.astype(np.int64, copy=False)
+    return array
 
 
-def _scramble(tokens: Whole) -> Hashes:
+def _scramble(tokens: Integers) -> Hashes:
     """Return tokens as pseudo-random 64-bit numbers (finaliser of SplitMix64)."""
     mixed = tokens.astype(np.uint64) + np.uint64(_BASE)
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
@@ -103,7 +130,7 @@ def _powers(base: int, count: int) -> Hashes:
     return np.cumprod(powers, dtype=np.uint64)
 
 
-def _row_hashes(rows: Whole) -> Hashes:
+def _row_hashes(rows: Integers) -> Hashes:
     """Return the hash of each row, Σ_k x_k·b^k modulo 2**64, of its scrambled tokens x_k."""
     hashes = np.zeros(len(rows), dtype=np.uint64)
     for column, power in zip(rows.T, _powers(_BASE, rows.shape[1]), strict=True):
@@ -111,7 +138,7 @@ def _row_hashes(rows: Whole) -> Hashes:
     return hashes
 
 
-def _rolling_hashes(ids: Whole, width: int) -> Hashes:
+def _rolling_hashes(ids: Integers, width: int) -> Hashes:
     """Return the hash of each window: the difference of two running sums, times b^-start."""
     sums = np.zeros(len(ids) + 1, dtype=np.uint64)
     np.cumsum(_scramble(ids) * _powers(_BASE, len(ids)), out=sums[1:])
@@ -119,7 +146,9 @@ def _rolling_hashes(ids: Whole, width: int) -> Hashes:
     return (sums[width:] - sums[:-width]) * _powers(inverse, len(ids) - width + 1)
 
 
-def _agree(rows: Whole, ids: Whole, starts: Whole, chunk: int = 4096) -> npt.NDArray[np.bool_]:
+def _agree(
+    rows: Integers, ids: Integers, starts: Whole, chunk: int = 4096
+) -> npt.NDArray[np.bool_]:
     """Return whether each row equals the text at its start, token by token."""
     windows = np.lib.stride_tricks.sliding_window_view(ids, rows.shape[1])
     same = np.empty(len(rows), dtype=bool)

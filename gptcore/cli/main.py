@@ -19,6 +19,7 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import gptcore
 from gptcore import streams
 from gptcore.cli import (
     audit,
@@ -55,7 +56,9 @@ COMMANDS: dict[str, _Command] = {
     "coverage": _Command(sampling.coverage, sampling.coverage_answer, sampling.coverage_options,
         "gptcore coverage --corpus my-book.txt --sampler sequential --epochs 1"),
     "audit": _Command(audit.audit, audit.audit_answer, audit.audit_options,
-        "gptcore audit windows.csv --tokens 142515 --block-size 256"),
+        "gptcore audit windows.csv --tokens 142515 --block-size 256\n"
+        "  gptcore audit mine.py:get_batch --corpus data --part train --fail-on fault",
+        audit.has_fault),
     "check": _Command(checking.check, checking.check_answer, checking.check_options,
         "gptcore check mine.py\n"
         "  gptcore check mine.py --train --json",
@@ -96,12 +99,28 @@ COMMANDS: dict[str, _Command] = {
 }  # fmt: skip
 
 
+class _Help(argparse.HelpFormatter):
+    """Wraps what is prose to the width of the terminal, and leaves examples as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return "\n".join(
+            line if line.startswith(" ") else super(_Help, self)._fill_text(line, width, indent)
+            for line in text.splitlines()
+        )
+
+
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command."""
     parser = streams.Parser(
         prog="gptcore",
         description="Sampling, coverage, training and scaling laws of small GPTs.",
         epilog="For the options of a command and an example: gptcore COMMAND --help",
+    )
+    parser.add_argument(
+        "--version",
+        action="version",
+        version=f"gptcore {gptcore.__version__}",
+        help="print the version and exit",
     )
     subparsers = parser.add_subparsers(
         title="commands", dest="command", required=True, metavar="COMMAND"
@@ -117,7 +136,7 @@ def make_parser() -> argparse.ArgumentParser:
             help=summary,
             description=summary,
             epilog=f"example:\n  {command.example}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=_Help,
         )
         _add_json_option(sub, default=argparse.SUPPRESS if group else False)
         command.options(sub)

@@ -9,13 +9,48 @@ from typing import Any
 
 from gptcore.console import at_home, number, quoted, to_path, whole, whole_in
 from gptcore.data.vocabulary import LARGEST_VOCABULARY
-from gptcore.sampling.samplers import SAMPLERS
 
 Json = dict[str, Any]
 
-PRESET_NAMES = (
-    *(f"model{i}" for i in range(1, 6)), "gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl",
-)  # fmt: skip
+MODELS = {
+    "model1": "a token embedding alone",
+    "model2": "one layer of attention with one head",
+    "model3": "one layer with 4 heads and an MLP",
+    "model4": "4 layers of 128 channels",
+    "model5": "the size of GPT-2 small with a context of 256 tokens",
+    "gpt2": "124 million parameters, a context of 1,024 tokens",
+    "gpt2-medium": "355 million",
+    "gpt2-large": "774 million",
+    "gpt2-xl": "1.6 billion",
+}
+"""Name of a shape → what it is; the shapes are `gptcore.model.PRESETS`."""
+PRESET_NAMES = tuple(MODELS)
+
+SAMPLERS_TOLD = {
+    "random_replacement": "independent draws from all windows",
+    "sequential": "blocks side by side, in order",
+    "shuffled_blocks": "these blocks in a new order each epoch",
+    "shuffled_once": "these blocks in one order for all epochs",
+    "shuffled_across_epochs": "the blocks of several epochs, shuffled together",
+    "random_distinct": "every window once in an epoch, in random order",
+    "grid_replacement": "independent draws from the blocks",
+    "random_phase_blocks": "blocks that are cut at a new place in each epoch",
+    "stratified": "one window from each of many equal stretches in an epoch",
+    "golden": "evenly spread by the golden ratio",
+    "van_der_corput": "evenly spread by reversed bits",
+    "overlapping_stride": "windows that overlap by half, shuffled",
+    "block_buffer_shuffle": "blocks through a shuffle buffer",
+    "t_plus_1_stride": "blocks of T + 1 tokens, between which a target is lost",
+    "shift_in_block": "targets shifted inside blocks, each of which loses one",
+    "rechunked_documents": "shuffled documents, cut at new places in each epoch",
+    "rechunked_once": "documents in one order, cut at new places in each epoch",
+}
+"""Name of a sampler → what it draws."""
+
+
+def explained(names: dict[str, str]) -> str:
+    """Return names with what they mean, for the help of an option."""
+    return "; ".join(f"{name} ({told})" for name, told in names.items())
 
 
 def to_text(text: str) -> str:
@@ -149,7 +184,8 @@ def add_sampling_options(parser: argparse.ArgumentParser) -> None:
         "--sampler",
         default="random_replacement",
         metavar="NAME",
-        help=f"how windows are chosen (default: random_replacement): {', '.join(SAMPLERS)}",
+        help="how windows are chosen (default: random_replacement); a block is a window at a "
+        f"multiple of T: {explained(SAMPLERS_TOLD)}",
     )
     add_block_size(group)
     group.add_argument(

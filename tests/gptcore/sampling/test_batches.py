@@ -4,6 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gptcore.data.splits import Segment
 from gptcore.sampling.batches import WindowDataset, batch, dataloader, gather
 from gptcore.sampling.samplers import SAMPLERS, make_sampler
 from tests.helpers.strategies import repeatable, shapes
@@ -33,6 +34,15 @@ def test_batches_are_int64_of_shape_b_t():
     for tensor in gather(STREAM, np.array([0, 5, 94]), 8):
         assert tensor.shape == (3, 8)
         assert tensor.dtype == torch.int64
+
+
+@pytest.mark.parametrize("ids", [STREAM, STREAM.numpy()], ids=["tensor", "array"])
+@pytest.mark.parametrize("name", ["sequential", "rechunked_documents"])
+def test_targets_can_be_flattened_as_nanogpt_does(ids, name):
+    segments = [Segment(0, 40), Segment(40, 103)]
+    sampler = make_sampler(name, segments=segments, block_size=8, seed=0)
+    _, y = batch(ids, sampler, 0, 4)
+    assert y.view(-1).tolist() == y.flatten().tolist()
 
 
 def test_starts_may_be_a_tensor():
