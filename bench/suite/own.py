@@ -170,8 +170,8 @@ def sizes_of(model: nn.Module) -> dict[str, int]:
     )
     if width is None:
         raise ValueError(
-            f"the width of {type(model).__name__} cannot be found: give it a config with n_layer, "
-            "n_head and n_embd, or let make_model take these three"
+            f"the width of {type(model).__name__} cannot be found, as it has no config with "
+            "n_layer, n_head and n_embd: give it one, or let make_model take these sizes"
         )
     lists = [len(m) for m in model.modules() if isinstance(m, nn.ModuleList | nn.Sequential)]
     heads = found["n_head"] or width // HEAD_WIDTH

@@ -303,7 +303,7 @@ def leakage_options(parser: argparse.ArgumentParser) -> None:
 
 
 def leakage(args: argparse.Namespace) -> Json:
-    """Count the tokens, targets and sequences (n-grams) that training and test part share."""
+    """Count the tokens, targets and n-grams that training and test part share."""
     provenance = load_data(args, args.block_size).provenance(at_most=LARGEST)
     shared: Json = provenance.pop("leakage")
     return shared | provenance

@@ -36,7 +36,7 @@ def test_shared_ngrams_take_few_bytes_a_token(peak_of, monkeypatch):
 
 
 def test_counts_of_bigrams_take_few_bytes_a_token(peak_of, monkeypatch):
-    monkeypatch.setattr("gptcore.data.position_bias.AT_ONCE", 2**14)
+    monkeypatch.setattr("gptcore.data.block_counts.AT_ONCE", 2**14)
     ids = np.random.default_rng(0).integers(40, size=300_000).astype(np.uint16)
     # 9 when written; 57 with arrays of int64
     assert peak_of(BlockCounts, ids) < 20 * len(ids)

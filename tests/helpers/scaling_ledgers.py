@@ -82,7 +82,7 @@ def run_with(records: list[Record], suite: str = "study", **more: Any) -> Any:
     )
     corpora = {"python-docs": SimpleNamespace(text=TEXT)}
     return SimpleNamespace(
-        plan=plan(suite), ledger=ledger, devices={"cpu": ("fp32",)}, corpora=corpora, **more
+        plan=plan(suite), ledger=ledger, devices={"cpu": ("fp32",)}, text=corpora.get, **more
     )
 
 

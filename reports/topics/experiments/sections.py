@@ -39,7 +39,7 @@ def section(run: Run, plot: Plotter) -> list[Section]:
 
 def _by_experiment(plot: Plotter, frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     """Yield the name of each experiment of a frame, and the part of the frame that is of it."""
-    for name in plot.parts(dict.fromkeys(frame["experiment"])):
+    for name in plot.parts(dict.fromkeys([] if frame.empty else frame["experiment"])):
         yield name, frame[frame["experiment"] == name]
 
 

@@ -9,7 +9,9 @@ from bench.experiments import convergence
 from bench.experiments.convergence import Experiment, train_and_score
 from bench.measuring.work import Result
 from bench.suite.training_cases import TrainCase
+from gptcore.data.splits import make_split
 from gptcore.data.tokens import TokenStream
+from gptcore.data.vocabulary import gpt2
 
 SMALL = {"n_layer": 1, "n_head": 1, "n_embd": 8, "block_size": 8, "batch_size": 4}
 IDS = np.random.default_rng(0).integers(0, 50_257, 1055)
@@ -33,6 +35,9 @@ def make_session(folder):
     return SimpleNamespace(
         own=None,
         stream=lambda *_, **__: stream,
+        split=lambda _, spec, n_tokens, **sizes: make_split(spec, n_tokens, **sizes),
+        vocabulary=lambda _: gpt2(),
+        count_bytes=lambda _, ids: int(gpt2().token_bytes(ids).sum()),
         devices={"cpu": ("fp32",)},
         run_folder=lambda case: folder / case.id,
     )

@@ -70,7 +70,7 @@ PARENT = """
 from bench.suite.cases import ModelCase
 from bench.measuring.processes import measure_in_processes
 case = ModelCase("python-docs", "model3", "cpu", "fp32", 2, 64, "step")
-measure_in_processes("bench_model::test_step", case, ["python-docs"], 1, budget_s=600)
+measure_in_processes("bench_model::test_step", case, {"specs": ["python-docs"]}, 1, budget_s=600)
 """
 
 
