@@ -186,7 +186,7 @@ def _what_to_copy(path: Path, tree: ast.Module, training: set[str]) -> str:
     ]
     advice = "with a function make_model(vocab_size, block_size) that returns the model"
     if useful:
-        advice = f"copy {', '.join(useful)} into a file of their own, {advice}"
+        advice = f"copy {', '.join(useful)} into a new file, {advice}"
     else:
         advice = f"write a file that only defines the model, {advice}"
     siblings = [
