@@ -26,7 +26,6 @@ from bench.suite.own_cases import OWN_SIZES
 from bench.variants.base import Variant
 from bench.variants.differences import differences
 from bench.variants.own import Own
-from gptcore.data.splits import make_split
 from gptcore.model.gpt import GPT
 
 STATUSES = ("ok", "note", "fault", "skipped")
@@ -82,11 +81,16 @@ def test_peak(benchmark: Any, result: Result, session: Inputs, case: ModelCase) 
 
 @pytest.mark.benchmark(group="own_loader")
 def test_loader(benchmark: Any, result: Result, session: Session, case: ModelCase) -> None:
-    ids, n_batches = session.stream(case.corpus).ids, OWN_SIZES[session.plan.suite].batches
-    (train,) = make_split("tail", len(ids), block_size=case.block_size).train
-    task = (_own(session), ids, train, n_batches, case.seed)
+    stream = session.stream(case.corpus)
+    split = session.split(case.corpus, "tail", len(stream), block_size=case.block_size)
+    parts = {
+        name: [stream.ids[part.start : part.stop] for part in segments]
+        for name, segments in (("train", split.train), ("test", split.test))
+    }
+    n_batches = OWN_SIZES[session.plan.suite].batches
+    options = {"vocab_size": stream.vocab_size, "n_batches": n_batches, "seed": case.seed}
     try:
-        found = benchmark.pedantic(audit_loader, args=task, rounds=1)
+        found = benchmark.pedantic(audit_loader, (_own(session), parts), options, rounds=1)
     except ValueError as error:
         pytest.skip(f"the loader is not audited: {error}")
     result.metrics |= found.metrics

@@ -94,6 +94,6 @@ def own_loader_case(*faults: str) -> Record:
             "missed_targets": 113_059,
             "expected_missed_targets": 112_942.2,
         },
-        facts={"audit": told, "part": "the training part"},
+        facts={"audit": told},
         seed=0,
     )

@@ -144,7 +144,7 @@ def audited(records: list[Record]) -> Iterator[Finding]:
         "own model",
         "",
         headline,
-        f"{plain_text.shorten(told, 900)} Every window was looked up in {part_of(records[0])}. The "
+        f"{plain_text.shorten(told, 900)} Every window was looked up in the training part. The "
         "audit says nothing of windows that were not drawn.".strip(),
         tuple(str(record["case"]) for record in records[:3]),
     )
@@ -155,9 +155,3 @@ def audit_of(record: Record) -> list[dict[str, Any]]:
     found = record["facts"].get("audit")
     known = [f for f in found if isinstance(f, dict)] if isinstance(found, list) else []
     return [{"kind": "?", "severity": "?"} | finding for finding in known]
-
-
-def part_of(record: Record) -> str:
-    """Return the words for the part of the text that was audited."""
-    part = record["facts"].get("part")
-    return plain_text.shorten(part, 60) if isinstance(part, str) else "the text"

@@ -22,7 +22,6 @@ from reports.topics.own_model.findings import (
     WORKS,
     audit_of,
     own_peaks,
-    part_of,
     records_of,
     with_status,
 )
@@ -173,7 +172,7 @@ def loader_table(records: list[Record]) -> Table:
         metrics = record["metrics"]
         expected = metrics.get("expected_missed_targets")
         counts = (
-            f"{words.number(metrics.get('missed_targets'))} targets of {part_of(record)} missed in "
+            f"{words.number(metrics.get('missed_targets'))} targets of the training part missed in "
             f"{words.number(metrics.get('audited_draws'))} windows; independent draws would miss "
             f"{words.number(expected)}"
         )

@@ -145,8 +145,9 @@ gc.collect()
 _return_free_memory()
 before = psutil.Process().memory_info().rss
 config = dataclasses.replace(PRESETS["model4"], block_size=16)
-read = peaks("model4")
-print(json.dumps([read["base_bytes"] - before, read["peak_bytes"], n_params(config)]))
+reads = [peaks("model4") for _ in range(3)]  # pages of the heap only ever add to a peak
+peak = min(read["peak_bytes"] for read in reads)
+print(json.dumps([reads[0]["base_bytes"] - before, peak, n_params(config)]))
 """
 
 

@@ -91,7 +91,7 @@ def test_times_are_said_as_their_interval_allows(tmp_path, ratio, verdict, said)
 
 def test_odd_facts_and_series_leave_the_page_whole(tmp_path):
     odd = own_loader_case()
-    odd["facts"] = {"audit": [None, {"kind": ["x"]}], "part": 7}
+    odd["facts"] = {"audit": [None, {"kind": ["x"]}]}
     pair = own_pair_case(1.2, differences=[3, {"what": None}])
     step = record("bench_own::test_step[x]", group="own_step", params=OWN, metrics={"time_s": None})
     page, _ = render([run_of(tmp_path, [checks_case(), odd, pair, step])], "html")
