@@ -75,7 +75,8 @@ def statement(case: DesignCase) -> str:
 def losses(records: Iterable[Record], experiment: str) -> Losses:
     """Return arm → seed → final test loss; None is a run that diverged.
 
-    A run diverged if its loss was not finite, or ended no lower than before training.
+    A run diverged if its loss was not finite, or if neither its training loss nor its test loss
+    ended below the test loss before training.
     """
     found: Losses = {}
     for record in runs_of(records, experiment):
@@ -95,8 +96,10 @@ def final_loss(record: Record) -> float | None:
     """Return the final loss of a run, None if it diverged or failed."""
     if record["status"] != "ok":
         return None
-    final, initial = (record["metrics"][f"{w}_test_loss"] for w in ("final", "initial"))
-    return float(final) if final < initial else None
+    metrics = record["metrics"]
+    final, trained = metrics["final_test_loss"], metrics.get("final_train_loss")
+    lowest = final if trained is None else min(final, trained)  # a run that overfits has learned
+    return float(final) if lowest < metrics["initial_test_loss"] else None
 
 
 @dataclass(frozen=True)

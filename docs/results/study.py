@@ -125,6 +125,8 @@ def comparisons() -> tuple[Row, list[Row]]:
     rows = []
     for record in cases("test_compare"):
         params, metrics = record["params"], record["metrics"]
+        if metrics.get("difference") is None:  # no verdict: its record says why
+            continue
         rows.append(
             (
                 params["experiment"].split("-")[0],

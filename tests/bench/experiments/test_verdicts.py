@@ -87,6 +87,13 @@ def test_diverged_run_is_named_and_its_pair_left_out(diverged):
     assert verdicts.warnings(paired["a", "c"]) == []
 
 
+def test_a_run_that_overfits_has_not_diverged():
+    record = run("b", 8, 9.0)
+    assert verdicts.final_loss(record) is None
+    record["metrics"]["final_train_loss"] = 0.1
+    assert verdicts.final_loss(record) == 9.0
+
+
 def test_run_that_failed_for_another_reason_is_missing():
     lost = run("b", 0, 0, status="failed", reason="MemoryError: 11 GiB needed")
     assert verdicts.losses([lost], "one") == {}
