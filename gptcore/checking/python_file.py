@@ -103,17 +103,18 @@ _TRAINERS = ("train", "fit", "run")
 def _check_import(path: Path) -> None:
     """Check that importing a file does not start a training.
 
-    A file that Python cannot read as source passes: importing it says what is wrong.
+    A file that Python cannot read as source passes, since importing it says what is wrong, and
+    one that is nested too deeply to be searched.
 
     Raises:
         ValueError: it would; the functions and classes that can be copied out are named.
     """
     try:
         tree = ast.parse(read_text(path, at_most=MOST_JSON_BYTES))
+        training = _names_that_train(tree)
+        line = next(_training_lines(tree.body, training), None)
     except (SyntaxError, RecursionError):
         return
-    training = _names_that_train(tree)
-    line = next(_training_lines(tree.body, training), None)
     if line is None:
         return
     raise ValueError(

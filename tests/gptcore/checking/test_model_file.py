@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from gptcore.checking.model_file import load_function, load_model_file, load_python_file
+from gptcore.checking import load_function, load_model_file, load_python_file
 
 B, T, V = 2, 4, 11
 
@@ -155,6 +155,7 @@ def test_a_file_that_defines_no_model_is_refused_in_one_line(write, text, said):
         f"def train():\n    {LOOP.replace(chr(10), chr(10) + '    ')}",
         "import torch\nw = torch.ones(1, requires_grad=True)\nw.sum().backward()",
         "import torch\nmodel = torch.nn.Linear(1, 1)\nmodel.train()",
+        "a = 0\nif a: pass\n" + "elif a: pass\n" * 990,
     ],
 )
 def test_a_file_that_only_can_train_is_loaded(write, text):
