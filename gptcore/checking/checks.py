@@ -23,7 +23,7 @@ class Check:
 
     Attributes:
         name: the check, a name of CHECKS.
-        about: what kind of fault it finds, the key of CHECKS.
+        about: what kind of fault it finds.
         status: "ok"; "note", for what is right in some models; "fault"; or "skipped".
         detail: what was measured, or why nothing was.
         means: for a note or a fault, what it means, where such a fault usually sits, and which

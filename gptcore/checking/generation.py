@@ -6,14 +6,20 @@ Shapes: B sequences, T tokens in each, V entries of the vocabulary.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from gptcore.checking.model_file import is_transformers, required_targets, takes
+from gptcore.checking.model_file import (
+    is_transformers,
+    part_named,
+    parts_of,
+    required_targets,
+    takes,
+)
 from gptcore.checking.python_file import one_line, where
 from gptcore.checking.subject import BLOCK_SIZE, Greedy, Subject, difference
 from gptcore.checking.verdict import Verdict, fault, note, ok, skipped
@@ -181,7 +187,8 @@ def _first_difference(written: Tensor, expected: Tensor, subject: Subject) -> in
 
 def kv_cache(subject: Subject) -> Verdict:
     """With the keys and values of earlier tokens, the logits are those without them."""
-    name = next((name for name in CACHES if takes_by_name(subject, name)), None)
+    parameters = inspect.signature(subject.model.forward).parameters
+    name = next((name for name in CACHES if name in parameters), None)
     if name is None:
         return skipped("the forward pass takes no cache of keys and values")
     x = subject.ids(2)
@@ -232,11 +239,6 @@ def _several_at_once(subject: Subject, name: str, x: Tensor, whole: Tensor) -> V
     )
 
 
-def takes_by_name(subject: Subject, name: str) -> bool:
-    """Return whether the forward pass has a parameter of that name."""
-    return name in inspect.signature(subject.model.forward).parameters
-
-
 def _cached(subject: Subject, name: str, x: Tensor, cache: Any) -> tuple[Tensor, Any] | None:
     """Return the logits of a pass with a cache, and the cache after it; None if there is none."""
     more: dict[str, Any] = {} if cache is None else {name: cache}
@@ -247,17 +249,15 @@ def _cached(subject: Subject, name: str, x: Tensor, cache: Any) -> tuple[Tensor,
         more[targets] = x
     with torch.no_grad(), subject.passes():
         output = subject.model(x.contiguous(), **more)
-    after = output.get(name) if isinstance(output, Mapping) else getattr(output, name, None)
-    parts = list(output.values()) if isinstance(output, Mapping) else output
-    tensors = parts if isinstance(parts, list | tuple) else [parts]
     logits = next(
         (
             part.detach().double()
-            for part in (getattr(output, "logits", None), *tensors)
+            for part in (part_named(output, "logits"), *parts_of(output))
             if isinstance(part, Tensor) and part.dim() == 3 and part.shape[0] == x.shape[0]
         ),
         None,
     )
+    after = part_named(output, name)
     if after is None and isinstance(output, tuple | list) and len(output) > 1:
         last = output[-1]
         after = None if isinstance(last, Tensor) and last.dim() < 3 else last

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from gptcore.checking.model_file import is_transformers
 from gptcore.checking.subject import Subject
-from gptcore.checking.verdict import Verdict, fault, note, ok, skipped
+from gptcore.checking.verdict import Verdict, fault, first_of, note, ok, skipped
 
 PROBED = 20
 """Parameters of which one entry each is moved, to compare the loss with the gradient."""
@@ -93,7 +93,7 @@ def _not_reached(subject: Subject, without: dict[str, nn.Parameter]) -> Verdict:
     with torch.no_grad():
         for p, value in zip(without.values(), kept, strict=True):
             p.copy_(value)
-    names = _names(list(without))
+    names = first_of(list(without))
     if abs(after - before) > 1e-4 * abs(before):
         return fault(
             f"the loss depends on {names}, but no gradient reaches them",
@@ -112,11 +112,6 @@ def _not_reached(subject: Subject, without: dict[str, nn.Parameter]) -> Verdict:
         "(for block in self.h: x = block(x)), the position embedding (x = wte(idx) + wpe(pos)) or "
         "the last norm (lm_head(ln_f(x))).",
     )
-
-
-def _names(names: list[str]) -> str:
-    shown = ", ".join(names[:3])
-    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"
 
 
 def finite_differences(subject: Subject) -> Verdict:
@@ -164,22 +159,18 @@ def _largest(weight: nn.Parameter) -> int:
 
 
 def _slope(subject: Subject, weight: nn.Parameter, step: float, x: Tensor, y: Tensor) -> float:
-    entry, losses = _largest(weight), []
-    flat = weight.detach().view(-1) if weight.is_contiguous() else weight.detach()
-    place = (
-        entry
-        if weight.is_contiguous()
-        else tuple(int(i) for i in torch.unravel_index(torch.tensor(entry), weight.shape))
-    )
-    before = flat[place].clone()
+    place = tuple(int(i) for i in torch.unravel_index(torch.tensor(_largest(weight)), weight.shape))
+    values, losses = weight.detach(), []
+    before = values[place].clone()
     for sign in (1, -1):
-        flat[place] = before + sign * step
+        values[place] = before + sign * step
         losses.append(float(subject.quiet(lambda: subject.loss(x, y))))
-    flat[place] = before
+    values[place] = before
     return (losses[0] - losses[1]) / (2 * step)
 
 
-SHARED = re.compile(r"\.?\d+\.")
+_NUMBER = re.compile(r"\.?\d+\.")
+"""The number of a layer in the name of a parameter."""
 
 
 def registered_once(subject: Subject) -> Verdict:
@@ -191,7 +182,7 @@ def registered_once(subject: Subject) -> Verdict:
     repeated = [
         names
         for names in owners.values()
-        if len(names) > 1 and len({SHARED.sub("", name) for name in names}) == 1
+        if len(names) > 1 and len({_NUMBER.sub("", name) for name in names}) == 1
     ]
     if not repeated:
         return ok("no two layers share their parameters")

@@ -189,7 +189,7 @@ def initial_loss(subject: Subject) -> Verdict:
     """Before training, the loss is that of a uniform guess."""
     x, y = subject.ids(16), subject.ids(16, seed=1)
     found = float(subject.quiet(lambda: subject.loss(x, y)))
-    low, high = math.log(min(subject.n_vocab, VOCAB_SIZE)), math.log(subject.n_logits)
+    low, high = math.log(subject.n_vocab), math.log(subject.n_logits)
     detail = f"the loss before training is {found:.3g}, and ln V is {high:.3g}"
     for unit in (1, math.log(2)):  # the check of the loss says so where it is in bits
         if low - 0.3 <= found * unit <= high + 0.3:

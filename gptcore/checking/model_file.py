@@ -18,9 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gptcore.checking.python_file import as_a_program, load_function, load_python_file, where
-
-__all__ = ["ModelFile", "load_function", "load_model_file", "load_python_file"]
+from gptcore.checking.python_file import as_a_program, load_python_file, where
 
 SIZES = ("n_layer", "n_head", "n_embd")
 """The sizes that `make_model` may take besides the two that it must take."""
@@ -125,8 +123,8 @@ class ModelFile:
             return None
         with torch.no_grad():
             output = model(x)
-        found = _named(output, "logits")
-        parts = [part for part in (found, *_parts(output)) if isinstance(part, Tensor)]
+        found = part_named(output, "logits")
+        parts = [part for part in (found, *parts_of(output)) if isinstance(part, Tensor)]
         return parts[0] if parts else None
 
     def loss(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
@@ -284,7 +282,8 @@ def _nanogpt_arguments(model: nn.Module) -> dict[str, Any]:
 # --- what a forward pass returns -------------------------------------------------------------
 
 
-def _parts(output: Any) -> list[Any]:
+def parts_of(output: Any) -> list[Any]:
+    """Return what a forward pass returns, as a list."""
     if isinstance(output, Mapping):
         return list(output.values())
     if isinstance(output, tuple | list):
@@ -292,14 +291,15 @@ def _parts(output: Any) -> list[Any]:
     return [output]
 
 
-def _named(output: Any, name: str) -> Any:
+def part_named(output: Any, name: str) -> Any:
+    """Return the part of an output that has a name, None without one."""
     return output.get(name) if isinstance(output, Mapping) else getattr(output, name, None)
 
 
 def _logits_in(output: Any, x: Tensor) -> Tensor | None:
     """Return logits (B, T, V) out of an output, also where they are flat, (B * T, V)."""
     batch, length = x.shape
-    for part in (_named(output, "logits"), *_parts(output)):
+    for part in (part_named(output, "logits"), *parts_of(output)):
         if not isinstance(part, Tensor) or not part.is_floating_point():
             continue
         if part.dim() == 3 and part.shape[:2] == x.shape:
@@ -310,7 +310,7 @@ def _logits_in(output: Any, x: Tensor) -> Tensor | None:
 
 
 def _loss_in(output: Any) -> Tensor | None:
-    for part in (_named(output, "loss"), *_parts(output)):
+    for part in (part_named(output, "loss"), *parts_of(output)):
         if isinstance(part, Tensor) and part.is_floating_point() and part.numel() == 1:
             return part.reshape(())
     return None

@@ -17,6 +17,7 @@ EQUAL = 0.02
 """A difference of logits, in units of their spread, below which two models are the same."""
 INPUT_FIRST = (".c_attn.weight", ".c_proj.weight", ".c_fc.weight")
 """`transformers` stores these as (in, out); `nn.Linear` has (out, in)."""
+GELUS = {"tanh": "GELU by tanh", "none": "exact GELU"}
 NOT_LOOKED_FOR = (
     "the division of attention by sqrt(head size), or by sqrt(n_embd) in its place; a mask that "
     "hides each token from itself; keys that are queries; a missing residual; norms after the "
@@ -39,22 +40,18 @@ def parity(subject: Subject) -> Verdict:
     weights["lm_head.weight"] = weights.get("lm_head.weight", weights["wte.weight"])
     weights["lm_head.weight"] = weights["lm_head.weight"][: subject.n_vocab]  # without padding
     heads = _heads(subject)
-    gelus = {"tanh": "GELU by tanh", "none": "exact GELU"}
-    apart = {
-        words: difference(found, logits_of(weights, x, heads, gelu=gelu))
-        for gelu, words in gelus.items()
-    }
-    nearest = min(apart, key=lambda words: apart[words])
-    if apart[nearest] <= max(EQUAL, subject.tolerance):
-        return ok(f"with the same weights the logits are those of GPT-2 with {nearest}")
-    gelu = min(gelus, key=lambda name: apart[gelus[name]])
+    apart = {gelu: difference(found, logits_of(weights, x, heads, gelu=gelu)) for gelu in GELUS}
+    gelu = min(apart, key=lambda name: apart[name])
+    if apart[gelu] <= max(EQUAL, subject.tolerance):
+        return ok(f"with the same weights the logits are those of GPT-2 with {GELUS[gelu]}")
     return _explained(weights, x, found, heads, gelu)
 
 
 def _explained(
     weights: dict[str, Tensor], x: Tensor, found: Tensor, heads: int, gelu: str
 ) -> Verdict:
-    apart = difference(found, logits_of(weights, x, heads, gelu=gelu))
+    reference = logits_of(weights, x, heads, gelu=gelu)
+    apart = difference(found, reference)
     detail = f"with the same weights the logits differ from GPT-2's by {apart:.2g} of their spread"
     for names in _guesses():
         if difference(found, logits_of(weights, x, heads, gelu=gelu, but=names)) <= EQUAL:
@@ -63,7 +60,7 @@ def _explained(
             words = " and ".join(each[1] for each in known)
             means = " ".join(each[2] for each in known)
             return Verdict(status, f"{detail}; they are those of {words}", means)
-    if _is_function_of(found, logits_of(weights, x, heads)):
+    if _is_function_of(found, reference):
         return note(
             f"{detail}; but each grows with GPT-2's",
             "The logits are those of GPT-2 after a function of single numbers, such as a soft cap "
@@ -71,7 +68,7 @@ def _explained(
         )
     divisors = [h for h in range(1, 33) if weights["wte.weight"].shape[1] % h == 0 and h != heads]
     for other in divisors:
-        if difference(found, logits_of(weights, x, other)) <= EQUAL:
+        if difference(found, logits_of(weights, x, other, gelu=gelu)) <= EQUAL:
             return note(
                 f"{detail}; they are those of {other} heads in place of {heads}",
                 "make_model was asked for another number of heads than the model has.",

@@ -87,24 +87,20 @@ class Subject:
 
     def randomise(self) -> None:
         """Give the model large random weights, in float64 if it can compute in it."""
-        for dtype in (torch.float64, None):
-            if dtype is None:
-                self.model = self._build()
-            else:
-                self.model.to(dtype)
-            draw_weights(self.model)
-            try:
-                before = self.logits(self.ids(2))
-            except Exception:
-                if dtype is None:
-                    raise
-                continue
-            break
-        if not is_finite(before):
+        try:
+            logits = self._with_large_weights(self.model.to(torch.float64))
+        except Exception:
+            logits = self._with_large_weights(self._build())
+        if not is_finite(logits):
             self.model = self._build()
         with Precisions() as seen:
             self.logits(self.ids(2))
         self.rounding = seen.coarsest
+
+    def _with_large_weights(self, model: nn.Module) -> Tensor:
+        draw_weights(model)
+        self.model = model
+        return self.logits(self.ids(2))
 
     def ids(self, rows: int, length: int = BLOCK_SIZE, seed: int = 0) -> Tensor:
         """Return random token ids (rows, length), on the device of the model."""

@@ -40,3 +40,9 @@ def fault(detail: str, means: str) -> Verdict:
 def skipped(detail: str) -> Verdict:
     """Return why nothing was checked."""
     return Verdict("skipped", detail)
+
+
+def first_of(names: list[str]) -> str:
+    """Return the first three of some names in words, and how many more there are."""
+    shown = ", ".join(names[:3])
+    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"

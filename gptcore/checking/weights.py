@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gptcore.checking.subject import SIZES, VOCAB_SIZE, Subject
-from gptcore.checking.verdict import Verdict, fault, note, ok, skipped
+from gptcore.checking.verdict import Verdict, fault, first_of, note, ok, skipped
 
 TIED = "self.lm_head.weight = self.transformer.wte.weight"
 
@@ -69,9 +69,8 @@ def optimizer(subject: Subject) -> Verdict:
     own = {id(p): name for name, p in subject.model.named_parameters() if p.requires_grad}
     missing = [name for key, name in own.items() if key not in held]
     if missing:
-        shown = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if missing[3:] else "")
         return fault(
-            f"the optimizer does not hold {shown}",
+            f"the optimizer does not hold {first_of(missing)}",
             "These parameters keep their first values for ever. Usually groups are chosen by name "
             "or by dimension and leave out biases and norms: those with p.dim() >= 2 belong into "
             "the group with weight decay, and all others into the group without.",
