@@ -1,14 +1,10 @@
 """A textbook GPT with one line broken: which check says so."""
 
-from pathlib import Path
-
 import pytest
 
-from gptcore.checking import learning
+from gptcore.checking import learning, subject
 from gptcore.checking.checks import CHECKS
-from tests.helpers.checkout import ROOT
 
-TEXTBOOK = Path(ROOT / "tests/helpers/textbook_gpt.py").read_text(encoding="utf-8")
 MASK = 'att = att.masked_fill(self.mask[start : start + T, : start + T], float("-inf"))'
 SOFTMAX = "att = F.softmax(att, dim=-1)"
 LOSS = "loss = F.cross_entropy(logits.view(-1, logits.size(-1)), targets.reshape(-1))"
@@ -120,6 +116,15 @@ def test_a_batch_that_cannot_be_learned_is_a_fault(check, monkeypatch):
     monkeypatch.setattr(learning, "STEPS", 40)
     checks = check([(LOSS, f"{LOSS} * 0")], train=True, only={"overfitting"})
     assert checks["overfitting"].status == "fault"
+
+
+def test_a_large_model_says_which_checks_were_left_out(check, monkeypatch):
+    monkeypatch.setattr(subject, "LARGE", 1000)
+    left_out = {"finite_differences", "parity", "independent_ids", "overfitting"}
+    checks = check(train=True, only={"causality", *left_out})
+    skipped = {name: each.detail for name, each in checks.items() if each.status == "skipped"}
+    assert skipped.keys() == left_out
+    assert all("parameters, too many" in detail for detail in skipped.values())
 
 
 CAUSES = {
