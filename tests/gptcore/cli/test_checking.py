@@ -33,7 +33,7 @@ def test_a_sound_model_ends_with_0_and_prints_one_object_whatever_it_prints_itse
 
 
 def test_a_fault_ends_with_1_and_says_what_it_means(check):
-    code, out, _ = check("diagonal=0" if "diagonal=0" in TEXTBOOK else "== 0)", "== 2)")
+    code, out, _ = check("== 0)", "== 2)")
     assert code == 1
     assert "Fault (causality): changing token" in out
     assert "att.masked_fill(mask == 0, -inf) must come before" in out
