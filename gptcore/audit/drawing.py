@@ -221,9 +221,10 @@ def _to_rows(tokens: Any, which: str, name: str) -> Rows:
         array: npt.NDArray[Any] = np.asarray(to_array(tokens))
     except Exception as error:  # lists of unequal lengths; a tensor without data
         raise ValueError(f"{name} returned {which} of {type(tokens).__name__}: {GIVE}") from error
-    is_whole = array.dtype.kind in "iu" or (
-        array.dtype.kind == "f" and bool((array == np.floor(array)).all())
-    )
+    with np.errstate(invalid="ignore"):  # infinity, and what is beyond int64
+        is_whole = array.dtype.kind in "iu" or (
+            array.dtype.kind == "f" and bool((array == array.astype(np.int64)).all())
+        )
     if array.size == 0 or not is_whole or array.ndim not in ((1, 2) if which == "x" else (1, 2, 3)):
         raise ValueError(
             f"{name} returned {which} of {array.dtype} and shape {array.shape}: {GIVE}"

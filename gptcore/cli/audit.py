@@ -126,7 +126,7 @@ def audit(args: argparse.Namespace) -> Json:
     with naming(args.log):
         return audit_tokens(
             _read_rows(args.log),
-            stream.ids,
+            stream.ids[:],  # in one array, where it lies in several files
             block_size=args.block_size,
             epoch_draws=args.epoch_draws,
             sampler=args.sampler,

@@ -43,6 +43,7 @@ class Data:
     block_size: int
     warnings: tuple[str, ...]
     ngram: int | None = None
+    joins: bool = False
 
     @property
     def ids(self) -> Ids:
@@ -98,6 +99,7 @@ class Data:
             self.split,
             block_size=self.block_size,
             ngram=default if self.ngram is None else self.ngram,
+            joins=self.joins,
             progress=Progress("looking for shared sequences: million tokens"),
         ).as_dict()
 
@@ -139,7 +141,7 @@ def load_data(args: argparse.Namespace, block_size: int, *, joins: bool = False)
         args.split, args.train_fraction, embargo=args.embargo, block_size=block_size, joins=joins
     )
     told = (*source.warnings, *warnings)
-    return Data(source, split, block_size, told, getattr(args, "ngram", None))
+    return Data(source, split, block_size, told, getattr(args, "ngram", None), joins)
 
 
 def warned(result: Json) -> list[str]:
@@ -252,7 +254,7 @@ def bias(args: argparse.Namespace) -> Json:
     else:
         ids = link([data.ids[part.start : part.stop] for part in (train, tail)])
         measured = measure_bias(ids, n_test=len(tail), vocab_size=source.vocabulary.size)
-    return {**data.provenance(), **measured.as_dict(), "verdict": measured.verdict}
+    return {**data.provenance(at_most=LARGEST), **measured.as_dict(), "verdict": measured.verdict}
 
 
 def bias_answer(result: Json) -> Answer:

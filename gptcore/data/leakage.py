@@ -117,6 +117,7 @@ def certificate(
     *,
     block_size: int,
     ngram: int = 13,
+    joins: bool = False,
     progress: Callable[[float, float], None] | None = None,
 ) -> Leakage:
     """Count exactly what train and test part share, with little memory beside the tokens.
@@ -127,6 +128,8 @@ def certificate(
         block_size: T; a window covers T + 1 tokens.
         ngram: n. The authors of GPT-3 looked for test text in training text by n-grams of 13
             words (arXiv:2005.14165, appendix C). `default_ngram` gives a length for any vocabulary.
+        joins: whether windows to train on may join segments, which may then be short, and whose
+            first tokens are then targets.
         progress: called with the tokens read and those to read, in millions.
 
     Raises:
@@ -135,8 +138,10 @@ def certificate(
     """
     ids = cast("Ids", ids) if in_files(ids) else check_range(ids, np.iinfo(np.int64).max)
     block_size, ngram = check_whole("block_size", block_size), check_whole("ngram", ngram)
-    train, test = (_shown(part, len(ids), block_size) for part in (split.train, split.test))
-    trained, tested = (Spans(part.start + 1, part.stop) for part in (train, test))  # the targets
+    train = _shown(split.train, len(ids), block_size, joins=joins)
+    test = _shown(split.test, len(ids), block_size)
+    trained = Spans(train.start + (0 if joins else 1), train.stop)  # the targets
+    tested = Spans(test.start + 1, test.stop)
     train, test_tokens, trained = train.union(), test.union(), trained.union()
     n_targets = tested.count()
     n_ngrams, shared_ngrams = _count_ngrams(ids, ngram, train, test_tokens, progress)
@@ -153,7 +158,9 @@ def certificate(
     )
 
 
-def _shown(part: tuple[Segment, ...] | Ids, n_tokens: int, block_size: int) -> Spans:
+def _shown(
+    part: tuple[Segment, ...] | Ids, n_tokens: int, block_size: int, *, joins: bool = False
+) -> Spans:
     """Return the tokens that a part shows, piece by piece."""
     if isinstance(part, np.ndarray):
         starts, stops = part, part + block_size + 1
@@ -162,7 +169,8 @@ def _shown(part: tuple[Segment, ...] | Ids, n_tokens: int, block_size: int) -> S
         stops = np.array([segment.stop for segment in part], dtype=np.int64)
     if not len(starts):
         raise ValueError("a part of the split is empty: give at least one segment or window")
-    if starts.min() < 0 or stops.max() > n_tokens or (stops - starts).min() <= block_size:
+    least = 1 if joins else block_size + 1
+    if starts.min() < 0 or stops.max() > n_tokens or (stops - starts).min() < least:
         raise ValueError(
             f"the split has tokens {starts.min()} to {stops.max() - 1} in pieces of at least "
             f"{(stops - starts).min()}: the text has {n_tokens} tokens and a window needs "

@@ -13,15 +13,13 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from gptcore.console import Progress
 from gptcore.data import tokenizer
 from gptcore.data.meta_pickle import read_meta
+from gptcore.data.tokens import Ids
 from gptcore.data.vocabulary import GPT2, Vocabulary, gpt2
 from gptcore.reading import open_regular
-
-Ids = npt.NDArray[np.int64]
 
 LARGEST_ID = 2**32 - 1
 AT_ONCE = 2**22  # bytes of a file that are read at once
@@ -37,7 +35,6 @@ LLMC_OTHERS = {
 MEGATRON_MAGIC = b"MMIDIDX\0\0"
 MEGATRON_HEADER_BYTES = 34
 MEGATRON_TYPES = {1: "u1", 2: "i1", 3: "<i2", 4: "<i4", 5: "<i8", 8: "<u2"}
-NPY_MAGIC = b"\x93NUMPY"
 _OTHERS = {
     b"PK\x03\x04": "a zip archive, as PyTorch's weights are",
     b"GGUF": "weights in GGUF",

@@ -254,6 +254,7 @@ def needs_a_size(split, size):
         (lambda _: iter([1]), "returned list_iterator: return x, y"),
         (lambda _: ("a", "b"), "returned x of <U1 and shape"),
         (lambda _: (torch.rand(2, 3), torch.rand(2, 3)), "returned x of float32"),
+        (lambda _: (torch.full((2, 3), torch.inf),) * 2, "returned x of float32"),
         (lambda _: (torch.ones(0, 3), torch.ones(0, 3)), r"shape \(0, 3\)"),
         (lambda _: ([[1, 2], [3]], [1]), "returned x of list"),
     ],

@@ -103,3 +103,12 @@ def test_what_cannot_be_audited_is_one_line(audit, function, options, message):
 def test_options_of_a_function_are_refused_for_a_log(capsys, tmp_path):
     assert main(["audit", str(tmp_path / "log.csv"), "--tokens", "9", "--batches", "5"]) == 2
     assert "--batches is for a function, FILE.py:get_batch" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("audit")
+def test_rows_of_tokens_are_looked_up_in_parts_that_lie_in_separate_files(capsys):
+    ids = np.fromfile("data/train.bin", np.uint16)
+    np.save("rows.npy", ids[:999].reshape(-1, 9))
+    assert main(["audit", "rows.npy", "--corpus", "data", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert (result["draws"], result["n_tokens"]) == (111, 1_200)

@@ -1,10 +1,12 @@
 """Every command that takes --corpus, on token files, tables and folders."""
 
 import json
+from functools import partialmethod
 
 import numpy as np
 import pytest
 
+from gptcore.cli.data import Data
 from gptcore.cli.main import main
 from tests.helpers.token_files import write_llmc, write_nanogpt
 
@@ -66,6 +68,15 @@ def test_ngrams_of_characters_are_longer(ask):
     assert shared["shared_13grams_share"] > 0.2
 
 
+def test_shared_sequences_of_large_data_are_looked_for_where_they_are_asked_for(ask, monkeypatch):
+    monkeypatch.setattr(Data, "provenance", partialmethod(Data.provenance, at_most=100))
+    _, covered = ask("coverage --corpus char --block-size 16 --steps 9")
+    assert covered["leakage"] is None
+    assert "more than 100 tokens: gptcore leakage does it" in covered["warnings"][0]
+    _, bias = ask("bias --corpus char")
+    assert (bias["leakage"]["ngram"], bias["warnings"]) == (49, [])
+
+
 def test_a_model_of_characters_is_trained_scored_and_writes_characters(ask):
     assert ask(f"train --out run --corpus char {TINY}")[0] == 0
     assert ask(f"train --out run --corpus char --resume {TINY}")[0] == 0
@@ -94,13 +105,21 @@ def test_a_model_of_unknown_ids_has_no_bits_per_byte_and_writes_ids(ask):
     assert (code, written["text"], written["token_ids"][:2]) == (0, None, [5, 6])
 
 
-def test_a_sampler_that_joins_documents_keeps_the_short_ones(ask):
+def test_a_sampler_that_joins_documents_keeps_the_short_ones(ask, tmp_path):
     options = "--corpus docs.jsonl --block-size 80 --steps 4 --split block:1/2"
     _, joined = ask(f"coverage --sampler rechunked_documents {options} --join")
     code, error = ask(f"coverage {options}")
     assert code == 2
     assert "or --join" in error
     assert joined["warnings"] == []
+    texts = [*9 * [TEXT[:200]], TEXT[:3000]]
+    (tmp_path / "mixed.jsonl").write_text("\n".join(json.dumps({"text": text}) for text in texts))
+    options = "--corpus mixed.jsonl --block-size 80 --steps 4 --train-fraction 0.5"
+    _, joined = ask(f"coverage --sampler rechunked_documents {options}")
+    _, apart = ask(f"coverage {options}")
+    assert joined["warnings"] == []
+    assert apart["warnings"][0].startswith("9 of 10 documents of the train part have less than")
+    assert joined["train_tokens"] > apart["train_tokens"]
 
 
 def test_plan_knows_the_documents_of_data(ask):

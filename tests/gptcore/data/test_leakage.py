@@ -166,3 +166,11 @@ def test_a_million_tokens_take_seconds():
     start = time.perf_counter()
     certificate(ids, split, block_size=256)
     assert time.perf_counter() - start < 10  # 0.9 s when nothing else runs
+
+
+def test_segments_that_windows_join_may_be_short_and_begin_with_a_target():
+    split = Split((Segment(0, 4), Segment(4, 20)), (Segment(3, 12),))
+    found = certificate(range(20), split, block_size=6, joins=True)
+    assert found.shared_targets == 8  # tokens 4 to 11
+    with pytest.raises(ValueError, match="in pieces of at least 4"):
+        certificate(range(20), split, block_size=6)

@@ -80,6 +80,7 @@ def test_megatron_documents_are_borders(tmp_path):
             assert source.starts.tolist() == [0, 300, 310]
             assert "1 document of x is empty" in source.warnings[0]
     assert [part.name for part in read(tmp_path).parts] == ["x"]
+    assert len(load_source([str(tmp_path / "x.bin"), str(tmp_path / "x.idx")]).stream) == 700
 
 
 @pytest.mark.parametrize("dtype", ["u1", "<i2", ">u4", "<i8", "<u8"])
