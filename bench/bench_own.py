@@ -26,9 +26,8 @@ from bench.suite.own_cases import OWN_SIZES
 from bench.variants.base import Variant
 from bench.variants.differences import differences
 from bench.variants.own import Own
+from gptcore.checking.verdict import STATUSES
 from gptcore.model.gpt import GPT
-
-STATUSES = ("ok", "note", "fault", "skipped")
 
 
 def _own(session: Inputs) -> OwnModel:

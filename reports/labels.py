@@ -112,6 +112,8 @@ WORK_LABELS = {
 }
 
 
+OWN_NAME = re.compile(r"(gptcore|transformers|litgpt)\b|[\w.]+\.py\b")
+"""What begins with the name of a package or of a model file."""
 SIDES = {
     frozenset({"shuffled_once", "rechunked_once"}): "one order for all epochs",
     frozenset({"shuffled_blocks", "rechunked_documents"}): "a new order in each epoch",

@@ -337,8 +337,12 @@ def conditions(case: pd.Series[Any] | dict[str, Any], equals: str = f"{NBSP}={NB
 
 
 def sentence(text: str) -> str:
-    """Return `text` with a capital at its start and one full stop at its end."""
-    return f"{text[:1].upper()}{text[1:]}" + ("" if text.endswith((".", "?", "!")) else ".")
+    """Return `text` with a capital at its start and one full stop at its end.
+
+    The name of a package or of a file keeps its first letter.
+    """
+    begin = text[:1] if labels.OWN_NAME.match(text) else text[:1].upper()
+    return f"{begin}{text[1:]}" + ("" if text.endswith((".", "?", "!")) else ".")
 
 
 def case_label(case: pd.Series) -> str:

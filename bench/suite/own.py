@@ -6,7 +6,7 @@ import hashlib
 import random
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from gptcore.audit.drawing import draw
 from gptcore.checking import ModelFile, load_model_file
 from gptcore.checking.checks import Check, check_model
-from gptcore.checking.python_file import one_line
 from gptcore.model.config import PRESETS, ModelConfig
 from gptcore.model.foreign import ForeignModel, dropout_of
 from gptcore.plain_text import shorten
@@ -35,6 +35,8 @@ HEAD_WIDTH = 64
 """Channels of a head in GPT-2, by which heads are guessed that no name tells."""
 BARRING = ("causality", "loss")
 """What a check is about whose fault bars a model from comparisons."""
+ANY_ID = 2**31
+"""A vocabulary in which every id lies; the run itself refuses those that its text has not."""
 SHAPE = re.compile(r"L(\d+)-H(\d+)-C(\d+)(?:-V(\d+))?")
 
 
@@ -112,23 +114,21 @@ class OwnModel:
         """Return the next batch of the file's loader for training: inputs and targets (B, T).
 
         Raises:
-            ValueError: the loader fails, or gives something else.
+            ValueError: the loader fails, or gives what `gptcore audit` refuses.
         """
         assert self.file.get_batch is not None, "only a file with a loader has batches"
         try:
             with redirect_stdout(sys.stderr):
-                given = self.file.get_batch("train")
-            inputs, targets = (torch.as_tensor(part).cpu() for part in given)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # somebody else's code may raise anything
-            raise ValueError(f"get_batch of {self.name} fails: {one_line(error)}") from error
-        if inputs.dim() != 2 or inputs.shape != targets.shape:
+                drawn = draw(self.file.get_batch, "train", n_batches=1, vocab_size=ANY_ID)
+        except ValueError as error:
+            raise ValueError(f"get_batch of {self.name} fails: {error}") from error
+        ((inputs, targets),) = drawn.pairs
+        if targets is None:
             raise ValueError(
-                f"get_batch of {self.name} gives shapes {tuple(inputs.shape)} and "
-                f"{tuple(targets.shape)}: return inputs and targets of one shape (B, T)"
+                f"get_batch of {self.name} gives inputs of shape {inputs.shape} and targets of "
+                "another: return inputs and targets of one shape (B, T)"
             )
-        return inputs.long(), targets.long()
+        return torch.from_numpy(inputs), torch.from_numpy(targets)
 
     def build(self, config: ModelConfig, seed: int = 0) -> ForeignModel:
         """Return the model at the sizes of `config`, on the CPU.
@@ -191,7 +191,7 @@ def _first(sources: Iterable[Any], names: tuple[str, ...]) -> int | None:
     return None
 
 
-def shape_name(sizes: dict[str, int]) -> str:
+def shape_name(sizes: Mapping[str, int]) -> str:
     """Return sizes as the `model` of a case: "L6-H6-C384", and with "-V65" where V is given."""
     vocab = f"-V{sizes['vocab_size']}" if "vocab_size" in sizes else ""
     return f"L{sizes['n_layer']}-H{sizes['n_head']}-C{sizes['n_embd']}{vocab}"

@@ -9,6 +9,7 @@ from typing import Any
 from bench.suite.cases import ModelCase, PairCase
 from bench.suite.experiments import Experiment
 from bench.suite.own import OwnModel, shape_name
+from bench.suite.training_cases import TrainCase
 from bench.suite.training_experiments import SMALL, SMOKE
 
 PAIRED = ("forward_loss", "forward_backward", "step")
@@ -21,21 +22,23 @@ class Planned:
 
     Attributes:
         name: the name of the file.
-        shape: the sizes that it fixes, as `shape_name` writes them; None where it takes them.
-        sizes: the same as fields of TrainCase.
+        sizes: the sizes that it fixes, as fields of TrainCase; None where it takes them.
         batch_shape: B and T of the batches of its loader, None without a loader.
     """
 
     name: str
-    shape: str | None = None
     sizes: Mapping[str, int] | None = None
     batch_shape: tuple[int, int] | None = None
 
     @classmethod
     def of(cls, own: OwnModel) -> Planned:
         """Return what a plan has to know of a loaded file."""
-        sizes = own.sizes
-        return cls(own.name, None if sizes is None else shape_name(sizes), sizes, own.batch_shape)
+        return cls(own.name, own.sizes, own.batch_shape)
+
+    @property
+    def shape(self) -> str | None:
+        """The sizes that it fixes as the `model` of a case."""
+        return None if self.sizes is None else shape_name(self.sizes)
 
 
 @dataclass(frozen=True)
@@ -154,9 +157,5 @@ class OwnCases:
             arms = (*arms, {"model": self.own.name, "reader": "get_batch"})
             pairs = ((0, 1), (1, 2))
             for name, size in zip(("batch_size", "block_size"), self.own.batch_shape, strict=True):
-                common[name] = min(size, common.get(name, SMALLEST[name]))
+                common[name] = min(size, common.get(name, getattr(TrainCase, name)))
         return Experiment("own", arms, common, self.sizes.seeds, pairs)
-
-
-SMALLEST = {"batch_size": 8, "block_size": 32}
-"""B and T of the runs where the fields that they share do not say so."""

@@ -18,20 +18,23 @@ def get_batch(split):
 """
 
 
-def write_model(folder: Path, name: str = "mine.py", *, more: str = "", **changes: str) -> Path:
+def write_model(
+    folder: Path, name: str = "mine.py", *, more: str = "", mask: str = "", make: str = ""
+) -> Path:
     """Write a model file and return its path.
 
     Args:
         folder: where.
         name: of the file.
         more: what is added at its end.
-        **changes: `mask`, `make`: what stands in place of that part of the textbook model.
+        mask: what stands in place of the mask of the textbook model.
+        make: another make_model.
     """
     text = TEXTBOOK
-    if mask := changes.get("mask"):
+    if mask:
         assert MASK in text
         text = text.replace(MASK, mask)
-    if make := changes.get("make"):
+    if make:
         text += f"\n\n{make}\n"
     path = folder / name
     path.write_text(text + more)

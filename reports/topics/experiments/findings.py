@@ -311,7 +311,7 @@ def ranking(comparisons: pd.DataFrame, training: pd.DataFrame) -> Iterator[Findi
             68 if below else 43,
             "experiments",
             "",
-            f"{headline[:1].upper()}{headline[1:]}",
+            words.sentence(headline).removesuffix("."),
             "Differences, first less second: "
             + listed(
                 f"{words.signed(t['difference'])} nats/token"

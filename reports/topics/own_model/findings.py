@@ -12,17 +12,13 @@ from gptcore import plain_text
 from reports import words
 from reports.blocks import ONE_PROCESS, Finding
 from reports.claims import apart, listed, verdict
+from reports.labels import WORK_NOUNS
 from reports.load import Run
 from reports.topics.peers.findings import compared, peaks
 
 CHECKS, PAIRS, PEAKS, STEP, LOADER = (
     f"own_{name}" for name in ("checks", "pairs", "peaks", "step", "loader")
 )
-WORKS = {
-    "forward_loss": "a forward pass with its loss",
-    "forward_backward": "a forward and backward pass",
-    "step": "a training step",
-}
 
 
 def find(run: Run) -> list[Finding]:
@@ -87,7 +83,7 @@ def costs(frame: pd.DataFrame) -> Iterator[Finding]:
     """Say of each kind of work whether the user's model takes longer than gptcore."""
     for _, case in frame.iterrows():
         kind, name = verdict(case), plain_text.shorten(str(case["variant"]), 60)
-        what = WORKS.get(str(case["work"]), words.subject(case["base"]))
+        what = WORK_NOUNS.get(str(case["work"]), words.subject(case["base"]))
         factor = words.number(case["ratio"] if kind != "faster" else 1 / case["ratio"])
         claim = {
             "slower": f"{what} takes {factor} times as long in {name} as in gptcore",

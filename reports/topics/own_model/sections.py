@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 import pandas as pd
 
@@ -12,6 +11,7 @@ from gptcore import plain_text
 from reports import words
 from reports.blocks import IN_TURNS, ONE_PROCESS, Plotter, Section, Table, table
 from reports.claims import verdict
+from reports.labels import WORK_NOUNS
 from reports.load import Run
 from reports.topics.convergence import tables as convergence_tables
 from reports.topics.own_model.findings import (
@@ -19,7 +19,6 @@ from reports.topics.own_model.findings import (
     LOADER,
     PAIRS,
     STEP,
-    WORKS,
     audit_of,
     own_peaks,
     records_of,
@@ -98,7 +97,7 @@ def costs_table(frame: pd.DataFrame) -> Table:
     """Return the ratio of the times of each kind of work."""
     rows = [
         (
-            words.sentence(WORKS.get(str(case["work"]), str(case["what"]))).removesuffix("."),
+            words.sentence(WORK_NOUNS.get(str(case["work"]), str(case["what"]))).removesuffix("."),
             words.base_conditions(case["base"]),
             words.ratio(case["ratio"]),
             f"{words.ratio(case['ratio_low'])} to {words.ratio(case['ratio_high'])}",
@@ -114,8 +113,8 @@ def costs_table(frame: pd.DataFrame) -> Table:
         "Work", "Conditions", "Ratio#", "95 % interval#", "Your model is", "Its time#",
         "Time of gptcore#", "Its parameters#", "Those of gptcore#",
     )  # fmt: skip
-    made = table("Time of your model over that of gptcore, timed in turns.", columns, rows)
-    return replace(made, note=f"{IN_TURNS} {ONE_PROCESS}")
+    caption = "Time of your model over that of gptcore, timed in turns."
+    return table(caption, columns, rows, note=f"{IN_TURNS} {ONE_PROCESS}")
 
 
 def differences_tables(run: Run) -> list[Table]:

@@ -29,7 +29,6 @@ NAMES = {
 }
 """Variants in words; a package keeps its own name."""
 
-PACKAGES = ("gptcore", "transformers", "litgpt")
 PAIRS, PEAKS = ("peers", "ablation"), "peaks"
 MODULE = "bench_peers::"
 KEYS = ["corpus", "model", "device", "precision", "batch_size", "block_size"]
@@ -42,9 +41,8 @@ def name(variant: Any) -> str:
 
 
 def label(text: Any) -> str:
-    """Return words that begin a line: with a capital, except for the names of packages."""
-    line = str(text)
-    return line if line.startswith(PACKAGES) else words.sentence(line).removesuffix(".")
+    """Return words that begin a line."""
+    return words.sentence(str(text)).removesuffix(".")
 
 
 def settings(change: Any) -> dict[str, str]:

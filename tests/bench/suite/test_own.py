@@ -83,10 +83,13 @@ def test_a_model_with_a_fault_of_causality_is_barred_in_one_line(load):
 def test_batches_of_a_loader_are_checked(load):
     assert load().batch_shape is None
     assert load(more=GET_BATCH).batch_shape == (6, 40)
+    without_part = GET_BATCH.replace("get_batch(split)", "get_batch()")
+    assert load("plain.py", more=without_part).batch_shape == (6, 40)  # as gptcore audit takes it
     for body, said in (
         ("return 3", "fails"),
         ("raise SystemExit", "fails"),
-        ("return torch.zeros(4), torch.zeros(4)", r"gives shapes \(4,\) and \(4,\)"),
+        ("return torch.zeros(2, 4), torch.zeros(2, 3)", r"gives inputs of shape \(2, 4\)"),
+        ("return torch.rand(2, 4), torch.zeros(2, 4)", "fails: .* returned x of float32"),
     ):
         own = load("odd.py", more=f"\n\ndef get_batch(split):\n    {body}\n")
         with pytest.raises(ValueError, match=f"get_batch of odd.py {said}"):
@@ -112,7 +115,7 @@ def test_a_run_on_a_model_measures_it_alone_and_begins_with_its_checks(suite):
 
 def test_without_a_loader_the_models_alone_are_compared():
     sizes = {"n_layer": 2, "n_head": 4, "n_embd": 16}
-    own = Planned("mine.py", shape_name(sizes), sizes)
+    own = Planned("mine.py", sizes)
     plan = Plan("smoke", {"cpu": ("fp32",)}, ("python-docs",), own=own)
     found = cases_of(plan)
     assert found["bench_own::test_loader"] == []

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 
-from reports import load
+from reports import load, words
 from reports.blocks import Plotter
 from reports.findings import find
 from reports.page import render
@@ -49,6 +49,13 @@ def test_your_model_is_the_first_section_and_begins_with_the_checks(tmp_path):
     ]  # fmt: skip
     assert "GELU, exact" in cells(section)
     assert len(section.plots) == 1
+    assert ">mine.py<" in section.plots[0].svg
+
+
+@pytest.mark.parametrize("begin", ["mine.py", "my_model.v2.py, its own loader,", "gptcore's own"])
+def test_the_name_of_a_file_or_package_keeps_its_first_letter(begin):
+    assert words.sentence(f"{begin} ended lower") == f"{begin} ended lower."
+    assert words.sentence(f"the loss of {begin}").startswith("The loss of ")
 
 
 def test_a_fault_is_the_first_finding_of_the_page(tmp_path):
