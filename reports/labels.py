@@ -47,7 +47,6 @@ SETTINGS = {
     "mlp": "with MLP",
     "raw": "raw text",
     "cleaned": "cleaned text",
-    "dataloader": "torch's own",
     "get_batch": "its own loader",
     "compact": "compact vocabulary",
     "gpt2": "GPT-2's vocabulary",
@@ -149,8 +148,9 @@ def _settings(label: str, samplers: Mapping[str, str]) -> str:
     if (shape := "-".join(parts[:5])) in SETTINGS:
         parts[:5] = [shape]
     # Of two readers only a foreign one is named: "sampler" is that of gptcore.
-    told = [_setting(part, samplers) for part in parts if part != "sampler"]
-    return ", ".join(told) or "gptcore's own"
+    told = [_setting(part, samplers) for part in parts if part not in ("sampler", "dataloader")]
+    reader = " (torch's own)" if "dataloader" in parts else ""
+    return f"{', '.join(told)}{reader}" or "gptcore's own"
 
 
 def _setting(part: str, samplers: Mapping[str, str]) -> str:

@@ -200,7 +200,6 @@ class Experiment:
             epochs_per_step=self.epochs_per_step,
             points={round(steps * i / parts) for i in range(parts)} - {steps},
             measure=lambda step: self.point(step, self.evaluate()),
-            planned_s=self.case.cost_s,
         )
 
     @cached_property

@@ -28,7 +28,7 @@ from gptcore.training.runs import LOG_NAME, SUMMARY_NAME, read_log, run_training
 
 RUN_NAME, CURVE_NAME = "run", "curve.jsonl"
 CHECKPOINT_S = 30.0
-"""Planned seconds between checkpoints; a shorter run has one at its end alone."""
+"""Seconds between checkpoints; a shorter run has one at its end alone."""
 
 Row = dict[str, Any]
 
@@ -64,7 +64,7 @@ def train_kept(
     epochs_per_step: float,
     points: Collection[int],
     measure: Callable[[int], Row],
-    planned_s: float,
+    checkpoint_s: float = CHECKPOINT_S,
 ) -> KeptRun:
     """Train in a folder to the last step, from its newest checkpoint on where it has one.
 
@@ -74,7 +74,7 @@ def train_kept(
         folder: the folder of this run alone.
         points: the steps (updates done) after which `measure` is called; it may hold 0.
         measure: returns a row for a step, as values that JSON can hold; `step` is one of them.
-        planned_s: seconds that the whole run takes on the reference machine.
+        checkpoint_s: seconds between checkpoints.
     """
     told = _repair(folder, points)
     path = folder / CURVE_NAME
@@ -96,7 +96,8 @@ def train_kept(
             fingerprint=fingerprint,
             epochs_per_step=epochs_per_step,
             resume=True,
-            checkpoint_every=max(1, round(config.steps * CHECKPOINT_S / planned_s)),
+            checkpoint_every=config.steps,
+            checkpoint_s=checkpoint_s,
             on_step=lambda metrics: note(metrics.step),
         )
     log, _ = read_log(folder / RUN_NAME / LOG_NAME)

@@ -125,7 +125,6 @@ class Rung:
             epochs_per_step=epochs_per_step,
             points={step for step in steps if step * self.tokens_per_step >= FEWEST_UNITS},
             measure=point,
-            planned_s=self.case.cost_s,
         )
 
 

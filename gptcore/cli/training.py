@@ -73,7 +73,7 @@ def train_options(parser: argparse.ArgumentParser) -> None:
         "--checkpoint-every",
         type=whole,
         metavar="STEPS",
-        help="steps between two checkpoints (default: 50 steps or 60 s, whichever is first)",
+        help="steps between two checkpoints, which are at most 60 s apart (default: 50)",
     )
     add_device_option(parser)
     add_corpus_options(parser)
@@ -212,7 +212,7 @@ def _run(
     """Train in the folder of the run, with progress on standard error; return the summary."""
     from gptcore.model.gpt import GPT
     from gptcore.sampling.batches import batch
-    from gptcore.training.runs import run_training
+    from gptcore.training.runs import CHECKPOINT_STEPS, run_training
 
     ids, progress = data.ids, Progress("step")
     return run_training(
@@ -224,7 +224,7 @@ def _run(
         fingerprint={"sampler": sampler.fingerprint(), **_vocabulary(data)},
         epochs_per_step=args.batch_size * args.block_size / sampler.n_targets,
         resume=args.resume,
-        checkpoint_every=args.checkpoint_every,
+        checkpoint_every=args.checkpoint_every or CHECKPOINT_STEPS,
         on_step=lambda m: progress(
             m.step, schedule.steps, f" · loss {m.loss:.3f} · {m.step_time_s:.2f} s a step"
         ),

@@ -56,7 +56,8 @@ def run_training(
     fingerprint: dict[str, Any],
     epochs_per_step: float,
     resume: bool = False,
-    checkpoint_every: int | None = None,
+    checkpoint_every: int = CHECKPOINT_STEPS,
+    checkpoint_s: float = CHECKPOINT_SECONDS,
     on_step: OnStep | None = None,
 ) -> dict[str, Any]:
     """Train to the last step and keep a log, checkpoints and a summary in `out_dir`.
@@ -74,7 +75,8 @@ def run_training(
         epochs_per_step: the epoch-equivalents in one batch.
         resume: continue from the newest undamaged checkpoint, or start if there is none. There
             may be more steps than before; a run in the decay of `wsd` goes back to its start.
-        checkpoint_every: steps between checkpoints; None: 50 steps or 60 s, whichever comes first.
+        checkpoint_every: steps between checkpoints.
+        checkpoint_s: seconds after which one is written sooner.
         on_step: called after each step is logged.
 
     Returns:
@@ -85,15 +87,14 @@ def run_training(
         ValueError: `out_dir` holds a run and `resume` is false; that run has other settings or more
             steps, or its log or all its checkpoints are damaged; or training diverged.
     """
-    if checkpoint_every is not None:
-        check_whole("checkpoint_every", checkpoint_every)
+    check_whole("checkpoint_every", checkpoint_every)
     fingerprint = {**fingerprint, "model": asdict(model.config), "train": asdict(config)}
     optimizer = make_optimizer(model.to(device), config)
     average = None if config.ema_decay is None else begin_average(model)
     run = _Run(out_dir, model, optimizer, config, device, fingerprint, average)
     with lock_folder(out_dir):
         run.open(resume=resume)
-        summary = _train(run, batch_at, epochs_per_step, checkpoint_every, on_step)
+        summary = _train(run, batch_at, epochs_per_step, (checkpoint_every, checkpoint_s), on_step)
     stopping.end(run.stop)
     return summary
 
@@ -250,7 +251,7 @@ def _train(
     run: _Run,
     batch_at: BatchAt,
     epochs_per_step: float,
-    checkpoint_every: int | None,
+    due: tuple[int, float],
     on_step: OnStep | None,
 ) -> dict[str, Any]:
     """Train an open run until it ends or is to stop, and return its summary."""
@@ -268,7 +269,7 @@ def _train(
     )
     try:
         with stopping.wait_for_the_step(run.stop):
-            _record(steps, run, checkpoint_every, on_step)
+            _record(steps, run, due, on_step)
     except BaseException as error:
         with suppress(WriteError):  # the first error is the one to tell
             run.summarise(compile_time_s)
@@ -286,11 +287,14 @@ def _train(
 def _record(
     steps: Iterator[StepMetrics],
     run: _Run,
-    checkpoint_every: int | None,
+    due: tuple[int, float],
     on_step: OnStep | None,
 ) -> None:
-    """Log every step; save a checkpoint when one is due, at the last step and at a stop."""
-    unsaved_steps, saved_at = 0, time.monotonic()
+    """Log every step; save a checkpoint when one is due, at the last step and at a stop.
+
+    `due` has the steps and the seconds after which one is due, whichever comes first.
+    """
+    (every, seconds), saved_at = due, time.monotonic()
     with Appender(run.log_path) as log:
         for metrics in steps:
             log.append(dump_line(asdict(metrics)), flush=False)
@@ -299,17 +303,12 @@ def _record(
                     on_step(metrics)
             except KeyboardInterrupt:
                 run.stop.ask(signal.SIGINT)
-            unsaved_steps += 1
-            if checkpoint_every is not None:
-                due = metrics.step % checkpoint_every == 0
-            else:
-                unsaved_s = time.monotonic() - saved_at
-                due = unsaved_steps >= CHECKPOINT_STEPS or unsaved_s >= CHECKPOINT_SECONDS
+            is_due = metrics.step % every == 0 or time.monotonic() - saved_at >= seconds
             ends = run.stop.number is not None
-            if due or ends or metrics.step in (run.config.decay_start, run.config.steps):
+            if is_due or ends or metrics.step in (run.config.decay_start, run.config.steps):
                 log.flush()  # a checkpoint on disk implies that its log is, too
                 run.save(metrics.step)
-                unsaved_steps, saved_at = 0, time.monotonic()
+                saved_at = time.monotonic()
             if ends:
                 return
 

@@ -19,11 +19,13 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import pytest
 
 from bench import session
-from bench.experiments import convergence, kept_runs
+from bench.experiments import convergence
+from bench.experiments.kept_runs import train_kept
 from bench.ledger.record import read_ledger
 from bench.measuring import ceilings, pinning, processes
 from bench.measuring.work import ProcessTimes
@@ -195,7 +197,7 @@ def test_session_ended_by_a_signal_goes_on_inside_the_case(
     run, unbroken, tmp_path, monkeypatch, number, code, where, calls
 ):
     """The signal comes in a step, or between the end of a run and its record."""
-    monkeypatch.setattr(kept_runs, "CHECKPOINT_S", 0.1)  # of a planned second
+    monkeypatch.setattr(convergence, "train_kept", partial(train_kept, checkpoint_s=0.0))
     folder, seen, real = tmp_path / "run", [], getattr(convergence, where)
 
     def signalled(*arguments, **options):

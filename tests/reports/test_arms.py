@@ -14,7 +14,7 @@ from reports.labels import SETTINGS, SIDES
     [
         ("random_replacement", "random windows"),
         ("shuffled_blocks-init_normal", "DataLoader, shuffled, standard normal weights"),
-        ("sequential-dataloader", "DataLoader, unshuffled, torch's own"),
+        ("sequential-dataloader", "DataLoader, unshuffled (torch's own)"),
         ("random_replacement-sampler", "random windows"),
         ("sampler", "gptcore's own"),
         ("share0.01", "1/100 of the text"),

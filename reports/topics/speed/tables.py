@@ -104,7 +104,7 @@ def ceilings(run: Run) -> Table:
         moved = sorted(key for key in unused if findings.has_changed(start[key], end.get(key)))
         names = ", ".join(words.ceiling(*key) for key in moved)
         note = (
-            f"No share of the peak rests on the ceilings that changed ({names})." if moved else ""
+            f"Some ceilings changed on which no share of the peak rests: {names}." if moved else ""
         )
         columns: tuple[str, ...] = ("Ceiling", "At the start#", "At the end#", "Change#")
         caption = "Ceilings of this machine at the start and at the end."

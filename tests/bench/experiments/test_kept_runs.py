@@ -6,8 +6,7 @@ import sys
 
 import pytest
 
-from bench.experiments import kept_runs
-from bench.experiments.kept_runs import CURVE_NAME, RUN_NAME, train_kept
+from bench.experiments.kept_runs import CHECKPOINT_S, CURVE_NAME, RUN_NAME, train_kept
 from gptcore.model.gpt import GPT
 from tests.helpers.checkout import ROOT
 from tests.helpers.counting import CONFIG, CPU, MODEL, batch_at
@@ -15,13 +14,13 @@ from tests.helpers.counting import CONFIG, CPU, MODEL, batch_at
 POINTS = (0, 3, 6, 10)
 
 
-def run(folder, batch_at=batch_at, planned_s=5 * kept_runs.CHECKPOINT_S):
-    """Train 10 steps, by default with a checkpoint after every second one."""
+def run(folder, batch_at=batch_at, checkpoint_s=0.0):
+    """Train 10 steps, by default with a checkpoint after each."""
     model = GPT(MODEL)
     return train_kept(
         folder, model, batch_at, CONFIG, device=CPU, fingerprint={}, epochs_per_step=0.5,
         points=POINTS, measure=lambda step: {"step": step, "loss": sum_of(model)},
-        planned_s=planned_s,
+        checkpoint_s=checkpoint_s,
     )  # fmt: skip
 
 
@@ -62,9 +61,9 @@ def test_curve_has_a_row_for_every_point(unbroken):
 
 
 def test_short_run_has_one_checkpoint_at_its_end(tmp_path):
-    stop_at(9, tmp_path / "run", planned_s=4.0)
+    stop_at(9, tmp_path / "run", checkpoint_s=CHECKPOINT_S)
     assert not (tmp_path / "run" / RUN_NAME / "checkpoints").exists()
-    run(tmp_path / "run", planned_s=4.0)
+    run(tmp_path / "run", checkpoint_s=CHECKPOINT_S)
     (checkpoint,) = (tmp_path / "run" / RUN_NAME / "checkpoints").iterdir()
     assert checkpoint.name == "step-00000010.pt"
 
@@ -132,7 +131,7 @@ def test_damaged_newest_checkpoint_costs_the_steps_since_the_one_before(stopped,
     (stopped / RUN_NAME / "checkpoints" / "step-00000008.pt").write_bytes(b"torn")
     kept = run(stopped)
     assert results_of(kept) == unbroken
-    assert kept.facts["resumed_from"] == [6]
+    assert kept.facts["resumed_from"] == [7]
     assert "step-00000008.pt is damaged" in kept.facts["warnings"][0]
 
 

@@ -148,12 +148,10 @@ def test_an_interrupt_raised_by_the_callback_leaves_a_checkpoint(tmp_path):
 @pytest.mark.parametrize(("seconds", "expected"), [(60.0, [4, 8, 10]), (0.0, [*range(1, 11)])])
 def test_checkpoints_are_due_by_steps_or_by_time(tmp_path, monkeypatch, seconds, expected):
     saved: list[int] = []
-    monkeypatch.setattr(runs, "CHECKPOINT_STEPS", 4)
-    monkeypatch.setattr(runs, "CHECKPOINT_SECONDS", seconds)
     monkeypatch.setattr(
         runs.checkpoints, "save_checkpoint", lambda *args, **_options: saved.append(args[1])
     )
-    run(tmp_path)
+    run(tmp_path, checkpoint_every=4, checkpoint_s=seconds)
     assert saved == expected
 
 
