@@ -62,8 +62,8 @@ def run_training(
 ) -> dict[str, Any]:
     """Train to the last step and keep a log, checkpoints and a summary in `out_dir`.
 
-    The first Ctrl-C, SIGTERM or SIGHUP waits for the end of the step, and a checkpoint and the
-    summary are written before it does what it does elsewhere. A second one does not wait.
+    The first Ctrl-C, SIGTERM or SIGHUP ends the run after the step, with a checkpoint and the
+    summary. A second one does not wait.
 
     Args:
         out_dir: the folder of the run; it is created if it is missing.
@@ -75,8 +75,8 @@ def run_training(
         epochs_per_step: the epoch-equivalents in one batch.
         resume: continue from the newest undamaged checkpoint, or start if there is none. There
             may be more steps than before; a run in the decay of `wsd` goes back to its start.
-        checkpoint_every: steps between checkpoints.
-        checkpoint_s: seconds after which one is written sooner.
+        checkpoint_every: steps after which a checkpoint is due.
+        checkpoint_s: seconds after which one is due.
         on_step: called after each step is logged.
 
     Returns:
@@ -84,8 +84,7 @@ def run_training(
 
     Raises:
         WriteError: another run is using `out_dir`, or a file in it cannot be written.
-        ValueError: `out_dir` holds a run and `resume` is false; that run has other settings or more
-            steps, or its log or all its checkpoints are damaged; or training diverged.
+        ValueError: `out_dir` holds a run that cannot be continued so, or training diverged.
     """
     check_whole("checkpoint_every", checkpoint_every)
     fingerprint = {**fingerprint, "model": asdict(model.config), "train": asdict(config)}
