@@ -8,6 +8,7 @@ Figures are drawn 460 units wide, so that they are legible at 350 and at 560 pix
 from __future__ import annotations
 
 import io
+import math
 import re
 import warnings
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogFormatterMathtext, MaxNLocator, NullFormatter
 
 from gptcore import plain_text
 from reports import words
@@ -35,6 +36,7 @@ VARIABLES = {
 }
 WIDTH_IN = 6.4
 LEGEND_ROW_IN = 0.24
+SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 HALF_ROW = 28
 """Characters of a name that fit into half a row of the legend."""
 STYLE: dict[Any, Any] = {
@@ -85,8 +87,28 @@ def svg(draw: Callable[[pd.DataFrame], Figure], data: pd.DataFrame, name: str) -
     with mpl.rc_context(STYLE), warnings.catch_warnings():
         # The browser draws the text, so Matplotlib's font may lack a glyph.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        draw(data).savefig(buffer, format="svg", metadata={"Date": None})
+        figure = draw(data)
+        _write_powers(figure)
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
     return inline(buffer.getvalue(), name)
+
+
+def _write_powers(figure: Figure) -> None:
+    """Write the ticks of logarithmic axes as text, where Matplotlib writes TeX."""
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            if isinstance(axis.get_major_formatter(), LogFormatterMathtext):
+                axis.set_major_formatter(FuncFormatter(lambda value, _: power(value)))
+            if isinstance(axis.get_minor_formatter(), LogFormatterMathtext):
+                axis.set_minor_formatter(NullFormatter())
+
+
+def power(value: float) -> str:
+    """Return a power of ten as "10⁻⁵", where its digits would be long, and else the number."""
+    exponent = round(math.log10(value)) if value > 0 else 0
+    if abs(exponent) < 4 or not math.isclose(value, 10.0**exponent):
+        return words.tick(value)
+    return "10" + str(exponent).translate(SUPERSCRIPTS)
 
 
 def inline(text: str, name: str) -> str:

@@ -22,12 +22,16 @@ def find(run: Run) -> list[Finding]:
 
 
 def verdict(findings: list[Finding]) -> str:
-    """Return one sentence made of the first finding with a `clause` on each of three topics."""
+    """Return one sentence made of the first finding with a `clause` on each of three topics.
+
+    Where there is none, the first finding with a `clause` on any topic is the verdict.
+    """
     clauses = []
     for topic in ("speed", "sampling", "convergence"):
         clause = next((f.clause for f in findings if f.topic == topic and f.clause), None)
         if clause:
             clauses.append(clause)
+    clauses = clauses or [f.clause for f in findings if f.clause][:1]
     if not clauses:
         return (
             "Nothing can be concluded from this run yet. The sections below say what it holds and "

@@ -219,7 +219,8 @@ def setting(params: dict[str, Any]) -> str:
     }
     for name, value in known.items():
         if name not in COMPARED and value is not None:
-            shown = f"{value:,}" if type(value) is int else str(value)
+            several = value if isinstance(value, list) else [value]
+            shown = ", ".join(f"{v:,}" if type(v) is int else str(v) for v in several)
             label = short.get(name, plain_text.shorten(name))
             parts.append(f"{label}{words.NBSP}={words.NBSP}{plain_text.shorten(shown)}")
     return " · ".join(parts) or "conditions not recorded"

@@ -38,11 +38,12 @@ def find(run: Run) -> Iterator[Finding]:
             said = "there were too few seeds to tell the orders of the data apart"
         if len(rows) > 1:
             what = OBJECTIVES.get(str(rows[0]["objective"]), "convex problem")
+            headline = f"on a {what}, {said}"
             yield Finding(
                 56,
                 "convex",
-                "",
-                f"On a {what}, {said}",
+                headline if claims else "",
+                words.sentence(headline).removesuffix("."),
                 f"Slopes of ln(excess loss) over ln(epochs): {_slopes(rows)}. An order is called "
                 "faster where its 95 % interval lies below the other one; the intervals are not "
                 f"adjusted for the number of orders. Theory gives {words.MINUS}1 for "
@@ -66,7 +67,7 @@ def _faster(before: Row, after: Row) -> Iterator[str]:
 
 def _slopes(rows: list[Row]) -> str:
     return ", ".join(
-        f"{words.signed(row['rate'])} {words.interval(row['rate_low'], row['rate_high'])} "
+        f"{words.signed(row['rate'])} ({words.interval(row['rate_low'], row['rate_high'])}) "
         f"for {words.sampler_in_prose(row['sampler'])}"
         for row in rows
     )

@@ -10,6 +10,7 @@ import pytest
 from bench.ledger.record import Record
 from gptcore.plain_text import visible
 from reports import findings, load, words
+from reports.blocks import Finding
 from tests.helpers.ledgers import (
     comparison_case,
     coverage_case,
@@ -135,6 +136,14 @@ def test_experiment_that_can_find_nothing_gives_no_verdict(
     assert "too few seeds for a verdict on a and b" in found[0].headline.lower()
     assert "6 seeds and 4 claims no difference of any size could have been" in found[0].detail
     assert findings.verdict(found).startswith("Nothing can be concluded")
+
+
+def test_finding_on_another_topic_is_the_verdict_where_no_usual_one_is() -> None:
+    found = [
+        Finding(90, "memory", "", "a warning", "", ()),
+        Finding(56, "convex", "one order is faster", "One order is faster", "", ()),
+    ]
+    assert findings.verdict(found) == "One order is faster."
 
 
 def test_headline_says_for_what_it_holds(tmp_path: Path) -> None:
