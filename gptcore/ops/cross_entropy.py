@@ -215,9 +215,11 @@ def score_logits(logits: Tensor, targets: Tensor, *, make_gradient: bool) -> Ten
     """
     wide = torch.float64 if logits.dtype == torch.float64 else torch.float32
     # On a CPU log_softmax reads a row before it writes that row, so it can work in place.
-    in_place = logits.dtype == wide and logits.device.type == "cpu"
-    n_blocks = max(1, math.ceil(logits.numel() * wide.itemsize / BLOCK_BYTES))
-    # A block stays in the processor's cache between its softmax, its losses and its gradient.
+    is_cpu = logits.device.type == "cpu"
+    in_place = logits.dtype == wide and is_cpu
+    # On a CPU a block stays in the cache between its softmax, its losses and its gradient. An
+    # accelerator would wait for the start of each block's kernels.
+    n_blocks = max(1, math.ceil(logits.numel() * wide.itemsize / BLOCK_BYTES)) if is_cpu else 1
     losses = []
     for block, ids in zip(
         logits.tensor_split(n_blocks), targets.tensor_split(n_blocks), strict=True

@@ -114,6 +114,23 @@ def test_losses_and_gradients_are_made_in_place_bit_by_bit(monkeypatch, dtype, n
 
 
 @pytest.mark.usefixtures("small_chunks")
+@pytest.mark.parametrize(("device", "n_blocks"), [("cpu", 3), ("meta", 1)])
+def test_only_the_cpu_divides_a_chunk_into_blocks_for_its_cache(monkeypatch, device, n_blocks):
+    """Each block is several kernels, which an accelerator starts one after another."""
+    monkeypatch.setattr(cross_entropy_ops, "BLOCK_BYTES", 2 * 5 * 4)
+    seen, original = [], torch.nn.functional.nll_loss
+
+    def spy(log_p, *arguments, **options):
+        seen.append(log_p.shape)
+        return original(log_p, *arguments, **options)
+
+    monkeypatch.setattr(torch.nn.functional, "nll_loss", spy)
+    logits, targets = torch.zeros(6, 5, device=device), torch.zeros(6, dtype=int, device=device)
+    losses = cross_entropy_ops.score_logits(logits, targets, make_gradient=True)
+    assert losses.shape == (6,)
+    assert len(seen) == n_blocks
+
+
 def test_fused_gradients_pass_gradcheck():
     hidden, weight, targets = case(torch.float64)
     assert torch.autograd.gradcheck(
