@@ -196,7 +196,7 @@ class EvenlySpread(Law):
 
     def __init__(self, n: int, draws: int, gaps: list[tuple[int, int]]) -> None:
         super().__init__(n, draws)
-        self.lengths = np.array([length for length, _ in gaps], dtype=np.float64) / 2**64
+        self.lengths = np.array([length for length, _ in gaps], dtype=np.float64) / 2.0**64
         self.numbers = np.array([number for _, number in gaps], dtype=np.float64)
         self.certain = draws == 1
 
