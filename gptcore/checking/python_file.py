@@ -30,9 +30,8 @@ def load_python_file(path: Path | str) -> ModuleType:
         ValueError: it is no regular file, it trains when it is imported, or it cannot be imported.
     """
     path = Path(path)
-    if path.exists():
-        check_regular(path, at_most=MOST_JSON_BYTES)
-        _check_import(path)
+    check_regular(path, at_most=MOST_JSON_BYTES)
+    _check_import(path)
     spec = importlib.util.spec_from_file_location(f"file {path.resolve()}", path)
     if spec is None or spec.loader is None:
         raise ValueError(f"{path} does not end in .py: give a file of Python")

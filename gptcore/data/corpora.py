@@ -91,7 +91,7 @@ def _read_file(spec: str) -> _Document:
     if not spec or not path.exists():
         raise ValueError(
             f"no corpus and no file is called {spec!r}: the names are {', '.join(CORPORA)} and "
-            "gutenberg:NUMBER; otherwise give a path to a UTF-8 text"
+            "gutenberg:NUMBER; otherwise give the path of a file or a folder with data"
         )
     return _Document(read_bytes(path), f"local file {path.name}", "unknown")
 

@@ -93,8 +93,8 @@ def _arrow_rows(path: Path, kind: str, field: str) -> Iterator[str]:
         import pyarrow.parquet as pq
     except ImportError:
         raise ValueError(
-            f"{path} needs the package pyarrow, which is not installed: install it, or write the "
-            "documents as JSON lines (.jsonl)"
+            f"{path} needs the package pyarrow, which is not installed: install it by "
+            "pip install 'gptcore[parquet]', or write the documents as JSON lines (.jsonl)"
         ) from None
     check_regular(path)
     try:

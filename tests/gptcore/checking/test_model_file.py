@@ -117,6 +117,12 @@ def test_a_file_is_run_like_a_program_of_its_own(write):
     assert (module.number, module.args) == (7, [])
 
 
+def test_a_file_that_is_not_there_is_named_without_the_folders_above_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r"^absent\.py: there is no such file"):
+        load_python_file("absent.py")
+
+
 LOOP = "for step in range(3):\n    loss(step).backward()\n"
 
 

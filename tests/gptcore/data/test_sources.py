@@ -74,7 +74,7 @@ def test_parquet_and_arrow_hold_what_json_lines_hold(tmp_path, table, kind):
 def test_without_pyarrow_one_line_names_it(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
     (tmp_path / "x.parquet").write_bytes(b"PAR1")
-    with pytest.raises(ValueError, match="needs the package pyarrow, which is not installed"):
+    with pytest.raises(ValueError, match=r"pip install 'gptcore\[parquet\]', or write"):
         load_source(str(tmp_path / "x.parquet"))
 
 
