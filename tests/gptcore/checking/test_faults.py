@@ -242,3 +242,8 @@ def test_what_may_be_meant_is_a_note(check, name, changes):
 def test_an_unknown_check_is_refused(check):
     with pytest.raises(ValueError, match="'size' is no check: choose among forward"):
         check(only={"size"})
+
+
+def test_a_signal_that_ends_the_program_is_no_fault_of_the_model(check):
+    with pytest.raises(SystemExit):
+        check([(LOSS, "raise SystemExit(143)")], only={"loss"})
