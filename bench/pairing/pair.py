@@ -203,9 +203,9 @@ def time_in_turns(
         "warmup_s": sum(sum(side.warmup) for side in sides.values()),
         "seconds": time.perf_counter() - start,
         "warnings": [
-            f"{name} was still changing after {len(side.warmup)} calls of warm-up: "
+            f"the {place} of the pair was still changing at the end of its warm-up: "
             "give more seconds, or let it do the same work in each call"
-            for name, side in sides.items()
+            for place, side in zip(("first", "second"), sides.values(), strict=True)
             if not is_steady(side.warmup)
         ],
     }

@@ -22,10 +22,12 @@ from gptcore.checking.model_file import (
 )
 from gptcore.checking.python_file import one_line, where
 from gptcore.checking.subject import BLOCK_SIZE, Greedy, Subject, difference
-from gptcore.checking.verdict import Verdict, fault, note, ok, skipped
+from gptcore.checking.verdict import Verdict, fault, joined, note, ok, skipped
 
-PROMPT, BEYOND = 9, BLOCK_SIZE + 3
+PROMPT, BEYOND = 9, BLOCK_SIZE + 4
 """Tokens of a prompt, and of a text that is longer than the block."""
+PROMPTS = 4
+"""Prompts that are continued, since a wrong text may be right by chance."""
 COUNTS = ("max_new_tokens", "new_tokens", "num_new_tokens", "num_tokens", "n_tokens", "max_tokens",
           "length", "steps", "n")  # fmt: skip
 """What a function that writes text calls the number of new tokens."""
@@ -39,7 +41,7 @@ def inference_path(subject: Subject) -> Verdict:
     x = subject.ids(2)
     whole = subject.logits(x)
     with subject.passes():
-        found = subject.file.without_targets(subject.model, x)
+        found = subject.file.without_targets(subject.model, x.clone())
     if found is None:
         return skipped("the forward pass has no path of its own for inference")
     found = found.detach().double()
@@ -65,16 +67,40 @@ def inference_path(subject: Subject) -> Verdict:
 def greedy(subject: Subject) -> Verdict:
     """`generate` writes what a plain loop over the logits writes."""
     generate = getattr(subject.model, "generate", None)
-    call = _caller(subject, generate) if callable(generate) else None
+    modes: list[bool] = []
+    call = _caller(subject, generate, modes) if callable(generate) else None
     if call is None:
         return skipped("the model has no generate(idx, max_new_tokens)")
-    prompt, refusal = subject.ids(1, PROMPT), ""
+    found = ok("generate writes the most probable tokens by the logits")
+    for seed in range(1 if subject.is_large else PROMPTS):
+        found = _written(subject, call, subject.ids(1, PROMPT, seed=seed))
+        if any(modes) and not subject.no_dropout:
+            subject.no_dropout = True
+            found = _written(subject, call, subject.ids(1, PROMPT, seed=seed))
+        if found.status != "ok":
+            break
+    left = [fault("generate leaves the model in training mode", _MODE)] if any(modes) else []
+    return joined([found, *left])
+
+
+_MODE = (
+    "The model was in evaluation mode, and what is computed after a text is written has dropout. "
+    "generate should leave the mode as it is; the caller chooses it by model.eval() and "
+    "model.train()."
+)
+
+
+def _written(
+    subject: Subject, call: Callable[[Tensor, int], Tensor | None], prompt: Tensor
+) -> Verdict:
+    """Say whether what `generate` writes after a prompt are the most probable tokens."""
+    refusal, asked = "", BEYOND - PROMPT
     try:
-        written = call(prompt, BEYOND - PROMPT)
+        written = call(prompt, asked)
     except Exception as error:
-        refusal = one_line(error)
+        refusal, asked = one_line(error), BLOCK_SIZE - PROMPT
         try:
-            written = call(prompt, BLOCK_SIZE - PROMPT)
+            written = call(prompt, asked)
         except Exception as again:
             return note(
                 f"generate fails: {where(again, subject.file.path)}",
@@ -85,20 +111,40 @@ def greedy(subject: Subject) -> Verdict:
         return skipped("generate returns no tensor of token ids")
     expected = _loop(subject, prompt, written.shape[1], last=True)
     place = _first_difference(written, expected, subject)
-    said = "generate writes the most probable tokens by the logits"
-    if refusal:
-        said += f", and refuses texts longer than the block ({refusal[:80]})"
     if place is None:
-        return ok(said)
+        return _length_of(subject, written, asked, refusal)
+    if place < PROMPT:
+        return fault(
+            f"token {place + 1} of the prompt is another one in the text that generate returns",
+            "Usually the new token is put in front, where torch.cat((idx, idx_next), dim=1) is "
+            "right; or the prompt is changed in place or cut.",
+        )
     if place > BLOCK_SIZE:
         return _beyond_the_block(subject, written, prompt)
     return fault(
         f"new token {place - PROMPT + 1} of generate is not the most probable one by the logits, "
         "though every draw was replaced by the most probable token",
         "The texts are not those of the model. Usually the logits of the wrong position are read, "
-        "where logits[:, -1, :] is right; or the new token is put in front, where "
-        "torch.cat((idx, idx_next), dim=1) is right; or the KV cache gives wrong logits.",
+        "where logits[:, -1, :] is right; or the softmax is not over the vocabulary, where dim=-1 "
+        "is right; or the model reads the last token alone; or the KV cache gives wrong logits.",
     )
+
+
+def _length_of(subject: Subject, written: Tensor, asked: int, refusal: str) -> Verdict:
+    """Say whether a text of the right tokens has the length that was asked for."""
+    more = written.shape[1] - PROMPT - asked
+    if more > 0:
+        return note(
+            f"generate writes {asked + more} new tokens where {asked} were asked for",
+            "Usually the loop runs once too often: for _ in range(max_new_tokens) is right.",
+        )
+    if refusal and not is_transformers(subject.model):
+        return note(
+            f"generate fails on a text that becomes longer than the block ({refusal[:80]})",
+            "If longer texts are to be written, each step must read the last block alone: "
+            "idx_cond = idx[:, -block_size:]. If they are refused on purpose, nothing is wrong.",
+        )
+    return ok("generate writes the most probable tokens by the logits")
 
 
 def _beyond_the_block(subject: Subject, written: Tensor, prompt: Tensor) -> Verdict:
@@ -122,15 +168,18 @@ def _beyond_the_block(subject: Subject, written: Tensor, prompt: Tensor) -> Verd
     return note(
         detail,
         "A model with a KV cache may keep keys of tokens that the block no longer holds, and "
-        "then writes another text than one that reads the last block anew: "
-        "idx_cond = idx[:, -block_size:].",
+        "then writes another text than one that reads the last block anew. Without a cache, the "
+        "text is cut to another length than the block: idx_cond = idx[:, -block_size:] is right.",
     )
 
 
 def _caller(
-    subject: Subject, generate: Callable[..., Any]
+    subject: Subject, generate: Callable[..., Any], modes: list[bool]
 ) -> Callable[[Tensor, int], Tensor | None] | None:
-    """Return a function of prompt and count that writes greedily, None if it cannot be called."""
+    """Return a function of prompt and count that writes greedily, None if it cannot be called.
+
+    After each call, it adds to `modes` whether the model was left in training mode.
+    """
     try:
         parameters = list(inspect.signature(generate).parameters.values())
     except (TypeError, ValueError):
@@ -149,8 +198,8 @@ def _caller(
         if is_transformers(subject.model):
             more |= {"do_sample": False, "attention_mask": torch.ones_like(prompt)}
         with torch.no_grad(), Greedy(), subject.passes():
-            found = generate(prompt, **more)
-        subject.model.eval()
+            found = generate(prompt.clone(), **more)
+            modes.append(subject.model.training)
         if not isinstance(found, Tensor) or found.is_floating_point() or found.dim() != 2:
             return None
         if found.shape[1] == new_tokens:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gptcore.checking.model_file import is_transformers
-from gptcore.checking.subject import Subject
+from gptcore.checking.subject import Subject, masks_of
 from gptcore.checking.verdict import Verdict, fault, first_of, note, ok, skipped
 
 PROBED = 20
@@ -18,8 +18,28 @@ PROBED = 20
 
 def graph(subject: Subject) -> Verdict:
     """What the loss depends on are exactly the parameters of the model, and each has a gradient."""
+    masks = masks_of(subject.model)
+    if masks:
+        return fault(
+            f"{first_of(masks)} holds a mask and is a parameter",
+            "An optimizer may change it, by weight decay at least, and then the model sees later "
+            "tokens. A mask is a buffer: self.register_buffer('mask', torch.tril(torch.ones(T, "
+            "T))).",
+        )
+    with subject.as_in_training():
+        return _graph(subject)
+
+
+def _graph(subject: Subject) -> Verdict:
     subject.model.zero_grad(set_to_none=True)
     loss = subject.loss(subject.ids(8), subject.ids(8, seed=1))
+    trainable = {name: p for name, p in subject.model.named_parameters() if p.requires_grad}
+    if not trainable:
+        return fault(
+            "no parameter is trainable",
+            "Every parameter has requires_grad=False. Usually a part of the model was to be frozen "
+            "and requires_grad_(False) was called on the whole.",
+        )
     if loss.grad_fn is None:
         return fault(
             "the loss has no gradient",
@@ -31,14 +51,18 @@ def graph(subject: Subject) -> Verdict:
     if foreign:
         return _unregistered(subject, foreign)
     loss.backward()  # type: ignore[no-untyped-call]
-    without = {
-        name: p
-        for name, p in subject.model.named_parameters()
-        if p.requires_grad and p.grad is None
-    }
-    if not without:
-        return ok(f"the gradient reaches all {len(known)} parameters")
-    return _not_reached(subject, without)
+    without = {name: p for name, p in trainable.items() if p.grad is None}
+    if without:
+        return _not_reached(subject, without)
+    frozen = [n for n, p in subject.model.named_parameters() if not p.requires_grad]
+    if frozen:
+        return note(
+            f"requires_grad is False for {len(frozen)} of {len(known)} parameters: "
+            f"{first_of(frozen)}",
+            "They keep their first values. That is right for fixed positions, and for adapters of "
+            "a model that is trained already; in a new model everything should learn.",
+        )
+    return ok(f"the gradient reaches all {len(known)} parameters")
 
 
 def _leaves(loss: Tensor) -> list[Tensor]:
@@ -115,36 +139,45 @@ def _not_reached(subject: Subject, without: dict[str, nn.Parameter]) -> Verdict:
 
 
 def finite_differences(subject: Subject) -> Verdict:
-    """The gradient is the slope of the loss, measured by moving single weights."""
+    """The gradient is the slope of the loss, measured by moving weights."""
     if subject.is_large:
         return skipped(f"the model has {subject.n_params:,} parameters, too many for this check")
     if subject.rounding > 1e-6:
         return skipped("the model computes in numbers too coarse for this check")
+    with subject.as_in_training():
+        return _compare_slopes(subject)
+
+
+def _compare_slopes(subject: Subject) -> Verdict:
     x, y = subject.ids(4), subject.ids(4, seed=1)
     subject.model.zero_grad(set_to_none=True)
-    subject.loss(x, y).backward()  # type: ignore[no-untyped-call]
-    step = 1e-5 if subject.rounding < 1e-12 else 3e-3
-    floor = 1e-6 if subject.rounding < 1e-12 else 3e-3
+    loss = subject.loss(x, y)
+    if loss.grad_fn is None:
+        return skipped("the loss has no gradient")
+    loss.backward()  # type: ignore[no-untyped-call]
+    is_fine = subject.rounding < 1e-12
+    step, floor = (1e-5, 1e-6) if is_fine else (3e-3, 3e-3)
     wrong = []
     for name, weight in _probed(subject.model):
-        gradient = float(weight.grad.flatten()[_largest(weight)])  # type: ignore[union-attr]
-        slope = _slope(subject, weight, step, x, y)
+        along = _direction(weight, is_fine=is_fine)
+        gradient = float((weight.grad * along).sum())  # type: ignore[operator]
+        slope = _slope(subject, weight, step * along, x, y) / step
         allowed = 0.05 * max(abs(slope), abs(gradient)) + floor
         if abs(slope - gradient) <= allowed:
             continue
-        finer = _slope(subject, weight, step / 4, x, y)
+        finer = _slope(subject, weight, step / 4 * along, x, y) / (step / 4)
         if abs(finer - gradient) > allowed and abs(finer - slope) < allowed / 3:
             wrong.append(f"{name} ({gradient:.3g} for a slope of {slope:.3g})")
     if not wrong:
-        return ok("the gradient is the slope of the loss, measured on single weights")
+        return ok("the gradient is the slope of the loss, measured by moving weights")
     means = (
         "The gradient is not that of the loss. Usually a part of the forward pass is cut off by "
         ".detach() or .data, a backward pass is written by hand, or values pass through "
         "numpy. Where it is meant so, as in training with rounded weights, nothing is wrong."
     )
-    detail = f"the gradient is not the slope of the loss in {len(wrong)} weights: {wrong[0]}"
-    # One alone may lie where the loss has a bend, as between two experts.
-    return fault(detail, means) if len(wrong) > 1 else note(detail, means)
+    detail = f"the gradient is not the slope of the loss for {first_of(wrong)}"
+    # In coarse numbers, one alone may lie where the loss has a bend, as between two experts.
+    return fault(detail, means) if is_fine or len(wrong) > 1 else note(detail, means)
 
 
 def _probed(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
@@ -154,19 +187,32 @@ def _probed(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
     yield from names[::every]
 
 
-def _largest(weight: nn.Parameter) -> int:
-    return int(weight.grad.abs().argmax())  # type: ignore[union-attr]
+def _direction(weight: nn.Parameter, *, is_fine: bool) -> Tensor:
+    """Return the direction in which a weight is moved, of length 1.
+
+    In float64 it is a random one, which meets every entry: a row of an embedding that is cut off
+    does not hide behind another that is not. In coarser numbers it is the entry whose gradient is
+    the largest.
+    """
+    assert weight.grad is not None, "only weights with a gradient are probed"
+    if is_fine:
+        generator = torch.Generator("cpu").manual_seed(2)
+        drawn = torch.randn(weight.shape, generator=generator, dtype=torch.float64, device="cpu")
+        return drawn.div(drawn.norm()).to(weight.device)
+    along = torch.zeros_like(weight, requires_grad=False)
+    along.view(-1)[int(weight.grad.abs().argmax())] = 1
+    return along
 
 
-def _slope(subject: Subject, weight: nn.Parameter, step: float, x: Tensor, y: Tensor) -> float:
-    place = tuple(int(i) for i in torch.unravel_index(torch.tensor(_largest(weight)), weight.shape))
+def _slope(subject: Subject, weight: nn.Parameter, step: Tensor, x: Tensor, y: Tensor) -> float:
+    """Return half of what the loss gains when a weight moves by `step` in place of its opposite."""
     values, losses = weight.detach(), []
-    before = values[place].clone()
+    before = values.clone()
     for sign in (1, -1):
-        values[place] = before + sign * step
+        values.copy_(before + sign * step)
         losses.append(float(subject.quiet(lambda: subject.loss(x, y))))
-    values[place] = before
-    return (losses[0] - losses[1]) / (2 * step)
+    values.copy_(before)
+    return (losses[0] - losses[1]) / 2
 
 
 _NUMBER = re.compile(r"\.?\d+\.")

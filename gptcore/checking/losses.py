@@ -16,6 +16,8 @@ from gptcore.checking.model_file import is_transformers
 from gptcore.checking.subject import VOCAB_SIZE, Subject, is_finite
 from gptcore.checking.verdict import Verdict, fault, note, ok, skipped
 
+ZEROS = 0.2
+"""A share of logits that are exactly 0, which no sound model reaches with random weights."""
 LOADED = 1000
 """A model with more logits than this did not take the vocabulary of the check."""
 
@@ -29,7 +31,7 @@ def loss(subject: Subject) -> Verdict:
     """The loss is the mean cross-entropy of the logits and the targets."""
     x, y, other = (subject.ids(16, seed=seed) for seed in range(3))
     with torch.no_grad(), subject.passes():
-        own = subject.file.own_loss(subject.model, x, y)
+        own = subject.file.own_loss(subject.model, x.clone(), y.clone())
     if own is None:
         if is_transformers(subject.model):
             return _loss_of_transformers(subject)
@@ -119,10 +121,30 @@ def _explanations(logits: Tensor, x: Tensor, y: Tensor) -> Iterator[Explanation]
         yield expected / factor, "fault", f"{factor} times too small, the number of {words}", _SUM
     value = mean_loss(softmax(logits, -1), y)
     yield value, "fault", "that of a softmax of the logits", _PROBABILITIES
+    yield from _wrong_softmaxes(logits, y)
     yield expected / math.log(2), "note", "measured in bits", _BITS
     for token in range(VOCAB_SIZE):
         value = mean_loss(logits, y.masked_fill(y == token, -100))
         yield value, "note", f"that without targets of id {token}", _IGNORED
+
+
+_LOG_SOFTMAX = (
+    "A loss that is written by hand needs the logarithm of the softmax over the vocabulary, which "
+    "is the last dimension: F.nll_loss wants F.log_softmax(logits, dim=-1). "
+    "F.cross_entropy(logits.view(-1, V), targets.view(-1)) takes it by itself."
+)
+
+
+def _wrong_softmaxes(logits: Tensor, y: Tensor) -> Iterator[Explanation]:
+    """Yield what a negative mean at the targets is of other numbers than log-probabilities."""
+    for numbers, words in (
+        (logits, "minus the logit of the target, without a softmax"),
+        (softmax(logits, -1), "minus the probability of the target, without a logarithm"),
+        (log_softmax(logits, 1), "that of a softmax over time"),
+        (log_softmax(logits, 0), "that of a softmax over the batch"),
+    ):
+        value = -float(numbers.gather(-1, y[..., None]).mean())
+        yield value, "fault", words, _LOG_SOFTMAX
 
 
 def _wrong_pairs(logits: Tensor, x: Tensor, y: Tensor) -> Iterator[Explanation]:
@@ -178,10 +200,14 @@ def doubled_batch(subject: Subject) -> Verdict:
     double = float(subject.quiet(lambda: subject.loss(torch.cat([x, x]), torch.cat([y, y]))))
     if close(single, double, subject):
         return ok("a batch that holds every row twice has the same loss")
+    doubles = close(double, 2 * single, subject)
     return fault(
         f"the loss is {single:.6g}, and {double:.6g} for the batch with every row twice",
-        "The loss is no mean over the tokens, or depends on what else is in the batch. If it "
-        f"doubles, it is a sum. {_SUM}",
+        f"The loss is a sum over the rows. {_SUM}"
+        if doubles
+        else "A loss depends on the other rows of its batch. Usually rows influence each other "
+        "inside the model, which the check of the batch says; or a softmax or a mean of the loss "
+        "runs over the batch in the wrong way.",
     )
 
 
@@ -212,7 +238,8 @@ def initial_loss(subject: Subject) -> Verdict:
         "A new model should guess, and guessing among V tokens costs ln V nats. A higher loss "
         "usually means that the embedding has the standard deviation 1 of nn.Embedding, which a "
         "tied head multiplies: use nn.init.normal_(weight, std=0.02). It may also mean that the "
-        "loss is a sum. A lower loss means that the model sees its targets.",
+        "loss is a sum. A lower loss means that the model sees its targets, or that the loss is no "
+        "mean cross-entropy, which the check of the loss says.",
     )
 
 
@@ -229,4 +256,11 @@ def probabilities(subject: Subject) -> Verdict:
     sums = logits.sum(-1)
     if bool((logits >= 0).all()) and float((sums - 1).abs().max()) < 0.05:
         return fault("the logits of every position are positive and add up to 1", _PROBABILITIES)
+    zeros = float((logits == 0).double().mean())
+    if zeros > ZEROS:
+        return fault(
+            f"{zeros:.0%} of the logits are exactly 0",
+            "An activation such as ReLU stands behind the head. It holds many logits at one value, "
+            "where they have no gradient. The head is the last layer: logits = lm_head(ln_f(x)).",
+        )
     return ok("the logits are no probabilities")

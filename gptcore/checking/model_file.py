@@ -49,6 +49,11 @@ class ModelFile:
         return make is not None and all(takes(make, size) for size in SIZES)
 
     @property
+    def has_optimizer(self) -> bool:
+        """Whether the file has a `make_optimizer(model)` of its own."""
+        return self._own("make_optimizer") is not None
+
+    @property
     def get_batch(self) -> Callable[[str], Any] | None:
         """The file's own `get_batch(split)`, which returns inputs and targets; None without one."""
         return self._own("get_batch")
@@ -99,7 +104,7 @@ class ModelFile:
             ValueError: it returns no logits of that shape.
         """
         name = None if is_transformers(model) else _targets_name(model)
-        calls: list[dict[str, Tensor]] = [{name: x}] if name else []
+        calls: list[dict[str, Tensor]] = [{name: x.clone()}] if name else []
         if required_targets(model) is None:
             calls.append({})
         for arguments in calls:

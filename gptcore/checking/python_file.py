@@ -18,6 +18,8 @@ from typing import Any
 from gptcore.plain_text import shorten
 from gptcore.reading import MOST_JSON_BYTES, check_regular, read_text
 
+SIGNALLED = (129, 143)  # exit codes of a program that SIGHUP or SIGTERM has ended
+
 
 def load_python_file(path: Path | str) -> ModuleType:
     """Run a Python file as a module and return it.
@@ -83,7 +85,14 @@ def one_line(error: BaseException) -> str:
 
 
 def where(error: BaseException, path: Path) -> str:
-    """Return an exception in one line, with the last line of `path` that it passed."""
+    """Return an exception in one line, with the last line of `path` that it passed.
+
+    Raises:
+        SystemExit: the exception is that of a signal, which ends this program and says nothing
+            about the file.
+    """
+    if isinstance(error, SystemExit) and error.code in SIGNALLED:
+        raise error
     lines, trace = [], error.__traceback__
     while trace is not None:
         if Path(trace.tb_frame.f_code.co_filename).absolute() == path.absolute():

@@ -71,6 +71,12 @@ DIFFERENCES: dict[str, tuple[str, str, str]] = {
         "In GPT-2, c_attn(x) holds all queries, then all keys, then all values. Trained from "
         "scratch this order is as good, but it cannot read GPT-2's weights."),
 }  # fmt: skip
+WINDOWS = {
+    f"window_{width}": ("note", f"attention that sees the last {width} tokens alone",
+        "A sliding window, as in Mistral; GPT-2 sees the whole block.")
+    for width in range(2, 16)
+}  # fmt: skip
+DIFFERENCES |= WINDOWS
 """Name → status, words, and what it means."""
 
 
@@ -163,6 +169,8 @@ def _attention(block: Mapping[str, Tensor], x: Tensor, n_head: int, but: Collect
     if "no_mask" not in but:
         hidden = {"self_hidden", "first_empty"} & set(but)
         shown = shown.tril(-1 if hidden else int("mask_late" in but))
+    for name in WINDOWS.keys() & set(but):
+        shown = shown.triu(1 - int(name.removeprefix("window_")))
     shown[0, 0] |= "self_hidden" in but  # the first token has nobody else
     scores = (scale * q @ k.mT).masked_fill(~shown, -math.inf)
     y = scores.softmax(-1).nan_to_num() @ v

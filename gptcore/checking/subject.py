@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -43,6 +43,7 @@ class Subject:
         n_logits: V, the size of a row of logits.
         rounding: the relative rounding of the coarsest numbers in a pass, 2e-16 for float64.
         no_dropout: whether every pass is made with dropout turned off from outside.
+        no_noise: whether, besides, all random numbers of torch are replaced by constants.
 
     Raises:
         ValueError: the file makes no model.
@@ -52,7 +53,7 @@ class Subject:
         self.file, self.is_reduced = file, file.takes_sizes
         self._sizes = SIZES | sizes
         self.model = self._build()
-        self.no_dropout = False
+        self.no_dropout = self.no_noise = False
         self.n_params = sum(p.numel() for p in self.model.parameters())
         self.n_vocab = self.n_logits = VOCAB_SIZE
         self.rounding = 0.0
@@ -60,14 +61,17 @@ class Subject:
     def _build(self) -> nn.Module:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            try:
-                model = self.file.make_model(VOCAB_SIZE, BLOCK_SIZE, **self._sizes)
-            except ValueError:
-                if not self.is_reduced:
-                    raise
-                self.is_reduced = False  # it may not exist in these sizes
-                model = self.file.make_model(VOCAB_SIZE, BLOCK_SIZE)
-        return plain(model).eval()
+            return plain(self.make()).eval()
+
+    def make(self) -> nn.Module:
+        """Return a new model in the sizes of this one, as the file makes it."""
+        try:
+            return self.file.make_model(VOCAB_SIZE, BLOCK_SIZE, **self._sizes)
+        except ValueError:
+            if not self.is_reduced:
+                raise
+            self.is_reduced, self._sizes = False, {}  # it may not exist in these sizes
+            return self.file.make_model(VOCAB_SIZE, BLOCK_SIZE)
 
     @property
     def is_large(self) -> bool:
@@ -97,6 +101,14 @@ class Subject:
             self.logits(self.ids(2))
         self.rounding = seen.coarsest
 
+    def with_one_layer(self) -> Subject:
+        """Return the same model with a single layer, and large random weights too."""
+        single = Subject(self.file, n_layer=1)
+        single.no_dropout, single.no_noise = self.no_dropout, self.no_noise
+        single.measure_vocabulary()
+        single.randomise()
+        return single
+
     def _with_large_weights(self, model: nn.Module) -> Tensor:
         draw_weights(model)
         self.model = model
@@ -117,7 +129,13 @@ class Subject:
     def logits(self, x: Tensor) -> Tensor:
         """Return logits (B, T, V) without gradients; B and T are those of `x`."""
         x = x.to(self.device).contiguous()
-        return self.quiet(lambda: self.file.logits(self.model, x))
+        return self.quiet(lambda: self.file.logits(self.model, x.clone()))
+
+    def repeats(self) -> float:
+        """Return by how much a second pass over the same tokens differs, after one over others."""
+        x = self.ids(2)
+        first, _, again = self.logits(x), self.logits(self.ids(2, seed=1)), self.logits(x)
+        return difference(again, first)
 
     def quiet(self, call: Callable[[], Tensor]) -> Tensor:
         """Return what `call` computes, without gradients, in float64."""
@@ -126,17 +144,39 @@ class Subject:
 
     @contextmanager
     def passes(self) -> Iterator[None]:
-        """Make every pass inside with dropout turned off, where that is needed."""
-        if self.no_dropout:
-            with WithoutDropout():
+        """Make every pass inside without dropout or noise, where that is needed.
+
+        A model that changes its own mode in a pass is put back into the one that it had.
+        """
+        is_training = self.model.training
+        calm = WithoutNoise if self.no_noise else WithoutDropout if self.no_dropout else nullcontext
+        try:
+            with calm():
                 yield
-        else:
+        finally:
+            self.model.train(is_training)
+
+    @contextmanager
+    def as_in_training(self) -> Iterator[None]:
+        """Make every pass inside in training mode without dropout.
+
+        The mode is left as it is where training mode is random all the same.
+        """
+        is_training, no_dropout = self.model.training, self.no_dropout
+        self.model.train()
+        self.no_dropout = True
+        if self.repeats() > self.tolerance:
+            self.model.train(is_training)
+        try:
             yield
+        finally:
+            self.model.train(is_training)
+            self.no_dropout = no_dropout
 
     def loss(self, x: Tensor, y: Tensor) -> Tensor:
         """Return the file's loss of targets `y` (B, T) after `x` (B, T)."""
         with self.passes():
-            return self.file.loss(self.model, x, y)
+            return self.file.loss(self.model, x.clone(), y.clone())
 
 
 def draw_weights(model: nn.Module) -> None:
@@ -146,7 +186,7 @@ def draw_weights(model: nn.Module) -> None:
     with torch.no_grad():
         for module in model.modules():
             for name, weight in module.named_parameters(recurse=False):
-                if id(weight) in done or not weight.requires_grad:
+                if id(weight) in done or not weight.requires_grad or _is_mask(weight):
                     continue
                 done.add(id(weight))
                 noise = torch.randn(
@@ -156,6 +196,21 @@ def draw_weights(model: nn.Module) -> None:
                     weight.add_((SHIFT * noise).to(weight.dtype))
                 else:
                     weight.copy_(GAIN / math.sqrt(_inputs(module, name, weight)) * noise)
+
+
+def masks_of(model: nn.Module) -> list[str]:
+    """Return the names of trainable parameters that are masks of attention."""
+    return [n for n, p in model.named_parameters() if p.requires_grad and _is_mask(p)]
+
+
+def _is_mask(weight: Tensor) -> bool:
+    """Return whether a tensor shows or hides each of T tokens from each of T others."""
+    if weight.dim() < 2 or weight.shape[-2:] != (BLOCK_SIZE, BLOCK_SIZE):
+        return False
+    first = weight.detach().reshape(-1, BLOCK_SIZE, BLOCK_SIZE)[0]
+    hidden = first[torch.ones_like(first, dtype=torch.bool).triu(1)]
+    is_even = bool((hidden == hidden[0]).all()) and len(set(first.flatten().tolist())) == 2
+    return is_even and bool(first[1, 0] != hidden[0])
 
 
 def _inputs(module: nn.Module, name: str, weight: Tensor) -> int:
@@ -209,6 +264,29 @@ class WithoutDropout(TorchFunctionMode):
         if func is nn.functional.multi_head_attention_forward:
             kwargs["training"] = False  # its own dropout cannot be seen from outside
         return func(*args, **kwargs)
+
+
+_NOISES = {
+    torch.rand: 0.5, torch.rand_like: 0.5, Tensor.uniform_: 0.5,
+    torch.randn: 0.0, torch.randn_like: 0.0, Tensor.normal_: 0.0, torch.normal: 0.0,
+    torch.bernoulli: 1.0, Tensor.bernoulli: 1.0, Tensor.bernoulli_: 1.0, Tensor.exponential_: 1.0,
+}  # fmt: skip
+"""Function of torch that draws random numbers → what takes their place."""
+
+
+class WithoutNoise(WithoutDropout):
+    """Every dropout inside this context is left out, and every random number is a constant."""
+
+    def __torch_function__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Call a function of torch."""
+        result = super().__torch_function__(func, types, args, kwargs)
+        return result.fill_(_NOISES[func]) if func in _NOISES else result
 
 
 class Precisions(TorchFunctionMode):

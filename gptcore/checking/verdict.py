@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 STATUSES = ("ok", "note", "fault", "skipped")
@@ -40,6 +41,18 @@ def fault(detail: str, means: str) -> Verdict:
 def skipped(detail: str) -> Verdict:
     """Return why nothing was checked."""
     return Verdict("skipped", detail)
+
+
+def joined(verdicts: Sequence[Verdict]) -> Verdict:
+    """Return several faults, notes and passes as one, in which no fault or note hides another."""
+    told = [each for each in verdicts if each.means is not None]
+    if not told:
+        return verdicts[0]
+    return Verdict(
+        "fault" if any(each.status == "fault" for each in told) else "note",
+        "; ".join(each.detail for each in told),
+        " ".join(each.means for each in told if each.means),
+    )
 
 
 def first_of(names: list[str]) -> str:

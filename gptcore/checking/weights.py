@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 
 import torch
 from torch import Tensor, nn
 
+from gptcore.checking.python_file import one_line
 from gptcore.checking.subject import SIZES, VOCAB_SIZE, Subject
 from gptcore.checking.verdict import Verdict, fault, first_of, note, ok, skipped
 
@@ -59,13 +61,20 @@ def optimizer(subject: Subject) -> Verdict:
     """The optimizer holds every trainable parameter, and nothing else."""
     try:
         made = subject.file.make_optimizer(subject.model)
-    except ValueError as error:
-        return skipped(str(error))
+    except Exception as error:
+        if subject.file.has_optimizer:
+            raise
+        return note(
+            f"configure_optimizers fails: {one_line(error)}",
+            "It was called with the arguments that nanoGPT's training script gives. If it takes "
+            "the same names for other things, nothing is wrong.",
+        )
     if made is None:
         return skipped(
             "the file has no make_optimizer(model) and the model no configure_optimizers"
         )
-    held = {id(p) for group in made.param_groups for p in group["params"]}
+    listed = Counter(id(p) for group in made.param_groups for p in group["params"])
+    held = set(listed)
     own = {id(p): name for name, p in subject.model.named_parameters() if p.requires_grad}
     missing = [name for key, name in own.items() if key not in held]
     if missing:
@@ -74,6 +83,14 @@ def optimizer(subject: Subject) -> Verdict:
             "These parameters keep their first values for ever. Usually groups are chosen by name "
             "or by dimension and leave out biases and norms: those with p.dim() >= 2 belong into "
             "the group with weight decay, and all others into the group without.",
+        )
+    twice = [name for key, name in own.items() if listed[key] > 1]
+    if twice:
+        return fault(
+            f"the optimizer holds {first_of(twice)} more than once",
+            "Each step moves these parameters several times. Usually two lists of parameters are "
+            "joined that both have them, or a tied matrix is listed under both of its names: "
+            "model.named_parameters() lists it once.",
         )
     foreign = len(held - {id(p) for p in subject.model.parameters()})
     if foreign:

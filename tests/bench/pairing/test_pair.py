@@ -187,7 +187,7 @@ def test_warm_up_that_does_not_settle_is_said():
     result = interleave(
         work(lambda: time.sleep(next(falling))), work(lambda: time.sleep(0.001)), 0.1
     )
-    assert result.warnings[0].startswith("a was still changing after")
+    assert result.warnings[0].startswith("the first of the pair was still changing")
     assert result.warmup_s >= 0.02
 
 

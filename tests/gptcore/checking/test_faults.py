@@ -14,6 +14,7 @@ HEADS = "view(B, T, self.n_head, -1).transpose(1, 2)"
 OVER = "self.ln_1((x - x.mean({0}, keepdim=True)) / (x.std({0}, False, keepdim=True) + 1e-5))"
 ONES = "torch.ones(block_size, block_size)"
 POSITIONS = "x = self.wte(idx) + self.wpe(pos)"
+T_OF = "T = idx.size(1)  # noqa: N806"
 BLOCKS = "[Block(*sizes) for _ in range(n_layer)]"
 
 FAULTS = {
@@ -30,6 +31,20 @@ FAULTS = {
     "norm over time": ("causality", [(NORMED, OVER.format(1))]),
     "statistics over the batch": ("batch", [(NORMED, OVER.format(0))]),
     "a hidden first row": ("forward", [(f"{ONES}) == 0", f"{ONES}, -1) == 0")]),
+    "one wrong entry of the mask": ("causality", [(f"{ONES}) == 0)", f"{ONES}) == 0)\n"
+                                                   "        self.mask[5, 6] = False")]),
+    "a token sees itself alone": ("causality", [(f"torch.tril({ONES})", "torch.eye(block_size)")]),
+    "a vocabulary without its last": ("forward", [(TIED, "pass"), (
+        "nn.Linear(n_embd, vocab_size,", "nn.Linear(n_embd, vocab_size - 1,")]),
+    # what a pass leaves behind
+    "inputs changed in place": ("side_effects", [(T_OF, f"{T_OF}\n        idx[:, 0] = 0")]),
+    "targets changed in place": ("side_effects", [(
+        LOSS, f"targets[:, 0] = 0\n            {LOSS}")]),
+    "training mode in evaluation": ("side_effects", [(LOSS, f"self.train()\n            {LOSS}")]),
+    "a seed in each pass": ("side_effects", [(T_OF, f"{T_OF}\n        torch.manual_seed(1)")]),
+    "a state that stays": ("eval_repeats", [(
+        POSITIONS, f"{POSITIONS} + getattr(self, 'kept', 0)\n"
+                   "        self.kept = x.detach().mean((0, 1))")]),
     # positions
     "position 0 for all": ("positions", [("self.wpe(pos)", "self.wpe(torch.zeros_like(pos))")]),
     # the loss
@@ -48,7 +63,21 @@ FAULTS = {
         LOSS, f"logits = logits.softmax(-1)\n            {LOSS}")]),
     "softmax in the loss": ("loss", [("logits.view(-1, logits.size(-1))",
                                       "logits.softmax(-1).view(-1, logits.size(-1))")]),
+    "logits without a softmax": ("loss", [(LOSS, "loss = F.nll_loss(logits.flatten(0, 1), "
+                                                 "targets.flatten())")]),
+    "a softmax over time": ("loss", [(LOSS, "loss = F.nll_loss(logits.log_softmax(1).flatten(0, 1)"
+                                            ", targets.flatten())")]),
+    "ReLU behind the head": ("probabilities", [("logits = self.lm_head(x)\n",
+                                                "logits = F.relu(self.lm_head(x))\n")]),
     # gradients
+    "a detached embedding that is tied": ("finite_differences", [(
+        POSITIONS, "x = self.wte(idx).detach() + self.wpe(pos)")]),
+    "detached in training alone": ("graph", [(
+        "x = self.ln_f(x)", "x = self.ln_f(x.detach() if self.training else x)")]),
+    "a mask that is a parameter": ("graph", [(
+        f'self.register_buffer("mask", torch.tril({ONES}) == 0)',
+        f"self.m = nn.Parameter(torch.tril({ONES}))"), ("self.mask[", "(self.m == 0)[")]),
+    "nothing can be trained": ("graph", [(TIED, f"{TIED}\n        self.requires_grad_(False)")]),
     "blocks in a plain list": ("graph", [(f"nn.ModuleList({BLOCKS})", BLOCKS)]),
     "a block is skipped": ("graph", [("enumerate(self.h):", "enumerate(self.h[1:]):")]),
     "unused wpe": ("graph", [(POSITIONS, "x = self.wte(idx)")]),
@@ -62,6 +91,8 @@ FAULTS = {
         TIED, "self.lm_head.weight = nn.Parameter(self.wte.weight.clone())")]),
     "tied by data": ("tying", [(TIED, "self.lm_head.weight.data = self.wte.weight.data")]),
     "biases left out": ("optimizer", [('{"params": rest, "weight_decay": 0.0}', "")]),
+    "parameters held twice": ("optimizer", [('{"params": decay,', '{"params": decay * 2,')]),
+    "parameters in two groups": ("optimizer", [("if p.dim() < 2]", "if p.dim() < 3]")]),
     # modes
     "dropout in evaluation": ("eval_repeats", [("F.dropout(att, self.p, training=self.training)",
                                                 "F.dropout(att, self.p)")]),
@@ -77,6 +108,9 @@ FAULTS = {
     "positions begin again": ("kv_cache", [(
         "torch.arange(start, start + T,", "torch.arange(0, T,")]),
     "cached keys of the wrong layer": ("kv_cache", [("past[i]", "past[0]")]),
+    "training mode after writing": ("greedy", [("        return idx\n", "        self.train()\n"
+                                                                       "        return idx\n")]),
+    "a text cut too short": ("greedy", [("-self.block_size :]", "1 - self.block_size :]")]),
     # parity alone
     "no division": ("parity", [(" / math.sqrt(k.size(-1))", "")]),
     "division by sqrt(C)": ("parity", [("math.sqrt(k.size(-1))", "math.sqrt(C)")]),
@@ -109,7 +143,7 @@ def test_training_on_independent_tokens_finds_a_leak(check, monkeypatch):
     monkeypatch.setattr(learning, "STEPS", 100)
     checks = check([(f"{ONES})", f"{ONES}, 1)")], train=True, only={"independent_ids"})
     assert checks["independent_ids"].status == "fault"
-    assert checks.keys() == {"forward", "eval_repeats", "independent_ids"}
+    assert checks.keys() == {"forward", "side_effects", "eval_repeats", "independent_ids"}
 
 
 def test_a_batch_that_cannot_be_learned_is_a_fault(check, monkeypatch):
@@ -155,9 +189,43 @@ def test_dropout_in_evaluation_trips_no_other_check(check):
     assert {name for name, each in checks.items() if each.status != "ok"} == {"eval_repeats"}
 
 
+NOISE = [("return self.dropout(x)", "return x * (torch.rand_like(x) > 0.1) / 0.9")]
+
+
+def test_dropout_by_hand_in_evaluation_hides_no_other_fault(check):
+    checks = check([*NOISE, *FAULTS["not causal"][1], *FAULTS["shifted twice"][1]])
+    found = {name for name, each in checks.items() if each.status == "fault"}
+    assert found == {"eval_repeats", "causality", "prefix", "loss", "kv_cache"}
+    assert "random" in checks["eval_repeats"].means
+
+
+def test_several_side_effects_are_all_told(check):
+    changes = [*FAULTS["targets changed in place"][1], *FAULTS["a seed in each pass"][1]]
+    detail = check(changes, only=())["side_effects"].detail
+    assert "changes the targets" in detail
+    assert "sets the global seed" in detail
+
+
+def test_a_model_that_turns_training_mode_on_trips_no_other_check(check):
+    checks = check(FAULTS["training mode in evaluation"][1])
+    assert {name for name, each in checks.items() if each.status != "ok"} == {"side_effects"}
+
+
+def test_generate_that_trains_hides_no_wrong_text(check):
+    changes = [*FAULTS["training mode after writing"][1], *FAULTS["crops the wrong end"][1]]
+    detail = check(changes, only={"greedy"})["greedy"].detail
+    assert "reads the first 16 tokens" in detail
+    assert "in training mode" in detail
+
+
 NOTES = {
     "two matrices": ("tying", [(TIED, "pass")]),
     "unscaled projections": ("residual_scale", [(" / math.sqrt(2 * n_layer)", "")]),
+    "frozen blocks": ("graph", [(TIED, f"{TIED}\n        self.h.requires_grad_(False)")]),
+    "a seed in the model": ("side_effects", [("self.block_size = block", "torch.manual_seed(1)\n"
+                                              "        self.block_size = block")]),
+    "a token too many": ("greedy", [("range(max_new_tokens)", "range(max_new_tokens + 1)")]),
+    "a text longer than the block": ("greedy", [("idx[:, -self.block_size :]", "idx")]),
     "positions wrap around": ("length", [
         ("self.wpe(pos)", "self.wpe(pos % self.block_size)"), (f"{ONES})", "torch.ones(99, 99))"), (
         "assert start + T <= self.block_size", "assert True")]),
@@ -174,3 +242,8 @@ def test_what_may_be_meant_is_a_note(check, name, changes):
 def test_an_unknown_check_is_refused(check):
     with pytest.raises(ValueError, match="'size' is no check: choose among forward"):
         check(only={"size"})
+
+
+def test_a_signal_that_ends_the_program_is_no_fault_of_the_model(check):
+    with pytest.raises(SystemExit):
+        check([(LOSS, "raise SystemExit(143)")], only={"loss"})

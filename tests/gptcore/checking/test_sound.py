@@ -52,7 +52,13 @@ TEXTBOOK = {
     "torch's attention": ({"kv_cache"}, [("(att @ v)", "F.scaled_dot_product_attention(\n"
         "            q, k, v, is_causal=past is None,\n"
         "            dropout_p=self.p if self.training else 0.0)")]),
-    "fixed positions": (set(), [("self.h = nn", "self.wpe.weight.requires_grad_(False)\n"
+    "dropout by hand": ({"train_mode"}, [("return self.dropout(x)", "if not self.training:\n"
+        "            return x\n        return x * (torch.rand_like(x) > 0.1) / 0.9")]),
+    "a window": ({"parity"}, [("== 0)", "== 0)\n        self.mask |= "
+                                          "torch.ones(block_size, block_size).tril(-5) == 1")]),
+    "two layers at least": (set(), [("self.block_size = b", "assert n_layer > 1\n"
+                                     "        self.block_size = b")]),
+    "fixed positions": ({"graph"}, [("self.h = nn", "self.wpe.weight.requires_grad_(False)\n"
                                                 "        self.h = nn")]),
     "a large negative mask": (set(), [('float("-inf")', "-1e4")]),
     "bfloat16": (set(), [(MADE, f"{MADE}.to(torch.bfloat16)")]),
@@ -76,6 +82,9 @@ MODERN = {
                                                     "\n        self.norm_1, self"),
                               ("x + self.attn", "x + self.g * self.attn")]),
     "biases": (set(), [("bias=False", "bias=True")]),
+    "layers that need each other": ({"positions"}, [(
+        "for layer in self.layers:\n", "x = x + self.layers[1].norm_1(x)\n"
+                                        "        for layer in self.layers:\n")]),
     "shifted embeddings": ({"length"}, [("x = self.embed(idx)", "x = self.embed(idx)\n"
         "        x = x + F.pad(x, (0, 0, 1, 0))[:, :-1]")]),
 }  # fmt: skip
