@@ -31,7 +31,7 @@ class Transformers(FullLogits):
     """GPT-2 of Hugging Face's transformers."""
 
     def __init__(self, model: GPT) -> None:
-        from transformers import GPT2Config, GPT2LMHeadModel
+        from transformers import AutoModelForCausalLM, GPT2Config
 
         config = model.config
         _check_shape(config, "transformers")
@@ -50,8 +50,8 @@ class Transformers(FullLogits):
             eos_token_id=None,
         )
         with torch.random.fork_rng(devices=[]):  # for its initial weights, which are replaced
-            peer: Any = GPT2LMHeadModel(theirs)
-        peer.set_attn_implementation("sdpa")
+            make: Any = AutoModelForCausalLM.from_config
+            peer = make(theirs, attn_implementation="sdpa")
         state = {
             name: weight.t() if name.endswith(INPUT_FIRST) else weight
             for name, weight in model.state_dict().items()

@@ -72,7 +72,7 @@ def match_rows(rows: Integers, ids: Integers) -> Match:
             on_grid = options[(options - single[0]) % stride == 0] if stride > 1 else options
             options = on_grid if len(on_grid) else options
             # Fewer rows than places: begin at any, so that not all stand in the first passage.
-            begin = int(wanted[members[0]] >> 33) if len(members) < len(options) else 0
+            begin = int(wanted[members[0]]) >> 33 if len(members) < len(options) else 0
             starts[members] = options[(begin + np.arange(len(members))) % len(options)]
             ambiguous[members] = len(options) > 1
             possible += [options] * (len(options) > 1)

@@ -42,7 +42,7 @@ def section(run: Run, plot: Plotter) -> list[Section]:
         part = {name: f[f["corpus"].map(str) == corpus] for name, f in cases.items()}
         text = f"Corpus: {words.corpus(part['rung']['corpus'].iloc[0])}"
         plots += _ladder(run, plot, part, text) + _inference(run, plot, part["inference"], text)
-        rungs = _rungs(pd.concat([part["rung"], part["target"]]), text)
+        rungs = _rungs(_together(part["rung"], part["target"]), text)
         shown.append(_with_facts(rungs, run, part["prediction"], part["target"]))
         if not part["recommendation"].empty:
             shown.append(_recommendations(part["recommendation"], text))
@@ -107,10 +107,15 @@ def _with_facts(made: Table, run: Run, *frames: pd.DataFrame) -> Table:
     return replace(made, note=" ".join([made.note, *said]))
 
 
+def _together(*frames: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of all frames; empty ones have no types, and pandas 2 warns of them."""
+    return pd.concat([frame for frame in frames if len(frame)] or frames[:1])
+
+
 def _ladder(run: Run, plot: Plotter, part: dict[str, pd.DataFrame], text: str) -> list[Plot]:
     """Return the figure of the ladder with its law and its held-out size."""
-    cases = pd.concat([part["rung"], part["target"]])
-    curves = pd.concat([run.series(group, "test_curve") for group in ("rung", "target")])
+    cases = _together(part["rung"], part["target"])
+    curves = _together(*(run.series(group, "test_curve") for group in ("rung", "target")))
     curves = curves.merge(cases[["case", "n_params"]], on="case")
     means = curves.groupby(["n_params", "tokens"])["loss"].mean().reset_index().astype(float)
     law = run.series("prediction", "law_curve").rename(
