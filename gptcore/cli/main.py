@@ -26,6 +26,7 @@ from gptcore.cli import (
     checking,
     data,
     evaluation,
+    evaluation_answer,
     form,
     inference,
     sampling,
@@ -71,7 +72,7 @@ COMMANDS: dict[str, _Command] = {
         "gptcore train --out runs/first --model model4 --steps 200"),
     "generate": _Command(inference.generate, inference.generate_answer, inference.generate_options,
         'gptcore generate --checkpoint runs/first --prompt "The statement"'),
-    "evaluate": _Command(evaluation.evaluate, evaluation.evaluate_answer,
+    "evaluate": _Command(evaluation.evaluate, evaluation_answer.evaluate_answer,
         evaluation.evaluate_options,
         "gptcore evaluate --checkpoint runs/first\n"
         "  gptcore evaluate --checkpoint runs/first --file other.txt --stride 64\n"

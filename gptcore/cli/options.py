@@ -7,7 +7,7 @@ import os
 import re
 from typing import Any
 
-from gptcore.console import at_home, number, quoted, to_path, whole, whole_in
+from gptcore.console import at_home, number, quoted, whole, whole_in
 from gptcore.data.vocabulary import LARGEST_VOCABULARY
 
 Json = dict[str, Any]
@@ -46,6 +46,19 @@ SAMPLERS_TOLD = {
     "rechunked_once": "documents in one order, cut at new places in each epoch",
 }
 """Name of a sampler → what it draws."""
+
+
+PUBLISHED_TOLD = (
+    "published weights of GPT-2's architecture: a folder with config.json and model.safetensors, "
+    "gpt2, gpt2-medium, gpt2-large, gpt2-xl, distilgpt2, or OWNER/NAME of the Hugging Face hub"
+)
+
+
+def to_model(text: str) -> str:
+    """Read the folder or the name of a model of the command line."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError(f"{text!r} is no model: give a folder or a name")
+    return at_home(text)
 
 
 def explained(names: dict[str, str]) -> str:
@@ -248,11 +261,11 @@ def add_checkpoint_option(parser: argparse.ArgumentParser) -> None:
     """Add the option that names a trained model."""
     parser.add_argument(
         "--checkpoint",
-        type=to_path,
+        type=to_model,
         required=True,
-        metavar="DIR",
-        help="folder of the run that trained the model, as given to gptcore train --out "
-        "(required); its newest checkpoint is used",
+        metavar="DIR|NAME",
+        help="the model (required): the folder of a run, as given to gptcore train --out, whose "
+        f"newest checkpoint is used; or {PUBLISHED_TOLD}",
     )
     parser.add_argument(
         "--ema",

@@ -112,7 +112,7 @@ def read_config(path: Path) -> ModelConfig:
         if (value := given.get(key, allowed[0])) not in allowed:
             raise ValueError(
                 f"{path} has {key} = {value!r:.60}, and GPT-2 has {allowed[0]!r}: give a model of "
-                "GPT-2's architecture"
+                "GPT-2's architecture; gptcore evaluate --transformers scores others"
             )
     if missing := [key for key in _SIZES if key not in given]:
         raise ValueError(f"{path} lacks {', '.join(missing)}: give the config.json of a GPT-2")
@@ -144,7 +144,7 @@ def _vocabulary(folder: Path, size: int) -> Vocabulary:
     if told != read_json(published_file("encoder.json")):
         raise ValueError(
             f"{path} is not GPT-2's vocabulary, so the ids of this model stand for other text: "
-            "give a model with GPT-2's tokens"
+            "give a model with GPT-2's tokens; gptcore evaluate --transformers scores others"
         )
     with naming(path):
         return known.with_size(size)
