@@ -27,6 +27,7 @@ from gptcore.cli import (
     data,
     evaluation,
     evaluation_answer,
+    exporting,
     form,
     inference,
     sampling,
@@ -75,8 +76,11 @@ COMMANDS: dict[str, _Command] = {
     "evaluate": _Command(evaluation.evaluate, evaluation_answer.evaluate_answer,
         evaluation.evaluate_options,
         "gptcore evaluate --checkpoint runs/first\n"
+        "  gptcore evaluate --checkpoint gpt2 --file other.txt --bos\n"
         "  gptcore evaluate --checkpoint runs/first --file other.txt --stride 64\n"
         "  gptcore evaluate --checkpoint runs/first --part train"),
+    "export": _Command(exporting.export, exporting.export_answer, exporting.export_options,
+        "gptcore export --checkpoint runs/first --out published/first"),
     "form": _Command(form.form, form.form_answer, form.form_options,
         "gptcore form generated.txt --corpus my-book.txt"),
     "scale fit": _Command(scaling.fit, scaling_answers.fit_answer,

@@ -42,6 +42,7 @@ CALLS = {
     "evaluate of a file": "evaluate --checkpoint first --file story.txt --context 8 --stride 3",
     "evaluate of the training part": "evaluate --checkpoint first --corpus novel[final].txt "
     "--part train",
+    "export": "export --checkpoint first --out saved",
     "form": "form written.txt --corpus story.txt",
     "scale fit": "scale fit ladder.csv --bootstraps 20",
     "scale fit of too few": "scale fit two.csv",

@@ -137,6 +137,20 @@ def test_published_weights_continue_a_text(ask):
     assert len(result["token_ids"]) == 4
 
 
+def test_an_exported_run_is_scored_alike_by_transformers(ask):
+    ask(f"train --out run --n-layer 1 --n-head 1 --n-embd 4 {TRAIN}")
+    assert ask("export --checkpoint run --out saved")["files"] == [
+        "config.json", "model.safetensors", "vocab.json", "merges.txt",
+    ]  # fmt: skip
+    scores = [
+        ask(f"evaluate --file text.txt --checkpoint {options}")["scores"]
+        for options in ("run", "saved", "saved --transformers")
+    ]
+    nats = [[score["nats"] for score in each] for each in scores]
+    assert nats[0] == pytest.approx(nats[1])
+    assert nats[0] == pytest.approx(nats[2], rel=1e-5)
+
+
 def test_the_probe_stands_beside_a_model_that_never_saw_the_text(ask):
     with open("long.txt", "w") as file:
         file.write(TEXT * 2)
