@@ -37,7 +37,7 @@ ARROWS = {
     "gptcore.audit": SAMPLING | {"gptcore.theory"},
     "gptcore.model": MODEL,
     "gptcore.cost": MODEL | {"gptcore.scaling"},
-    "gptcore.training": MODEL,
+    "gptcore.training": MODEL | {"gptcore.cost"},
     "gptcore.evaluation": MODEL | {"gptcore.scaling"},
     "gptcore.checking": SAMPLING | MODEL | {"gptcore.training"},
     "gptcore.cli": LIBRARY | {"gptcore"},  # for its version

@@ -39,7 +39,9 @@ def cost_options(parser: argparse.ArgumentParser) -> None:
         group.add_argument(
             f"--{name}", type=whole, metavar="N", help=f"{what} (default: that of --model)"
         )
-    group = parser.add_argument_group("speed, energy and price: one number, or LOW,MID,HIGH")
+    group = parser.add_argument_group(
+        "speed, energy and price", "Each of these numbers is one number, or LOW,MID,HIGH."
+    )
     group.add_argument(
         "--tokens-per-s",
         type=to_values,

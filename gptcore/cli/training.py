@@ -250,6 +250,7 @@ def train_answer(result: Json) -> Answer:
         ("time of all steps", time_s, "s"),
         ("speed", result["tokens_per_s"], "tokens per second"),
         ("memory", result["memory_bytes"], "bytes"),
+        ("energy", result["energy_j"], "joules"),
         ("time of compiling", result["compile_time_s"], "s"),
     ]
     resumed = ", ".join(f"{step:,}" for step in result["resumed_from"])
