@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gptcore.cli.options import Json
 from gptcore.cli.training import add_model_options, given_sizes
-from gptcore.console import Answer, Cell, Table, format_cell, number, whole
+from gptcore.console import Answer, Cell, Table, fixed, format_cell, number, to_path, whole
 from gptcore.cost.figures import ACCELERATORS
 
 if TYPE_CHECKING:
+    from gptcore.cost.break_even import Curves
+    from gptcore.cost.costs import Cost
     from gptcore.model.config import ModelConfig
 
 ACCELERATOR = "h100"
@@ -39,9 +42,19 @@ def cost_options(parser: argparse.ArgumentParser) -> None:
         group.add_argument(
             f"--{name}", type=whole, metavar="N", help=f"{what} (default: that of --model)"
         )
-    group = parser.add_argument_group(
-        "speed, energy and price", "Each of these numbers is one number, or LOW,MID,HIGH."
+    _speed_options(
+        parser.add_argument_group(
+            "speed, energy and price", "Each of these numbers is one number, or LOW,MID,HIGH."
+        )
     )
+    _comparison_options(
+        parser.add_argument_group(
+            "build or reuse", "With both laws, the model is compared with a published one."
+        )
+    )
+
+
+def _speed_options(group: argparse._ActionsContainer) -> None:
     group.add_argument(
         "--tokens-per-s",
         type=to_values,
@@ -78,28 +91,86 @@ def cost_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _comparison_options(group: argparse._ActionsContainer) -> None:
+    group.add_argument(
+        "--law",
+        type=to_path,
+        metavar="LAW.json",
+        help="law of models trained from scratch on texts of this kind: the output of gptcore "
+        "scale fit --json",
+    )
+    group.add_argument(
+        "--fine-tuned",
+        type=to_path,
+        metavar="LAW.json",
+        help="the same for fine-tuning runs of one published model on several numbers of tokens, "
+        "with losses on the same test text and in the same vocabulary",
+    )
+    group.add_argument(
+        "--published-loss",
+        type=number,
+        metavar="LOSS",
+        help="loss of the published model as it is, on that test text, in nats per token",
+    )
+
+
 def cost(args: argparse.Namespace) -> Json:
     """Work out what a training run costs: operations, hours, energy and money."""
     from gptcore.cost.costs import training_cost
     from gptcore.model.flops import n_params
 
     config = _shape(args)
-    measured = args.tokens_per_s is not None
-    accelerator = args.accelerator or (None if measured else ACCELERATOR)
-    found = training_cost(
-        config,
-        args.tokens,
-        tokens_per_s=args.tokens_per_s,
-        accelerator=accelerator,
-        price=args.price,
-        joules_per_token=args.joules_per_token,
-        development=args.development,
-    )
+    size = n_params(config)
+    curves = _curves(args, size)
+    accelerator = args.accelerator or (ACCELERATOR if args.tokens_per_s is None else None)
+
+    def cost_of(tokens: float) -> Cost:
+        return training_cost(
+            config,
+            tokens,
+            tokens_per_s=args.tokens_per_s,
+            accelerator=accelerator,
+            price=args.price,
+            joules_per_token=args.joules_per_token,
+            development=args.development,
+        )
+
+    found = cost_of(args.tokens)
     return found.as_dict() | {
-        "n_params": n_params(config),
+        "n_params": size,
         "tokens": args.tokens,
         "accelerator": accelerator,
         "currency": "US dollars" if args.price is None else "units of --price",
+        **_comparison(curves, args.tokens, cost_of),
+    }
+
+
+def _curves(args: argparse.Namespace, size: int) -> Curves | None:
+    """Return the curves that the options name, or None for a cost alone."""
+    from gptcore.cost.break_even import Curves
+    from gptcore.scaling.repetition import read_laws
+
+    if args.law is None and args.fine_tuned is None and args.published_loss is None:
+        return None
+    if args.law is None or args.fine_tuned is None:
+        raise ValueError("comparing with a published model takes two laws: --law and --fine-tuned")
+    law, fine_tuned = read_laws(args.law)[0], read_laws(args.fine_tuned)[0]
+    return Curves(law, size, fine_tuned, args.published_loss)
+
+
+def _comparison(curves: Curves | None, tokens: float, cost_of: Callable[[float], Cost]) -> Json:
+    """Return the break-even with what building costs there, and the options at `tokens`."""
+    from gptcore.cost.break_even import NEVER, break_even, options_at
+
+    if curves is None:
+        return {"break_even": None, "options": [], "warnings": []}
+    found = break_even(curves)
+    there = None if found.tokens == NEVER else cost_of(found.tokens).as_dict()
+    money = there and there["money_with_development"]
+    return {
+        "break_even": found.as_dict() | {"money_with_development": money},
+        "options": options_at(curves, tokens, cost_of(tokens)),
+        "warnings": list(found.warnings),
     }
 
 
@@ -138,10 +209,41 @@ def cost_answer(result: Json) -> Answer:
         f"takes {', '.join(known[:-1])}{' and ' if known[:-1] else ''}{known[-1]}.",
         [
             Table(("quantity", "low", "mid", "high", "unit"), rows),
+            *_of_comparison(result),
             *_unknown(result),
             *result["sources"],
+            *(f"Warning: {text}" for text in result["warnings"]),
         ],
     )
+
+
+def _of_comparison(result: Json) -> list[str | Table]:
+    """Give the break-even, and what each option reaches and costs."""
+    if result["break_even"] is None:
+        return []
+    money = result["break_even"]["money_with_development"]
+    there = (
+        f" Building on that many tokens costs {format_cell(money['mid'])} {result['currency']}"
+        f"{_ends(money)} with development."
+        if money
+        else ""
+    )
+    unknown = dict.fromkeys(("low", "mid", "high"))
+    rows: list[tuple[Cell, ...]] = [
+        (
+            row["option"],
+            *(fixed(row["loss"][end], 3) for end in ("low", "mid", "high")),
+            *((row["money"] or unknown)[end] for end in ("low", "mid", "high")),
+        )
+        for row in result["options"]
+    ]
+    headings = ("option", "loss, low", "mid", "high", "money, low", "mid", "high")
+    return [
+        f"{result['break_even']['verdict']}{there}",
+        f"With {format_cell(result['tokens'])} tokens of your own (losses in nats per token with "
+        "their 80 % intervals; the money of building includes development):",
+        Table(headings, rows),
+    ]
 
 
 def _ends(found: Json) -> str:

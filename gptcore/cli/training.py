@@ -162,7 +162,8 @@ def train(args: argparse.Namespace) -> Json:
     schedule = _schedule(args, draws_and_steps(args, sampler)[1])
     (devices.return_freed_memory if args.recompute else devices.keep_freed_memory)()
     summary = _run(args, device, config, schedule, data, sampler)
-    return summary | data.provenance() | {"out": str(args.out)}
+    told = {"out": str(args.out), "cost_command": _cost_command(args.model, config, summary)}
+    return summary | data.provenance() | told
 
 
 def _model_config(args: argparse.Namespace, device: torch.device, vocab_size: int) -> ModelConfig:
@@ -233,6 +234,18 @@ def _run(
     )
 
 
+def _cost_command(model: str, config: ModelConfig, summary: Json) -> str | None:
+    """Return the command that says what longer training costs at the speed of this run."""
+    if summary["tokens_per_s"] is None:
+        return None
+    names = ("n_layer", "n_head", "n_embd", "block_size", "vocab_size")
+    sizes = [f"--{name.replace('_', '-')} {getattr(config, name)}" for name in names]
+    measured = [f"--tokens-per-s {summary['tokens_per_s']:.4g}"]
+    if summary["energy_j"] is not None:
+        measured += [f"--joules-per-token {summary['energy_j'] / summary['tokens']:.4g}"]
+    return " ".join(["gptcore cost --tokens 1e9 --model", model, *sizes, *measured])
+
+
 def _vocabulary(data: Data) -> Json:
     """Return what the ids stand for, to be kept with the weights; nothing for GPT-2's."""
     vocabulary = data.source.vocabulary
@@ -268,8 +281,14 @@ def train_answer(result: Json) -> Answer:
             "Next, with the same options of text and split:",
             f"  gptcore evaluate --checkpoint {folder}",
             f"  gptcore generate --checkpoint {folder} --prompt TEXT",
+            *_of_cost(result["cost_command"]),
         ],
     )
+
+
+def _of_cost(command: str | None) -> list[str]:
+    told = "What 1e9 tokens cost at this speed, with --price for an hour of this machine:"
+    return [told, f"  {command}"] if command else []
 
 
 def _extension_sentence(change: Json) -> str:

@@ -15,7 +15,10 @@ measured nor given is None. GPT-3 on today's H100s:
     >>> cost.energy_kwh is None  # nothing was measured
     True
 
-Nothing here loads torch before a cost is worked out from the shape of a model.
+`break_even` says how many tokens of one's own it takes before building is as good as fine-tuning a
+published model, from two fitted laws; the answer may be never. It loads scipy, so it is imported
+from its module, `gptcore.cost.break_even`. Nothing here loads torch before a cost is worked out
+from the shape of a model.
 """
 
 from gptcore.cost.costs import Cost, training_cost
