@@ -22,7 +22,7 @@ DATA = GROUND | {"gptcore.data"}
 SAMPLING = DATA | {"gptcore.sampling"}
 MODEL = GROUND | {"gptcore.ops", "gptcore.model"}
 LIBRARY = SAMPLING | MODEL | {
-    "gptcore.audit", "gptcore.checking", "gptcore.coverage", "gptcore.evaluation",
+    "gptcore.audit", "gptcore.checking", "gptcore.cost", "gptcore.coverage", "gptcore.evaluation",
     "gptcore.scaling", "gptcore.theory", "gptcore.training",
 }  # fmt: skip
 LEDGER = {"bench.ledger"}
@@ -37,7 +37,8 @@ ARROWS = {
     "gptcore.audit": SAMPLING | {"gptcore.theory"},
     # Published weights belong to GPT-2's vocabulary.
     "gptcore.model": MODEL | {"gptcore.data.tokenizer", "gptcore.data.vocabulary"},
-    "gptcore.training": MODEL,
+    "gptcore.cost": MODEL | {"gptcore.scaling"},
+    "gptcore.training": MODEL | {"gptcore.cost"},
     "gptcore.evaluation": MODEL | {"gptcore.scaling"},
     "gptcore.checking": SAMPLING | MODEL | {"gptcore.training"},
     "gptcore.cli": LIBRARY | {"gptcore"},  # for its version
@@ -64,6 +65,7 @@ LOADS_WITHOUT = {
     "gptcore.theory": ("torch",),
     "gptcore.audit": ("torch",),
     "gptcore.scaling": ("torch",),
+    "gptcore.cost": ("torch", "numpy"),
     "gptcore.data": ("torch",),
     "gptcore.cli.main": ("torch", "pandas"),
     "bench.comparing.compare_command": ("torch",),

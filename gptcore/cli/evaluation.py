@@ -57,6 +57,13 @@ def evaluate_options(parser: argparse.ArgumentParser) -> None:
         help="the part of --corpus that is scored: test (default) or train; for train, the loss is "
         "also given by how often training showed a target",
     )
+    _add_protocol_options(group)
+    add_device_option(parser)
+    add_corpus_options(parser)
+
+
+def _add_protocol_options(group: argparse._ActionsContainer) -> None:
+    """Add the options that change how the text is scored."""
     group.add_argument(
         "--context",
         type=whole,
@@ -95,8 +102,6 @@ def evaluate_options(parser: argparse.ArgumentParser) -> None:
         help="look for contamination: how far the model continues the text verbatim, beside this "
         "model, which never saw the text",
     )
-    add_device_option(parser)
-    add_corpus_options(parser)
 
 
 def evaluate(args: argparse.Namespace) -> Json:

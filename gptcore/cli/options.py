@@ -26,6 +26,8 @@ MODELS = {
 """Name of a shape → what it is; the shapes are `gptcore.model.PRESETS`."""
 PRESET_NAMES = tuple(MODELS)
 
+DEFAULT_MODEL = "model4"
+
 SAMPLERS_TOLD = {
     "random_replacement": "independent draws from all windows",
     "sequential": "blocks side by side, in order",
@@ -273,3 +275,38 @@ def add_checkpoint_option(parser: argparse.ArgumentParser) -> None:
         help="use the average of the weights that gptcore train --ema-decay has kept, instead of "
         "the last weights",
     )
+
+
+def add_init_option(group: argparse._ActionsContainer) -> None:
+    """Add the option that names the weights that training starts from."""
+    group.add_argument(
+        "--init",
+        type=to_model,
+        metavar="DIR|NAME",
+        help="start from these weights, whose shape the model has (fine-tuning), instead of random "
+        f"ones: the folder of a run of gptcore train, or {PUBLISHED_TOLD}",
+    )
+
+
+def add_model_options(group: argparse._ActionsContainer) -> None:
+    """Add the options that name the shape of a model."""
+    group.add_argument(
+        "--model",
+        choices=PRESET_NAMES,
+        default=DEFAULT_MODEL,
+        metavar="NAME",
+        help=f"shape of the model (default: {DEFAULT_MODEL}): {explained(MODELS)}",
+    )
+    for name, what in (
+        ("n-layer", "number of layers"),
+        ("n-head", "attention heads in a layer"),
+        ("n-embd", "channels, a multiple of the heads"),
+    ):
+        group.add_argument(
+            f"--{name}", type=whole, metavar="N", help=f"{what} (default: that of --model)"
+        )
+
+
+def given_sizes(args: argparse.Namespace, *names: str) -> Json:
+    """Return those of the named options that were given."""
+    return {name: value for name in names if (value := getattr(args, name)) is not None}

@@ -11,16 +11,15 @@ from typing import TYPE_CHECKING
 from gptcore.cli.data import Data, describe_parts, load_data, warned
 from gptcore.cli.models import Loaded, check_vocabulary, load_model
 from gptcore.cli.options import (
-    MODELS,
-    PRESET_NAMES,
-    PUBLISHED_TOLD,
+    DEFAULT_MODEL,
     Json,
     add_corpus_options,
     add_device_option,
+    add_init_option,
+    add_model_options,
     add_precision_option,
     add_sampling_options,
-    explained,
-    to_model,
+    given_sizes,
 )
 from gptcore.cli.sampling import draws_and_steps, joins_documents, sampling_sizes
 from gptcore.console import Answer, Cell, Progress, Table, clock, fixed, number, to_path, whole
@@ -36,9 +35,6 @@ if TYPE_CHECKING:
     from gptcore.training.config import TrainConfig
 
 SCHEDULE_NAMES = ("cosine", "constant", "wsd")
-DEFAULT_MODEL = "model4"
-SHAPE = ("model", "n_layer", "n_head", "n_embd")
-"""The options that give the shape of a model."""
 LEARNING_RATE = 6e-4
 TUNING_RATE = 3e-5
 """Learning rate of fine-tuning, as in nanoGPT's config/finetune_shakespeare.py."""
@@ -55,7 +51,10 @@ def train_options(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder of the run, for its log, checkpoints and summary (required)",
     )
-    _add_model_options(parser.add_argument_group("model"))
+    model = parser.add_argument_group("model")
+    add_model_options(model)
+    parser.set_defaults(model=None)  # so that it is known whether it was given
+    add_init_option(model)
     _add_optimisation_options(parser.add_argument_group("optimisation"))
     add_precision_option(parser)
     parser.add_argument(
@@ -88,30 +87,6 @@ def train_options(parser: argparse.ArgumentParser) -> None:
     add_device_option(parser)
     add_corpus_options(parser)
     add_sampling_options(parser)
-
-
-def _add_model_options(group: argparse._ActionsContainer) -> None:
-    group.add_argument(
-        "--model",
-        choices=PRESET_NAMES,
-        metavar="NAME",
-        help=f"shape of the model (default: {DEFAULT_MODEL}): {explained(MODELS)}",
-    )
-    group.add_argument(
-        "--init",
-        type=to_model,
-        metavar="DIR|NAME",
-        help="start from these weights, whose shape the model has (fine-tuning), instead of random "
-        f"ones: the folder of a run of gptcore train, or {PUBLISHED_TOLD}",
-    )
-    for name, what in (
-        ("n-layer", "number of layers"),
-        ("n-head", "attention heads in a layer"),
-        ("n-embd", "channels, a multiple of the heads"),
-    ):
-        group.add_argument(
-            f"--{name}", type=whole, metavar="N", help=f"{what} (default: that of --model)"
-        )
 
 
 def _add_optimisation_options(group: argparse._ActionsContainer) -> None:
@@ -182,7 +157,8 @@ def train(args: argparse.Namespace) -> Json:
     schedule = _schedule(args, draws_and_steps(args, sampler)[1])
     (devices.return_freed_memory if args.recompute else devices.keep_freed_memory)()
     summary = _run(args, device, init or config, schedule, data, sampler)
-    about = {"out": str(args.out), "init": init and init.about}
+    command = _cost_command(args.model or DEFAULT_MODEL, config, summary)
+    about = {"out": str(args.out), "init": init and init.about, "cost_command": command}
     return summary | data.provenance() | about
 
 
@@ -192,9 +168,9 @@ def _initial(args: argparse.Namespace, device: torch.device) -> Loaded[GPT]:
     Raises:
         ValueError: it cannot be loaded or trained so, or another shape is asked for.
     """
-    given = [f"--{name.replace('_', '-')}" for name in SHAPE if getattr(args, name) is not None]
-    if given:
-        raise ValueError(f"--init gives the shape of the model: leave out {', '.join(given)}")
+    if given := given_sizes(args, "model", "n_layer", "n_head", "n_embd"):
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise ValueError(f"--init gives the shape of the model: leave out {names}")
     init = load_model(args.init)
     if args.block_size > init.model.config.block_size:
         raise ValueError(
@@ -209,7 +185,7 @@ def _model_config(args: argparse.Namespace, device: torch.device, vocab_size: in
     """Return the shape of the model, whose training must fit into the memory."""
     from gptcore.model.config import PRESETS
 
-    given = {name: value for name in SHAPE[1:] if (value := getattr(args, name)) is not None}
+    given = given_sizes(args, "n_layer", "n_head", "n_embd")
     sizes = {"vocab_size": vocab_size, "block_size": args.block_size}
     config = replace(PRESETS[args.model or DEFAULT_MODEL], **sizes, **given)
     _check_training_memory(args, device, config)
@@ -281,6 +257,18 @@ def _run(
     )
 
 
+def _cost_command(model: str, config: ModelConfig, summary: Json) -> str | None:
+    """Return the command that says what longer training costs at the speed of this run."""
+    if summary["tokens_per_s"] is None:
+        return None
+    names = ("n_layer", "n_head", "n_embd", "block_size", "vocab_size")
+    sizes = [f"--{name.replace('_', '-')} {getattr(config, name)}" for name in names]
+    measured = [f"--tokens-per-s {summary['tokens_per_s']:.4g}"]
+    if summary["energy_j"] is not None:
+        measured += [f"--joules-per-token {summary['energy_j'] / summary['tokens']:.4g}"]
+    return " ".join(["gptcore cost --tokens 1e9 --model", model, *sizes, *measured])
+
+
 def train_answer(result: Json) -> Answer:
     """Say where training ended, how long it took, where the run is, and what can follow."""
     time_s, folder = result["train_time_s"], shlex.quote(result["out"])
@@ -292,6 +280,7 @@ def train_answer(result: Json) -> Answer:
         ("time of all steps", time_s, "s"),
         ("speed", result["tokens_per_s"], "tokens per second"),
         ("memory", result["memory_bytes"], "bytes"),
+        ("energy", result["energy_j"], "joules"),
         ("time of compiling", result["compile_time_s"], "s"),
     ]
     resumed = ", ".join(f"{step:,}" for step in result["resumed_from"])
@@ -310,8 +299,14 @@ def train_answer(result: Json) -> Answer:
             "Next, with the same options of text and split:",
             f"  gptcore evaluate --checkpoint {folder}",
             f"  gptcore generate --checkpoint {folder} --prompt TEXT",
+            *_of_cost(result["cost_command"]),
         ],
     )
+
+
+def _of_cost(command: str | None) -> list[str]:
+    told = "What 1e9 tokens cost at this speed, with --price for an hour of this machine:"
+    return [told, f"  {command}"] if command else []
 
 
 def _extension_sentence(change: Json) -> str:
