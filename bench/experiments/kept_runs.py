@@ -29,6 +29,8 @@ from gptcore.training.runs import LOG_NAME, SUMMARY_NAME, read_log, run_training
 RUN_NAME, CURVE_NAME = "run", "curve.jsonl"
 CHECKPOINT_S = 30.0
 """Seconds between checkpoints; a shorter run has one at its end alone."""
+NOTED = ("resumed_from", "energy_source")
+"""What a record takes over from the summary as facts."""
 
 Row = dict[str, Any]
 
@@ -104,8 +106,7 @@ def train_kept(
             on_step=lambda metrics: note(metrics.step),
         )
     log, _ = read_log(folder / RUN_NAME / LOG_NAME)
-    facts = {name: summary[name] for name in ("resumed_from", "energy_source")}
-    facts |= {"warnings": told} if told else {}
+    facts = {name: summary[name] for name in NOTED} | ({"warnings": told} if told else {})
     return KeptRun(log, [curve[step] for step in sorted(curve)], facts, summary["energy_j"])
 
 
