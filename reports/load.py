@@ -28,7 +28,7 @@ from reports import words
 UNSTEADY = {"noisy", "drifting"}
 PAIRS = {"pair", "peers", "ablation", "own_pairs"}
 """Groups of cases that are timed in turns."""
-OF_ONE_MACHINE = ("train_tokens_per_s", "a_time_to_reach_s", "b_time_to_reach_s")
+OF_ONE_MACHINE = ("train_tokens_per_s", "energy_j", "a_time_to_reach_s", "b_time_to_reach_s")
 """Metrics of training runs, and of their comparisons, that are not compared between machines."""
 FEWEST_ROUNDS = 3
 """Rounds in each process, at least, for the range over processes to be quoted."""

@@ -22,7 +22,7 @@ DATA = GROUND | {"gptcore.data"}
 SAMPLING = DATA | {"gptcore.sampling"}
 MODEL = GROUND | {"gptcore.ops", "gptcore.model"}
 LIBRARY = SAMPLING | MODEL | {
-    "gptcore.audit", "gptcore.checking", "gptcore.coverage", "gptcore.evaluation",
+    "gptcore.audit", "gptcore.checking", "gptcore.cost", "gptcore.coverage", "gptcore.evaluation",
     "gptcore.scaling", "gptcore.theory", "gptcore.training",
 }  # fmt: skip
 LEDGER = {"bench.ledger"}
@@ -35,8 +35,10 @@ ARROWS = {
     "gptcore.theory": SAMPLING,
     "gptcore.coverage": SAMPLING | {"gptcore.theory"},
     "gptcore.audit": SAMPLING | {"gptcore.theory"},
-    "gptcore.model": MODEL,
-    "gptcore.training": MODEL,
+    # Published weights belong to GPT-2's vocabulary.
+    "gptcore.model": MODEL | {"gptcore.data.tokenizer", "gptcore.data.vocabulary"},
+    "gptcore.cost": MODEL | {"gptcore.scaling"},
+    "gptcore.training": MODEL | {"gptcore.cost"},
     "gptcore.evaluation": MODEL | {"gptcore.scaling"},
     "gptcore.checking": SAMPLING | MODEL | {"gptcore.training"},
     "gptcore.cli": LIBRARY | {"gptcore"},  # for its version
@@ -63,6 +65,7 @@ LOADS_WITHOUT = {
     "gptcore.theory": ("torch",),
     "gptcore.audit": ("torch",),
     "gptcore.scaling": ("torch",),
+    "gptcore.cost": ("torch", "numpy"),
     "gptcore.data": ("torch",),
     "gptcore.cli.main": ("torch", "pandas"),
     "bench.comparing.compare_command": ("torch",),

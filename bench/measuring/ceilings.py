@@ -10,7 +10,6 @@ machine has changed.
 from __future__ import annotations
 
 import math
-import re
 import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -20,6 +19,7 @@ import torch
 from torch import Tensor
 
 from bench.ledger.schema import MEMORY_MIB
+from gptcore.cost.figures import peak_flops_per_s
 from gptcore.devices import device_label, matmul_precision, synchronize
 from gptcore.model.config import ModelConfig
 from gptcore.model.gpt import GPT
@@ -46,36 +46,11 @@ REFERENCE_SHAPES = {"cpu": (256, 768, 768)}
 REFERENCE_SHAPE = (2048, 2048, 2048)
 FEWEST_REFERENCES = 5
 
-# Dense peaks (no structured sparsity) in FLOP/s by the name that the driver reports; a multiply-add
-# counts as 2. "fp32" is without TF32, as set by `pinning.pin`; "bf16" accumulates in fp32. Sources:
-# NVIDIA's datasheets and white papers of H100 (half of the sparse bf16 figure), H200, A100, L4,
-# L40S, T4 and V100; for GeForce the white papers of Ada (AD102) and Ampere (GA102). Slices of a
-# device (MIG) and laptop versions have other names and are left out.
-DATASHEET: dict[str, dict[str, float]] = {
-    r"NVIDIA H100 80GB HBM3": {"fp32": 66.9e12, "bf16": 989.4e12},  # SXM
-    r"NVIDIA H100 PCIe": {"fp32": 51.2e12, "bf16": 756e12},
-    r"NVIDIA H200": {"fp32": 66.9e12, "bf16": 989.4e12},  # SXM
-    r"(NVIDIA )?A100-(SXM4|PCIE)-(40|80)GB": {"fp32": 19.5e12, "bf16": 312e12},
-    r"NVIDIA A100 80GB PCIe": {"fp32": 19.5e12, "bf16": 312e12},
-    r"NVIDIA L4": {"fp32": 30.3e12, "bf16": 121e12},
-    r"NVIDIA L40S": {"fp32": 91.6e12, "bf16": 362.05e12},
-    r"(NVIDIA )?GeForce RTX 4090": {"fp32": 82.6e12, "bf16": 165.2e12},
-    r"(NVIDIA )?GeForce RTX 3090": {"fp32": 35.6e12, "bf16": 71e12},
-    r"Tesla T4": {"fp32": 8.1e12},
-    r"Tesla V100-SXM2-(16|32)GB": {"fp32": 15.7e12},
-    r"Tesla V100-PCIE-(16|32)GB": {"fp32": 14e12},
-}
-
 
 def datasheet_flops_per_s(device: torch.device, precision: str) -> float | None:
     """Return the maker's dense peak of `device` in FLOP/s; None for a CPU or if unknown."""
-    if device.type != "cuda":
-        return None
-    name = device_label(device)
-    for pattern, peaks in DATASHEET.items():
-        if re.fullmatch(pattern, name):
-            return peaks.get(precision)
-    return None
+    is_known = device.type == "cuda"
+    return peak_flops_per_s(device_label(device), precision) if is_known else None
 
 
 def _time_s(call: Callable[[], object], device: torch.device) -> float:

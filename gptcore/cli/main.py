@@ -24,8 +24,11 @@ from gptcore import streams
 from gptcore.cli import (
     audit,
     checking,
+    cost,
     data,
     evaluation,
+    evaluation_answer,
+    exporting,
     form,
     inference,
     sampling,
@@ -71,13 +74,19 @@ COMMANDS: dict[str, _Command] = {
         "gptcore train --out runs/first --model model4 --steps 200"),
     "generate": _Command(inference.generate, inference.generate_answer, inference.generate_options,
         'gptcore generate --checkpoint runs/first --prompt "The statement"'),
-    "evaluate": _Command(evaluation.evaluate, evaluation.evaluate_answer,
+    "evaluate": _Command(evaluation.evaluate, evaluation_answer.evaluate_answer,
         evaluation.evaluate_options,
         "gptcore evaluate --checkpoint runs/first\n"
+        "  gptcore evaluate --checkpoint gpt2 --file other.txt --bos\n"
         "  gptcore evaluate --checkpoint runs/first --file other.txt --stride 64\n"
         "  gptcore evaluate --checkpoint runs/first --part train"),
+    "export": _Command(exporting.export, exporting.export_answer, exporting.export_options,
+        "gptcore export --checkpoint runs/first --out published/first"),
     "form": _Command(form.form, form.form_answer, form.form_options,
         "gptcore form generated.txt --corpus my-book.txt"),
+    "cost": _Command(cost.cost, cost.cost_answer, cost.cost_options,
+        "gptcore cost --model gpt2 --tokens 1e10\n"
+        "  gptcore cost --model model5 --tokens 1e8 --tokens-per-s 5200 --price 0.5,0.7,1"),
     "scale fit": _Command(scaling.fit, scaling_answers.fit_answer,
         scaling_options.fit_options,
         "gptcore scale fit losses.csv --family gpt3 --json > law.json"),

@@ -47,7 +47,7 @@ def _interleaved(run: Run) -> set[tuple[str, str, str]]:
     return {(str(b.get("work")), str(b.get("model")), str(b.get("device"))) for b in bases}
 
 
-def _timed(models: pd.DataFrame, work: str) -> pd.DataFrame:
+def timed(models: pd.DataFrame, work: str) -> pd.DataFrame:
     """Return the timings of one kind of work, the largest model first and fp32 before others."""
     frame = models[(models["work"] == work) & models["time_s"].gt(0)]
     order = frame.assign(other=frame["precision"].ne("fp32"))
@@ -61,7 +61,7 @@ def _same(models: pd.DataFrame, case: pd.Series) -> pd.DataFrame:
 
 def step_speed(models: pd.DataFrame) -> Iterator[Finding]:
     """Say how fast the largest model trains, and how far that is from the machine's peak."""
-    for _, case in _timed(models, "step").head(1).iterrows():
+    for _, case in timed(models, "step").head(1).iterrows():
         speed = f"{words.number(case['tokens_per_s'])} tokens/s"
         name = words.model(case["model"])
         same = _same(models, case)
@@ -108,7 +108,7 @@ def _share_of_peak(case: pd.Series) -> str:
 
 def forward_speed(models: pd.DataFrame) -> Iterator[Finding]:
     """Say how long a forward pass takes; for Model 5 on a CPU, beside the tutorial's 45 s."""
-    for _, case in _timed(models, "forward").head(1).iterrows():
+    for _, case in timed(models, "forward").head(1).iterrows():
         name, took = words.model(case["model"]), words.si(case["time_s"], "s")
         where = apart(case, _same(models, case))
         in_tutorial = case["model"] == "model5" and str(case["device"]).startswith("cpu")
@@ -138,7 +138,7 @@ def precision_ratios(
         models: the timed cases.
         interleaved: (work, model, device) that are left out, because a pair says it better.
     """
-    frame = _timed(models, "step")
+    frame = timed(models, "step")
     keys = ["setting", "model", "device", "compile"]
     wide = frame[frame["precision"] == "fp32"].merge(
         frame[frame["precision"] == "bf16"], on=keys, suffixes=("_fp32", "_bf16")
@@ -176,7 +176,7 @@ def _precision_ratio(pair: pd.Series, where: str, importance: int) -> Finding:
 
 def phase_shares(models: pd.DataFrame) -> Iterator[Finding]:
     """Say of each model which phase is most of its training step."""
-    steps = _timed(models, "step").drop_duplicates(["model", "device"])
+    steps = timed(models, "step").drop_duplicates(["model", "device"])
     for rank, (_, case) in enumerate(steps.iterrows()):
         phases = case[list(PHASE_TIMES)].astype(float)
         if phases.drop("transfer_s").isna().any() or phases.sum() <= 0:  # not the whole step

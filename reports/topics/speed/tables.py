@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from gptcore import plain_text
@@ -77,7 +79,28 @@ def speed(models: pd.DataFrame) -> Table:
     shown = [(name, cell) for name, present, cell in columns if present]
     rows = [tuple(cell(case) for _, cell in shown) for _, case in models.iterrows()]
     caption = "Time of one call: the median over rounds."
-    return table(caption, tuple(name for name, _ in shown), rows)
+    return table(caption, tuple(name for name, _ in shown), rows, note=cost_of_a_run(models))
+
+
+PRESETS = re.compile(r"model[1-5]|gpt2(-medium|-large|-xl)?")
+
+
+def cost_of_a_run(models: pd.DataFrame) -> str:
+    """Return the command that works out what training costs at the speed of the largest model."""
+    steps = findings.timed(models, "step")
+    names = ("block_size", "time_s", "time_min_s", "time_max_s", "tokens_per_s")
+    is_preset = [PRESETS.fullmatch(str(name)) is not None for name in steps["model"]]
+    known = steps[list(names)].astype(float).gt(0).all(axis=1) & np.array(is_preset, dtype=bool)
+    for _, case in steps[known].head(1).iterrows():
+        tokens = case["tokens_per_s"] * case["time_s"]
+        times = (case[name] for name in ("time_max_s", "time_s", "time_min_s"))
+        speeds = ",".join(f"{over(tokens, time_s):.4g}" for time_s in times)
+        return (
+            "What 1e9 tokens cost at this speed, with --price for an hour of this machine: gptcore "
+            f"cost --tokens 1e9 --model {case['model']} --block-size {case['block_size']:.0f} "
+            f"--tokens-per-s {speeds} (slowest round, median, fastest round)."
+        )
+    return ""
 
 
 MAX_OPERATORS = 15

@@ -42,7 +42,14 @@ CALLS = {
     "evaluate of a file": "evaluate --checkpoint first --file story.txt --context 8 --stride 3",
     "evaluate of the training part": "evaluate --checkpoint first --corpus novel[final].txt "
     "--part train",
+    "export": "export --checkpoint first --out saved",
     "form": "form written.txt --corpus story.txt",
+    "cost": "cost --model gpt2 --tokens 1e10",
+    "cost of a measured speed": "cost --model model5 --tokens 1e8 --tokens-per-s 4e3,5e3,8e3 "
+    "--price 0.5 --joules-per-token 0.018",
+    "cost of building and reusing": "cost --model model4 --tokens 1e9 --law law.json "
+    "--fine-tuned tuned.json --published-loss 2.9",
+    "cost of an unknown price": "cost --tokens 7200 --tokens-per-s 2",
     "scale fit": "scale fit ladder.csv --bootstraps 20",
     "scale fit of too few": "scale fit two.csv",
     "scale evaluate": "scale evaluate losses.csv --family one",
@@ -79,6 +86,10 @@ def folder(tmp_path_factory):
     trajectories(sizes=2).to_csv(path / "two.csv", index=False)
     both = [trajectories(noise=0.003).assign(family=name) for name in ("one", "two")]
     pd.concat(both).to_csv(path / "losses.csv", index=False)
+    tokens = [10.0**k for k in range(4, 9)]
+    tuned = {"model": list("abcde"), "params": 1e8, "tokens_seen": tokens}
+    losses = {"loss": [2.4 + 9 / n**0.3 for n in tokens]}
+    pd.DataFrame(tuned | losses).to_csv(path / "tuned.csv", index=False)
     levels = ladder(sizes=7, step=2.0, lengths=(1,))
     levels = pd.concat(
         levels.assign(tokens_seen=flops / 6 / levels["params"]) for flops in (1e18, 1e19)
@@ -94,6 +105,9 @@ def folder(tmp_path_factory):
         with open("law.json", "w") as law:
             patch.setattr(sys, "stdout", law)
             assert main([*CALLS["scale fit"].split(), "--json"]) == 0
+        with open("tuned.json", "w") as law:
+            patch.setattr(sys, "stdout", law)
+            assert main(["scale", "fit", "tuned.csv", "--json"]) == 0
     yield path
     os.chdir(before)
 
@@ -270,6 +284,15 @@ def test_train_says_where_it_ended_and_what_can_follow(ask):
     assert row(answer, "parameters") == [*shown(result["n_params"]), "parameters"]
     assert "The run is in first:" in answer
     assert "  gptcore evaluate --checkpoint first\n" in answer
+    assert result["cost_command"].startswith("gptcore cost --tokens 1e9 --model model4 --n-layer 1")
+
+
+def test_the_command_that_train_prints_gives_the_cost_at_its_speed(ask, capsys):
+    result, _ = ask("train")
+    assert main([*result["cost_command"].split()[1:], "--json"]) == 0
+    cost = json.loads(capsys.readouterr().out)
+    assert cost["n_params"] == result["n_params"]
+    assert cost["hours"]["mid"] == pytest.approx(1e9 / result["tokens_per_s"] / 3600, rel=0.001)
 
 
 def test_generate_prints_the_text_as_it_is_and_nothing_else(ask):
@@ -388,6 +411,91 @@ def test_begin_of_text_lets_the_first_token_be_scored(folder, capsys):
     assert with_bos["protocol"]["first_token_scored"]
     assert with_bos["by_position"][0]["first"] == 0
     assert with_bos["protocol"]["weights"] == "last"
+
+
+def test_cost_gives_money_and_time_as_ranges_with_their_sources(ask):
+    result, answer = ask("cost")
+    money = result["money"]
+    assert answer.startswith(
+        "Training 124,439,808 parameters on 1e+10 tokens takes 8.544e+18 FLOPs, 5.851 hours of one "
+        f"h100 (5.192 to 11.26) and {format_cell(money['mid'])} US dollars ("
+    )
+    assert row(answer, "money, with development") == [
+        *shown(*result["money_with_development"].values()), "US dollars"
+    ]  # fmt: skip
+    assert result["energy_kwh"] is None
+    assert "The energy is not known, because no counter of it was read" in answer
+    assert all(source in answer for source in result["sources"])
+    assert "2025-10 to 2026-05" in answer
+
+
+def test_cost_at_a_measured_speed_uses_no_table(ask):
+    result, answer = ask("cost of a measured speed")
+    assert row(answer, "time of one machine or accelerator") == [
+        *shown(1e8 / 8e3 / 3600, 1e8 / 5e3 / 3600, 1e8 / 4e3 / 3600), "hours"
+    ]  # fmt: skip
+    assert row(answer, "energy") == ["0.5000", "0.5000", "0.5000", "kWh"]
+    assert row(answer, "money, this run alone")[-1] == "units of --price"
+    assert [source[:19] for source in result["sources"]] == ["Cost of a model wit"]
+
+
+def test_cost_without_a_price_says_what_to_give(ask):
+    result, answer = ask("cost of an unknown price")
+    assert answer.startswith(
+        "Training 7,259,008 parameters on 7,200 tokens takes 3.232e+11 FLOPs and 1 hours of one "
+        "machine."
+    )
+    assert result["money"] is result["money_with_development"] is None
+    assert "because no price of an hour is: give --price." in answer
+
+
+def test_cost_beside_a_published_model_gives_the_break_even_and_all_options(ask):
+    result, answer = ask("cost of building and reusing")
+    found = result["break_even"]
+    assert found["tokens"] == {"low": None, "mid": None, "high": None}  # 7 million parameters
+    assert found["verdict"] in answer
+    assert found["verdict"].startswith("Never at this size: 7.26e+06 parameters from scratch")
+    assert found["money_with_development"] is None
+    for option in result["options"]:
+        cells = row(answer, option["option"])
+        assert cells[1] == fixed(option["loss"]["mid"], 3)
+        assert cells[3:] == shown(*option["money"].values())
+    assert all(f"Warning: {warning}" in answer for warning in result["warnings"])
+
+
+def test_building_at_the_break_even_has_a_price(folder, capsys):
+    call = CALLS["cost of building and reusing"].replace("--model model4", "--model gpt2-medium")
+    assert main([*call.split(), "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    found = result["break_even"]
+    ratio = found["tokens"]["mid"] / result["tokens"]
+    there, here = found["money_with_development"]["mid"], result["money_with_development"]["mid"]
+    assert there == pytest.approx(ratio * here)
+    assert main(call.split()) == 0
+    assert f"costs {format_cell(there)} US dollars" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--tokens 1 --law law.json", "takes two laws: --law and --fine-tuned"),
+        ("--tokens 1 --published-loss 3", "takes two laws: --law and --fine-tuned"),
+        ("--tokens 1 --law law.json --fine-tuned law.json", "the curve of fine-tuning is of sev"),
+        ("--tokens 1 --law tuned.csv --fine-tuned law.json", "tuned.csv is not a law"),
+        ("--tokens 1 --law absent.json --fine-tuned law.json", "absent.json"),
+        ("--tokens 0", "tokens is 0.0: give a number"),
+        ("--tokens 1e9 --price 1,2", "price is (1.0, 2.0): give one number, or three as low,mid"),
+        ("--tokens 1e9 --price 3,2,1", "give low,mid,high in this order"),
+        ("--tokens 1e9 --accelerator abacus", "choose one of h100, h100-pcie"),
+        ("--tokens 1e9 --n-head 7", "--n-embd is 128; it must be a multiple of --n-head = 7"),
+    ],
+)
+def test_cost_refuses_in_one_line(folder, capsys, options, message):
+    assert main(f"cost {options}".split()) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert len(captured.err.splitlines()) == 1
+    assert captured.out == ""
 
 
 def test_form_sets_each_measure_beside_the_slices(ask):
