@@ -3,36 +3,29 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from gptcore.cli.data import describe_parts, describe_source, load_data, read_source, warned
-from gptcore.cli.inference import load_model, vocabulary_of
+from gptcore.cli.models import END_OF_TEXT, Loaded, load_causal, load_model
 from gptcore.cli.options import (
     Json,
     add_checkpoint_option,
     add_corpus_options,
     add_device_option,
+    to_model,
 )
-from gptcore.console import Answer, Cell, Progress, Table, at_home, counted, fixed, whole
-from gptcore.data.sources import Source
-from gptcore.data.splits import Segment
-from gptcore.data.tokens import Ids
-from gptcore.data.vocabulary import Vocabulary
+from gptcore.cli.probing import probe
+from gptcore.cli.scored_text import ScoredText, load_text, unit_counts
+from gptcore.console import Progress, at_home, counted, whole
 
 if TYPE_CHECKING:
     import torch
 
     from gptcore.evaluation.losses import Scores
-    from gptcore.model.config import ModelConfig
-    from gptcore.model.gpt import GPT
-
-END_OF_TEXT = 50_256
-"""GPT-2's <|endoftext|>, which also stands before a text."""
 
 
 def evaluate_options(parser: argparse.ArgumentParser) -> None:
@@ -83,6 +76,25 @@ def evaluate_options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="put <|endoftext|> before each text, so that its first token is scored, too",
     )
+    group.add_argument(
+        "--detokenise",
+        action="store_true",
+        help="undo the format of WikiText, which has spaces around every sign, before scoring a "
+        "text of --file; words and bytes are counted in the text as given",
+    )
+    group.add_argument(
+        "--transformers",
+        action="store_true",
+        help="load --checkpoint with the library transformers: any causal model, with its own "
+        "tokenizer",
+    )
+    group.add_argument(
+        "--probe-beside",
+        type=to_model,
+        metavar="DIR|NAME",
+        help="look for contamination: how far the model continues the text verbatim, beside this "
+        "model, which never saw the text",
+    )
     add_device_option(parser)
     add_corpus_options(parser)
 
@@ -90,104 +102,75 @@ def evaluate_options(parser: argparse.ArgumentParser) -> None:
 def evaluate(args: argparse.Namespace) -> Json:
     """Measure the loss of a trained model on each target of a text or of a part of it."""
     from gptcore.devices import resolve_device
-    from gptcore.evaluation import groups, losses
+    from gptcore.evaluation import groups, losses, units
 
     if args.file is not None and args.part == "train":
         raise ValueError("--part train is a part of --corpus: leave it out, or leave out --file")
     device = resolve_device(args.device)
-    model, checkpoint = load_model(args.checkpoint, ema=args.ema)
-    text = _load_text(args, model.config.block_size)
-    _check_vocabulary(text.source, vocabulary_of(checkpoint))
-    protocol = _protocol(args, model.config, min(map(len, text.parts)))
-    scores = _score(model.to(device), text.parts, protocol, device)
+    loader: Callable[..., Loaded[Any]] = load_causal if args.transformers else load_model
+    loaded = loader(args.checkpoint, ema=args.ema)
+    text = load_text(args, loaded)
+    protocol = _protocol(args, loaded, min(len(piece.ids) for piece in text.pieces))
+    scores = _score(loaded, text, protocol, device)
     merged = np.concatenate([score.losses.numpy() for score in scores])
-    first = 0 if args.bos else 1  # without <|endoftext|> the first token of a text is no target
-    places = np.concatenate([np.arange(s.start + first, s.stop) for s in text.segments])
-    visits = _visits(checkpoint, text) if args.part == "train" and not args.bos else None
-    train = None if args.bos else text.train  # the baseline does not score first tokens
-    evaluation = losses.summarise(
-        merged,
-        _count_bytes(text.source, [ids[first:] for ids in text.parts]),
-        losses.count_losses(train(), text.parts, model.config.vocab_size) if train else None,
-    )
+    first = 0 if args.bos else 1  # without a token before it the first one is no target
+    visits = _visits(loaded.checkpoint, text) if args.part == "train" and not args.bos else None
+    counts, totals = unit_counts(text, first)
+    evaluation = losses.summarise(merged, totals.get("byte"), _baseline(args, loaded, text))
     gap = None if visits is None else groups.memorisation_gap(merged, visits)
     rows = {
-        "by_position": groups.by_position(merged, places),
+        "by_position": groups.by_position(merged, text.places(first)),
         "by_context": groups.by_context(scores),
         "by_visits": None if visits is None else groups.by_visits(merged, visits),
     }
+    case = f"{loaded.about['name']}/{text.provenance['corpus']}"
     return {
         **vars(evaluation),
+        "scores": [
+            {"case": _case(case, protocol, score.per), **vars(score)}
+            for score in units.unit_losses(merged, counts, totals)
+        ],
         "protocol": protocol,
+        "model": loaded.about,
         **{name: rows and [asdict(row) for row in rows] for name, rows in rows.items()},
         "memorisation_gap": gap and gap[0],
         "memorisation_gap_interval_95": gap and gap[1],
+        "contamination": args.probe_beside and probe(args, loaded, text, device),
         **text.provenance,
     }
 
 
-@dataclass(frozen=True)
-class _Text:
-    """What is scored.
-
-    Attributes:
-        parts: the ids of each segment.
-        segments: where in the text they lie.
-        train: gives the ids of the training part, piece by piece; None for a text of --file.
-        source: the data.
-        provenance: keys of the answer that say what text it is.
-    """
-
-    parts: list[Ids]
-    segments: tuple[Segment, ...]
-    train: Callable[[], Iterator[Ids]] | None
-    source: Source
-    provenance: Json
+def _case(name: str, protocol: Json, per: str) -> str:
+    """Return the id of one score, which holds all of its protocol."""
+    told = {key: value for key, value in protocol.items() if key != "least_context"}
+    values = {True: "yes", False: "no"}
+    parts = [f"{k}={values.get(v, v) if type(v) is bool else v}" for k, v in told.items()]
+    return f"{name}[{','.join([*parts, f'per={per}'])}]"
 
 
-def _load_text(args: argparse.Namespace, block_size: int) -> _Text:
-    if args.file is None:
-        data = load_data(args, block_size)
-        segments = data.split.test if args.part == "test" else data.split.train
-        parts = data.test_parts if args.part == "test" else data.train_parts
-        provenance = data.provenance() | {"part": args.part}
-        return _Text(parts, tuple(segments), data.train_pieces, data.source, provenance)
-    source = read_source(args, args.file)
-    ids, whole = source.stream.ids[:].astype(np.int64), Segment(0, len(source.stream))
-    return _Text([ids], (whole,), None, source, describe_source(source) | {"part": "whole"})
+def _baseline(
+    args: argparse.Namespace, loaded: Loaded[Any], text: ScoredText
+) -> npt.NDArray[np.float64] | None:
+    """Return the losses of the training part's token counts; None where there are none."""
+    from gptcore.evaluation import losses
+
+    if args.bos or text.train is None:  # the baseline does not score first tokens
+        return None
+    parts = [piece.ids for piece in text.pieces]
+    return losses.count_losses(text.train(), parts, loaded.model.config.vocab_size)
 
 
-def _check_vocabulary(source: Source, known: Vocabulary) -> None:
-    """Check that data have the ids that a model was trained on.
-
-    Raises:
-        ValueError: they have others, whose losses would mean nothing.
-    """
-    found = source.vocabulary
-    if found.size > known.size or (found.is_known and known.is_known and not found.matches(known)):
-        raise ValueError(
-            f"{source.name} has {found.in_words}, and the model was trained on "
-            f"{known.in_words}: give data that the same tokenizer wrote"
-        )
-
-
-def _count_bytes(source: Source, parts: list[Ids]) -> int | None:
-    """Return the bytes of text that ids stand for; None where it is not known."""
-    counts = [source.vocabulary.token_bytes(ids) for ids in parts]
-    known = [int(count.sum()) for count in counts if count is not None]
-    return sum(known) if len(known) == len(counts) else None
-
-
-def _protocol(args: argparse.Namespace, config: ModelConfig, shortest: int) -> Json:
+def _protocol(args: argparse.Namespace, loaded: Loaded[Any], shortest: int) -> Json:
     """Return how the text is scored; every number of it changes the loss.
 
     Raises:
         ValueError: the model cannot score so.
     """
-    if args.bos and config.vocab_size <= END_OF_TEXT:
+    config = loaded.model.config
+    if args.bos and loaded.begin is None:
         raise ValueError(
-            f"--bos needs the token {END_OF_TEXT}, and the model has {config.vocab_size} ids: "
-            "leave it out"
+            f"--bos needs a token that begins a text, such as GPT-2's {END_OF_TEXT}, and none of "
+            f"the {config.vocab_size} ids of the model is one: leave it out"
         )
     if args.context is not None and args.context > config.block_size:
         raise ValueError(
@@ -207,37 +190,43 @@ def _protocol(args: argparse.Namespace, config: ModelConfig, shortest: int) -> J
         "bos": args.bos,
         "first_token_scored": args.bos,
         "raw": args.raw,
+        "detokenised": args.detokenise,
+        "library": "transformers" if args.transformers else "gptcore",
         "precision": "fp32",
         "weights": "average" if args.ema else "last",
     }
 
 
-def _score(model: GPT, parts: list[Ids], protocol: Json, device: torch.device) -> list[Scores]:
+def _score(
+    loaded: Loaded[Any], text: ScoredText, protocol: Json, device: torch.device
+) -> list[Scores]:
     import torch
 
     from gptcore.evaluation import losses
 
-    begin = [END_OF_TEXT] if protocol["bos"] else []
-    progress = Progress("batch")
+    begin = [loaded.begin] if protocol["bos"] else []
+    model, progress = loaded.model.to(device), Progress("batch")
     return [
         losses.sweep(
             model,
-            torch.from_numpy(np.concatenate([np.array(begin, dtype=np.int64), ids])),
+            torch.from_numpy(np.concatenate([np.array(begin, dtype=np.int64), piece.ids])),
             block_size=protocol["context"],
             stride=protocol["stride"],
             device=device,
             on_batch=progress,
         )
-        for ids in parts
+        for piece in text.pieces
     ]
 
 
-def _visits(checkpoint: dict[str, Any], text: _Text) -> npt.NDArray[np.int64] | None:
+def _visits(checkpoint: dict[str, Any] | None, text: ScoredText) -> npt.NDArray[np.int64] | None:
     """Return how often training showed each target, None if it used other parts or targets."""
     from gptcore.coverage.visits import measure_draws
     from gptcore.sampling.base import tell_segments
     from gptcore.sampling.samplers import OWNERS, make_sampler
 
+    if checkpoint is None or text.segments is None:
+        return None
     settings = checkpoint["fingerprint"]
     known, schedule = settings.get("sampler"), settings.get("train")
     batch_size = schedule.get("batch_size") if isinstance(schedule, dict) else None
@@ -255,95 +244,3 @@ def _visits(checkpoint: dict[str, Any], text: _Text) -> npt.NDArray[np.int64] | 
     visits = measure_draws(sampler, checkpoint["step"] * batch_size).visits
     # A sampler that joins documents has targets that no window of `evaluate` scores.
     return visits if len(visits) == sum(len(part) - 1 for part in text.segments) else None
-
-
-def evaluate_answer(result: Json) -> Answer:
-    """Give the loss with its interval and protocol, and where and when it is high."""
-    loss, ends = result["loss_nats_per_token"], result["interval_95"]
-    interval = "" if ends is None else f" (95 % interval {ends[0]:.3f} to {ends[1]:.3f})"
-    about = (
-        f"The intervals are for {result['interval_population']}."
-        if ends
-        else f"There is no interval, because {result['interval_reason']}."
-    )
-    scored = (
-        describe_parts(result) + f" The {result['part']} part was scored."
-        if "train_tokens" in result
-        else f"The text is {result['corpus']}: {result['n_tokens']:,} tokens, all of them scored."
-    )
-    return Answer(
-        f"The loss is {loss:.3f} nats per token{interval}{_per_byte(result)}, over "
-        f"{counted(result['n_targets'], 'target')}.",
-        [
-            Table(("quantity", "value", "unit"), _quantities(result)),
-            about,
-            _in_words(result["protocol"]),
-            *_tables(result),
-            scored,
-            *warned(result),
-        ],
-    )
-
-
-def _per_byte(result: Json) -> str:
-    bits = result["bits_per_byte"]
-    return "" if bits is None else f", or {bits:.3f} bits per byte"
-
-
-def _quantities(result: Json) -> list[tuple[Cell, ...]]:
-    low, high = map(fixed, result["interval_95"] or (None, None))
-    less_low, less_high = map(fixed, result["difference_interval_95"] or (None, None))
-    rows: list[tuple[Cell, ...]] = [
-        ("loss", fixed(result["loss_nats_per_token"]), "nats per token"),
-        ("95 % interval, lower end", low, "nats per token"),
-        ("95 % interval, upper end", high, "nats per token"),
-        ("loss of a byte", fixed(result["bits_per_byte"]), "bits per byte"),
-    ]
-    if result["baseline_loss_nats_per_token"] is not None:
-        rows += [
-            (
-                "loss of the training part's token counts",
-                fixed(result["baseline_loss_nats_per_token"]),
-                "nats per token",
-            ),
-            (
-                "loss less that of the counts",
-                fixed(result["difference_nats_per_token"]),
-                "nats per token",
-            ),
-            ("95 % interval of that, lower end", less_low, "nats per token"),
-            ("95 % interval of that, upper end", less_high, "nats per token"),
-        ]
-    return [*rows, ("targets scored", result["n_targets"], "targets")]
-
-
-def _in_words(protocol: Json) -> str:
-    first = "scored after <|endoftext|>" if protocol["bos"] else "not scored"
-    weights = " The weights were their moving average." if protocol["weights"] == "average" else ""
-    return (
-        f"Protocol: each target was predicted from at most {protocol['context']} tokens before "
-        f"it and, after the first window, from at least {protocol['least_context']} (stride "
-        f"{protocol['stride']}); the first token of a text was {first}.{weights}"
-    )
-
-
-def _tables(result: Json) -> Iterator[Table | str]:
-    titles = {
-        "by_position": "targets of the text, from",
-        "by_context": "tokens of context, from",
-        "by_visits": "visits in training, from",
-    }
-    for name, title in titles.items():
-        if result[name] is not None:
-            rows = [
-                (group["first"], group["last"], group["n_targets"], fixed(group["loss"]))
-                for group in result[name]
-            ]
-            yield Table((title, "to", "targets", "nats per token"), rows)
-    gap, ends = result["memorisation_gap"], result["memorisation_gap_interval_95"]
-    if gap is not None:
-        interval = "" if ends is None else f" (95 % interval {ends[0]:.3f} to {ends[1]:.3f})"
-        yield (
-            "Targets of the training part that training never showed have a loss that is higher "
-            f"by {gap:.3f} nats per token{interval} than that of those it showed."
-        )

@@ -1,11 +1,10 @@
-"""The subcommand `generate`, and how a trained model is loaded."""
+"""The subcommand `generate`."""
 
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
+from gptcore.cli.models import load_model
 from gptcore.cli.options import (
     Json,
     add_checkpoint_option,
@@ -14,45 +13,6 @@ from gptcore.cli.options import (
     to_text,
 )
 from gptcore.console import Progress, number, whole
-from gptcore.data.vocabulary import Vocabulary, gpt2
-from gptcore.reading import parse_json
-
-if TYPE_CHECKING:
-    from gptcore.model.gpt import GPT
-
-
-def load_model(folder: Path, *, ema: bool) -> tuple[GPT, dict[str, Any]]:
-    """Return the model of the newest checkpoint of a run, and that checkpoint.
-
-    Args:
-        folder: the folder of the run, or that of its checkpoints.
-        ema: load the moving average of the weights instead of the weights.
-    """
-    from gptcore.training.checkpoints import load_checkpoint, model_from_checkpoint
-
-    for place in (folder / "checkpoints", folder):
-        checkpoint = load_checkpoint(place)
-        if checkpoint is not None:
-            return model_from_checkpoint(checkpoint, average=ema), checkpoint
-    raise ValueError(f"no checkpoint in {folder}: give the --out folder of gptcore train")
-
-
-def vocabulary_of(checkpoint: dict[str, Any]) -> Vocabulary:
-    """Return what the ids of a trained model stand for: GPT-2's tokens unless the run says so.
-
-    Raises:
-        ValueError: what the run says is damaged.
-    """
-    told = checkpoint["fingerprint"].get("vocabulary")
-    size = checkpoint["model_config"]["vocab_size"]
-    if told is None:
-        return gpt2() if size == gpt2().size else Vocabulary(size)
-    try:
-        return Vocabulary.from_dict(parse_json(told, "the vocabulary of the run"))
-    except (KeyError, TypeError) as error:
-        raise ValueError(
-            f"the vocabulary of the run is damaged ({error!r}): train it again"
-        ) from None
 
 
 def generate_options(parser: argparse.ArgumentParser) -> None:
@@ -107,13 +67,13 @@ def generate(args: argparse.Namespace) -> Json:
     if not args.prompt:
         raise ValueError("--prompt is empty: give at least one character")
     device = resolve_device(args.device)
-    model, checkpoint = load_model(args.checkpoint, ema=args.ema)
-    vocabulary = vocabulary_of(checkpoint)
+    loaded = load_model(args.checkpoint, ema=args.ema)
+    vocabulary = loaded.vocabulary
     prompt = vocabulary.encode(args.prompt)
     if not len(prompt):
         raise ValueError("--prompt holds no token: give at least one")
     ids = generation.generate(
-        model.to(device),
+        loaded.model.to(device),
         torch.from_numpy(prompt),
         args.new_tokens,
         temperature=args.temperature,

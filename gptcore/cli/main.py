@@ -27,6 +27,8 @@ from gptcore.cli import (
     cost,
     data,
     evaluation,
+    evaluation_answer,
+    exporting,
     form,
     inference,
     sampling,
@@ -72,11 +74,14 @@ COMMANDS: dict[str, _Command] = {
         "gptcore train --out runs/first --model model4 --steps 200"),
     "generate": _Command(inference.generate, inference.generate_answer, inference.generate_options,
         'gptcore generate --checkpoint runs/first --prompt "The statement"'),
-    "evaluate": _Command(evaluation.evaluate, evaluation.evaluate_answer,
+    "evaluate": _Command(evaluation.evaluate, evaluation_answer.evaluate_answer,
         evaluation.evaluate_options,
         "gptcore evaluate --checkpoint runs/first\n"
+        "  gptcore evaluate --checkpoint gpt2 --file other.txt --bos\n"
         "  gptcore evaluate --checkpoint runs/first --file other.txt --stride 64\n"
         "  gptcore evaluate --checkpoint runs/first --part train"),
+    "export": _Command(exporting.export, exporting.export_answer, exporting.export_options,
+        "gptcore export --checkpoint runs/first --out published/first"),
     "form": _Command(form.form, form.form_answer, form.form_options,
         "gptcore form generated.txt --corpus my-book.txt"),
     "cost": _Command(cost.cost, cost.cost_answer, cost.cost_options,

@@ -7,7 +7,7 @@ import os
 import re
 from typing import Any
 
-from gptcore.console import at_home, number, quoted, to_path, whole, whole_in
+from gptcore.console import at_home, number, quoted, whole, whole_in
 from gptcore.data.vocabulary import LARGEST_VOCABULARY
 
 Json = dict[str, Any]
@@ -25,6 +25,9 @@ MODELS = {
 }
 """Name of a shape → what it is; the shapes are `gptcore.model.PRESETS`."""
 PRESET_NAMES = tuple(MODELS)
+DEFAULT_MODEL = "model4"
+SHAPE = ("model", "n_layer", "n_head", "n_embd")
+"""The options that give the shape of a model."""
 
 SAMPLERS_TOLD = {
     "random_replacement": "independent draws from all windows",
@@ -46,6 +49,19 @@ SAMPLERS_TOLD = {
     "rechunked_once": "documents in one order, cut at new places in each epoch",
 }
 """Name of a sampler → what it draws."""
+
+
+PUBLISHED_TOLD = (
+    "published weights of GPT-2's architecture: a folder with config.json and model.safetensors, "
+    "gpt2, gpt2-medium, gpt2-large, gpt2-xl, distilgpt2, or OWNER/NAME of the Hugging Face hub"
+)
+
+
+def to_model(text: str) -> str:
+    """Read the folder or the name of a model of the command line."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError(f"{text!r} is no model: give a folder or a name")
+    return at_home(text)
 
 
 def explained(names: dict[str, str]) -> str:
@@ -223,6 +239,29 @@ def add_sampling_options(parser: argparse.ArgumentParser) -> None:
     add_seed(group)
 
 
+def add_model_options(group: argparse._ActionsContainer) -> None:
+    """Add the options that name the shape of a model."""
+    group.add_argument(
+        "--model",
+        choices=PRESET_NAMES,
+        metavar="NAME",
+        help=f"shape of the model (default: {DEFAULT_MODEL}): {explained(MODELS)}",
+    )
+    for name, what in (
+        ("n-layer", "number of layers"),
+        ("n-head", "attention heads in a layer"),
+        ("n-embd", "channels, a multiple of the heads"),
+    ):
+        group.add_argument(
+            f"--{name}", type=whole, metavar="N", help=f"{what} (default: that of --model)"
+        )
+
+
+def given_sizes(args: argparse.Namespace, *names: str) -> Json:
+    """Return those of the named options that were given."""
+    return {name: value for name in names if (value := getattr(args, name)) is not None}
+
+
 def add_precision_option(parser: argparse.ArgumentParser) -> None:
     """Add the option for the precision of a model's products."""
     parser.add_argument(
@@ -248,11 +287,11 @@ def add_checkpoint_option(parser: argparse.ArgumentParser) -> None:
     """Add the option that names a trained model."""
     parser.add_argument(
         "--checkpoint",
-        type=to_path,
+        type=to_model,
         required=True,
-        metavar="DIR",
-        help="folder of the run that trained the model, as given to gptcore train --out "
-        "(required); its newest checkpoint is used",
+        metavar="DIR|NAME",
+        help="the model (required): the folder of a run, as given to gptcore train --out, whose "
+        f"newest checkpoint is used; or {PUBLISHED_TOLD}",
     )
     parser.add_argument(
         "--ema",

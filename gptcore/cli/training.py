@@ -8,16 +8,21 @@ import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from gptcore.cli.cost import cost_command, cost_lines
 from gptcore.cli.data import Data, describe_parts, load_data, warned
+from gptcore.cli.models import Loaded, check_vocabulary, load_model
 from gptcore.cli.options import (
-    MODELS,
-    PRESET_NAMES,
+    DEFAULT_MODEL,
+    PUBLISHED_TOLD,
+    SHAPE,
     Json,
     add_corpus_options,
     add_device_option,
+    add_model_options,
     add_precision_option,
     add_sampling_options,
-    explained,
+    given_sizes,
+    to_model,
 )
 from gptcore.cli.sampling import draws_and_steps, joins_documents, sampling_sizes
 from gptcore.console import Answer, Cell, Progress, Table, clock, fixed, number, to_path, whole
@@ -29,9 +34,13 @@ if TYPE_CHECKING:
     import torch
 
     from gptcore.model.config import ModelConfig
+    from gptcore.model.gpt import GPT
     from gptcore.training.config import TrainConfig
 
 SCHEDULE_NAMES = ("cosine", "constant", "wsd")
+LEARNING_RATE = 6e-4
+TUNING_RATE = 3e-5
+"""Learning rate of fine-tuning, as in nanoGPT's config/finetune_shakespeare.py."""
 WARMUP_STEPS = 25
 """Default warm-up of the schedules that begin alike whatever the number of steps is."""
 
@@ -45,7 +54,15 @@ def train_options(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder of the run, for its log, checkpoints and summary (required)",
     )
-    add_model_options(parser.add_argument_group("model"))
+    group = parser.add_argument_group("model")
+    add_model_options(group)
+    group.add_argument(
+        "--init",
+        type=to_model,
+        metavar="DIR|NAME",
+        help="start from these weights, whose shape the model has (fine-tuning), instead of random "
+        f"ones: the folder of a run of gptcore train, or {PUBLISHED_TOLD}",
+    )
     _add_optimisation_options(parser.add_argument_group("optimisation"))
     add_precision_option(parser)
     parser.add_argument(
@@ -80,32 +97,13 @@ def train_options(parser: argparse.ArgumentParser) -> None:
     add_sampling_options(parser)
 
 
-def add_model_options(group: argparse._ActionsContainer) -> None:
-    """Add the options that name the shape of a model."""
-    group.add_argument(
-        "--model",
-        choices=PRESET_NAMES,
-        default="model4",
-        metavar="NAME",
-        help=f"shape of the model (default: model4): {explained(MODELS)}",
-    )
-    for name, what in (
-        ("n-layer", "number of layers"),
-        ("n-head", "attention heads in a layer"),
-        ("n-embd", "channels, a multiple of the heads"),
-    ):
-        group.add_argument(
-            f"--{name}", type=whole, metavar="N", help=f"{what} (default: that of --model)"
-        )
-
-
 def _add_optimisation_options(group: argparse._ActionsContainer) -> None:
     group.add_argument(
         "--learning-rate",
         type=number,
-        default=6e-4,
         metavar="RATE",
-        help="highest learning rate, reached after the warm-up (default: 6e-4)",
+        help=f"highest learning rate, reached after the warm-up (default: {LEARNING_RATE:g}, or "
+        f"{TUNING_RATE:g} with --init)",
     )
     group.add_argument(
         "--schedule",
@@ -149,9 +147,14 @@ def train(args: argparse.Namespace) -> Json:
             f"precision {args.precision!r} is not for {device}: choose one of "
             f"{', '.join(devices.supported_precisions(device))}"
         )
-    _model_config(args, device, 1)  # what is wrong with the sizes is said before data are read
+    init = None if args.init is None else _initial(args, device)
+    # What is wrong with the sizes is said before data are read.
+    config = init.model.config if init else _model_config(args, device, 1)
     data = load_data(args, args.block_size, joins=joins_documents(args))
-    config = _model_config(args, device, data.source.vocabulary.size)
+    if init:
+        check_vocabulary(data.source, init.vocabulary)
+    else:
+        config = _model_config(args, device, data.source.vocabulary.size)
     sampler = make_sampler(
         args.sampler,
         segments=data.split.train,
@@ -161,32 +164,58 @@ def train(args: argparse.Namespace) -> Json:
     )
     schedule = _schedule(args, draws_and_steps(args, sampler)[1])
     (devices.return_freed_memory if args.recompute else devices.keep_freed_memory)()
-    summary = _run(args, device, config, schedule, data, sampler)
-    told = {"out": str(args.out), "cost_command": _cost_command(args.model, config, summary)}
-    return summary | data.provenance() | told
+    summary = _run(args, device, init or config, schedule, data, sampler)
+    about = {
+        "out": str(args.out),
+        "init": init and init.about,
+        "cost_command": cost_command(args, config, summary),
+    }
+    return summary | data.provenance() | about
+
+
+def _initial(args: argparse.Namespace, device: torch.device) -> Loaded[GPT]:
+    """Return the model that training starts from.
+
+    Raises:
+        ValueError: it cannot be loaded or trained so, or another shape is asked for.
+    """
+    given = [f"--{name.replace('_', '-')}" for name in SHAPE if getattr(args, name) is not None]
+    if given:
+        raise ValueError(f"--init gives the shape of the model: leave out {', '.join(given)}")
+    init = load_model(args.init)
+    if args.block_size > init.model.config.block_size:
+        raise ValueError(
+            f"--block-size is {args.block_size}, and the model of --init reads at most "
+            f"{init.model.config.block_size} tokens: give shorter windows"
+        )
+    _check_training_memory(args, device, init.model.config)
+    return init
 
 
 def _model_config(args: argparse.Namespace, device: torch.device, vocab_size: int) -> ModelConfig:
     """Return the shape of the model, whose training must fit into the memory."""
     from gptcore.model.config import PRESETS
-    from gptcore.model.gpt import check_memory
 
-    given = given_sizes(args, "n_layer", "n_head", "n_embd")
+    given = given_sizes(args, *SHAPE[1:])
     sizes = {"vocab_size": vocab_size, "block_size": args.block_size}
-    config = replace(PRESETS[args.model], **sizes, **given)
-    copies = 4 if args.ema_decay is None else 5
-    check_memory(config, copies=copies if device.type == "cpu" else 1)
+    config = replace(PRESETS[args.model or DEFAULT_MODEL], **sizes, **given)
+    _check_training_memory(args, device, config)
     return config
 
 
-def given_sizes(args: argparse.Namespace, *names: str) -> Json:
-    """Return those of the named options that were given."""
-    return {name: value for name in names if (value := getattr(args, name)) is not None}
+def _check_training_memory(
+    args: argparse.Namespace, device: torch.device, config: ModelConfig
+) -> None:
+    from gptcore.model.gpt import check_memory
+
+    copies = 4 if args.ema_decay is None else 5
+    check_memory(config, copies=copies if device.type == "cpu" else 1)
 
 
 def _schedule(args: argparse.Namespace, steps: int) -> TrainConfig:
     from gptcore.training.config import TrainConfig
 
+    rate = TUNING_RATE if args.init and args.learning_rate is None else args.learning_rate
     warmup_steps = steps // 20 if args.schedule == "cosine" else WARMUP_STEPS
     return TrainConfig(
         steps=steps,
@@ -194,7 +223,7 @@ def _schedule(args: argparse.Namespace, steps: int) -> TrainConfig:
         block_size=args.block_size,
         micro_batch_size=args.micro_batch_size,
         schedule=args.schedule,
-        learning_rate=args.learning_rate,
+        learning_rate=LEARNING_RATE if rate is None else rate,
         warmup_steps=warmup_steps if args.warmup_steps is None else args.warmup_steps,
         ema_decay=args.ema_decay,
         precision=args.precision,
@@ -207,24 +236,29 @@ def _schedule(args: argparse.Namespace, steps: int) -> TrainConfig:
 def _run(
     args: argparse.Namespace,
     device: torch.device,
-    config: ModelConfig,
+    begin: ModelConfig | Loaded[GPT],
     schedule: TrainConfig,
     data: Data,
     sampler: Sampler,
 ) -> Json:
-    """Train in the folder of the run, with progress on standard error; return the summary."""
+    """Train a new or a loaded model in the folder of the run; return the summary."""
     from gptcore.model.gpt import GPT
     from gptcore.sampling.batches import batch
     from gptcore.training.runs import CHECKPOINT_STEPS, run_training
 
     ids, progress = data.ids, Progress("step")
+    model = begin.model if isinstance(begin, Loaded) else GPT(begin, seed=args.seed)
+    vocabulary = data.source.vocabulary.with_size(model.config.vocab_size)
+    told = {} if vocabulary == gpt2() else {"vocabulary": json.dumps(vocabulary.as_dict())}
+    if isinstance(begin, Loaded):
+        told["init_sha256"] = begin.sha256
     return run_training(
         args.out,
-        GPT(config, seed=args.seed),
+        model,
         lambda step: batch(ids, sampler, step, args.batch_size),
         schedule,
         device=device,
-        fingerprint={"sampler": sampler.fingerprint(), **_vocabulary(data)},
+        fingerprint={"sampler": sampler.fingerprint(), **told},
         epochs_per_step=args.batch_size * args.block_size / sampler.n_targets,
         resume=args.resume,
         checkpoint_every=args.checkpoint_every or CHECKPOINT_STEPS,
@@ -232,24 +266,6 @@ def _run(
             m.step, schedule.steps, f" · loss {m.loss:.3f} · {m.step_time_s:.2f} s a step"
         ),
     )
-
-
-def _cost_command(model: str, config: ModelConfig, summary: Json) -> str | None:
-    """Return the command that says what longer training costs at the speed of this run."""
-    if summary["tokens_per_s"] is None:
-        return None
-    names = ("n_layer", "n_head", "n_embd", "block_size", "vocab_size")
-    sizes = [f"--{name.replace('_', '-')} {getattr(config, name)}" for name in names]
-    measured = [f"--tokens-per-s {summary['tokens_per_s']:.4g}"]
-    if summary["energy_j"] is not None:
-        measured += [f"--joules-per-token {summary['energy_j'] / summary['tokens']:.4g}"]
-    return " ".join(["gptcore cost --tokens 1e9 --model", model, *sizes, *measured])
-
-
-def _vocabulary(data: Data) -> Json:
-    """Return what the ids stand for, to be kept with the weights; nothing for GPT-2's."""
-    vocabulary = data.source.vocabulary
-    return {} if vocabulary == gpt2() else {"vocabulary": json.dumps(vocabulary.as_dict())}
 
 
 def train_answer(result: Json) -> Answer:
@@ -273,6 +289,7 @@ def train_answer(result: Json) -> Answer:
         f"({result['precision']}).",
         [
             Table(("quantity", "value", "unit"), rows),
+            *([f"Training began with {init['source']}."] if (init := result["init"]) else []),
             *([f"The run was resumed after step {resumed}."] if resumed else []),
             *map(_extension_sentence, result["extensions"]),
             describe_parts(result),
@@ -281,14 +298,9 @@ def train_answer(result: Json) -> Answer:
             "Next, with the same options of text and split:",
             f"  gptcore evaluate --checkpoint {folder}",
             f"  gptcore generate --checkpoint {folder} --prompt TEXT",
-            *_of_cost(result["cost_command"]),
+            *cost_lines(result["cost_command"]),
         ],
     )
-
-
-def _of_cost(command: str | None) -> list[str]:
-    told = "What 1e9 tokens cost at this speed, with --price for an hour of this machine:"
-    return [told, f"  {command}"] if command else []
 
 
 def _extension_sentence(change: Json) -> str:

@@ -72,6 +72,23 @@ class Vocabulary:
         lengths = np.array([*(len(piece.encode()) for piece in self.pieces), 0], dtype=np.int64)
         return np.asarray(lengths[np.minimum(ids, len(self.pieces))])
 
+    def to_bytes(self, ids: AnyIds) -> bytes | None:
+        """Return the bytes of UTF-8 that ids stand for; None where it is not known.
+
+        Each id gives as many as `token_bytes` says, also where the ids begin or end in a character.
+        """
+        known = ids[ids < self._n_known]
+        if self.pieces is not None:
+            return "".join(self.pieces[i] for i in known.tolist()).encode()
+        if self.tokenizer != GPT2:
+            return None
+        return tokenizer.gpt2_encoding().decode_bytes(known.tolist())
+
+    @property
+    def _n_known(self) -> int:
+        """The ids below it stand for text."""
+        return tokenizer.VOCAB_SIZE if self.pieces is None else len(self.pieces)
+
     def decode(self, ids: Sequence[int] | AnyIds) -> str | None:
         """Return the text of ids, with U+FFFD for those that are unused; None if not known."""
         flat = np.asarray(ids, dtype=np.int64).tolist()

@@ -17,6 +17,7 @@ from torch import Tensor
 from gptcore.checks import check_whole
 from gptcore.devices import autocast
 from gptcore.intervals import POPULATION, difference_interval, mean_interval, no_interval_reason
+from gptcore.model.foreign import ForeignModel
 from gptcore.model.gpt import GPT, evaluating
 from gptcore.model.loss import token_losses
 
@@ -168,7 +169,7 @@ def sweep_losses(model: GPT, ids: Tensor, **options: Unpack[SweepOptions]) -> Te
     return sweep(model, ids, **options).losses
 
 
-def sweep(model: GPT, ids: Tensor, **options: Unpack[SweepOptions]) -> Scores:
+def sweep(model: GPT | ForeignModel, ids: Tensor, **options: Unpack[SweepOptions]) -> Scores:
     """Score every target 1 … N - 1 of a text once.
 
     Windows of T tokens start `stride` tokens apart, and the last window ends with the text. Each

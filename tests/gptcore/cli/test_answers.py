@@ -42,6 +42,7 @@ CALLS = {
     "evaluate of a file": "evaluate --checkpoint first --file story.txt --context 8 --stride 3",
     "evaluate of the training part": "evaluate --checkpoint first --corpus novel[final].txt "
     "--part train",
+    "export": "export --checkpoint first --out saved",
     "form": "form written.txt --corpus story.txt",
     "cost": "cost --model gpt2 --tokens 1e10",
     "cost of a measured speed": "cost --model model5 --tokens 1e8 --tokens-per-s 4e3,5e3,8e3 "
