@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gptcore.cli.options import Json, add_model_options, given_sizes
+from gptcore.cli.options import DEFAULT_MODEL, SHAPE, Json, add_model_options, given_sizes
 from gptcore.console import Answer, Cell, Table, fixed, format_cell, number, to_path, whole
 from gptcore.cost.figures import ACCELERATORS
 
@@ -178,7 +178,27 @@ def _shape(args: argparse.Namespace) -> ModelConfig:
     from gptcore.model.config import PRESETS
 
     sizes = given_sizes(args, "n_layer", "n_head", "n_embd", "block_size", "vocab_size")
-    return replace(PRESETS[args.model], **sizes)
+    return replace(PRESETS[args.model or DEFAULT_MODEL], **sizes)
+
+
+def cost_command(args: argparse.Namespace, config: ModelConfig, summary: Json) -> str | None:
+    """Return the command that says what longer training costs at the speed of this run."""
+    if summary["tokens_per_s"] is None:
+        return None
+    alike = "model4" if config.mlp else "model2" if config.positions else "model1"
+    sizes = {name: getattr(config, name) for name in (*SHAPE[1:], "vocab_size")}
+    sizes["block_size"] = args.block_size
+    options = [f"--{name.replace('_', '-')} {size}" for name, size in sizes.items()]
+    options.append(f"--tokens-per-s {summary['tokens_per_s']:.4g}")
+    if summary["energy_j"] is not None:
+        options.append(f"--joules-per-token {summary['energy_j'] / summary['tokens']:.4g}")
+    return " ".join(["gptcore cost --tokens 1e9 --model", args.model or alike, *options])
+
+
+def cost_lines(command: str | None) -> list[str]:
+    """Return the lines that say what that command is for."""
+    told = "What 1e9 tokens cost at this speed, with --price for an hour of this machine:"
+    return [told, f"  {command}"] if command else []
 
 
 def cost_answer(result: Json) -> Answer:

@@ -25,8 +25,9 @@ MODELS = {
 }
 """Name of a shape → what it is; the shapes are `gptcore.model.PRESETS`."""
 PRESET_NAMES = tuple(MODELS)
-
 DEFAULT_MODEL = "model4"
+SHAPE = ("model", "n_layer", "n_head", "n_embd")
+"""The options that give the shape of a model."""
 
 SAMPLERS_TOLD = {
     "random_replacement": "independent draws from all windows",
@@ -238,6 +239,29 @@ def add_sampling_options(parser: argparse.ArgumentParser) -> None:
     add_seed(group)
 
 
+def add_model_options(group: argparse._ActionsContainer) -> None:
+    """Add the options that name the shape of a model."""
+    group.add_argument(
+        "--model",
+        choices=PRESET_NAMES,
+        metavar="NAME",
+        help=f"shape of the model (default: {DEFAULT_MODEL}): {explained(MODELS)}",
+    )
+    for name, what in (
+        ("n-layer", "number of layers"),
+        ("n-head", "attention heads in a layer"),
+        ("n-embd", "channels, a multiple of the heads"),
+    ):
+        group.add_argument(
+            f"--{name}", type=whole, metavar="N", help=f"{what} (default: that of --model)"
+        )
+
+
+def given_sizes(args: argparse.Namespace, *names: str) -> Json:
+    """Return those of the named options that were given."""
+    return {name: value for name in names if (value := getattr(args, name)) is not None}
+
+
 def add_precision_option(parser: argparse.ArgumentParser) -> None:
     """Add the option for the precision of a model's products."""
     parser.add_argument(
@@ -286,27 +310,3 @@ def add_init_option(group: argparse._ActionsContainer) -> None:
         help="start from these weights, whose shape the model has (fine-tuning), instead of random "
         f"ones: the folder of a run of gptcore train, or {PUBLISHED_TOLD}",
     )
-
-
-def add_model_options(group: argparse._ActionsContainer) -> None:
-    """Add the options that name the shape of a model."""
-    group.add_argument(
-        "--model",
-        choices=PRESET_NAMES,
-        default=DEFAULT_MODEL,
-        metavar="NAME",
-        help=f"shape of the model (default: {DEFAULT_MODEL}): {explained(MODELS)}",
-    )
-    for name, what in (
-        ("n-layer", "number of layers"),
-        ("n-head", "attention heads in a layer"),
-        ("n-embd", "channels, a multiple of the heads"),
-    ):
-        group.add_argument(
-            f"--{name}", type=whole, metavar="N", help=f"{what} (default: that of --model)"
-        )
-
-
-def given_sizes(args: argparse.Namespace, *names: str) -> Json:
-    """Return those of the named options that were given."""
-    return {name: value for name in names if (value := getattr(args, name)) is not None}

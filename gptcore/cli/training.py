@@ -8,10 +8,12 @@ import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from gptcore.cli.cost import cost_command, cost_lines
 from gptcore.cli.data import Data, describe_parts, load_data, warned
 from gptcore.cli.models import Loaded, check_vocabulary, load_model
 from gptcore.cli.options import (
     DEFAULT_MODEL,
+    SHAPE,
     Json,
     add_corpus_options,
     add_device_option,
@@ -53,7 +55,6 @@ def train_options(parser: argparse.ArgumentParser) -> None:
     )
     model = parser.add_argument_group("model")
     add_model_options(model)
-    parser.set_defaults(model=None)  # so that it is known whether it was given
     add_init_option(model)
     _add_optimisation_options(parser.add_argument_group("optimisation"))
     add_precision_option(parser)
@@ -157,8 +158,11 @@ def train(args: argparse.Namespace) -> Json:
     schedule = _schedule(args, draws_and_steps(args, sampler)[1])
     (devices.return_freed_memory if args.recompute else devices.keep_freed_memory)()
     summary = _run(args, device, init or config, schedule, data, sampler)
-    command = _cost_command(args.model or DEFAULT_MODEL, config, summary)
-    about = {"out": str(args.out), "init": init and init.about, "cost_command": command}
+    about = {
+        "out": str(args.out),
+        "init": init and init.about,
+        "cost_command": cost_command(args, config, summary),
+    }
     return summary | data.provenance() | about
 
 
@@ -185,7 +189,7 @@ def _model_config(args: argparse.Namespace, device: torch.device, vocab_size: in
     """Return the shape of the model, whose training must fit into the memory."""
     from gptcore.model.config import PRESETS
 
-    given = given_sizes(args, "n_layer", "n_head", "n_embd")
+    given = given_sizes(args, *SHAPE[1:])
     sizes = {"vocab_size": vocab_size, "block_size": args.block_size}
     config = replace(PRESETS[args.model or DEFAULT_MODEL], **sizes, **given)
     _check_training_memory(args, device, config)
@@ -257,18 +261,6 @@ def _run(
     )
 
 
-def _cost_command(model: str, config: ModelConfig, summary: Json) -> str | None:
-    """Return the command that says what longer training costs at the speed of this run."""
-    if summary["tokens_per_s"] is None:
-        return None
-    names = ("n_layer", "n_head", "n_embd", "block_size", "vocab_size")
-    sizes = [f"--{name.replace('_', '-')} {getattr(config, name)}" for name in names]
-    measured = [f"--tokens-per-s {summary['tokens_per_s']:.4g}"]
-    if summary["energy_j"] is not None:
-        measured += [f"--joules-per-token {summary['energy_j'] / summary['tokens']:.4g}"]
-    return " ".join(["gptcore cost --tokens 1e9 --model", model, *sizes, *measured])
-
-
 def train_answer(result: Json) -> Answer:
     """Say where training ended, how long it took, where the run is, and what can follow."""
     time_s, folder = result["train_time_s"], shlex.quote(result["out"])
@@ -299,14 +291,9 @@ def train_answer(result: Json) -> Answer:
             "Next, with the same options of text and split:",
             f"  gptcore evaluate --checkpoint {folder}",
             f"  gptcore generate --checkpoint {folder} --prompt TEXT",
-            *_of_cost(result["cost_command"]),
+            *cost_lines(result["cost_command"]),
         ],
     )
-
-
-def _of_cost(command: str | None) -> list[str]:
-    told = "What 1e9 tokens cost at this speed, with --price for an hour of this machine:"
-    return [told, f"  {command}"] if command else []
 
 
 def _extension_sentence(change: Json) -> str:
