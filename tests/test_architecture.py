@@ -35,7 +35,8 @@ ARROWS = {
     "gptcore.theory": SAMPLING,
     "gptcore.coverage": SAMPLING | {"gptcore.theory"},
     "gptcore.audit": SAMPLING | {"gptcore.theory"},
-    "gptcore.model": MODEL,
+    # Published weights belong to GPT-2's vocabulary.
+    "gptcore.model": MODEL | {"gptcore.data.tokenizer", "gptcore.data.vocabulary"},
     "gptcore.cost": MODEL | {"gptcore.scaling"},
     "gptcore.training": MODEL,
     "gptcore.evaluation": MODEL | {"gptcore.scaling"},

@@ -2,8 +2,8 @@
 
 Read the modules in this order: `config` (the shape, and the presets), `gpt` (the model itself, top
 down), `loss`, `kv_cache` and `generation`. `flops` counts parameters and operations from the shape
-alone. Parameters have the names of GPT-2 in `transformers`, so published weights can be loaded by
-`load_gpt2_state_dict`.
+alone. Parameters have the names of GPT-2 in `transformers`: `load_pretrained` loads published
+weights from a folder or from the Hugging Face hub, and `save_pretrained` writes such a folder.
 
     >>> import torch
     >>> from gptcore.model import GPT, ModelConfig, generate, n_params, next_token_loss
@@ -32,7 +32,12 @@ from gptcore.model.generation import generate
 from gptcore.model.gpt import GPT
 from gptcore.model.kv_cache import KVCache
 from gptcore.model.loss import next_token_loss, token_losses
-from gptcore.model.pretrained import load_gpt2_state_dict
+from gptcore.model.pretrained import (
+    Pretrained,
+    load_gpt2_state_dict,
+    load_pretrained,
+    save_pretrained,
+)
 
 __all__ = [
     "GPT",
@@ -40,14 +45,17 @@ __all__ = [
     "ForeignModel",
     "KVCache",
     "ModelConfig",
+    "Pretrained",
     "flops_per_token",
     "forward_bytes",
     "forward_flops",
     "generate",
     "load_gpt2_state_dict",
+    "load_pretrained",
     "matmul_weights",
     "n_params",
     "next_token_loss",
+    "save_pretrained",
     "token_losses",
     "training_bytes",
     "training_flops",
