@@ -1,0 +1,204 @@
+"""Training from scratch, fine-tuning and published weights as they are, set beside each other.
+
+An option is one of these three on one model. What it costs is that of its own training alone: the
+training of published weights was paid by others, and reading a text costs every option alike.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from bench.ledger.record import Record
+from bench.ledger.schema import SERIES
+from bench.measuring.work import Result
+from bench.suite.own import shape_name
+from gptcore.checking.checks import CHECKS
+from gptcore.cost import PUBLISHED, training_cost
+from gptcore.intervals import blocks_interval
+from gptcore.model.config import PRESETS, ModelConfig
+from gptcore.model.flops import n_params
+
+ACCELERATOR = "h100"
+"""What money is worked out for: its price of an hour is in the dated table of `gptcore.cost`."""
+TOKENS_PER_PARAMETER = 20
+"""Training tokens for each parameter with which compute is used best, about (Hoffmann et al. 2022,
+arXiv:2203.15556)."""
+BUILDING, REUSING = "building", "reusing"
+
+HOURS = ("hours_low", "hours", "hours_high")
+MONEY = ("money_low", "money", "money_high")
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Option:
+    """One way to a model.
+
+    Attributes:
+        kind: "scratch", "fine_tuned" or "published".
+        record: of its training run, or of its score.
+        config: its shape, with the context of the runs.
+        curve: (tokens trained on, test loss), in the order of training.
+    """
+
+    kind: str
+    record: Record
+    config: ModelConfig
+    curve: tuple[tuple[float, float], ...]
+
+    @classmethod
+    def of(cls, record: Record, published: ModelConfig) -> Option:
+        """Return the option of a finished record; `published` is the shape of the weights."""
+        params, metrics = record["params"], record["metrics"]
+        if "context" in params:
+            config = replace(published, block_size=params["context"])
+            return cls("published", record, config, ((0, metrics["final_test_loss"]),))
+        names = ("n_layer", "n_head", "n_embd", "block_size")
+        config = ModelConfig(metrics["vocab_size"], **{name: params[name] for name in names})
+        kind = "scratch" if params.get("model", "gptcore") == "gptcore" else "fine_tuned"
+        curve = tuple((row["tokens"], row["loss"]) for row in record["series"]["test_curve"])
+        return cls(kind, record, config, curve)
+
+    @property
+    def model(self) -> str:
+        """Its shape, or the name of the published model."""
+        name = self.record["params"].get("model", "gptcore")
+        sizes = {key: getattr(self.config, key) for key in ("n_layer", "n_head", "n_embd")}
+        return shape_name(sizes) if name == "gptcore" else str(name)
+
+    @property
+    def loss(self) -> float:
+        """The test loss at its end."""
+        return self.curve[-1][1]
+
+    def cost(self, tokens: float) -> Row:
+        """Return the columns of the cost of its training on so many tokens."""
+        if not tokens:
+            return {"tokens": 0, "flops": 0} | dict.fromkeys((*HOURS, *MONEY), 0)
+        cost = training_cost(self.config, tokens, accelerator=ACCELERATOR)
+        ranges = dict(
+            zip((*HOURS, *MONEY), (*(cost.hours or ()), *(cost.money or ())), strict=True)
+        )
+        return {"tokens": tokens, "flops": cost.flops.mid, **ranges}
+
+    def behind(self, best: Option) -> Row:
+        """Return how far it ends above another option, with the interval over the text."""
+        mine, others = (option.record["series"]["test_blocks"] for option in (self, best))
+        gaps = [a["loss"] - b["loss"] for a, b in zip(mine, others, strict=True)]
+        counts = np.array([row["targets"] for row in mine])
+        ends = None if self is best else blocks_interval(np.array(gaps), counts)
+        low, high = ends or (None, None)
+        return {"behind": self.loss - best.loss, "behind_low": low, "behind_high": high}
+
+
+def decide(options: list[Option]) -> Result:
+    """Return what each option costs and reaches, and which is best for which money."""
+    best = min(options, key=lambda option: option.loss)
+    rows = [_row(option, best) for option in options]
+    curve = [
+        {"option": option.kind, "model": option.model, "loss": loss, **option.cost(tokens)}
+        for option in options
+        for tokens, loss in option.curve
+    ]
+    trained = next(o.record["metrics"] for o in options if o.kind != "published")
+    series = {
+        "reuse_options": rows,
+        "reuse_curve": curve,
+        "reuse_choice": _choices(curve),
+        "reuse_reasons": reasons(options, trained["train_tokens"]),
+    }
+    series = {name: [{c: row[c] for c in SERIES[name]} for row in series[name]] for name in series}
+    sources = training_cost(best.config, 1, accelerator=ACCELERATOR).sources
+    facts = {"accelerator": ACCELERATOR, "sources": list(sources)}
+    names = ("train_tokens", "test_tokens")
+    return Result({name: trained[name] for name in names}, series=series, facts=facts)
+
+
+def _row(option: Option, best: Option) -> Row:
+    """Return the row of an option."""
+    metrics = option.record["metrics"]
+    tokens = option.curve[-1][0]
+    speed = metrics.get("train_tokens_per_s")
+    return {
+        "option": option.kind,
+        "model": option.model,
+        "n_params": metrics["n_params"],
+        "loss": option.loss,
+        "loss_low": metrics["final_test_loss_low"],
+        "loss_high": metrics["final_test_loss_high"],
+        "bits_per_byte": metrics["bits_per_byte"],
+        "time_s": 0 if not tokens else speed and tokens / speed,
+        "energy_kwh": None,
+        **option.cost(tokens),
+        **option.behind(best),
+    }
+
+
+def _choices(curve: list[Row]) -> list[Row]:
+    """Return the evaluations with the lowest loss of all that cost as much or less, by cost.
+
+    Of neighbours of one option the first is kept: from its cost on, that option is the best.
+    """
+    chosen: list[Row] = []
+    lowest = math.inf
+    for row in sorted(curve, key=lambda row: (row["flops"], row["loss"])):
+        if row["loss"] < lowest:
+            lowest = row["loss"]
+            if not chosen or _name(chosen[-1]) != _name(row):
+                chosen.append(row)
+    return chosen
+
+
+def _name(row: Row) -> tuple[str, str]:
+    return row["option"], row["model"]
+
+
+def reasons(options: list[Option], train_tokens: int) -> list[Row]:
+    """Return the rows of the series `reuse_reasons`.
+
+    Args:
+        options: those of one text, of which at least one was trained from scratch.
+        train_tokens: the training tokens of the text.
+    """
+    scratch = min((o for o in options if o.kind == "scratch"), key=lambda option: option.loss)
+    metrics = scratch.record["metrics"]
+    size, speed = metrics["n_params"], metrics["train_tokens_per_s"]
+    wanted = TOKENS_PER_PARAMETER * size
+    first, last = (n_params(PRESETS[name]) / 1e6 for name in ("model1", "model5"))
+    told = [
+        (BUILDING, "One learns how a transformer works, one part after the other.",
+         f"Five models lead from {first:.2g} to {last:.3g} million parameters (docs/learn.md)."),
+        (BUILDING, "One can change everything and see what happens.",
+         f"The run of {scratch.model} took {scratch.curve[-1][0] / speed:.3g} s on this machine."),
+        (REUSING, "Pretraining a large model costs much.", str(_gpt3())),
+        (REUSING, "A model needs much text.",
+         f"{scratch.model} has {size:,} parameters, for which about {wanted:,} tokens use compute "
+         f"best (arXiv:2203.15556); this text has {train_tokens:,} to train on."),
+        (REUSING, "An implementation has errors that do not stop training.",
+         f"gptcore check asks {len(CHECKS)} questions about a model."),
+        (REUSING, "Small models trained on little text are weak.", _gap(options, scratch)),
+    ]  # fmt: skip
+    return [{"about": a, "reason": b, "figure": c} for a, b, c in told]
+
+
+def _gpt3() -> object:
+    return next(figure for figure in PUBLISHED if figure.what == "GPT-3, money")
+
+
+def _gap(options: list[Option], scratch: Option) -> str | None:
+    """Return how far the best model from scratch ends above the published one as it is."""
+    published = next((option for option in options if option.kind == "published"), None)
+    if published is None:
+        return None
+    gap = scratch.behind(published)
+    ends = "" if gap["behind_low"] is None else (
+        f" ({gap['behind_low']:+.3f} to {gap['behind_high']:+.3f} over the text)"
+    )  # fmt: skip
+    return (
+        f"{scratch.model} ends {gap['behind']:+.3f} nats/token from {published.model} as "
+        f"published{ends}; {published.model} was trained by others."
+    )
