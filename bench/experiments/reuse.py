@@ -7,6 +7,7 @@ training of published weights was paid by others, and reading a text costs every
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -29,6 +30,7 @@ TOKENS_PER_PARAMETER = 20
 arXiv:2203.15556)."""
 BUILDING, REUSING = "building", "reusing"
 
+SIZES = ("n_layer", "n_head", "n_embd")
 HOURS = ("hours_low", "hours", "hours_high")
 MONEY = ("money_low", "money", "money_high")
 Row = dict[str, Any]
@@ -57,18 +59,20 @@ class Option:
         if "context" in params:
             config = replace(published, block_size=params["context"])
             return cls("published", record, config, ((0, metrics["final_test_loss"]),))
-        names = ("n_layer", "n_head", "n_embd", "block_size")
-        config = ModelConfig(metrics["vocab_size"], **{name: params[name] for name in names})
+        sizes = {name: params[name] for name in (*SIZES, "block_size")}
+        config = ModelConfig(metrics["vocab_size"], **sizes)
         kind = "scratch" if params.get("model", "gptcore") == "gptcore" else "fine_tuned"
         curve = tuple((row["tokens"], row["loss"]) for row in record["series"]["test_curve"])
         return cls(kind, record, config, curve)
 
     @property
     def model(self) -> str:
-        """Its shape, or the name of the published model."""
-        name = self.record["params"].get("model", "gptcore")
-        sizes = {key: getattr(self.config, key) for key in ("n_layer", "n_head", "n_embd")}
-        return shape_name(sizes) if name == "gptcore" else str(name)
+        """The name of the published model; or a preset of its sizes, or these."""
+        if self.kind != "scratch":
+            return str(self.record["params"]["model"])
+        sizes = {name: getattr(self.config, name) for name in SIZES}
+        alike = (name for name, preset in PRESETS.items() if sizes.items() <= vars(preset).items())
+        return next(alike, shape_name(sizes))
 
     @property
     def loss(self) -> float:
@@ -141,11 +145,13 @@ def _row(option: Option, best: Option) -> Row:
 def _choices(curve: list[Row]) -> list[Row]:
     """Return the evaluations with the lowest loss of all that cost as much or less, by cost.
 
-    Of neighbours of one option the first is kept: from its cost on, that option is the best.
+    Of neighbours of one option the first is kept: from its cost on, that option is the best. An
+    option that is not trained yet is none, but for published weights.
     """
+    usable = [row for row in curve if row["tokens"] or row["option"] == "published"]
     chosen: list[Row] = []
     lowest = math.inf
-    for row in sorted(curve, key=lambda row: (row["flops"], row["loss"])):
+    for row in sorted(usable, key=lambda row: (row["flops"], row["loss"])):
         if row["loss"] < lowest:
             lowest = row["loss"]
             if not chosen or _name(chosen[-1]) != _name(row):
@@ -167,38 +173,39 @@ def reasons(options: list[Option], train_tokens: int) -> list[Row]:
     scratch = min((o for o in options if o.kind == "scratch"), key=lambda option: option.loss)
     metrics = scratch.record["metrics"]
     size, speed = metrics["n_params"], metrics["train_tokens_per_s"]
-    wanted = TOKENS_PER_PARAMETER * size
     first, last = (n_params(PRESETS[name]) / 1e6 for name in ("model1", "model5"))
+    gpt3 = next(figure for figure in PUBLISHED if figure.what == "GPT-3, money")
+    low, high = gpt3.value.low / 1e6, gpt3.value.high / 1e6
     told = [
         (BUILDING, "One learns how a transformer works, one part after the other.",
          f"Five models lead from {first:.2g} to {last:.3g} million parameters (docs/learn.md)."),
         (BUILDING, "One can change everything and see what happens.",
-         f"The run of {scratch.model} took {scratch.curve[-1][0] / speed:.3g} s on this machine."),
-        (REUSING, "Pretraining a large model costs much.", str(_gpt3())),
+         f"Training {scratch.model} took {scratch.curve[-1][0] / speed:.3g} s on this machine."),
+        (REUSING, "Pretraining a large model costs much.",
+         f"GPT-3: {low:g} to {high:g} million US dollars ({gpt3.date}; {gpt3.source})."),
         (REUSING, "A model needs much text.",
-         f"{scratch.model} has {size:,} parameters, for which about {wanted:,} tokens use compute "
-         f"best (arXiv:2203.15556); this text has {train_tokens:,} to train on."),
+         f"For the {size:,} parameters of {scratch.model}, about {TOKENS_PER_PARAMETER * size:,} "
+         "training tokens use compute best (arXiv:2203.15556, 20 for each parameter); this text "
+         f"has {train_tokens:,}."),
         (REUSING, "An implementation has errors that do not stop training.",
          f"gptcore check asks {len(CHECKS)} questions about a model."),
-        (REUSING, "Small models trained on little text are weak.", _gap(options, scratch)),
+        *_gap(options, scratch),
     ]  # fmt: skip
     return [{"about": a, "reason": b, "figure": c} for a, b, c in told]
 
 
-def _gpt3() -> object:
-    return next(figure for figure in PUBLISHED if figure.what == "GPT-3, money")
-
-
-def _gap(options: list[Option], scratch: Option) -> str | None:
-    """Return how far the best model from scratch ends above the published one as it is."""
-    published = next((option for option in options if option.kind == "published"), None)
-    if published is None:
-        return None
-    gap = scratch.behind(published)
-    ends = "" if gap["behind_low"] is None else (
-        f" ({gap['behind_low']:+.3f} to {gap['behind_high']:+.3f} over the text)"
-    )  # fmt: skip
-    return (
-        f"{scratch.model} ends {gap['behind']:+.3f} nats/token from {published.model} as "
-        f"published{ends}; {published.model} was trained by others."
-    )
+def _gap(options: list[Option], scratch: Option) -> Iterator[tuple[str, str, str]]:
+    """Yield what the published model as it is says, if it and the one from scratch are apart."""
+    for published in (option for option in options if option.kind == "published"):
+        gap = scratch.behind(published)
+        low, high = gap["behind_low"], gap["behind_high"]
+        if low is None or low <= 0 <= high:
+            continue
+        said = (REUSING, "higher") if low > 0 else (BUILDING, "lower")
+        yield (
+            said[0],
+            "Of two models, the one with the lower loss on this text knows it better.",
+            f"{scratch.model} from scratch ends {abs(gap['behind']):.3f} nats/token {said[1]} than "
+            f"{published.model} as published (interval of the difference over the text: "
+            f"{low:+.3f} to {high:+.3f}).",
+        )

@@ -22,6 +22,8 @@ KINDS = {
     "published": "{}, as published",
 }
 """Option → the words for it and its model."""
+LEAST_MONEY = 0.001
+"""US dollars that are told as a number; less is called so."""
 NO_PRICE = "Money is that of one accelerator at a dated price, worked out and not measured."
 PAID = "The training of the published weights is not counted, because others paid for it."
 
@@ -36,15 +38,13 @@ def find(run: Run) -> Iterator[Finding]:
             continue
         same_text = cases[cases["corpus"].eq(case["corpus"])]
         text = f"{words.corpus(case['corpus'])}{apart(case, same_text)}"
-        headline = _verdict(rows, steps)
+        tokens = words.count(int(case["train_tokens"]), "training token")
+        claim = f"with {tokens} of {text}, {_verdict(rows, steps)}"
         yield Finding(
             58,
             "reuse",
-            "",
-            words.sentence(
-                f"with {words.count(int(case['train_tokens']), 'training token')} of {text}, "
-                f"{headline}"
-            ).removesuffix("."),
+            claim,
+            words.sentence(claim).removesuffix("."),
             f"{_losses(rows)} Each training run has one seed, and an interval of a difference is "
             "over the text alone; the intervals are not adjusted for the number of options. "
             f"{PAID} {NO_PRICE}",
@@ -70,7 +70,10 @@ def _verdict(rows: list[Row], steps: list[Row]) -> str:
     before = [step for step in steps if until and step["money"] < until[0]["money"]]
     if not before:
         return said
-    return f"{said}; for less than {money(until[0])} of training {before[-1]['variant']} was better"
+    return (
+        f"{said}, from {money(until[0])} of training on; for less money {before[-1]['variant']} "
+        "was better"
+    )
 
 
 def _losses(rows: list[Row]) -> str:
@@ -93,6 +96,8 @@ def money(row: Row) -> str:
         return "an unknown price"
     if not row["money"]:
         return "no cost"
+    if row["money_high"] < LEAST_MONEY:
+        return f"under {LEAST_MONEY:g} US dollars"
     ends = f"{words.number(row['money_low'], 2)} to {words.number(row['money_high'], 2)}"
     return f"{words.number(row['money'], 2)} US dollars ({ends})"
 
@@ -100,7 +105,7 @@ def money(row: Row) -> str:
 def named(frame: pd.DataFrame) -> pd.DataFrame:
     """Return rows of options with their names as `variant`."""
     names = [
-        KINDS.get(str(row["option"]), "{}").format(shorten(str(row["model"])))
+        KINDS.get(str(row["option"]), "{}").format(words.model(row["model"]))
         for _, row in frame.iterrows()
     ]
     return frame.assign(variant=names)
@@ -205,8 +210,8 @@ def at_the_end(frame: pd.DataFrame) -> Table:
             words.loss(row["loss"]),
             words.loss(row["bits_per_byte"]),
             words.interval(row["behind_low"], row["behind_high"]),
-            words.si(row["flops"], "FLOP"),
-            words.si(row["time_s"], "s"),
+            words.si(row["flops"], "FLOP") if row["flops"] else "none",
+            words.si(row["time_s"], "s") if row["flops"] else "none",
             words.number(row["energy_kwh"]),
             money(row),
         )
@@ -240,7 +245,8 @@ def by_protocol(scores: pd.DataFrame) -> Table:
             words.number(row["context"]),
             words.number(row["stride"]),
             words.loss(row["final_test_loss"]),
-            words.interval(row["final_test_loss_low"], row["final_test_loss_high"]),
+            f"{words.loss(row['final_test_loss_low'])} to "
+            f"{words.loss(row['final_test_loss_high'])}",
             words.loss(row["bits_per_byte"]),
         )
         for row in dicts(scores)
