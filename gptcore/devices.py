@@ -165,6 +165,16 @@ def device_label(device: torch.device) -> str:
     )
 
 
+def gpu_uuid(device: torch.device) -> str | None:
+    """Return the UUID by which NVIDIA's driver finds a device: None for a CPU, "" if unknown."""
+    if device.type == "cpu":
+        return None
+    if device.type != "cuda" or torch.version.cuda is None:  # ROCm's devices are called cuda, too
+        return ""
+    uuid = getattr(torch.cuda.get_device_properties(device), "uuid", None)
+    return f"GPU-{uuid}" if uuid else ""
+
+
 def _cpu_name() -> str:
     cpuinfo = Path("/proc/cpuinfo")  # Linux; platform.processor() is empty there
     if cpuinfo.exists():

@@ -38,7 +38,7 @@ ARROWS = {
     # Published weights belong to GPT-2's vocabulary.
     "gptcore.model": MODEL | {"gptcore.data.tokenizer", "gptcore.data.vocabulary"},
     "gptcore.cost": MODEL | {"gptcore.scaling"},
-    "gptcore.training": MODEL,
+    "gptcore.training": MODEL | {"gptcore.cost"},
     "gptcore.evaluation": MODEL | {"gptcore.scaling"},
     "gptcore.checking": SAMPLING | MODEL | {"gptcore.training"},
     "gptcore.cli": LIBRARY | {"gptcore"},  # for its version

@@ -303,6 +303,7 @@ def _losses(run: KeptRun, curve: list[Row], final: Evaluation) -> dict[str, floa
         "above_unigram_high": above_high,
         "final_train_loss": sum(m["loss"] for m in last) / len(last),
         "train_tokens_per_s": run.train_tokens_per_s,
+        "energy_j": run.energy_j,
     }
 
 

@@ -40,12 +40,15 @@ class KeptRun:
     Attributes:
         log: the metrics of every step.
         curve: one row for each evaluation along the way, in the order of the steps.
-        facts: `resumed_from`, the steps from which the run went on; and `warnings`, if any.
+        facts: `resumed_from`, the steps from which the run went on; `energy_source`, the energy
+            counters or why there were none; and `warnings`, if any.
+        energy_j: what the counters showed for training and evaluations; None without counters.
     """
 
     log: list[Row]
     curve: list[Row]
     facts: dict[str, Any]
+    energy_j: float | None = None
 
     @property
     def train_tokens_per_s(self) -> float:
@@ -101,8 +104,9 @@ def train_kept(
             on_step=lambda metrics: note(metrics.step),
         )
     log, _ = read_log(folder / RUN_NAME / LOG_NAME)
-    facts = {"resumed_from": summary["resumed_from"]} | ({"warnings": told} if told else {})
-    return KeptRun(log, [curve[step] for step in sorted(curve)], facts)
+    facts = {name: summary[name] for name in ("resumed_from", "energy_source")}
+    facts |= {"warnings": told} if told else {}
+    return KeptRun(log, [curve[step] for step in sorted(curve)], facts, summary["energy_j"])
 
 
 def _repair(folder: Path, points: Collection[int]) -> list[str]:

@@ -217,6 +217,7 @@ METRICS: dict[str, Key] = {
         for when, how in (("initial", "before"), ("final", "after"))
     },
     "train_tokens_per_s": Key("tokens/s", "training speed, evaluation excluded"),
+    "energy_j": Key("J", "energy counters, training and evaluations; null without or resumed"),
     "train_part_loss": Key("nats/token", "loss on the whole train part after training"),
     "memorisation_gap": Key("nats/token", "loss of unshown less shown train targets", low=-INF),
     **{

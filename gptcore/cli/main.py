@@ -24,6 +24,7 @@ from gptcore import streams
 from gptcore.cli import (
     audit,
     checking,
+    cost,
     data,
     evaluation,
     form,
@@ -78,6 +79,9 @@ COMMANDS: dict[str, _Command] = {
         "  gptcore evaluate --checkpoint runs/first --part train"),
     "form": _Command(form.form, form.form_answer, form.form_options,
         "gptcore form generated.txt --corpus my-book.txt"),
+    "cost": _Command(cost.cost, cost.cost_answer, cost.cost_options,
+        "gptcore cost --model gpt2 --tokens 1e10\n"
+        "  gptcore cost --model model5 --tokens 1e8 --tokens-per-s 5200 --price 0.5,0.7,1"),
     "scale fit": _Command(scaling.fit, scaling_answers.fit_answer,
         scaling_options.fit_options,
         "gptcore scale fit losses.csv --family gpt3 --json > law.json"),

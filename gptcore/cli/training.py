@@ -45,7 +45,7 @@ def train_options(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder of the run, for its log, checkpoints and summary (required)",
     )
-    _add_model_options(parser.add_argument_group("model"))
+    add_model_options(parser.add_argument_group("model"))
     _add_optimisation_options(parser.add_argument_group("optimisation"))
     add_precision_option(parser)
     parser.add_argument(
@@ -80,7 +80,8 @@ def train_options(parser: argparse.ArgumentParser) -> None:
     add_sampling_options(parser)
 
 
-def _add_model_options(group: argparse._ActionsContainer) -> None:
+def add_model_options(group: argparse._ActionsContainer) -> None:
+    """Add the options that name the shape of a model."""
     group.add_argument(
         "--model",
         choices=PRESET_NAMES,
@@ -169,16 +170,17 @@ def _model_config(args: argparse.Namespace, device: torch.device, vocab_size: in
     from gptcore.model.config import PRESETS
     from gptcore.model.gpt import check_memory
 
-    given = {
-        name: value
-        for name in ("n_layer", "n_head", "n_embd")
-        if (value := getattr(args, name)) is not None
-    }
+    given = given_sizes(args, "n_layer", "n_head", "n_embd")
     sizes = {"vocab_size": vocab_size, "block_size": args.block_size}
     config = replace(PRESETS[args.model], **sizes, **given)
     copies = 4 if args.ema_decay is None else 5
     check_memory(config, copies=copies if device.type == "cpu" else 1)
     return config
+
+
+def given_sizes(args: argparse.Namespace, *names: str) -> Json:
+    """Return those of the named options that were given."""
+    return {name: value for name in names if (value := getattr(args, name)) is not None}
 
 
 def _schedule(args: argparse.Namespace, steps: int) -> TrainConfig:
@@ -248,6 +250,7 @@ def train_answer(result: Json) -> Answer:
         ("time of all steps", time_s, "s"),
         ("speed", result["tokens_per_s"], "tokens per second"),
         ("memory", result["memory_bytes"], "bytes"),
+        ("energy", result["energy_j"], "joules"),
         ("time of compiling", result["compile_time_s"], "s"),
     ]
     resumed = ", ".join(f"{step:,}" for step in result["resumed_from"])

@@ -19,6 +19,7 @@ Nothing here loads torch before a cost is worked out from the shape of a model.
 """
 
 from gptcore.cost.costs import Cost, training_cost
+from gptcore.cost.energy import Energy, measuring_energy
 from gptcore.cost.figures import (
     ACCELERATORS,
     DEVELOPMENT,
@@ -37,8 +38,10 @@ __all__ = [
     "PUBLISHED",
     "Accelerator",
     "Cost",
+    "Energy",
     "Figure",
     "Range",
     "as_range",
+    "measuring_energy",
     "training_cost",
 ]

@@ -73,7 +73,7 @@ class Figure:
     def __str__(self) -> str:
         """Return the figure as one sentence."""
         low, mid, high = self.value
-        number = f"{mid:g}" if low == high else f"{low:g} to {high:g}, middle {mid:g}"
+        number = f"{mid:.3g}" if low == high else f"{low:.3g} to {high:.3g}, middle {mid:.3g}"
         return f"{self.what}: {number} {self.unit} ({self.date}; {self.source})."
 
 

@@ -8,8 +8,10 @@
 - `summary.json` has `finished`, `step` (updates done), `steps`, `tokens`, `epochs`, `final_loss`
   (the loss of the last batch), `train_time_s` (the sum over steps), `tokens_per_s` (their mean
   speed), `memory_bytes` (the largest of the steps), `compile_time_s` (spent before the first step
-  of this session; null without compiling), `n_params`, `device`, `precision`, `schedule`,
-  `resumed_from` (a list of steps) and `extensions` (`resuming.extension`).
+  of this session; null without compiling), `energy_j` (what the energy counters showed for all
+  steps; null without counters, or for a resumed run), `energy_source` (the counters, or why there
+  is no energy), `n_params`, `device`, `precision`, `schedule`, `resumed_from` (a list of steps) and
+  `extensions` (`resuming.extension`).
 """
 
 import json
@@ -26,6 +28,8 @@ from typing import Any
 import torch
 
 from gptcore.checks import check_number, check_whole
+from gptcore.cost.energy import Energy, measuring_energy
+from gptcore.devices import gpu_uuid
 from gptcore.files import WriteError, lock_folder, remove_partials, write_whole
 from gptcore.lines import CHECKSUM, Appender, dump_line, load_line, load_lines
 from gptcore.model.gpt import GPT
@@ -206,12 +210,14 @@ class _Run:
             keep=self.config.decay_start,
         )
 
-    def summarise(self, compile_time_s: float | None) -> dict[str, Any]:
+    def summarise(self, compile_time_s: float | None, energy: Energy) -> dict[str, Any]:
         """Write and return the summary of the run so far."""
         log, _ = read_log(self.log_path)
         last = log[-1] if log else {"step": 0, "tokens": 0, "epochs": 0.0, "loss": None}
         train_time_s = math.fsum(line["step_time_s"] for line in log)
         tokens = len(log) * self.config.batch_size * self.config.block_size
+        if self.first_step:
+            energy = Energy(None, "the run was resumed, and earlier sessions are not counted")
         memory = (line["memory_bytes"] for line in log if line["memory_bytes"] is not None)
         summary = {
             "finished": last["step"] == self.config.steps,
@@ -224,6 +230,8 @@ class _Run:
             "tokens_per_s": tokens / train_time_s if train_time_s else None,
             "memory_bytes": max(memory, default=None),
             "compile_time_s": compile_time_s,
+            "energy_j": energy.joules,
+            "energy_source": energy.source,
             "n_params": self.model.n_params,
             "device": str(self.device),
             "precision": self.config.precision,
@@ -254,7 +262,8 @@ def _train(
     on_step: OnStep | None,
 ) -> dict[str, Any]:
     """Train an open run until it ends or is to stop, and return its summary."""
-    run.summarise(None)
+    energy, uuid = Energy(), gpu_uuid(run.device)
+    run.summarise(None, energy)
     compile_time_s = prepare(run.model, run.config, run.device)
     steps = train(
         run.model,
@@ -267,11 +276,11 @@ def _train(
         average=run.average,
     )
     try:
-        with stopping.wait_for_the_step(run.stop):
+        with stopping.wait_for_the_step(run.stop), measuring_energy(uuid) as energy:
             _record(steps, run, due, on_step)
     except BaseException as error:
         with suppress(WriteError):  # the first error is the one to tell
-            run.summarise(compile_time_s)
+            run.summarise(compile_time_s, energy)
         if isinstance(error, DivergedError):
             last = checkpoints.latest_checkpoint(run.checkpoints)
             raise DivergedError(
@@ -280,7 +289,7 @@ def _train(
                 else f"{error}; there is no checkpoint yet"
             ) from None
         raise
-    return run.summarise(compile_time_s)
+    return run.summarise(compile_time_s, energy)
 
 
 def _record(

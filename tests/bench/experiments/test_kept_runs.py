@@ -1,5 +1,6 @@
 """A training run of the suite that is killed anywhere ends as one that was never killed."""
 
+import itertools
 import os
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import sys
 import pytest
 
 from bench.experiments.kept_runs import CHECKPOINT_S, CURVE_NAME, RUN_NAME, train_kept
+from gptcore.cost import energy
 from gptcore.model.gpt import GPT
 from tests.helpers.checkout import ROOT
 from tests.helpers.counting import CONFIG, CPU, MODEL, batch_at
@@ -58,6 +60,16 @@ def test_curve_has_a_row_for_every_point(unbroken):
     log, curve = unbroken
     assert [step for step, _, _ in log] == list(range(1, 11))
     assert [row["step"] for row in curve] == list(POINTS)
+
+
+def test_energy_stands_beside_the_counters_that_showed_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(energy, "LEAST_S", 0.0)
+    counters = {"RAPL": itertools.count(5, 7).__next__}
+    monkeypatch.setattr(energy, "_processor_counters", lambda **_options: counters)
+    kept = run(tmp_path / "run")
+    assert (kept.energy_j, kept.facts["energy_source"]) == (7.0, "RAPL")
+    again = run(tmp_path / "run")  # it trains no more, so there is nothing to count
+    assert again.energy_j is None
 
 
 def test_short_run_has_one_checkpoint_at_its_end(tmp_path):

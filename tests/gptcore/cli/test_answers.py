@@ -43,6 +43,10 @@ CALLS = {
     "evaluate of the training part": "evaluate --checkpoint first --corpus novel[final].txt "
     "--part train",
     "form": "form written.txt --corpus story.txt",
+    "cost": "cost --model gpt2 --tokens 1e10",
+    "cost of a measured speed": "cost --model model5 --tokens 1e8 --tokens-per-s 4e3,5e3,8e3 "
+    "--price 0.5 --joules-per-token 0.018",
+    "cost of an unknown price": "cost --tokens 7200 --tokens-per-s 2",
     "scale fit": "scale fit ladder.csv --bootstraps 20",
     "scale fit of too few": "scale fit two.csv",
     "scale evaluate": "scale evaluate losses.csv --family one",
@@ -388,6 +392,60 @@ def test_begin_of_text_lets_the_first_token_be_scored(folder, capsys):
     assert with_bos["protocol"]["first_token_scored"]
     assert with_bos["by_position"][0]["first"] == 0
     assert with_bos["protocol"]["weights"] == "last"
+
+
+def test_cost_gives_money_and_time_as_ranges_with_their_sources(ask):
+    result, answer = ask("cost")
+    money = result["money"]
+    assert answer.startswith(
+        "Training 124,439,808 parameters on 1e+10 tokens takes 8.544e+18 FLOPs, 5.851 hours of one "
+        f"h100 (5.192 to 11.26) and {format_cell(money['mid'])} US dollars ("
+    )
+    assert row(answer, "money, with development") == [
+        *shown(*result["money_with_development"].values()), "US dollars"
+    ]  # fmt: skip
+    assert result["energy_kwh"] is None
+    assert "The energy is not known, because no counter of it was read" in answer
+    assert all(source in answer for source in result["sources"])
+    assert "2025-10 to 2026-05" in answer
+
+
+def test_cost_at_a_measured_speed_uses_no_table(ask):
+    result, answer = ask("cost of a measured speed")
+    assert row(answer, "time of one machine or accelerator") == [
+        *shown(1e8 / 8e3 / 3600, 1e8 / 5e3 / 3600, 1e8 / 4e3 / 3600), "hours"
+    ]  # fmt: skip
+    assert row(answer, "energy") == ["0.5000", "0.5000", "0.5000", "kWh"]
+    assert row(answer, "money, this run alone")[-1] == "units of --price"
+    assert [source[:19] for source in result["sources"]] == ["Cost of a model wit"]
+
+
+def test_cost_without_a_price_says_what_to_give(ask):
+    result, answer = ask("cost of an unknown price")
+    assert answer.startswith(
+        "Training 7,259,008 parameters on 7,200 tokens takes 3.232e+11 FLOPs and 1 hours of one "
+        "machine."
+    )
+    assert result["money"] is result["money_with_development"] is None
+    assert "because no price of an hour is: give --price." in answer
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--tokens 0", "tokens is 0.0: give a number"),
+        ("--tokens 1e9 --price 1,2", "price is (1.0, 2.0): give one number, or three as low,mid"),
+        ("--tokens 1e9 --price 3,2,1", "give low,mid,high in this order"),
+        ("--tokens 1e9 --accelerator abacus", "choose one of h100, h100-pcie"),
+        ("--tokens 1e9 --n-head 7", "--n-embd is 128; it must be a multiple of --n-head = 7"),
+    ],
+)
+def test_cost_refuses_in_one_line(capsys, options, message):
+    assert main(f"cost {options}".split()) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert len(captured.err.splitlines()) == 1
+    assert captured.out == ""
 
 
 def test_form_sets_each_measure_beside_the_slices(ask):

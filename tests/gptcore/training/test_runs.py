@@ -1,6 +1,7 @@
 """Training runs in a folder: what they leave, and that a resumed run equals an unbroken one."""
 
 import errno
+import itertools
 import json
 import math
 import random
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from gptcore.cost import energy
 from gptcore.files import WriteError
 from gptcore.model.gpt import GPT
 from gptcore.training import loop as training_loop
@@ -405,3 +407,32 @@ def test_a_log_or_summary_of_the_wrong_shape_is_named(tmp_path, name, content, r
     with pytest.raises(ValueError, match=reason) as error:
         run(tmp_path, resume=True)
     assert "\n" not in str(error.value)
+
+
+@pytest.fixture
+def counter(tmp_path, monkeypatch):
+    """A processor whose energy counter rises by 30 J at each reading."""
+    monkeypatch.setattr(energy, "LEAST_S", 0.0)
+    counters = {"RAPL": itertools.count(0, 30).__next__}
+    monkeypatch.setattr(energy, "_processor_counters", lambda **_options: counters)
+
+
+def test_the_energy_of_all_steps_is_kept_with_its_counters(tmp_path, counter):
+    summary = run(tmp_path / "run")
+    assert (summary["energy_j"], summary["energy_source"]) == (30, "RAPL")
+    assert json.loads((tmp_path / "run/summary.json").read_bytes()) == summary
+
+
+def test_a_resumed_run_has_no_energy_because_a_part_of_it_is_not_counted(tmp_path, counter):
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "run", on_step=interrupt_at(5))
+    summary = run(tmp_path / "run", resume=True)
+    assert summary["energy_j"] is None
+    assert "resumed" in summary["energy_source"]
+
+
+def test_a_machine_without_counters_says_why_there_is_no_energy(tmp_path, monkeypatch):
+    monkeypatch.setattr(energy, "POWERCAP", tmp_path)
+    summary = run(tmp_path / "run")
+    assert summary["energy_j"] is None
+    assert "no energy counter" in summary["energy_source"]
