@@ -77,9 +77,12 @@ class Session(Inputs):
             stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
             folder = Path("results") / f"{stamp}-{(environment.commit() or 'nocommit')[:10]}"
         shas = {name: corpus.sha256 for name, corpus in self.corpora.items()}
-        models = {"model": self.own, "pretrained": self.pretrained}
-        known = {k: m and {"name": m.name, "sha256": m.sha256} for k, m in models.items()}
-        self.fingerprint = environment.fingerprint(suite, self.devices, shas, **known)
+        models = {
+            kind: {"name": model.name, "sha256": model.sha256}
+            for kind, model in (("model", self.own), ("pretrained", self.pretrained))
+            if model is not None
+        }
+        self.fingerprint = environment.fingerprint(suite, self.devices, shas, **models)
         self.ledger = Ledger(folder, self.fingerprint, TIMELESS)
         try:
             self._begin(suite)
@@ -135,8 +138,7 @@ class Session(Inputs):
         return self.ceilings["cpu" if device.type == "cpu" else str(device)]
 
     def _check_sizes(self, suite: str) -> None:
-        known = {"own": self._own, "published": self.published}
-        plan = Plan(suite, self.devices, tuple(self.corpora), **known)
+        plan = Plan(suite, self.devices, tuple(self.corpora), 1.0, self._own, self.published)
         kinds = (ModelCase, CoverageCase, TrainCase)
         needed = 20 * max(c.block_size for c in planned(plan).values() if isinstance(c, kinds))
         for name in self.corpora:

@@ -46,8 +46,13 @@ def score(session: Inputs, case: ScoreCase, device: torch.device) -> Result:
     ids = session.stream(case.corpus).ids[: case.n_tokens]
     (part,) = session.split(case.corpus, "tail", len(ids), block_size=case.context).test
     test_ids = ids[part.start : part.stop][: case.test_tokens]
-    sizes = {"block_size": case.context, "stride": case.stride}
-    losses = sweep_losses(model, torch.from_numpy(test_ids), **sizes, device=device).numpy()
+    losses = sweep_losses(
+        model,
+        torch.from_numpy(test_ids),
+        block_size=case.context,
+        stride=case.stride,
+        device=device,
+    ).numpy()
     found = summarise(losses, session.count_bytes(case.corpus, test_ids[1:]))
     low, high = found.interval_95 or (None, None)
     metrics = {

@@ -31,6 +31,7 @@ arXiv:2203.15556)."""
 BUILDING, REUSING = "building", "reusing"
 
 SIZES = ("n_layer", "n_head", "n_embd")
+J_PER_KWH = 3.6e6
 HOURS = ("hours_low", "hours", "hours_high")
 MONEY = ("money_low", "money", "money_high")
 Row = dict[str, Any]
@@ -126,7 +127,7 @@ def _row(option: Option, best: Option) -> Row:
     """Return the row of an option."""
     metrics = option.record["metrics"]
     tokens = option.curve[-1][0]
-    speed = metrics.get("train_tokens_per_s")
+    speed, joules = metrics.get("train_tokens_per_s"), metrics.get("energy_j")
     return {
         "option": option.kind,
         "model": option.model,
@@ -136,7 +137,7 @@ def _row(option: Option, best: Option) -> Row:
         "loss_high": metrics["final_test_loss_high"],
         "bits_per_byte": metrics["bits_per_byte"],
         "time_s": 0 if not tokens else speed and tokens / speed,
-        "energy_kwh": None,
+        "energy_kwh": joules / J_PER_KWH if joules is not None else None,
         **option.cost(tokens),
         **option.behind(best),
     }

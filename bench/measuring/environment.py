@@ -246,7 +246,7 @@ def fingerprint(
     suite: str,
     devices: Iterable[str],
     corpora: dict[str, str],
-    **models: dict[str, str] | None,
+    **models: dict[str, str],
 ) -> dict[str, Any]:
     """Return the facts that must be equal for a run to be resumed.
 
@@ -267,7 +267,7 @@ def fingerprint(
             "source_sha256": source_sha256("gptcore", "bench/experiments"),
             "corpora": corpora,
             "versions": {name: packages[name] for name in LOSS_PACKAGES if name in packages},
-            **{kind: known for kind, known in models.items() if known},
+            **models,
         },
         "time": {
             "source_sha256": source_sha256(),

@@ -13,7 +13,9 @@ TRAIN_TOKENS = 100_000
 STEPS = (0, 1_000, 2_000)
 
 
-def run_case(model: str, losses: tuple[float, ...], slope: float = 0.01) -> Record:
+def run_case(
+    model: str, losses: tuple[float, ...], slope: float = 0.01, energy_j: float | None = None
+) -> Record:
     """Return a training run that is scored at 0, 1,000 and 2,000 tokens.
 
     The losses of the blocks of its test part rise by `slope` from block to block.
@@ -24,7 +26,12 @@ def run_case(model: str, losses: tuple[float, ...], slope: float = 0.01) -> Reco
     params = {**shape, "corpus": "python-docs", "block_size": 256}
     if model != "gptcore":
         params["model"] = model
-    metrics = {"vocab_size": 50_257, "train_tokens_per_s": 500.0, "train_tokens": TRAIN_TOKENS}
+    metrics: dict[str, Any] = {
+        "vocab_size": 50_257,
+        "train_tokens_per_s": 500.0,
+        "train_tokens": TRAIN_TOKENS,
+    }
+    metrics["energy_j"] = energy_j
     curve = [
         {"step": i, "tokens": tokens, "epochs": i / 2, "loss": loss}
         for i, (tokens, loss) in enumerate(zip(STEPS, losses, strict=True))

@@ -78,7 +78,12 @@ def test_money_is_flops_over_the_peak_and_its_use_times_the_price():
     assert math.isclose(row["money"], hours * h100.hour.value.mid)
     assert row["money_low"] < row["money"] < row["money_high"]
     assert row["time_s"] == 2_000 / 500
-    assert row["energy_kwh"] is None
+
+
+@pytest.mark.parametrize(("joules", "kwh"), [(None, None), (1.8e6, 0.5)])
+def test_energy_is_that_of_counters_or_missing(joules, kwh):
+    (row,) = series("reuse_options", run_case("gptcore", SCRATCH, energy_j=joules))
+    assert row["energy_kwh"] == kwh
 
 
 def test_gap_to_the_best_option_has_an_interval_over_the_text():
