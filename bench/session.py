@@ -159,8 +159,8 @@ class Session(Inputs):
 
     def shown(self, text: str) -> str:
         """Return a text for the ledger, which names models without their paths."""
-        if self.folder_of_weights is not None:
-            text = text.replace(self.folder_of_weights, self.published.name)
+        if self.has_folder_of_weights:
+            text = self.published.without_folder(text)
         return text if self.own is None else self.own.without_path(text)
 
     def _write(self, record: Record) -> None:

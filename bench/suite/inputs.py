@@ -96,7 +96,7 @@ class Inputs:
         corpora: name → what was read, as tokens.
         own: the user's own model, None without one.
         pretrained: the published model, None without one.
-        folder_of_weights: its folder as the command line names it; None for a name.
+        has_folder_of_weights: whether it was named by a folder, which no ledger may hold.
 
     Raises:
         ValueError: a text, the model file or the published model cannot be read.
@@ -110,7 +110,7 @@ class Inputs:
     ) -> None:
         self.own = None if model is None else OwnModel.load(Path(model))
         self.pretrained = None if pretrained is None else load_pretrained(pretrained)
-        self.folder_of_weights = pretrained if pretrained and Path(pretrained).is_dir() else None
+        self.has_folder_of_weights = bool(pretrained) and Path(str(pretrained)).is_dir()
         specs = distinct(list(specs))
         self.corpora = load_corpora(specs)
         self.specs = dict(zip(self.corpora, specs, strict=True))

@@ -15,6 +15,8 @@ from gptcore.model.pretrained import Pretrained
 
 NOT_GIVEN = "not_given"
 """The name of the published model in a run that has none."""
+OPTION = re.compile(r"'--pretrained=[^']*'|--pretrained[= ]('[^']*'|\S+)")
+"""The option on a command line, as `shlex.join` quotes it."""
 COMMAND = "pytest --benchmark-only --suite=study -k bench_reuse --pretrained=gpt2"
 ELSEWHERE = f"suite {{suite}} compares no published model with training; {COMMAND} does"
 """Why a suite without these cases has no record of them."""
@@ -44,6 +46,10 @@ class Published:
         if name in (NOT_GIVEN, TrainCase.model):
             raise ValueError(f"published weights cannot be called {name!r}: rename their folder")
         return cls(name, pretrained.model.config)
+
+    def without_folder(self, command: str) -> str:
+        """Return a command line with the name of the weights in place of their folder."""
+        return OPTION.sub(f"--pretrained={self.name}", command)
 
     @property
     def is_given(self) -> bool:

@@ -1,6 +1,7 @@
 """From scratch, fine-tuned and as published: what is planned, what it costs, which one is best."""
 
 import math
+import shlex
 from dataclasses import fields, replace
 
 import pytest
@@ -44,6 +45,14 @@ def test_without_weights_their_cases_are_planned_and_cost_no_time(suite):
     assert {case.model for case in cases.scores()} == {NOT_GIVEN}
     assert {c.cost_s for c in [*cases.scores(), *cases.runs()] if c.model == NOT_GIVEN} == {0}
     assert {case.model for case in cases.runs()} == {"gptcore", NOT_GIVEN}
+
+
+@pytest.mark.parametrize("folder", [".", "w", "/home/me/w", "~/w", "a b"])
+@pytest.mark.parametrize("joined", [True, False])
+def test_command_names_weights_without_their_folder(folder, joined):
+    option = [f"--pretrained={folder}"] if joined else ["--pretrained", folder]
+    command = shlex.join(["pytest", *option, "--corpus=w.txt", "-k", "a.b"])
+    assert Published("x").without_folder(command) == ("pytest --pretrained=x --corpus=w.txt -k a.b")
 
 
 def test_planned_time_grows_with_the_published_model():
