@@ -51,6 +51,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "gptcore, beside gptcore at the same sizes",
     )
     group.addoption(
+        "--pretrained",
+        metavar="DIR|NAME",
+        help="published weights of GPT-2's architecture, which are scored and fine-tuned beside "
+        "training from scratch (docs/reuse.md): a folder with config.json and model.safetensors, "
+        "or a name such as gpt2",
+    )
+    group.addoption(
         "--devices",
         metavar="LIST",
         help="devices to measure, as in --devices=cpu,cuda (default: all of this machine)",
@@ -71,7 +78,7 @@ def _measures(config: pytest.Config) -> bool:
 def pytest_configure(config: pytest.Config) -> None:
     """Refuse options that do not go together, before the plugins read them."""
     option = config.option
-    single = (option.suite, option.devices, option.results, option.model)
+    single = (option.suite, option.devices, option.results, option.model, option.pretrained)
     if [] in (*single, *(option.corpus or ())):
         pytest.exit("'--' is not a value of an option: give another one", 2)
     if not _measures(config):
@@ -157,6 +164,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     results = config.option.results
     folder = None if results is None else to_path(results)
     model = None if config.option.model is None else to_path(config.option.model)
+    pretrained = config.option.pretrained and at_home(config.option.pretrained)
     texts = [at_home(text) for text in config.option.corpus or ("python-docs",)]
     reporter = config.pluginmanager.getplugin("terminalreporter")
     reporter.write_line(
@@ -174,6 +182,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
             folder,
             trace=config.option.trace,
             model=model,
+            pretrained=pretrained,
         )
     stopping.resume = config.stash[SESSION].how_to_resume
 

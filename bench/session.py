@@ -24,6 +24,7 @@ from bench.suite.choosing import left_out, planned
 from bench.suite.inputs import Inputs
 from bench.suite.own_cases import Planned
 from bench.suite.plan import Plan
+from bench.suite.reuse import ELSEWHERE, REUSE
 from bench.suite.sizes import REFERENCE_TOKENS_PER_S, SUITES
 from bench.suite.training_cases import TrainCase
 from gptcore.devices import available_devices, choose_devices
@@ -41,6 +42,7 @@ class Session(Inputs):
         folder: results folder; by default results/<UTC time>-<commit>.
         trace: whether to write a profile of each timed case.
         model: the user's own model file, which is then measured in place of gptcore.
+        pretrained: the folder or the name of a published model.
 
     Raises:
         ValueError: an option is wrong, or the folder holds another run.
@@ -55,6 +57,7 @@ class Session(Inputs):
         *,
         trace: bool = False,
         model: Path | None = None,
+        pretrained: str | None = None,
     ) -> None:
         if suite not in SUITES:
             raise ValueError(f"suite {suite!r} is unknown: choose one of {', '.join(SUITES)}")
@@ -62,16 +65,24 @@ class Session(Inputs):
         pinning.pin()
         self.threads = torch.get_num_threads()
         self.devices = choose_devices(devices)
-        super().__init__(corpora, model)
+        if pretrained is not None and (suite not in REUSE or model is not None):
+            raise ValueError(
+                f"--pretrained goes with --suite={' or '.join(REUSE)} and without --model: give "
+                "one of these suites, or leave it out"
+            )
+        super().__init__(corpora, model, pretrained)
         self._own = None if self.own is None else Planned.of(self.own)
         self._check_sizes(suite)
         if folder is None:
             stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
             folder = Path("results") / f"{stamp}-{(environment.commit() or 'nocommit')[:10]}"
         shas = {name: corpus.sha256 for name, corpus in self.corpora.items()}
-        own = self.own
-        file = None if own is None else {"name": own.name, "sha256": own.sha256}
-        self.fingerprint = environment.fingerprint(suite, self.devices, shas, file)
+        models = {
+            kind: {"name": model.name, "sha256": model.sha256}
+            for kind, model in (("model", self.own), ("pretrained", self.pretrained))
+            if model is not None
+        }
+        self.fingerprint = environment.fingerprint(suite, self.devices, shas, **models)
         self.ledger = Ledger(folder, self.fingerprint, TIMELESS)
         try:
             self._begin(suite)
@@ -90,7 +101,8 @@ class Session(Inputs):
             speed = training_tokens_per_s(REFERENCE_TOKENS_PER_S, 6 * SUITES[suite].ceiling_s)
             speed /= REFERENCE_TOKENS_PER_S
             self.ledger.keep(speed=speed, created_at=utc_now())
-        self.plan = Plan(suite, self.devices, tuple(self.corpora), speed, self._own)
+        known = (self._own, self.published)
+        self.plan = Plan(suite, self.devices, tuple(self.corpora), speed, *known)
         for name, case in planned(self.plan).items():
             if self.ledger.finished(name):  # it may have been killed before it removed the run
                 self._remove_run(case)
@@ -101,6 +113,8 @@ class Session(Inputs):
         if len(available_devices()) == 1:
             reason = "torch.accelerator finds no accelerator on this machine"
             self.skip("bench_model::test_step[accelerator]", reason)
+        if suite not in REUSE and self.own is None:
+            self.skip("bench_reuse::test_train[pretrained]", ELSEWHERE.format(suite=suite))
 
     def run_folder(self, case: Case) -> Path:
         """Return where a training run is kept until the record of its case is on disk."""
@@ -124,7 +138,7 @@ class Session(Inputs):
         return self.ceilings["cpu" if device.type == "cpu" else str(device)]
 
     def _check_sizes(self, suite: str) -> None:
-        plan = Plan(suite, self.devices, tuple(self.corpora), own=self._own)
+        plan = Plan(suite, self.devices, tuple(self.corpora), 1.0, self._own, self.published)
         kinds = (ModelCase, CoverageCase, TrainCase)
         needed = 20 * max(c.block_size for c in planned(plan).values() if isinstance(c, kinds))
         for name in self.corpora:
@@ -144,7 +158,9 @@ class Session(Inputs):
         )
 
     def shown(self, text: str) -> str:
-        """Return a text for the ledger, which names the model file without its path."""
+        """Return a text for the ledger, which names models without their paths."""
+        if self.has_folder_of_weights:
+            text = self.published.without_folder(text)
         return text if self.own is None else self.own.without_path(text)
 
     def _write(self, record: Record) -> None:
@@ -192,6 +208,7 @@ class Session(Inputs):
                 "source_sha256": self.fingerprint["time"]["source_sha256"],
                 "loss": self.fingerprint["loss"],
                 "model": self.fingerprint["loss"].get("model"),
+                "pretrained": self.fingerprint["loss"].get("pretrained"),
                 "dirty": environment.is_dirty(),
                 "folder": str(self.ledger.folder),
                 "resumed": self.ledger.resumed,

@@ -22,6 +22,7 @@ from bench.experiments.exposure import note_visits
 from bench.experiments.kept_runs import KeptRun, Row, train_kept
 from bench.experiments.own_batches import own_batches
 from bench.experiments.parts import parts_of, scored, shortened, with_copies
+from bench.experiments.published import published_model
 from bench.experiments.texts import PROMPT_TOKENS, Texts
 from bench.ledger.schema import SERIES
 from bench.measuring.work import Result
@@ -227,9 +228,14 @@ class Experiment:
 
 
 def model_of(case: TrainCase, session: Session, shape: ModelConfig) -> nn.Module:
-    """Return the model of a case, ours or that of the user's file, with the weights of its seed."""
+    """Return the model of a case: ours, the published one, or that of the user's file.
+
+    The seed gives the first weights, except for those of the published model.
+    """
     if case.model == "gptcore":
         return GPT(shape, seed=case.seed, init=case.init)
+    if case.model == session.published.name:
+        return published_model(session, case.corpus, case.block_size)
     assert session.own is not None, "only a run on a user's file has cases on it"
     return session.own.build(shape, case.seed)
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from bench.ledger.comparisons import COUNTS, DIFFERENCES, MEASURES, SHARES
 from bench.ledger.loaders import LOADER_COUNTS, PACKING
+from bench.ledger.reuse import REUSE
 
 INF = math.inf
 ENDS = ("low", "high")
@@ -294,6 +295,7 @@ SERIES: dict[str, tuple[str, ...]] = {
         "source", "levels", "variance", "sd", "sd_low", "sd_high", "share", "share_low",
         "share_high", "detectable_sd",
     ),
+    **REUSE,
     "generated": ("when", "prompt", "text"),
     "excess": ("epochs", "excess", "low", "high", "step_size"),
     "form_curve": (
@@ -318,8 +320,8 @@ SERIES: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 TEXT_COLUMNS = {
-    "about", "arm", "check", "condition", "detail", "form", "means", "measure", "operator",
-    "packing", "prompt", "source", "status", "text", "when",
+    "about", "arm", "check", "condition", "detail", "figure", "form", "means", "measure", "model",
+    "operator", "option", "packing", "prompt", "reason", "source", "status", "text", "when",
 }  # fmt: skip
 """Columns of series that hold text; all others hold numbers or null."""
 
@@ -335,7 +337,7 @@ PARAMS: dict[str, tuple[str, ...]] = {
          "n_bytes", "draws", "target_epochs", "text_share", "learning_rate", "trials", "seconds",
          "seeds", "n_comparisons", "prior_sd", "weight_decay", "order_seed", "target", "prompts",
          "samples", "new_tokens", "seed", "budget_flops", "test_tokens", "copied", "copies",
-         "evaluations", "blocks", "symbols", "l2"),
+         "evaluations", "blocks", "symbols", "l2", "context", "stride"),
         (NUMBER,),
     ),
     **dict.fromkeys(

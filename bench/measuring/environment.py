@@ -246,7 +246,7 @@ def fingerprint(
     suite: str,
     devices: Iterable[str],
     corpora: dict[str, str],
-    model: dict[str, str] | None = None,
+    **models: dict[str, str],
 ) -> dict[str, Any]:
     """Return the facts that must be equal for a run to be resumed.
 
@@ -257,21 +257,22 @@ def fingerprint(
         suite: name of the suite.
         devices: names of the measured devices.
         corpora: name → SHA-256 of each text.
-        model: name and SHA-256 of the user's own model file; None without one.
+        **models: name and SHA-256 of the user's model file (`model`) and of published weights
+            (`pretrained`), where there are any.
     """
-    known = versions()
+    packages = versions()
     return {
         "suite": suite,
         "loss": {
             "source_sha256": source_sha256("gptcore", "bench/experiments"),
             "corpora": corpora,
-            "versions": {name: known[name] for name in LOSS_PACKAGES if name in known},
-            **({"model": model} if model else {}),
+            "versions": {name: packages[name] for name in LOSS_PACKAGES if name in packages},
+            **models,
         },
         "time": {
             "source_sha256": source_sha256(),
             "devices": list(devices),
-            "versions": known,
+            "versions": packages,
             "threads": torch.get_num_threads(),
             "machine": machine(),
         },

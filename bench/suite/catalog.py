@@ -22,6 +22,7 @@ from bench.suite.cases import (
 from bench.suite.outcome_cases import CompareCase, DesignCase, OutcomeCase
 from bench.suite.own_cases import OwnCases
 from bench.suite.plan import Plan
+from bench.suite.reuse import DecisionCase, ReuseCases, ScoreCase
 from bench.suite.training_cases import TrainCase
 
 Case = (
@@ -43,6 +44,8 @@ Case = (
     | training_cases.InferenceCase
     | GrowthCase
     | ConditionsCase
+    | ScoreCase
+    | DecisionCase
 )
 
 
@@ -71,6 +74,11 @@ Cases = Callable[[Plan], Iterable[Case]]
 def _own(make: Callable[[OwnCases], Iterable[Case]]) -> Cases:
     """Return the cases of a benchmark on the user's own model: none without one."""
     return lambda plan: make(plan.own_cases) if plan.own_cases else []
+
+
+def _reuse(make: Callable[[ReuseCases], Iterable[Case]]) -> Cases:
+    """Return the cases of a benchmark on published weights: none in a suite without them."""
+    return lambda plan: make(plan.reuse) if plan.reuse else []
 
 
 def _ours(make: Cases) -> Cases:
@@ -118,6 +126,9 @@ _ALL: dict[str, Cases] = {
     "bench_scaling::test_repeated": ladder.repeated_cases,
     "bench_scaling::test_repeat": ladder.repeat_cases,
     "bench_inference::test_inference": ladder.inference_cases,
+    "bench_reuse::test_published": _reuse(ReuseCases.scores),
+    "bench_reuse::test_train": _reuse(ReuseCases.runs),
+    "bench_reuse::test_decision": _reuse(ReuseCases.decisions),
 }
 _WITH_OWN = ("bench_own", "bench_convergence")
 """The benchmarks of a run on the user's own model."""
@@ -137,7 +148,8 @@ TIMELESS = frozenset(
         "convergence::test_outcome", "own::test_checks", "own::test_loader",
         "scaling::test_rung", "scaling::test_predict", "scaling::test_target",
         "scaling::test_scaling", "scaling::test_recommendation", "scaling::test_repeated",
-        "scaling::test_repeat",
+        "scaling::test_repeat", "reuse::test_published", "reuse::test_train",
+        "reuse::test_decision",
     )
 )  # fmt: skip
 """The benchmarks whose results are losses and counts; their times are not compared."""

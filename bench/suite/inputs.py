@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pytest
 
 from bench.suite.own import OwnModel
+from bench.suite.reuse import Published
 from bench.suite.sizes import UNIFORM
 from gptcore.data.corpora import Corpus, load_corpus
 from gptcore.data.naming import distinct, tell_apart
@@ -21,6 +22,7 @@ from gptcore.data.splits import Split, make_split
 from gptcore.data.tokenizer import VOCAB_SIZE
 from gptcore.data.tokens import TokenStream
 from gptcore.data.vocabulary import Vocabulary, gpt2
+from gptcore.model.pretrained import load_pretrained
 
 UNIFORM_TOKENS = 2**17
 MOST_TOKENS = 2**27
@@ -87,19 +89,28 @@ def load_corpora(specs: Sequence[str]) -> dict[str, Described]:
 
 
 class Inputs:
-    """The texts and other data of one command line, and the model file that it names.
+    """The texts and other data of one command line, and the models that it names.
 
     Attributes:
         specs: name → the argument on the command line.
         corpora: name → what was read, as tokens.
         own: the user's own model, None without one.
+        pretrained: the published model, None without one.
+        has_folder_of_weights: whether it was named by a folder, which no ledger may hold.
 
     Raises:
-        ValueError: a text or the model file cannot be read.
+        ValueError: a text, the model file or the published model cannot be read.
     """
 
-    def __init__(self, specs: Sequence[str], model: str | Path | None = None) -> None:
+    def __init__(
+        self,
+        specs: Sequence[str],
+        model: str | Path | None = None,
+        pretrained: str | None = None,
+    ) -> None:
         self.own = None if model is None else OwnModel.load(Path(model))
+        self.pretrained = None if pretrained is None else load_pretrained(pretrained)
+        self.has_folder_of_weights = bool(pretrained) and Path(str(pretrained)).is_dir()
         specs = distinct(list(specs))
         self.corpora = load_corpora(specs)
         self.specs = dict(zip(self.corpora, specs, strict=True))
@@ -110,6 +121,11 @@ class Inputs:
         """Return what makes the same inputs in another process, as values that JSON can hold."""
         model = None if self.own is None else str(self.own.file.path.resolve())
         return {"specs": list(self.specs.values()), "model": model}
+
+    @property
+    def published(self) -> Published:
+        """What a plan has to know of the published model."""
+        return Published() if self.pretrained is None else Published.of(self.pretrained)
 
     def stream(self, name: str, *, raw: bool = False) -> TokenStream:
         """Return the tokens called `name`, of a text cleaned or raw; it may be the control.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bench.suite.cases import (
     ConditionsCase,
@@ -27,6 +27,7 @@ from bench.suite.cases import (
 from bench.suite.experiments import Experiment
 from bench.suite.outcome_cases import CompareCase, DesignCase, OutcomeCase
 from bench.suite.own_cases import OwnCases, Planned
+from bench.suite.reuse import REUSE, Published, ReuseCases
 from bench.suite.shapes import PairShape
 from bench.suite.sizes import BF16_COST, CONVEX, COVERAGE, SCARCE, SUITES
 from bench.suite.training_cases import TrainCase
@@ -42,6 +43,7 @@ class Plan:
         corpora: names of the texts.
         speed: training speed of this machine over that of the reference machine.
         own: the user's own model, which is then measured in place of gptcore.
+        published: the published model that `--pretrained` names.
     """
 
     suite: str
@@ -49,6 +51,14 @@ class Plan:
     corpora: tuple[str, ...]
     speed: float = 1.0
     own: Planned | None = None
+    published: Published = field(default_factory=Published)
+
+    @property
+    def reuse(self) -> ReuseCases | None:
+        """The cases on published weights, None in a suite without them."""
+        if self.suite not in REUSE:
+            return None
+        return ReuseCases(self.suite, self.corpora[0], self.published)
 
     @property
     def own_cases(self) -> OwnCases | None:

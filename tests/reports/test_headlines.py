@@ -38,6 +38,7 @@ from tests.helpers.own_ledgers import (
     own_pair_case,
     own_peak_case,
 )
+from tests.helpers.reuse_ledgers import decision_case, published_case, run_case
 from tests.helpers.timed_ledgers import START, pair_case, self_case, timed, timed_environment
 from tests.reports.topics.test_peers import pair, peak
 
@@ -429,6 +430,15 @@ CASES = [
         [other(own_loader_case("targets_equal_inputs"), seed=1)],
         r"^The audit found no fault in 200 windows of the loader of mine\.py$",
         r"^The audit found faults in the loader of mine\.py: targets equal inputs$",
+    ),
+    Contradiction(
+        "reuse.find",
+        [decision_case(run_case("gptcore", (10.8, 6.0, 5.0)), published_case(3.5),
+                       run_case("gpt2", (3.5, 3.3, 3.2)))],
+        [decision_case(run_case("gptcore", (10.8, 6.0, 3.3), -0.05), published_case(3.5),
+                       run_case("gpt2", (3.5, 3.4, 3.2)), context=512)],
+        "tokens of python-docs, gpt2, fine-tuned ended lowest, 0.300 nats/token below gpt2, as",
+        r"python-docs \(context = 256\), gpt2, fine-tuned ended lowest",
     ),
     Contradiction(
         "loaders.promised", [loader_case("sequential", 1.0, 2232)],
