@@ -15,9 +15,7 @@ from typing import Any
 
 import pytest
 
-SIGNALS = [
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
-]
+from gptcore.streams import SIGNALS
 
 
 class Stopped(KeyboardInterrupt):

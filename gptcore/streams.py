@@ -28,6 +28,9 @@ KEPT = "\n\t\f\u200c\u200d"
 
 CLOSED, BAD_INPUT, READER_HAS_GONE = "it is closed", 2, 141
 
+SIGNALS = [getattr(signal, n) for n in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, n)]
+"""What asks a program to end; Windows lacks SIGHUP."""
+
 
 class Writer:
     """A stream that makes hidden characters visible, and calls `lost` where it cannot be written.
@@ -190,8 +193,7 @@ def run(module: str) -> NoReturn:
             os.fstat(descriptor)
         except OSError:
             os.open(os.devnull, os.O_RDWR)
-    numbers = [getattr(signal, n) for n in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, n)]
-    numbers = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
+    numbers = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
     for number in numbers:
         signal.signal(number, _stop)
     try:
@@ -203,6 +205,15 @@ def run(module: str) -> NoReturn:
         for number in numbers:
             signal.signal(number, _leave)
     sys.exit(128 + _signals[0] if _signals else code)
+
+
+def is_of_a_signal(error: BaseException) -> bool:
+    """Return whether an exception is the one by which SIGTERM or SIGHUP ends this program.
+
+    Whoever runs somebody else's code lets it through, because it says nothing about that code.
+    """
+    codes = [128 + number for number in SIGNALS if number != signal.SIGINT]
+    return isinstance(error, SystemExit) and error.code in codes
 
 
 def _leave(number: int, _frame: FrameType | None) -> None:

@@ -72,8 +72,8 @@ def _weights(runs: pd.DataFrame) -> str:
     """Return "172 k weights", or "" where a run does not say so."""
     if runs.empty or runs["n_params"].isna().any():
         return ""
-    weights = extent(runs["n_params"], lambda value: words.si(value, ""))
-    return f"{weights} weights".replace(words.NBSP, " ")
+    weights = extent(runs["n_params"], lambda value: words.si(value, "").rstrip())
+    return f"{weights} weights"
 
 
 def by_arm(cases: pd.DataFrame) -> pd.DataFrame:

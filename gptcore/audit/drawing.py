@@ -14,11 +14,11 @@ from gptcore.audit.finding import Finding, Severity
 from gptcore.audit.formats import Rows, to_array
 from gptcore.checks import check_whole
 from gptcore.plain_text import shorten
+from gptcore.streams import is_of_a_signal
 
 GetBatch = Callable[..., Any]
 Pair = tuple[Rows, Rows | None]
 
-SIGNALLED = (129, 143)  # exit codes of a program that SIGHUP or SIGTERM has ended
 GIVE = "return x, y: two tensors of token ids of shape (B, T)"
 
 
@@ -102,7 +102,7 @@ def _call(get_batch: GetBatch, arguments: Sequence[str], name: str) -> Any:
     try:
         return get_batch(*arguments)
     except (Exception, SystemExit) as error:
-        if isinstance(error, SystemExit) and error.code in SIGNALLED:
+        if is_of_a_signal(error):
             raise
         told = shorten(" ".join(f"{type(error).__name__}: {error}".split()), 300)
         file = getattr(getattr(get_batch, "__code__", None), "co_filename", None)

@@ -17,8 +17,7 @@ from typing import Any
 
 from gptcore.plain_text import shorten
 from gptcore.reading import MOST_JSON_BYTES, check_regular, read_text
-
-SIGNALLED = (129, 143)  # exit codes of a program that SIGHUP or SIGTERM has ended
+from gptcore.streams import is_of_a_signal
 
 
 def load_python_file(path: Path | str) -> ModuleType:
@@ -91,7 +90,7 @@ def where(error: BaseException, path: Path) -> str:
         SystemExit: the exception is that of a signal, which ends this program and says nothing
             about the file.
     """
-    if isinstance(error, SystemExit) and error.code in SIGNALLED:
+    if is_of_a_signal(error):
         raise error
     lines, trace = [], error.__traceback__
     while trace is not None:

@@ -194,12 +194,14 @@ def _as_new(name: str, seed: int) -> Iterator[Callable[..., Any]]:
     random.seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002  # the user's file may draw from it
     torch.manual_seed(seed)
-    with redirect_stdout(sys.stderr):
-        yield load_function(name)
     folder = Path(name.rpartition(":")[0]).resolve().parent
-    for new in set(sys.modules) - before:
-        if Path(getattr(sys.modules[new], "__file__", None) or "/").parent == folder:
-            del sys.modules[new]
+    try:
+        with redirect_stdout(sys.stderr):
+            yield load_function(name)
+    finally:
+        for new in set(sys.modules) - before:
+            if Path(getattr(sys.modules[new], "__file__", None) or "/").parent == folder:
+                del sys.modules[new]
 
 
 def _read_parts(args: argparse.Namespace) -> tuple[dict[str, npt.NDArray[np.integer]], int]:

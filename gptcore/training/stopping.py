@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-SIGNALS = [getattr(signal, n) for n in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, n)]
+from gptcore.streams import SIGNALS
 
 SAME_SIGNAL_S = 0.2
 """Signals so soon after the first one count as the same: `timeout` sends two, to a process and to

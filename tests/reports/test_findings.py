@@ -156,6 +156,7 @@ def test_headline_says_for_what_it_holds(tmp_path: Path) -> None:
     (first, *_) = findings.find(run_of(tmp_path, [*trained, case]))
     held = "after 4 passes over 29,491 tokens of python-docs, 172 k weights, 8 seeds"
     assert held in first.headline.replace("\u00a0", " ")
+    assert "172\u00a0k weights" in first.headline  # a line does not break within a number
     assert "1 run diverged and left out" in first.headline
     assert held in first.clause.replace("\u00a0", " ")
 

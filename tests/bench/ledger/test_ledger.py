@@ -14,8 +14,12 @@ PRINT = {"suite": "smoke", "source_sha256": "a" * 64, "devices": ["cpu"], "machi
 
 def opened(folder, fingerprint=PRINT):
     ledger = Ledger(folder, fingerprint)
-    if not ledger.resumed:
-        ledger.keep(speed=1.0)
+    try:
+        if not ledger.resumed:
+            ledger.keep(speed=1.0)
+    except ValueError:
+        ledger.close()
+        raise
     return ledger
 
 

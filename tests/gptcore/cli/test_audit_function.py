@@ -80,6 +80,7 @@ def test_a_loader_that_ignores_its_seed_is_told(audit):
 
 
 def test_a_module_beside_the_file_begins_anew_with_each_start(audit):
+    assert audit("failing")[0] == 2  # after an error, too
     assert kinds(audit("counting")[1]) == [("seed_ignored", "note")]
 
 
