@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from gptcore.cost.energy import Energy
 from gptcore.reading import read_json
 from gptcore.training.config import TrainConfig
 
@@ -65,6 +66,15 @@ def read_history(path: Path) -> tuple[list[int], list[dict[str, Any]]]:
             "train in a new folder"
         )
     return steps, extensions
+
+
+def read_energy(path: Path, steps: int) -> Energy:
+    """Return the energy of all steps from the summary of a run, if it shows that they were done."""
+    summary = read_json(path)
+    joules, source = (summary.get(key) for key in ("energy_j", "energy_source"))
+    if summary.get("step") != steps or not isinstance(source, str):
+        return Energy(None, "the run was resumed, and earlier sessions are not counted")
+    return Energy(float(joules) if isinstance(joules, int | float) else None, source)
 
 
 def extension(log: Log, from_step: int, steps_before: int, config: TrainConfig) -> dict[str, Any]:

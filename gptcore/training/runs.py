@@ -39,7 +39,7 @@ from gptcore.training.averaging import begin_average
 from gptcore.training.compiling import prepare
 from gptcore.training.config import StepMetrics, TrainConfig
 from gptcore.training.loop import BatchAt, DivergedError, diverged, train
-from gptcore.training.resuming import extension, keep_steps, read_history
+from gptcore.training.resuming import extension, keep_steps, read_energy, read_history
 from gptcore.training.step import make_optimizer
 
 LOG_NAME = "metrics.jsonl"
@@ -111,6 +111,7 @@ class _Run:
         first_step: the number of updates done when the run was opened.
         resumed_from: the steps from which the run was resumed, this time included.
         extensions: what more steps changed, from `extension`, this time included.
+        energy: the energy of all steps, for a run that was finished before it was opened.
         stop: whether a signal has asked for the end.
     """
 
@@ -124,6 +125,7 @@ class _Run:
     first_step: int = 0
     resumed_from: list[int] = field(default_factory=list)
     extensions: list[dict[str, Any]] = field(default_factory=list)
+    energy: Energy = field(default_factory=Energy)
     stop: stopping.Stop = field(default_factory=stopping.Stop)
 
     @property
@@ -185,6 +187,7 @@ class _Run:
                 raise ValueError(f"{path} is missing; put it back or train in a new folder")
         log = keep_steps(*read_log(self.log_path), self.first_step, self.log_path)
         self.resumed_from, self.extensions = read_history(summary_path)
+        self.energy = read_energy(summary_path, self.config.steps)
         # Newer checkpoints are damaged, or of a decay. They go before the log that they belong to.
         checkpoints.remove_checkpoints_after(self.checkpoints, self.first_step)
         write_whole(self.log_path, "".join(f"{dump_line(entry)}\n" for entry in log))
@@ -217,7 +220,7 @@ class _Run:
         train_time_s = math.fsum(line["step_time_s"] for line in log)
         tokens = len(log) * self.config.batch_size * self.config.block_size
         if self.first_step:
-            energy = Energy(None, "the run was resumed, and earlier sessions are not counted")
+            energy = self.energy
         memory = (line["memory_bytes"] for line in log if line["memory_bytes"] is not None)
         summary = {
             "finished": last["step"] == self.config.steps,

@@ -271,7 +271,7 @@ def test_a_diverged_run_names_options_and_the_last_good_checkpoint(gptcore, book
         (("train", "--out", "{tmp}/run", "--warmup-steps", "999"), "--warmup-steps is 999"),
         (("generate", "--checkpoint", "{tmp}", "--prompt", "x"), "no checkpoint"),
         (("generate", "--checkpoint", "{tmp}", "--prompt", ""), "--prompt is empty"),
-        (("evaluate", "--checkpoint", "{tmp}/absent"), "no checkpoint"),
+        (("evaluate", "--checkpoint", "{tmp}/absent"), "neither a folder nor the name"),
         (("dance",), "invalid choice"),
         ((), "required"),
     ],

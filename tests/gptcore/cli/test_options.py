@@ -10,8 +10,9 @@ import pytest
 
 from bench.__main__ import COMMANDS as BENCH
 from bench.__main__ import make_parser as bench_parser
+from gptcore.cli.cost import to_values
 from gptcore.cli.main import main, make_parser
-from gptcore.cli.options import to_text
+from gptcore.cli.options import to_model, to_text
 from gptcore.console import PICTURES, at_home, number, to_file, to_path, to_picture, whole
 from gptcore.model.config import ModelConfig
 from gptcore.training.config import TrainConfig
@@ -89,7 +90,7 @@ def test_any_value_of_any_option_is_read_or_refused_in_one_line(capsys, value):
             assert len(said) < 400
         else:
             scale = 100 if action.dest == "margin" else 1
-            is_text = action.type in (to_path, to_file, to_text, at_home)
+            is_text = action.type in (to_path, to_file, to_text, at_home, to_model)
             assert is_text or scale * read == pytest.approx(float(value))
 
 
@@ -117,12 +118,13 @@ CALLS = {
     "bias": "--corpus book.txt",
     "evaluate": "--checkpoint none",
     "generate": "--checkpoint none --prompt x",
+    "cost": "--tokens 1e6",
 }
 NUMBERS = [
     pytest.param(name, action.option_strings[0], id=f"{name} {action.option_strings[0]}")
     for name in CALLS
     for action in PROGRAMS[f"gptcore {name}"]._actions
-    if action.type is not None and action.type not in (number, to_path, to_picture, at_home)
+    if action.type not in (None, number, to_values, to_path, to_picture, at_home)
 ]
 
 

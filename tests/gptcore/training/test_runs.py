@@ -431,6 +431,17 @@ def test_a_resumed_run_has_no_energy_because_a_part_of_it_is_not_counted(tmp_pat
     assert "resumed" in summary["energy_source"]
 
 
+def test_a_finished_run_keeps_its_energy(tmp_path, counter):
+    first = run(tmp_path)
+    assert first["energy_j"] == 30
+    assert run(tmp_path, resume=True) == first
+    old = {key: value for key, value in first.items() if not key.startswith("energy")}
+    (tmp_path / "summary.json").write_text(json.dumps(old))
+    again = run(tmp_path, resume=True)
+    assert again["energy_j"] is None
+    assert "resumed" in again["energy_source"]
+
+
 def test_a_machine_without_counters_says_why_there_is_no_energy(tmp_path, monkeypatch):
     monkeypatch.setattr(energy, "POWERCAP", tmp_path)
     summary = run(tmp_path / "run")
