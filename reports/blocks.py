@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -57,6 +57,8 @@ class Table:
     """A line shown below the table."""
     folded: str = ""
     """The summary line under which a long table is folded away; "" shows the table at once."""
+    bars: Mapping[int, tuple[float | None, ...]] = field(default_factory=dict)
+    """Position of a column → a share from 0 to 1 for each row, drawn as a bar inside the cell."""
 
 
 MAX_DRAWN, MAX_BARS, MAX_LINES = 8, 24, 24
@@ -71,12 +73,63 @@ MARKUP = 30
 
 @dataclass(frozen=True)
 class Plot:
-    """A figure; `alt` is read out where it cannot be seen."""
+    """A figure.
+
+    Attributes:
+        title: what it shows, in a few words.
+        caption: how to read it.
+        alt: a short name that is read out in its place; the numbers are in `data`.
+        svg: the drawing.
+        data: what was drawn, as a table that is folded below the figure; None for a figure that
+            repeats a table of its section.
+    """
 
     title: str
     caption: str
     alt: str
     svg: Markup
+    data: Table | None = None
+
+
+@dataclass(frozen=True)
+class Advice:
+    """One thing to change, or to leave as it is, and why.
+
+    Attributes:
+        headline: what to do and what it saves, as a clause: "Train in bf16: 2.2 times faster".
+        evidence: the numbers behind it with their interval and conditions, in sentences.
+        warning: what may go wrong or is not known, "" where there is nothing.
+        price: what it costs to follow.
+        cases: the ids of the cases behind it.
+        saves: the share of the time, memory or loss that it saves, which ranks it; 0 for what is
+            to be left as it is.
+    """
+
+    headline: str
+    evidence: str
+    warning: str
+    price: str
+    cases: tuple[str, ...]
+    saves: float = 0.0
+
+
+@dataclass(frozen=True)
+class FirstScreen:
+    """What a reader sees first of a run.
+
+    Attributes:
+        answer: what the run says, in at most three sentences.
+        advice: what to change, ranked by what it saves.
+        trust: whether the numbers can be relied on, beginning with "Yes", "Partly" or "No".
+        quote: one line with its conditions that can be cited; "" where nothing can.
+        glance: the timed cases, one row for each, with their state; None where nothing was timed.
+    """
+
+    answer: str
+    advice: list[Advice]
+    trust: str
+    quote: str
+    glance: Table | None
 
 
 @dataclass(frozen=True)
