@@ -16,6 +16,7 @@ from reports.load import Run
 if TYPE_CHECKING:
     from bench.comparing.verdicts import Comparison, Row
 
+TIMES = "\u00d7"
 CHANGES = ("slower", "missing", "faster", "new", "not run")
 """Verdicts that say that something changed, the most urgent first."""
 COLUMNS = ("Case", "Verdict", "Change#", "95 % interval#", "Base#", "New#", "Why")
@@ -37,22 +38,32 @@ def section(base: Run, run: Run) -> Section:
 
 def of_comparison(made: Comparison) -> Section:
     """Return a comparison as a section of the page."""
-    from bench.comparing.compare_formats import answer, notes
-
     title = f"What changed since {plain_text.shorten(made.base.label)}?"
-    why = "; ".join(made.not_comparable)
-    told = [answer(made), f"This is why: {why}." if why else words.sentence(made.power), *notes(made)]
-    rows = [row for name in CHANGES for row in made.rows if row.verdict == name]
-    others = [row for row in made.rows if row not in rows]
+    rows, others = sorted_rows(made)
     tables = [_cases(rows, "Cases that changed.")] if rows else []
-    tables += [_environments(made)]
+    tables.append(environments(made))
     if others:
         n = words.count(len(others), "case")
         tables.append(_cases(others, "Cases without a proven change.", f"{n} without a change"))
     if made.warnings:
         lines = [(str(i), words.sentence(line)) for i, line in enumerate(made.warnings, start=1)]
         tables.append(table("What makes the verdicts less certain.", ("No.", "Warning"), lines))
-    return Section("changed", "What changed", title, " ".join(told), tables=tables)
+    return Section("changed", "What changed", title, said(made), tables=tables)
+
+
+def said(made: Comparison) -> str:
+    """Return the answer of a comparison, and what it could have seen, in sentences."""
+    from bench.comparing.compare_formats import answer, notes
+
+    why = "; ".join(made.not_comparable)
+    power = words.sentence(f"the reason: {why}" if why else made.power)
+    return " ".join([answer(made).replace("In NEW,", "In this run,"), power, *notes(made)])
+
+
+def sorted_rows(made: Comparison) -> tuple[list[Row], list[Row]]:
+    """Return the cases that changed, the most urgent first, and the others."""
+    rows = [row for name in CHANGES for row in made.rows if row.verdict == name]
+    return rows, [row for row in made.rows if row.verdict not in CHANGES]
 
 
 def _cases(rows: list[Row], caption: str, folded: str = "") -> Table:
@@ -82,10 +93,10 @@ def change(ratio: float | None) -> str:
         return words.MISSING
     if 0.5 <= ratio <= 2:
         return words.signed_percent(ratio - 1)
-    return f"×{words.NBSP}{words.number(ratio)}"
+    return f"{TIMES}{words.NBSP}{words.number(ratio)}"
 
 
-def _environments(made: Comparison) -> Table:
+def environments(made: Comparison) -> Table:
     """Return in what the environments of two runs differ."""
     from bench.comparing.compare_formats import facts
 
@@ -93,7 +104,7 @@ def _environments(made: Comparison) -> Table:
     rows = [
         (name.replace("_", " "), _fact(old[name]), _fact(new[name]))
         for name in old
-        if name in SHOWN or old[name] != new[name]
+        if name != "label" and (name in SHOWN or old[name] != new[name])
     ]
     rows = [(name, a, b) for name, a, b in rows if {a, b} != {words.MISSING}]
     return table("What differs between the two runs, apart from the times.",

@@ -98,7 +98,8 @@ def explorer(run: Run, anchor: str, first: Iterable[str], runs: int) -> Explorer
     """
     every, linked = {**run.records, **run.environments}, set(first)
     texts = {name: raw_record(record) for name, record in every.items()}
-    room, most, on_page = SHOWN_CHARACTERS // runs, max(SHOWN // runs, 1), set()
+    room, most = SHOWN_CHARACTERS // runs, max(SHOWN // runs, 1)
+    on_page: set[str] = set()
     for name in sorted(every, key=lambda n: (n not in linked, n not in run.environments)):
         if len(texts[name]) <= room and len(on_page) < most:
             room -= len(texts[name])

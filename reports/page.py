@@ -19,8 +19,8 @@ from markupsafe import Markup
 from bench.ledger.record import Record
 from bench.ledger.schema import METRICS
 from gptcore import plain_text
-from reports import changed, findings, markdown, words
-from reports.blocks import Advice, Finding, FirstScreen, Plotter, Room, Section, Table, cut, table
+from reports import changed, findings, history, markdown, words
+from reports.blocks import Finding, FirstScreen, Plotter, Room, Section, Table, cut, table
 from reports.explorer import Explorer, data_block, explorer
 from reports.first_screen import first_screen
 from reports.load import Run
@@ -82,6 +82,12 @@ def render(
     return text, sorted(merged, key=lambda finding: -finding.importance)
 
 
+def render_index(folder: Path, output_format: str) -> tuple[str, str]:
+    """Return the page of a folder of runs, and its answer."""
+    page = history.index_page(folder, output_format == "html")
+    return fill(output_format, f"index.{output_format}", Room(), page=page, data={}), page.answer
+
+
 def fill(output_format: str, name: str, room: Room, **values: Any) -> str:
     """Return a template filled with values, of which none becomes markup."""
     templates = Environment(
@@ -138,7 +144,8 @@ def run_page(
     """Return all that is said about one run, in its share of the page."""
     first = first_screen(run, claims)
     sections, others = _with_findings(sections_of(run, plot), claims)
-    linked = [case for claim in [*claims, *first.advice] for case in _behind(claim)]
+    linked = [case for claim in claims for case in claim.evidence]
+    linked += [case for advice in first.advice for case in advice.cases]
     return RunPage(
         anchor=anchor,
         run=run,
@@ -151,10 +158,6 @@ def run_page(
         citation=_citation(run),
         explorer=explorer(run, anchor, linked, plot.room.runs),
     )
-
-
-def _behind(claim: Finding | Advice) -> tuple[str, ...]:
-    return claim.evidence if isinstance(claim, Finding) else claim.cases
 
 
 def _with_findings(
