@@ -22,6 +22,7 @@ class Finding:
 
     `importance` orders findings, largest first. `clause` is the claim as a part of the verdict,
     "" where the verdict leaves it out. `evidence` holds the ids of the cases behind the claim.
+    `module` is the topic that states it: the finding stands in the first of its sections.
     """
 
     importance: int
@@ -30,6 +31,7 @@ class Finding:
     headline: str
     detail: str
     evidence: tuple[str, ...] = ()
+    module: str = ""
 
 
 IN_TURNS = "The ratio is taken pair by pair, so the two medians need not divide to it."
@@ -114,6 +116,10 @@ class Section:
     tables: list[Table] = field(default_factory=list)
     texts: list[Text] = field(default_factory=list)
     missing: str = ""
+    module: str = ""
+    """The topic that it belongs to, as in `Finding`."""
+    findings: list[Finding] = field(default_factory=list)
+    """What the run says on the topic; they stand in its first section."""
 
 
 Draw = Callable[[pd.DataFrame], Figure]

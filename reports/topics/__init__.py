@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 from typing import Protocol, TypeVar
 
@@ -83,7 +84,7 @@ T = TypeVar("T")
 def findings_of(run: Run) -> list[Finding]:
     """Return what every topic says of the run; a topic that cannot be worked out says so."""
     return [
-        finding
+        replace(finding, module=topic.__name__)
         for topic in TOPICS
         for finding in attempt(partial(topic.find, run), _lost_finding(topic))
     ]
@@ -95,7 +96,7 @@ def sections_of(run: Run, plot: Plotter) -> list[Section]:
     for topic in TOPICS:
         plot.begin()
         made = attempt(partial(topic.section, run, plot), _lost_section(topic))
-        sections += map(plot.fit, made)
+        sections += [replace(plot.fit(section), module=topic.__name__) for section in made]
     return sections
 
 
