@@ -18,7 +18,7 @@ from reports.topics.trust.findings import pairs
 
 ANSWERED = ("own model", "speed", "convergence", "sampling", "reuse", "scaling")
 """Topics whose first finding with a clause is a sentence of the answer, in this order."""
-MAX_SENTENCES, MAX_ROWS = 3, 12
+MAX_CLAIMS, MAX_ROWS = 2, 12
 LITTLE_LEFT = 0.7
 """Share of the peak from which little is left to gain in a precision."""
 SHAPES = {"stable": "●", "noisy": "▲", "drifting": "◆"}
@@ -61,7 +61,7 @@ def first_screen(run: Run, findings: list[Finding]) -> FirstScreen:
 
 
 def answer(steps: pd.DataFrame, findings: list[Finding], advice: list[Advice]) -> str:
-    """Return what the run says, in at most three sentences and one on what is left to gain."""
+    """Return what the run says: at most two claims, and what is left to gain."""
     said = []
     for topic in ANSWERED:
         clauses = (f.clause or f.headline for f in findings if f.topic == topic and _counts(f))
@@ -70,7 +70,7 @@ def answer(steps: pd.DataFrame, findings: list[Finding], advice: list[Advice]) -
         elif clause := next(clauses, ""):
             said.append(words.sentence(clause))
     said = said or [words.sentence(f.clause) for f in findings if f.clause][:1]
-    return " ".join(said[:MAX_SENTENCES]) or NOTHING
+    return " ".join(said[:MAX_CLAIMS]) or NOTHING
 
 
 def _counts(finding: Finding) -> bool:
