@@ -179,10 +179,8 @@ def reasons(options: list[Option], train_tokens: int) -> list[Row]:
     size, speed = metrics["n_params"], metrics["train_tokens_per_s"]
     first, last = (n_params(PRESETS[name]) / 1e6 for name in ("model1", "model5"))
     lines = len(inspect.getsource(gpt).splitlines())
-    figures = {figure.what: figure for figure in PUBLISHED}
-    gpt3, flops = figures["GPT-3, money"], figures["GPT-3, compute"]
+    gpt3 = next(figure for figure in PUBLISHED if figure.what == "GPT-3, money")
     low, high = gpt3.value.low / 1e6, gpt3.value.high / 1e6
-    times = flops.value.mid / scratch.cost(scratch.curve[-1][0])["flops"]
     told = [
         (BUILDING, "One learns how a transformer works, one part after the other.",
          f"Five models lead from {first:.2g} to {last:.3g} million parameters (docs/learn.md)."),
@@ -201,8 +199,7 @@ def reasons(options: list[Option], train_tokens: int) -> list[Row]:
          "training tokens use compute best (arXiv:2203.15556, 20 for each parameter); this text "
          f"has {train_tokens:,}."),
         (REUSING, "Small models are weak.",
-         f"Training GPT-3 took {times:.2g} times the operations of {scratch.model} here "
-         f"({flops.source})."),
+         f"{scratch.model} has {size:,} parameters, GPT-3 has 175 billion (arXiv:2005.14165)."),
         (REUSING, "Published models are free.",
          f"gptcore fetches {len(published_files.PUBLISHED)} by a short name, and others of GPT-2's "
          "architecture by their owner and name (docs/published-weights.md)."),

@@ -64,7 +64,8 @@ def _verdict(rows: list[Row], steps: list[Row]) -> str:
         return "training from scratch was not compared with published weights"
     if not rest:
         return f"{best['variant']} was compared with no other option"
-    level = [row for row in rest if not row["behind_low"] > 0]
+    # Every interval is of the difference to the row whose own one is 0.
+    level = [row for row in rest if best["behind"] or not row["behind_low"] > 0]
     if level:
         others = " or ".join(row["variant"] for row in level)
         cheapest = min([best, *level], key=lambda row: row["flops"])
