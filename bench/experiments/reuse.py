@@ -20,6 +20,7 @@ from bench.measuring.work import Result
 from bench.suite.own import shape_name
 from gptcore.checking.checks import CHECKS
 from gptcore.cost import PUBLISHED, training_cost
+from gptcore.cost.costs import J_PER_KWH
 from gptcore.intervals import blocks_interval
 from gptcore.model import gpt, published_files
 from gptcore.model.config import PRESETS, ModelConfig
@@ -33,7 +34,6 @@ arXiv:2203.15556)."""
 BUILDING, REUSING = "building", "reusing"
 
 SIZES = ("n_layer", "n_head", "n_embd")
-J_PER_KWH = 3.6e6
 HOURS = ("hours_low", "hours", "hours_high")
 MONEY = ("money_low", "money", "money_high")
 Row = dict[str, Any]
