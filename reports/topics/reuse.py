@@ -229,23 +229,25 @@ def at_the_end(frame: pd.DataFrame) -> Table:
         ("Test loss#", lambda row: words.loss(row["loss"])),
         ("Above the lowest#", lambda row: words.interval(row["behind_low"], row["behind_high"])),
         ("Money, low to high#", money),
-        ("Tokens trained on#", lambda row: words.number(row["tokens"])),
+        ("Tokens#", lambda row: words.number(row["tokens"])),
         ("Training#", lambda row: words.si(row["flops"], "FLOP") if row["flops"] else "none"),
         ("Time here#", lambda row: words.si(row["time_s"], "s") if row["flops"] else "none"),
         ("Energy, kWh#", lambda row: words.number(row["energy_kwh"])),
         ("Parameters#", lambda row: words.si(row["n_params"], "")),
         ("Bits/byte#", lambda row: words.loss(row["bits_per_byte"])),
     ]
+    energy = "Energy is that of training and its evaluations."
     if not frame["energy_kwh"].notna().any():
         columns = [column for column in columns if not column[0].startswith("Energy")]
+        energy = "The energy is not known, because no counter of it could be read."
     rows = [
         tuple(cell(row) for _, cell in columns)
         for row in dicts(frame.sort_values("loss", kind="stable"))
     ]
     note = (
         "The interval is of the difference to the option with the lowest loss, over the text and "
-        "for these runs alone. Time is that of the training on this machine. Energy is that of "
-        "training and its evaluations, and missing where no counter could be read."
+        "for these runs alone. Tokens are those trained on, and time is that of the training on "
+        f"this machine. {energy}"
     )
     caption = "Cost against quality at the end of each option."
     return table(caption, tuple(name for name, _ in columns), rows, note=note)

@@ -114,7 +114,8 @@ def test_section_shows_cost_against_quality_and_the_reasons(tmp_path):
     assert [row[3] for row in ends.rows] == [
         "under 0.001 US dollars", "no cost", "under 0.001 US dollars"
     ]  # fmt: skip
-    assert "Energy, kWh" not in ends.columns  # there is no counter
+    assert "Energy, kWh" not in ends.columns
+    assert "no counter of it could be read" in ends.note
     assert {row[0] for row in reasons.rows} == {"building", "reusing"}
     assert [row[1] for row in scores.rows] == ["256", "1,024"]
     assert "H100" in section.intro
