@@ -73,7 +73,7 @@ def report(folders: Sequence[Path], output: Path, output_format: str) -> None:
     for finding in findings[:N_PRINTED]:
         print(f"- {words.sentence(finding.headline)}")
     if not findings:
-        print("- The ledger holds no finished measurement.")
+        print("- The ledger holds too few finished measurements for a finding.")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
