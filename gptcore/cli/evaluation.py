@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from gptcore.checks import LARGEST_INT64
 from gptcore.cli.models import END_OF_TEXT, Loaded, load_causal, load_model
 from gptcore.cli.options import (
     Json,
@@ -114,6 +115,7 @@ def evaluate(args: argparse.Namespace) -> Json:
     device = resolve_device(args.device)
     loader: Callable[..., Loaded[Any]] = load_causal if args.transformers else load_model
     loaded = loader(args.checkpoint, ema=args.ema)
+    _check_reading(args, loaded)
     text = load_text(args, loaded)
     protocol = _protocol(args, loaded, min(len(piece.ids) for piece in text.pieces))
     scores = _score(loaded, text, protocol, device)
@@ -165,11 +167,11 @@ def _baseline(
     return losses.count_losses(text.train(), parts, loaded.model.config.vocab_size)
 
 
-def _protocol(args: argparse.Namespace, loaded: Loaded[Any], shortest: int) -> Json:
-    """Return how the text is scored; every number of it changes the loss.
+def _check_reading(args: argparse.Namespace, loaded: Loaded[Any]) -> None:
+    """Check that the model can read what the options ask of it, whatever the text is.
 
     Raises:
-        ValueError: the model cannot score so.
+        ValueError: it cannot.
     """
     config = loaded.model.config
     if args.bos and loaded.begin is None:
@@ -177,14 +179,24 @@ def _protocol(args: argparse.Namespace, loaded: Loaded[Any], shortest: int) -> J
             f"--bos needs a token that begins a text, such as GPT-2's {END_OF_TEXT}, and none of "
             f"the {config.vocab_size} ids of the model is one: leave it out"
         )
+    if args.context is None and config.block_size == LARGEST_INT64:
+        raise ValueError("the model does not say how many tokens it reads at most: give --context")
     if args.context is not None and args.context > config.block_size:
         raise ValueError(
             f"--context is {args.context}; the model reads at most {config.block_size} tokens"
         )
+
+
+def _protocol(args: argparse.Namespace, loaded: Loaded[Any], shortest: int) -> Json:
+    """Return how the text is scored; every number of it changes the loss.
+
+    Raises:
+        ValueError: the text is too short, or the stride too long.
+    """
     targets = shortest - 1 + args.bos
     if targets < 1:
         raise ValueError(f"the text has {counted(shortest, 'token')}: give one of two or more")
-    context = min(args.context or config.block_size, targets)
+    context = min(args.context or loaded.model.config.block_size, targets)
     stride = (context + 1) // 2 if args.stride is None else args.stride
     if stride > context:
         raise ValueError(f"--stride is {stride}; it must be at most the context, {context}")

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import shutil
 
 import pytest
 import torch
@@ -107,6 +108,16 @@ def test_a_model_with_its_own_tokens_is_scored_on_the_same_words_and_bytes(ask):
     assert other["model"]["name"] == "llama"
 
 
+def test_a_model_that_tells_no_longest_context_needs_the_option(ask, folder):
+    transformers = pytest.importorskip("transformers")
+    shutil.copytree(folder / "llama", "bloom")
+    config = transformers.BloomConfig(vocab_size=300, hidden_size=8, n_layer=1, n_head=1)
+    transformers.BloomForCausalLM(config).save_pretrained("bloom")
+    command = "evaluate --checkpoint bloom --transformers --file text.txt"
+    assert "give --context" in ask(command, 2)
+    assert ask(f"{command} --context 20")["protocol"]["context"] == 20
+
+
 def test_detokenised_text_is_scored_for_each_word_and_byte_as_given(ask):
     result = ask("evaluate --checkpoint tiny --file text.txt --bos --detokenise")
     counts = {score["per"]: score["n"] for score in result["scores"]}
@@ -169,7 +180,7 @@ def test_the_probe_stands_beside_a_model_that_never_saw_the_text(ask):
             "evaluate --checkpoint .",
             "no checkpoint in .: give the --out folder of gptcore train, or",
         ),
-        ("evaluate --checkpoint ./gpt2", "./gpt2 is neither a folder nor the name"),
+        ("evaluate --checkpoint ./gpt2", "'./gpt2' is neither a folder nor the name"),
         ("evaluate --checkpoint llama --file text.txt", "gptcore evaluate --transformers scores"),
         ("evaluate --checkpoint tiny --detokenise", "--detokenise is for a text of --file"),
         (
