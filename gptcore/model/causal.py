@@ -14,7 +14,15 @@ from torch import Tensor, nn
 from gptcore.checks import LARGEST_INT64
 from gptcore.model.config import ModelConfig
 from gptcore.model.foreign import ForeignModel
-from gptcore.model.published_files import ask_revision, find_known, need, reason
+from gptcore.model.published_files import (
+    FETCHING,
+    Known,
+    ask_hub,
+    cached_revision,
+    find_known,
+    need,
+    reason,
+)
 from gptcore.plain_text import shorten
 
 Ids = npt.NDArray[np.int64]
@@ -70,19 +78,20 @@ def load_causal(source: str) -> Causal:
     transformers = need("transformers", "scoring with transformers")
     transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()  # what matters is checked below
-    place, options, unanswered = _find(source)
-    options["trust_remote_code"] = False  # code that comes with a model is never run
+    known, unanswered = _ask(source)
+    place = source if known is None else known.repository
+    # Code that comes with a model is never run.
+    options = {"trust_remote_code": False, "local_files_only": unanswered is not None}
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(place, **options)
         model, told = transformers.AutoModelForCausalLM.from_pretrained(
             place, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **options
         )
     except Exception as error:  # which one depends on what is wrong with the files
-        reasons = "; ".join([*unanswered, reason(error)])
         raise ValueError(
-            f"transformers cannot load {source} ({reasons}): put its config.json, safetensors and "
-            "the files of its tokenizer into a folder and give that folder, or give OWNER/NAME of "
-            "the Hugging Face hub"
+            f"transformers cannot load {source} ({unanswered or reason(error)}): put its "
+            "config.json, safetensors and the files of its tokenizer into a folder and give that "
+            "folder, or give OWNER/NAME of the Hugging Face hub"
         ) from None
     if missing := sorted(told["missing_keys"]):
         raise ValueError(
@@ -96,12 +105,12 @@ def load_causal(source: str) -> Causal:
         )
     made = ForeignModel(model.eval(), _config(model, tokenizer), _logits, _loss)
     _check_causal(made, source)
-    revision = getattr(model.config, "_commit_hash", None)
+    revision = None if known is None else cached_revision(need("huggingface_hub", FETCHING), known)
     return Causal(made, tokenizer, source, revision, tokenizer.bos_token_id)
 
 
-def _find(source: str) -> tuple[str, dict[str, Any], list[str]]:
-    """Return what `transformers` is to load, with what options, and why the hub did not answer.
+def _ask(source: str) -> tuple[Known | None, str | None]:
+    """Return the model of a name, None for a folder, and why the hub did not answer, if it did not.
 
     The hub is asked once, which fails at once without a connection. Then only the cache is read:
     `transformers` would ask again and again, for a minute.
@@ -110,13 +119,14 @@ def _find(source: str) -> tuple[str, dict[str, Any], list[str]]:
         ValueError: it is neither a folder nor the name of a model.
     """
     if source and Path(source).is_dir():
-        return source, {}, []
+        return None, None
     known = find_known(source)
+    hub = need("huggingface_hub", FETCHING)
     try:
-        revision = ask_revision(need("huggingface_hub", "fetching a published model"), known)
+        ask_hub(hub, known)
     except Exception as error:  # of the network or of the hub
-        return known.repository, {"local_files_only": True}, [reason(error)]
-    return known.repository, {"revision": revision}, []
+        return known, reason(error)
+    return known, None
 
 
 def _config(model: Any, tokenizer: Any) -> ModelConfig:

@@ -81,9 +81,8 @@ def load_pretrained(source: str | Path, *, device: torch.device | None = None) -
         ValueError: it cannot be found or fetched, its checksum is wrong, it is not a GPT-2, or its
             weights do not fit its config.
     """
-    files = find_files(source, check_config=read_config)
-    config = read_config(files.folder / CONFIG)
-    vocabulary = _vocabulary(files.folder, config.vocab_size)
+    files = find_files(source, check=_read_shape)
+    config, vocabulary = _read_shape(files.folder)
     path = files.folder / WEIGHTS
     with naming(path), unchanged(path):
         _check_header(path, config)  # at once, where reading all of the file takes time
@@ -94,13 +93,16 @@ def load_pretrained(source: str | Path, *, device: torch.device | None = None) -
     return Pretrained(model, files.name, files.revision, sha256, files.source, vocabulary)
 
 
-def _vocabulary(folder: Path, size: int) -> Vocabulary:
-    """Return what the ids stand for: GPT-2's tokens if there are as many, or if a file says so.
+def _read_shape(folder: Path) -> tuple[ModelConfig, Vocabulary]:
+    """Return the shape of a model, and what its ids stand for.
+
+    They stand for GPT-2's tokens if there are as many, or if a file says so.
 
     Raises:
-        ValueError: a file has the vocabulary of another tokenizer.
+        ValueError: `config.json` is not that of a GPT-2, or a file has the vocabulary of another
+            tokenizer.
     """
-    known = gpt2()
+    config, known = read_config(folder / CONFIG), gpt2()
     path = next((p for name in VOCABULARIES if (p := folder / name).exists()), None)
     told = None if path is None else read_json(path)
     if path is not None and path.name == "tokenizer.json":
@@ -111,8 +113,10 @@ def _vocabulary(folder: Path, size: int) -> Vocabulary:
             f"{path} is not GPT-2's vocabulary, so the ids of this model stand for other text: "
             "give a model with GPT-2's tokens; gptcore evaluate --transformers scores others"
         )
+    size = config.vocab_size
+    is_gpt2 = path is not None or size == known.size
     with naming(folder / CONFIG):
-        return Vocabulary(size) if path is None and size != known.size else known.with_size(size)
+        return config, known.with_size(size) if is_gpt2 else Vocabulary(size)
 
 
 @contextmanager

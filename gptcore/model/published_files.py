@@ -20,6 +20,7 @@ from gptcore.console import Progress
 from gptcore.plain_text import shorten
 from gptcore.reading import open_regular
 
+FETCHING = "fetching a published model"
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 VOCABULARIES = ("vocab.json", "tokenizer.json")
 """Files that may say what the ids stand for."""
@@ -75,13 +76,13 @@ class Files:
     source: str
 
 
-def find_files(source: str | Path, *, check_config: Callable[[Path], object]) -> Files:
+def find_files(source: str | Path, *, check: Callable[[Path], object]) -> Files:
     """Find the files of a published model, and fetch them from the hub if they are not here.
 
     Args:
         source: a folder; a name in `PUBLISHED`; or the owner and name of a model on the hub. A
             folder of that name comes first.
-        check_config: called with the path of `config.json` before weights are fetched; it raises a
+        check: called with the folder of the other files before weights are fetched; it raises a
             ValueError if they are of no use.
 
     Raises:
@@ -94,7 +95,7 @@ def find_files(source: str | Path, *, check_config: Callable[[Path], object]) ->
                 raise ValueError(_lacks(folder, name))
         name = folder.resolve().name or str(folder)
         return Files(folder, name, None, None, f"the folder {folder}")
-    return _fetch(str(source), find_known(source), check_config)
+    return _fetch(str(source), find_known(source), check)
 
 
 def find_known(source: str | Path) -> Known:
@@ -125,23 +126,25 @@ def _lacks(folder: Path, name: str) -> str:
     )
 
 
-def _fetch(name: str, known: Known, check_config: Callable[[Path], object]) -> Files:
+def _fetch(name: str, known: Known, check: Callable[[Path], object]) -> Files:
     """Return the files of a model in the hub's cache, where they are put if they are not there.
 
     Raises:
-        ValueError: they cannot be had, or the config is of no use.
+        ValueError: they cannot be had, or `check` refuses them.
     """
-    hub = need("huggingface_hub", "fetching a published model")
+    hub = need("huggingface_hub", FETCHING)
     folder = _cached(hub, known)
     if folder is None:
         with _explaining(name, known):
-            revision = ask_revision(hub, known)
-            for file in (*VOCABULARIES, CONFIG):
-                with suppress(*([hub.errors.EntryNotFoundError] if file in VOCABULARIES else [])):
-                    path = hub.hf_hub_download(known.repository, file, revision=revision)
-        check_config(Path(path))
+            ask_hub(hub, known)
+            # The cache notes which commit is the newest for a file that is asked for without one.
+            folder = Path(hub.hf_hub_download(known.repository, CONFIG)).parent
+            for file in VOCABULARIES:
+                with suppress(hub.errors.EntryNotFoundError):
+                    hub.hf_hub_download(known.repository, file, revision=folder.name)
+        check(folder)
         with _explaining(name, known):
-            folder = Path(hub.hf_hub_download(known.repository, WEIGHTS, revision=revision)).parent
+            hub.hf_hub_download(known.repository, WEIGHTS, revision=folder.name)
     blob = (folder / WEIGHTS).resolve().name  # the cache names it by the checksum that the hub told
     stated = blob if _SHA256.fullmatch(blob) else None
     words = f"{known.repository} of the Hugging Face hub, revision {folder.name}"
@@ -170,14 +173,18 @@ def reason(error: Exception) -> str:
     return shorten(str(error), 240) or type(error).__name__
 
 
-def ask_revision(hub: Any, known: Known) -> str | None:
-    """Return the newest commit of a model on the hub, after one request.
+def ask_hub(hub: Any, known: Known) -> None:
+    """Ask the hub once for a model; any error means that it cannot be fetched.
 
     Without a connection this fails at once, where a download would try again and again.
     """
-    told = hub.get_hf_file_metadata(hub.hf_hub_url(known.repository, CONFIG))
-    commit: str | None = told.commit_hash
-    return commit
+    hub.get_hf_file_metadata(hub.hf_hub_url(known.repository, CONFIG))
+
+
+def cached_revision(hub: Any, known: Known) -> str | None:
+    """Return the commit of a model that the cache holds as the newest one, None for none."""
+    path = hub.try_to_load_from_cache(known.repository, CONFIG)
+    return Path(path).parent.name if isinstance(path, str) else None
 
 
 def _cached(hub: Any, known: Known) -> Path | None:

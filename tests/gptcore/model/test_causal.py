@@ -90,15 +90,13 @@ def test_without_a_connection_the_hub_is_asked_once_and_then_only_the_cache(monk
     def refuse(_hub, known):
         raise OSError(f"no connection to {known.repository}")
 
-    monkeypatch.setattr(library, "ask_revision", refuse)
-    with pytest.raises(
-        ValueError, match=r"no connection to openai-community/gpt2; .*into a folder"
-    ):
+    monkeypatch.setattr(library, "ask_hub", refuse)
+    with pytest.raises(ValueError, match=r"no connection to openai-community/gpt2.*into a folder"):
         load_causal("gpt2")
 
 
 @pytest.mark.parametrize("name", ["../gpt2", "https://a/b", "a/b/c", "", "gpt2\n"])
 def test_what_is_no_name_is_refused_without_asking_the_hub(name, monkeypatch):
-    monkeypatch.setattr(library, "ask_revision", None)
+    monkeypatch.setattr(library, "ask_hub", None)
     with pytest.raises(ValueError, match=r"is neither a folder nor the name"):
         load_causal(name)

@@ -266,10 +266,9 @@ class Hub:
         self.asked.append(url)
         if not self.online:
             raise OSError("no connection\nat all")
-        return SimpleNamespace(commit_hash="abc")
 
-    def hf_hub_download(self, _repository, name, revision):
-        assert revision == "abc"
+    def hf_hub_download(self, _repository, name, revision=None):
+        assert revision == (None if name == "config.json" else "abc")
         self.asked.append(name)
         if not (self.folder / name).exists():
             raise FileNotFoundError(name)
@@ -295,7 +294,7 @@ def test_a_name_is_fetched_at_one_revision_and_told(hub, monkeypatch):
     assert (found.name, found.revision) == ("gpt2", "abc")
     assert found.source == "openai-community/gpt2 of the Hugging Face hub, revision abc"
     assert made.asked == [
-        "openai-community/gpt2/config.json", "vocab.json", "tokenizer.json", "config.json",
+        "openai-community/gpt2/config.json", "config.json", "vocab.json", "tokenizer.json",
         "model.safetensors",
     ]  # fmt: skip
 
@@ -322,10 +321,14 @@ def test_the_cache_is_whole_where_it_tells_the_tokens_or_that_no_file_does(hub, 
     assert bool(made.asked) == (not known)
 
 
-def test_weights_are_not_fetched_where_the_config_is_refused(hub):
+@pytest.mark.parametrize("message", ["model_type = 'llama'", "is not GPT-2's vocabulary"])
+def test_weights_are_not_fetched_where_the_other_files_are_refused(hub, message):
     made = hub()
-    published.edit_config(made.folder, model_type="llama")
-    with pytest.raises(ValueError, match="model_type = 'llama'"):
+    if "llama" in message:
+        published.edit_config(made.folder, model_type="llama")
+    else:
+        (made.folder / "vocab.json").write_text('{"der": 0}')
+    with pytest.raises(ValueError, match=message):
         load_pretrained("owner/name")
     assert "model.safetensors" not in made.asked
 
