@@ -7,7 +7,9 @@ type and size are compared before memory is taken for the weights.
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -42,6 +44,7 @@ _INPUT_FIRST = (".c_attn.weight", ".c_proj.weight", ".c_fc.weight")
 _MASK = re.compile(r"(transformer\.)?h\.[0-9]+\.attn\.(masked_)?bias")
 _HEAD, _EMBEDDING = "lm_head.weight", "transformer.wte.weight"
 _POSITIONS = "transformer.wpe.weight"
+WRITING = "writing published weights"
 _TYPES = ("F32", "F16", "BF16")
 
 Shapes = dict[str, tuple[int, ...]]
@@ -307,12 +310,17 @@ def save_pretrained(model: GPT, folder: Path) -> None:
         raise ValueError(
             f"the model has no {lacks}, which every GPT-2 has: save a model of another shape"
         )
-    torch_files = need("safetensors.torch", "writing published weights")
+    torch_files = need("safetensors.torch", WRITING)
     tensors = {
         name: (tensor.t() if name.endswith(_INPUT_FIRST) else tensor).contiguous().cpu()
         for name, tensor in model.state_dict().items()
         if name != _HEAD  # transformers ties it again
     }
     with write_atomically(folder / WEIGHTS) as partial:
-        torch_files.save_file(tensors, partial, metadata={"format": "pt"})
+        try:
+            torch_files.save_file(tensors, partial, metadata={"format": "pt"})
+        except need("safetensors", WRITING).SafetensorError as error:  # in place of an OSError
+            told = re.search(r"os error ([0-9]+)", str(error))
+            code = int(told[1]) if told else errno.EIO
+            raise OSError(code, os.strerror(code)) from None
     write_whole(folder / CONFIG, json.dumps(describe(config), indent=2) + "\n")

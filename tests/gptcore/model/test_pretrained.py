@@ -15,6 +15,7 @@ import transformers
 
 from gptcore.data.tokenizer import published_file
 from gptcore.data.vocabulary import Vocabulary, gpt2
+from gptcore.files import WriteError
 from gptcore.model import (
     GPT,
     ModelConfig,
@@ -87,6 +88,18 @@ def test_transformers_loads_what_was_saved(tmp_path):
     assert_same(ours, transformers.GPT2LMHeadModel.from_pretrained(tmp_path / "saved").eval())
     again = load_pretrained(tmp_path / "saved").model.state_dict()
     assert all(torch.equal(again[name], weight) for name, weight in ours.state_dict().items())
+
+
+def test_a_full_disk_is_told_in_one_line_and_leaves_nothing(tmp_path):
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(WriteError, match=r"cannot write .*model\.safetensors: File too large;"):
+            save_pretrained(GPT(CONFIG), tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not any(tmp_path.iterdir())
 
 
 def test_a_model_that_gpt2_cannot_be_is_not_saved(tmp_path):
