@@ -33,11 +33,11 @@ def evaluate_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `gptcore evaluate`, and say what its intervals are about."""
     parser.description = (
         f"{parser.description}\n\n"
-        "The 95 % intervals are for the mean over a longer text of this kind, of which the\n"
-        "scored text is a stretch (50 times as long). They allow for topics and chapters.\n"
-        "They do not speak of other texts, nor of other training runs. Where a text joins\n"
-        "documents, they are too narrow unless the test part holds at least five of them.\n"
-        "A test part of fewer than 384 targets has none. The loss is compared with that of\n"
+        "The 95 % intervals are for the mean over a longer text of this kind, of which the "
+        "scored text is a stretch (50 times as long). They allow for topics and chapters. "
+        "They do not speak of other texts, nor of other training runs. Where a text joins "
+        "documents, they are too narrow unless the test part holds at least five of them. "
+        "A test part of fewer than 384 targets has none. The loss is compared with that of "
         "token counts of the training part, on the same targets.\n\n"
         "How a loss was measured (its protocol) changes it, so it is part of the answer."
     )
