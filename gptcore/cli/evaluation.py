@@ -118,6 +118,7 @@ def evaluate(args: argparse.Namespace) -> Json:
     _check_reading(args, loaded)
     text = load_text(args, loaded)
     protocol = _protocol(args, loaded, min(len(piece.ids) for piece in text.pieces))
+    contamination = args.probe_beside and probe(args, loaded, text, device)  # short, so it is first
     scores = _score(loaded, text, protocol, device)
     merged = np.concatenate([score.losses.numpy() for score in scores])
     first = 0 if args.bos else 1  # without a token before it the first one is no target
@@ -142,7 +143,7 @@ def evaluate(args: argparse.Namespace) -> Json:
         **{name: rows and [asdict(row) for row in rows] for name, rows in rows.items()},
         "memorisation_gap": gap and gap[0],
         "memorisation_gap_interval_95": gap and gap[1],
-        "contamination": args.probe_beside and probe(args, loaded, text, device),
+        "contamination": contamination,
         **text.provenance,
     }
 

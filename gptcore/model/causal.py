@@ -24,6 +24,7 @@ from gptcore.model.published_files import (
     reason,
 )
 from gptcore.plain_text import shorten
+from gptcore.reading import check_regular, naming
 
 Ids = npt.NDArray[np.int64]
 
@@ -93,17 +94,14 @@ def load_causal(source: str) -> Causal:
             "config.json, safetensors and the files of its tokenizer into a folder and give that "
             "folder, or give OWNER/NAME of the Hugging Face hub"
         ) from None
-    if missing := sorted(told["missing_keys"]):
-        raise ValueError(
-            f"{source} lacks {shorten(missing[0])} and {len(missing)} weights in all, "
-            "and transformers would draw them at random: give the weights of a language model"
-        )
+    _check_weights(told, source)
     if not tokenizer.is_fast:
         raise ValueError(
             f"the tokenizer of {source} does not say where its tokens lie in a text: give a model "
             "with a tokenizer.json"
         )
-    made = ForeignModel(model.eval(), _config(model, tokenizer), _logits, _loss)
+    with naming(source):
+        made = ForeignModel(model.eval(), _config(model, tokenizer), _logits, _loss)
     _check_causal(made, source)
     revision = None if known is None else cached_revision(need("huggingface_hub", FETCHING), known)
     return Causal(made, tokenizer, source, revision, tokenizer.bos_token_id)
@@ -116,9 +114,13 @@ def _ask(source: str) -> tuple[Known | None, str | None]:
     `transformers` would ask again and again, for a minute.
 
     Raises:
-        ValueError: it is neither a folder nor the name of a model.
+        ValueError: it is neither a folder nor the name of a model, or a file in it is not regular.
     """
-    if source and Path(source).is_dir():
+    folder = Path(source)
+    if source and folder.is_dir():
+        for path in folder.iterdir():
+            if path.exists() and not path.is_dir():
+                check_regular(path)  # the library would wait for a pipe
         return None, None
     known = find_known(source)
     hub = need("huggingface_hub", FETCHING)
@@ -127,6 +129,27 @@ def _ask(source: str) -> tuple[Known | None, str | None]:
     except Exception as error:  # of the network or of the hub
         return known, reason(error)
     return known, None
+
+
+def _check_weights(told: dict[str, Any], source: str) -> None:
+    """Check that the weights are those of the config, all of them.
+
+    Raises:
+        ValueError: they are not; `transformers` would draw missing ones at random and leave out
+            those that the config has no place for. It may leave out masks and other constants.
+    """
+    if missing := sorted(told["missing_keys"]):
+        raise ValueError(
+            f"{source} lacks {shorten(missing[0])} and {len(missing)} weights in all, "
+            "and transformers would draw them at random: give the weights of a language model"
+        )
+    extra = sorted(name for name in told["unexpected_keys"] if name.endswith(".weight"))
+    if extra:
+        raise ValueError(
+            f"{source} has {shorten(extra[0])} and {len(extra)} weights in all that a model of its "
+            "config.json has not, and transformers would leave them out: give weights and a "
+            "config.json that belong together"
+        )
 
 
 def _config(model: Any, tokenizer: Any) -> ModelConfig:

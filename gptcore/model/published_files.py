@@ -170,7 +170,9 @@ def _explaining(name: str, known: Known) -> Iterator[None]:
 
 def reason(error: Exception) -> str:
     """Return what an error of another library says, in one line."""
-    return shorten(str(error), 240) or type(error).__name__
+    told = shorten(str(error), 240) or type(error).__name__
+    differs = "a tensor has another shape than config.json gives it"
+    return differs if "ignore_mismatched_sizes" in told else told
 
 
 def ask_hub(hub: Any, known: Known) -> None:

@@ -1,3 +1,4 @@
+import os
 import shutil
 
 import numpy as np
@@ -77,6 +78,27 @@ def test_a_model_that_sees_later_tokens_is_refused(copy):
 def test_missing_weights_are_not_drawn_at_random(copy):
     published.edit_config(copy, num_hidden_layers=2)
     with pytest.raises(ValueError, match=r"lacks model\.layers\.1\..* and 9 weights in all"):
+        load_causal(str(copy))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_hidden_layers": 0}, r"has model\.layers\.0\..* and 9 weights in all that a model"),
+        ({"vocab_size": 299}, "a tensor has another shape than config.json gives it"),
+        ({"max_position_embeddings": -5}, r"copy: block_size is -5"),
+    ],
+)
+def test_a_config_that_is_not_of_the_weights_is_refused(copy, changes, message):
+    published.edit_config(copy, **changes)
+    with pytest.raises(ValueError, match=message):
+        load_causal(str(copy))
+
+
+def test_a_pipe_is_refused_without_waiting(copy):
+    (copy / "config.json").unlink()
+    os.mkfifo(copy / "config.json")
+    with pytest.raises(ValueError, match="is a pipe"):
         load_causal(str(copy))
 
 
