@@ -20,10 +20,11 @@ def statuses(folder, text):
     return {check.name: check.status for check in check_model(load_model_file(path))}
 
 
-def test_first_model_of_a_reader_has_no_fault_and_lacks_positions(tmp_path):
+def test_first_model_of_a_reader_has_no_fault_and_lacks_attention_and_positions(tmp_path):
     found = statuses(tmp_path, MODEL)
     assert "fault" not in found.values()
-    assert [name for name, status in found.items() if status == "note"] == ["positions"]
+    notes = [name for name, status in found.items() if status == "note"]
+    assert notes == ["causality", "positions"]
 
 
 def test_large_first_weights_are_the_fault_that_the_guide_names(tmp_path):
