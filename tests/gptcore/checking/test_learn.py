@@ -4,6 +4,7 @@ import re
 import shlex
 import sys
 
+import numpy as np
 import pytest
 
 from gptcore.checking import check_model, load_model_file
@@ -11,7 +12,7 @@ from gptcore.cli.main import make_parser
 from tests.helpers.checkout import ROOT
 
 GUIDE = (ROOT / "docs" / "learn.md").read_text(encoding="utf-8")
-MODEL, TRAINING = re.findall(r"^```python\n(.*?)^```$", GUIDE, flags=re.MULTILINE | re.DOTALL)
+MODEL, TRAINING, COMPACT = re.findall(r"^```python\n(.*?)^```$", GUIDE, flags=re.MULTILINE | re.DOTALL)
 SMALL_WEIGHTS = "        nn.init.normal_(self.wte.weight, std=0.02)\n"
 
 
@@ -87,6 +88,16 @@ def test_readers_can_train_their_own_model(tmp_path, monkeypatch, capsys):
     first, last = capsys.readouterr().out.splitlines()
     assert first.startswith("step 0: training loss 10.")
     assert float(last.removeprefix("test loss ")) < 10
+
+
+def test_compact_ids_are_those_of_the_text_numbered_anew(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    old, new = SMALL[1]
+    assert old in COMPACT
+    exec(COMPACT.replace(old, new), {})
+    ids = np.load("compact.npy")
+    assert ids.dtype == np.uint16
+    assert set(ids.tolist()) == set(range(ids.max() + 1))
 
 
 @pytest.mark.parametrize("line", re.findall(r"^    gptcore (.*)$", GUIDE, flags=re.MULTILINE))
