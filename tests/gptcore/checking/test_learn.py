@@ -12,7 +12,8 @@ from gptcore.cli.main import make_parser
 from tests.helpers.checkout import ROOT
 
 GUIDE = (ROOT / "docs" / "learn.md").read_text(encoding="utf-8")
-MODEL, TRAINING, COMPACT = re.findall(r"^```python\n(.*?)^```$", GUIDE, flags=re.MULTILINE | re.DOTALL)
+BLOCKS = re.compile(r"^```python\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
+MODEL, TRAINING, COMPACT = BLOCKS.findall(GUIDE)
 SMALL_WEIGHTS = "        nn.init.normal_(self.wte.weight, std=0.02)\n"
 
 
