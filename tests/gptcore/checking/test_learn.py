@@ -51,6 +51,7 @@ class Attention(nn.Module):
 SECOND = (
     ("\n\nclass GPT", f"\n{ATTENTION}\n\nclass GPT"),
     (SMALL_WEIGHTS, f"{SMALL_WEIGHTS}        self.wpe = nn.Embedding(block_size, n_embd)\n"
+     "        nn.init.normal_(self.wpe.weight, std=0.02)\n"
      "        self.ln_1, self.attn = nn.LayerNorm(n_embd), Attention(n_embd)\n"),
     ("        logits =", "        x = x + self.wpe(torch.arange(idx.shape[1]))\n"
      "        x = x + self.attn(self.ln_1(x))\n        logits ="),
