@@ -124,7 +124,7 @@ def _steps(history: History, plot: Plotter) -> Section:
         "history",
         "History",
         "When did times change lastingly?",
-        f"A step is a change that lasts: all runs after it are slower or faster.{more}",
+        f"A change that lasts is one after which all runs are slower or faster.{more}",
         plots=plots,
         tables=[_step_table(found)] if found else [],
         missing="" if found else "No time changed lastingly.",
@@ -186,7 +186,8 @@ def frame_of(trend: Trend) -> pd.DataFrame:
 
 def draw_trend(rows: pd.DataFrame) -> Figure:
     """Draw the ratio of each run to the first against its commit; steps are marked."""
-    figure, (axes,) = drawing.new_figure(2.2, top_in=0.35)
+    figure = Figure(figsize=(5, 2.6))
+    axes = figure.subplots(gridspec_kw={"left": 0.14, "right": 0.95, "bottom": 0.22, "top": 0.82})
     at = np.arange(len(rows))
     axes.axhline(1, color=drawing.GRID, linewidth=1)
     axes.plot(at, rows["ratio"], "o", color=drawing.COLOURS[0], markersize=6)
