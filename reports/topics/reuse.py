@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from gptcore.plain_text import shorten
-from reports import drawing, words
+from reports import drawing, line_charts, words
 from reports.blocks import Finding, Plotter, Section, Table, dicts, table, titled
 from reports.claims import apart
 from reports.facts import fact_text
@@ -187,16 +187,17 @@ def _level(points: pd.DataFrame, column: str) -> pd.DataFrame:
 
 def by_tokens(points: pd.DataFrame) -> Figure:
     """Draw the loss of each option against the tokens that it was trained on."""
-    figure, axes = drawing.line_chart(points, "test loss, nats/token", "tokens", "loss")
-    drawing.number_axis(axes.xaxis)
+    figure, axes = line_charts.line_chart(points, "test loss, nats/token", "tokens", "loss")
+    drawing.amount_axis(axes.xaxis)
     axes.set_xlabel("tokens trained on")
     return figure
 
 
 def by_money(points: pd.DataFrame) -> Figure:
     """Draw the loss of each option against the middle of its price, which is logarithmic."""
-    figure, axes = drawing.line_chart(points, "test loss, nats/token", "money", "loss")
-    axes.set(xscale="log", xlabel="US dollars of training, logarithmic")
+    figure, axes = line_charts.line_chart(points, "test loss, nats/token", "money", "loss", log="x")
+    drawing.log_axis(axes.xaxis, *axes.get_xlim(), shown=words.number)
+    axes.set(xlabel="US dollars of training, logarithmic")
     return figure
 
 

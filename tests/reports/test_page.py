@@ -394,10 +394,9 @@ def test_bad_input_is_one_line_and_exit_code_2(
 
 def test_curves_are_drawn_where_scipy_is_missing() -> None:
     code = (
-        "import sys; sys.modules['scipy'] = None; import pandas; from reports import drawing; "
+        "import sys; sys.modules['scipy'] = None; import pandas; from reports import line_charts; "
         "frame = pandas.DataFrame({'variant': ['a', 'a'], 'x': [0, 1], 'y': [0, 1]}); "
-        "figure, axes = drawing.line_figure(frame, 'title'); drawing.lines(axes, frame, 'x', 'y'); "
-        "print(len(axes.lines))"
+        "figure, axes = line_charts.line_chart(frame, 'title', 'x', 'y'); print(len(axes.lines))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
