@@ -23,6 +23,7 @@ class Finding:
 
     `importance` orders findings, largest first. `clause` is the claim as a part of the verdict,
     "" where the verdict leaves it out. `evidence` holds the ids of the cases behind the claim.
+    `module` is the topic that states it: the finding stands in the first of its sections.
     """
 
     importance: int
@@ -31,6 +32,7 @@ class Finding:
     headline: str
     detail: str
     evidence: tuple[str, ...] = ()
+    module: str = ""
 
 
 IN_TURNS = "The ratio is taken pair by pair, so the two medians need not divide to it."
@@ -93,47 +95,6 @@ class Plot:
 
 
 @dataclass(frozen=True)
-class Advice:
-    """One thing to change, or to leave as it is, and why.
-
-    Attributes:
-        headline: what to do and what it saves, as a clause: "Train in bf16: 2.2 times faster".
-        evidence: the numbers behind it with their interval and conditions, in sentences.
-        warning: what may go wrong or is not known, "" where there is nothing.
-        price: what it costs to follow.
-        cases: the ids of the cases behind it.
-        saves: the share of the time, memory or loss that it saves, which ranks it; 0 for what is
-            to be left as it is.
-    """
-
-    headline: str
-    evidence: str
-    warning: str
-    price: str
-    cases: tuple[str, ...]
-    saves: float = 0.0
-
-
-@dataclass(frozen=True)
-class FirstScreen:
-    """What a reader sees first of a run.
-
-    Attributes:
-        answer: what the run says, in at most three sentences.
-        advice: what to change, ranked by what it saves.
-        trust: whether the numbers can be relied on, beginning with "Yes", "Partly" or "No".
-        quote: one line with its conditions that can be cited; "" where nothing can.
-        glance: the timed cases, one row for each, with their state; None where nothing was timed.
-    """
-
-    answer: str
-    advice: list[Advice]
-    trust: str
-    quote: str
-    glance: Table | None
-
-
-@dataclass(frozen=True)
 class Text:
     """Text that a model wrote, before or after training."""
 
@@ -156,6 +117,10 @@ class Section:
     tables: list[Table] = field(default_factory=list)
     texts: list[Text] = field(default_factory=list)
     missing: str = ""
+    module: str = ""
+    """The topic that it belongs to, as in `Finding`."""
+    findings: list[Finding] = field(default_factory=list)
+    """What the run says on the topic; they stand in its first section."""
 
 
 Draw = Callable[[pd.DataFrame], Figure]

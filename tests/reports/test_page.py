@@ -92,7 +92,7 @@ def test_page_has_unique_ids_and_every_link_has_its_target(standard: str) -> Non
 
 def test_every_figure_has_words_for_those_who_cannot_see_it(standard: str) -> None:
     images = [attrs for _, attrs in Document(standard).tags if attrs.get("role") == "img"]
-    assert len(images) == 11
+    assert len(images) == 14
     assert all(len(attrs["aria-label"] or "") > 40 for attrs in images)
 
 
@@ -310,7 +310,7 @@ def test_dropped_last_batch_is_named_only_where_it_varies(tmp_path: Path) -> Non
 def test_charts_do_not_mix_corpora(tmp_path: Path) -> None:
     records = [coverage_case("sequential", 1.0), coverage_case("sequential", 1.0, corpus="other")]
     text = html_of(tmp_path, records)
-    assert text.count("How much of the text was shown") == 2
+    assert text.count("<strong>How much of the text was shown</strong>") == 2
 
 
 # --- the command ----------------------------------------------------------------------------
