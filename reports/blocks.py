@@ -64,7 +64,7 @@ class Table:
     """Position of a column → a share from 0 to 1 for each row, drawn as a bar inside the cell."""
 
 
-MAX_DRAWN, MAX_BARS, MAX_LINES = 8, 24, 24
+MAX_DRAWN, MAX_BARS, MAX_LINES = 8, 24, 12
 """Cases, bars and lines in one figure at most."""
 MAX_TEXT = 5_000
 """Characters of one text of a section or a finding at most."""

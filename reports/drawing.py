@@ -168,7 +168,7 @@ def new_figure(
         gridspec_kw={
             "left": left / WIDTH_PT, "right": 1 - right / WIDTH_PT,
             "top": 1 - top / height, "bottom": bottom / height, "hspace": gap / axes_pt,
-            "wspace": 0 if columns == 1 else (left if not share_y else 14) / side,
+            "wspace": 0 if columns == 1 else (left if not share_y else 22) / side,
         },
     )  # fmt: skip
     return figure, list(axes.flat)
@@ -205,7 +205,7 @@ def with_labels(frame: pd.DataFrame) -> pd.DataFrame:
     """Return `frame` with labels for `variant`; two that are cut to the same text stay apart."""
     labels: dict[str, str] = {}
     for name in dict.fromkeys(frame["variant"]):
-        label = as_label(name, 60)
+        label = as_label(name, 90)
         labels[name] = f"{label} ({len(labels) + 1})" if label in labels.values() else label
     return frame.assign(variant=frame["variant"].map(labels))
 

@@ -76,7 +76,7 @@ def line_chart(
 def _block(name: str) -> list[str]:
     """Return a name in lines; the names of lines that are one begin a line each."""
     parts = [name if i == 0 else f"= {name}" for i, name in enumerate(name.split("\n"))]
-    return [line for part in parts for line in drawing.wrapped(part, NAMES_PT, 62)]
+    return [line for part in parts for line in drawing.wrapped(part, NAMES_PT, 92)]
 
 
 def lines(axes: Axes, frame: pd.DataFrame, x: str, y: str, *, mark_points: bool = False) -> None:
@@ -139,6 +139,7 @@ def name_ends(
 ) -> None:
     """Write the name of each line right of its end, where none covers another."""
     height = figure.get_figheight() * 72
+    axes.get_xlim(), axes.get_ylim()  # the limits that Matplotlib chooses late
     ends = [rows.iloc[-1][[x, y]].astype(float).tolist() for rows in parts]
     points = axes.transData.transform(ends) * 72 / figure.dpi
     box = axes.get_position()
@@ -249,18 +250,20 @@ def name_points(
     """
     figure = axes.figure
     assert isinstance(figure, Figure)
+    axes.get_xlim(), axes.get_ylim()  # the limits that Matplotlib chooses late
     scale = 72 / figure.dpi
     box = axes.get_window_extent()
     inside = (box.x0 * scale, box.y0 * scale + 2, box.x1 * scale + 10, box.y1 * scale + 6)
     places = axes.transData.transform(list(points)) * scale
     others = axes.transData.transform(list(avoid)) * scale if len(avoid) else np.empty((0, 2))
+    every = np.vstack([places, others])
     taken: list[tuple[float, float, float, float]] = []
     for (x, y), name in zip(places, names, strict=True):
         lines = drawing.wrapped(name, POINT_NAME_PT, 60)
         size = (max(map(drawing.width, lines)), len(lines) * LINE_PT)
         best = min(
             _candidates(float(x), float(y), *size),
-            key=lambda c: _cost(c, inside, taken, np.vstack([places, others])),
+            key=lambda box: _cost(box, (x, y), inside, taken, every),
         )
         taken.append(best[:4])
         middle = ((best[0] + best[2]) / 2 - x, (best[1] + best[3]) / 2 - y)
@@ -269,29 +272,48 @@ def name_points(
             xycoords="figure fraction", xytext=middle, textcoords="offset points",
             ha="center", va="center", linespacing=1.1,
             arrowprops={"arrowstyle": "-", "color": INK, "linewidth": 0.6, "shrinkA": 0,
-                        "shrinkB": 4} if best[4] > 1 else None,
+                        "shrinkB": 4} if best[4] > 12 else None,
         )  # fmt: skip
 
 
 def _candidates(
     x: float, y: float, wide: float, high: float
 ) -> list[tuple[float, float, float, float, float]]:
-    """Return boxes around a point: their sides, and how far away they are."""
+    """Return boxes around a point, the nearest first: their sides, and how far away they are."""
     found = []
-    sides = [(1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1)]
-    for far in (1.0, 2.0, 3.0, 4.5, 6.0):
-        for dx, dy in sides:
-            cx = x + dx * (wide / 2 + (8 * far if dy == 0 else 8 * far - 14))
-            cy = y + dy * (high / 2 - 2 + 8 * far)
-            found.append((cx - wide / 2, cy - high / 2, cx + wide / 2, cy + high / 2, far))
-    return found
+    for up in range(-13, 14):
+        for beside in (9.0, 26.0, 48.0, 76.0):
+            for side in (1, -1):
+                cx, cy = x + side * (beside + wide / 2), y + 10.0 * up
+                found.append((cx, cy, beside - 8 + 8.0 * abs(up)))
+        if abs(10 * up) > high / 2 + 4:
+            found.append((x, y + 10.0 * up, 4.0 * abs(up)))
+    return [
+        (cx - wide / 2, cy - high / 2, cx + wide / 2, cy + high / 2, far)
+        for cx, cy, far in sorted(found, key=lambda each: each[2])
+    ]
 
 
-def _cost(box: Any, inside: Any, taken: Sequence[Any], points: np.ndarray[Any, Any]) -> float:
+def _cost(
+    box: Sequence[float],
+    point: tuple[float, float],
+    inside: Sequence[float],
+    taken: Sequence[Sequence[float]],
+    points: np.ndarray[Any, Any],
+) -> float:
+    """Return how bad a place is for a name: what it covers, what its line to the point crosses."""
     x0, y0, x1, y1, far = box
     out = max(0, inside[0] - x0) + max(0, x1 - inside[2])
     out += max(0, inside[1] - y0) + max(0, y1 - inside[3])
     over = sum(x0 < b[2] + 3 and x1 > b[0] - 3 and y0 < b[3] and y1 > b[1] for b in taken)
     hit = (points[:, 0] > x0 - 4) & (points[:, 0] < x1 + 4)
     hit &= (points[:, 1] > y0 - 3) & (points[:, 1] < y1 + 3)
-    return float(20 * out + 400 * over + 100 * hit.sum() + far)
+    middle = np.array([(x0 + x1) / 2, (y0 + y1) / 2])
+    along = np.array(point) + np.linspace(0, 1, 12)[:, None] * (middle - np.array(point))
+    apart = np.hypot(*(points[None] - along[:, None]).transpose(2, 0, 1)).min(axis=0)
+    crossed = (apart < 5) & (np.hypot(*(points - np.array(point)).T) > 1)
+    covered = sum(
+        bool(((along > b[:2]) & (along < b[2:])).all(axis=1).any()) for b in map(np.array, taken)
+    )
+    hits = min(int(hit.sum()), 6) + 0.4 * min(int(crossed.sum()), 4)
+    return float(60 * out + 3000 * over + 300 * hits + 200 * covered + far)

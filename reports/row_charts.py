@@ -16,7 +16,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 from reports import drawing, words
 from reports.drawing import COLOURS, GRID, HATCHES, INK, LINE_PT, SURFACE, WIDTH_PT
 
-EDGE_PT, LANE_PT, PAD_PT = 6.0, 20.0, 7.0
+EDGE_PT, LANE_PT, PAD_PT = 14.0, 20.0, 7.0
 """Margin at both sides, height of the mark of a row, and the space below it."""
 LOOKS = {
     "faster": ("<", COLOURS[0]),
@@ -42,10 +42,11 @@ def new_rows(
 
     Heights are in points from the top of the axes.
     """
-    placed, lanes, at = [], [], 0.0
+    room, placed, lanes, at = WIDTH_PT - 2 * EDGE_PT, [], [], 0.0
     for label, value in zip(labels, values, strict=True):
-        room = WIDTH_PT - 2 * EDGE_PT - (drawing.width(value) + 14 if value else 0)
         lines = drawing.wrapped(label, room)
+        if drawing.width(lines[-1]) + drawing.width(value) + 14 > room:
+            lines = _beside(label, value, room) or [*lines, ""]
         placed.append((at, lines, value))
         at += len(lines) * LINE_PT
         lanes.append(at + LANE_PT / 2)
@@ -56,8 +57,14 @@ def new_rows(
     for start, lines, value in placed:
         for i, line in enumerate(lines):
             _text(axes, 0, start + (i + 0.5) * LINE_PT, line, "left")
-        _text(axes, 1, start + LINE_PT / 2, value, "right")
+        _text(axes, 1, start + (len(lines) - 0.5) * LINE_PT, value, "right")
     return figure, axes, lanes
+
+
+def _beside(label: Any, value: str, room: float) -> list[str]:
+    """Return a label in two lines left of its value, nothing where it takes more."""
+    lines = drawing.wrapped(label, room - drawing.width(value) - 14)
+    return lines if len(lines) <= 2 else []
 
 
 def _text(axes: Axes, x: float, y: float, text: str, side: str) -> None:
@@ -214,7 +221,11 @@ def dots(
 
 
 def stacks(
-    frame: pd.DataFrame, parts: Sequence[str], xlabel: str, shown: Callable[[float], str]
+    frame: pd.DataFrame,
+    parts: Sequence[str],
+    xlabel: str,
+    shown: Callable[[float], str],
+    unit: float = 1.0,
 ) -> Figure:
     """Draw one stacked bar for each row, its parts labelled inside and hatched.
 
@@ -223,16 +234,18 @@ def stacks(
         parts: columns in their order, whose names stand in the key.
         xlabel: what the axis shows.
         shown: the words for a part and for a tick.
+        unit: what ticks are round multiples of.
     """
     places = flow(parts)
     figure, axes, lanes = new_rows(frame["label"], frame["text"], top=len(places) * LINE_PT + 8)
     totals = frame[list(parts)].fillna(0.0).sum(axis=1)
     most = float(max(totals.max(), 1e-12))
     axes.set_xlim(0, most)
-    axes.xaxis.set_major_locator(MaxNLocator(4))
+    ticks = [tick * unit for tick in MaxNLocator(4).tick_values(0, most / unit)]
+    axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: shown(value)))
     lane_grid(axes, lanes)
-    unit = (WIDTH_PT - 2 * EDGE_PT) / most
+    scale = (WIDTH_PT - 2 * EDGE_PT) / most
     for lane, (_, row) in zip(lanes, frame.iterrows(), strict=True):
         left = 0.0
         for i, name in enumerate(parts):
@@ -242,7 +255,7 @@ def stacks(
             colour = COLOURS[i % len(COLOURS)]
             axes.add_patch(_box((left, lane - 9), size, 18, i))
             text = shown(size)
-            if drawing.width(text) + 8 < size * unit:
+            if drawing.width(text) + 8 < size * scale:
                 axes.text(
                     left + size / 2, lane, text, ha="center", va="center_baseline", color=SURFACE,
                     bbox={"facecolor": colour, "edgecolor": "none", "pad": 1},

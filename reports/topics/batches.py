@@ -148,7 +148,7 @@ def speeds(frame: pd.DataFrame) -> Figure:
     shown = pd.DataFrame(
         {
             "label": [words.loading(c["source"], c["way"]) for _, c in frame.iterrows()],
-            "text": [words.si(points_[0][0], "tokens/s") for points_ in points],
+            "text": [f"{words.si(points_[0][0], '')} tokens/s" for points_ in points],
             "points": points,
         }
     )

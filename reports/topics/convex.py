@@ -83,10 +83,10 @@ def section(run: Run, plot: Plotter) -> list[Section]:
         plots += plot(
             excess,
             curves,
-            f"Excess loss of the last iterate, {setting}.",
+            "Excess loss of the last iterate",
             "Each point is the mean over seeds at the best constant step size of a grid; the step "
             "size was chosen on other seeds. Both axes are logarithmic, so a power of the number "
-            "of epochs is a straight line.",
+            f"of epochs is a straight line. {setting}.",
             "Excess loss of each order of the data, by epochs.",
             {"variant": "Order", "epochs": "Epochs", "excess": "Excess loss"},
         )

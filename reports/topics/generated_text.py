@@ -33,7 +33,7 @@ from reports.drawing import LINE_PT, WIDTH_PT
 from reports.load import Run
 
 USUAL_Z = 2.0
-MOST_LINES = 6
+MOST_LINES = 4
 """Models in one figure at most."""
 WHEN = {"before": "before training", "after": "after training"}
 CONTROLS = {"unigram": "unigram sampling", "bigram": "bigram sampling"}
@@ -120,7 +120,7 @@ def course(frame: pd.DataFrame) -> Figure:
         axes.yaxis.set_major_locator(FixedLocator([0, 2, 10, 100, 1000]))
         axes.yaxis.set_major_formatter(lambda value, _: words.tick(value))
         axes.set_ylim(0, top)
-        drawing.number_axis(axes.xaxis)
+        drawing.amount_axis(axes.xaxis, 3)
     figure.supxlabel("updates", y=0.004, fontsize=drawing.FONT_PT)
     height = figure.get_figheight() * 72
 

@@ -130,7 +130,8 @@ def section(run: Run, plot: Plotter) -> list[Section]:
     for setting, (part,) in by_setting(plot, packed):
         plots += plot(
             thrown_away, part, "What packing throws away",
-            "Tokens that are cropped, as a share of the text, and padding, as a share of the rows. "
+            "Dot: tokens that are cropped, as a share of the text. Square: padding, as a share of "
+            "the rows. "
             f"{setting}.",
             "Cropped tokens and padding of each packing.",
         )  # fmt: skip
@@ -165,17 +166,22 @@ def missed(frame: pd.DataFrame) -> Figure:
 
 def thrown_away(frame: pd.DataFrame) -> Figure:
     """Draw the cropped and the padded share of each packing."""
-    rows = frame.assign(
-        label=[
-            f"{PACKINGS.get(str(row['packing']), plain_text.shorten(str(row['packing'])))}, "
-            f"T {words.number(row['block_size'])}"
-            for _, row in frame.iterrows()
-        ],
-        text=(frame["cropped_share"] + frame["padding_share"]).map(words.percent),
-        cropped=frame["cropped_share"],
-        padding=frame["padding_share"],
+    shares = frame[["cropped_share", "padding_share"]]
+    rows = pd.DataFrame(
+        {
+            "label": [
+                f"{PACKINGS.get(str(row['packing']), plain_text.shorten(str(row['packing'])))}, "
+                f"T{words.NBSP}{words.number(row['block_size'])}"
+                for _, row in frame.iterrows()
+            ],
+            "text": [
+                f"{words.percent(cropped)} and {words.percent(padding)}"
+                for cropped, padding in shares.itertuples(index=False)
+            ],
+            "points": [[(v, v, v) for v in row] for row in shares.to_numpy().tolist()],
+        }
     )
-    return row_charts.stacks(rows, ["cropped", "padding"], "share thrown away", _short_percent)
+    return row_charts.dots(rows, "share thrown away", _short_percent, log=False)
 
 
 def _short_percent(share: float) -> str:

@@ -54,10 +54,12 @@ def memory_figure(models: pd.DataFrame) -> Figure:
     Args:
         models: cases from `by_kind` with a column `label`, every kind known.
     """
-    totals = [words.size(total) for total in models[list(KINDS)].sum(axis=1)]
+    totals = models[list(KINDS)].sum(axis=1)
+    unit = 2.0**30 if totals.max() > 2**30 else 2.0**20
     return row_charts.stacks(
-        models.assign(text=totals), KINDS, "memory at the peak of one call", _short
-    )
+        models.assign(text=totals.map(words.size)), KINDS, "memory at the peak of one call",
+        _short, unit,
+    )  # fmt: skip
 
 
 def _short(value: float) -> str:

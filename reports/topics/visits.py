@@ -73,9 +73,9 @@ def section(run: Run, plot: Plotter) -> list[Section]:
         plots += plot(
             by_visits,
             curves,
-            f"Loss of training targets by visits, {setting}.",
+            "The loss of a target by how often it was shown",
             "Each line is one training length, the mean over seeds. Groups of fewer than 30 "
-            "targets are left out.",
+            f"targets are left out. {setting}.",
             "Loss of training targets by how often training showed them.",
             {
                 "epochs": "Epoch-equivalents",
@@ -104,7 +104,7 @@ def by_visits(rows: pd.DataFrame) -> Figure:
     """Draw the mean loss over seeds by visits, one line for each training length."""
     kept = rows[rows["low"].notna()]
     means = kept.groupby(["epochs", "visits"], sort=True)["loss"].mean().reset_index()
-    means["variant"] = means["epochs"].map(lambda n: f"{words.number(n)} epoch-equivalents")
+    means["variant"] = means["epochs"].map(lambda n: words.count_of(n, "epoch-equivalent"))
     title = "loss of training targets, nats/token"
     figure, axes = line_charts.line_chart(means, title, "visits", "loss")
     axes.set_xlabel("times that training showed the target")

@@ -13,6 +13,8 @@ from reports.topics.convergence import findings
 
 EARLY = 0.1
 """Share of training whose losses may lie outside the axes: they would compress all others."""
+LONGER = 6.0
+"""How many times the longest arm is as long as the shortest one, for a logarithmic axis."""
 SECONDS_PT = 32
 """How far the axis of seconds lies below that of tokens."""
 KINDS = {"equal": "same", "unresolved": "ambiguous", findings.NO_VERDICT: "ambiguous"}
@@ -32,7 +34,11 @@ def losses(curves: pd.DataFrame, what: str, *, mark_points: bool) -> Figure:
     # Aggregated here: seaborn's own bands take several times as long as the drawing.
     groups = shown.groupby(["variant", "tokens"], sort=False)["shown"]
     bands = groups.agg(["mean", "min", "max"]).reset_index()
-    late = bands[bands["tokens"] >= EARLY * bands["tokens"].max()]
+    lengths = bands.groupby("variant")["tokens"].transform("max")
+    late = bands[bands["tokens"] >= EARLY * lengths]
+    log = "x" if lengths.max() > LONGER * lengths.min() > 0 else ""
+    if log:
+        bands = bands[bands["tokens"] > 0]
     low, high = float(late["min"].min()), float(late["max"].max())
     if known:
         low, high = min(low, -0.02), max(high, 0.02)
@@ -40,7 +46,7 @@ def losses(curves: pd.DataFrame, what: str, *, mark_points: bool) -> Figure:
     rate = curves["train_tokens_per_s"].median()
     title = f"{what} above unigram counts, nats/token" if known else f"{what}, nats/token"
     figure, axes = line_charts.line_chart(
-        bands, title, "tokens", "mean", mark_points=mark_points, band=("min", "max"),
+        bands, title, "tokens", "mean", mark_points=mark_points, band=("min", "max"), log=log,
         limits=(low - room, high + room), bottom=42 + (SECONDS_PT if rate > 0 else 0),
     )  # fmt: skip
     if known:
@@ -52,10 +58,6 @@ def losses(curves: pd.DataFrame, what: str, *, mark_points: bool) -> Figure:
 
 def _tokens_and_seconds(axes: Axes, rate: float) -> None:
     """Label the axis of tokens and, where the speed is known, put one of seconds below it."""
-    drawing.amount_axis(axes.xaxis)
-    if not rate > 0:
-        axes.set_xlabel("training tokens seen")
-        return
 
     def seconds_of(tokens: Any) -> Any:
         return tokens / rate
@@ -63,13 +65,27 @@ def _tokens_and_seconds(axes: Axes, rate: float) -> None:
     def tokens_of(time_s: Any) -> Any:
         return time_s * rate
 
+    _ticks(axes, *axes.get_xlim())
+    axes.set_xlabel("training tokens seen")
+    if not rate > 0:
+        return
     seconds = axes.secondary_xaxis(
         -SECONDS_PT * axes.figure.dpi / 72 / axes.get_window_extent().height,
         functions=(seconds_of, tokens_of),
     )
-    drawing.amount_axis(seconds.xaxis)
+    if axes.get_xscale() == "log":
+        seconds.set_xscale("log")
+    _ticks(seconds, *map(seconds_of, axes.get_xlim()))
+    axes.set_xlabel("")
     seconds.set_xlabel("training tokens seen; seconds below")
     seconds.spines["bottom"].set_visible(False)
+
+
+def _ticks(axes: Any, low: float, high: float) -> None:
+    if axes.get_xscale() == "log":
+        drawing.log_axis(axes.xaxis, low, high)
+    else:
+        drawing.amount_axis(axes.xaxis)
 
 
 def train_loss(curves: pd.DataFrame) -> Figure:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from reports import drawing, line_charts, row_charts, words
 from reports.topics.experiments.findings import shown
@@ -18,9 +17,7 @@ def repeats(cells: pd.DataFrame) -> Figure:
     """
     figure, axes = line_charts.line_chart(cells, "test loss, nats/token", "passes", "loss", log="x")
     axes.set_xlabel("passes over the unique tokens (logarithmic)")
-    axes.xaxis.set_major_locator(FixedLocator(sorted(set(cells["passes"]))))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: words.tick(value)))
+    drawing.log_axis(axes.xaxis, *axes.get_xlim(), shown=words.tick)
     drawing.number_axis(axes.yaxis)
     return figure
 

@@ -53,7 +53,7 @@ def roofline(points: pd.DataFrame) -> Figure:
         points: cases of one device with columns `label`, `intensity`, `flops_per_s`, and `peak`
             (FLOP/s) and `bandwidth` (B/s) of their roofline.
     """
-    figure, (axes,) = drawing.new_figure(230, left=58)
+    figure, (axes,) = drawing.new_figure(250, left=58)
     ridges = points["peak"] / points["bandwidth"]
     low = min(points["intensity"].min(), ridges.min()) / 2.5
     high = max(points["intensity"].max(), ridges.max()) * 2.5
@@ -65,14 +65,14 @@ def roofline(points: pd.DataFrame) -> Figure:
         ridge, i = roof["peak"] / roof["bandwidth"], kinds[roof["precision"]]
         line = [(low, low * roof["bandwidth"]), (ridge, roof["peak"]), (high, roof["peak"])]
         axes.plot(*zip(*line, strict=True), color=drawing.COLOURS[i], linestyle=drawing.dashed(i))
-        along += [np.geomspace(a, b, 60) for a, b in pairwise(line)]
+        along += [np.geomspace(a, b, 100) for a, b in pairwise(line)]
     axes.set(xscale="log", yscale="log", xlim=(low, high))
     axes.plot(
         points["intensity"], points["flops_per_s"], "o", color=drawing.INK, markersize=6,
         markeredgecolor=drawing.SURFACE,
     )  # fmt: skip
     bottom, top = axes.get_ylim()
-    axes.set_ylim(bottom / 2, top * 1.8)
+    axes.set_ylim(bottom / 3, top * 2)
     for axis, ends in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
         drawing.log_axis(axis, *ends)
     tops = roofs.drop_duplicates("precision")
