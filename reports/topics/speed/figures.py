@@ -53,38 +53,51 @@ def roofline(points: pd.DataFrame) -> Figure:
         points: cases of one device with columns `label`, `intensity`, `flops_per_s`, and `peak`
             (FLOP/s) and `bandwidth` (B/s) of their roofline.
     """
-    figure, (axes,) = drawing.new_figure(250, left=58)
+    blocks = [drawing.wrapped(label, 104) for label in points["label"]]
+    wide = max(drawing.width(line) for lines in blocks for line in lines)
+    high_pt = max(210.0, sum(len(lines) * drawing.LINE_PT + 5 for lines in blocks))
+    figure, (axes,) = drawing.new_figure(high_pt, left=54, right=wide + 18)
     ridges = points["peak"] / points["bandwidth"]
     low = min(points["intensity"].min(), ridges.min()) / 2.5
-    high = max(points["intensity"].max(), ridges.max()) * 2.5
-    roofs = points.dropna(subset=["peak", "bandwidth"])
-    roofs = roofs.drop_duplicates(["precision", "bandwidth"])
-    along = []
-    kinds = {name: i for i, name in enumerate(roofs["precision"].unique())}
-    for _, roof in roofs.iterrows():
-        ridge, i = roof["peak"] / roof["bandwidth"], kinds[roof["precision"]]
-        line = [(low, low * roof["bandwidth"]), (ridge, roof["peak"]), (high, roof["peak"])]
-        axes.plot(*zip(*line, strict=True), color=drawing.COLOURS[i], linestyle=drawing.dashed(i))
-        along += [np.geomspace(a, b, 100) for a, b in pairwise(line)]
+    high = max(points["intensity"].max(), ridges.max()) * 1.6
+    along = _roofs(axes, points, low, high)
     axes.set(xscale="log", yscale="log", xlim=(low, high))
-    axes.plot(
-        points["intensity"], points["flops_per_s"], "o", color=drawing.INK, markersize=6,
-        markeredgecolor=drawing.SURFACE,
-    )  # fmt: skip
+    for i, (_, case) in enumerate(points.iterrows()):
+        axes.plot(
+            case["intensity"], case["flops_per_s"], drawing.MARKERS[i % 8], markersize=7,
+            color=drawing.COLOURS[i % 8], markeredgecolor=drawing.SURFACE,
+        )  # fmt: skip
     bottom, top = axes.get_ylim()
-    axes.set_ylim(bottom / 3, top * 2)
+    axes.set_ylim(bottom / 2, top * 1.6)
     for axis, ends in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
         drawing.log_axis(axis, *ends)
-    tops = roofs.drop_duplicates("precision")
-    flat = (over(tops["peak"], tops["bandwidth"]) * high) ** 0.5 / 3  # left in the flat part
-    places = [*zip(flat, tops["peak"], strict=True)]
-    places += [*zip(points["intensity"], points["flops_per_s"], strict=True)]
-    names = [f"{drawing.as_label(name, 12)} peak" for name in tops["precision"]]
-    names += [drawing.as_label(label, 60) for label in points["label"]]
-    line_charts.name_points(axes, places, names, np.vstack(along) if along else ())
+    parts = [points.iloc[[i]] for i in range(len(points))]
+    line_charts.name_ends(figure, axes, parts, "intensity", "flops_per_s", blocks)
+    tops = points.dropna(subset=["peak", "bandwidth"]).drop_duplicates("precision")
+    flat = (over(tops["peak"], tops["bandwidth"]) * high) ** 0.5 / 2
+    cases = points[["intensity", "flops_per_s"]].to_numpy(dtype=float)
+    line_charts.name_points(
+        axes, [*zip(flat, tops["peak"], strict=True)],
+        [f"{drawing.as_label(name, 12)} peak" for name in tops["precision"]],
+        np.vstack([cases, *along]),
+    )  # fmt: skip
     axes.set_title("FLOP/s by formula")
     axes.set_xlabel("FLOP for each byte that must move")
     return figure
+
+
+def _roofs(axes: Axes, points: pd.DataFrame, low: float, high: float) -> list[Any]:
+    """Draw a roof for each precision and level of memory; return points along all of them."""
+    roofs = points.dropna(subset=["peak", "bandwidth"])
+    along: list[Any] = []
+    kinds = {name: i for i, name in enumerate(roofs["precision"].unique())}
+    for _, roof in roofs.drop_duplicates(["precision", "bandwidth"]).iterrows():
+        ridge = roof["peak"] / roof["bandwidth"]
+        line = [(low, low * roof["bandwidth"]), (ridge, roof["peak"]), (high, roof["peak"])]
+        dashes = drawing.dashed(kinds[roof["precision"]])
+        axes.plot(*zip(*line, strict=True), color=drawing.INK, linestyle=dashes, linewidth=1.4)
+        along += [np.geomspace(a, b, 100) for a, b in pairwise(line)]
+    return along
 
 
 def rounds(times: pd.DataFrame) -> Figure:
