@@ -34,6 +34,7 @@ def line_chart(
     band: tuple[str, str] | None = None,
     limits: tuple[float, float] | None = None,
     bottom: float = 42,
+    left: float = 46,
 ) -> tuple[Figure, Axes]:
     """Return a figure with a line for each variant, named at its end.
 
@@ -47,6 +48,7 @@ def line_chart(
         band: columns of the ends of a band around each line.
         limits: of the vertical axis; chosen by Matplotlib where there are none.
         bottom: margin below the axes in points.
+        left: margin for the ticks in points.
     """
     frame = merged(drawing.with_labels(frame), x, y, log="y" in log)
     names = list(dict.fromkeys(frame["variant"]))
@@ -54,7 +56,7 @@ def line_chart(
     wide = max((drawing.width(line) for lines in blocks for line in lines), default=0.0)
     high = sum(len(lines) * LINE_PT + BETWEEN_PT for lines in blocks)
     figure, (axes,) = drawing.new_figure(
-        max(AXES_PT, high), right=wide + LEADER_PT + 6, bottom=bottom
+        max(AXES_PT, high), right=wide + LEADER_PT + 6, bottom=bottom, left=left
     )
     for axis in log:
         getattr(axes, f"set_{axis}scale")("log")
@@ -210,7 +212,7 @@ def panels(
     `above` is the room at the top for a key.
     """
     columns = min(columns, len(names))
-    left, right = 46.0, 10.0
+    left, right = 46.0, 22.0
     room = (WIDTH_PT - left - right) / columns - (12 if columns > 1 else 0)
     titles = [drawing.wrapped(name, room, 60) for name in names]
     most = max(map(len, titles))

@@ -16,7 +16,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 from reports import drawing, words
 from reports.drawing import COLOURS, GRID, HATCHES, INK, LINE_PT, SURFACE, WIDTH_PT
 
-EDGE_PT, LANE_PT, PAD_PT = 14.0, 20.0, 7.0
+EDGE_PT, LANE_PT, PAD_PT = 21.0, 20.0, 7.0
 """Margin at both sides, height of the mark of a row, and the space below it."""
 LOOKS = {
     "faster": ("<", COLOURS[0]),

@@ -162,11 +162,12 @@ def _plots(plot: Plotter, points: pd.DataFrame, setting: str) -> list[Any]:
         made += plot(
             by_money if column == "money" else by_tokens,
             _level(points, column),
-            f"Test loss against {what}, {setting}.",
+            f"Test loss against {what}",
             "A point inside a run has a learning rate that has not fallen yet, so a run planned to "
             "end there would have a lower loss. Published weights as they are cost no training: "
-            "their loss is a level line.",
-            f"Line chart of the test loss by {what}, one line for each option.",
+            f"their loss is a level line. {setting}.",
+            f"Test loss of each option by {what}.",
+            {"variant": "Option", column: what.capitalize(), "loss": ("Loss", words.loss)},
         )
     return made
 

@@ -4,6 +4,8 @@ import html
 import re
 
 import matplotlib as mpl
+from matplotlib.axis import Axis
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
 from reports import drawing
@@ -20,25 +22,41 @@ def drawn(draw, *args, **kwargs):
     with mpl.rc_context(drawing.STYLE):
         made = draw(*args, **kwargs)
         figure = made[0] if isinstance(made, tuple) else made
-        figure.canvas.draw()
+        FigureCanvasAgg(figure).draw()
     return figure
 
 
 def boxes(figure):
     """Return (text, box in points) of every visible text, boxes 1 pt smaller on each side."""
     with mpl.rc_context(drawing.STYLE):
-        renderer = figure.canvas.get_renderer()
+        renderer = FigureCanvasAgg(figure).get_renderer()
         scale = 72 / figure.dpi
         found = []
+        unseen = {*beyond_the_axes(figure)}
         for text in figure.findobj(Text):
             axes = getattr(text, "axes", None)
             hidden = axes is not None and not axes.get_visible()
-            if hidden or not text.get_visible() or not text.get_text().strip():
+            if (
+                id(text) in unseen
+                or hidden
+                or not text.get_visible()
+                or not text.get_text().strip()
+            ):
                 continue
             box = text.get_window_extent(renderer)
             ends = [box.x0 * scale + 1, box.y0 * scale + 1, box.x1 * scale - 1, box.y1 * scale - 1]
             found.append((text.get_text(), ends))
         return found
+
+
+def beyond_the_axes(figure):
+    """Return the labels of ticks that lie outside the limits: Matplotlib does not draw them."""
+    for axis in figure.findobj(Axis):
+        low, high = sorted(axis.get_view_interval())
+        room = 1e-9 * (high - low)
+        for tick in [*axis.get_major_ticks(), *axis.get_minor_ticks()]:
+            if not low - room <= tick.get_loc() <= high + room or not axis.axes.get_visible():
+                yield from (id(tick.label1), id(tick.label2))
 
 
 def overlapping(figure):

@@ -35,7 +35,7 @@ def missed(curves: pd.DataFrame) -> Figure:
     frame = curves.assign(missed=1 - curves["covered"])
     figure, axes = line_charts.line_chart(
         frame, "targets not shown yet (logarithmic)", "epochs", "missed", log="y",
-        mark_points=False,
+        mark_points=False, left=64,
     )  # fmt: skip
     low, high = axes.get_ylim()
     drawing.log_axis(axes.yaxis, low, high, shown=lambda share: f"{100 * share:.6g}\u00a0%", most=6)
