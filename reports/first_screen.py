@@ -2,11 +2,255 @@
 
 from __future__ import annotations
 
-from reports import findings as all_findings
-from reports.blocks import Finding, FirstScreen
-from reports.load import Run
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pandas as pd
+
+from reports import words
+from reports.advice import advise
+from reports.advice.item import Advice
+from reports.blocks import Finding, Table, table
+from reports.load import UNSTEADY, Run, cautions, over, over_processes, stability
+from reports.topics.position import unusual_ends
+from reports.topics.speed.findings import ceilings, has_changed, timed, used_ceilings
+from reports.topics.trust.findings import pairs
+
+ANSWERED = ("own model", "speed", "convergence", "sampling", "reuse", "scaling")
+"""Topics whose first finding with a clause is a sentence of the answer, in this order."""
+MAX_CLAIMS, MAX_ROWS = 2, 12
+LITTLE_LEFT = 0.7
+"""Share of the peak from which little is left to gain in a precision."""
+SHAPES = {"stable": "●", "noisy": "▲", "drifting": "◆"}
+NOTHING = (
+    "Nothing can be concluded from this run yet. The sections below say what it holds and what is "
+    "missing."
+)
 
 
-def first_screen(_run: Run, findings: list[Finding]) -> FirstScreen:
+@dataclass(frozen=True)
+class FirstScreen:
+    """What a reader sees first of a run.
+
+    Attributes:
+        answer: what the run says, in at most three sentences.
+        advice: what to change, ranked by what it saves.
+        trust: whether the numbers can be relied on, beginning with "Yes", "Partly" or "No".
+        quote: one line with its conditions that can be cited; "" where nothing can.
+        glance: the timed cases, one row for each, with their state; None where nothing was timed.
+    """
+
+    answer: str
+    advice: list[Advice]
+    trust: str
+    quote: str
+    glance: Table | None
+
+
+def first_screen(run: Run, findings: list[Finding]) -> FirstScreen:
     """Return the first screen of a run, whose findings are the most important first."""
-    return FirstScreen(all_findings.verdict(findings), [], "", "", None)
+    advice = advise(run)
+    steps = timed(run.cases("model"), "step")
+    return FirstScreen(
+        answer=answer(steps, findings, advice),
+        advice=advice,
+        trust=trust(run, advice),
+        quote=quote(run, steps, findings),
+        glance=glance(run.cases("model")),
+    )
+
+
+def answer(steps: pd.DataFrame, findings: list[Finding], advice: list[Advice]) -> str:
+    """Return what the run says: at most two claims, and what is left to gain."""
+    said = []
+    for topic in ANSWERED:
+        clauses = (f.clause or f.headline for f in findings if f.topic == topic and _counts(f))
+        if topic == "speed" and not steps.empty:
+            said.append(f"{speed(steps.iloc[0])}. {_left(steps.iloc[0], advice)}".strip())
+        elif clause := next(clauses, ""):
+            said.append(words.sentence(clause))
+    said = said or [words.sentence(f.clause) for f in findings if f.clause][:1]
+    return " ".join(said[:MAX_CLAIMS]) or NOTHING
+
+
+def _counts(finding: Finding) -> bool:
+    """Return whether a finding may be a sentence of the answer."""
+    return bool(finding.clause) or finding.topic == "own model"
+
+
+def speed(case: pd.Series) -> str:
+    """Return how fast a model trains, with its size and conditions, without a full stop."""
+    sizes = [f"{words.si(case['n_params'], '').rstrip()} parameters"]
+    sizes += [
+        f"{n}{words.NBSP}={words.NBSP}{words.number(case[c])}"
+        for n, c in (("B", "batch_size"), ("T", "block_size"))
+    ]
+    share = ""
+    if pd.notna(case["mfu"]):
+        least, most = shares_of_peak(case)
+        ends = (
+            words.percent(least)
+            if least == most
+            else f"{words.percent(least)} to {words.percent(most)}"
+        )
+        share = f", {ends} of what this machine can calculate"
+    return (
+        f"{words.model(case['model'])} ({', '.join(sizes)}) trains at "
+        f"{words.number(case['tokens_per_s'])} tokens/s in {case['precision']}, "
+        f"{words.si(case['time_s'], 's')} a step{_several(case)}{share}"
+    )
+
+
+def _several(case: pd.Series) -> str:
+    """Return the range over processes in brackets, where there are several."""
+    if not over_processes(case):
+        return ""
+    ends = words.si_range(case["process_low_s"], case["process_high_s"], "s")
+    return f" ({ends} in {words.number(case['processes'])} processes)"
+
+
+def shares_of_peak(case: pd.Series) -> tuple[float, float]:
+    """Return the least and the largest share of the peak over processes, or that of the case."""
+    if not over_processes(case):
+        return float(case["mfu"]), float(case["mfu"])
+    by_time = case["mfu"] * case["time_s"]
+    least, most = (float(over(by_time, case[f"process_{end}_s"])) for end in ("high", "low"))
+    return least, most
+
+
+def _left(case: pd.Series, advice: list[Advice]) -> str:
+    """Say whether much is left to gain in the precision of a step, and what to do then."""
+    if not case["mfu"] >= LITTLE_LEFT:
+        return ""
+    faster = [a for a in advice if a.kind == "change" and case["case"] in a.cases]
+    told = f"Little is left to gain in {case['precision']}"
+    if not faster:
+        return f"{told}."
+    return f"{told}; {faster[0].headline[0].lower()}{faster[0].headline[1:]}."
+
+
+# --- trust --------------------------------------------------------------------------------------
+
+
+def trust(run: Run, advice: list[Advice]) -> str:
+    """Return whether the numbers can be relied on, and what speaks against it."""
+    broken = [a.headline for a in advice if a.kind == "repair"]
+    alarms = list(false_alarms(run))
+    doubts = [*broken, *unsteady(run), *drifted(run), *lost(run), *alarms, *unusual(run)]
+    is_unusable = broken or any(many for many in alarms if MANY in many)
+    verdict = "No" if is_unusable else "Partly" if doubts else "Yes"
+    if not doubts:
+        return f"{verdict}. Nothing that was checked speaks against the numbers."
+    return f"{verdict}. {' '.join(map(words.sentence, doubts))}"
+
+
+MANY = "more often than the 5 % that are allowed"
+
+
+def unsteady(run: Run) -> Iterator[str]:
+    """Say how many of the timed cases did not run steadily."""
+    known = [r for r in run.finished if stability(r)]
+    bad = [
+        r
+        for r in known
+        if stability(r)["verdict"] in UNSTEADY or "warm-up out of time" in cautions(r)
+    ]
+    if bad:
+        yield f"{len(bad)} of {words.count(len(known), 'timed case')} ran unsteadily"
+
+
+def drifted(run: Run) -> Iterator[str]:
+    """Say by how much a ceiling changed on which a number of the page rests."""
+    start, end = ceilings(run)
+    used = used_ceilings(run.cases("model"))
+    for key in start:
+        if key in used and has_changed(start[key], end.get(key)):
+            change = words.signed_percent(over(end[key], start[key]) - 1)
+            yield f"the measured peak ({words.ceiling(*key)}) changed by {change} during the run"
+
+
+def lost(run: Run) -> Iterator[str]:
+    """Say what failed, what could not be read, and whether the code was that of a commit."""
+    failed = sum(r["status"] == "failed" for r in run.unfinished)
+    if failed:
+        yield f"{words.count(failed, 'case')} failed"
+    if run.warnings:
+        yield f"{words.count(len(run.warnings), 'line')} of the ledger could not be read"
+    if run.fact("run", "dirty") is True:
+        yield "the code differed from its commit"
+
+
+def false_alarms(run: Run) -> Iterator[str]:
+    """Say how often a comparison of a case with its copy was called slower or faster."""
+    frame = pairs(run)
+    frame = frame[frame["trials"].gt(0) & frame["false_alarms"].notna()]
+    n, alarms = int(frame["trials"].sum()), int(frame["false_alarms"].sum())
+    if alarms:
+        often = f", {MANY}" if alarms > 0.05 * n else ""
+        yield f"{alarms} of {n} comparisons of a case with its copy were false alarms{often}"
+
+
+def unusual(run: Run) -> Iterator[str]:
+    """Say where the test part is unlike the rest of its text, so that losses flatter or not."""
+    for corpus, easier in unusual_ends(run.cases("position")):
+        yield (
+            f"the test part of {words.corpus(corpus)} is {'easier' if easier else 'harder'} to "
+            f"predict than the rest of the text, so a loss there looks "
+            f"{'better' if easier else 'worse'} than elsewhere"
+        )
+
+
+# --- quote and first table ----------------------------------------------------------------------
+
+
+def quote(run: Run, steps: pd.DataFrame, findings: list[Finding]) -> str:
+    """Return one line with its conditions that can be cited, "" where nothing can."""
+    if not steps.empty:
+        case = steps.iloc[0]
+        rounds = "" if pd.isna(case["rounds"]) else words.count(int(case["rounds"]), "round")
+        where = f"; median of {rounds}" if rounds else ""
+        said = f"{speed(case)}{where}"
+    else:
+        said = next((f.headline for f in findings if f.clause), "")
+    if not said:
+        return ""
+    threads = run.fact("run", "threads")
+    version, commit = run.fact("software", "gptcore"), run.environment and run.environment["commit"]
+    facts = [
+        run.fact("machine", "cpu"),
+        words.count(threads, "thread") if isinstance(threads, int) else None,
+        f"torch {run.fact('software', 'torch')}" if run.fact("software", "torch") else None,
+        f"gptcore {version or ''} at {commit[:10]}".replace("  ", " ") if commit else None,
+        min(r["started_at"] for r in run.everything)[:10],
+    ]
+    return f"{said}. ({', '.join(str(fact) for fact in facts if fact)})"
+
+
+def glance(models: pd.DataFrame) -> Table | None:
+    """Return the timed cases: speed, time, share of the peak, memory, and how steady they ran."""
+    frame = models[models["time_s"].gt(0)].head(MAX_ROWS)
+    if frame.empty:
+        return None
+    rows = [
+        (
+            f"{words.case_label(case)}, {words.work(case['work'])}",
+            words.number(case["tokens_per_s"]),
+            words.si(case["time_s"], "s"),
+            words.percent(case["mfu"]),
+            words.size(case["base_bytes"] + case["peak_bytes"]),
+            _state(case),
+        )
+        for _, case in frame.iterrows()
+    ]
+    columns = ("Case", "Tokens/s#", "Time#", "Share of the peak#", "Memory#", "State")
+    made = table("The timed models at a glance.", columns, rows)
+    shares = tuple(None if pd.isna(x) else min(float(x), 1.0) for x in frame["mfu"])
+    return Table(**{**vars(made), "bars": {3: shares}})
+
+
+def _state(case: pd.Series) -> str:
+    """Return how steady a case ran, with a shape beside the word."""
+    if pd.isna(case["stability"]):
+        return words.MISSING
+    told = words.steadiness(case["stability"] if pd.isna(case["caution"]) else case["caution"])
+    return f"{SHAPES.get(str(case['stability']), '')} {told}".strip()

@@ -296,6 +296,11 @@ def over(a: Any, b: Any) -> Any:
     return a / b if known and math.isfinite(a / b) else math.nan
 
 
+def as_text(column: pd.Series[Any]) -> pd.Series[str]:
+    """Return a column as text, for a merge; "" where nothing was recorded."""
+    return column.astype(object).where(column.notna(), "").astype(str)
+
+
 def largest(models: pd.DataFrame, work: str, column: str) -> pd.DataFrame:
     """Return the case of the largest model that has `column`, fp32 before others."""
     frame = models[models["work"].eq(work) & models[column].gt(0)]

@@ -20,9 +20,9 @@ from bench.ledger.record import Record
 from bench.ledger.schema import METRICS
 from gptcore import plain_text
 from reports import changed, findings, history, markdown, words
-from reports.blocks import Finding, FirstScreen, Plotter, Room, Section, Table, cut, table
+from reports.blocks import Finding, Plotter, Room, Section, Table, cut, table
 from reports.explorer import Explorer, data_block, explorer
-from reports.first_screen import first_screen
+from reports.first_screen import FirstScreen, first_screen
 from reports.load import Run
 from reports.terms import Explainer
 from reports.topics import sections_of

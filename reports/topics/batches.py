@@ -52,10 +52,11 @@ def find(run: Run) -> Iterator[Finding]:
         45,
         "throughput",
         "",
-        headline,
+        f"{headline}{_share_of_step(run)}",
         f"{first['ours']} against {first['theirs']} tokens/s from {_loader(first)}."
         f"{first['ends']} The cases were timed one after the other, so no confidence interval is "
-        f"given. Conditions: {first['setting']}.{_share_of_step(run)}",
+        f"given. Conditions: {first['setting']}. No way to load can gain more than the "
+        "share of a training step that assembling a batch takes.",
         (first["gather"], *(row["case"] for row in rows[:3])),
     )
 
@@ -102,13 +103,10 @@ def _loader(row: dict[str, Any]) -> str:
 
 
 def _share_of_step(run: Run) -> str:
-    """Say which share of a step the batch is: more than that no loader can gain."""
+    """Say which share of a step the batch is, as the end of a sentence."""
     for _, case in largest(run.cases("model"), "step", "data_s").iterrows():
         share = over(case["data_s"], case["time_s"])
-        return (
-            f" Assembling the batch takes {words.percent(share)} of a training step of "
-            f"{words.model(case['model'])}: no way to load can gain more than that there."
-        )
+        return f"; a batch takes {words.percent(share)} of a step of {words.model(case['model'])}"
     return ""
 
 

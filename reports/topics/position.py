@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -72,15 +74,24 @@ def tail_z(case: pd.Series) -> float:
     return float(over(case["tail_unigram"] - case["mean_unigram"], case["sd_unigram"]))
 
 
+def placed_ends(position: pd.DataFrame) -> pd.DataFrame:
+    """Return the texts whose end can be placed among their blocks, with `z`; cleaned ones first."""
+    z = [tail_z(case) for _, case in position.iterrows()]
+    known = position.assign(z=np.array(z, dtype=float), is_raw=position["raw"].eq(True))
+    known = known[known[["z", "rank_unigram", "n_blocks"]].notna().all(axis=1)]
+    return known.sort_values("is_raw", kind="stable")
+
+
+def unusual_ends(position: pd.DataFrame) -> Iterator[tuple[Any, bool]]:
+    """Yield each text whose end is unlike its other blocks, and whether it is easier to predict."""
+    for _, case in placed_ends(position).drop_duplicates("corpus").iterrows():
+        if _is_unusual(case) and not _disagree(case):
+            yield case["corpus"], bool(case["z"] < 0)
+
+
 def find(run: Run) -> Iterator[Finding]:
     """Say of each text whether the block at its end is like the other blocks."""
-    position = run.cases("position")
-    z = position.apply(tail_z, axis=1, result_type="reduce") if len(position) else None
-    if z is None:
-        return
-    known = position.assign(z=z, is_raw=position["raw"].eq(True))
-    known = known[known[["z", "rank_unigram", "n_blocks"]].notna().all(axis=1)]
-    known = known.sort_values("is_raw", kind="stable")
+    known = placed_ends(run.cases("position"))
     for corpus, versions in known.groupby("corpus", sort=False, dropna=False):
         case = versions.iloc[0]
         raw = versions[versions["is_raw"]].head(0 if case["is_raw"] else 1)
@@ -109,6 +120,11 @@ MEASURES = {
 
 def _is_unusual(case: pd.Series) -> bool:
     return bool(abs(case["z"]) >= UNUSUAL_Z or case["rank_unigram"] in {1, case["n_blocks"]})
+
+
+def _disagree(case: pd.Series) -> bool:
+    """Return whether one of mean and rank says harder, and the other easier."""
+    return bool((case["z"] > 0) != (case["rank_unigram"] < (case["n_blocks"] + 1) / 2))
 
 
 def _how_unusual(case: pd.Series) -> str:
@@ -141,7 +157,7 @@ def _place(case: pd.Series) -> str:
 def _consequence(case: pd.Series) -> str:
     if not _is_unusual(case):
         return "A loss measured there may represent the text, as far as token counts can tell."
-    if (case["z"] > 0) != (case["rank_unigram"] < (case["n_blocks"] + 1) / 2):
+    if _disagree(case):
         return "The mean and the rank disagree on whether it is harder, so neither is claimed."
     word = "worse" if case["z"] > 0 else "better"
     return f"A loss measured there alone looks {word} than a loss on the rest of the text would."

@@ -120,7 +120,7 @@ def test_what_was_not_measured_has_no_column_and_no_section(tmp_path: Path) -> N
         "Share of peak",
     )  # fmt: skip
     shown = [part.anchor for part in page.sections_of(run, Plotter("r", False))]
-    assert shown[:2] == ["speed", "throughput"]
+    assert shown[:3] == ["speed", "devices", "throughput"]
 
 
 def test_finding_that_rests_on_a_noisy_case_says_so(tmp_path: Path) -> None:
