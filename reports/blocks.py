@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from reports import drawing, words
 from reports.load import Run
+from reports.numbers import Heading, cells
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Table:
     """Position of a column → a share from 0 to 1 for each row, drawn as a bar inside the cell."""
 
 
-MAX_DRAWN, MAX_BARS, MAX_LINES = 8, 24, 24
+MAX_DRAWN, MAX_BARS, MAX_LINES = 8, 24, 12
 """Cases, bars and lines in one figure at most."""
 MAX_TEXT = 5_000
 """Characters of one text of a section or a finding at most."""
@@ -170,9 +171,25 @@ class Plotter:
         return every[:most]
 
     def __call__(
-        self, draw: Draw, data: pd.DataFrame, title: str, caption: str, alt: str
+        self,
+        draw: Draw,
+        data: pd.DataFrame,
+        title: str,
+        caption: str,
+        alt: str,
+        numbers: Mapping[str, Heading] | None = None,
     ) -> list[Plot]:
-        """Return the figure in a list; an empty list where there is nothing to draw."""
+        """Return the figure in a list; an empty list where there is nothing to draw.
+
+        Args:
+            draw: a function from the frame to a figure.
+            data: its frame.
+            title: what the figure shows, in a few words.
+            caption: how to read it.
+            alt: a short name that is read out in its place.
+            numbers: column of the frame → its heading in the table of what was drawn; None where
+                a table of the section has these numbers.
+        """
         if data.empty or not self.enabled:
             return []
         if self.drawn >= self.last or not self.room.figures:
@@ -189,7 +206,8 @@ class Plotter:
             return []
         self.drawn += 1
         self.room.figures -= 1
-        return [Plot(title, cut(caption), cut(alt), Markup(svg))]
+        drawn = Table(f"{title}: what was drawn.", *cells(data, numbers)) if numbers else None
+        return [Plot(title, cut(caption), cut(alt), Markup(svg), drawn)]
 
     def fit(self, section: Section) -> Section:
         """Return the section without what exceeds its share of the page, and with its number."""

@@ -20,7 +20,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from bench.ledger.folders import RunFolder
 from bench.ledger.record import LEDGER_NAME
 from gptcore import plain_text
-from reports import drawing, words
+from reports import drawing, row_charts, words
 from reports.blocks import Plot, Plotter, Section, Table, first_cases, first_rows, table
 from reports.changed import change
 
@@ -185,24 +185,29 @@ def frame_of(trend: Trend) -> pd.DataFrame:
 
 
 def draw_trend(rows: pd.DataFrame) -> Figure:
-    """Draw the ratio of each run to the first against its commit; steps are marked."""
-    figure = Figure(figsize=(5, 2.6))
-    axes = figure.subplots(gridspec_kw={"left": 0.14, "right": 0.95, "bottom": 0.22, "top": 0.82})
+    """Draw the ratio of each run to the first against its commit; steps are marked and named."""
+    figure, (axes,) = drawing.new_figure(130, top=40)
     at = np.arange(len(rows))
-    axes.axhline(1, color=drawing.GRID, linewidth=1)
-    axes.plot(at, rows["ratio"], "o", color=drawing.COLOURS[0], markersize=6)
+    reach = max(1.012, rows["ratio"].max(), 1 / rows["ratio"].min()) ** 1.15
+    axes.set_yscale("log")
+    axes.set_ylim(1 / reach, reach)
+    row_charts.factor_ticks(axes.yaxis, reach)
+    axes.axhline(1, color=drawing.INK, linewidth=1)
     for _, part in rows.assign(at=at).groupby(rows["step"].cumsum()):
-        axes.plot(part["at"], part["level"], color=drawing.COLOURS[1])
+        ends = (part["at"].min() - 0.35, part["at"].max() + 0.35)
+        axes.hlines(part["level"].iloc[0], *ends, color=drawing.COLOURS[1], linewidth=2)
+    axes.plot(at, rows["ratio"], "o", color=drawing.COLOURS[0], markersize=6)
     for i in at[rows["step"]]:
-        axes.axvline(i - 0.5, color=drawing.INK, linestyle="--", linewidth=1)
+        axes.axvline(i - 0.5, color=drawing.INK, linestyle=(0, (3, 2)), linewidth=1)
         before, after = rows["level"].iloc[i - 1], rows["level"].iloc[i]
         axes.annotate(
             change(float(after / before)), (i - 0.5, 1), xycoords=("data", "axes fraction"),
-            xytext=(3, 4), textcoords="offset points",
+            xytext=(0, 4), textcoords="offset points", ha="center",
         )  # fmt: skip
-    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.set_xlim(-0.7, len(rows) - 0.3)
+    axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     names = dict(zip(at.tolist(), rows["commit"], strict=True))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: names.get(round(x), "")[:7]))
     axes.set(xlabel="commit", ylabel="")
-    axes.set_title("time over that of the first run", pad=18 if rows["step"].any() else 6)
+    axes.set_title("time over that of the first run", pad=22 if rows["step"].any() else 8)
     return figure

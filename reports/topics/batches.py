@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
+from matplotlib.figure import Figure
 
-from reports import words
+from reports import row_charts, words
 from reports.blocks import (
     Finding,
     Plotter,
@@ -116,7 +117,14 @@ def section(run: Run, plot: Plotter) -> list[Section]:
     timed = timed[timed["time_s"].gt(0)]
     counted = timed["ledger_tokens"].notna()
     loaded = by_setting(plot, timed[~counted])
-    shown = [titled(loading(part), setting) for setting, (part,) in loaded]
+    shown, plots = [], []
+    for setting, (part,) in loaded:
+        shown.append(titled(loading(part), setting))
+        plots += plot(
+            speeds, part, "How fast batches are made",
+            f"Dots: median. Lines: slowest to fastest round. The axis is logarithmic. {setting}.",
+            "Tokens per second of each way to make batches.",
+        )  # fmt: skip
     if counted.any():
         shown.append(counting(timed[counted]))
     return [
@@ -127,10 +135,24 @@ def section(run: Run, plot: Plotter) -> list[Section]:
             "Batches of random windows are made without a model, so that the time for data stands "
             "alone. The tables on sampling rest on an exact count of the visits of every target; "
             "the time of such a count is measured as well.",
+            plots=plots,
             tables=shown,
             missing="" if shown else missing(run, "throughput", "timing of batches"),
         )
     ]
+
+
+def speeds(frame: pd.DataFrame) -> Figure:
+    """Draw the tokens per second of each way to make batches."""
+    points = [[rates(case)] for _, case in frame.iterrows()]
+    shown = pd.DataFrame(
+        {
+            "label": [words.loading(c["source"], c["way"]) for _, c in frame.iterrows()],
+            "text": [f"{words.si(points_[0][0], '')} tokens/s" for points_ in points],
+            "points": points,
+        }
+    )
+    return row_charts.dots(shown, "tokens/s (logarithmic)")
 
 
 def loading(frame: pd.DataFrame) -> Table:

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from gptcore import plain_text
-from reports import words
+from reports import row_charts, words
 from reports.blocks import Finding, Plotter, Section, Table, by_setting, table, titled
 from reports.claims import Claim, extent
 from reports.load import Run
@@ -118,6 +119,22 @@ def section(run: Run, plot: Plotter) -> list[Section]:
     ]
     if not shown:
         return []
+    plots = []
+    for setting, (part,) in by_setting(plot, loaders):
+        plots += plot(
+            missed, part, "What each DataLoader missed",
+            "Dot: the DataLoader. Square: the sampler that stands for it. Diamond: exact theory. "
+            f"Marks that lie below each other agree. {setting}.",
+            "Targets that each DataLoader missed, beside its sampler and theory.",
+        )  # fmt: skip
+    for setting, (part,) in by_setting(plot, packed):
+        plots += plot(
+            thrown_away, part, "What packing throws away",
+            "Dot: tokens that are cropped, as a share of the text. Square: padding, as a share of "
+            "the rows. "
+            f"{setting}.",
+            "Cropped tokens and padding of each packing.",
+        )  # fmt: skip
     return [
         Section(
             "loaders",
@@ -126,9 +143,49 @@ def section(run: Run, plot: Plotter) -> list[Section]:
             "Two samplers stand for torch's DataLoader in all comparisons. A real one is read here "
             "and, in the training runs that read one, every batch is looked up in the text while "
             "it is trained on. Packing puts whole documents into rows, and crops or pads.",
+            plots=plots,
             tables=shown,
         )
     ]
+
+
+def missed(frame: pd.DataFrame) -> Figure:
+    """Draw the missed targets of each DataLoader, of its sampler, and by theory."""
+    names = ["missed_targets", "sampler_missed_targets", "expected_missed_targets"]
+    rows = pd.DataFrame(
+        {
+            "label": [
+                words.sentence(_loader(row)).removesuffix(".") for _, row in frame.iterrows()
+            ],
+            "text": frame["missed_targets"].map(words.number),
+            "points": [[(v, v, v) for v in row] for row in frame[names].to_numpy().tolist()],
+        }
+    )
+    return row_charts.dots(rows, "targets missed", log=False)
+
+
+def thrown_away(frame: pd.DataFrame) -> Figure:
+    """Draw the cropped and the padded share of each packing."""
+    shares = frame[["cropped_share", "padding_share"]]
+    rows = pd.DataFrame(
+        {
+            "label": [
+                f"{PACKINGS.get(str(row['packing']), plain_text.shorten(str(row['packing'])))}, "
+                f"T{words.NBSP}{words.number(row['block_size'])}"
+                for _, row in frame.iterrows()
+            ],
+            "text": [
+                f"{words.percent(cropped)} and {words.percent(padding)}"
+                for cropped, padding in shares.itertuples(index=False)
+            ],
+            "points": [[(v, v, v) for v in row] for row in shares.to_numpy().tolist()],
+        }
+    )
+    return row_charts.dots(rows, "share thrown away", _short_percent, log=False)
+
+
+def _short_percent(share: float) -> str:
+    return f"{100 * share:.3g}{words.NBSP}%"
 
 
 def coverage(frame: pd.DataFrame) -> Table:

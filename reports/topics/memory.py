@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from bench.ledger.schema import PHASE_PEAKS
-from reports import claims, drawing, words
+from reports import claims, row_charts, words
 from reports.blocks import (
     MAX_DRAWN,
     Finding,
     Plotter,
     Section,
     Table,
-    dicts,
     first_cases,
     labelled,
     table,
 )
 from reports.load import Run, largest
+from reports.numbers import shortly
 from reports.words import case_label
-
-GIB = 2**30
-
 
 BYTES = 4
 """Bytes of a weight, of its gradient, and of each of the two states that AdamW keeps of it: all are
@@ -58,31 +54,24 @@ def memory_figure(models: pd.DataFrame) -> Figure:
     Args:
         models: cases from `by_kind` with a column `label`, every kind known.
     """
-    figure, axes = drawing.rows_of_bars(len(models), top_in=0.65)
-    rows = list(range(len(models)))
-    left = pd.Series(0.0, index=models.index)
-    for colour, name in zip(drawing.COLOURS, KINDS, strict=False):
-        width = models[name] / GIB
-        axes.barh(
-            rows, width, left=left, height=0.34, color=colour, label=name,
-            edgecolor=drawing.SURFACE, linewidth=0.8,
-        )  # fmt: skip
-        left = left + width
-    for row, label, total in zip(rows, models["label"], left, strict=True):
-        drawing.row_text(axes, row, drawing.as_label(label, 60))
-        axes.annotate(
-            words.size(total * GIB), (total, row), xytext=(5, 0), va="center",
-            textcoords="offset points",
-        )  # fmt: skip
-    axes.set_xlim(0, 1.22 * max(left.max(), 1e-9))
-    axes.set_xlabel("GiB at the peak of one call")
-    drawing.number_axis(axes.xaxis)
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(
-        handles, labels, loc="upper left", ncols=3, handlelength=0.8, columnspacing=0.9,
-        handletextpad=0.4, borderpad=0, borderaxespad=0, bbox_to_anchor=(0.012, 0.98),
+    totals = models[list(KINDS)].sum(axis=1)
+    unit = 2.0**30 if totals.max() > 2**30 else 2.0**20
+    return row_charts.stacks(
+        models.assign(text=totals.map(words.size)), KINDS, "memory at the peak of one call",
+        _short, unit,
     )  # fmt: skip
-    return figure
+
+
+def _short(value: float) -> str:
+    """Return a number of bytes as short as a tick or a part of a bar needs it: "1.5 GiB"."""
+    return words.size(float(f"{value:.2g}"), 2) if value else "0"
+
+
+def limit(run: Run) -> str:
+    """Return the sentence on the machine's memory, "" where it is not known."""
+    bytes_ = run.fact("machine", "memory_bytes")
+    known = type(bytes_) is int and bytes_ > 0
+    return f" This machine has {words.size(bytes_)}." if known else ""
 
 
 def find(run: Run) -> Iterator[Finding]:
@@ -151,7 +140,8 @@ def section(run: Run, plot: Plotter) -> list[Section]:
     models = labelled(models[models["peak_bytes"].notna()])
     if models.empty:
         return []
-    shown, more = first_cases(by_kind(models).dropna(subset=list(KINDS)), MAX_DRAWN, "cases")
+    shown, told = shortly(by_kind(models).dropna(subset=list(KINDS)))
+    shown, more = first_cases(shown, MAX_DRAWN, "cases")
     return [
         Section(
             "memory",
@@ -164,14 +154,10 @@ def section(run: Run, plot: Plotter) -> list[Section]:
             "computed from the number of parameters, four bytes each; the rest is measured.",
             plot(
                 memory_figure, shown, "What holds the memory at the peak",
-                f"A longer batch adds to the activations alone.{more}",
-                "Stacked bars of the memory at the peak. " + " ".join(map(_parts, dicts(shown))),
+                "The total stands at the right. A longer batch adds to the activations alone."
+                f"{limit(run)}{told}{more}",
+                "What holds the memory at the peak of each case.",
             ),
             [memory_table(models)],
         )
     ]  # fmt: skip
-
-
-def _parts(case: dict[Any, Any]) -> str:
-    parts = [f"{name} {words.size(case[name])}" for name in KINDS if case[name] > 0]
-    return f"{case['label']}: {', '.join(parts)}."

@@ -3,7 +3,7 @@
 import matplotlib as mpl
 import pandas as pd
 
-from reports import drawing
+from reports import drawing, line_charts
 
 
 def test_ticks_of_a_logarithmic_axis_are_text_and_no_tex():
@@ -24,7 +24,6 @@ def test_no_two_lines_of_a_figure_look_alike():
     rows = [(f"line {i}", x, i) for i in range(n) for x in (0, 1)]
     frame = pd.DataFrame(rows, columns=["variant", "x", "y"])
     with mpl.rc_context(drawing.STYLE):
-        _, axes = drawing.line_figure(frame, "lines")
-        drawing.lines(axes, frame, "x", "y")
+        _, axes = line_charts.line_chart(frame, "lines", "x", "y")
     drawn = [line for line in axes.get_lines() if len(line.get_xdata())]
     assert len({(line.get_color(), str(line._unscaled_dash_pattern)) for line in drawn}) == n

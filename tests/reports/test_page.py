@@ -142,7 +142,7 @@ def test_page_has_unique_ids_and_every_link_has_its_target(standard: str) -> Non
 
 def test_every_figure_has_words_for_those_who_cannot_see_it(standard: str) -> None:
     images = [attrs for _, attrs in Document(standard).tags if attrs.get("role") == "img"]
-    assert len(images) == 11
+    assert len(images) == 14
     assert all(len(attrs["aria-label"] or "") > 40 for attrs in images)
 
 
@@ -360,7 +360,7 @@ def test_dropped_last_batch_is_named_only_where_it_varies(tmp_path: Path) -> Non
 def test_charts_do_not_mix_corpora(tmp_path: Path) -> None:
     records = [coverage_case("sequential", 1.0), coverage_case("sequential", 1.0, corpus="other")]
     text = html_of(tmp_path, records)
-    assert text.count("How much of the text was shown") == 2
+    assert text.count("<strong>How much of the text was shown</strong>") == 2
 
 
 # --- the command ----------------------------------------------------------------------------
@@ -444,10 +444,9 @@ def test_bad_input_is_one_line_and_exit_code_2(
 
 def test_curves_are_drawn_where_scipy_is_missing() -> None:
     code = (
-        "import sys; sys.modules['scipy'] = None; import pandas; from reports import drawing; "
+        "import sys; sys.modules['scipy'] = None; import pandas; from reports import line_charts; "
         "frame = pandas.DataFrame({'variant': ['a', 'a'], 'x': [0, 1], 'y': [0, 1]}); "
-        "figure, axes = drawing.line_figure(frame, 'title'); drawing.lines(axes, frame, 'x', 'y'); "
-        "print(len(axes.lines))"
+        "figure, axes = line_charts.line_chart(frame, 'title', 'x', 'y'); print(len(axes.lines))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True

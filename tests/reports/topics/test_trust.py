@@ -342,7 +342,10 @@ def test_cautions_stand_beside_the_number_in_row_and_headline(tmp_path: Path) ->
 def test_self_comparison_is_drawn_and_pairs_are_in_a_table(tmp_path: Path) -> None:
     run = run_of(tmp_path, [self_case(20, 1), pair_case("corpus=x", 1.0, "same")])
     (section,) = trust.section(run, Plotter("r", True))
-    assert [plot.title for plot in section.plots] == ["A case against an identical copy"]
+    assert [plot.title for plot in section.plots] == [
+        "A case against an identical copy",
+        "Pairs timed in turns",
+    ]
     assert "20 comparisons" in section.plots[0].alt
     (table,) = section.tables
     assert cells(table, 1)["Pair"].startswith("A training step of Model 4, on x (Model 4, cpu")
@@ -401,7 +404,7 @@ def test_page_of_a_measured_run_shows_all_its_parts(tmp_path: Path) -> None:
     text = text_of(tmp_path, timed_ledger())
     for part in ("Peak by phase", "Roofline of cpu", "A case against an identical copy"):
         assert part in text
-    assert text.count('role="img"') == 14
+    assert text.count('role="img"') == 18
     assert "Noisy and drifting cases" in text
     assert not re.search(r"\bnan\b|\bNone\b", re.sub(r"<[^>]*>", " ", text))
 
