@@ -32,8 +32,13 @@ def comparison(base: Run, run: Run) -> Comparison:
 
 
 def section(base: Run, run: Run) -> Section:
-    """Return what changed from `base` to `run`."""
-    return of_comparison(comparison(base, run))
+    """Return what changed from `base` to `run`; what cannot be worked out says so."""
+    try:
+        return of_comparison(comparison(base, run))
+    except Exception as error:  # any: the rest of the page shall stand (see reports.topics)
+        reason = plain_text.shorten(f"{type(error).__name__}: {error}", 200)
+        missing = f"The two runs could not be compared ({reason})."
+        return Section("changed", "What changed", "What changed?", "", missing=missing)
 
 
 def of_comparison(made: Comparison) -> Section:
@@ -46,8 +51,8 @@ def of_comparison(made: Comparison) -> Section:
         n = words.count(len(others), "case")
         tables.append(_cases(others, "Cases without a proven change.", f"{n} without a change"))
     if made.warnings:
-        lines = [(str(i), words.sentence(line)) for i, line in enumerate(made.warnings, start=1)]
-        tables.append(table("What makes the verdicts less certain.", ("No.", "Warning"), lines))
+        lines = [(words.sentence(line),) for line in made.warnings]
+        tables.append(table("What makes the verdicts less certain.", ("Warning",), lines))
     return Section("changed", "What changed", title, said(made), tables=tables)
 
 

@@ -103,8 +103,8 @@ def _runs(history: History, folder: Path) -> Section:
     columns = ("Run", "Began (UTC)", "Commit", "Suite", "CPU", "Finished cases#", "Failed cases#")
     tables = [table("The runs, the newest first.", columns, rows)]
     if history.warnings:
-        lines = [(str(i), words.sentence(w)) for i, w in enumerate(history.warnings, start=1)]
-        tables.append(table("What makes the answer less certain.", ("No.", "Warning"), lines))
+        lines = [(words.sentence(line),) for line in history.warnings]
+        tables.append(table("What makes the answer less certain.", ("Warning",), lines))
     name = plain_text.shorten(str(folder / history.runs[-1].label))
     intro = (
         f"The command python -m reports {name} makes the page of one of them. With --base and "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 
@@ -50,6 +51,16 @@ def test_runs_that_cannot_be_compared_say_why(tmp_path: Path) -> None:
     section = changed.section(base, new)
     assert "cannot be compared" in section.intro
     assert "Another CPU" in section.intro
+
+
+def test_comparison_that_fails_says_so_and_leaves_the_page_standing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base, new = two_runs(tmp_path, {})
+    monkeypatch.setattr(changed, "comparison", lambda *_: math.log(0))
+    text, _ = page.render([new], "html", base)
+    assert "The two runs could not be compared (ValueError: math domain error)." in text
+    assert 'id="run1-speed"' in text
 
 
 def test_page_with_a_base_run_shows_what_changed_before_all_sections(tmp_path: Path) -> None:
