@@ -161,10 +161,12 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         return
     if config.option.trace:  # --trace writes profiles (see README) and starts no debugger
         config.pluginmanager.unregister(name="pdbtrace")
+    from gptcore.cli.options import to_model  # loads numpy, so only when measuring
+
     results = config.option.results
     folder = None if results is None else to_path(results)
     model = None if config.option.model is None else to_path(config.option.model)
-    pretrained = config.option.pretrained and at_home(config.option.pretrained)
+    pretrained = None if config.option.pretrained is None else to_model(config.option.pretrained)
     texts = [at_home(text) for text in config.option.corpus or ("python-docs",)]
     reporter = config.pluginmanager.getplugin("terminalreporter")
     reporter.write_line(

@@ -85,10 +85,11 @@ def write_atomically(path: Path) -> Iterator[Path]:
         try:
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | SAFE
             os.close(os.open(partial, flags, 0o666 if mode is None else 0o600))
+            if mode is None:
+                mode = stat.S_IMODE(partial.stat().st_mode)  # 0o666 less the umask
             yield partial
             _flush(partial, os.O_RDWR | SAFE)
-            if mode is not None:
-                partial.chmod(mode)
+            partial.chmod(mode)  # the block may have put another file in its place
             partial.replace(path)
         except BaseException:
             with suppress(OSError):

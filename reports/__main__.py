@@ -104,7 +104,7 @@ def _of_runs(
         return pull_request.render(runs[0], old[0])
     text, findings = page.render(runs, output_format, *old)
     answers = [words.sentence(finding.headline) for finding in findings[:N_PRINTED]]
-    return text, answers or ["The ledger holds no finished measurement."]
+    return text, answers or ["The ledger holds too few finished measurements for a finding."]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

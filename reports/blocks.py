@@ -58,6 +58,8 @@ class Table:
     numeric: frozenset[int] = frozenset()
     note: str = ""
     """A line shown below the table."""
+    command: str = ""
+    """A command that the note leads to, on a line of its own, so that it can be copied."""
     folded: str = ""
     """The summary line under which a long table is folded away; "" shows the table at once."""
     bars: Mapping[int, tuple[float | None, ...]] = field(default_factory=dict)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,12 +25,13 @@ from reports.load import Run, stability
 
 SHOWN, SHOWN_CHARACTERS = 200, 3_000_000
 """Records, and their characters, that stand on the page as text at most."""
-PACKED_CHARACTERS = 4_000_000
-"""Characters of packed records at most."""
-GROUP = 100
+CHARACTERS, AROUND = 6_800_000, 1.6
+"""Characters of all records on a page at most, with what stands around those shown as text."""
+GROUP = 200
 """Records that are packed together."""
 MAX_TEXT = 500
 """Characters of a text in a record of the page, at most."""
+LONG = re.compile(rf'"(?:[^"\\]|\\.){{{MAX_TEXT},}}')
 
 
 @dataclass(frozen=True)
@@ -38,13 +40,15 @@ class Entry:
 
     Attributes:
         name: the id of the case, or of the environment.
-        anchor: the id of its element.
+        number: its place in the ledger, from 1.
+        anchor: the id of its element, which ends with its number.
         state: "stable", "noisy", "drifting", "failed", "skipped", "finished" or "environment".
         record: the record.
         text: the record as JSON.
     """
 
     name: str
+    number: int
     anchor: str
     state: str
     record: Record
@@ -83,7 +87,7 @@ class Explorer:
     @property
     def data(self) -> dict[str, Any]:
         """Return what the script of the page needs of the packed records."""
-        index = [[cut(e.name), e.anchor, e.state] for e in self.packed]
+        index = [[cut(e.name), e.number, e.state] for e in self.packed]
         return {"index": index, "groups": self.groups, "size": GROUP}
 
 
@@ -105,23 +109,24 @@ def explorer(run: Run, anchor: str, first: Iterable[str], runs: int) -> Explorer
             room -= len(texts[name])
             on_page.add(name)
     entries = [
-        Entry(name, f"{anchor}-case{i}", state(record), record, texts[name])
+        Entry(name, i, f"{anchor}-case{i}", state(record), record, texts[name])
         for i, (name, record) in enumerate(every.items(), start=1)
     ]
-    others = [entry for entry in entries if entry.name not in on_page]
-    groups = list(_packed([entry.text for entry in others], PACKED_CHARACTERS // runs))
-    packed = others[: len(groups) * GROUP]
     shown = [entry for entry in entries if entry.name in on_page]
+    others = [entry for entry in entries if entry.name not in on_page]
+    left = CHARACTERS // runs - AROUND * sum(len(entry.text) for entry in shown)
+    groups = list(_packed(others, left))
+    packed = others[: len(groups) * GROUP]
     return Explorer(shown, packed, groups, len(others) - len(packed))
 
 
-def _packed(texts: Sequence[str], room: int) -> Iterator[str]:
+def _packed(entries: Sequence[Entry], room: float) -> Iterator[str]:
     """Yield groups of records while there is room: base64 of gzip of a JSON list."""
-    for begin in range(0, len(texts), GROUP):
-        group = texts[begin : begin + GROUP]
-        data = gzip.compress(f"[{','.join(group)}]".encode(), compresslevel=6, mtime=0)
-        packed = base64.b64encode(data).decode()
-        room -= len(packed)
+    for begin in range(0, len(entries), GROUP):
+        group = entries[begin : begin + GROUP]
+        text = f"[{','.join(entry.text for entry in group)}]"
+        packed = base64.b64encode(gzip.compress(text.encode(), compresslevel=9, mtime=0)).decode()
+        room -= len(packed) + sum(len(cut(e.name)) + len(e.state) + 16 for e in group)
         if room < 0:
             return
         yield packed
@@ -141,7 +146,12 @@ def raw_record(record: Record) -> str:
 
     It is ASCII, so that no character of it is hidden.
     """
-    return json.dumps(_cut(record))
+    text = _dumps(record)
+    return _dumps(_cut(record)) if LONG.search(text) else text
+
+
+def _dumps(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"))
 
 
 def cut(text: str) -> str:
@@ -160,4 +170,4 @@ def _cut(value: Any) -> Any:
 
 def data_block(data: Any) -> Markup:
     """Return data as JSON for a script element: in ASCII, and without "<"."""
-    return Markup(json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"))
+    return Markup(_dumps(data).replace("<", "\\u003c"))

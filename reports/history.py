@@ -124,7 +124,7 @@ def _steps(history: History, plot: Plotter) -> Section:
         "history",
         "History",
         "When did times change lastingly?",
-        f"A step is a change that lasts: all runs after it are slower or faster.{more}",
+        f"A change that lasts is one after which all runs are slower or faster.{more}",
         plots=plots,
         tables=[_step_table(found)] if found else [],
         missing="" if found else "No time changed lastingly.",

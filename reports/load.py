@@ -75,7 +75,11 @@ class Run(RunFolder):
 
     def series(self, group: str, name: str) -> pd.DataFrame:
         """Return a series of all finished cases of a group, one of its rows per row."""
-        return series_frame((r for r in self.finished if r["group"] == group), name)
+        key = f"{group} {name}"
+        if key not in self._frames:
+            records = (r for r in self.finished if r["group"] == group)
+            self._frames[key] = series_frame(records, name)
+        return self._frames[key].copy()
 
     @property
     def everything(self) -> list[Record]:

@@ -82,7 +82,7 @@ def _pattern() -> re.Pattern[str]:
     """Return what finds a term: whole words, the longest first, a plural as well."""
     names = sorted(TERMS, key=len, reverse=True)
     either = "|".join(re.escape(name).replace(r"\ ", "[ \u00a0]") for name in names)
-    return re.compile(rf"(?<![\w/.-])({either})(?:es|s)?(?![\w/-])")
+    return re.compile(rf"(?<![\w/.-])({either})(?:es|s)?(?![\w/-]|\.\w)")
 
 
 class Explainer:

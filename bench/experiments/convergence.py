@@ -22,7 +22,7 @@ from bench.experiments.exposure import note_visits
 from bench.experiments.kept_runs import KeptRun, Row, train_kept
 from bench.experiments.own_batches import own_batches
 from bench.experiments.parts import parts_of, scored, shortened, with_copies
-from bench.experiments.published import published_model
+from bench.experiments.published import blocks_of, published_model
 from bench.experiments.texts import PROMPT_TOKENS, Texts
 from bench.ledger.schema import SERIES
 from bench.measuring.work import Result
@@ -43,7 +43,6 @@ from gptcore.evaluation.losses import (
     sweep_losses,
 )
 from gptcore.files import write_errors
-from gptcore.intervals import block_means
 from gptcore.model.config import ModelConfig
 from gptcore.model.flops import training_flops
 from gptcore.model.foreign import ForeignModel
@@ -164,12 +163,7 @@ class Experiment:
         losses = sweep_losses(
             self.model, self.test_ids, block_size=self.case.block_size, device=self.device
         ).numpy()
-        means, counts = block_means(losses)
-        blocks = [
-            {"targets": int(count), "loss": float(mean)}
-            for count, mean in zip(counts, means, strict=True)
-        ]
-        return summarise(losses, self.test_bytes, self.unigram_losses()), blocks
+        return summarise(losses, self.test_bytes, self.unigram_losses()), blocks_of(losses)
 
     def unigram_losses(self) -> Floats:
         """Return the losses of the test part's targets under the train part's token counts."""

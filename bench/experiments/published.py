@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 
@@ -64,11 +66,17 @@ def score(session: Inputs, case: ScoreCase, device: torch.device) -> Result:
         "final_test_loss_high": high,
         "bits_per_byte": found.bits_per_byte,
     }
-    blocks = [
+    series = {"test_blocks": blocks_of(losses)}
+    return Result(metrics, series=series, facts=weights_of(session))
+
+
+def blocks_of(losses: npt.NDArray[np.float64]) -> list[dict[str, float]]:
+    """Return the rows of the series `test_blocks`: the mean losses of blocks in a row."""
+    means, counts = block_means(losses)
+    return [
         {"targets": int(count), "loss": float(mean)}
-        for mean, count in zip(*block_means(losses), strict=True)
+        for mean, count in zip(means, counts, strict=True)
     ]
-    return Result(metrics, series={"test_blocks": blocks}, facts=weights_of(session))
 
 
 def weights_of(session: Inputs) -> dict[str, Any]:

@@ -6,6 +6,7 @@ training of published weights was paid by others, and reading a text costs every
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -19,7 +20,9 @@ from bench.measuring.work import Result
 from bench.suite.own import shape_name
 from gptcore.checking.checks import CHECKS
 from gptcore.cost import PUBLISHED, training_cost
+from gptcore.cost.costs import J_PER_KWH
 from gptcore.intervals import blocks_interval
+from gptcore.model import gpt, published_files
 from gptcore.model.config import PRESETS, ModelConfig
 from gptcore.model.flops import n_params
 
@@ -31,7 +34,6 @@ arXiv:2203.15556)."""
 BUILDING, REUSING = "building", "reusing"
 
 SIZES = ("n_layer", "n_head", "n_embd")
-J_PER_KWH = 3.6e6
 HOURS = ("hours_low", "hours", "hours_high")
 MONEY = ("money_low", "money", "money_high")
 Row = dict[str, Any]
@@ -117,7 +119,8 @@ def decide(options: list[Option]) -> Result:
         "reuse_reasons": reasons(options, trained["train_tokens"]),
     }
     series = {name: [{c: row[c] for c in SERIES[name]} for row in series[name]] for name in series}
-    sources = training_cost(best.config, 1, accelerator=ACCELERATOR).sources
+    # The money is that of the runs alone.
+    sources = training_cost(best.config, 1, accelerator=ACCELERATOR, development=1).sources
     facts = {"accelerator": ACCELERATOR, "sources": list(sources)}
     names = ("train_tokens", "test_tokens")
     return Result({name: trained[name] for name in names}, series=series, facts=facts)
@@ -175,6 +178,7 @@ def reasons(options: list[Option], train_tokens: int) -> list[Row]:
     metrics = scratch.record["metrics"]
     size, speed = metrics["n_params"], metrics["train_tokens_per_s"]
     first, last = (n_params(PRESETS[name]) / 1e6 for name in ("model1", "model5"))
+    lines = len(inspect.getsource(gpt).splitlines())
     gpt3 = next(figure for figure in PUBLISHED if figure.what == "GPT-3, money")
     low, high = gpt3.value.low / 1e6, gpt3.value.high / 1e6
     told = [
@@ -182,16 +186,26 @@ def reasons(options: list[Option], train_tokens: int) -> list[Row]:
          f"Five models lead from {first:.2g} to {last:.3g} million parameters (docs/learn.md)."),
         (BUILDING, "One can change everything and see what happens.",
          f"Training {scratch.model} took {scratch.curve[-1][0] / speed:.3g} s on this machine."),
+        (BUILDING, "One learns to read the code of models.",
+         f"That of gptcore's GPT has {lines} lines (gptcore/model/gpt.py)."),
+        (BUILDING, "One learns to find errors.",
+         f"gptcore check asks {len(CHECKS)} questions about a model."),
+        (REUSING, "A GPT has many parts, and an error in one need not stop training.",
+         f"{scratch.model} has {4 + 12 * scratch.config.n_layer} tensors of weights."),
         (REUSING, "Pretraining a large model costs much.",
          f"GPT-3: {low:g} to {high:g} million US dollars ({gpt3.date}; {gpt3.source})."),
         (REUSING, "A model needs much text.",
          f"For the {size:,} parameters of {scratch.model}, about {TOKENS_PER_PARAMETER * size:,} "
          "training tokens use compute best (arXiv:2203.15556, 20 for each parameter); this text "
          f"has {train_tokens:,}."),
-        (REUSING, "An implementation has errors that do not stop training.",
-         f"gptcore check asks {len(CHECKS)} questions about a model."),
+        (REUSING, "Small models are weak.",
+         f"{scratch.model} has {size:,} parameters, GPT-3 has 175 billion (arXiv:2005.14165)."),
+        (REUSING, "Published models are free.",
+         f"gptcore fetches {len(published_files.PUBLISHED)} by a short name, and others of GPT-2's "
+         "architecture by their owner and name (docs/published-weights.md)."),
         *_gap(options, scratch),
     ]  # fmt: skip
+    told.sort(key=lambda reason: reason[0])
     return [{"about": a, "reason": b, "figure": c} for a, b, c in told]
 
 
@@ -203,10 +217,11 @@ def _gap(options: list[Option], scratch: Option) -> Iterator[tuple[str, str, str
         if low is None or low <= 0 <= high:
             continue
         said = (REUSING, "higher") if low > 0 else (BUILDING, "lower")
+        ends = sorted((abs(low), abs(high)))
         yield (
             said[0],
             "Of two models, the one with the lower loss on this text knows it better.",
             f"{scratch.model} from scratch ends {abs(gap['behind']):.3f} nats/token {said[1]} than "
-            f"{published.model} as published (interval of the difference over the text: "
-            f"{low:+.3f} to {high:+.3f}).",
+            f"{published.model} as published ({ends[0]:.3f} to {ends[1]:.3f}, the interval of the "
+            "difference over the text).",
         )

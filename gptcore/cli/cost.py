@@ -86,7 +86,8 @@ def _speed_options(group: argparse._ActionsContainer) -> None:
         "--development",
         type=to_values,
         metavar="FACTOR",
-        help="cost of all runs over that of the final one (default: 1.5 to 5.6, as published)",
+        help="cost of all runs over that of the final one, at least 1 (default: 1.5 to 5.6, as "
+        "published)",
     )
 
 

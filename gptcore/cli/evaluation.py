@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from gptcore.checks import LARGEST_INT64
 from gptcore.cli.models import END_OF_TEXT, Loaded, load_causal, load_model
 from gptcore.cli.options import (
     Json,
@@ -32,11 +33,11 @@ def evaluate_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `gptcore evaluate`, and say what its intervals are about."""
     parser.description = (
         f"{parser.description}\n\n"
-        "The 95 % intervals are for the mean over a longer text of this kind, of which the\n"
-        "scored text is a stretch (50 times as long). They allow for topics and chapters.\n"
-        "They do not speak of other texts, nor of other training runs. Where a text joins\n"
-        "documents, they are too narrow unless the test part holds at least five of them.\n"
-        "A test part of fewer than 384 targets has none. The loss is compared with that of\n"
+        "The 95 % intervals are for the mean over a longer text of this kind, of which the "
+        "scored text is a stretch (50 times as long). They allow for topics and chapters. "
+        "They do not speak of other texts, nor of other training runs. Where a text joins "
+        "documents, they are too narrow unless the test part holds at least five of them. "
+        "A test part of fewer than 384 targets has none. The loss is compared with that of "
         "token counts of the training part, on the same targets.\n\n"
         "How a loss was measured (its protocol) changes it, so it is part of the answer."
     )
@@ -114,8 +115,10 @@ def evaluate(args: argparse.Namespace) -> Json:
     device = resolve_device(args.device)
     loader: Callable[..., Loaded[Any]] = load_causal if args.transformers else load_model
     loaded = loader(args.checkpoint, ema=args.ema)
+    _check_reading(args, loaded)
     text = load_text(args, loaded)
     protocol = _protocol(args, loaded, min(len(piece.ids) for piece in text.pieces))
+    contamination = args.probe_beside and probe(args, loaded, text, device)  # short, so it is first
     scores = _score(loaded, text, protocol, device)
     merged = np.concatenate([score.losses.numpy() for score in scores])
     first = 0 if args.bos else 1  # without a token before it the first one is no target
@@ -140,7 +143,7 @@ def evaluate(args: argparse.Namespace) -> Json:
         **{name: rows and [asdict(row) for row in rows] for name, rows in rows.items()},
         "memorisation_gap": gap and gap[0],
         "memorisation_gap_interval_95": gap and gap[1],
-        "contamination": args.probe_beside and probe(args, loaded, text, device),
+        "contamination": contamination,
         **text.provenance,
     }
 
@@ -165,11 +168,11 @@ def _baseline(
     return losses.count_losses(text.train(), parts, loaded.model.config.vocab_size)
 
 
-def _protocol(args: argparse.Namespace, loaded: Loaded[Any], shortest: int) -> Json:
-    """Return how the text is scored; every number of it changes the loss.
+def _check_reading(args: argparse.Namespace, loaded: Loaded[Any]) -> None:
+    """Check that the model can read what the options ask of it, whatever the text is.
 
     Raises:
-        ValueError: the model cannot score so.
+        ValueError: it cannot.
     """
     config = loaded.model.config
     if args.bos and loaded.begin is None:
@@ -177,14 +180,24 @@ def _protocol(args: argparse.Namespace, loaded: Loaded[Any], shortest: int) -> J
             f"--bos needs a token that begins a text, such as GPT-2's {END_OF_TEXT}, and none of "
             f"the {config.vocab_size} ids of the model is one: leave it out"
         )
+    if args.context is None and config.block_size == LARGEST_INT64:
+        raise ValueError("the model does not say how many tokens it reads at most: give --context")
     if args.context is not None and args.context > config.block_size:
         raise ValueError(
             f"--context is {args.context}; the model reads at most {config.block_size} tokens"
         )
+
+
+def _protocol(args: argparse.Namespace, loaded: Loaded[Any], shortest: int) -> Json:
+    """Return how the text is scored; every number of it changes the loss.
+
+    Raises:
+        ValueError: the text is too short, or the stride too long.
+    """
     targets = shortest - 1 + args.bos
     if targets < 1:
         raise ValueError(f"the text has {counted(shortest, 'token')}: give one of two or more")
-    context = min(args.context or config.block_size, targets)
+    context = min(args.context or loaded.model.config.block_size, targets)
     stride = (context + 1) // 2 if args.stride is None else args.stride
     if stride > context:
         raise ValueError(f"--stride is {stride}; it must be at most the context, {context}")

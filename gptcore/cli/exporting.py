@@ -45,7 +45,7 @@ def export_answer(result: Json) -> Answer:
     """Say what was written, and how it is loaded."""
     folder = result["out"]
     return Answer(
-        f"{result['model']['source'].capitalize()}, was written to {folder}: "
+        f"The model ({result['model']['source']}) was written to {folder}: "
         f"{', '.join(result['files'])}.",
         [
             "Next:",

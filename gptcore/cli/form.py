@@ -27,8 +27,8 @@ def form_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `gptcore form`, and say how it compares."""
     parser.description = (
         f"{parser.description}\n\n"
-        "Line breaks, sentences, quotation marks, words, repeats and copies of FILE are measured,\n"
-        "and set beside slices of the corpus: at most 100, as long as FILE, spread evenly over\n"
+        "Line breaks, sentences, quotation marks, words, repeats and copies of FILE are measured, "
+        "and set beside slices of the corpus: at most 100, as long as FILE, spread evenly over "
         "the corpus, without overlap. docs/form.md defines each measure."
     )
     parser.add_argument("file", type=to_path, metavar="FILE", help="the text to measure, in UTF-8")

@@ -33,11 +33,12 @@ class BreakEven:
     """Where training from scratch catches up with reusing.
 
     Attributes:
-        tokens: the break-even by both curves as fitted; infinite if there is none.
+        tokens: the break-even by both curves as fitted; infinite if there is none up to
+            MOST_TOKENS.
         low, high: the least break-even that the 80 % intervals of both curves allow, and the
             largest; infinite if there is none, None if an interval is not known.
-        least_params: the parameters from which the floor of the law is below the best loss of
-            reusing; None if no size reaches it, or the law has no floor of its own for each size.
+        least_params: the parameters from which the floor of the law is below the loss of reusing
+            at MOST_TOKENS; None if no size reaches it, or the law has no floor for each size.
         verdict: the answer as a sentence.
         warnings: what is doubtful, as sentences.
     """
@@ -69,8 +70,7 @@ class Curves:
         published: the loss of the published model as it is; None if it was not measured.
 
     Raises:
-        ValueError: a number is not positive, `fine_tuned` has several sizes, or a law says nothing
-            about its size.
+        ValueError: a number is not positive, or `fine_tuned` is not of one size.
     """
 
     law: ScalingLaw
@@ -85,7 +85,7 @@ class Curves:
         low, high = self.fine_tuned.params_range
         if not 0 < high <= low * SAME_PARAMS:
             raise ValueError(
-                "the curve of fine-tuning is of several sizes: fit it to runs of one published "
+                "the curve of fine-tuning is not of one size: fit it to runs of one published "
                 "model, each with its final loss, by gptcore scale fit TABLE --json"
             )
 
@@ -122,6 +122,9 @@ def _predict(what: str, law: ScalingLaw, params: float, tokens: float) -> Predic
 
 def break_even(curves: Curves) -> BreakEven:
     """Return the least number of tokens at which building is as good as reusing.
+
+    It is looked for at ten numbers of tokens for each factor of 10, so curves that cross twice
+    between two of these are not seen to cross.
 
     Raises:
         ValueError: a curve says nothing about the sizes compared.
@@ -226,33 +229,32 @@ def _verdict(
     """Return the answer as a sentence, which says no more than the intervals do."""
     low, mid, high = tokens
     model = f"{params:.3g} parameters"
-    at_most = f"at any number of tokens up to {MOST_TOKENS:g}"
-    if mid == NEVER:
-        bigger = (
-            f" By the law as fitted, a model needs about {least:.2g} parameters to catch up at all."
-            if least is not None and least > params
-            else ""
-        )
-        if low is None:
-            return (
-                f"Never at this size by the curves as fitted: {model} from scratch do not reach "
-                f"the published model {at_most}; no interval is known.{bigger}"
-            )
-        if low == NEVER:
-            return (
-                f"Never at this size: {model} from scratch do not reach the published model "
-                f"{at_most}, whatever ends of the 80 % intervals of both curves are taken.{bigger}"
-            )
+    if mid < NEVER:
+        ends = "no interval is known"
+        if low is not None and high is not None:
+            to = f"more than {MOST_TOKENS:g}" if high == NEVER else f"{high:.2g}"
+            ends = f"{low:.2g} to {to} by the ends of the 80 % intervals of both curves"
+        or_fewer = " or fewer" if mid == FEWEST_TOKENS else ""
         return (
-            f"Never at this size by the curves as fitted, but their 80 % intervals allow "
-            f"{model} from scratch to reach the published model from {low:.2g} tokens on.{bigger}"
+            f"A model of {model} from scratch reaches the published model at {mid:.2g} tokens"
+            f"{or_fewer} ({ends})."
         )
-    ends = "no interval is known"
-    if low is not None and high is not None:
-        to = "never" if high == NEVER else f"{high:.2g}"
-        ends = f"from {low:.2g} to {to} by the 80 % intervals of both curves"
+    never = f"Never at this size with up to {MOST_TOKENS:g} tokens"
+    fail = f"{model} from scratch do not reach the published model"
+    if low is None:
+        told = f"{never}, by the curves as fitted: {fail}; no interval is known."
+    elif low == NEVER:
+        told = f"{never}: {fail}, whatever ends of the 80 % intervals of both curves are taken."
+    else:
+        told = (
+            f"{never}, by the curves as fitted; but their 80 % intervals allow {model} from "
+            f"scratch to reach the published model at {low:.2g} tokens."
+        )
+    if least is None or least <= params:
+        return told
     return (
-        f"A model of {model} from scratch reaches the published model at {mid:.2g} tokens ({ends})."
+        f"{told} By the law as fitted, it takes more than about {least:.2g} parameters to get "
+        "below the best loss of the published model."
     )
 
 
@@ -271,8 +273,6 @@ def _warnings(curves: Curves, tokens: float, *, overtaken: bool) -> Iterator[str
             f"The law was fitted to {smallest:.3g} to {largest:.3g} parameters; "
             f"{curves.params:.3g} parameters are extrapolated."
         )
-    if tokens == FEWEST_TOKENS:
-        yield f"Fewer than {FEWEST_TOKENS:g} tokens were not tried."
     if overtaken:
         yield "With many more tokens the published model is ahead again, by the fitted curves."
     if curves.published is None:

@@ -86,12 +86,15 @@ def training_cost(
         development: the cost of all runs over that of the final one; by default `DEVELOPMENT`.
 
     Raises:
-        ValueError: a number is not positive, or no such accelerator is known.
+        ValueError: a number is not positive, `tokens` or `development` is below 1, or no such
+            accelerator is known.
     """
-    tokens = check_number("tokens", tokens, "(0, 1e100]")
+    tokens = check_number("tokens", tokens, "[1, 1e60]")
     known = None if accelerator is None else accelerator_of(accelerator)
     flops, hours, money, energy = _flops(config, tokens), None, None, None
-    factor = DEVELOPMENT.value if development is None else as_range("development", development)
+    factor = DEVELOPMENT.value
+    if development is not None:
+        factor = as_range("development", development, "[1, 1e60]")
     used: list[Figure] = []
     if tokens_per_s is not None:
         hours = as_range("tokens_per_s", tokens_per_s).under(tokens / S_PER_HOUR)
@@ -120,7 +123,7 @@ def accelerator_of(name: str) -> Accelerator:
     if name not in usable:
         raise ValueError(
             f"the peak of the accelerator {shorten(repr(name))} is not known: choose one of "
-            f"{', '.join(usable)}, or give the measured tokens per second"
+            f"{', '.join(usable)}, or name none and give the measured tokens per second"
         )
     return ACCELERATORS[name]
 

@@ -72,10 +72,24 @@ def measuring_energy(gpu: str | None = None) -> Iterator[Energy]:
             energy.source = f"the work took less than {LEAST_S:g} s, too little for the counters"
             return
         try:
-            energy.joules = sum(read() - before[name] for name, read in counters.items())
+            energy.joules = sum(
+                _moved(name, read() - before[name]) for name, read in counters.items()
+            )
             energy.source = ", ".join(counters)
         except ValueError as error:
             energy.source = str(error)
+
+
+def _moved(name: str, joules: float) -> float:
+    """Return what a counter counted.
+
+    Raises:
+        ValueError: it did not rise, as a device that is switched on does.
+    """
+    if joules <= 0:
+        how = "stood still" if joules == 0 else "fell"
+        raise ValueError(f"the counter {name} {how} during the work, so it shows no energy")
+    return joules
 
 
 @contextmanager
@@ -106,8 +120,10 @@ class _Zone:
 
     def __init__(self, folder: Path) -> None:
         self._file = folder / "energy_uj"
-        self._range_uj = max(1, _microjoules(folder / "max_energy_range_uj"))
+        self._range_uj = _microjoules(folder / "max_energy_range_uj")
         self._last_uj, self._total_uj = _microjoules(self._file), 0
+        if self._range_uj < max(1, self._last_uj):
+            raise ValueError(f"{self._file} is above its range, {self._range_uj:,} microjoules")
 
     def __call__(self) -> float:
         now_uj = _microjoules(self._file)
@@ -142,9 +158,11 @@ def _processor_counters(*, needed: bool) -> Counters:
         if needed:
             raise ValueError(f"the processor's energy counter cannot be read: {error}") from None
         return {}
-    if needed and not counters:
+    if any("package" in name for name in counters):  # memory alone is not the processor
+        return counters
+    if needed:
         raise ValueError(f"this machine shows no energy counter of its processor in {POWERCAP}")
-    return counters
+    return {}
 
 
 def _gpu_counter(gpu: str | None, stack: ExitStack) -> Counters:
@@ -172,6 +190,7 @@ def _gpu_counter(gpu: str | None, stack: ExitStack) -> Counters:
 
     try:
         pynvml.nvmlInit()
+        stack.enter_context(suppress(pynvml.NVMLError))  # an error of the end costs nothing
         stack.callback(pynvml.nvmlShutdown)
         handle = pynvml.nvmlDeviceGetHandleByUUID(gpu)
     except pynvml.NVMLError as error:

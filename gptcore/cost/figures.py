@@ -37,16 +37,20 @@ Given: TypeAlias = float | list[float] | tuple[float, ...]
 """One number, or three: low, mid, high."""
 
 
-def as_range(name: str, value: Given) -> Range:
+POSITIVE = "[1e-60, 1e60]"
+"""The interval of positive numbers whose products and quotients here are floats as well."""
+
+
+def as_range(name: str, value: Given, interval: str = POSITIVE) -> Range:
     """Return what a caller gave as a range; one number is all three of its values.
 
     Raises:
-        ValueError: it is neither one positive number nor three that do not fall.
+        ValueError: it is neither one number in the interval nor three that do not fall.
     """
     values = value if isinstance(value, list | tuple) else [value] * 3
     if len(values) != 3:
         raise ValueError(f"{name} is {value!r}: give one number, or three as low,mid,high")
-    low, mid, high = (check_number(name, number, "(0, 1e100]") for number in values)
+    low, mid, high = (check_number(name, number, interval) for number in values)
     if not low <= mid <= high:
         raise ValueError(f"{name} is {low:g},{mid:g},{high:g}: give low,mid,high in this order")
     return Range(low, mid, high)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,20 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from gptcore.checks import LARGEST_INT64
 from gptcore.model.config import ModelConfig
 from gptcore.model.foreign import ForeignModel
-from gptcore.model.published_files import need
+from gptcore.model.published_files import (
+    FETCHING,
+    Known,
+    ask_hub,
+    cached_revision,
+    find_known,
+    need,
+    reason,
+)
+from gptcore.plain_text import shorten
+from gptcore.reading import check_regular, naming
 
 Ids = npt.NDArray[np.int64]
 
@@ -61,44 +73,116 @@ def load_causal(source: str) -> Causal:
         source: a folder in the layout of `transformers`, or a name on the Hugging Face hub.
 
     Raises:
-        ValueError: `transformers` is not installed or cannot load the model, or its tokenizer does
-            not say where tokens lie in the text.
+        ValueError: `transformers` is not installed or cannot load the model, weights are missing,
+            it is not causal, or its tokenizer does not say where tokens lie in the text.
     """
     transformers = need("transformers", "scoring with transformers")
     transformers.utils.logging.disable_progress_bar()
-    options = {"trust_remote_code": False}  # code that comes with a model is never run
+    transformers.utils.logging.set_verbosity_error()  # what matters is checked below
+    known, unanswered = _ask(source)
+    place = source if known is None else known.repository
+    # Code that comes with a model is never run.
+    options = {"trust_remote_code": False, "local_files_only": unanswered is not None}
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(source, **options)
-        model = transformers.AutoModelForCausalLM.from_pretrained(
-            source, use_safetensors=True, dtype=torch.float32, **options
+        tokenizer = transformers.AutoTokenizer.from_pretrained(place, **options)
+        model, told = transformers.AutoModelForCausalLM.from_pretrained(
+            place, use_safetensors=True, dtype=torch.float32, output_loading_info=True, **options
         )
     except Exception as error:  # which one depends on what is wrong with the files
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise ValueError(
-            f"transformers cannot load {source} ({reason}): give a folder with config.json, "
-            "safetensors and the files of the tokenizer, or OWNER/NAME of the Hugging Face hub"
+            f"transformers cannot load {source} ({unanswered or reason(error)}): put its "
+            "config.json, safetensors and the files of its tokenizer into a folder and give that "
+            "folder, or give OWNER/NAME of the Hugging Face hub"
         ) from None
+    _check_weights(told, source)
     if not tokenizer.is_fast:
         raise ValueError(
             f"the tokenizer of {source} does not say where its tokens lie in a text: give a model "
             "with a tokenizer.json"
         )
+    with naming(source):
+        made = ForeignModel(model.eval(), _config(model, tokenizer), _logits, _loss)
+    _check_causal(made, source)
+    revision = None if known is None else cached_revision(need("huggingface_hub", FETCHING), known)
+    return Causal(made, tokenizer, source, revision, tokenizer.bos_token_id)
+
+
+def _ask(source: str) -> tuple[Known | None, str | None]:
+    """Return the model of a name, None for a folder, and why the hub did not answer, if it did not.
+
+    The hub is asked once, which fails at once without a connection. Then only the cache is read:
+    `transformers` would ask again and again, for a minute.
+
+    Raises:
+        ValueError: it is neither a folder nor the name of a model, or a file in it is not regular.
+    """
+    folder = Path(source)
+    if source and folder.is_dir():
+        for path in folder.iterdir():
+            if path.exists() and not path.is_dir():
+                check_regular(path)  # the library would wait for a pipe
+        return None, None
+    known = find_known(source)
+    hub = need("huggingface_hub", FETCHING)
+    try:
+        ask_hub(hub, known)
+    except Exception as error:  # of the network or of the hub
+        return known, reason(error)
+    return known, None
+
+
+def _check_weights(told: dict[str, Any], source: str) -> None:
+    """Check that the weights are those of the config, all of them.
+
+    Raises:
+        ValueError: they are not; `transformers` would draw missing ones at random and leave out
+            those that the config has no place for. It may leave out masks and other constants.
+    """
+    if missing := sorted(told["missing_keys"]):
+        raise ValueError(
+            f"{source} lacks {shorten(missing[0])} and {len(missing)} weights in all, "
+            "and transformers would draw them at random: give the weights of a language model"
+        )
+    extra = sorted(name for name in told["unexpected_keys"] if name.endswith(".weight"))
+    if extra:
+        raise ValueError(
+            f"{source} has {shorten(extra[0])} and {len(extra)} weights in all that a model of its "
+            "config.json has not, and transformers would leave them out: give weights and a "
+            "config.json that belong together"
+        )
+
+
+def _config(model: Any, tokenizer: Any) -> ModelConfig:
+    """Return the sizes of a model; a block size of LARGEST_INT64 where it tells none."""
     told = model.config
     block_size = getattr(told, "max_position_embeddings", None) or getattr(told, "n_positions", 0)
-    config = ModelConfig(
-        vocab_size=model.get_output_embeddings().weight.shape[0],
-        block_size=block_size or tokenizer.model_max_length,
+    head = model.get_output_embeddings()
+    return ModelConfig(
+        vocab_size=told.vocab_size if head is None else head.weight.shape[0],
+        block_size=block_size or min(tokenizer.model_max_length, LARGEST_INT64),
         n_layer=0,
         n_head=1,
         n_embd=1,
     )
-    return Causal(
-        ForeignModel(model.eval(), config, _logits, _loss),
-        tokenizer,
-        source,
-        getattr(told, "_commit_hash", None),
-        tokenizer.bos_token_id,
-    )
+
+
+def _check_causal(model: ForeignModel, source: str) -> None:
+    """Check that no logits depend on later tokens, as those of BERT do.
+
+    Raises:
+        ValueError: they do, so that each target would be seen before it is predicted.
+    """
+    ids = torch.arange(min(8, model.config.block_size))[None] % model.config.vocab_size
+    changed = ids.clone()
+    changed[0, -1] = (ids[0, -1] + 1) % model.config.vocab_size
+    with torch.inference_mode():
+        before, after = (model(row)[:, :-1] for row in (ids, changed))
+    # The same operations on the same numbers; only the order of sums may differ.
+    if not torch.allclose(before, after, rtol=1e-3, atol=1e-3, equal_nan=True):
+        raise ValueError(
+            f"{source} is no causal model: its predictions change with later tokens, so it sees "
+            "each target before it predicts it; give a model that only reads backwards"
+        )
 
 
 def _logits(model: nn.Module, idx: Tensor) -> Tensor:

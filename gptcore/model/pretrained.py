@@ -7,8 +7,12 @@ type and size are compared before memory is taken for the weights.
 
 from __future__ import annotations
 
+import errno
 import json
-from collections.abc import Iterator, Mapping
+import os
+import re
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,34 +25,27 @@ from gptcore.data.vocabulary import Vocabulary, gpt2
 from gptcore.files import write_atomically, write_whole
 from gptcore.model.config import ModelConfig
 from gptcore.model.gpt import GPT, check_memory
+from gptcore.model.published_config import describe, read_config
 from gptcore.model.published_files import (
     CONFIG,
+    LARGEST_FILE,
     VOCABULARIES,
     WEIGHTS,
     check_sum,
     find_files,
     need,
+    unchanged,
 )
-from gptcore.reading import naming, read_json
+from gptcore.plain_text import shorten
+from gptcore.reading import check_regular, naming, read_json
 
 # GPT-2's files and `transformers` store these as (in, out); `nn.Linear` has (out, in).
 _INPUT_FIRST = (".c_attn.weight", ".c_proj.weight", ".c_fc.weight")
-_MASKS = (".attn.bias", ".attn.masked_bias")
+_MASK = re.compile(r"(transformer\.)?h\.[0-9]+\.attn\.(masked_)?bias")
 _HEAD, _EMBEDDING = "lm_head.weight", "transformer.wte.weight"
-_TYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
-_SIZES = ("vocab_size", "n_positions", "n_layer", "n_head", "n_embd")
-_DROPOUTS = ("resid_pdrop", "embd_pdrop", "attn_pdrop")
-_FIXED: dict[str, tuple[Any, ...]] = {
-    "model_type": ("gpt2",),
-    "activation_function": ("gelu_new", "gelu_pytorch_tanh"),
-    "layer_norm_epsilon": (1e-5,),
-    "scale_attn_weights": (True,),
-    "scale_attn_by_inverse_layer_idx": (False,),
-    "add_cross_attention": (False,),
-    "tie_word_embeddings": (True,),
-}
-"""Key of config.json → its values under which our GPT computes the same; the first is the default
-of `transformers`, which holds where the key is absent."""
+_POSITIONS = "transformer.wpe.weight"
+WRITING = "writing published weights"
+_TYPES = ("F32", "F16", "BF16")
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -87,95 +84,91 @@ def load_pretrained(source: str | Path, *, device: torch.device | None = None) -
         ValueError: it cannot be found or fetched, its checksum is wrong, it is not a GPT-2, or its
             weights do not fit its config.
     """
-    files = find_files(source)
-    config = read_config(files.folder / CONFIG)
-    vocabulary = _vocabulary(files.folder, config.vocab_size)
+    files = find_files(source, check=_read_shape)
+    config, vocabulary = _read_shape(files.folder)
     path = files.folder / WEIGHTS
-    sha256 = check_sum(path, files.sha256)
-    with naming(path):
+    with naming(path), unchanged(path):
+        _check_header(path, config)  # at once, where reading all of the file takes time
+        sha256 = check_sum(path, files.sha256)
         model = _read_weights(path, config)
     if device is not None:
         model.to(device)
     return Pretrained(model, files.name, files.revision, sha256, files.source, vocabulary)
 
 
-def read_config(path: Path) -> ModelConfig:
-    """Return the shape in a published `config.json`, with a dropout of 0.
+def _read_shape(folder: Path) -> tuple[ModelConfig, Vocabulary]:
+    """Return the shape of a model, and what its ids stand for.
+
+    They stand for GPT-2's tokens if there are as many, or if a file says so.
 
     Raises:
-        ValueError: the file is not such a config, or it is of a model that computes otherwise.
+        ValueError: `config.json` is not that of a GPT-2, or a file has the vocabulary of another
+            tokenizer.
     """
-    given = read_json(path)
-    if not isinstance(given, dict):
-        raise ValueError(f"{path} is not an object: give the config.json of a GPT-2")
-    for key, allowed in _FIXED.items():
-        if (value := given.get(key, allowed[0])) not in allowed:
-            raise ValueError(
-                f"{path} has {key} = {value!r:.60}, and GPT-2 has {allowed[0]!r}: give a model of "
-                "GPT-2's architecture; gptcore evaluate --transformers scores others"
-            )
-    if missing := [key for key in _SIZES if key not in given]:
-        raise ValueError(f"{path} lacks {', '.join(missing)}: give the config.json of a GPT-2")
-    sizes = {key: given[key] for key in _SIZES}
-    with naming(path):
-        config = ModelConfig(block_size=sizes.pop("n_positions"), **sizes)
-    if given.get("n_inner") not in (None, 4 * config.n_embd):
-        raise ValueError(
-            f"{path} has n_inner = {given['n_inner']!r:.60}, and GPT-2 has 4 * n_embd: give a "
-            "model of GPT-2's architecture"
-        )
-    return config
-
-
-def _vocabulary(folder: Path, size: int) -> Vocabulary:
-    """Return what the ids stand for: GPT-2's tokens if there are as many, or if a file says so.
-
-    Raises:
-        ValueError: a file has the vocabulary of another tokenizer.
-    """
-    known = gpt2()
+    config, known = read_config(folder / CONFIG), gpt2()
     path = next((p for name in VOCABULARIES if (p := folder / name).exists()), None)
-    if path is None:
-        return known if size == known.size else Vocabulary(size)
-    told = read_json(path)
-    if path.name == "tokenizer.json":
+    told = None if path is None else read_json(path)
+    if path is not None and path.name == "tokenizer.json":
         model = told.get("model") if isinstance(told, dict) else None
         told = model.get("vocab") if isinstance(model, dict) else None
-    if told != read_json(published_file("encoder.json")):
+    if path is not None and told != read_json(published_file("encoder.json")):
         raise ValueError(
             f"{path} is not GPT-2's vocabulary, so the ids of this model stand for other text: "
             "give a model with GPT-2's tokens; gptcore evaluate --transformers scores others"
         )
-    with naming(path):
-        return known.with_size(size)
+    size = config.vocab_size
+    is_gpt2 = path is not None or size == known.size
+    with naming(folder / CONFIG):
+        return config, known.with_size(size) if is_gpt2 else Vocabulary(size)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """Open a safetensors file.
+
+    Raises:
+        ValueError: it is not one, or not a regular file; also where the block finds so.
+    """
+    safetensors = need("safetensors", "reading published weights")
+    check_regular(path, at_most=LARGEST_FILE)
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            yield file
+    except safetensors.SafetensorError as error:
+        raise ValueError(
+            f"it is not a whole safetensors file ({shorten(str(error), 120)}): fetch it again; "
+            "files of other formats are not read under this name either"
+        ) from None
+
+
+def _check_header(path: Path, config: ModelConfig) -> None:
+    """Check that the names, shapes and types of the weights in a file fit the config.
+
+    Raises:
+        ValueError: they do not, or the file is not a safetensors file.
+    """
+    with _opened(path) as file:
+        parts = {name: file.get_slice(name) for name in _names(file.keys())}
+        _check_fit(config, {name: tuple(part.get_shape()) for name, part in parts.items()})
+        for name, part in parts.items():
+            if part.get_dtype() not in _TYPES:
+                raise ValueError(
+                    f"{name} has the type {part.get_dtype()}: give weights of one of the "
+                    f"types {', '.join(_TYPES)}"
+                )
 
 
 def _read_weights(path: Path, config: ModelConfig) -> GPT:
-    """Return the model whose weights are in a file, which is compared with the config first."""
-    safetensors = need("safetensors", "reading published weights")
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            names = [name for name in file.keys() if not name.endswith(_MASKS)]  # noqa: SIM118
-            parts = {name: file.get_slice(name) for name in names}
-            _check_fit(config, {name: tuple(part.get_shape()) for name, part in parts.items()})
-            for name, part in parts.items():
-                if part.get_dtype() not in _TYPES:
-                    raise ValueError(
-                        f"{name} has the type {part.get_dtype()}: give weights of one of the "
-                        f"types {', '.join(_TYPES)}"
-                    )
-            model = _empty(config)
-            own = dict(model.state_dict())
-            for name in sorted(names, key=lambda name: name == _HEAD):  # the head comes last
-                tensor = _oriented(name, file.get_tensor(name))
-                if name == _HEAD:
-                    _check_tied(tensor.float(), own[_EMBEDDING])
-                own[_full_name(name)].copy_(tensor)
-    except safetensors.SafetensorError as error:
-        raise ValueError(
-            f"it is not a whole safetensors file ({error}): fetch it again; files of other formats "
-            "are not read under this name either"
-        ) from None
+    """Return the model whose weights are in a file with the header that `_check_header` allows."""
+    model = _empty(config)
+    own = dict(model.state_dict())
+    with _opened(path) as file:
+        names = _names(file.keys())
+        for name in sorted(names, key=lambda name: name == _HEAD):  # the head comes last
+            tensor = _oriented(name, file.get_tensor(name))
+            if name == _HEAD and any(_full_name(other) == _EMBEDDING for other in names):
+                _check_tied(tensor.float(), own[_EMBEDDING])
+            own[_full_name(name)].copy_(tensor)
     return model
 
 
@@ -192,8 +185,8 @@ def _empty(config: ModelConfig) -> GPT:
 def load_gpt2_state_dict(model: GPT, state: Mapping[str, Tensor]) -> None:
     """Copy GPT-2 weights, as published or from `GPT2LMHeadModel.state_dict()`, into `model`.
 
-    The `transformer.` prefix and `lm_head.weight` may be absent. The attention masks that older
-    files hold are ignored.
+    The `transformer.` prefix may be absent, and one of the two names of the tied matrix, that of
+    the embedding and `lm_head.weight`. The attention masks that older files hold are ignored.
 
     Args:
         model: a GPT of the same shape; it is unchanged if the weights do not fit.
@@ -203,11 +196,24 @@ def load_gpt2_state_dict(model: GPT, state: Mapping[str, Tensor]) -> None:
         ValueError: a name or shape does not fit, a number is not finite, or the head is not tied to
             the embedding.
     """
-    given = {name: tensor for name, tensor in state.items() if not name.endswith(_MASKS)}
+    given = {name: state[name] for name in _names(state)}
     _check_fit(model.config, {name: tuple(tensor.shape) for name, tensor in given.items()})
     source = {_full_name(name): _oriented(name, tensor) for name, tensor in given.items()}
-    _check_tied(source.setdefault(_HEAD, source[_EMBEDDING]), source[_EMBEDDING])
+    _tie(source)
+    _check_tied(source[_HEAD], source[_EMBEDDING])
     model.load_state_dict(source)
+
+
+def _names(names: Collection[str]) -> list[str]:
+    """Return the names of parameters among those of a file."""
+    return [name for name in names if not _MASK.fullmatch(name)]
+
+
+def _tie(given: dict[str, Any]) -> None:
+    """Give the tied matrix both of its names, where it has one: files hold one of them or both."""
+    for name, other in ((_HEAD, _EMBEDDING), (_EMBEDDING, _HEAD)):
+        if other in given:
+            given.setdefault(name, given[other])
 
 
 def _full_name(name: str) -> str:
@@ -244,18 +250,28 @@ def _check_fit(config: ModelConfig, shapes: Shapes) -> None:
     }
     if len(given) < len(shapes):
         raise ValueError("a tensor stands twice, with and without the prefix transformer.")
-    if config.n_layer > len(given):  # before anything of that size is made
+    # The weights bound each size of the config before anything of that size is made.
+    if config.n_layer > len(given):
         raise ValueError(
-            f"the weights are {len(given)} tensors, and the model has {config.n_layer} layers"
+            f"the weights are {len(given)} tensors, and the config has {config.n_layer} layers: "
+            "give weights and a shape that belong together"
         )
+    _tie(given)
+    sizes: Shapes = {_EMBEDDING: (config.vocab_size, config.n_embd)}
+    if config.positions:
+        sizes[_POSITIONS] = (config.block_size, config.n_embd)
+    _compare(given, sizes, sizes)
     expected = dict(_expected(config))
-    given.setdefault(_HEAD, given.get(_EMBEDDING, ()))
-    for name in sorted(expected.keys() | given.keys()):
+    _compare(given, expected, expected.keys() | given.keys())
+
+
+def _compare(given: Shapes, expected: Shapes, names: Collection[str]) -> None:
+    for name in sorted(names):
         if expected.get(name) != given.get(name):
             raise ValueError(
-                f"{name} is {given.get(name, 'absent')} in the weights and "
-                f"{expected.get(name, 'absent')} in the model; build the GPT with the weights' "
-                "shape"
+                f"{shorten(name)} is {given.get(name, 'absent')} in the weights and "
+                f"{expected.get(name, 'absent')} in a model of this shape (config.json): give "
+                "weights and a shape that belong together"
             )
 
 
@@ -294,22 +310,17 @@ def save_pretrained(model: GPT, folder: Path) -> None:
         raise ValueError(
             f"the model has no {lacks}, which every GPT-2 has: save a model of another shape"
         )
-    torch_files = need("safetensors.torch", "writing published weights")
+    torch_files = need("safetensors.torch", WRITING)
     tensors = {
         name: (tensor.t() if name.endswith(_INPUT_FIRST) else tensor).contiguous().cpu()
         for name, tensor in model.state_dict().items()
         if name != _HEAD  # transformers ties it again
     }
     with write_atomically(folder / WEIGHTS) as partial:
-        torch_files.save_file(tensors, partial, metadata={"format": "pt"})
-    sizes = {key: getattr(config, key) for key in _SIZES if key != "n_positions"}
-    last = config.vocab_size - 1  # in GPT-2 the last id begins and ends a text
-    told = {
-        "architectures": ["GPT2LMHeadModel"],
-        **{key: allowed[0] for key, allowed in _FIXED.items()},
-        **sizes,
-        "n_positions": config.block_size,
-        **dict.fromkeys(_DROPOUTS, config.dropout),
-        **dict.fromkeys(("bos_token_id", "eos_token_id"), last),
-    }
-    write_whole(folder / CONFIG, json.dumps(told, indent=2) + "\n")
+        try:
+            torch_files.save_file(tensors, partial, metadata={"format": "pt"})
+        except need("safetensors", WRITING).SafetensorError as error:  # in place of an OSError
+            told = re.search(r"os error ([0-9]+)", str(error))
+            code = int(told[1]) if told else errno.EIO
+            raise OSError(code, os.strerror(code)) from None
+    write_whole(folder / CONFIG, json.dumps(describe(config), indent=2) + "\n")

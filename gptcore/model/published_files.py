@@ -10,14 +10,17 @@ import hashlib
 import importlib
 import os
 import re
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gptcore.console import Progress
-from gptcore.reading import check_regular, open_regular
+from gptcore.plain_text import shorten
+from gptcore.reading import open_regular
 
+FETCHING = "fetching a published model"
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 VOCABULARIES = ("vocab.json", "tokenizer.json")
 """Files that may say what the ids stand for."""
@@ -73,71 +76,151 @@ class Files:
     source: str
 
 
-def find_files(source: str | Path) -> Files:
+def find_files(source: str | Path, *, check: Callable[[Path], object]) -> Files:
     """Find the files of a published model, and fetch them from the hub if they are not here.
 
     Args:
         source: a folder; a name in `PUBLISHED`; or the owner and name of a model on the hub. A
             folder of that name comes first.
+        check: called with the folder of the other files before weights are fetched; it raises a
+            ValueError if they are of no use.
 
     Raises:
         ValueError: there is no such model, a file is missing, or it cannot be fetched.
     """
     folder = Path(source)
-    if folder.is_dir():
+    if str(source) and folder.is_dir():
         for name in (CONFIG, WEIGHTS):
             if not (folder / name).exists():
-                raise ValueError(
-                    f"{folder} has no {name}: give a folder with {CONFIG} and {WEIGHTS}; other "
-                    "formats, such as pytorch_model.bin, may run code and are not read"
-                )
+                raise ValueError(_lacks(folder, name))
         name = folder.resolve().name or str(folder)
         return Files(folder, name, None, None, f"the folder {folder}")
+    return _fetch(str(source), find_known(source), check)
+
+
+def find_known(source: str | Path) -> Known:
+    """Return the model of a name, which is no folder.
+
+    Raises:
+        ValueError: it is not the name of a model.
+    """
     known = PUBLISHED.get(str(source)) or Known(str(source))
     if not _REPOSITORY.fullmatch(known.repository):
         raise ValueError(
-            f"{source} is neither a folder nor the name of a published model: give a folder with "
-            f"{CONFIG} and {WEIGHTS}, one of {', '.join(PUBLISHED)}, or OWNER/NAME of the "
+            f"{str(source)!r} is neither a folder nor the name of a published model: give a folder "
+            f"with {CONFIG} and {WEIGHTS}, one of {', '.join(PUBLISHED)}, or OWNER/NAME of the "
             "Hugging Face hub"
         )
-    return _fetch(str(source), known)
+    return known
 
 
-def _fetch(name: str, known: Known) -> Files:
+def _lacks(folder: Path, name: str) -> str:
+    if (folder / f"{WEIGHTS}.index.json").exists():
+        return (
+            f"{folder} has its weights in several files: give a folder with one {WEIGHTS}, as "
+            'save_pretrained(FOLDER, max_shard_size="100GB") of transformers writes it'
+        )
+    return (
+        f"{folder} has no {name}: give a folder with {CONFIG} and {WEIGHTS}; other formats, such "
+        "as pytorch_model.bin, may run code and are not read"
+    )
+
+
+def _fetch(name: str, known: Known, check: Callable[[Path], object]) -> Files:
     """Return the files of a model in the hub's cache, where they are put if they are not there.
 
     Raises:
-        ValueError: they cannot be had.
+        ValueError: they cannot be had, or `check` refuses them.
     """
-    hub = need("huggingface_hub", "fetching a published model")
-    try:
-        folder = _cached(hub, known)
-        if folder is None:
-            # Without a connection this fails at once, and the download would try again and again.
-            told = hub.get_hf_file_metadata(hub.hf_hub_url(known.repository, CONFIG))
-            for file in (*VOCABULARIES, CONFIG, WEIGHTS):
-                with suppress(*([hub.errors.EntryNotFoundError] if file in VOCABULARIES else [])):
-                    path = hub.hf_hub_download(known.repository, file, revision=told.commit_hash)
-            folder = Path(path).parent
-    except Exception as error:  # of the network, of the hub, or of the disk
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise ValueError(
-            f"{name} is no folder here, and {known.repository} could not be fetched from the "
-            f"Hugging Face hub ({reason}): put its {CONFIG} and {WEIGHTS} into a folder, and give "
-            "that folder; files of other formats are not read"
-        ) from None
+    hub = need("huggingface_hub", FETCHING)
+    folder = _cached(hub, known)
+    if folder is None:
+        with _explaining(name, known):
+            ask_hub(hub, known)
+            # The cache notes which commit is the newest for a file that is asked for without one.
+            folder = Path(hub.hf_hub_download(known.repository, CONFIG)).parent
+            for file in VOCABULARIES:
+                with suppress(hub.errors.EntryNotFoundError):
+                    hub.hf_hub_download(known.repository, file, revision=folder.name)
+        check(folder)
+        with _explaining(name, known):
+            hub.hf_hub_download(known.repository, WEIGHTS, revision=folder.name)
     blob = (folder / WEIGHTS).resolve().name  # the cache names it by the checksum that the hub told
     stated = blob if _SHA256.fullmatch(blob) else None
     words = f"{known.repository} of the Hugging Face hub, revision {folder.name}"
     return Files(folder, name, folder.name, known.sha256 or stated, words)
 
 
+@contextmanager
+def _explaining(name: str, known: Known) -> Iterator[None]:
+    """Turn any error of the network, of the hub or of the disk into one line.
+
+    Raises:
+        ValueError: the block raised an error.
+    """
+    try:
+        yield
+    except Exception as error:
+        raise ValueError(
+            f"{name} is no folder here, and {known.repository} could not be fetched from the "
+            f"Hugging Face hub ({reason(error)}): put its {CONFIG} and {WEIGHTS} into a folder, "
+            "and give that folder; files of other formats are not read"
+        ) from None
+
+
+def reason(error: Exception) -> str:
+    """Return what an error of another library says, in one line."""
+    told = shorten(str(error), 240) or type(error).__name__
+    differs = "a tensor has another shape than config.json gives it"
+    return differs if "ignore_mismatched_sizes" in told else told
+
+
+def ask_hub(hub: Any, known: Known) -> None:
+    """Ask the hub once for a model; any error means that it cannot be fetched.
+
+    Without a connection this fails at once, where a download would try again and again.
+    """
+    hub.get_hf_file_metadata(hub.hf_hub_url(known.repository, CONFIG))
+
+
+def cached_revision(hub: Any, known: Known) -> str | None:
+    """Return the commit of a model that the cache holds as the newest one, None for none."""
+    path = hub.try_to_load_from_cache(known.repository, CONFIG)
+    return Path(path).parent.name if isinstance(path, str) else None
+
+
 def _cached(hub: Any, known: Known) -> Path | None:
     """Return the folder of a model in the cache, whose name is the revision; None if not whole."""
-    # The models with a short name have GPT-2's tokens. Of others a file must say so.
-    files = (CONFIG, WEIGHTS) if known in PUBLISHED.values() else (VOCABULARIES[0], CONFIG, WEIGHTS)
-    paths = [hub.try_to_load_from_cache(known.repository, file) for file in files]
-    return Path(paths[0]).parent if all(isinstance(path, str) for path in paths) else None
+
+    def paths(*names: str) -> list[Any]:  # not None where the file is, or is known to be nowhere
+        return [hub.try_to_load_from_cache(known.repository, name) for name in names]
+
+    # The models with a short name have GPT-2's tokens. Of others the files must say so.
+    vocabularies = paths(*VOCABULARIES)
+    is_told = any(isinstance(path, str) for path in vocabularies) or None not in vocabularies
+    if not is_told and known not in PUBLISHED.values():
+        return None
+    config, weights = paths(CONFIG, WEIGHTS)
+    return Path(config).parent if isinstance(config, str) and isinstance(weights, str) else None
+
+
+@contextmanager
+def unchanged(path: Path) -> Iterator[None]:
+    """Check that a file stays as it is while the block reads it more than once.
+
+    Raises:
+        ValueError: it was replaced or written to.
+    """
+
+    def state() -> tuple[int, ...]:
+        with open_regular(path) as file:
+            told = os.fstat(file.fileno())
+        return told.st_dev, told.st_ino, told.st_size, told.st_mtime_ns
+
+    before = state()
+    yield
+    if state() != before:
+        raise ValueError(f"{path} was changed while it was read: wait until it is whole, and retry")
 
 
 def need(library: str, what: str) -> Any:
@@ -156,9 +239,8 @@ def check_sum(path: Path, expected: str | None) -> str:
     """Return the SHA-256 of a file, hexadecimal.
 
     Raises:
-        ValueError: it is not a regular file, is too large, or its checksum is not the expected one.
+        ValueError: it is not a regular file, or its checksum is not the expected one.
     """
-    check_regular(path, at_most=LARGEST_FILE)
     digest, progress = hashlib.sha256(), Progress("checksum: MB")
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size

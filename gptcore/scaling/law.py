@@ -21,6 +21,7 @@ from gptcore.scaling.solver import DELTA, NAMES, Floats
 
 T = TypeVar("T")
 SAME_PARAMS = 1.05  # sizes within this factor count as one
+LEAST_LOSS = 1e-100  # its product with exp(-FARTHEST) is still above 0
 FARTHEST = 300.0  # of the end of an interval from the prediction, in ln L; exp of 710 overflows
 SAME_TOKENS = 1.5  # token counts within this factor do not identify the data term
 
@@ -128,8 +129,10 @@ class ScalingLaw:
         """Return the standard deviation of ln L(N, D) that comes from the fit; None if unknown."""
         if not len(self.replicates):
             return None
-        moved = self.log_refits(params, tokens) - math.log(self.loss(params, tokens))
-        return float(np.sqrt(self.replicates[:, 0] @ moved**2))
+        with np.errstate(all="ignore"):
+            moved = self.log_refits(params, tokens) - math.log(self.loss(params, tokens))
+            sd = float(np.sqrt(self.replicates[:, 0] @ moved**2))
+        return sd if math.isfinite(sd) else None
 
     def predict(
         self, params: float, tokens: float, *, confidence: float = 0.95, new_run: bool = True
@@ -160,6 +163,7 @@ class ScalingLaw:
         if sd is None or self.noise is None:
             return Prediction(loss, None, None)
         width = float(ndtri((1 + confidence) / 2)) * math.hypot(sd, self.noise if new_run else 0)
+        width = min(width, FARTHEST)
         at = Prediction(loss, loss * math.exp(-width), loss * math.exp(width))
         return self._widened(at, params, tokens)
 
@@ -177,6 +181,10 @@ class ScalingLaw:
 
     def beyond(self, params: float, tokens: float) -> str | None:
         """Return why the law says nothing about that size or token count, or None if it does."""
+        with np.errstate(all="ignore"):
+            if not LEAST_LOSS < self.loss(params, tokens) < math.inf:
+                where = f"{params:.3g} parameters and {tokens:.3g} tokens"
+                return f"its loss of {where} is not a positive number: check its parameters"
         if self.line is not None:
             x, z = math.log(params / self.pivot_params), math.log(tokens / self.pivot_tokens)
             off = self.line.off(x, z)
@@ -250,11 +258,11 @@ class ScalingLaw:
 
 def _law_of(saved: Mapping[str, Any], state: Mapping[str, Any]) -> ScalingLaw:
     """Return the law in an object of JSON; what is no law raises one of many exceptions."""
-    theta = [_number(value, "theta", "[0, 1e300]") for value in _list(state["theta"], 5)]
-    refits = [_list(row, 6) for row in _list(state["replicates"])]
+    rows = (_list(row, 6) for row in _list(state["replicates"]))
+    refits = [[_number(row[0], "a weight", "[0, 1e100]"), *_theta(row[1:])] for row in rows]
     noise = state["noise"]
     return ScalingLaw(
-        theta=np.array(theta),
+        theta=np.array(_theta(_list(state["theta"], 5))),
         pivot_params=_number(state["pivot_params"], "pivot_params", "(0, 1e300]"),
         pivot_tokens=_number(state["pivot_tokens"], "pivot_tokens", "(0, 1e300]"),
         objective=_number(saved["objective"], "objective", "[0, 1e300]"),
@@ -263,12 +271,10 @@ def _law_of(saved: Mapping[str, Any], state: Mapping[str, Any]) -> ScalingLaw:
         params_range=_pair(state["params_range"], "(0, 1e300]"),
         tokens_range=_pair(state["tokens_range"], "(0, 1e300]"),
         delta=_number(state["delta"], "delta", "(0, 1e300]"),
-        noise=None if noise is None else _number(noise, "noise", "[0, 1e300]"),
-        widening=_number(state.get("widening", 1.0), "widening", "[1, 1e300]"),
-        late_fall=_number(state.get("late_fall", 0.0), "late_fall", "[-1e300, 0]"),
-        replicates=np.array(
-            [[_number(value, "replicates", "[0, 1e300]") for value in row] for row in refits]
-        ).reshape(-1, 6),
+        noise=None if noise is None else _number(noise, "noise", "[0, 100]"),
+        widening=_number(state.get("widening", 1.0), "widening", "[1, 1e6]"),
+        late_fall=_number(state.get("late_fall", 0.0), "late_fall", f"[{-FARTHEST}, 0]"),
+        replicates=np.array(refits).reshape(-1, 6),
         unidentified=tuple(name for name in NAMES if saved[name] is None),
         sd={name: _known(saved["sd"][name], _number) for name in NAMES},
         interval_95={name: _known(saved["interval_95"][name], _pair) for name in NAMES},
@@ -281,6 +287,13 @@ def _law_of(saved: Mapping[str, Any], state: Mapping[str, Any]) -> ScalingLaw:
 
 def _number(value: Any, name: str = "a number", interval: str = "[-1e300, 1e300]") -> float:
     return check_number(name, value, interval)
+
+
+def _theta(values: list[Any]) -> list[float]:
+    """Return E, a, b, alpha and beta, of which at least one loss is above 0."""
+    losses = [_number(value, "a loss of theta", "[0, 1e100]") for value in values[:3]]
+    check_number("the loss at the pivots", sum(losses), "(0, inf)")
+    return [*losses, *(_number(value, "an exponent of theta", "[0, 10]") for value in values[3:])]
 
 
 def _known(value: Any, read: Callable[[Any], T]) -> T | None:
@@ -301,7 +314,7 @@ def _text(value: Any) -> str:
 
 def _pair(values: Any, interval: str = "[-1e300, 1e300]") -> tuple[float, float]:
     low, high = (_number(value, "an end", interval) for value in _list(values, 2))
-    return low, high
+    return low, check_number("an upper end", high, f"[{low}, inf)")
 
 
 def natural(theta: Floats, pivot_params: float, pivot_tokens: float) -> Floats:

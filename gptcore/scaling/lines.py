@@ -87,7 +87,7 @@ class Line:
             check_number(name, saved[name], "[-1e300, 1e300]")
             for name in ("along", "slope", "middle", "spread")
         )
-        noise = [check_number("noise", sd, "[0, 1e300]") for sd in saved["noise"]]
+        noise = [check_number("noise", sd, "[0, 100]") for sd in saved["noise"]]
         return cls(int(along), slope, middle, spread, np.array(noise))
 
 

@@ -219,9 +219,9 @@ for (const part of $$(".explorer")) {
   let most = MOST;
   entries.after(extra, more);
   const entry = i => {
-    const [name, id, kind] = index[i];
+    const [name, n, kind] = index[i], id = `${run}-case${n}`;
     const made = make("details", { className: "case", id }, make("summary", {},
-      `${id.split("case")[1]}. `, make("code", { textContent: name }), " ",
+      `${n}. `, make("code", { textContent: name }), " ",
       make("span", { className: `state ${kind}`, textContent: kind })));
     made.dataset.packed = i;
     return made;
@@ -280,7 +280,7 @@ for (const part of $$(".explorer")) {
     save("records.jsonl", "application/jsonl", lines.join(""));
   };
   part.find = id => { // the entry of a packed record that a link names
-    const i = index.findIndex(each => each[1] === id);
+    const i = index.findIndex(each => `${run}-case${each[1]}` === id);
     if (i >= 0) extra.prepend(entry(i));
   };
 }

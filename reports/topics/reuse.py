@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pandas as pd
@@ -33,7 +33,9 @@ def find(run: Run) -> Iterator[Finding]:
     cases, options = run.cases("reuse"), named(run.series("reuse", "reuse_options"))
     choices = named(run.series("reuse", "reuse_choice"))
     for _, case in cases.iterrows():
-        rows, steps = (dicts(f[f["case"] == case["case"]]) for f in (options, choices))
+        rows, steps = (
+            dicts(f[f["case"].eq(case["case"]) & f["loss"].notna()]) for f in (options, choices)
+        )
         if not rows:
             continue
         same_text = cases[cases["corpus"].eq(case["corpus"])]
@@ -53,27 +55,41 @@ def find(run: Run) -> Iterator[Finding]:
 
 
 def _verdict(rows: list[Row], steps: list[Row]) -> str:
-    """Return what is said of the options: which ended lowest, and which is best for less money."""
+    """Return what is said of the options: which ended lowest, and from which money on it led."""
     best = min(rows, key=lambda row: row["loss"])
     rest = [row for row in rows if row is not best]
     if all(row["option"] == "scratch" for row in rows):
         return "training from scratch was not compared with published weights"
-    level = [row["variant"] for row in rest if not row["behind_low"] > 0]
+    if not rest:
+        return f"{best['variant']} was compared with no other option"
+    # Every interval is of the difference to the row whose own one is 0.
+    level = [row for row in rest if best["behind"] or not row["behind_low"] > 0]
     if level:
-        return f"no difference in test loss was resolved between {best['variant']} and {level[0]}"
+        others = " or ".join(row["variant"] for row in level)
+        cheapest = min([best, *level], key=lambda row: row["flops"])
+        return (
+            f"no difference in test loss was resolved between {best['variant']} and {others}; of "
+            f"these, {cheapest['variant']} costs least ({money(cheapest)})"
+        )
     second = min(rest, key=lambda row: row["loss"])
-    said = (
-        f"{best['variant']} ended lowest, {words.loss(second['behind'])} nats/token below "
-        f"{second['variant']}"
-    )
-    until = [step for step in steps if step["variant"] == best["variant"]]
-    before = [step for step in steps if until and step["money"] < until[0]["money"]]
-    if not before:
-        return said
     return (
-        f"{said}, from {money(until[0])} of training on; for less money {before[-1]['variant']} "
-        "was better"
+        f"{best['variant']} ended lowest, {words.loss(second['behind'])} nats/token below "
+        f"{second['variant']}{_budget(best, steps)}"
     )
+
+
+def _budget(best: Row, steps: list[Row]) -> str:
+    """Return from which money on the best option led, and what had the lowest loss for less."""
+    *earlier, last = steps or [best]
+    if last["variant"] != best["variant"]:
+        return f"; on the way {last['variant']} had a lower loss, {words.loss(last['loss'])}"
+    if not earlier or words.is_missing(last["money"]):
+        return ""
+    led = f"; its loss was the lowest from {money(last)} of training upwards"
+    if last["money_high"] < LEAST_MONEY:
+        return led
+    before = " or ".join(dict.fromkeys(step["variant"] for step in earlier))
+    return f"{led}, and for less money that of {before}"
 
 
 def _losses(rows: list[Row]) -> str:
@@ -204,31 +220,33 @@ def by_money(points: pd.DataFrame) -> Figure:
 
 def at_the_end(frame: pd.DataFrame) -> Table:
     """Return each option at its end: quality and cost."""
+    columns: list[tuple[str, Callable[[Row], str]]] = [
+        ("Option", lambda row: str(row["variant"])),
+        ("Test loss#", lambda row: words.loss(row["loss"])),
+        ("Above the lowest#", lambda row: words.interval(row["behind_low"], row["behind_high"])),
+        ("Money, low to high#", money),
+        ("Tokens#", lambda row: words.number(row["tokens"])),
+        ("Training#", lambda row: words.si(row["flops"], "FLOP") if row["flops"] else "none"),
+        ("Time here#", lambda row: words.si(row["time_s"], "s") if row["flops"] else "none"),
+        ("Energy, kWh#", lambda row: words.number(row["energy_kwh"])),
+        ("Parameters#", lambda row: words.si(row["n_params"], "")),
+        ("Bits/byte#", lambda row: words.loss(row["bits_per_byte"])),
+    ]
+    energy = "Energy is that of training and its evaluations."
+    if not frame["energy_kwh"].notna().any():
+        columns = [column for column in columns if not column[0].startswith("Energy")]
+        energy = "The energy is not known, because no counter of it could be read."
     rows = [
-        (
-            row["variant"],
-            words.si(row["n_params"], ""),
-            words.number(row["tokens"]),
-            words.loss(row["loss"]),
-            words.loss(row["bits_per_byte"]),
-            words.interval(row["behind_low"], row["behind_high"]),
-            words.si(row["flops"], "FLOP") if row["flops"] else "none",
-            words.si(row["time_s"], "s") if row["flops"] else "none",
-            words.number(row["energy_kwh"]),
-            money(row),
-        )
+        tuple(cell(row) for _, cell in columns)
         for row in dicts(frame.sort_values("loss", kind="stable"))
     ]
-    columns = (
-        "Option", "Parameters#", "Tokens trained on#", "Test loss#", "Bits/byte#",
-        "Above the lowest, interval#", "Training#", "Time on this machine#", "Energy, kWh#",
-        "Money, low to high",
-    )  # fmt: skip
     note = (
         "The interval is of the difference to the option with the lowest loss, over the text and "
-        "for these runs alone. Energy is missing where no counter could be read."
+        "for these runs alone. Tokens are those trained on, and time is that of the training on "
+        f"this machine. {energy}"
     )
-    return table("Cost against quality at the end of each option.", columns, rows, note=note)
+    caption = "Cost against quality at the end of each option."
+    return table(caption, tuple(name for name, _ in columns), rows, note=note)
 
 
 def reasons_of(frame: pd.DataFrame) -> Table:

@@ -106,6 +106,14 @@ def test_permissions_are_those_of_the_old_file_or_of_any_new_one(tmp_path):
         assert (tmp_path / "file").read_text() == f"{mode}"
 
 
+def test_permissions_are_as_usual_where_a_library_puts_another_file_in_its_place(tmp_path):
+    (tmp_path / "usual").touch()
+    with write_atomically(tmp_path / "file") as partial:
+        (tmp_path / "private").touch(mode=0o600)
+        (tmp_path / "private").replace(partial)
+    assert (tmp_path / "file").stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
 def test_a_private_file_is_never_readable_by_others_while_it_is_written(tmp_path):
     path = tmp_path / "file"
     path.touch(mode=0o600)

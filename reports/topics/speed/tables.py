@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -79,14 +80,17 @@ def speed(models: pd.DataFrame) -> Table:
     shown = [(name, cell) for name, present, cell in columns if present]
     rows = [tuple(cell(case) for _, cell in shown) for _, case in models.iterrows()]
     caption = "Time of one call: the median over rounds."
-    return table(caption, tuple(name for name, _ in shown), rows, note=cost_of_a_run(models))
+    return _with_cost(table(caption, tuple(name for name, _ in shown), rows), models)
 
 
 PRESETS = re.compile(r"model[1-5]|gpt2(-medium|-large|-xl)?")
 
 
-def cost_of_a_run(models: pd.DataFrame) -> str:
-    """Return the command that works out what training costs at the speed of the largest model."""
+def _with_cost(made: Table, models: pd.DataFrame) -> Table:
+    """Return a table with the command that says what training costs at the largest model's speed.
+
+    The command knows the presets alone.
+    """
     steps = findings.timed(models, "step")
     names = ("block_size", "time_s", "time_min_s", "time_max_s", "tokens_per_s")
     is_preset = [PRESETS.fullmatch(str(name)) is not None for name in steps["model"]]
@@ -95,12 +99,14 @@ def cost_of_a_run(models: pd.DataFrame) -> str:
         tokens = case["tokens_per_s"] * case["time_s"]
         times = (case[name] for name in ("time_max_s", "time_s", "time_min_s"))
         speeds = ",".join(f"{over(tokens, time_s):.4g}" for time_s in times)
-        return (
-            "What 1e9 tokens cost at this speed, with --price for an hour of this machine: gptcore "
-            f"cost --tokens 1e9 --model {case['model']} --block-size {case['block_size']:.0f} "
-            f"--tokens-per-s {speeds} (slowest round, median, fastest round)."
+        return replace(
+            made,
+            note=f"What 1e9 tokens cost at this speed of {words.model(case['model'])} (slowest "
+            "round, median, fastest round); add --price for an hour of this machine:",
+            command=f"gptcore cost --tokens 1e9 --model {case['model']} --block-size "
+            f"{case['block_size']:.0f} --tokens-per-s {speeds}",
         )
-    return ""
+    return made
 
 
 MAX_OPERATORS = 15

@@ -133,10 +133,15 @@ def test_every_reason_has_a_number_and_a_loss_speaks_for_the_lower_one(published
         "reuse_reasons", run_case("gptcore", SCRATCH, slope), published_case(published)
     )
     assert all(any(c.isdigit() for c in row["figure"]) for row in compared)
-    assert [row["about"] for row in compared[len(alone) :]] == ([side] if side else [])
+    assert [row["about"] for row in compared if row not in alone] == ([side] if side else [])
+    sides = [row["about"] for row in compared]
+    assert sides == sorted(sides)
 
 
 def test_rows_have_the_columns_of_the_schema():
     found = decide(options(run_case("gptcore", SCRATCH), published_case(3.5)))
+    assert [text.partition(":")[0] for text in found.facts["sources"]] == [
+        "Model FLOPs utilization of large training runs", "One hour of one H100"
+    ]  # fmt: skip
     for name, rows in found.series.items():
         assert {tuple(row) for row in rows} == {SERIES[name]}

@@ -68,3 +68,9 @@ def test_suite_without_published_weights_records_the_command_and_refuses_them(
     code, output = run(*SMOKE, f"--pretrained={weights}", "-k", "sequential-keep")
     assert code == 2
     assert "--pretrained goes with --suite=study and without --model" in output
+
+
+def test_empty_name_of_published_weights_is_refused(run):
+    code, output = run(*SMOKE, "--pretrained=", "-k", "test_decision")
+    assert code == 2
+    assert "'' is no model: give a folder or a name" in output

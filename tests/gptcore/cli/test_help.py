@@ -1,6 +1,7 @@
 """What `--help` and `--version` print, on narrow terminals as well."""
 
 import re
+from itertools import pairwise
 
 import pytest
 
@@ -37,3 +38,16 @@ def test_help_fits_the_terminal_but_for_examples(capsys, monkeypatch, width, com
     words = [word for word in re.split(r"[ |]", usage) if len(word) > width]
     assert [line for line in prose.splitlines() if len(line) > width] == words == []
     assert width == 40 or max(map(len, usage.splitlines())) <= width
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_lines_of_a_description_are_full(capsys, monkeypatch, command):
+    monkeypatch.setenv("COLUMNS", "60")
+    _, _, rest = printed(capsys, *command.split(), "--help").partition("\n\n")
+    lines = re.split(r"\n\n(?:options|positional arguments):\n", rest)[0].splitlines()
+    short = [
+        line
+        for line, following in pairwise(lines)
+        if line and following and len(f"{line} {following.split()[0]}") <= 60 - 2
+    ]
+    assert short == []  # argparse leaves 2 columns

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import shutil
 
 import pytest
 import torch
@@ -107,6 +108,16 @@ def test_a_model_with_its_own_tokens_is_scored_on_the_same_words_and_bytes(ask):
     assert other["model"]["name"] == "llama"
 
 
+def test_a_model_that_tells_no_longest_context_needs_the_option(ask, folder):
+    transformers = pytest.importorskip("transformers")
+    shutil.copytree(folder / "llama", "bloom")
+    config = transformers.BloomConfig(vocab_size=300, hidden_size=8, n_layer=1, n_head=1)
+    transformers.BloomForCausalLM(config).save_pretrained("bloom")
+    command = "evaluate --checkpoint bloom --transformers --file text.txt"
+    assert "give --context" in ask(command, 2)
+    assert ask(f"{command} --context 20")["protocol"]["context"] == 20
+
+
 def test_detokenised_text_is_scored_for_each_word_and_byte_as_given(ask):
     result = ask("evaluate --checkpoint tiny --file text.txt --bos --detokenise")
     counts = {score["per"]: score["n"] for score in result["scores"]}
@@ -169,19 +180,24 @@ def test_the_probe_stands_beside_a_model_that_never_saw_the_text(ask):
             "evaluate --checkpoint .",
             "no checkpoint in .: give the --out folder of gptcore train, or",
         ),
-        ("evaluate --checkpoint ./gpt2", "./gpt2 is neither a folder nor the name"),
+        ("evaluate --checkpoint ./gpt2", "'./gpt2' is neither a folder nor the name"),
         ("evaluate --checkpoint llama --file text.txt", "gptcore evaluate --transformers scores"),
         ("evaluate --checkpoint tiny --detokenise", "--detokenise is for a text of --file"),
         (
             "evaluate --checkpoint llama --transformers --file text.txt --probe-beside wide",
             "--probe-beside needs a model with the same tokens",
         ),
+        (
+            "evaluate --checkpoint tiny --file text.txt --probe-beside tiny",
+            "the probe reads 99 tokens at once, and the model at most 24",
+        ),
         (f"train --out x --init tiny --n-layer 2 {TRAIN}", "leave out --n-layer"),
         ("train --out x --init tiny --block-size 25", "the model of --init reads at most 24"),
         ("train --out x --init gpt5", "one of gpt2, gpt2-medium"),
     ],
 )
-def test_what_cannot_be_done_is_said_in_one_line(ask, command, message):
+def test_what_cannot_be_done_is_said_in_one_line(ask, command, message, monkeypatch):
+    monkeypatch.setattr("gptcore.evaluation.losses.sweep", None)  # said before a text is scored
     error = ask(command, 2)
     assert message in error
     assert len(error.splitlines()) == 1

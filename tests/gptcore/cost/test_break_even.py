@@ -67,8 +67,12 @@ def test_a_model_whose_floor_is_too_high_never_breaks_even():
     assert found.tokens == math.inf
     # 30 / sqrt(N) = 0.2 at N = 22,500
     assert found.least_params == pytest.approx(22_500)
-    assert found.verdict.startswith("Never at this size by the curves as fitted: 1e+04 parameters")
-    assert found.verdict.endswith("a model needs about 2.2e+04 parameters to catch up at all.")
+    assert found.verdict == (
+        "Never at this size with up to 1e+15 tokens, by the curves as fitted: 1e+04 parameters "
+        "from scratch do not reach the published model; no interval is known. By the law as "
+        "fitted, it takes more than about 2.2e+04 parameters to get below the best loss of the "
+        "published model."
+    )
     assert found.as_dict()["tokens"] == {"low": None, "mid": math.inf, "high": None}
 
 
@@ -76,7 +80,49 @@ def test_no_size_reaches_a_published_model_below_the_floor_of_the_law():
     found = break_even(Curves(SCRATCH, 1e5, tuned(1.9)))
     assert found.tokens == math.inf
     assert found.least_params is None
-    assert "catch up" not in found.verdict
+    assert "it takes more" not in found.verdict
+
+
+def test_never_is_said_of_the_numbers_of_tokens_that_were_tried():
+    # 2.3 + 100 / D^0.05 = 2.5 at D = 500^20, which nobody has.
+    slow = replace(SCRATCH, theta=np.array([2.0, 30.0, 100.0, 0.5, 0.05]))
+    found = break_even(Curves(slow, 1e4, tuned(2.5)))
+    assert found.verdict.startswith("Never at this size with up to 1e+15 tokens, by the curves as")
+    assert "it takes more" not in found.verdict
+
+
+def test_curves_that_cross_before_the_first_number_tried_say_so():
+    found = break_even(Curves(SCRATCH, 1e4, tuned(9.0)))
+    assert found.verdict == (
+        "A model of 1e+04 parameters from scratch reaches the published model at 1e+03 tokens or "
+        "fewer (no interval is known)."
+    )
+
+
+@pytest.mark.parametrize("parameters", [(0, 0, 0, 1, 1), (0, 1e-100, 1e-100, 10, 10)])
+def test_a_law_without_a_loss_is_refused(parameters):
+    with pytest.raises(ValueError, match=r"the law cannot be compared: .* not a positive number"):
+        break_even(Curves(law_from(*parameters), 1e4, tuned(2.5)))
+
+
+def test_the_break_even_is_the_one_that_a_search_of_many_points_finds():
+    random, grid = np.random.default_rng(0), np.geomspace(1e3, 1e15, 20_001)
+    kinds = set()
+    for _ in range(60):
+        gain, tuned_gain = 10 ** random.uniform(0, 4, 2) * random.integers(0, 2, 2)
+        beta, tuned_beta = 10 ** random.uniform(-3, 0, 2)
+        floor, published = random.uniform(1.5, 3.0), random.uniform(2.0, 4.0)
+        law = replace(SCRATCH, theta=np.array([2.0, 30.0, gain, 0.5, beta]))
+        found = break_even(Curves(law, 1e4, tuned(floor, tuned_gain, tuned_beta), published))
+        reuse = np.minimum(floor + tuned_gain / grid**tuned_beta, published)
+        crossed = 2.3 + gain / grid**beta <= reuse
+        if not crossed.any():
+            assert found.tokens == math.inf
+            assert found.verdict.startswith("Never")
+        else:
+            assert found.tokens == pytest.approx(grid[crossed.argmax()], rel=2e-3)
+        kinds.add("never" if not crossed.any() else "at once" if crossed[0] else "later")
+    assert kinds == {"never", "at once", "later"}
 
 
 def test_a_lead_that_is_lost_again_is_told():
@@ -97,14 +143,14 @@ def test_intervals_of_both_curves_hold_the_true_break_even():
     truth = tokens[np.argmax(scratch <= np.minimum(3.5, 2.75 + 30 / tokens**0.3))]
     assert found.low < truth < found.high
     assert found.low < found.tokens < found.high
-    assert "by the 80 % intervals of both curves" in found.verdict
+    assert "by the ends of the 80 % intervals of both curves" in found.verdict
 
 
 def test_never_is_said_of_the_intervals_only_if_all_of_them_agree():
     law = fit(ladder(noise=0.002), bootstraps=0)  # 1e8 parameters have a floor of 2.56
     sure = break_even(Curves(law, 1e8, fitted(floor=2.2, gain=30), published=3.5))
     assert (sure.low, sure.tokens) == (math.inf, math.inf)
-    assert sure.verdict.startswith("Never at this size: 1e+08 parameters from scratch")
+    assert sure.verdict.startswith("Never at this size with up to 1e+15 tokens: 1e+08 parameters")
     assert "whatever ends of the 80 % intervals of both curves are taken" in sure.verdict
     unsure = break_even(Curves(law, 1e8, fitted(floor=2.55, gain=30, noise=0.01), published=3.5))
     assert unsure.low < unsure.tokens == math.inf
@@ -130,8 +176,8 @@ def test_doubts_of_the_law_are_passed_on():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((SCRATCH, 1e4, SCRATCH), "the curve of fine-tuning is of several sizes"),
-        ((SCRATCH, 1e4, law_from(2, 0, 1, 0.5, 0.5)), "the curve of fine-tuning is of several"),
+        ((SCRATCH, 1e4, SCRATCH), "the curve of fine-tuning is not of one size"),
+        ((SCRATCH, 1e4, law_from(2, 0, 1, 0.5, 0.5)), "the curve of fine-tuning is not of one"),
         ((SCRATCH, 0.0, tuned(2.5)), "params is 0.0"),
         ((SCRATCH, 1e4, tuned(2.5), -1.0), "published_loss is -1.0"),
     ],

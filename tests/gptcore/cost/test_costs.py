@@ -1,5 +1,6 @@
 """Costs of training runs, worked out again by hand."""
 
+import math
 import re
 
 import pytest
@@ -74,13 +75,21 @@ def test_what_is_not_known_is_null():
         ({"price": (3, 2, 1)}, "price is 3,2,1: give low,mid,high in this order"),
         ({"price": 0.0}, "price is 0.0"),
         ({"price": "2.95"}, "price is '2.95': give a number"),
-        ({"development": 0.0}, "development is 0.0"),
+        ({"development": 0.99}, "development is 0.99: give a number in [1, 1e60]"),
+        ({"price": 1e61}, "price is 1e+61: give a number in [1e-60, 1e60]"),
     ],
 )
 def test_what_makes_no_sense_is_refused(change, message):
     with pytest.raises(ValueError, match=re.escape(message)) as error:
         training_cost(GPT3, **({"tokens": 3e11, "tokens_per_s": 1.0} | change))
     assert "\n" not in str(error.value)
+
+
+def test_every_number_that_is_allowed_gives_numbers():
+    cost = training_cost(GPT3, 1e60, tokens_per_s=1e-60, price=1e60, development=1e60)
+    assert all(map(math.isfinite, cost.money_with_development))
+    cost = training_cost(GPT3, 1, tokens_per_s=1e60, price=1e-60, joules_per_token=1e-60)
+    assert min(*cost.money, *cost.energy_kwh) > 0
 
 
 def test_one_number_is_a_range_of_its_own():

@@ -1,5 +1,6 @@
 """Energy counters: files as Linux shows them, and a driver's library that is a fake."""
 
+import shutil
 import sys
 import time
 from types import ModuleType
@@ -79,8 +80,8 @@ def test_packages_and_their_memory_are_added_and_nothing_is_counted_twice(zones)
 def test_a_counter_that_returns_to_zero_goes_on(zones):
     zones(package=RANGE_UJ / 1e6 - 40)
     with measuring_energy() as found:
-        zones(package=60)
-    assert found.joules == pytest.approx(100)
+        zones(package=60, dram=1)
+    assert found.joules == pytest.approx(101)
 
 
 def test_a_counter_that_returns_to_zero_twice_is_read_in_between(zones, monkeypatch):
@@ -98,8 +99,8 @@ def test_a_counter_that_returns_to_zero_twice_is_read_in_between(zones, monkeypa
     with measuring_energy() as found:
         until_read(0.9 * whole)
         until_read(0.8 * whole)
-        zones(package=0.7 * whole)
-    assert found.joules == pytest.approx(2.7 * whole)
+        zones(package=0.7 * whole, dram=1)
+    assert found.joules == pytest.approx(2.7 * whole + 1)
 
 
 def test_a_machine_without_counters_has_no_energy(tmp_path, monkeypatch):
@@ -108,6 +109,43 @@ def test_a_machine_without_counters_has_no_energy(tmp_path, monkeypatch):
         pass
     assert found.joules is None
     assert found.source.startswith("this machine shows no energy counter of its processor")
+
+
+def test_memory_alone_is_not_the_processor(zones, tmp_path):
+    (tmp_path / "intel-rapl:0" / "name").write_text("psys\n")
+    with measuring_energy() as found:
+        (tmp_path / "intel-rapl:0:1" / "energy_uj").write_text("5000000\n")
+    assert found.joules is None
+    assert "no energy counter of its processor" in found.source
+
+
+def test_two_packages_are_added(zones, tmp_path):
+    shutil.copytree(tmp_path / "intel-rapl:0", tmp_path / "intel-rapl:2")
+    (tmp_path / "intel-rapl:2" / "name").write_text("package-1\n")
+    with measuring_energy() as found:
+        zones(package=5, dram=1)
+        (tmp_path / "intel-rapl:2" / "energy_uj").write_text("3000000\n")
+    assert found.joules == pytest.approx(9)
+    assert found.source == "RAPL 0 package-0, RAPL 0:1 dram, RAPL 2 package-1"
+
+
+@pytest.mark.parametrize("range_uj", [0, 1_000])
+def test_a_counter_beyond_its_range_is_no_energy(zones, tmp_path, range_uj):
+    zones(package=1)
+    (tmp_path / "intel-rapl:0" / "max_energy_range_uj").write_text(f"{range_uj}\n")
+    with measuring_energy() as found:
+        pass
+    assert found.joules is None
+    assert "above its range" in found.source
+
+
+def test_a_counter_that_stands_still_is_no_energy(zones):
+    with measuring_energy() as found:
+        zones(dram=4)
+    assert found.joules is None
+    assert found.source == (
+        "the counter RAPL 0 package-0 stood still during the work, so it shows no energy"
+    )
 
 
 @pytest.mark.parametrize("content", ["", "many\n", "-5\n", "1e9\n"])
@@ -136,8 +174,8 @@ def test_work_that_is_too_short_has_no_energy(zones, monkeypatch):
 def test_an_accelerator_is_counted_with_its_processor(zones, driver):
     with measuring_energy("GPU-1") as found:
         driver.millijoules += 2_500
-        zones(package=4)
-    assert found.joules == pytest.approx(6.5)
+        zones(package=4, dram=1)
+    assert found.joules == pytest.approx(7.5)
     assert found.source == "NVML, RAPL 0 package-0, RAPL 0:1 dram"
 
 
@@ -166,6 +204,28 @@ def test_a_slice_of_an_accelerator_without_counter_has_no_energy(zones, driver):
         zones(package=4)
     assert found.joules is None
     assert "Not Supported" in found.source
+
+
+def test_a_counter_that_a_new_start_of_the_driver_sets_back_is_no_energy(zones, driver):
+    with measuring_energy("GPU-1") as found:
+        driver.millijoules = 20
+        zones(package=4, dram=1)
+    assert found.joules is None
+    assert "the counter NVML fell" in found.source
+
+
+def test_an_error_of_letting_the_driver_go_does_not_end_the_work(zones, driver, monkeypatch):
+    switch_off = driver.nvmlShutdown
+
+    def fail():
+        switch_off()
+        raise NVMLError("Driver Not Loaded")
+
+    monkeypatch.setattr(driver, "nvmlShutdown", fail)
+    with measuring_energy("GPU-1") as found:
+        driver.millijoules += 2_500
+        zones(package=4, dram=1)
+    assert found.joules == pytest.approx(7.5)
 
 
 def test_without_the_library_the_reason_names_it(zones, monkeypatch):

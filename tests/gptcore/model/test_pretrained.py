@@ -1,3 +1,4 @@
+import json
 import math
 import os
 import pickle
@@ -12,9 +13,20 @@ import safetensors.torch
 import torch
 import transformers
 
+from gptcore.data.tokenizer import published_file
 from gptcore.data.vocabulary import Vocabulary, gpt2
-from gptcore.model import GPT, ModelConfig, generate, load_pretrained, save_pretrained, token_losses
+from gptcore.files import WriteError
+from gptcore.model import (
+    GPT,
+    ModelConfig,
+    generate,
+    load_pretrained,
+    pretrained,
+    save_pretrained,
+    token_losses,
+)
 from gptcore.model import published_files as files
+from gptcore.model.pretrained import load_gpt2_state_dict
 from tests.helpers import published
 
 CPU = torch.device("cpu")
@@ -78,6 +90,18 @@ def test_transformers_loads_what_was_saved(tmp_path):
     assert all(torch.equal(again[name], weight) for name, weight in ours.state_dict().items())
 
 
+def test_a_full_disk_is_told_in_one_line_and_leaves_nothing(tmp_path):
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(WriteError, match=r"cannot write .*model\.safetensors: File too large;"):
+            save_pretrained(GPT(CONFIG), tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not any(tmp_path.iterdir())
+
+
 def test_a_model_that_gpt2_cannot_be_is_not_saved(tmp_path):
     model = GPT(ModelConfig(vocab_size=8, block_size=4, n_layer=1, n_head=1, n_embd=8, mlp=False))
     with pytest.raises(ValueError, match="has no MLPs, which every GPT-2 has"):
@@ -99,6 +123,34 @@ def test_names_without_prefix_masks_and_half_precision_load(folder, original):
     assert model.lm_head.weight is model.transformer.wte.weight
 
 
+def test_the_tied_matrix_may_have_the_name_of_the_head_alone(folder, original):
+    change_tensors(folder, lambda t: t.update({"lm_head.weight": t.pop("transformer.wte.weight")}))
+    assert_same(load_pretrained(folder).model, original[0])
+    ours, state = GPT(CONFIG), original[0].state_dict()
+    del state["transformer.wte.weight"]
+    load_gpt2_state_dict(ours, state)
+    assert_same(ours, original[0])
+
+
+def test_weights_that_do_not_fit_are_refused_before_the_whole_file_is_read(folder, monkeypatch):
+    change_tensors(folder, CHANGED_TENSORS["stands twice"])
+    monkeypatch.setattr(pretrained, "check_sum", None)
+    with pytest.raises(ValueError, match="stands twice"):
+        load_pretrained(folder)
+
+
+def test_a_file_that_changes_while_it_is_read_is_refused(folder, monkeypatch):
+    path = folder / "model.safetensors"
+
+    def sum_and_replace(*_):
+        shutil.copy(path, folder / "new")
+        (folder / "new").replace(path)
+
+    monkeypatch.setattr(pretrained, "check_sum", sum_and_replace)
+    with pytest.raises(ValueError, match=r"model\.safetensors was changed while it was read"):
+        load_pretrained(folder)
+
+
 CHANGED_TENSORS = {
     "has the type I64": lambda t: t.update({"transformer.wpe.weight": torch.ones(24, 24).long()}),
     "not finite": lambda t: t.update({"transformer.ln_f.bias": torch.full((24,), math.nan)}),
@@ -111,6 +163,8 @@ CHANGED_TENSORS = {
     ),
     "stands twice": lambda t: t.update({"ln_f.bias": torch.ones(24)}),
     "tied": lambda t: t.update({"lm_head.weight": torch.ones(61, 24)}),
+    "transformer.extra.attn.bias is (3,)": lambda t: t.update({"extra.attn.bias": torch.ones(3)}),
+    "transformer.a b is (1,)": lambda t: t.update({"a\nb": torch.ones(1)}),
 }
 
 
@@ -130,9 +184,14 @@ CHANGED_CONFIGS = {
     "lacks n_embd": {"n_embd": None},
     "n_head is -3": {"n_head": -3},
     "n_layer is 'two'": {"n_layer": "two"},
-    "the model has 1000000000 layers": {"n_layer": 10**9},
+    "the config has 1000000000 layers": {"n_layer": 10**9},
     "transformer.h.2.attn.c_attn.bias is absent in the weights": {"n_layer": 3},
-    "lm_head.weight is (61, 24) in the weights and (61, 24000000)": {"n_embd": 24 * 10**6},
+    "wpe.weight is (24, 24) in the weights and (24, 24000000)": {"n_embd": 24 * 10**6},
+    f"wpe.weight is (24, 24) in the weights and ({2**62}, 24)": {"n_positions": 2**62},
+    "n_positions is 0": {"n_positions": 0},
+    "config.json: vocab_size is": {"vocab_size": 2**62},
+    "has num_attention_heads = 1 and n_head = 3": {"num_attention_heads": 1},
+    "quantization_config = {'load_in_8bit': True}": {"quantization_config": {"load_in_8bit": True}},
 }
 
 
@@ -180,6 +239,12 @@ def test_pickled_weights_alone_are_not_read(folder):
         load_pretrained(folder)
 
 
+def test_weights_in_several_files_are_refused_with_the_way_out(folder):
+    (folder / "model.safetensors").rename(folder / "model.safetensors.index.json")
+    with pytest.raises(ValueError, match=r"weights in several files: .*max_shard_size"):
+        load_pretrained(folder)
+
+
 @pytest.mark.parametrize("name", ["vocab.json", "tokenizer.json"])
 def test_a_vocabulary_that_is_not_gpt2s_is_refused(folder, name):
     (folder / name).write_text('{"model": {"vocab": {"der": 0}}}')
@@ -199,13 +264,13 @@ class Hub:
 
     errors = SimpleNamespace(EntryNotFoundError=FileNotFoundError)
 
-    def __init__(self, folder, *, cached=False, online=True):
+    def __init__(self, folder, *, cached=(), online=True):
         self.folder, self.cached, self.online = folder, cached, online
         self.asked = []
 
     def try_to_load_from_cache(self, _repository, name):
         path = self.folder / name
-        return str(path) if self.cached and path.exists() else None
+        return (str(path) if path.exists() else object()) if name in self.cached else None
 
     def hf_hub_url(self, repository, name):
         return f"{repository}/{name}"
@@ -213,11 +278,10 @@ class Hub:
     def get_hf_file_metadata(self, url):
         self.asked.append(url)
         if not self.online:
-            raise OSError("no connection\nTraceback")
-        return SimpleNamespace(commit_hash="abc")
+            raise OSError("no connection\nat all")
 
-    def hf_hub_download(self, _repository, name, revision):
-        assert revision == "abc"
+    def hf_hub_download(self, _repository, name, revision=None):
+        assert revision == (None if name == "config.json" else "abc")
         self.asked.append(name)
         if not (self.folder / name).exists():
             raise FileNotFoundError(name)
@@ -243,16 +307,43 @@ def test_a_name_is_fetched_at_one_revision_and_told(hub, monkeypatch):
     assert (found.name, found.revision) == ("gpt2", "abc")
     assert found.source == "openai-community/gpt2 of the Hugging Face hub, revision abc"
     assert made.asked == [
-        "openai-community/gpt2/config.json", "vocab.json", "tokenizer.json", "config.json",
+        "openai-community/gpt2/config.json", "config.json", "vocab.json", "tokenizer.json",
         "model.safetensors",
     ]  # fmt: skip
 
 
 def test_what_is_in_the_cache_is_not_fetched(hub, monkeypatch):
     monkeypatch.setitem(files.PUBLISHED, "gpt2", files.Known("openai-community/gpt2"))
-    made = hub(cached=True, online=False)
+    made = hub(cached=("config.json", "model.safetensors"), online=False)
     assert load_pretrained("gpt2").revision == "abc"
     assert made.asked == []
+
+
+@pytest.mark.parametrize("known", [["tokenizer.json"], ["vocab.json", "tokenizer.json"], []])
+def test_the_cache_is_whole_where_it_tells_the_tokens_or_that_no_file_does(hub, known):
+    made = hub(cached=("config.json", "model.safetensors", *known))
+    if known == ["tokenizer.json"]:
+        (made.folder / "tokenizer.json").write_text(
+            json.dumps({"model": {"vocab": json.loads(published_file("encoder.json").read_text())}})
+        )
+        published.edit_config(made.folder, vocab_size=50_257)
+        with pytest.raises(ValueError, match=r"wte\.weight is \(61, 24\)"):
+            load_pretrained("owner/name")
+    else:
+        load_pretrained("owner/name")
+    assert bool(made.asked) == (not known)
+
+
+@pytest.mark.parametrize("message", ["model_type = 'llama'", "is not GPT-2's vocabulary"])
+def test_weights_are_not_fetched_where_the_other_files_are_refused(hub, message):
+    made = hub()
+    if "llama" in message:
+        published.edit_config(made.folder, model_type="llama")
+    else:
+        (made.folder / "vocab.json").write_text('{"der": 0}')
+    with pytest.raises(ValueError, match=message):
+        load_pretrained("owner/name")
+    assert "model.safetensors" not in made.asked
 
 
 def test_another_file_than_the_published_one_is_refused(hub):
@@ -273,7 +364,7 @@ def test_without_a_connection_one_line_says_what_to_put_where(hub):
     hub(online=False)
     with pytest.raises(ValueError, match=r"put its config\.json and model\.safetensors") as caught:
         load_pretrained("owner/name")
-    assert "(no connection)" in str(caught.value)
+    assert "(no connection at all)" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 

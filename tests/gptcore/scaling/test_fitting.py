@@ -1,6 +1,8 @@
 """Scaling laws: the fit, its intervals, predictions and what it refuses to say."""
 
 import json
+import math
+from dataclasses import astuple
 
 import numpy as np
 import pandas as pd
@@ -219,6 +221,44 @@ def test_a_law_survives_json():
 def test_what_is_not_a_law_is_refused(saved):
     with pytest.raises(ValueError, match="give the output of gptcore scale fit --json"):
         ScalingLaw.from_dict(saved)
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"theta": [0, 0, 0, 1, 1]},
+        {"theta": [1, 1, 1, 11, 1]},
+        {"replicates": [[1, 0, 0, 0, 1, 1]]},
+        {"replicates": [[1, 1, 1, 1, 1, 11]]},
+        {"params_range": [1e9, 1e3]},
+        {"noise": 101},
+        {"widening": 1e7},
+        {"late_fall": -301},
+    ],
+)
+def test_a_law_whose_losses_no_float_holds_is_refused(state):
+    saved = fit(ladder(noise=0.01), bootstraps=0).as_dict()
+    saved["state"] |= state
+    with pytest.raises(ValueError, match="give the output of gptcore scale fit --json"):
+        ScalingLaw.from_dict(saved)
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"theta": [0, 1e-100, 1e-100, 10, 10]},
+        {"replicates": [[1, 0, 1, 1, 10, 10]]},
+        {"noise": 100, "widening": 1e6, "late_fall": -300},
+        {"pivot_params": 1e-300, "pivot_tokens": 1e300},
+    ],
+)
+def test_what_the_farthest_law_predicts_is_finite_or_none(state):
+    saved = fit(ladder(noise=0.01), bootstraps=0).as_dict()
+    saved["state"] |= state
+    law = ScalingLaw.from_dict(saved)
+    for size in (1, 1e3, 1e9, 1e30):
+        found = astuple(law.predict(size, size))
+        assert all(value is None or math.isfinite(value) for value in found)
 
 
 @pytest.mark.parametrize("params", [0, -1, float("nan"), float("inf")])
