@@ -68,6 +68,7 @@ STYLE: dict[Any, Any] = {
     "axes.titlelocation": "left",
     "axes.titlesize": FONT_PT,
     "axes.titlepad": 8,
+    "axes.titley": 1.0,  # else Matplotlib measures all texts to place it
     "axes.labelsize": FONT_PT,
     "figure.facecolor": "none",
     "font.size": FONT_PT,

@@ -122,13 +122,13 @@ def test_blocks_are_spread_in_their_order_without_overlap(wanted, height):
     assert max(found) + height / 2 <= 200 + 1e-6
 
 
-def test_name_of_a_point_covers_no_other_point():
-    points = [(float(x), float(y)) for x in range(3) for y in range(3)]
+def test_names_of_points_in_one_place_stay_apart():
+    points = [(1.0, 1.0)] * 4
 
     def draw():
         figure, (axes,) = drawing.new_figure(200)
         axes.plot(*zip(*points, strict=True), "o")
-        line_charts.name_points(axes, points[:3], ["first", "second", "third"], points)
+        line_charts.name_points(axes, points, ["first", "second", "third", "fourth"])
         return figure
 
     assert overlapping(drawn(draw)) == []
