@@ -150,7 +150,7 @@ def _reach(frame: pd.DataFrame) -> float:
     ends = pd.concat([*_columns(frame), 1 + frame.get("margin", pd.Series(dtype=float))])
     ends = ends[ends.gt(0)].dropna()
     most = max([1.02, *ends, *(1 / ends)])
-    return float(min(most**1.12, 1e6))
+    return float(min(most, 1e6) ** 1.12)
 
 
 def _spread(frame: pd.DataFrame) -> float:
@@ -182,25 +182,28 @@ def _factor(value: float) -> str:
 
 
 def dots(
-    frame: pd.DataFrame,
+    marks: pd.DataFrame,
     xlabel: str,
     shown: Callable[[float], str] = drawing.amount,
     *,
     log: bool = True,
 ) -> Figure:
-    """Draw a mark with its interval for each process or seed of a case.
+    """Draw a row for each label, with a mark and its interval for each process or seed of it.
 
     Args:
-        frame: with `label`, `text` (the value in words) and `points`, a list of (value, low,
-            high), one for each mark; a low or high may be NaN.
+        marks: one row for each mark, with `label`, `text` (of the label, in words), `value`,
+            `low` and `high`; a low or high may be NaN.
         xlabel: what the axis shows.
         shown: the words for a tick.
         log: whether the axis is logarithmic.
     """
-    figure, axes, lanes = new_rows(frame["label"], frame["text"])
-    ends = [x for points in frame["points"] for point in points for x in point if x > 0 or not log]
-    ends = [x for x in ends if not words.is_missing(x)] or [1.0]
-    low, high = min(ends), max(ends)
+    rows = [part for _, part in marks.groupby(["label", "text"], sort=False)]
+    firsts = [part.iloc[0] for part in rows]
+    labels, texts = ([str(row[name]) for row in firsts] for name in ("label", "text"))
+    figure, axes, lanes = new_rows(labels, texts)
+    ends = pd.concat(_columns(marks)).dropna()
+    ends = ends[ends.gt(0)] if log else ends
+    low, high = (1.0, 1.0) if ends.empty else (float(ends.min()), float(ends.max()))
     if log:
         axes.set(xscale="log", xlim=(low / 1.15, high * 1.15))
         drawing.log_axis(axes.xaxis, *axes.get_xlim(), shown)
@@ -210,12 +213,16 @@ def dots(
         axes.xaxis.set_major_locator(MaxNLocator(4))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: shown(value)))
     lane_grid(axes, lanes)
-    for lane, points in zip(lanes, frame["points"], strict=True):
-        step = min(6.0, 16.0 / max(len(points), 1))
-        for i, (value, least, most) in enumerate(points):
-            y = lane + (i - (len(points) - 1) / 2) * step
-            axes.plot([least, most], [y, y], color=COLOURS[0], linewidth=1.6)
-            axes.plot(value, y, drawing.MARKERS[i % 8], color=COLOURS[0], markersize=5)
+    tips = {index: f"tip-{i}" for i, index in enumerate(marks.index)}
+    for lane, part in zip(lanes, rows, strict=True):
+        step = min(6.0, 16.0 / len(part))
+        for i, (index, mark) in enumerate(part.iterrows()):
+            y = lane + (i - (len(part) - 1) / 2) * step
+            axes.plot([mark["low"], mark["high"]], [y, y], color=COLOURS[0], linewidth=1.6)
+            axes.plot(
+                mark["value"], y, drawing.MARKERS[i % 8], color=COLOURS[0], markersize=5,
+                gid=tips[index],
+            )  # fmt: skip
     axes.set_xlabel(xlabel)
     return figure
 
@@ -238,22 +245,22 @@ def stacks(
     """
     places = flow(parts)
     figure, axes, lanes = new_rows(frame["label"], frame["text"], top=len(places) * LINE_PT + 8)
-    totals = frame[list(parts)].fillna(0.0).sum(axis=1)
-    most = float(max(totals.max(), 1e-12))
+    most = float(max(frame[list(parts)].fillna(0.0).sum(axis=1).max(), 1e-12))
     axes.set_xlim(0, most)
     ticks = [tick * unit for tick in MaxNLocator(4).tick_values(0, most / unit)]
     axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: shown(value)))
     lane_grid(axes, lanes)
     scale = (WIDTH_PT - 2 * EDGE_PT) / most
-    for lane, (_, row) in zip(lanes, frame.iterrows(), strict=True):
+    sizes = frame[list(parts)].fillna(0.0).clip(lower=0.0).to_numpy(dtype=float).tolist()
+    for row, (lane, own) in enumerate(zip(lanes, sizes, strict=True)):
         left = 0.0
-        for i, name in enumerate(parts):
-            size = 0.0 if words.is_missing(row[name]) else float(row[name])
-            if size <= 0:
+        for i, size in enumerate(own):
+            if not size:
                 continue
             colour = COLOURS[i % len(COLOURS)]
-            axes.add_patch(_box((left, lane - 9), size, 18, i))
+            gid = f"tip-{row}" if i == own.index(max(own)) else None
+            axes.add_patch(_box((left, lane - 9), size, 18, i, gid=gid))
             text = shown(size)
             if drawing.width(text) + 8 < size * scale:
                 axes.text(

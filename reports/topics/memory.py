@@ -157,6 +157,7 @@ def section(run: Run, plot: Plotter) -> list[Section]:
                 "The total stands at the right. A longer batch adds to the activations alone."
                 f"{limit(run)}{told}{more}",
                 "What holds the memory at the peak of each case.",
+                {"label": "Case", **{name: (name.capitalize(), words.size) for name in KINDS}},
             ),
             [memory_table(models)],
         )

@@ -71,12 +71,18 @@ def test_interval_that_is_not_known_is_not_written():
     assert "2.000" in [text.get_text() for text in axes.texts]
 
 
-def test_dots_show_one_mark_for_each_process():
-    points = [[(100.0, 90.0, 110.0), (120.0, 100.0, 130.0)], [(1000.0, 1000.0, 1000.0)]]
-    frame = pd.DataFrame({"label": ["a", "b"], "text": ["1", "2"], "points": points})
-    (axes,) = drawn(row_charts.dots, frame, "tokens/s").axes
-    single = [line.get_xdata()[0] for line in axes.get_lines() if len(line.get_xdata()) == 1]
-    assert single == [100.0, 120.0, 1000.0]
+def test_dots_show_one_mark_for_each_process_in_the_row_of_its_case():
+    marks = pd.DataFrame(
+        [("a", "1", 100.0, 90.0, 110.0), ("a", "1", 120.0, 100.0, 130.0),
+         ("b", "2", 1000.0, np.nan, np.nan)],
+        columns=["label", "text", "value", "low", "high"],
+    )  # fmt: skip
+    (axes,) = drawn(row_charts.dots, marks, "tokens/s").axes
+    drawn_marks = [line for line in axes.get_lines() if len(line.get_xdata()) == 1]
+    assert [line.get_xdata()[0] for line in drawn_marks] == [100.0, 120.0, 1000.0]
+    assert [line.get_gid() for line in drawn_marks] == ["tip-0", "tip-1", "tip-2"]
+    heights = [line.get_ydata()[0] for line in drawn_marks]
+    assert abs(heights[1] - heights[0]) < row_charts.LANE_PT < heights[2] - heights[1]
 
 
 def test_stack_has_its_parts_side_by_side_and_hatched_apart():
