@@ -187,9 +187,8 @@ def width(text: str) -> float:
 
 
 def as_label(text: Any, at_most: int = 34) -> str:
-    """Return a label that Matplotlib shows as it is: it hides those that begin with "_"."""
-    line = plain_text.shorten(str(text), at_most)
-    return f"\u2060{line}" if line.startswith("_") else line
+    """Return text of a ledger as a label of one line: hidden characters shown, cut to a length."""
+    return plain_text.shorten(str(text), at_most)
 
 
 def wrapped(text: Any, room_pt: float, at_most: int = 120) -> list[str]:

@@ -18,6 +18,8 @@ from reports.drawing import COLOURS, GRID, HATCHES, INK, LINE_PT, SURFACE, WIDTH
 
 EDGE_PT, LANE_PT, PAD_PT = 21.0, 20.0, 7.0
 """Margin at both sides, height of the mark of a row, and the space below it."""
+NEAR = 2.0
+"""A limit of less than so many times the longest bar is drawn as a line."""
 LOOKS = {
     "faster": ("<", COLOURS[0]),
     "slower": (">", COLOURS[1]),
@@ -237,7 +239,8 @@ def stacks(
     """Draw one stacked bar for each row, its parts labelled inside and hatched.
 
     Args:
-        frame: with `label`, `text` (the total in words) and a column for each part.
+        frame: with `label`, `text` (the total in words), a column for each part, and `limit`
+            where a total has one.
         parts: columns in their order, whose names stand in the key.
         xlabel: what the axis shows.
         shown: the words for a part and for a tick.
@@ -246,28 +249,19 @@ def stacks(
     places = flow(parts)
     figure, axes, lanes = new_rows(frame["label"], frame["text"], top=len(places) * LINE_PT + 8)
     most = float(max(frame[list(parts)].fillna(0.0).sum(axis=1).max(), 1e-12))
+    limits = frame.get("limit", pd.Series(math.nan, frame.index))
+    near = limits.where(limits < NEAR * most)
+    most = max(most, float(near.max()) if near.notna().any() else 0.0)
     axes.set_xlim(0, most)
     ticks = [tick * unit for tick in MaxNLocator(4).tick_values(0, most / unit)]
     axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: shown(value)))
     lane_grid(axes, lanes)
-    scale = (WIDTH_PT - 2 * EDGE_PT) / most
     sizes = frame[list(parts)].fillna(0.0).clip(lower=0.0).to_numpy(dtype=float).tolist()
-    for row, (lane, own) in enumerate(zip(lanes, sizes, strict=True)):
-        left = 0.0
-        for i, size in enumerate(own):
-            if not size:
-                continue
-            colour = COLOURS[i % len(COLOURS)]
-            gid = f"tip-{row}" if i == own.index(max(own)) else None
-            axes.add_patch(_box((left, lane - 9), size, 18, i, gid=gid))
-            text = shown(size)
-            if drawing.width(text) + 8 < size * scale:
-                axes.text(
-                    left + size / 2, lane, text, ha="center", va="center_baseline", color=SURFACE,
-                    bbox={"facecolor": colour, "edgecolor": "none", "pad": 1},
-                )  # fmt: skip
-            left += size
+    for row, (lane, own, limit) in enumerate(zip(lanes, sizes, near.tolist(), strict=True)):
+        _stack(axes, lane, own, shown, f"tip-{row}")
+        if not words.is_missing(limit):
+            axes.vlines(limit, lane - 10, lane + 10, color=INK, linewidth=2.4)
     axes.set_xlabel(xlabel)
     height = figure.get_figheight() * 72
 
@@ -277,6 +271,26 @@ def stacks(
 
     key(figure, places, sample)
     return figure
+
+
+def _stack(
+    axes: Axes, lane: float, sizes: list[float], shown: Callable[[float], str], gid: str
+) -> None:
+    """Draw one bar; its widest part has the id."""
+    left, scale = 0.0, (WIDTH_PT - 2 * EDGE_PT) / axes.get_xlim()[1]
+    for i, size in enumerate(sizes):
+        if not size:
+            continue
+        named = gid if i == sizes.index(max(sizes)) else None
+        axes.add_patch(_box((left, lane - 9), size, 18, i, gid=named))
+        text = shown(size)
+        if drawing.width(text) + 8 < size * scale:
+            colour = COLOURS[i % len(COLOURS)]
+            axes.text(
+                left + size / 2, lane, text, ha="center", va="center_baseline", color=SURFACE,
+                bbox={"facecolor": colour, "edgecolor": "none", "pad": 1},
+            )  # fmt: skip
+        left += size
 
 
 def _box(corner: tuple[float, float], wide: float, high: float, i: int, **style: Any) -> Rectangle:

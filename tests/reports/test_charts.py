@@ -117,6 +117,13 @@ def test_names_at_line_ends_stay_apart_and_inside():
     assert outside(figure) == []
 
 
+def test_odd_names_are_drawn_as_they_are():
+    frame = pd.concat([line("_begins with a line", [0.0, 1.0]), line("$x_1$", [0.0, 2.0])])
+    made = drawing.svg(lambda f: line_charts.line_chart(f, "t", "x", "y")[0], frame, "f")
+    assert "_begins with a line" in written(made)
+    assert "$x_1$" in written(made)
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.floats(0, 200), min_size=1, max_size=8), st.floats(10, 24))
 def test_blocks_are_spread_in_their_order_without_overlap(wanted, height):
@@ -198,3 +205,12 @@ def test_history_marks_each_step_with_its_size():
 def test_logarithmic_axes_have_few_round_ticks(low, high):
     ticks = [tick for tick in drawing.round_ticks(low, high) if low <= tick <= high]
     assert 1 <= len(ticks) <= 8
+
+
+@pytest.mark.parametrize(("limit", "drawn_lines"), [(1.5, 1), (20.0, 0), (np.nan, 0)])
+def test_limit_that_is_near_is_a_line_on_the_axis(limit, drawn_lines):
+    frame = pd.DataFrame({"label": ["a"], "text": ["1 of 2"], "x": [1.0], "limit": [limit]})
+    (axes,) = drawn(row_charts.stacks, frame, ["x"], "bytes", lambda v: f"{v:.1f}").axes
+    ends = [part[0][0] for lines in axes.collections for part in lines.get_segments() if len(part)]
+    assert ends.count(limit) == drawn_lines
+    assert axes.get_xlim()[1] == (1.5 if drawn_lines else 1.0)

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from bench.ledger.record import Record
@@ -18,6 +19,7 @@ from reports.topics.speed import findings as speed_findings
 from reports.topics.speed import sections as speed_sections
 from reports.topics.speed import tables as speed_tables
 from reports.topics.trust import tables as trust_tables
+from tests.helpers.drawings import written
 from tests.helpers.ledgers import (
     coverage_case,
     environment,
@@ -140,6 +142,21 @@ def test_only_unsteady_cases_get_reason_and_remedy(tmp_path: Path) -> None:
 
 
 # --- memory and roofline --------------------------------------------------------------------
+
+
+def test_figure_of_memory_names_the_limit_of_each_device(tmp_path: Path) -> None:
+    devices = ("cpu", "cuda:0")
+    cases = [timed(model_case("step", "fp32", 1.0, 2.2e11, device=name)) for name in devices]
+    cases[1]["case"] += "[cuda]"
+    facts = {"memory_bytes": 16 * 2**30, "accelerator_facts": {"cuda:0": {"memory_bytes": 2**36}}}
+    machine = environment()
+    machine["facts"]["machine"] |= facts
+    run = run_of(tmp_path, [machine, *cases])
+    assert memory.limits(run, pd.Series(["cpu", "cuda:0", "tpu"]))[:2] == [2.0**34, 2.0**36]
+    (section,) = memory.section(run, Plotter("r", True))
+    shown = written(section.plots[0].svg)
+    assert "of 16.0 GiB" in shown
+    assert "of 64.0 GiB" in shown
 
 
 def test_memory_table_has_base_peak_phases_and_kinds(tmp_path: Path) -> None:
