@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 
 from bench.ledger.record import Record
-from gptcore.cli.main import main
 from reports import blocks, findings, load, page, words
 from reports.blocks import Finding, Plotter
 from reports.topics import environment as environment_topic
@@ -87,19 +86,12 @@ def test_speed_table_has_interval_processes_and_steadiness_in_words(tmp_path: Pa
     assert "Share of datasheet peak" not in row
 
 
-def test_speed_table_gives_the_command_that_works_out_a_cost_at_this_speed(tmp_path: Path) -> None:
-    case = step(time_min_s=5.0, time_max_s=8.0, tokens_per_s=1024 / 5.6)
-    note = plain(speed_tables.speed(run_of(tmp_path, [case]).cases("model")).note)
-    assert "--model model5 --block-size 256 --tokens-per-s 128,182.9,204.8 (slowest" in note
-    (command,) = re.findall(r"gptcore (cost .*) \(", note)
-    assert main([*command.split(), "--json"]) == 0
-
-
 @pytest.mark.parametrize("change", [{"model": "L6-H6-C384"}, {"model": "gpt2; rm"}, {"work": "x"}])
 def test_a_model_that_the_command_does_not_know_has_no_command(tmp_path: Path, change: Any) -> None:
     case = step()
     case["params"] |= change
-    assert "gptcore cost" not in speed_tables.speed(run_of(tmp_path, [case]).cases("model")).note
+    made = speed_tables.speed(run_of(tmp_path, [case]).cases("model"))
+    assert (made.note, made.command) == ("", "")
 
 
 def test_too_few_rounds_show_their_range_and_say_so(tmp_path: Path) -> None:
