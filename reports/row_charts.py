@@ -253,7 +253,9 @@ def stacks(
     near = limits.where(limits < NEAR * most)
     most = max(most, float(near.max()) if near.notna().any() else 0.0)
     axes.set_xlim(0, most)
-    ticks = [tick * unit for tick in MaxNLocator(4).tick_values(0, most / unit)]
+    ticks = [
+        tick * unit for tick in MaxNLocator(4, steps=[1, 2, 5, 10]).tick_values(0, most / unit)
+    ]
     axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: shown(value)))
     lane_grid(axes, lanes)
