@@ -149,18 +149,10 @@ def name_ends(
     wanted = [min(max(float(p[1]), low), high) for p in points]
     heights = [len(lines) * LINE_PT + BETWEEN_PT for lines in blocks]
     for i, centre in enumerate(spread(wanted, heights, low - 6, high + 6)):
-        start = (min(points[i][0], right), wanted[i])
-        path = [start, (right + LEADER_PT - 3, centre)]
-        figure.add_artist(
-            Line2D(
-                [p[0] / WIDTH_PT for p in path], [p[1] / height for p in path], linewidth=1,
-                transform=figure.transFigure, color=COLOURS[i % N_COLOURS],
-                linestyle=drawing.dashed(i),
-            )
-        )  # fmt: skip
-        for j, line in enumerate(blocks[i]):
-            at = centre + ((len(blocks[i]) - 1) / 2 - j) * LINE_PT
-            figure.text((right + LEADER_PT) / WIDTH_PT, at / height, line, va="center")
+        path = [(min(points[i][0], right), wanted[i]), (right + LEADER_PT - 3, centre)]
+        look = {"color": COLOURS[i % N_COLOURS], "linestyle": drawing.dashed(i)}
+        _line(figure, path, linewidth=1, **look)
+        _write(figure, (right + LEADER_PT, centre), blocks[i], "left")
 
 
 def spread(
@@ -222,7 +214,11 @@ def panels(
         left=left, right=right, share_y=share_y,
     )  # fmt: skip
     for axes, lines_ in zip(grid, titles, strict=False):
-        axes.set_title("\n".join(lines_))
+        for i, line in enumerate(reversed(lines_)):
+            axes.annotate(
+                line, (0, 1), xycoords="axes fraction", xytext=(0, 8 + i * LINE_PT),
+                textcoords="offset points",
+            )  # fmt: skip
     for i in range(len(names), len(grid)):
         grid[i].set_visible(False)
         grid[i - columns].tick_params(labelbottom=True)
@@ -268,14 +264,31 @@ def name_points(
             key=lambda box: _cost(box, (x, y), inside, taken, every),
         )
         taken.append(best[:4])
-        middle = ((best[0] + best[2]) / 2 - x, (best[1] + best[3]) / 2 - y)
-        axes.annotate(
-            "\n".join(lines), (x / WIDTH_PT, y / (72 * figure.get_figheight())),
-            xycoords="figure fraction", xytext=middle, textcoords="offset points",
-            ha="center", va="center", linespacing=1.1,
-            arrowprops={"arrowstyle": "-", "color": INK, "linewidth": 0.6, "shrinkA": 0,
-                        "shrinkB": 4} if best[4] > 12 else None,
-        )  # fmt: skip
+        middle = ((best[0] + best[2]) / 2, (best[1] + best[3]) / 2)
+        if best[4] > 12:
+            edge = min(max(x, best[0]), best[2]), min(max(y, best[1]), best[3])
+            _line(figure, [(x, y), edge], color=INK, linewidth=0.6)
+        _write(figure, middle, lines, "center")
+
+
+def _line(figure: Figure, path: Sequence[tuple[float, float]], **style: Any) -> None:
+    """Draw a line through points of the figure, which are in points from its lower left corner."""
+    xs, ys = ([p[0] / WIDTH_PT for p in path], [p[1] / _height(figure) for p in path])
+    figure.add_artist(Line2D(xs, ys, transform=figure.transFigure, **style))
+
+
+def _write(figure: Figure, at: tuple[float, float], lines: Sequence[str], side: str) -> None:
+    """Write lines below each other, their middle at a point of the figure, each a text of its own.
+
+    Matplotlib gives a text of several lines other markup.
+    """
+    for i, line in enumerate(lines):
+        y = at[1] + ((len(lines) - 1) / 2 - i) * LINE_PT
+        figure.text(at[0] / WIDTH_PT, y / _height(figure), line, va="center", ha=side)
+
+
+def _height(figure: Figure) -> float:
+    return float(figure.get_figheight() * 72)
 
 
 def _candidates(

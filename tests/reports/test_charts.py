@@ -207,10 +207,10 @@ def test_logarithmic_axes_have_few_round_ticks(low, high):
     assert 1 <= len(ticks) <= 8
 
 
-@pytest.mark.parametrize(("limit", "drawn_lines"), [(1.5, 1), (20.0, 0), (np.nan, 0)])
+@pytest.mark.parametrize(("limit", "drawn_lines"), [(1.37, 1), (20.0, 0), (np.nan, 0)])
 def test_limit_that_is_near_is_a_line_on_the_axis(limit, drawn_lines):
     frame = pd.DataFrame({"label": ["a"], "text": ["1 of 2"], "x": [1.0], "limit": [limit]})
     (axes,) = drawn(row_charts.stacks, frame, ["x"], "bytes", lambda v: f"{v:.1f}").axes
     ends = [part[0][0] for lines in axes.collections for part in lines.get_segments() if len(part)]
     assert ends.count(limit) == drawn_lines
-    assert axes.get_xlim()[1] == (1.5 if drawn_lines else 1.0)
+    assert axes.get_xlim()[1] == (1.37 if drawn_lines else 1.0)
