@@ -22,7 +22,9 @@ from bench.ledger.record import LEDGER_NAME, Record
 from bench.ledger.schema import METRICS
 from reports import drawing, explorer, load, page, topics
 from reports.__main__ import main
-from reports.blocks import Advice, FirstScreen, table
+from reports.advice.item import Advice
+from reports.blocks import table
+from reports.first_screen import FirstScreen
 from reports.topics.sampling import figures as sampling_figures
 from tests.helpers.checkout import ROOT
 from tests.helpers.ledgers import (
