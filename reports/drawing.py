@@ -17,9 +17,11 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from textwrap import wrap
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import matplotlib as mpl
 import pandas as pd
+from markupsafe import escape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
@@ -101,7 +103,21 @@ def svg(draw: Callable[[pd.DataFrame], Figure], data: pd.DataFrame, name: str) -
         figure = draw(data)
         _write_powers(figure)
         figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return inline(buffer.getvalue(), name)
+    text = inline(buffer.getvalue(), name)
+    for mark, tip in TIPS.pop(figure, {}).items():
+        shown = escape(plain_text.shorten(tip, 240))
+        text = text.replace(f'id="{name}-{mark}"', f'id="{name}-{mark}" data-tip="{shown}"', 1)
+    return text
+
+
+TIPS: WeakKeyDictionary[Figure, dict[str, str]] = WeakKeyDictionary()
+
+
+def tip(figure: Figure, text: str) -> str:
+    """Return the gid of a mark whose tooltip is `text`: the script of the page shows it."""
+    known = TIPS.setdefault(figure, {})
+    known[mark := f"tip-{len(known)}"] = text
+    return mark
 
 
 def _write_powers(figure: Figure) -> None:

@@ -106,8 +106,9 @@ def forest(frame: pd.DataFrame, xlabel: str, *, log: bool = True) -> Figure:
     margins, points, kinds = (
         frame.get(name, pd.Series([None] * len(frame))) for name in ("margin", "points", "kind")
     )
-    rows = zip(lanes, *_columns(frame), margins, points, kinds, strict=True)
-    for row, (lane, value, low, high, margin, single, kind) in enumerate(rows):
+    names = frame["label"]
+    rows = zip(names, lanes, *_columns(frame), margins, points, kinds, strict=True)
+    for name, lane, value, low, high, margin, single, kind in rows:
         if not words.is_missing(margin):
             ends = (1 / (1 + margin), 1 + margin) if log else (-margin, margin)
             axes.fill_between(
@@ -124,7 +125,8 @@ def forest(frame: pd.DataFrame, xlabel: str, *, log: bool = True) -> Figure:
         axes.plot([low, high], [lane, lane], color=colour, linewidth=2.2, solid_capstyle="butt")
         axes.plot(
             value, lane, marker, color=colour, markersize=8, markeredgewidth=1.6,
-            markerfacecolor=SURFACE if kind == "ambiguous" else colour, gid=f"tip-{row}",
+            markerfacecolor=SURFACE if kind == "ambiguous" else colour,
+            gid=drawing.tip(figure, f"{name}: {shown(value, low, high)}{_kind(kind)}"),
         )  # fmt: skip
     axes.set_xlabel(drawing.as_label(xlabel, 60))
     return figure
@@ -132,6 +134,10 @@ def forest(frame: pd.DataFrame, xlabel: str, *, log: bool = True) -> Figure:
 
 def _columns(frame: pd.DataFrame) -> list[pd.Series[float]]:
     return [frame[name].astype(float) for name in ("value", "low", "high")]
+
+
+def _kind(kind: Any) -> str:
+    return f", {kind}" if kind in LOOKS else ""
 
 
 def _ratio_text(value: float, low: float, high: float) -> str:
@@ -210,12 +216,17 @@ def dots(
         axes.xaxis.set_major_locator(MaxNLocator(4))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: shown(value)))
     lane_grid(axes, lanes)
-    for lane, points in zip(lanes, frame["points"], strict=True):
+    for name, lane, points in zip(frame["label"], lanes, frame["points"], strict=True):
         step = min(6.0, 16.0 / max(len(points), 1))
         for i, (value, least, most) in enumerate(points):
+            between = "" if words.is_missing(least) else f" ({shown(least)} to {shown(most)})"
+            said = f"{name}: {shown(value)}{between}, {i + 1} of {len(points)}"
             y = lane + (i - (len(points) - 1) / 2) * step
             axes.plot([least, most], [y, y], color=COLOURS[0], linewidth=1.6)
-            axes.plot(value, y, drawing.MARKERS[i % 8], color=COLOURS[0], markersize=5)
+            axes.plot(
+                value, y, drawing.MARKERS[i % 8], color=COLOURS[0], markersize=5,
+                gid=drawing.tip(figure, said),
+            )  # fmt: skip
     axes.set_xlabel(xlabel)
     return figure
 
