@@ -17,11 +17,9 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from textwrap import wrap
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import matplotlib as mpl
 import pandas as pd
-from markupsafe import escape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
@@ -70,6 +68,7 @@ STYLE: dict[Any, Any] = {
     "axes.titlelocation": "left",
     "axes.titlesize": FONT_PT,
     "axes.titlepad": 8,
+    "axes.titley": 1.0,  # else Matplotlib measures all texts to place it
     "axes.labelsize": FONT_PT,
     "figure.facecolor": "none",
     "font.size": FONT_PT,
@@ -103,21 +102,7 @@ def svg(draw: Callable[[pd.DataFrame], Figure], data: pd.DataFrame, name: str) -
         figure = draw(data)
         _write_powers(figure)
         figure.savefig(buffer, format="svg", metadata={"Date": None})
-    text = inline(buffer.getvalue(), name)
-    for mark, tip in TIPS.pop(figure, {}).items():
-        shown = escape(plain_text.shorten(tip, 240))
-        text = text.replace(f'id="{name}-{mark}"', f'id="{name}-{mark}" data-tip="{shown}"', 1)
-    return text
-
-
-TIPS: WeakKeyDictionary[Figure, dict[str, str]] = WeakKeyDictionary()
-
-
-def tip(figure: Figure, text: str) -> str:
-    """Return the gid of a mark whose tooltip is `text`: the script of the page shows it."""
-    known = TIPS.setdefault(figure, {})
-    known[mark := f"tip-{len(known)}"] = text
-    return mark
+    return inline(buffer.getvalue(), name)
 
 
 def _write_powers(figure: Figure) -> None:
@@ -202,9 +187,8 @@ def width(text: str) -> float:
 
 
 def as_label(text: Any, at_most: int = 34) -> str:
-    """Return a label that Matplotlib shows as it is: it hides those that begin with "_"."""
-    line = plain_text.shorten(str(text), at_most)
-    return f"\u2060{line}" if line.startswith("_") else line
+    """Return text of a ledger as a label of one line: hidden characters shown, cut to a length."""
+    return plain_text.shorten(str(text), at_most)
 
 
 def wrapped(text: Any, room_pt: float, at_most: int = 120) -> list[str]:

@@ -18,6 +18,8 @@ from reports.drawing import COLOURS, GRID, HATCHES, INK, LINE_PT, SURFACE, WIDTH
 
 EDGE_PT, LANE_PT, PAD_PT = 21.0, 20.0, 7.0
 """Margin at both sides, height of the mark of a row, and the space below it."""
+NEAR = 2.0
+"""A limit of less than so many times the longest bar is drawn as a line."""
 LOOKS = {
     "faster": ("<", COLOURS[0]),
     "slower": (">", COLOURS[1]),
@@ -106,9 +108,8 @@ def forest(frame: pd.DataFrame, xlabel: str, *, log: bool = True) -> Figure:
     margins, points, kinds = (
         frame.get(name, pd.Series([None] * len(frame))) for name in ("margin", "points", "kind")
     )
-    names = frame["label"]
-    rows = zip(names, lanes, *_columns(frame), margins, points, kinds, strict=True)
-    for name, lane, value, low, high, margin, single, kind in rows:
+    rows = zip(lanes, *_columns(frame), margins, points, kinds, strict=True)
+    for row, (lane, value, low, high, margin, single, kind) in enumerate(rows):
         if not words.is_missing(margin):
             ends = (1 / (1 + margin), 1 + margin) if log else (-margin, margin)
             axes.fill_between(
@@ -125,8 +126,7 @@ def forest(frame: pd.DataFrame, xlabel: str, *, log: bool = True) -> Figure:
         axes.plot([low, high], [lane, lane], color=colour, linewidth=2.2, solid_capstyle="butt")
         axes.plot(
             value, lane, marker, color=colour, markersize=8, markeredgewidth=1.6,
-            markerfacecolor=SURFACE if kind == "ambiguous" else colour,
-            gid=drawing.tip(figure, f"{name}: {shown(value, low, high)}{_kind(kind)}"),
+            markerfacecolor=SURFACE if kind == "ambiguous" else colour, gid=f"tip-{row}",
         )  # fmt: skip
     axes.set_xlabel(drawing.as_label(xlabel, 60))
     return figure
@@ -134,10 +134,6 @@ def forest(frame: pd.DataFrame, xlabel: str, *, log: bool = True) -> Figure:
 
 def _columns(frame: pd.DataFrame) -> list[pd.Series[float]]:
     return [frame[name].astype(float) for name in ("value", "low", "high")]
-
-
-def _kind(kind: Any) -> str:
-    return f", {kind}" if kind in LOOKS else ""
 
 
 def _ratio_text(value: float, low: float, high: float) -> str:
@@ -156,7 +152,7 @@ def _reach(frame: pd.DataFrame) -> float:
     ends = pd.concat([*_columns(frame), 1 + frame.get("margin", pd.Series(dtype=float))])
     ends = ends[ends.gt(0)].dropna()
     most = max([1.02, *ends, *(1 / ends)])
-    return float(min(most**1.12, 1e6))
+    return float(min(most, 1e6) ** 1.12)
 
 
 def _spread(frame: pd.DataFrame) -> float:
@@ -188,25 +184,28 @@ def _factor(value: float) -> str:
 
 
 def dots(
-    frame: pd.DataFrame,
+    marks: pd.DataFrame,
     xlabel: str,
     shown: Callable[[float], str] = drawing.amount,
     *,
     log: bool = True,
 ) -> Figure:
-    """Draw a mark with its interval for each process or seed of a case.
+    """Draw a row for each label, with a mark and its interval for each process or seed of it.
 
     Args:
-        frame: with `label`, `text` (the value in words) and `points`, a list of (value, low,
-            high), one for each mark; a low or high may be NaN.
+        marks: one row for each mark, with `label`, `text` (of the label, in words), `value`,
+            `low` and `high`; a low or high may be NaN.
         xlabel: what the axis shows.
         shown: the words for a tick.
         log: whether the axis is logarithmic.
     """
-    figure, axes, lanes = new_rows(frame["label"], frame["text"])
-    ends = [x for points in frame["points"] for point in points for x in point if x > 0 or not log]
-    ends = [x for x in ends if not words.is_missing(x)] or [1.0]
-    low, high = min(ends), max(ends)
+    rows = [part for _, part in marks.groupby(["label", "text"], sort=False)]
+    firsts = [part.iloc[0] for part in rows]
+    labels, texts = ([str(row[name]) for row in firsts] for name in ("label", "text"))
+    figure, axes, lanes = new_rows(labels, texts)
+    ends = pd.concat(_columns(marks)).dropna()
+    ends = ends[ends.gt(0)] if log else ends
+    low, high = (1.0, 1.0) if ends.empty else (float(ends.min()), float(ends.max()))
     if log:
         axes.set(xscale="log", xlim=(low / 1.15, high * 1.15))
         drawing.log_axis(axes.xaxis, *axes.get_xlim(), shown)
@@ -216,16 +215,15 @@ def dots(
         axes.xaxis.set_major_locator(MaxNLocator(4))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: shown(value)))
     lane_grid(axes, lanes)
-    for name, lane, points in zip(frame["label"], lanes, frame["points"], strict=True):
-        step = min(6.0, 16.0 / max(len(points), 1))
-        for i, (value, least, most) in enumerate(points):
-            between = "" if words.is_missing(least) else f" ({shown(least)} to {shown(most)})"
-            said = f"{name}: {shown(value)}{between}, {i + 1} of {len(points)}"
-            y = lane + (i - (len(points) - 1) / 2) * step
-            axes.plot([least, most], [y, y], color=COLOURS[0], linewidth=1.6)
+    tips = {index: f"tip-{i}" for i, index in enumerate(marks.index)}
+    for lane, part in zip(lanes, rows, strict=True):
+        step = min(6.0, 16.0 / len(part))
+        for i, (index, mark) in enumerate(part.iterrows()):
+            y = lane + (i - (len(part) - 1) / 2) * step
+            axes.plot([mark["low"], mark["high"]], [y, y], color=COLOURS[0], linewidth=1.6)
             axes.plot(
-                value, y, drawing.MARKERS[i % 8], color=COLOURS[0], markersize=5,
-                gid=drawing.tip(figure, said),
+                mark["value"], y, drawing.MARKERS[i % 8], color=COLOURS[0], markersize=5,
+                gid=tips[index],
             )  # fmt: skip
     axes.set_xlabel(xlabel)
     return figure
@@ -241,7 +239,8 @@ def stacks(
     """Draw one stacked bar for each row, its parts labelled inside and hatched.
 
     Args:
-        frame: with `label`, `text` (the total in words) and a column for each part.
+        frame: with `label`, `text` (the total in words), a column for each part, and `limit`
+            where a total has one.
         parts: columns in their order, whose names stand in the key.
         xlabel: what the axis shows.
         shown: the words for a part and for a tick.
@@ -249,29 +248,22 @@ def stacks(
     """
     places = flow(parts)
     figure, axes, lanes = new_rows(frame["label"], frame["text"], top=len(places) * LINE_PT + 8)
-    totals = frame[list(parts)].fillna(0.0).sum(axis=1)
-    most = float(max(totals.max(), 1e-12))
+    most = float(max(frame[list(parts)].fillna(0.0).sum(axis=1).max(), 1e-12))
+    limits = frame.get("limit", pd.Series(math.nan, frame.index))
+    near = limits.where(limits < NEAR * most)
+    most = max(most, float(near.max()) if near.notna().any() else 0.0)
     axes.set_xlim(0, most)
-    ticks = [tick * unit for tick in MaxNLocator(4).tick_values(0, most / unit)]
+    ticks = [
+        tick * unit for tick in MaxNLocator(4, steps=[1, 2, 5, 10]).tick_values(0, most / unit)
+    ]
     axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: shown(value)))
     lane_grid(axes, lanes)
-    scale = (WIDTH_PT - 2 * EDGE_PT) / most
-    for lane, (_, row) in zip(lanes, frame.iterrows(), strict=True):
-        left = 0.0
-        for i, name in enumerate(parts):
-            size = 0.0 if words.is_missing(row[name]) else float(row[name])
-            if size <= 0:
-                continue
-            colour = COLOURS[i % len(COLOURS)]
-            axes.add_patch(_box((left, lane - 9), size, 18, i))
-            text = shown(size)
-            if drawing.width(text) + 8 < size * scale:
-                axes.text(
-                    left + size / 2, lane, text, ha="center", va="center_baseline", color=SURFACE,
-                    bbox={"facecolor": colour, "edgecolor": "none", "pad": 1},
-                )  # fmt: skip
-            left += size
+    sizes = frame[list(parts)].fillna(0.0).clip(lower=0.0).to_numpy(dtype=float).tolist()
+    for row, (lane, own, limit) in enumerate(zip(lanes, sizes, near.tolist(), strict=True)):
+        _stack(axes, lane, own, shown, f"tip-{row}")
+        if not words.is_missing(limit):
+            axes.vlines(limit, lane - 10, lane + 10, color=INK, linewidth=2.4)
     axes.set_xlabel(xlabel)
     height = figure.get_figheight() * 72
 
@@ -281,6 +273,26 @@ def stacks(
 
     key(figure, places, sample)
     return figure
+
+
+def _stack(
+    axes: Axes, lane: float, sizes: list[float], shown: Callable[[float], str], gid: str
+) -> None:
+    """Draw one bar; its widest part has the id."""
+    left, scale = 0.0, (WIDTH_PT - 2 * EDGE_PT) / axes.get_xlim()[1]
+    for i, size in enumerate(sizes):
+        if not size:
+            continue
+        named = gid if i == sizes.index(max(sizes)) else None
+        axes.add_patch(_box((left, lane - 9), size, 18, i, gid=named))
+        text = shown(size)
+        if drawing.width(text) + 8 < size * scale:
+            colour = COLOURS[i % len(COLOURS)]
+            axes.text(
+                left + size / 2, lane, text, ha="center", va="center_baseline", color=SURFACE,
+                bbox={"facecolor": colour, "edgecolor": "none", "pad": 1},
+            )  # fmt: skip
+        left += size
 
 
 def _box(corner: tuple[float, float], wide: float, high: float, i: int, **style: Any) -> Rectangle:

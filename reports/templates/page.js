@@ -86,13 +86,19 @@ for (const kind of ["pointerout", "focusout"]) {
 }
 document.addEventListener("keydown", event => { if (event.key === "Escape") hide(); });
 document.addEventListener("scroll", hide, { passive: true });
-// The arrow keys go from one point of a figure to the next.
+// The point "…-tip-3" of a figure is row 3 of the table below it; the arrow keys go from one to the
+// next.
 for (const figure of $$("figure")) {
-  const points = $$("svg [data-tip]", figure), box = $("[role=img]", figure);
-  if (!points.length) continue;
+  const points = $$('svg [id*="-tip-"]', figure), rows = $$("tbody tr", figure);
+  const names = $$("thead th", figure).map(cell => cell.textContent);
+  const known = points.filter(point => rows[point.id.split("-tip-")[1]]);
+  if (!known.length) continue;
+  const box = $("[role=img]", figure);
   box.setAttribute("role", "group");
   $("svg", box).removeAttribute("aria-hidden");
-  points.forEach((point, i) => {
+  known.forEach((point, i) => {
+    const cells = [...rows[point.id.split("-tip-")[1]].cells].map(cell => cell.textContent);
+    point.dataset.tip = cells.map((cell, n) => (n ? `${names[n]}: ${cell}` : cell)).join(", ");
     point.setAttribute("role", "img");
     point.setAttribute("aria-label", point.dataset.tip);
     point.setAttribute("tabindex", i ? -1 : 0);
@@ -100,7 +106,7 @@ for (const figure of $$("figure")) {
       const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
       if (!step) return;
       event.preventDefault();
-      points[(i + step + points.length) % points.length].focus();
+      known[(i + step + known.length) % known.length].focus();
     });
   });
 }

@@ -121,9 +121,11 @@ def section(run: Run, plot: Plotter) -> list[Section]:
     for setting, (part,) in loaded:
         shown.append(titled(loading(part), setting))
         plots += plot(
-            speeds, part, "How fast batches are made",
+            speeds_figure, speeds(part), "How fast batches are made",
             f"Dots: median. Lines: slowest to fastest round. The axis is logarithmic. {setting}.",
             "Tokens per second of each way to make batches.",
+            {"label": "Way", "value": ("Tokens/s", _rate), "low": ("Slowest round", _rate),
+             "high": ("Fastest round", _rate), "rounds": "Rounds"},
         )  # fmt: skip
     if counted.any():
         shown.append(counting(timed[counted]))
@@ -142,17 +144,26 @@ def section(run: Run, plot: Plotter) -> list[Section]:
     ]
 
 
-def speeds(frame: pd.DataFrame) -> Figure:
-    """Draw the tokens per second of each way to make batches."""
-    points = [[rates(case)] for _, case in frame.iterrows()]
-    shown = pd.DataFrame(
-        {
-            "label": [words.loading(c["source"], c["way"]) for _, c in frame.iterrows()],
-            "text": [f"{words.si(points_[0][0], '')} tokens/s" for points_ in points],
-            "points": points,
-        }
+def speeds(cases: pd.DataFrame) -> pd.DataFrame:
+    """Return the tokens per second of each way to make batches, as `row_charts.dots` takes it."""
+    found = [rates(case) for _, case in cases.iterrows()]
+    middle, low, high = zip(*found, strict=True) if found else ((), (), ())
+    return cases.assign(
+        label=[words.loading(case["source"], case["way"]) for _, case in cases.iterrows()],
+        text=[f"{words.si(rate, '')} tokens/s" for rate in middle],
+        value=middle,
+        low=low,
+        high=high,
     )
-    return row_charts.dots(shown, "tokens/s (logarithmic)")
+
+
+def speeds_figure(marks: pd.DataFrame) -> Figure:
+    """Draw the tokens per second of each way to make batches."""
+    return row_charts.dots(marks, "tokens/s (logarithmic)")
+
+
+def _rate(value: float) -> str:
+    return words.si(value, "")
 
 
 def loading(frame: pd.DataFrame) -> Table:

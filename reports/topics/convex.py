@@ -82,7 +82,7 @@ def section(run: Run, plot: Plotter) -> list[Section]:
     for setting, (part, curves) in by_setting(plot, frame, series):
         plots += plot(
             excess,
-            curves,
+            curves[curves["excess"].gt(0) & curves["epochs"].gt(0)],
             "Excess loss of the last iterate",
             "Each point is the mean over seeds at the best constant step size of a grid; the step "
             "size was chosen on other seeds. Both axes are logarithmic, so a power of the number "
@@ -107,12 +107,11 @@ def section(run: Run, plot: Plotter) -> list[Section]:
 
 def excess(rows: pd.DataFrame) -> Figure:
     """Draw the excess loss against the epochs, both logarithmic, one line for each order."""
-    shown = rows[rows["excess"].gt(0)]
     figure, axes = line_charts.line_chart(
-        shown, "loss above its minimum", "epochs", "excess", log="xy"
+        rows, "loss above its minimum", "epochs", "excess", log="xy"
     )
     axes.set_xlabel("epochs")
-    axes.xaxis.set_major_locator(FixedLocator(sorted(set(shown["epochs"]))))
+    axes.xaxis.set_major_locator(FixedLocator(sorted(set(rows["epochs"]))))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: words.tick(value)))
     axes.yaxis.set_minor_formatter(NullFormatter())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import pandas as pd
@@ -52,14 +53,18 @@ def memory_figure(models: pd.DataFrame) -> Figure:
     """Draw one stacked bar for each case: what holds the memory at the peak of a call.
 
     Args:
-        models: cases from `by_kind` with a column `label`, every kind known.
+        models: cases from `by_kind` with a column `label`, every kind known, and `limit`, the
+            memory of the device.
     """
     totals = models[list(KINDS)].sum(axis=1)
     unit = 2.0**30 if totals.max() > 2**30 else 2.0**20
+    texts = [
+        f"{words.size(total)}{'' if words.is_missing(limit) else f' of {words.size(limit)}'}"
+        for total, limit in zip(totals, models["limit"], strict=True)
+    ]
     return row_charts.stacks(
-        models.assign(text=totals.map(words.size)), KINDS, "memory at the peak of one call",
-        _short, unit,
-    )  # fmt: skip
+        models.assign(text=texts), KINDS, "memory at the peak of one call", _short, unit
+    )
 
 
 def _short(value: float) -> str:
@@ -67,11 +72,14 @@ def _short(value: float) -> str:
     return words.size(float(f"{value:.2g}"), 2) if value else "0"
 
 
-def limit(run: Run) -> str:
-    """Return the sentence on the machine's memory, "" where it is not known."""
-    bytes_ = run.fact("machine", "memory_bytes")
-    known = type(bytes_) is int and bytes_ > 0
-    return f" This machine has {words.size(bytes_)}." if known else ""
+def limits(run: Run, devices: pd.Series) -> list[float]:
+    """Return the memory of the device of each case in bytes, NaN where it is not known."""
+    known = {"cpu": run.fact("machine", "memory_bytes")}
+    accelerators = run.fact("machine", "accelerator_facts")
+    for name, facts in accelerators.items() if isinstance(accelerators, dict) else ():
+        known[str(name)] = facts.get("memory_bytes") if isinstance(facts, dict) else None
+    found = (known.get(str(device)) for device in devices)
+    return [float(n) if type(n) is int and 0 < n < 2**60 else math.nan for n in found]
 
 
 def find(run: Run) -> Iterator[Finding]:
@@ -140,6 +148,7 @@ def section(run: Run, plot: Plotter) -> list[Section]:
     models = labelled(models[models["peak_bytes"].notna()])
     if models.empty:
         return []
+    models = models.assign(limit=limits(run, models["device"]))
     shown, told = shortly(by_kind(models).dropna(subset=list(KINDS)))
     shown, more = first_cases(shown, MAX_DRAWN, "cases")
     return [
@@ -154,9 +163,12 @@ def section(run: Run, plot: Plotter) -> list[Section]:
             "computed from the number of parameters, four bytes each; the rest is measured.",
             plot(
                 memory_figure, shown, "What holds the memory at the peak",
-                "The total stands at the right. A longer batch adds to the activations alone."
-                f"{limit(run)}{told}{more}",
+                "At the right: the total, and the memory of the device. A vertical line marks "
+                "that limit where it is near. A longer batch adds to the activations alone."
+                f"{told}{more}",
                 "What holds the memory at the peak of each case.",
+                {"label": "Case", **{name: (name.capitalize(), words.size) for name in KINDS},
+                 "limit": ("Memory of the device", words.size)},
             ),
             [memory_table(models)],
         )

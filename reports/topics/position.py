@@ -62,16 +62,17 @@ def tail_profile(profile: pd.DataFrame) -> Figure:
 
 def folds_figure(folds: pd.DataFrame) -> Figure:
     """Draw the test loss on each fold: a mark for each seed, with its interval over the text."""
-    names = ["final_test_loss", "final_test_loss_low", "final_test_loss_high"]
-    groups = list(folds.groupby("split", sort=False))
-    frame = pd.DataFrame(
+    means = folds.groupby("split", sort=False)["final_test_loss"].transform("mean")
+    marks = pd.DataFrame(
         {
-            "label": [words.sentence(fold(split)).removesuffix(".") for split, _ in groups],
-            "text": [words.loss(cases["final_test_loss"].mean()) for _, cases in groups],
-            "points": [[*cases[names].itertuples(index=False, name=None)] for _, cases in groups],
+            "label": [words.sentence(fold(split)).removesuffix(".") for split in folds["split"]],
+            "text": means.map(words.loss),
+            "value": folds["final_test_loss"],
+            "low": folds["final_test_loss_low"],
+            "high": folds["final_test_loss_high"],
         }
     )
-    return row_charts.dots(frame, "test loss, nats/token", words.tick, log=False)
+    return row_charts.dots(marks, "test loss, nats/token", words.tick, log=False)
 
 
 UNUSUAL_Z = 2.0
@@ -208,6 +209,9 @@ def section(run: Run, plot: Plotter) -> list[Section]:
             "Marks: one seed each. Lines: 95 % interval over the text. Folds whose lines do not "
             f"overlap differ by more than the choice of their targets explains. {setting}.",
             "Test loss on each fold of the text.",
+            {"split": ("Tested on", fold), "seed": "Seed", "final_test_loss": ("Loss", words.loss),
+             "final_test_loss_low": ("From", words.loss),
+             "final_test_loss_high": ("To", words.loss)},
         )  # fmt: skip
     return [
         Section(

@@ -72,7 +72,7 @@ def section(run: Run, plot: Plotter) -> list[Section]:
     for setting, (part, curves) in by_setting(plot, scored, series):
         plots += plot(
             by_visits,
-            curves,
+            curves.dropna(subset=["low", "loss", "visits", "epochs"]),
             "The loss of a target by how often it was shown",
             "Each line is one training length, the mean over seeds. Groups of fewer than 30 "
             f"targets are left out. {setting}.",
@@ -102,8 +102,7 @@ def section(run: Run, plot: Plotter) -> list[Section]:
 
 def by_visits(rows: pd.DataFrame) -> Figure:
     """Draw the mean loss over seeds by visits, one line for each training length."""
-    kept = rows[rows["low"].notna()]
-    means = kept.groupby(["epochs", "visits"], sort=True)["loss"].mean().reset_index()
+    means = rows.groupby(["epochs", "visits"], sort=True)["loss"].mean().reset_index()
     means["variant"] = means["epochs"].map(lambda n: words.count_of(n, "epoch-equivalent"))
     title = "loss of training targets, nats/token"
     figure, axes = line_charts.line_chart(means, title, "visits", "loss")

@@ -14,7 +14,7 @@ from reports import drawing
 def written(svg):
     """Return all texts of a figure in one line; names that were wrapped are whole again."""
     texts = re.findall(r"<text[^>]*>([^<]*)</text>", svg)
-    return html.unescape(" ".join(texts)).replace("\u00a0", " ").replace("\u2060", "")
+    return html.unescape(" ".join(texts)).replace("\u00a0", " ")
 
 
 def drawn(draw, *args, **kwargs):

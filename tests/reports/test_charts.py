@@ -71,12 +71,18 @@ def test_interval_that_is_not_known_is_not_written():
     assert "2.000" in [text.get_text() for text in axes.texts]
 
 
-def test_dots_show_one_mark_for_each_process():
-    points = [[(100.0, 90.0, 110.0), (120.0, 100.0, 130.0)], [(1000.0, 1000.0, 1000.0)]]
-    frame = pd.DataFrame({"label": ["a", "b"], "text": ["1", "2"], "points": points})
-    (axes,) = drawn(row_charts.dots, frame, "tokens/s").axes
-    single = [line.get_xdata()[0] for line in axes.get_lines() if len(line.get_xdata()) == 1]
-    assert single == [100.0, 120.0, 1000.0]
+def test_dots_show_one_mark_for_each_process_in_the_row_of_its_case():
+    marks = pd.DataFrame(
+        [("a", "1", 100.0, 90.0, 110.0), ("a", "1", 120.0, 100.0, 130.0),
+         ("b", "2", 1000.0, np.nan, np.nan)],
+        columns=["label", "text", "value", "low", "high"],
+    )  # fmt: skip
+    (axes,) = drawn(row_charts.dots, marks, "tokens/s").axes
+    drawn_marks = [line for line in axes.get_lines() if len(line.get_xdata()) == 1]
+    assert [line.get_xdata()[0] for line in drawn_marks] == [100.0, 120.0, 1000.0]
+    assert [line.get_gid() for line in drawn_marks] == ["tip-0", "tip-1", "tip-2"]
+    heights = [line.get_ydata()[0] for line in drawn_marks]
+    assert abs(heights[1] - heights[0]) < row_charts.LANE_PT < heights[2] - heights[1]
 
 
 def test_stack_has_its_parts_side_by_side_and_hatched_apart():
@@ -111,6 +117,13 @@ def test_names_at_line_ends_stay_apart_and_inside():
     assert outside(figure) == []
 
 
+def test_odd_names_are_drawn_as_they_are():
+    frame = pd.concat([line("_begins with a line", [0.0, 1.0]), line("$x_1$", [0.0, 2.0])])
+    made = drawing.svg(lambda f: line_charts.line_chart(f, "t", "x", "y")[0], frame, "f")
+    assert "_begins with a line" in written(made)
+    assert "$x_1$" in written(made)
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.floats(0, 200), min_size=1, max_size=8), st.floats(10, 24))
 def test_blocks_are_spread_in_their_order_without_overlap(wanted, height):
@@ -122,13 +135,13 @@ def test_blocks_are_spread_in_their_order_without_overlap(wanted, height):
     assert max(found) + height / 2 <= 200 + 1e-6
 
 
-def test_name_of_a_point_covers_no_other_point():
-    points = [(float(x), float(y)) for x in range(3) for y in range(3)]
+def test_names_of_points_in_one_place_stay_apart():
+    points = [(1.0, 1.0)] * 4
 
     def draw():
         figure, (axes,) = drawing.new_figure(200)
         axes.plot(*zip(*points, strict=True), "o")
-        line_charts.name_points(axes, points[:3], ["first", "second", "third"], points)
+        line_charts.name_points(axes, points, ["first", "second", "third", "fourth"])
         return figure
 
     assert overlapping(drawn(draw)) == []
@@ -192,3 +205,12 @@ def test_history_marks_each_step_with_its_size():
 def test_logarithmic_axes_have_few_round_ticks(low, high):
     ticks = [tick for tick in drawing.round_ticks(low, high) if low <= tick <= high]
     assert 1 <= len(ticks) <= 8
+
+
+@pytest.mark.parametrize(("limit", "drawn_lines"), [(1.5, 1), (20.0, 0), (np.nan, 0)])
+def test_limit_that_is_near_is_a_line_on_the_axis(limit, drawn_lines):
+    frame = pd.DataFrame({"label": ["a"], "text": ["1 of 2"], "x": [1.0], "limit": [limit]})
+    (axes,) = drawn(row_charts.stacks, frame, ["x"], "bytes", lambda v: f"{v:.1f}").axes
+    ends = [part[0][0] for lines in axes.collections for part in lines.get_segments() if len(part)]
+    assert ends.count(limit) == drawn_lines
+    assert axes.get_xlim()[1] == (1.5 if drawn_lines else 1.0)

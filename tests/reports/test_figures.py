@@ -10,13 +10,6 @@ from tests.helpers.scaling_ledgers import ladder_records
 
 PHONE_PX = 400 - 2 * 13.6 - 2 * 12.8 - 2
 """Width of a figure on a page of 400 px: less the margins of the page and of its frame."""
-NAMED_BY_A_TABLE = {
-    "Other implementations", "What each optimisation gains", "Your model beside gptcore",
-    "What each DataLoader missed", "What packing throws away", "How fast batches are made",
-    "How fast each case runs", "What holds the memory at the peak", "Pairs timed in turns",
-    "Which runs ended with the lower loss", "The loss on each fold of the text",
-}  # fmt: skip
-"""Figures whose numbers a table of their section has; roofs have one for each device."""
 
 
 @pytest.fixture(scope="module")
@@ -61,10 +54,19 @@ def test_text_has_twelve_pixels_on_a_phone(every):
 def test_every_figure_has_a_short_name_and_its_numbers(every):
     for title, plot, _ in every:
         assert 10 < len(plot.alt) <= 120, title
-        if title not in NAMED_BY_A_TABLE and not title.startswith("Roofline"):
-            assert plot.data.rows, title
-            assert len(plot.data.rows) <= 200
-            assert len(plot.data.columns) == len(set(plot.data.columns)) == len(plot.data.rows[0])
+        assert plot.data is not None, title
+        assert 1 <= len(plot.data.rows) <= 200, title
+        assert len(plot.data.columns) == len(set(plot.data.columns)) == len(plot.data.rows[0])
+
+
+def test_every_point_with_a_tip_has_a_row_of_numbers(every):
+    tipped = 0
+    for title, plot, _ in every:
+        tips = [int(i) for i in re.findall(r'id="[\w-]+-tip-(\d+)"', plot.svg)]
+        assert len(tips) == len(set(tips)), title
+        assert all(i < len(plot.data.rows) for i in tips), title
+        tipped += bool(tips)
+    assert tipped >= 10
 
 
 def test_every_name_of_the_numbers_is_drawn(every):

@@ -311,7 +311,7 @@ def test_hostile_names_are_harmless_everywhere(form: str, tmp_path: Path) -> Non
     assert "$x_1$" in text
 
 
-def test_sampler_names_that_begin_with_an_underscore_stay_in_the_legend(tmp_path: Path) -> None:
+def test_sampler_names_that_begin_with_an_underscore_are_drawn(tmp_path: Path) -> None:
     case = coverage_case("sequential", 1.0)
     case["params"]["sampler"] = "_hidden_"
     curves = run_of(tmp_path, [case]).series("coverage", "coverage_curve")

@@ -119,10 +119,13 @@ def _curves(
 def _differences(plot: Plotter, pairs: pd.DataFrame, setting: str) -> list[Plot]:
     """Return the figure of the paired differences of one experiment; a table has its numbers."""
     pairs, more = first_cases(findings.family(pairs), MAX_BARS, "pairs")
+    told = pairs["a"].map(words.arm) + f" {words.MINUS} " + pairs["b"].map(words.arm)
     return plot(
-        figures.differences, pairs, "Which runs ended with the lower loss",
+        figures.differences, pairs.assign(told=told), "Which runs ended with the lower loss",
         "First minus second: left of zero, the first is better. Rings: one seed each. Triangles "
         "point to what was shown. Square: equal to within the margin, which is shaded. Large ring: "
         f"not decided. Lines: 95 % intervals by sign flips. {setting}.{more}",
         "Paired differences in final test loss.",
+        {"told": "First minus second", "difference": ("Difference", words.signed),
+         "low": ("From", words.signed), "high": ("To", words.signed), "n_seeds": "Seeds"},
     )  # fmt: skip

@@ -67,12 +67,13 @@ def steps(arms: pd.DataFrame) -> Figure:
 
 def noise(arms: pd.DataFrame) -> Figure:
     """Draw the standard deviation of the final loss over seeds, with its interval."""
-    frame = pd.DataFrame(
+    marks = pd.DataFrame(
         {
-            "label": [words.arm(arm) for arm in arms["arm"]],
-            "text": [words.number(sd) for sd in arms["sd"]],
-            "points": [[ends] for ends in zip(arms["sd"], arms["sd_low"], arms["sd_high"],
-                                              strict=True)],
+            "label": arms["arm"].map(words.arm),
+            "text": arms["sd"].map(words.number),
+            "value": arms["sd"],
+            "low": arms["sd_low"],
+            "high": arms["sd_high"],
         }
-    )  # fmt: skip
-    return row_charts.dots(frame, "sd over seeds, nats/token (logarithmic)", words.number)
+    )
+    return row_charts.dots(marks, "sd over seeds, nats/token (logarithmic)", words.number)

@@ -67,8 +67,10 @@ def _changes(run: Run, plot: Plotter) -> list[Plot]:
         for experiment, arms in _by_experiment(plot, frame):
             arms, more = first_cases(arms, MAX_BARS, "arms")
             found += plot(
-                draw, arms, title, f"{told} Experiment: {experiment}.{more}", f"{title}, by arm."
-            )
+                draw, arms, title, f"{told} Experiment: {experiment}.{more}", f"{title}, by arm.",
+                {"arm": ("Arm", words.arm), needed[0]: "Value",
+                 f"{needed[0]}_low": "From", f"{needed[0]}_high": "To"},
+            )  # fmt: skip
     return found
 
 
@@ -84,6 +86,7 @@ def _repeats(run: Run, plot: Plotter) -> list[Plot]:
             figures.repeats, cells, "Loss on repeated text",
             f"Each point: mean over its seeds. Experiment: {name}.",
             "Test loss by passes over repeated text.",
+            {"variant": "Text", "passes": "Passes", "loss": ("Loss", words.loss)},
         )
     ]  # fmt: skip
 

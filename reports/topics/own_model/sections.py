@@ -25,7 +25,7 @@ from reports.topics.own_model.findings import (
     with_status,
 )
 from reports.topics.peers.findings import compared
-from reports.topics.peers.sections import MAX_DRAWN, ratios_figure
+from reports.topics.peers.sections import MAX_DRAWN, RATIOS, ratios_figure
 
 MODULE = "bench_own::"
 EXPERIMENT = "own-"
@@ -72,6 +72,7 @@ def section(run: Run, plot: Plotter) -> list[Section]:
                 "Time of your model over time of gptcore. Right of 1: gptcore is faster. "
                 f"{row_charts.MARKS}",
                 "Time of your model over that of gptcore.",
+                RATIOS | {"what": "Work"},
             ),
             tables=shown,
         )

@@ -13,6 +13,7 @@ from reports import row_charts, words
 from reports.blocks import IN_TURNS, ONE_PROCESS, Plotter, Section, Table, table
 from reports.claims import verdict
 from reports.load import Run
+from reports.numbers import Heading
 from reports.topics.peers import findings
 
 MAX_DRAWN = 14
@@ -30,14 +31,14 @@ def section(run: Run, plot: Plotter) -> list[Section]:
             ratios_figure, peers.head(MAX_DRAWN), "Other implementations",
             "Time of the other over time of gptcore. Right of 1: gptcore is faster. "
             f"{row_charts.MARKS}",
-            "Time of other implementations over that of gptcore.",
+            "Time of other implementations over that of gptcore.", RATIOS,
         ),
         *plot(
             ratios_figure, pieces.head(MAX_DRAWN), "What each optimisation gains",
             "Time without an optimisation over time with all. Right of 1: the optimisation gains. "
             "Each row leaves out one; the nanoGPT-style model and the plain model lack several. "
             f"{row_charts.MARKS}",
-            "Time without each optimisation over time with all.",
+            "Time without each optimisation over time with all.", RATIOS,
         ),
     ]  # fmt: skip
     names = zip(peaks["device"], peaks["variant"], strict=True)
@@ -62,6 +63,16 @@ def section(run: Run, plot: Plotter) -> list[Section]:
             missing="" if plots or tables else "Nothing was compared in this run.",
         )
     ]
+
+
+RATIOS: dict[str, Heading] = {
+    "other": ("Other", findings.label),
+    "ratio": ("Ratio", words.ratio),
+    "ratio_low": ("From", words.ratio),
+    "ratio_high": ("To", words.ratio),
+    "pairs": "Pairs",
+}
+"""The numbers of a figure of ratios."""
 
 
 def ratios_figure(frame: pd.DataFrame) -> Figure:

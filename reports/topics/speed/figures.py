@@ -23,7 +23,7 @@ def speeds(cases: pd.DataFrame) -> Figure:
     """Draw the tokens per second of each process of each case.
 
     Args:
-        cases: with `label`, `text` and `points`, as `row_charts.dots` takes them.
+        cases: one row for each process, as `row_charts.dots` takes them.
     """
     return row_charts.dots(cases, "tokens/s (logarithmic)")
 

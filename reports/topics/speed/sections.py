@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,7 +21,7 @@ from reports.blocks import (
     labelled,
     missing,
 )
-from reports.load import Run
+from reports.load import Run, over
 from reports.numbers import Heading, shortly
 from reports.topics.speed import figures, findings, tables
 
@@ -72,10 +71,12 @@ def _plots(run: Run, models: pd.DataFrame, plot: Plotter) -> list[Plot]:
     kept, more_rounds = first_cases(times[["label"]].drop_duplicates(), MAX_DRAWN, "cases")
     return [
         *plot(
-            figures.speeds, shown.assign(**_speeds(run, shown)), "How fast each case runs",
+            figures.speeds, speeds(run, shown), "How fast each case runs",
             "Dots: the median of each process. Lines: its slowest to its fastest round. The axis "
             f"is logarithmic.{told}{more}",
             "Tokens per second of each case.",
+            {"label": "Case", "process": "Process", "value": "Tokens/s", "low": "Slowest round",
+             "high": "Fastest round", "count": "Rounds"},
         ),
         *plot(
             figures.phases, steps, "Where the time of a step goes",
@@ -116,17 +117,24 @@ def single_rounds(run: Run, models: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found, columns=["case", "label", "round", "process", "time_s"])
 
 
-def _speeds(run: Run, models: pd.DataFrame) -> dict[str, list[Any]]:
-    """Return `text` and `points` of `row_charts.dots`: the rates of each process."""
-    times = single_rounds(run, models)
-    points = []
-    for case in dicts(models):
-        tokens = case["tokens_per_s"] * case["time_s"]
-        own = times[times["case"] == case["case"]].groupby("process")["time_s"]
-        ends = own.agg(["median", "max", "min"]).to_numpy().tolist() or [[case["time_s"]] * 3]
-        points.append([tuple(tokens / time_s for time_s in each) for each in ends])
-    return {"text": [f"{words.number(rate)} tokens/s" for rate in models["tokens_per_s"]],
-            "points": points}  # fmt: skip
+def speeds(run: Run, models: pd.DataFrame) -> pd.DataFrame:
+    """Return the tokens per second of each process of each case, as `row_charts.dots` takes it."""
+    of_case = models[["case", "label", "tokens_per_s", "time_s"]].rename(
+        columns={"time_s": "median_s"}
+    )
+    times = single_rounds(run, models).drop(columns="label").merge(of_case, on="case", how="right")
+    times["time_s"] = times["time_s"].fillna(times["median_s"])
+    times["process"] = times["process"].fillna(1)
+    groups = times.groupby(["case", "label", "process"], sort=False)
+    found = groups["time_s"].agg(["median", "max", "min", "count"]).reset_index()
+    found = found.merge(of_case, on=["case", "label"])
+    tokens = found["tokens_per_s"] * found["median_s"]
+    return found.assign(
+        value=over(tokens, found["median"]),
+        low=over(tokens, found["max"]),
+        high=over(tokens, found["min"]),
+        text=[f"{words.number(rate)} tokens/s" for rate in found["tokens_per_s"]],
+    )
 
 
 def placed(models: pd.DataFrame) -> pd.DataFrame:
@@ -160,5 +168,8 @@ def rooflines(run: Run, plot: Plotter) -> list[Plot]:
             "gap between a point and the line above it is the most by which its speed could still "
             f"rise. Both axes are logarithmic.{told}{more}",
             f"Roofline of {plain_text.shorten(device)}.",
+            {"label": "Case", "intensity": "FLOP/byte",
+             "flops_per_s": ("Rate", partial(words.si, unit="FLOP/s")),
+             "attainable_flops_per_s": ("Attainable", partial(words.si, unit="FLOP/s"))},
         )  # fmt: skip
     return plots

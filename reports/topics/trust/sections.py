@@ -61,6 +61,8 @@ def _pairs_plot(plot: Plotter, frame: pd.DataFrame) -> list[Plot]:
         figures.pairs, frame, "Pairs timed in turns",
         f"Time of the second over time of the first. {row_charts.MARKS}{more}",
         "Ratios of pairs timed in turns.",
+        {"label": "Pair", "ratio": ("Ratio", words.ratio), "ratio_low": ("From", words.ratio),
+         "ratio_high": ("To", words.ratio), "pairs": "Pairs"},
     )  # fmt: skip
 
 
