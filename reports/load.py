@@ -142,8 +142,12 @@ def load_runs(folders: Sequence[Path]) -> list[Run]:
 
 
 def _plain(value: Any) -> Any:
-    """Return a param as a hashable value: lists and objects become their JSON text."""
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list)) else value
+    """Return a param as a value that a frame can hold: lists and objects become their JSON text.
+
+    Half of a character pair, which JSON can write and UTF-8 cannot, becomes its escape.
+    """
+    text = json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list)) else value
+    return text.encode(errors="backslashreplace").decode() if isinstance(text, str) else text
 
 
 def stability(record: Record) -> dict[str, Any]:
@@ -186,12 +190,12 @@ def _state(record: Record) -> dict[str, Any]:
 
 def _row(record: Record) -> dict[str, Any]:
     params = {
-        name: _plain(value)
+        _plain(name): _plain(value)
         for name, value in record["params"].items()
         if name in PARAMS or name not in METRICS
     }
     metrics = {name: value for name, value in record["metrics"].items() if value is not None}
-    identity = {name: record[name] for name in IDENTITY}
+    identity = {name: _plain(record[name]) for name in IDENTITY}
     return {
         **params, **metrics, **_state(record), **identity, "setting": setting(params),
     }  # fmt: skip

@@ -47,6 +47,7 @@ TERMS = MODELS | {
     "interleaved": "timed in turns, one call of each side after the other",
     "95 % interval": "a range from the data; of 100 such ranges, about 95 contain the true value",
     "margin": "the difference that counts as none",
+    "ambiguous": "said of a comparison that shows neither a change nor equality",
     "noisy": "said of a case whose rounds differ so much that their median is not known well",
     "drifting": "said of a case whose time rises, falls or jumps while it is measured",
     "target": "a token that the model is to predict",

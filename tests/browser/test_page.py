@@ -18,6 +18,7 @@ import pytest
 from reports import explorer, load
 from reports import page as pages
 from tests.helpers.ledgers import record, standard_ledger, write_ledger
+from tests.helpers.timed_ledgers import timed_ledger
 
 api = pytest.importorskip(
     "playwright.sync_api", reason="playwright is not installed: run `tox run -e browser`"
@@ -55,7 +56,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     runs = [
         load.Run.read(write_ledger(folder / name, [*standard_ledger(), *rest]), name)
-        for name, rest in (("first", more), ("second", []))
+        for name, rest in (("first", [*timed_ledger(), *more]), ("second", []))
     ]
     html, _ = pages.render(runs, "html", runs[1])
     (folder / "page.html").write_text(html, encoding="utf-8")
@@ -185,6 +186,29 @@ def test_term_is_explained_on_hover_and_on_focus_until_escape(opened: Any) -> No
     term.focus()
     assert tip.is_visible()
     assert tip.inner_text() in term.locator(".tip").text_content()
+
+
+def test_point_of_a_figure_tells_its_row_on_hover_and_by_the_arrow_keys(opened: Any) -> None:
+    figure = opened.locator("figure:has(svg [data-tip])").first
+    points, tip = figure.locator("svg [data-tip]"), opened.locator("#tip")
+    rows = figure.locator("tbody tr").all()
+    assert points.count() > 1
+    points.first.hover()
+    for cell in rows[0].locator("th, td").all_text_contents():
+        assert cell.strip() in tip.inner_text()
+    points.first.focus()
+    opened.keyboard.press("ArrowDown")
+    assert points.nth(1).get_attribute("aria-label") == tip.inner_text()
+
+
+def test_base_run_is_chosen_on_a_page_of_several(opened: Any) -> None:
+    opened.locator("#base").select_option("run2")
+    column = opened.locator("#run1 .first .against").all_inner_texts()
+    assert column[0] == "over base"
+    assert any(text.startswith("1.000") for text in column)
+    assert opened.locator("#run2 .first .against").count() == 0
+    opened.locator("#base").select_option("")
+    assert opened.locator(".against").count() == 0
 
 
 def test_theme_is_chosen_and_kept(opened: Any) -> None:
