@@ -131,6 +131,7 @@ def inline(text: str, name: str) -> str:
     assert view_box, "Matplotlib writes a viewBox"
     text = re.sub(r"<svg[^>]*>", f'<svg {view_box[0]} aria-hidden="true">', text, count=1)
     text = re.sub(r"\s+\n|\n\s+|\n", "\n", text)
+    text = re.sub(r'<g id="[^"]*"/>\n', "", text)
     return re.sub(r"<[^>]*>", lambda tag: _restyled(tag[0], name), text)
 
 
@@ -138,6 +139,8 @@ def _restyled(tag: str, name: str) -> str:
     """Return a tag with its ids and colours changed; the text between tags stays as it is."""
     tag = re.sub(r'(\sid="|xlink:href="#|url\(#)', rf"\g<1>{name}-", tag)
     tag = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", tag)
+    tag = re.sub(r'font-family: [^;"]*;? ?| transform="rotate\(-?0 [^"]*"', "", tag)
+    tag = re.sub(r"-?\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", tag)
     return re.sub(r"#0[0-9a-f]{5}\b", lambda m: VARIABLES.get(m[0], m[0]), tag)
 
 

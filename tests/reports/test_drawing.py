@@ -1,5 +1,7 @@
 """What all figures share."""
 
+import re
+
 import matplotlib as mpl
 import pandas as pd
 
@@ -27,3 +29,11 @@ def test_no_two_lines_of_a_figure_look_alike():
         _, axes = line_charts.line_chart(frame, "lines", "x", "y")
     drawn = [line for line in axes.get_lines() if len(line.get_xdata())]
     assert len({(line.get_color(), str(line._unscaled_dash_pattern)) for line in drawn}) == n
+
+
+def test_svg_is_in_the_font_of_the_page_and_holds_no_digit_that_nobody_sees():
+    frame = pd.DataFrame({"variant": "a", "x": [0.0, 1 / 3, 1.0], "y": [0.0, 1 / 7, 1.0]})
+    made = drawing.svg(lambda f: line_charts.line_chart(f, "t", "x", "y")[0], frame, "f")
+    assert "font-family" not in made
+    assert f"font-size: {drawing.FONT_PT}px" in made
+    assert re.search(r"\d\.\d{3}", re.sub(r">[^<]*<", "><", made)) is None
