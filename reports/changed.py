@@ -59,10 +59,18 @@ def of_comparison(made: Comparison) -> Section:
 def said(made: Comparison) -> str:
     """Return the answer of a comparison, and what it could have seen, in sentences."""
     from bench.comparing.compare_formats import answer, notes
+    from bench.comparing.noise import POWER
+    from bench.comparing.verdicts import MOST_CASES
 
     why = "; ".join(made.not_comparable)
-    power = words.sentence(f"the reason: {why}" if why else made.power)
-    return " ".join([answer(made).replace("In NEW,", "In this run,"), power, *notes(made)])
+    said = [answer(made).replace("In NEW,", "In this run,"), f"The reason: {why}." if why else ""]
+    if made.detectable_ratio is not None:
+        factor = words.number(made.detectable_ratio)
+        said.append(
+            f"In {100 * MOST_CASES:g}{words.NBSP}% of the cases a slowdown by a factor of {factor} "
+            f"would have been found, each with a probability of {100 * POWER:g}{words.NBSP}%."
+        )
+    return " ".join(filter(None, [*said, *notes(made)]))
 
 
 def sorted_rows(made: Comparison) -> tuple[list[Row], list[Row]]:
@@ -105,7 +113,7 @@ def environments(made: Comparison) -> Table:
     """Return in what the environments of two runs differ."""
     from bench.comparing.compare_formats import facts
 
-    old, new = facts(made.base), facts(made.new)
+    old, new = (_short(facts(run)) for run in (made.base, made.new))
     rows = [
         (name.replace("_", " "), _fact(old[name]), _fact(new[name]))
         for name in old
@@ -114,6 +122,12 @@ def environments(made: Comparison) -> Table:
     rows = [(name, a, b) for name, a, b in rows if {a, b} != {words.MISSING}]
     return table("What differs between the two runs, apart from the times.",
                  ("Fact", "Base", "New"), rows)  # fmt: skip
+
+
+def _short(facts: dict[str, Any]) -> dict[str, Any]:
+    """Return facts with a commit of 10 digits and a time in whole seconds."""
+    long = {"commit": 10, "started_at": 19}
+    return facts | {name: str(facts[name])[:n] for name, n in long.items() if facts[name]}
 
 
 def _fact(value: Any) -> str:
