@@ -63,6 +63,15 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "page.html"
 
 
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page of one run with a base run; axe takes long on a page of many records."""
+    folder = tmp_path_factory.mktemp("small")
+    run = load.Run.read(write_ledger(folder / "run", [*standard_ledger(), *timed_ledger()]), "run")
+    (folder / "page.html").write_text(pages.render([run], "html", run)[0], encoding="utf-8")
+    return folder / "page.html"
+
+
 @pytest.fixture
 def opened(browser: Any, file: Path) -> Iterator[Any]:
     """The page in a window; a message of the console or a request of the page fails the test."""
@@ -262,9 +271,9 @@ def test_paper_shows_all_that_is_folded(browser: Any, file: Path, tmp_path: Path
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_page_is_no_wider_than_the_window(browser: Any, file: Path, width: int) -> None:
+def test_page_is_no_wider_than_the_window(browser: Any, small: Path, width: int) -> None:
     page = browser.new_page(viewport={"width": width, "height": 800})
-    page.goto(file.as_uri())
+    page.goto(small.as_uri())
     for fold in page.locator("section > details:not(.every)").all():
         fold.evaluate("fold => { fold.open = true; }")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
@@ -277,14 +286,14 @@ def test_page_is_no_wider_than_the_window(browser: Any, file: Path, width: int) 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize(("width", "zoom"), [*((width, 1) for width in WIDTHS), (1280, 2)])
-def test_axe_finds_nothing(browser: Any, file: Path, scheme: Any, width: int, zoom: int) -> None:
+def test_axe_finds_nothing(browser: Any, small: Path, scheme: Any, width: int, zoom: int) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     size = {"width": width // zoom, "height": 900 // zoom}
     context = browser.new_context(
         viewport=size, color_scheme=scheme, device_scale_factor=zoom, bypass_csp=True
     )
     page = context.new_page()
-    page.goto(file.as_uri())
+    page.goto(small.as_uri())
     screenshot(page, f"{scheme}-{width}-{zoom}")
     page.locator("#run1-cases .every > summary").click()
     page.locator("#run1-cases details.case > summary").first.click()
