@@ -46,7 +46,7 @@ def better_arms(run: Run) -> Iterator[Advice]:
                 f"Leave the sampler as it is, {better} or {worse}: {ALIKE[kind]}{where}",
                 could_have_found(pair).strip() if kind == "unresolved" else "",
                 "" if kind == "equal" else "That does not prove that they end equal.",
-                "Nothing.",
+                "",
                 (pair["case"],),
                 kind="leave",
             )

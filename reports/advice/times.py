@@ -173,7 +173,7 @@ def data(run: Run) -> Iterator[Advice]:
                 f"Leave the loader as it is: making a batch takes {told}",
                 f"Phases inside one real step, {words.conditions(row)}.",
                 "",
-                "Nothing.",
+                "",
                 (row["case"],),
                 kind="leave",
             )

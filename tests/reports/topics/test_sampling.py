@@ -129,7 +129,7 @@ def test_main_figures_show_the_four_cells_and_missed_shows_every_sampler(tmp_pat
     plots = {p.title: written(p.svg) for p in section_of(sampling, run, figures=True).plots}
     assert "unshuffled" in plots.pop("How much was still missing")
     assert len(plots) == 3
-    assert all("unshuffled" not in svg and "free offset" in svg for svg in plots.values())
+    assert all("unshuffled" not in svg and "offset" in svg for svg in plots.values())
 
 
 # --- scarce text ----------------------------------------------------------------------------
