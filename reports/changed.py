@@ -64,6 +64,8 @@ def said(made: Comparison) -> str:
 
     why = "; ".join(made.not_comparable)
     said = [answer(made).replace("In NEW,", "In this run,"), f"The reason: {why}." if why else ""]
+    if made.rows and not why and not {row.verdict for row in made.rows} & {"slower", "faster"}:
+        said.insert(0, "No case is shown to be slower or faster.")
     if made.detectable_ratio is not None:
         factor = words.number(made.detectable_ratio)
         said.append(

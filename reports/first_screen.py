@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -11,6 +12,8 @@ from reports import words
 from reports.advice import advise
 from reports.advice.item import Advice
 from reports.blocks import Finding, Table, table
+from reports.claims import listed
+from reports.conditions import on_device
 from reports.load import UNSTEADY, Run, cautions, over, over_processes, stability
 from reports.topics.position import unusual_ends
 from reports.topics.speed.findings import ceilings, has_changed, timed, used_ceilings
@@ -19,6 +22,7 @@ from reports.topics.trust.findings import pairs
 ANSWERED = ("own model", "speed", "convergence", "sampling", "reuse", "scaling")
 """Topics whose first finding with a clause is a sentence of the answer, in this order."""
 MAX_CLAIMS, MAX_ROWS = 2, 12
+NO = "No."
 LITTLE_LEFT = 0.7
 """Share of the peak from which little is left to gain in a precision."""
 SHAPES = {"stable": "●", "noisy": "▲", "drifting": "◆"}
@@ -51,11 +55,12 @@ def first_screen(run: Run, findings: list[Finding]) -> FirstScreen:
     """Return the first screen of a run, whose findings are the most important first."""
     advice = advise(run)
     steps = timed(run.cases("model"), "step")
+    told = trust(run, advice)
     return FirstScreen(
         answer=answer(steps, findings, advice),
         advice=advice,
-        trust=trust(run, advice),
-        quote=quote(run, steps, findings),
+        trust=told,
+        quote="" if told.startswith(NO) else quote(run, steps, findings),
         glance=glance(run.cases("model")),
     )
 
@@ -86,8 +91,8 @@ def speed(case: pd.Series) -> str:
         for n, c in (("B", "batch_size"), ("T", "block_size"))
     ]
     share = ""
-    if pd.notna(case["mfu"]):
-        least, most = shares_of_peak(case)
+    least, most = shares_of_peak(case)
+    if 0 < least <= most <= 1:  # beyond 1, the measured peak is not the peak
         ends = (
             words.percent(least)
             if least == most
@@ -96,7 +101,8 @@ def speed(case: pd.Series) -> str:
         share = f", {ends} of what this machine can calculate"
     return (
         f"{words.model(case['model'])} ({', '.join(sizes)}) trains at "
-        f"{words.number(case['tokens_per_s'])} tokens/s in {case['precision']}, "
+        f"{words.number(case['tokens_per_s'])} tokens/s in {case['precision']}"
+        f"{on_device(case['device'])}, "
         f"{words.si(case['time_s'], 's')} a step{_several(case)}{share}"
     )
 
@@ -120,7 +126,8 @@ def shares_of_peak(case: pd.Series) -> tuple[float, float]:
 
 def _left(case: pd.Series, advice: list[Advice]) -> str:
     """Say whether much is left to gain in the precision of a step, and what to do then."""
-    if not case["mfu"] >= LITTLE_LEFT:
+    least, most = shares_of_peak(case)
+    if not LITTLE_LEFT <= least <= most <= 1:
         return ""
     faster = [a for a in advice if a.kind == "change" and case["case"] in a.cases]
     told = f"Little is left to gain in {case['precision']}"
@@ -137,14 +144,42 @@ def trust(run: Run, advice: list[Advice]) -> str:
     broken = [a.headline for a in advice if a.kind == "repair"]
     alarms = list(false_alarms(run))
     doubts = [*broken, *unsteady(run), *drifted(run), *lost(run), *alarms, *unusual(run)]
-    is_unusable = broken or any(many for many in alarms if MANY in many)
-    verdict = "No" if is_unusable else "Partly" if doubts else "Yes"
-    if not doubts:
-        return f"{verdict}. Nothing that was checked speaks against the numbers."
-    return f"{verdict}. {' '.join(map(words.sentence, doubts))}"
+    doubts += single_seed(run)
+    if broken or any(MANY in many for many in alarms):
+        return f"{NO} {' '.join(map(words.sentence, doubts))}"
+    if doubts:
+        return f"Partly. {' '.join(map(words.sentence, doubts))}"
+    known = listed(checked(run))
+    if not known:
+        return f"Partly. {UNCHECKED}"
+    return f"Yes. Nothing that was checked speaks against the numbers. Checked: {known}."
 
 
-MANY = "more often than the 5 % that are allowed"
+MANY = "more often than chance explains where 5 % are allowed"
+UNCHECKED = (
+    "Nothing in this run was checked: it holds no timed case with a known state, no comparison of "
+    "a case with its copy, and no comparison of losses over several seeds."
+)
+
+
+def checked(run: Run) -> Iterator[str]:
+    """Name what was checked that could have spoken against the numbers."""
+    if n := sum(bool(stability(r)) for r in run.finished):
+        yield f"how steadily {words.count(n, 'timed case')} ran"
+    if n := int(copies(run)["trials"].sum()):
+        yield f"{words.count(n, 'comparison')} of a case with its copy"
+    if n := int(run.cases("comparison")["n_seeds"].ge(2).sum()):
+        yield f"{words.count(n, 'difference')} in loss over several seeds"
+
+
+def single_seed(run: Run) -> Iterator[str]:
+    """Say that losses were measured, but no difference between them over several seeds."""
+    trained = not run.cases("convergence").empty or not run.cases("reuse").empty
+    if trained and not run.cases("comparison")["n_seeds"].ge(2).any():
+        yield (
+            "no difference in loss was measured over several seeds, so another seed may order the "
+            "losses differently"
+        )
 
 
 def unsteady(run: Run) -> Iterator[str]:
@@ -182,12 +217,18 @@ def lost(run: Run) -> Iterator[str]:
 
 def false_alarms(run: Run) -> Iterator[str]:
     """Say how often a comparison of a case with its copy was called slower or faster."""
-    frame = pairs(run)
-    frame = frame[frame["trials"].gt(0) & frame["false_alarms"].notna()]
+    frame = copies(run)
     n, alarms = int(frame["trials"].sum()), int(frame["false_alarms"].sum())
     if alarms:
-        often = f", {MANY}" if alarms > 0.05 * n else ""
+        by_chance = 0.05 * n + 1.645 * math.sqrt(0.05 * 0.95 * n)  # exceeded in 5 % of the runs
+        often = f", {MANY}" if alarms - 0.5 > by_chance else ""
         yield f"{alarms} of {n} comparisons of a case with its copy were false alarms{often}"
+
+
+def copies(run: Run) -> pd.DataFrame:
+    """Return the pairs of a case and its copy whose false alarms were counted."""
+    frame = pairs(run)
+    return frame[frame["trials"].gt(0) & frame["false_alarms"].notna()]
 
 
 def unusual(run: Run) -> Iterator[str]:
@@ -209,15 +250,18 @@ def quote(run: Run, steps: pd.DataFrame, findings: list[Finding]) -> str:
         case = steps.iloc[0]
         rounds = "" if pd.isna(case["rounds"]) else words.count(int(case["rounds"]), "round")
         where = f"; median of {rounds}" if rounds else ""
-        said = f"{speed(case)}{where}"
+        noted = "" if pd.isna(case["caution"]) else f"; {words.steadiness(case['caution'])}"
+        said = f"{speed(case)}{where}{noted}"
     else:
         said = next((f.headline for f in findings if f.clause), "")
     if not said:
         return ""
-    threads = run.fact("run", "threads")
+    threads, accelerators = run.fact("run", "threads"), run.fact("machine", "accelerators")
+    is_elsewhere = not steps.empty and on_device(steps.iloc[0]["device"])
     version, commit = run.fact("software", "gptcore"), run.environment and run.environment["commit"]
     facts = [
         run.fact("machine", "cpu"),
+        listed(map(str, accelerators)) if is_elsewhere and isinstance(accelerators, list) else None,
         words.count(threads, "thread") if isinstance(threads, int) else None,
         f"torch {run.fact('software', 'torch')}" if run.fact("software", "torch") else None,
         f"gptcore {version or ''} at {commit[:10]}".replace("  ", " ") if commit else None,

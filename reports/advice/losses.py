@@ -9,7 +9,7 @@ import pandas as pd
 from reports import words
 from reports.advice.item import Advice
 from reports.blocks import dicts
-from reports.conditions import conditions
+from reports.conditions import conditions, runs_of
 from reports.labels import SAMPLER_LABELS
 from reports.load import Run, over
 from reports.topics import reuse
@@ -28,22 +28,24 @@ def better_arms(run: Run) -> Iterator[Advice]:
             words.arm_in_prose(pair[side]) for side in ("ab" if pair["difference"] < 0 else "ba")
         )
         where = conditions(pair, training, (pair["a"], pair["b"]))
-        if kind == "differ" and not better.startswith(MEAN_OF):
+        is_shown = kind == "differ" and not pair["low"] <= 0 <= pair["high"]
+        if is_shown and not better.startswith(MEAN_OF):
             ends = sorted(map(abs, (pair["low"], pair["high"])))
             yield Advice(
                 f"Take {better} instead of {worse}: {words.loss(abs(pair['difference']))} "
                 f"nats/token lower{where}",
-                f"95 % interval {' to '.join(map(words.loss, ends))} lower, p = "
-                f"{words.p_value(pair['p_adjusted'])} after adjustment for "
-                f"{words.count(int(pair['n_claims']), 'claim')}.{_tokens(pair)}",
+                f"95 % interval {' to '.join(map(words.loss, ends))} lower; the p-value, adjusted "
+                f"for {words.count(int(pair['n_claims']), 'claim')}, is "
+                f"{words.p_value(pair['p_adjusted'])}.{_tokens(pair)}",
                 "It holds for this text, size and number of passes.",
-                _price(pair, training),
+                _price(pair, runs_of(pair, training)),
                 (pair["case"],),
                 saves=_tokens_saved(pair),
             )
         elif kind in ("equal", "unresolved") and _is_of_samplers(pair):
             yield Advice(
-                f"Leave the sampler as it is, {better} or {worse}: {ALIKE[kind]}{where}",
+                f"Between {better} and {worse}, keep the sampler that you use: "
+                f"{ALIKE[kind]}{where}",
                 could_have_found(pair).strip() if kind == "unresolved" else "",
                 "" if kind == "equal" else "That does not prove that they end equal.",
                 "",
@@ -79,32 +81,39 @@ def _tokens(pair: pd.Series) -> str:
         return ""
     a, b = words.arm_in_prose(pair["a"]), words.arm_in_prose(pair["b"])
     loss = words.loss(pair["reached_loss"])
-    return f" To reach a loss of {loss}, {a} takes {tokens_ratio(pair)} times the tokens of {b}."
+    times = tokens_ratio(pair)
+    return f" The tokens until a loss of {loss} with {a} are {times} times those with {b}."
 
 
 def _price(pair: pd.Series, training: pd.DataFrame) -> str:
-    """Say how many more parameters the better arm has, where the sizes differ."""
+    """Say how many more parameters and how much more text the better arm takes."""
     if "arm" not in training:
-        return "No additional tokens."
-    sizes = training.groupby("arm")["n_params"].first()
-    better, worse = (pair[s] for s in ("ab" if pair["difference"] < 0 else "ba"))
-    factor = over(sizes.get(better), sizes.get(worse))
-    if words.is_missing(factor) or factor == 1:
-        return "No additional tokens or parameters."
-    return f"{words.number(factor)} times the parameters, at equally many tokens."
+        return ""
+    arms = training.groupby("arm")[["n_params", "train_tokens"]].first()
+    better, worse = (
+        arms.loc[pair[side]] if pair[side] in arms.index else {}
+        for side in ("ab" if pair["difference"] < 0 else "ba")
+    )
+    told = [
+        f"{words.number(factor)} times the {what}"
+        for column, what in (("n_params", "parameters"), ("train_tokens", "text"))
+        if (factor := over(better.get(column), worse.get(column))) != 1
+        and not words.is_missing(factor)
+    ]
+    return words.sentence(" and ".join(told)) if told else "No additional text or parameters."
 
 
 def overfitting(run: Run) -> Iterator[Advice]:
     """Advise to stop where the test loss is shown to rise for good."""
     for arm in dicts(outcomes(run, "onset")):
-        if not rises(arm) or not 0 < arm["epochs"] < arm["passes"]:
+        if not (rises(arm) and arm["rise_low"] > 0) or not 0 < arm["epochs"] < arm["passes"]:
             continue
         yield Advice(
             f"Stop after {words.number(arm['epochs'])} of {words.number(arm['passes'])} passes "
             f"with {words.arm_in_prose(arm['arm'])}: the test loss then rises for good"
             f"{arm['where']}",
             f"It rises by {words.signed(arm['rise'])} nats/token, 95 % interval "
-            f"{words.interval(arm['rise_low'], arm['rise_high'])}, adjusted p = "
+            f"{words.interval(arm['rise_low'], arm['rise_high'])}; the adjusted p-value is "
             f"{words.p_value(arm['p_adjusted'])}.",
             "A run that is planned to end there has another course of the learning rate.",
             "Evaluations along the way, or more text.",
@@ -151,10 +160,10 @@ def reusing(run: Run) -> Iterator[Advice]:
             f"{words.loss(scratch[0]['behind'])} nats/token lower than {scratch[0]['variant']}",
             "95 % interval over the text, one seed each: "
             f"{words.interval(scratch[0]['behind_low'], scratch[0]['behind_high'])}.",
-            "The published model may have seen the test part in its training.",
+            "With another seed the two may end elsewhere. The published model may have seen the "
+            "test part in its training.",
             f"Its training on this text cost {reuse.money(best)}.",
             (str(case),),
-            saves=over(scratch[0]["behind"], scratch[0]["loss"]),
         )
 
 

@@ -13,7 +13,8 @@ from reports import words
 from reports.advice.item import Advice
 from reports.blocks import dicts
 from reports.claims import listed, verdict
-from reports.load import Run, as_text, largest, over
+from reports.conditions import on_device
+from reports.load import FEWEST_ROUNDS, Run, as_text, largest, over
 from reports.topics.peers.findings import compared
 from reports.topics.speed.findings import timed
 from reports.topics.trust.findings import pairs
@@ -32,23 +33,37 @@ IN_ONE_PROCESS = "The pair was timed in one process."
 def faster_changes(run: Run) -> Iterator[Advice]:
     """Advise each change of a setting that a pair shows to be faster, or two cases in succession.
 
-    A training step comes before a forward pass, and a pair before two cases in succession.
+    A training step comes before a forward pass. What a pair has judged is not judged again from two
+    cases in succession, which show less.
     """
-    models = run.cases("model")
-    found = [*_in_turns(pairs(run)), *_in_succession(models, "precision", "fp32"),
-             *_in_succession(models, "compile", "")]  # fmt: skip
+    models, in_turns = run.cases("model"), pairs(run)
+    judged = {_judged(base, change) for base, change in _known(in_turns)}
+    alone = (*_in_succession(models, "precision", "fp32"), *_in_succession(models, "compile", ""))
+    found = [*_in_turns(in_turns), *(r for r in alone if _judged(r, r["change"]) not in judged)]
     found.sort(key=lambda row: row["work"] != "step")
-    for row in {row["change"]: row for row in reversed(found)}.values():
+    for row in {(row["change"], row["device"]): row for row in reversed(found)}.values():
         name, _, value = row["change"].partition("=")
         yield Advice(
-            f"{_imperative(name, value)}: {words.subject(row)} is {words.number(row['factor'])} "
-            f"times faster{row['speeds']}",
+            f"{_imperative(name, value)}: {words.subject(row)}{on_device(row['device'])} is "
+            f"{words.number(row['factor'])} times faster{row['speeds']}",
             row["evidence"],
             " ".join(filter(None, (row["warning"], NO_LOSS if row["work"] == "step" else ""))),
             PRICES.get(name, f"The setting {row['change']}."),
             row["cases"],
             saves=1 - 1 / row["factor"],
         )
+
+
+def _known(frame: pd.DataFrame) -> Iterator[tuple[dict[str, Any], str]]:
+    """Yield the params of the case that a pair starts from, and its change, where known."""
+    for row in dicts(frame):
+        if isinstance(row["base"], dict) and not words.is_missing(row.get("change")):
+            yield row["base"], str(row["change"])
+
+
+def _judged(case: dict[str, Any], change: str) -> tuple[str, ...]:
+    """Return what a change is judged for: it with the work, the model and the device of a case."""
+    return (change, *(str(case.get(name)) for name in ("work", "model", "device")))
 
 
 def _imperative(name: str, value: str) -> str:
@@ -68,6 +83,7 @@ def _in_turns(frame: pd.DataFrame) -> Iterator[dict[str, Any]]:
         yield {
             "work": base.get("work"),
             "model": base.get("model"),
+            "device": base.get("device"),
             "change": change,
             "factor": over(1, row["ratio"]),
             "speeds": "",
@@ -88,6 +104,8 @@ def _in_succession(models: pd.DataFrame, column: str, base: str) -> Iterator[dic
         steps[steps[column].ne(base)], on=keys, suffixes=("_a", "_b")
     )
     for row in dicts(wide):
+        if not min(row["rounds_a"], row["rounds_b"]) >= FEWEST_ROUNDS:
+            continue
         least, most = (over(row["time_min_s_a"], row["time_max_s_b"]),
                        over(row["time_max_s_a"], row["time_min_s_b"]))  # fmt: skip
         if not least > 1:
@@ -98,6 +116,7 @@ def _in_succession(models: pd.DataFrame, column: str, base: str) -> Iterator[dic
         yield {
             "work": "step",
             "model": row["model"],
+            "device": row["device"],
             "change": f"{column}={row[f'{column}_b']}",
             "factor": over(row["time_s_a"], row["time_s_b"]),
             "speeds": f" ({b} against {a} tokens/s)",

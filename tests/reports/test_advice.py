@@ -79,6 +79,36 @@ def test_a_pair_in_turns_is_advised_as_far_as_its_own_interval_bears_it_out(
         assert "Timed in turns" in told[0].evidence
 
 
+def test_what_a_pair_in_turns_does_not_show_is_not_advised_from_two_cases(tmp_path: Path) -> None:
+    alone = step("fp32", 4.0, model="model4"), step("bf16", 2.0, model="model4")
+    (seen,) = [a for a in advised(tmp_path / "a", *alone) if "bf16" in a.headline]
+    assert seen.kind == "change"
+    for verdict, ratio in (("slower", 1.5), ("ambiguous", 1.0), ("faster", 1.5)):
+        told = advised(tmp_path / verdict, pair_case("precision=bf16", ratio, verdict), *alone)
+        assert not [a for a in told if "bf16" in a.headline], verdict
+
+
+@pytest.mark.parametrize("odd", [{"rounds": 1}, {"rounds": None}, {"time_min_s": 0.0}])
+def test_too_few_rounds_or_impossible_times_support_no_advice(
+    tmp_path: Path, odd: dict[str, Any]
+) -> None:
+    slow, fast = step("fp32", 4.0), step("bf16", 2.0)
+    slow["metrics"] |= odd
+    assert not [a for a in advised(tmp_path, slow, fast) if "bf16" in a.headline]
+
+
+def test_an_accelerator_is_named_in_the_advice_and_in_the_line_to_quote(tmp_path: Path) -> None:
+    on_gpu = [step(name, time_s, device="cuda") for name, time_s in (("fp32", 0.4), ("bf16", 0.1))]
+    for case in on_gpu:
+        case["case"] = case["case"].replace("cpu", "cuda")
+    found = screen(tmp_path, *on_gpu, step("fp32", 4.0), step("bf16", 2.0))
+    told = [a.headline for a in found.advice if "bf16" in a.headline]
+    assert len(told) == 2
+    assert "a training step of Model 5 on cuda is 4 times faster" in told[0]
+    assert "a training step of Model 5 is 2 times faster" in told[1]
+    assert "tokens/s in fp32 on cuda" in found.quote
+
+
 def test_a_step_comes_before_a_forward_pass_of_the_same_change(tmp_path: Path) -> None:
     pair = pair_case("precision=bf16", 0.3, "faster")
     pair["params"]["base"] = {**pair["params"]["base"], "work": "forward"}
@@ -127,6 +157,22 @@ def test_the_arm_that_ended_lower_is_advised_by_the_adjusted_test_alone(tmp_path
     (left,) = advised(tmp_path / "c", *runs, pair_of_arms(-0.3, p_adjusted=0.06))
     assert left.kind == "leave"
     assert "no difference in test loss was resolved" in left.headline
+
+
+def test_an_interval_that_contains_zero_supports_no_advice(tmp_path: Path) -> None:
+    odd = pair_of_arms(-0.3, p_adjusted=0.01, sign_flip_low=-0.5, sign_flip_high=0.1)
+    assert not advised(tmp_path, odd)
+
+
+def test_the_price_of_an_arm_names_more_text_and_more_parameters(tmp_path: Path) -> None:
+    runs = [training_case(sampler, 0) for sampler in (RANDOM, SEQUENTIAL)]
+    for case, tokens in zip(runs, (60_000, 6_000), strict=True):
+        case["params"] |= {"arm": case["params"]["sampler"], "experiment": "scarce"}
+        case["metrics"] |= {"train_tokens": tokens, "n_params": tokens // 3_000}
+    shown = pair_of_arms(-0.3, p_adjusted=0.04)
+    shown["params"]["experiment"] = "scarce"
+    (found,) = [a for a in advised(tmp_path, *runs, shown) if a.kind == "change"]
+    assert found.price == "10 times the parameters and 10 times the text."
 
 
 def test_tokens_are_saved_only_where_their_interval_says_so(tmp_path: Path) -> None:
@@ -199,6 +245,21 @@ def test_the_answer_says_how_fast_how_near_the_peak_and_what_to_do(tmp_path: Pat
     assert found.glance.bars[3][0] == pytest.approx(0.89, abs=0.02)
 
 
+def test_a_share_beyond_the_measured_peak_is_not_claimed(tmp_path: Path) -> None:
+    beyond = step("fp32", 4.0)
+    beyond["metrics"]["mfu"] = 1.2
+    told = screen(tmp_path, beyond)
+    assert "of what this machine can calculate" not in told.answer
+    assert "Little is left" not in told.answer
+
+
+def test_a_line_to_quote_tells_an_unsteady_case_and_is_missing_where_trust_is(
+    tmp_path: Path,
+) -> None:
+    assert "; noisy" in screen(tmp_path / "a", timed(step("fp32", 4.0), NOISY)).quote
+    assert not screen(tmp_path / "b", step("fp32", 4.0), checks_case("causality")).quote
+
+
 def test_an_empty_run_says_that_nothing_can_be_concluded(tmp_path: Path) -> None:
     found = screen(tmp_path)
     assert found.answer.startswith("Nothing can be concluded")
@@ -208,11 +269,15 @@ def test_an_empty_run_says_that_nothing_can_be_concluded(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("records", "verdict", "reason"),
     [
-        ([step("fp32", 4.0)], "Yes", "Nothing that was checked"),
+        ([step("fp32", 4.0)], "Yes", "Checked: how steadily 1 timed case ran."),
+        ([self_case(n=20)], "Yes", "Checked: 20 comparisons of a case with its copy."),
+        ([model_case("step", "fp32", 4.0, 2.2e11)], "Partly", "Nothing in this run was checked"),
+        ([training_case(RANDOM, seed) for seed in (0, 1)], "Partly", "over several seeds"),
         ([timed(step("fp32", 4.0), NOISY)], "Partly", "1 of 1 timed case ran unsteadily"),
         ([position_case(raw=False)], "Partly", "easier to predict"),
         ([self_case(n=20, alarms=1)], "Partly", "1 of 20 comparisons"),
-        ([self_case(n=20, alarms=3)], "No", "more often than the 5 %"),
+        ([self_case(n=12, alarms=1)], "Partly", "1 of 12 comparisons"),
+        ([self_case(n=20, alarms=4)], "No", "more often than chance explains where 5 %"),
     ],
 )
 def test_trust_names_what_speaks_against_the_numbers(

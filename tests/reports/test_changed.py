@@ -38,6 +38,11 @@ def test_what_changed_stands_first_with_its_verdict(tmp_path: Path) -> None:
     assert [len(table.rows) for table in folded] == [4]
 
 
+def test_the_first_sentence_says_that_no_case_is_shown_to_differ(tmp_path: Path) -> None:
+    section = changed.section(*two_runs(tmp_path, {}))
+    assert section.intro.startswith("No case is shown to be slower or faster. In this run, 6 cases")
+
+
 def test_environments_are_compared_beside_the_times(tmp_path: Path) -> None:
     section = changed.section(*two_runs(tmp_path, {}))
     rows = {row[0]: row[1:] for row in section.tables[0].rows}
