@@ -55,6 +55,7 @@ def first_screen(run: Run, findings: list[Finding]) -> FirstScreen:
     """Return the first screen of a run, whose findings are the most important first."""
     advice = advise(run)
     steps = timed(run.cases("model"), "step")
+    steps = steps[steps["tokens_per_s"].gt(0)]
     told = trust(run, advice)
     return FirstScreen(
         answer=answer(steps, findings, advice),
@@ -74,18 +75,20 @@ def answer(steps: pd.DataFrame, findings: list[Finding], advice: list[Advice]) -
             said.append(f"{speed(steps.iloc[0])}. {_left(steps.iloc[0], advice)}".strip())
         elif clause := next(clauses, ""):
             said.append(words.sentence(clause))
-    said = said or [words.sentence(f.clause) for f in findings if f.clause][:1]
+    said = said or [words.sentence(f.clause) for f in findings if f.clause and _counts(f)][:1]
     return " ".join(said[:MAX_CLAIMS]) or NOTHING
 
 
 def _counts(finding: Finding) -> bool:
     """Return whether a finding may be a sentence of the answer."""
-    return bool(finding.clause) or finding.topic == "own model"
+    told = finding.clause or (finding.headline if finding.topic == "own model" else "")
+    return bool(told) and words.MISSING not in told
 
 
 def speed(case: pd.Series) -> str:
     """Return how fast a model trains, with its size and conditions, without a full stop."""
-    sizes = [f"{words.si(case['n_params'], '').rstrip()} parameters"]
+    n = case["n_params"]
+    sizes = [] if pd.isna(n) else [f"{words.si(n, '').rstrip()} parameters"]
     sizes += [
         f"{n}{words.NBSP}={words.NBSP}{words.number(case[c])}"
         for n, c in (("B", "batch_size"), ("T", "block_size"))
@@ -209,6 +212,8 @@ def lost(run: Run) -> Iterator[str]:
     failed = sum(r["status"] == "failed" for r in run.unfinished)
     if failed:
         yield f"{words.count(failed, 'case')} failed"
+    if n := int(run.cases("comparison")["n_diverged"].gt(0).sum()):
+        yield f"{words.count(n, 'difference')} in loss left out runs that diverged"
     if run.warnings:
         yield f"{words.count(len(run.warnings), 'line')} of the ledger could not be read"
     if run.fact("run", "dirty") is True:
@@ -253,7 +258,7 @@ def quote(run: Run, steps: pd.DataFrame, findings: list[Finding]) -> str:
         noted = "" if pd.isna(case["caution"]) else f"; {words.steadiness(case['caution'])}"
         said = f"{speed(case)}{where}{noted}"
     else:
-        said = next((f.headline for f in findings if f.clause), "")
+        said = next((f.headline for f in findings if f.clause and _counts(f)), "")
     if not said:
         return ""
     threads, accelerators = run.fact("run", "threads"), run.fact("machine", "accelerators")

@@ -28,7 +28,8 @@ def better_arms(run: Run) -> Iterator[Advice]:
             words.arm_in_prose(pair[side]) for side in ("ab" if pair["difference"] < 0 else "ba")
         )
         where = conditions(pair, training, (pair["a"], pair["b"]))
-        is_shown = kind == "differ" and not pair["low"] <= 0 <= pair["high"]
+        is_inside = pair["low"] <= pair["difference"] <= pair["high"]
+        is_shown = kind == "differ" and is_inside and not pair["low"] <= 0 <= pair["high"]
         if is_shown and not better.startswith(MEAN_OF):
             ends = sorted(map(abs, (pair["low"], pair["high"])))
             yield Advice(

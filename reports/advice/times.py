@@ -73,11 +73,17 @@ def _imperative(name: str, value: str) -> str:
     )
 
 
+def _is_shown(pair: dict[str, Any], told: str) -> bool:
+    """Return whether a pair has a verdict that its interval bears out, with its ratio inside."""
+    is_inside = 0 < pair["ratio_low"] <= pair["ratio"] <= pair["ratio_high"]
+    return bool(verdict(pair) == told and is_inside)
+
+
 def _in_turns(frame: pd.DataFrame) -> Iterator[dict[str, Any]]:
     """Yield the changes of one setting that pairs timed in turns show to be faster."""
     for row in dicts(frame):
         base, change = row["base"], str(row.get("change") or "")
-        if not isinstance(base, dict) or verdict(row) != "faster" or "=" not in change:
+        if not isinstance(base, dict) or not _is_shown(row, "faster") or "=" not in change:
             continue
         ends = " to ".join(words.ratio(over(1, row[f"ratio_{end}"])) for end in ("high", "low"))
         yield {
@@ -138,7 +144,7 @@ def _caution(row: dict[str, Any]) -> str:
 def faster_elsewhere(run: Run) -> Iterator[Advice]:
     """Advise another implementation where it is shown to be faster than the one that was given."""
     for row in dicts(compared(run, "own_pairs")):
-        if verdict(row) != "slower":
+        if not _is_shown(row, "slower"):
             continue
         file = plain_text.shorten(str(row["variant"]), 60)
         yield Advice(
@@ -178,7 +184,7 @@ def data(run: Run) -> Iterator[Advice]:
     for row in dicts(largest(run.cases("model"), "step", "data_s")):
         share, name = over(row["data_s"], row["time_s"]), words.model(row["model"])
         told = f"{words.percent(share)} of a step of {name}"
-        if share >= MUCH_OF_A_STEP:
+        if MUCH_OF_A_STEP <= share <= 1:
             yield Advice(
                 f"Make batches ahead or faster: they take {told}",
                 f"Phases inside one real step, {words.conditions(row)}.",

@@ -109,6 +109,22 @@ def test_an_accelerator_is_named_in_the_advice_and_in_the_line_to_quote(tmp_path
     assert "tokens/s in fp32 on cuda" in found.quote
 
 
+@pytest.mark.parametrize(
+    ("ratio", "ends"), [(1.5, (0.4, 0.6)), (0.5, (1.2, 0.8)), (0.0, (0.0, 0.0))]
+)
+def test_a_ratio_outside_of_its_interval_supports_no_advice(
+    tmp_path: Path, ratio: float, ends: tuple[float, float]
+) -> None:
+    odd = dict(zip(("ratio_low", "ratio_high"), ends, strict=True))
+    assert not advised(tmp_path, pair_case("precision=bf16", ratio, "faster", metrics=odd))
+
+
+def test_a_share_of_more_than_a_whole_step_is_no_advice(tmp_path: Path) -> None:
+    odd = step("fp32", 1.0)
+    odd["metrics"]["data_s"] = 40.0
+    assert not advised(tmp_path, odd)
+
+
 def test_a_step_comes_before_a_forward_pass_of_the_same_change(tmp_path: Path) -> None:
     pair = pair_case("precision=bf16", 0.3, "faster")
     pair["params"]["base"] = {**pair["params"]["base"], "work": "forward"}
@@ -159,8 +175,12 @@ def test_the_arm_that_ended_lower_is_advised_by_the_adjusted_test_alone(tmp_path
     assert "no difference in test loss was resolved" in left.headline
 
 
-def test_an_interval_that_contains_zero_supports_no_advice(tmp_path: Path) -> None:
-    odd = pair_of_arms(-0.3, p_adjusted=0.01, sign_flip_low=-0.5, sign_flip_high=0.1)
+@pytest.mark.parametrize("ends", [(-0.5, 0.1), (0.1, 0.5)])
+def test_an_interval_that_contains_zero_or_not_its_difference_supports_no_advice(
+    tmp_path: Path, ends: tuple[float, float]
+) -> None:
+    low, high = ends
+    odd = pair_of_arms(-0.3, p_adjusted=0.01, sign_flip_low=low, sign_flip_high=high)
     assert not advised(tmp_path, odd)
 
 
@@ -253,6 +273,14 @@ def test_a_share_beyond_the_measured_peak_is_not_claimed(tmp_path: Path) -> None
     assert "Little is left" not in told.answer
 
 
+def test_a_speed_that_was_not_recorded_is_neither_answered_nor_quoted(tmp_path: Path) -> None:
+    odd = step("fp32", 4.0)
+    odd["metrics"]["tokens_per_s"] = None
+    told = screen(tmp_path, odd)
+    assert "tokens/s" not in told.answer
+    assert told.quote == ""
+
+
 def test_a_line_to_quote_tells_an_unsteady_case_and_is_missing_where_trust_is(
     tmp_path: Path,
 ) -> None:
@@ -276,6 +304,7 @@ def test_an_empty_run_says_that_nothing_can_be_concluded(tmp_path: Path) -> None
         ([timed(step("fp32", 4.0), NOISY)], "Partly", "1 of 1 timed case ran unsteadily"),
         ([position_case(raw=False)], "Partly", "easier to predict"),
         ([self_case(n=20, alarms=1)], "Partly", "1 of 20 comparisons"),
+        ([pair_of_arms(-0.3, n_diverged=3)], "Partly", "left out runs that diverged"),
         ([self_case(n=12, alarms=1)], "Partly", "1 of 12 comparisons"),
         ([self_case(n=20, alarms=4)], "No", "more often than chance explains where 5 %"),
     ],
