@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -14,7 +14,8 @@ from reports.advice.item import Advice
 from reports.blocks import Finding, Table, table
 from reports.claims import listed
 from reports.conditions import on_device
-from reports.load import UNSTEADY, Run, cautions, over, over_processes, stability
+from reports.load import UNSTEADY, Run, cautions, over, over_processes, shares_of_peak, stability
+from reports.topics import attempt
 from reports.topics.position import unusual_ends
 from reports.topics.speed.findings import ceilings, has_changed, timed, used_ceilings
 from reports.topics.trust.findings import pairs
@@ -37,7 +38,7 @@ class FirstScreen:
     """What a reader sees first of a run.
 
     Attributes:
-        answer: what the run says, in at most three sentences.
+        answer: what the run says, in at most two claims.
         advice: what to change, ranked by what it saves.
         trust: whether the numbers can be relied on, beginning with "Yes", "Partly" or "No".
         quote: one line with its conditions that can be cited; "" where nothing can.
@@ -51,8 +52,16 @@ class FirstScreen:
     glance: Table | None
 
 
+NO_SCREEN = FirstScreen("The sections below say what this run holds.", [], "", "", None)
+"""The first screen of a run that none can be made of."""
+
+
 def first_screen(run: Run, findings: list[Finding]) -> FirstScreen:
     """Return the first screen of a run, whose findings are the most important first."""
+    return [*attempt(lambda: [_of_a_run(run, findings)]), NO_SCREEN][0]
+
+
+def _of_a_run(run: Run, findings: list[Finding]) -> FirstScreen:
     advice = advise(run)
     steps = timed(run.cases("model"), "step")
     steps = steps[steps["tokens_per_s"].gt(0)]
@@ -90,17 +99,13 @@ def speed(case: pd.Series) -> str:
     n = case["n_params"]
     sizes = [] if pd.isna(n) else [f"{words.si(n, '').rstrip()} parameters"]
     sizes += [
-        f"{n}{words.NBSP}={words.NBSP}{words.number(case[c])}"
-        for n, c in (("B", "batch_size"), ("T", "block_size"))
+        f"{name}{words.NBSP}={words.NBSP}{words.number(case[column])}"
+        for name, column in (("B", "batch_size"), ("T", "block_size"))
     ]
     share = ""
     least, most = shares_of_peak(case)
     if 0 < least <= most <= 1:  # beyond 1, the measured peak is not the peak
-        ends = (
-            words.percent(least)
-            if least == most
-            else f"{words.percent(least)} to {words.percent(most)}"
-        )
+        ends = " to ".join(dict.fromkeys(map(words.percent, (least, most))))
         share = f", {ends} of what this machine can calculate"
     return (
         f"{words.model(case['model'])} ({', '.join(sizes)}) trains at "
@@ -116,15 +121,6 @@ def _several(case: pd.Series) -> str:
         return ""
     ends = words.si_range(case["process_low_s"], case["process_high_s"], "s")
     return f" ({ends} in {words.number(case['processes'])} processes)"
-
-
-def shares_of_peak(case: pd.Series) -> tuple[float, float]:
-    """Return the least and the largest share of the peak over processes, or that of the case."""
-    if not over_processes(case):
-        return float(case["mfu"]), float(case["mfu"])
-    by_time = case["mfu"] * case["time_s"]
-    least, most = (float(over(by_time, case[f"process_{end}_s"])) for end in ("high", "low"))
-    return least, most
 
 
 def _left(case: pd.Series, advice: list[Advice]) -> str:
@@ -145,10 +141,10 @@ def _left(case: pd.Series, advice: list[Advice]) -> str:
 def trust(run: Run, advice: list[Advice]) -> str:
     """Return whether the numbers can be relied on, and what speaks against it."""
     broken = [a.headline for a in advice if a.kind == "repair"]
-    alarms = list(false_alarms(run))
+    alarms, are_many = false_alarms(run)
     doubts = [*broken, *unsteady(run), *drifted(run), *lost(run), *alarms, *unusual(run)]
     doubts += single_seed(run)
-    if broken or any(MANY in many for many in alarms):
+    if broken or are_many:
         return f"{NO} {' '.join(map(words.sentence, doubts))}"
     if doubts:
         return f"Partly. {' '.join(map(words.sentence, doubts))}"
@@ -158,7 +154,6 @@ def trust(run: Run, advice: list[Advice]) -> str:
     return f"Yes. Nothing that was checked speaks against the numbers. Checked: {known}."
 
 
-MANY = "more often than chance explains where 5 % are allowed"
 UNCHECKED = (
     "Nothing in this run was checked: it holds no timed case with a known state, no comparison of "
     "a case with its copy, and no comparison of losses over several seeds."
@@ -220,14 +215,17 @@ def lost(run: Run) -> Iterator[str]:
         yield "the code differed from its commit"
 
 
-def false_alarms(run: Run) -> Iterator[str]:
-    """Say how often a comparison of a case with its copy was called slower or faster."""
+def false_alarms(run: Run) -> tuple[list[str], bool]:
+    """Say how often a case was called slower or faster than its copy, and return whether too often.
+
+    Where 5 % are allowed, chance exceeds the limit in 5 % of the runs.
+    """
     frame = copies(run)
     n, alarms = int(frame["trials"].sum()), int(frame["false_alarms"].sum())
-    if alarms:
-        by_chance = 0.05 * n + 1.645 * math.sqrt(0.05 * 0.95 * n)  # exceeded in 5 % of the runs
-        often = f", {MANY}" if alarms - 0.5 > by_chance else ""
-        yield f"{alarms} of {n} comparisons of a case with its copy were false alarms{often}"
+    are_many = alarms - 0.5 > 0.05 * n + 1.645 * math.sqrt(0.05 * 0.95 * n)
+    often = ", more often than chance explains where 5 % are allowed" if are_many else ""
+    said = f"{alarms} of {n} comparisons of a case with its copy were false alarms{often}"
+    return [said] if alarms else [], are_many
 
 
 def copies(run: Run) -> pd.DataFrame:
@@ -263,13 +261,13 @@ def quote(run: Run, steps: pd.DataFrame, findings: list[Finding]) -> str:
         return ""
     threads, accelerators = run.fact("run", "threads"), run.fact("machine", "accelerators")
     is_elsewhere = not steps.empty and on_device(steps.iloc[0]["device"])
-    version, commit = run.fact("software", "gptcore"), run.environment and run.environment["commit"]
+    commit = run.environment and run.environment["commit"]
     facts = [
         run.fact("machine", "cpu"),
         listed(map(str, accelerators)) if is_elsewhere and isinstance(accelerators, list) else None,
         words.count(threads, "thread") if isinstance(threads, int) else None,
         f"torch {run.fact('software', 'torch')}" if run.fact("software", "torch") else None,
-        f"gptcore {version or ''} at {commit[:10]}".replace("  ", " ") if commit else None,
+        f"gptcore at {commit[:10]}" if commit else None,
         min(r["started_at"] for r in run.everything)[:10],
     ]
     return f"{said}. ({', '.join(str(fact) for fact in facts if fact)})"
@@ -294,7 +292,7 @@ def glance(models: pd.DataFrame) -> Table | None:
     columns = ("Case", "Tokens/s#", "Time#", "Share of the peak#", "Memory#", "State")
     made = table("The timed models at a glance.", columns, rows)
     shares = tuple(None if pd.isna(x) else min(float(x), 1.0) for x in frame["mfu"])
-    return Table(**{**vars(made), "bars": {3: shares}})
+    return replace(made, bars={3: shares})
 
 
 def _state(case: pd.Series) -> str:

@@ -291,6 +291,27 @@ def over_processes(case: Any) -> bool:
     return bool(case["processes"] > 1 and case["process_rounds"] >= FEWEST_ROUNDS)
 
 
+def shares_of_peak(case: Any) -> tuple[float, float]:
+    """Return the least and the largest share of the peak over processes, or that of the case."""
+    if not over_processes(case):
+        return float(case["mfu"]), float(case["mfu"])
+    by_time = case["mfu"] * case["time_s"]
+    least, most = (float(over(by_time, case[f"process_{end}_s"])) for end in ("high", "low"))
+    return least, most
+
+
+def over_rounds(rows: Any, a: str, b: str) -> tuple[Any, Any]:
+    """Return the least and the largest ratio of two times that their rounds allow.
+
+    Args:
+        rows: a row or a frame.
+        a: what the names of columns end with for the first of the two.
+        b: the same for the other.
+    """
+    least = over(rows[f"time_min_s{a}"], rows[f"time_max_s{b}"])
+    return least, over(rows[f"time_max_s{a}"], rows[f"time_min_s{b}"])
+
+
 def over(a: Any, b: Any) -> Any:
     """Return a / b of numbers or columns; NaN where that is undefined, or beyond a double."""
     if isinstance(a, pd.Series) or isinstance(b, pd.Series):

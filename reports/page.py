@@ -25,13 +25,11 @@ from reports.explorer import Explorer, data_block, explorer
 from reports.first_screen import FirstScreen, first_screen
 from reports.load import Run
 from reports.terms import Explainer
-from reports.topics import attempt, sections_of
+from reports.topics import sections_of
 
 MAX_FINDINGS, MAX_LINES = 120, 60
 """What the page of one run holds at most, and those of several share: findings, and lines of
 warnings and of commands."""
-NO_SCREEN = FirstScreen("The sections below say what this run holds.", [], "", "", None)
-"""The first screen of a run that none can be made of."""
 TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -144,7 +142,7 @@ def run_page(
     run: Run, claims: list[Finding], anchor: str, plot: Plotter, base: Run | None
 ) -> RunPage:
     """Return all that is said about one run, in its share of the page."""
-    first, *_ = [*attempt(lambda: [first_screen(run, claims)]), NO_SCREEN]
+    first = first_screen(run, claims)
     sections, others = _with_findings(sections_of(run, plot), claims)
     linked = [case for claim in claims for case in claim.evidence]
     linked += [case for advice in first.advice for case in advice.cases]

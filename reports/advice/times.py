@@ -14,7 +14,7 @@ from reports.advice.item import Advice
 from reports.blocks import dicts
 from reports.claims import listed, verdict
 from reports.conditions import on_device
-from reports.load import FEWEST_ROUNDS, Run, as_text, largest, over
+from reports.load import FEWEST_ROUNDS, Run, as_text, largest, over, over_rounds
 from reports.topics.peers.findings import compared
 from reports.topics.speed.findings import timed
 from reports.topics.trust.findings import pairs
@@ -112,8 +112,7 @@ def _in_succession(models: pd.DataFrame, column: str, base: str) -> Iterator[dic
     for row in dicts(wide):
         if not min(row["rounds_a"], row["rounds_b"]) >= FEWEST_ROUNDS:
             continue
-        least, most = (over(row["time_min_s_a"], row["time_max_s_b"]),
-                       over(row["time_max_s_a"], row["time_min_s_b"]))  # fmt: skip
+        least, most = over_rounds(row, "_a", "_b")
         if not least > 1:
             continue
         a, b = (words.number(row[f"tokens_per_s_{side}"]) for side in "ab")
@@ -160,7 +159,7 @@ def faster_elsewhere(run: Run) -> Iterator[Advice]:
 
 
 def phases(run: Run) -> Iterator[Advice]:
-    """Say where a step spends most of its time besides the blocks: output layer or data."""
+    """Say of which models the output layer takes most of a step."""
     steps = timed(run.cases("model"), "step").drop_duplicates("model")
     for row in dicts(steps):
         times = {name: row[name] for name in PHASE_TIMES if not words.is_missing(row[name])}

@@ -9,7 +9,7 @@ import pandas as pd
 from reports import words
 from reports.blocks import Finding, Plotter, Section, Table, dicts, table
 from reports.claims import apart
-from reports.load import Run, as_text, over
+from reports.load import Run, as_text, over, over_rounds
 
 TUTORIAL = 45.0
 """The ratio of the tutorial that introduced Model 5: 45 s for a forward pass on a CPU, 1 s on a
@@ -26,11 +26,8 @@ def ratios(models: pd.DataFrame) -> pd.DataFrame:
     timed = timed.assign(compile=as_text(timed["compile"]))
     on_cpu = timed["device"].astype(str).str.startswith("cpu")
     both = timed[on_cpu].merge(timed[~on_cpu], on=ALIKE, suffixes=("", "_other"))
-    both = both.assign(
-        ratio=over(both["time_s"], both["time_s_other"]),
-        low=over(both["time_min_s"], both["time_max_s_other"]),
-        high=over(both["time_max_s"], both["time_min_s_other"]),
-    )
+    low, high = over_rounds(both, "", "_other")
+    both = both.assign(ratio=over(both["time_s"], both["time_s_other"]), low=low, high=high)
     return both.sort_values("n_params", ascending=False, kind="stable")
 
 
