@@ -72,8 +72,8 @@ def section(run: Run, _: Plotter) -> list[Section]:
             "devices",
             "CPU and accelerator",
             "How much faster is an accelerator?",
-            "The same work, with the same sizes and precision, was timed on both. The two were "
-            "timed one after the other, so the range is that of the slowest and fastest rounds.",
+            "A CPU and an accelerator are compared by the same work, with the same sizes and in "
+            "the same precision.",
             tables=[] if found.empty else [comparison(found)],
             missing=missing if found.empty else "",
         )
@@ -102,4 +102,5 @@ def comparison(frame: pd.DataFrame) -> Table:
         "Ratio#",
         "Range of rounds#",
     )
-    return table("Time on the CPU over time on the accelerator.", columns, cells)
+    note = "The two were timed one after the other, so the range is that of their rounds."
+    return table("Time on the CPU over time on the accelerator.", columns, cells, note=note)
