@@ -87,6 +87,7 @@ class Plot:
         svg: the drawing.
         data: what was drawn, as a table that is folded below the figure; None for a figure that
             repeats a table of its section.
+        other: what to show in place of the drawing, and the drawing with another axis.
     """
 
     title: str
@@ -94,6 +95,7 @@ class Plot:
     alt: str
     svg: Markup
     data: Table | None = None
+    other: tuple[str, Markup] | None = None
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,8 @@ class Section:
 
 
 Draw = Callable[[pd.DataFrame], Figure]
+Other = tuple[str, Draw]
+"""Words of the switch to a figure with another axis, and what draws it."""
 
 
 @dataclass
@@ -178,6 +182,7 @@ class Plotter:
         caption: str,
         alt: str,
         numbers: Mapping[str, Heading] | None = None,
+        other: Other | None = None,
     ) -> list[Plot]:
         """Return the figure in a list; an empty list where there is nothing to draw.
 
@@ -189,6 +194,7 @@ class Plotter:
             alt: a short name that is read out in its place.
             numbers: column of the frame → its heading in the table of what was drawn; None where
                 a table of the section has these numbers.
+            other: the same data along another axis, which the reader can switch to.
         """
         if data.empty or not self.enabled:
             return []
@@ -200,14 +206,16 @@ class Plotter:
             data = data[data["variant"].isin(names.head(MAX_LINES))]
             _, more = first_cases(names.to_frame(), MAX_LINES, "lines")
             caption += more
-        svg = drawing.svg(draw, data, f"{self.prefix}-f{self.drawn + 1}")
-        if len(svg) > MAX_SVG:
+        name = f"{self.prefix}-f{self.drawn + 1}"
+        svg = Markup(drawing.svg(draw, data, name))
+        switch = (other[0], Markup(drawing.svg(other[1], data, f"{name}o"))) if other else None
+        if len(svg) + len(switch[1] if switch else "") > MAX_SVG:
             self.left_out["figure"] += 1
             return []
         self.drawn += 1
         self.room.figures -= 1
         drawn = Table(f"{title}: what was drawn.", *cells(data, numbers)) if numbers else None
-        return [Plot(title, cut(caption), cut(alt), Markup(svg), drawn)]
+        return [Plot(title, cut(caption), cut(alt), svg, drawn, switch)]
 
     def fit(self, section: Section) -> Section:
         """Return the section without what exceeds its share of the page, and with its number."""

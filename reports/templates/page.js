@@ -88,12 +88,12 @@ document.addEventListener("keydown", event => { if (event.key === "Escape") hide
 document.addEventListener("scroll", hide, { passive: true });
 // The point "…-tip-3" of a figure is row 3 of the table below it; the arrow keys go from one to the
 // next.
-for (const figure of $$("figure")) {
-  const points = $$('svg [id*="-tip-"]', figure), rows = $$("tbody tr", figure);
+for (const box of $$("figure [role=img]")) {
+  const figure = box.closest("figure"), points = $$('[id*="-tip-"]', box);
+  const rows = $$("tbody tr", figure);
   const names = $$("thead th", figure).map(cell => cell.textContent);
   const known = points.filter(point => rows[point.id.split("-tip-")[1]]);
   if (!known.length) continue;
-  const box = $("[role=img]", figure);
   box.setAttribute("role", "group");
   $("svg", box).removeAttribute("aria-hidden");
   known.forEach((point, i) => {

@@ -198,8 +198,8 @@ def test_term_is_explained_on_hover_and_on_focus_until_escape(opened: Any) -> No
 
 
 def test_point_of_a_figure_tells_its_row_on_hover_and_by_the_arrow_keys(opened: Any) -> None:
-    figure = opened.locator("figure:has(svg [data-tip])").first
-    points, tip = figure.locator("svg [data-tip]"), opened.locator("#tip")
+    figure = opened.locator("figure:has(> div [data-tip])").first
+    points, tip = figure.locator("> div [data-tip]"), opened.locator("#tip")
     rows = figure.locator("tbody tr").all()
     assert points.count() > 1
     points.first.hover()
@@ -254,6 +254,23 @@ def test_page_is_complete_without_its_script(browser: Any, file: Path) -> None:
     page.locator("#run1-cases details.case > summary").first.click()
     assert page.locator("#run1-cases .record").first.is_visible()
     assert "are packed in this page" in page.locator("#run1-cases").inner_text()
+    context.close()
+
+
+def test_figure_is_switched_to_another_axis(browser: Any, file: Path) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(file.as_uri())
+    figure = page.locator("figure:has(.other)").first
+    first, other = figure.locator("> [role=img]"), figure.locator(".other [role=img]")
+    assert "logarithmic" in first.inner_text()
+    assert not other.is_visible()
+    figure.locator(".other > summary").click()
+    assert other.is_visible()
+    assert not first.is_visible()
+    assert "logarithmic" not in other.inner_text()
+    page.emulate_media(media="print")
+    assert first.is_visible()
     context.close()
 
 

@@ -2,6 +2,7 @@
 
 import copy
 from contextlib import contextmanager
+from dataclasses import replace
 
 import matplotlib as mpl
 import pytest
@@ -112,10 +113,25 @@ def collecting(found):
         yield
 
 
+def _other(plot):
+    if not plot.other:
+        return []
+    words, svg = plot.other
+    return [replace(plot, title=f"{plot.title}: {words}", svg=svg, other=None)]
+
+
 def figures(folder, ledger):
-    """Return (title, plot, figure) of every figure of a page of these records."""
+    """Return (title, plot, figure) of every figure of a page of these records.
+
+    A figure that has another axis is followed by a plot with that axis alone.
+    """
     run = Run.read(write_ledger(folder, ledger), "run")
     found = []
     with collecting(found):
-        plots = [plot for section in sections_of(run, Plotter("r", True)) for plot in section.plots]
+        plots = [
+            drawing_
+            for section in sections_of(run, Plotter("r", True))
+            for plot in section.plots
+            for drawing_ in (plot, *_other(plot))
+        ]
     return [(plot.title, plot, figure) for plot, figure in zip(plots, found, strict=True)]

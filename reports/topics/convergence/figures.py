@@ -2,100 +2,64 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from reports import drawing, line_charts, row_charts, words
+from reports.load import over
 from reports.topics.convergence import findings
 
 EARLY = 0.1
 """Share of training whose losses may lie outside the axes: they would compress all others."""
 LONGER = 6.0
 """How many times the longest arm is as long as the shortest one, for a logarithmic axis."""
-SECONDS_PT = 32
-"""How far the axis of seconds lies below that of tokens."""
 KINDS = {"equal": "same", "unresolved": "ambiguous", findings.NO_VERDICT: "ambiguous"}
 
 
-def losses(curves: pd.DataFrame, what: str, *, mark_points: bool) -> Figure:
+def losses(curves: pd.DataFrame, what: str, *, mark_points: bool, by: str = "tokens") -> Figure:
     """Draw a line for each arm: mean over seeds, band from the lowest to the highest seed.
 
     Args:
         curves: points with `variant`, `tokens`, `loss`, `unigram` (the loss of unigram counts, NaN
-            where unknown) and `train_tokens_per_s`.
+            where unknown), and `seconds` where that axis is asked for.
         what: "test loss", for example.
         mark_points: whether the points are few enough to be marked.
+        by: the horizontal axis: "tokens" or "seconds".
     """
     known = curves["unigram"].notna().all()
     shown = curves.assign(shown=curves["loss"] - (curves["unigram"] if known else 0.0))
     # Aggregated here: seaborn's own bands take several times as long as the drawing.
-    groups = shown.groupby(["variant", "tokens"], sort=False)["shown"]
+    groups = shown.groupby(["variant", by], sort=False)["shown"]
     bands = groups.agg(["mean", "min", "max"]).reset_index()
-    lengths = bands.groupby("variant")["tokens"].transform("max")
-    late = bands[bands["tokens"] >= EARLY * lengths]
+    lengths = bands.groupby("variant")[by].transform("max")
+    late = bands[bands[by] >= EARLY * lengths]
     log = "x" if lengths.max() > LONGER * lengths.min() > 0 else ""
     if log:
-        bands = bands[bands["tokens"] > 0]
+        bands = bands[bands[by] > 0]
     low, high = float(late["min"].min()), float(late["max"].max())
     if known:
         low, high = min(low, -0.02), max(high, 0.02)
     room = 0.06 * max(high - low, 0.02)
-    rate = curves["train_tokens_per_s"].median()
     title = f"{what} above unigram counts, nats/token" if known else f"{what}, nats/token"
     figure, axes = line_charts.line_chart(
-        bands, title, "tokens", "mean", mark_points=mark_points, band=("min", "max"), log=log,
-        limits=(low - room, high + room), bottom=42 + (SECONDS_PT if rate > 0 else 0),
+        bands, title, by, "mean", mark_points=mark_points, band=("min", "max"), log=log,
+        limits=(low - room, high + room),
     )  # fmt: skip
     if known:
         axes.axhline(0, color=drawing.INK, linewidth=1.2, linestyle=(0, (2, 2)), zorder=1.5)
     drawing.number_axis(axes.yaxis)
-    _tokens_and_seconds(axes, rate)
+    if log:
+        drawing.log_axis(axes.xaxis, *axes.get_xlim())
+    else:
+        drawing.amount_axis(axes.xaxis)
+    axes.set_xlabel("training tokens seen" if by == "tokens" else "seconds of training")
     return figure
 
 
-def _tokens_and_seconds(axes: Axes, rate: float) -> None:
-    """Label the axis of tokens and, where the speed is known, put one of seconds below it."""
-
-    def seconds_of(tokens: Any) -> Any:
-        return tokens / rate
-
-    def tokens_of(time_s: Any) -> Any:
-        return time_s * rate
-
-    _ticks(axes, *axes.get_xlim())
-    axes.set_xlabel("training tokens seen")
-    if not rate > 0:
-        return
-    seconds = axes.secondary_xaxis(
-        -SECONDS_PT * axes.figure.dpi / 72 / axes.get_window_extent().height,
-        functions=(seconds_of, tokens_of),
-    )
-    if axes.get_xscale() == "log":
-        seconds.set_xscale("log")
-    _ticks(seconds, *map(seconds_of, axes.get_xlim()))
-    axes.set_xlabel("")
-    seconds.set_xlabel("training tokens seen; seconds below")
-    seconds.spines["bottom"].set_visible(False)
-
-
-def _ticks(axes: Any, low: float, high: float) -> None:
-    if axes.get_xscale() == "log":
-        drawing.log_axis(axes.xaxis, low, high)
-    else:
-        drawing.amount_axis(axes.xaxis)
-
-
-def train_loss(curves: pd.DataFrame) -> Figure:
-    """Draw the training loss, a running median of each run."""
-    return losses(curves, "training loss", mark_points=False)
-
-
-def test_loss(curves: pd.DataFrame) -> Figure:
-    """Draw the test loss."""
-    return losses(curves, "test loss", mark_points=True)
+def with_seconds(curves: pd.DataFrame) -> pd.DataFrame:
+    """Return points with their seconds of training, at the median speed of their arm."""
+    speeds = curves.groupby("variant")["train_tokens_per_s"].transform("median")
+    return curves.assign(seconds=over(curves["tokens"], speeds))
 
 
 def running_median(curves: pd.DataFrame, window_share: float = 0.04) -> pd.DataFrame:

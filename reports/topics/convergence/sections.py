@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import pandas as pd
+from matplotlib.figure import Figure
 
 from reports import words
 from reports.blocks import (
     MAX_BARS,
+    Other,
     Plot,
     Plotter,
     Section,
@@ -90,30 +95,41 @@ def _curves(
     """Return the curves of the test loss and of the training loss of one setting."""
     of_case = cases[["case", "unigram_test_loss", "train_tokens_per_s"]]
     train, test = (
-        frame.dropna(subset=["tokens", "loss"])
-        .merge(of_case, on="case")
-        .rename(columns={"unigram_test_loss": "unigram"})
+        figures.with_seconds(
+            frame.dropna(subset=["tokens", "loss"]).merge(of_case, on="case")
+        ).rename(columns={"unigram_test_loss": "unigram"})
         for frame in (train, test)
     )
     seeds = (
         "Line: mean over seeds. Band: lowest to highest seed. Unigram counts are a model that "
         "knows token frequencies alone; below the dotted line at zero, a model has learned more. "
-        "The first tenth of training may lie above the figure. Seconds are at the median speed."
+        "The first tenth of training may lie above the figure."
     )
     numbers: dict[str, Heading] = {
         "variant": "Arm", "seed": "Seed", "tokens": "Tokens", "loss": ("Loss", words.loss),
     }  # fmt: skip
+    of_test = partial(figures.losses, what="test loss", mark_points=True)
+    of_train = partial(figures.losses, what="training loss", mark_points=False)
     return [
         *plot(
-            figures.test_loss, test, "Loss on unseen text", f"{seeds} {setting}.",
+            of_test, test, "Loss on unseen text", f"{seeds} {setting}.",
             "Test loss above that of unigram counts, by training tokens.", numbers,
+            _by_seconds(of_test, test),
         ),
         *plot(
-            figures.train_loss, figures.running_median(train), "Loss while training",
+            of_train, figures.running_median(train), "Loss while training",
             f"Running median of each run. {seeds} {setting}.",
             "Training loss above that of unigram counts, by training tokens.", numbers,
+            _by_seconds(of_train, train),
         ),
     ]  # fmt: skip
+
+
+def _by_seconds(draw: Callable[..., Figure], curves: pd.DataFrame) -> Other | None:
+    """Return the figure along the time of training, where the speed of each arm is known."""
+    if not curves["seconds"].gt(0).any() or curves["seconds"].isna().any():
+        return None
+    return "Show it by seconds, at the median speed of each arm", partial(draw, by="seconds")
 
 
 def _differences(plot: Plotter, pairs: pd.DataFrame, setting: str) -> list[Plot]:

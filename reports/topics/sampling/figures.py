@@ -26,20 +26,27 @@ def covered(curves: pd.DataFrame) -> Figure:
     return figure
 
 
-def missed(curves: pd.DataFrame) -> Figure:
-    """Draw the share not yet shown against epochs, logarithmic.
+def missed(curves: pd.DataFrame, *, log: bool = True) -> Figure:
+    """Draw the share not yet shown against epochs.
 
     Args:
         curves: points with something missing; a line ends where nothing is.
+        log: whether the axis of shares is logarithmic.
     """
     frame = curves.assign(missed=1 - curves["covered"])
     figure, axes = line_charts.line_chart(
-        frame, "targets not shown yet (logarithmic)", "epochs", "missed", log="y",
-        mark_points=False, left=64,
+        frame, f"targets not shown yet{' (logarithmic)' if log else ''}", "epochs", "missed",
+        log="y" if log else "", mark_points=False, left=64,
     )  # fmt: skip
-    low, high = axes.get_ylim()
-    drawing.log_axis(axes.yaxis, low, high, shown=lambda share: f"{100 * share:.6g}\u00a0%", most=6)
-    axes.set(xlabel="epoch-equivalents", ylim=(low, high))
+    if log:
+        low, high = axes.get_ylim()
+        drawing.log_axis(
+            axes.yaxis, low, high, shown=lambda share: f"{100 * share:.6g}\u00a0%", most=6
+        )
+        axes.set_ylim(low, high)
+    else:
+        drawing.percent_axis(axes.yaxis)
+    axes.set_xlabel("epoch-equivalents")
     drawing.number_axis(axes.xaxis)
     return figure
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pandas as pd
 
 from reports import words
@@ -89,9 +91,9 @@ def _plots(
         ),
         *plot(
             figures.missed, curves[curves["covered"] < 1 - 1e-9], "How much was still missing",
-            f"Each grid line is a tenth of the one above. A line that ends has reached zero. "
-            f"{equal} {setting}.",
+            f"A line that ends has reached zero. {equal} {setting}.",
             "Share of targets not shown yet, by epochs.", curve,
+            ("Show it with a linear axis", partial(figures.missed, log=False)),
         ),
         *plot(
             figures.visits, _of_cases(histogram, core).dropna(subset=["visits", "targets"]),

@@ -19,13 +19,14 @@ FEWEST_ROUNDS = 8
 """Rounds from which on a density says something about them."""
 
 
-def speeds(cases: pd.DataFrame) -> Figure:
+def speeds(cases: pd.DataFrame, *, log: bool = True) -> Figure:
     """Draw the tokens per second of each process of each case.
 
     Args:
         cases: one row for each process, as `row_charts.dots` takes them.
+        log: whether the axis is logarithmic.
     """
-    return row_charts.dots(cases, "tokens/s (logarithmic)")
+    return row_charts.dots(cases, f"tokens/s{' (logarithmic)' if log else ''}", log=log)
 
 
 def phases(steps: pd.DataFrame) -> Figure:

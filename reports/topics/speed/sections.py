@@ -72,11 +72,12 @@ def _plots(run: Run, models: pd.DataFrame, plot: Plotter) -> list[Plot]:
     return [
         *plot(
             figures.speeds, speeds(run, shown), "How fast each case runs",
-            "Dots: the median of each process. Lines: its slowest to its fastest round. The axis "
-            f"is logarithmic.{told}{more}",
+            "Dots: the median of each process. Lines: its slowest to its fastest round."
+            f"{told}{more}",
             "Tokens per second of each case.",
             {"label": "Case", "process": "Process", "value": "Tokens/s", "low": "Slowest round",
              "high": "Fastest round", "count": "Rounds"},
+            ("Show it with a linear axis", partial(figures.speeds, log=False)),
         ),
         *plot(
             figures.phases, steps, "Where the time of a step goes",

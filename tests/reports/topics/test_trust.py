@@ -413,7 +413,7 @@ def test_page_of_a_measured_run_shows_all_its_parts(tmp_path: Path) -> None:
     text = text_of(tmp_path, timed_ledger())
     for part in ("Peak by phase", "Roofline of cpu", "A case against an identical copy"):
         assert part in text
-    assert text.count('role="img"') == 18
+    assert text.count('role="img"') == 22
     assert "Noisy and drifting cases" in text
     assert not re.search(r"\bnan\b|\bNone\b", re.sub(r"<[^>]*>", " ", text))
 
