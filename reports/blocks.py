@@ -126,6 +126,11 @@ class Section:
     findings: list[Finding] = field(default_factory=list)
     """What the run says on the topic; they stand in its first section."""
 
+    @property
+    def is_empty(self) -> bool:
+        """Return whether it only says why it holds nothing."""
+        return bool(self.missing) and not (self.plots or self.tables or self.texts or self.findings)
+
 
 Draw = Callable[[pd.DataFrame], Figure]
 Other = tuple[str, Draw]

@@ -69,8 +69,8 @@ def said(made: Comparison) -> str:
     if made.detectable_ratio is not None:
         factor = words.number(made.detectable_ratio)
         said.append(
-            f"In {100 * MOST_CASES:g}{words.NBSP}% of the cases a slowdown by a factor of {factor} "
-            f"would have been found, each with a probability of {100 * POWER:g}{words.NBSP}%."
+            f"In {100 * MOST_CASES:g}{words.NBSP}% of the cases, a slowdown by a factor of "
+            f"{factor} would have been found with a probability of {100 * POWER:g}{words.NBSP}%."
         )
     return " ".join(filter(None, [*said, *notes(made)]))
 

@@ -11,7 +11,7 @@ import pandas as pd
 from reports import words
 from reports.advice import advise
 from reports.advice.item import Advice
-from reports.blocks import Finding, Table, table
+from reports.blocks import Finding, Table, first_cases, table
 from reports.claims import listed
 from reports.conditions import on_device
 from reports.load import UNSTEADY, Run, cautions, over, over_processes, shares_of_peak, stability
@@ -275,7 +275,7 @@ def quote(run: Run, steps: pd.DataFrame, findings: list[Finding]) -> str:
 
 def glance(models: pd.DataFrame) -> Table | None:
     """Return the timed cases: speed, time, share of the peak, memory, and how steady they ran."""
-    frame = models[models["time_s"].gt(0)].head(MAX_ROWS)
+    frame, more = first_cases(models[models["time_s"].gt(0)], MAX_ROWS, "timed cases")
     if frame.empty:
         return None
     rows = [
@@ -290,7 +290,7 @@ def glance(models: pd.DataFrame) -> Table | None:
         for _, case in frame.iterrows()
     ]
     columns = ("Case", "Tokens/s#", "Time#", "Share of the peak#", "Memory#", "State")
-    made = table("The timed models at a glance.", columns, rows)
+    made = table(f"The timed models at a glance.{more}", columns, rows)
     shares = tuple(None if pd.isna(x) else min(float(x), 1.0) for x in frame["mfu"])
     return replace(made, bars={3: shares})
 

@@ -65,7 +65,7 @@ def index_page(folder: Path, with_figures: bool) -> IndexPage:
         if history.trends
         else f"{words.count(len(history.runs), 'run')} without a time of any case."
     )
-    sections = [_runs(history, folder), *([_steps(history, plot)] if history.trends else [])]
+    sections = [_runs(history), *([_steps(history, plot)] if history.trends else [])]
     return IndexPage(plain_text.shorten(str(folder)), answered, [plot.fit(s) for s in sections])
 
 
@@ -87,7 +87,7 @@ def _commit(run: RunFolder) -> str:
     return plain_text.visible(str(commit or "unknown"))[:10]
 
 
-def _runs(history: History, folder: Path) -> Section:
+def _runs(history: History) -> Section:
     rows = [
         (
             plain_text.shorten(run.label),
@@ -105,7 +105,7 @@ def _runs(history: History, folder: Path) -> Section:
     if history.warnings:
         lines = [(words.sentence(line),) for line in history.warnings]
         tables.append(table("What makes the answer less certain.", ("Warning",), lines))
-    name = plain_text.shorten(str(folder / history.runs[-1].label))
+    name = plain_text.visible(str(history.runs[-1].folder))
     intro = (
         f"The command python -m reports {name} makes the page of one of them. With --base and "
         "another one it says what changed between the two."

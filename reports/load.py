@@ -20,7 +20,7 @@ import pandas as pd
 
 from bench.ledger.folders import RunFolder
 from bench.ledger.record import LATEST_NAME, Record
-from bench.ledger.schema import METRICS, SERIES, TEXT_COLUMNS
+from bench.ledger.schema import METRICS, PHASE_TIMES, SERIES, TEXT_COLUMNS
 from gptcore import plain_text
 from gptcore.reading import read_text
 from reports import words
@@ -298,6 +298,15 @@ def shares_of_peak(case: Any) -> tuple[float, float]:
     by_time = case["mfu"] * case["time_s"]
     least, most = (float(over(by_time, case[f"process_{end}_s"])) for end in ("high", "low"))
     return least, most
+
+
+def share_of_step(case: Any, phase: str) -> float:
+    """Return the share of a phase in all phases of a step; NaN where it is not known.
+
+    A phase that takes longer than the whole step contradicts it, so its share is not known.
+    """
+    times = [case[name] for name in PHASE_TIMES if not words.is_missing(case[name])]
+    return float(over(case[phase], sum(times))) if case[phase] <= case["time_s"] else math.nan
 
 
 def over_rounds(rows: Any, a: str, b: str) -> tuple[Any, Any]:

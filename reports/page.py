@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,8 @@ from reports.topics import sections_of
 MAX_FINDINGS, MAX_LINES = 120, 60
 """What the page of one run holds at most, and those of several share: findings, and lines of
 warnings and of commands."""
+LONG, SHOWN_AT_ONCE = 420, 330
+"""Characters from which on the end of the text of a finding is folded, and of what stands open."""
 TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -45,6 +49,8 @@ class RunPage:
     changed: Section | None
     """What changed since a base run, where there is one."""
     sections: list[Section]
+    empty: list[Section]
+    """Those that only say why they hold nothing."""
     summary: list[str]
     """Machine, threads, versions and date, as far as they are known."""
     origins: list[tuple[str, str | None]]
@@ -101,6 +107,7 @@ def fill(output_format: str, name: str, room: Room, **values: Any) -> str:
     explainer = Explainer(output_format)
     templates.filters |= {
         "code": markdown.code, "cut": cut, "data": data_block, "explain": explainer.explain,
+        "parted": parted,
     }  # fmt: skip
     script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -111,6 +118,16 @@ def fill(output_format: str, name: str, room: Room, **values: Any) -> str:
         at_most=room.share(MAX_LINES),
         **values,
     )
+
+
+def parted(text: str) -> tuple[str, str]:
+    """Return the first sentences of a long text, which are shown at once, and the others."""
+    sentences = re.split(r"(?<=[.!?]) (?=[A-Z])", text)
+    if len(text) <= LONG:
+        return text, ""
+    ends = list(accumulate(len(sentence) + 1 for sentence in sentences))
+    n = max(1, sum(end <= SHOWN_AT_ONCE for end in ends))
+    return " ".join(sentences[:n]), " ".join(sentences[n:])
 
 
 def _show(value: Any) -> Any:
@@ -144,6 +161,7 @@ def run_page(
     """Return all that is said about one run, in its share of the page."""
     first = first_screen(run, claims)
     sections, others = _with_findings(sections_of(run, plot), claims)
+    empty = [part for part in sections if part.is_empty]
     linked = [case for claim in claims for case in claim.evidence]
     linked += [case for advice in first.advice for case in advice.cases]
     return RunPage(
@@ -152,7 +170,8 @@ def run_page(
         first=first,
         findings=others,
         changed=changed.section(base, run) if base else None,
-        sections=sections,
+        sections=[part for part in sections if not part.is_empty],
+        empty=empty,
         summary=_summary(run),
         origins=list(dict.fromkeys((r["command"], r["commit"]) for r in run.everything)),
         citation=_citation(run),

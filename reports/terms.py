@@ -99,7 +99,8 @@ class Explainer:
         parts, end = [], 0
         for found in _pattern().finditer(shown):
             name = found[1].replace("\u00a0", " ")
-            if name in self.used:
+            before = shown[: found.start()]
+            if name in self.used or before.count("(") > before.count(")"):  # no brackets in others
                 continue
             self.used.append(name)
             parts += [(shown[end : found.start()], ""), (found[0], name)]

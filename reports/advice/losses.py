@@ -22,23 +22,22 @@ from reports.topics.experiments.findings import rows as outcomes
 def better_arms(run: Run) -> Iterator[Advice]:
     """Advise the arm of an experiment that ended lower; leave samplers that end alike."""
     training, comparisons = run.cases("convergence"), family(run.cases("comparison"))
-    for _, pair in comparisons[comparisons["difference"].notna()].iterrows():
+    pairs = [pair for _, pair in comparisons[comparisons["difference"].notna()].iterrows()]
+    shown = {_ordered(pair) for pair in pairs if _is_shown(pair)}
+    for pair in pairs:
         kind = outcome(pair)
-        better, worse = (
-            words.arm_in_prose(pair[side]) for side in ("ab" if pair["difference"] < 0 else "ba")
-        )
+        better, worse = map(words.arm_in_prose, _ordered(pair))
         where = conditions(pair, training, (pair["a"], pair["b"]))
-        is_inside = pair["low"] <= pair["difference"] <= pair["high"]
-        is_shown = kind == "differ" and is_inside and not pair["low"] <= 0 <= pair["high"]
-        if is_shown and not better.startswith(MEAN_OF):
+        if _is_shown(pair) and not better.startswith(MEAN_OF):
             ends = sorted(map(abs, (pair["low"], pair["high"])))
+            is_contested = _ordered(pair)[::-1] in shown
             yield Advice(
                 f"Take {better} instead of {worse}: {words.loss(abs(pair['difference']))} "
                 f"nats/token lower{where}",
                 f"95 % interval {' to '.join(map(words.loss, ends))} lower; the p-value, adjusted "
                 f"for {words.count(int(pair['n_claims']), 'claim')}, is "
                 f"{words.p_value(pair['p_adjusted'])}.{_tokens(pair)}",
-                "It holds for this text, size and number of passes.",
+                f"It holds for this text, size and number of passes.{CONTESTED * is_contested}",
                 _price(pair, runs_of(pair, training)),
                 (pair["case"],),
                 saves=_tokens_saved(pair),
@@ -55,12 +54,25 @@ def better_arms(run: Run) -> Iterator[Advice]:
             )
 
 
+CONTESTED = " Another comparison of this run shows the opposite under other conditions."
 MEAN_OF = "the mean of ("
 """Begins the words for arms that are taken together to show an interaction, not to be chosen."""
 ALIKE = {
     "equal": "they end equal in test loss to within the margin",
     "unresolved": "no difference in test loss was resolved",
 }
+
+
+def _ordered(pair: pd.Series) -> tuple[str, str]:
+    """Return the arms of a comparison, the better one first."""
+    a, b = str(pair["a"]), str(pair["b"])
+    return (a, b) if pair["difference"] < 0 else (b, a)
+
+
+def _is_shown(pair: pd.Series) -> bool:
+    """Return whether a difference is resolved, with its interval around it and beside zero."""
+    is_inside = pair["low"] <= pair["difference"] <= pair["high"]
+    return outcome(pair) == "differ" and is_inside and not pair["low"] <= 0 <= pair["high"]
 
 
 def _tokens_saved(pair: pd.Series) -> float:

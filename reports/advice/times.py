@@ -7,14 +7,13 @@ from typing import Any
 
 import pandas as pd
 
-from bench.ledger.schema import PHASE_TIMES
 from gptcore import plain_text
 from reports import words
 from reports.advice.item import Advice
 from reports.blocks import dicts
 from reports.claims import listed, verdict
 from reports.conditions import on_device
-from reports.load import FEWEST_ROUNDS, Run, as_text, largest, over, over_rounds
+from reports.load import FEWEST_ROUNDS, Run, as_text, largest, over, over_rounds, share_of_step
 from reports.topics.peers.findings import compared
 from reports.topics.speed.findings import timed
 from reports.topics.trust.findings import pairs
@@ -162,8 +161,7 @@ def phases(run: Run) -> Iterator[Advice]:
     """Say of which models the output layer takes most of a step."""
     steps = timed(run.cases("model"), "step").drop_duplicates("model")
     for row in dicts(steps):
-        times = {name: row[name] for name in PHASE_TIMES if not words.is_missing(row[name])}
-        share = over(times.get("loss_s"), sum(times.values()))
+        share = share_of_step(row, "loss_s")
         if not share >= MOST_OF_A_STEP:
             continue
         yield Advice(
@@ -181,9 +179,9 @@ def phases(run: Run) -> Iterator[Advice]:
 def data(run: Run) -> Iterator[Advice]:
     """Say whether making batches faster could gain anything."""
     for row in dicts(largest(run.cases("model"), "step", "data_s")):
-        share, name = over(row["data_s"], row["time_s"]), words.model(row["model"])
+        share, name = share_of_step(row, "data_s"), words.model(row["model"])
         told = f"{words.percent(share)} of a step of {name}"
-        if MUCH_OF_A_STEP <= share <= 1:
+        if share >= MUCH_OF_A_STEP:
             yield Advice(
                 f"Make batches ahead or faster: they take {told}",
                 f"Phases inside one real step, {words.conditions(row)}.",

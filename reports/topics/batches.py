@@ -21,7 +21,7 @@ from reports.blocks import (
     titled,
 )
 from reports.claims import Claim, apart, listed
-from reports.load import Run, largest, over
+from reports.load import Run, largest, over, share_of_step
 
 LOADERS = {"dataloader": "without workers", "workers": "with workers"}
 
@@ -106,7 +106,7 @@ def _loader(row: dict[str, Any]) -> str:
 def _share_of_step(run: Run) -> str:
     """Say which share of a step the batch is, as the end of a sentence."""
     for _, case in largest(run.cases("model"), "step", "data_s").iterrows():
-        share = over(case["data_s"], case["time_s"])
+        share = share_of_step(case, "data_s")
         return f"; a batch takes {words.percent(share)} of a step of {words.model(case['model'])}"
     return ""
 

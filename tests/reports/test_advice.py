@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from bench.ledger.record import Record
+from bench.ledger.schema import PHASE_TIMES
 from reports import advice, findings, load
+from reports.advice import losses
 from reports.advice.item import ADVICE_KINDS, Advice
 from reports.first_screen import FirstScreen, first_screen
 from tests.helpers.ledgers import (
@@ -144,7 +146,9 @@ def test_an_output_layer_that_takes_most_of_a_step_is_to_be_looked_at(tmp_path: 
 
 def test_a_slow_loader_is_to_be_looked_at_and_a_fast_one_left(tmp_path: Path) -> None:
     slow, fast = step("fp32", 1.0), step("fp32", 1.0)
-    slow["metrics"] |= {"data_s": 0.4}
+    rest = sum(slow["metrics"][name] for name in PHASE_TIMES if name in slow["metrics"])
+    rest -= slow["metrics"]["data_s"]
+    slow["metrics"] |= {"data_s": rest * 2 / 3}
     (found,) = advised(tmp_path, slow)
     assert (
         found.headline == "Make batches ahead or faster: they take 40.0\u00a0% of a step of Model 5"
@@ -173,6 +177,16 @@ def test_the_arm_that_ended_lower_is_advised_by_the_adjusted_test_alone(tmp_path
     (left,) = advised(tmp_path / "c", *runs, pair_of_arms(-0.3, p_adjusted=0.06))
     assert left.kind == "leave"
     assert "no difference in test loss was resolved" in left.headline
+
+
+def test_arms_that_change_places_in_another_comparison_are_said_to(tmp_path: Path) -> None:
+    one, other = pair_of_arms(-0.3, p_adjusted=0.01), pair_of_arms(0.3, p_adjusted=0.01)
+    other["case"] = other["case"].replace("samplers", "others")
+    contested = [a.warning for a in advised(tmp_path, one, other)]
+    assert len(contested) == 2
+    assert all(losses.CONTESTED in warning for warning in contested)
+    (alone,) = advised(tmp_path / "b", one)
+    assert losses.CONTESTED not in alone.warning
 
 
 @pytest.mark.parametrize("ends", [(-0.5, 0.1), (0.1, 0.5)])
@@ -250,6 +264,16 @@ def test_a_rule_that_fails_costs_its_own_advice_alone(
 
     monkeypatch.setattr(advice, "RULES", (broken, *advice.times.RULES[:1]))
     assert len(advised(tmp_path, step("fp32", 4.0), step("bf16", 2.0))) == 1
+
+
+def test_the_first_table_says_where_it_stops(tmp_path: Path) -> None:
+    many = [step("fp32", 4.0 + i, model=f"model{i}") for i in range(20)]
+    for i, case in enumerate(many):
+        case["case"] = f"bench_model::test_step[{i}]"
+    table = screen(tmp_path, *many).glance
+    assert table is not None
+    assert table.caption.endswith("The first 12 of 20 timed cases.")
+    assert len(table.rows) == 12
 
 
 def test_the_answer_says_how_fast_how_near_the_peak_and_what_to_do(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def test_page_with_a_base_run_shows_what_changed_before_all_sections(tmp_path: P
     base, new = two_runs(tmp_path, {"c2": 1.5})
     text, _ = page.render([new], "html", base)
     heads = re.findall(r'<h2 id="run1-([\w-]+)-title"', text)
-    assert heads[:3] == ["answer", "changed", "speed"]
+    assert heads[:2] == ["answer", "changed"]
 
 
 def test_comment_is_short_before_a_fold_is_opened_and_fits_into_github(tmp_path: Path) -> None:
@@ -131,6 +131,15 @@ def test_folder_of_runs_gives_an_index_with_its_steps(tmp_path: Path) -> None:
     assert [row[-1] for row in steps.plots[0].data.rows].index("yes") == 7
     assert text.count("<figure>") == 3
     assert "<h1>" in text
+
+
+def test_index_names_a_run_by_its_path_in_the_folder(tmp_path: Path) -> None:
+    kept = runs(tmp_path / "kept", 2, step_at=9)
+    (tmp_path / "linked").mkdir()
+    for name in ("run00", "run01"):
+        (tmp_path / "linked" / f"my-{name}").symlink_to(kept / name)
+    listed = history.index_page(tmp_path / "linked", with_figures=False).sections[0]
+    assert f"{tmp_path}/linked/my-run01" in listed.intro
 
 
 def test_folder_of_few_runs_is_an_index_as_well(tmp_path: Path) -> None:

@@ -279,6 +279,27 @@ def test_absent_parts_are_said_to_be_absent(tmp_path: Path) -> None:
     assert "Nothing can be concluded" in text
 
 
+def test_parts_without_data_stand_together_below_the_others(tmp_path: Path) -> None:
+    text = html_of(tmp_path, [coverage_case("sequential", 1.0)])
+    heads = re.findall(r'<h2 id="run1-([\w-]+)-title"', text)
+    assert "sampling" in heads
+    assert "position" not in heads
+    assert heads.index("without-data") > heads.index("sampling")
+    assert re.search(r'<dt id="run1-position">Test part</dt>\s*<dd>\w', text)
+    assert text.count('href="#run1-without-data"') == 1
+
+
+def test_the_end_of_a_long_finding_is_folded() -> None:
+    sentences = [f"Sentence {i} says {i} of p = 0.5 and no more than that." for i in range(12)]
+    shown, more = page.parted(" ".join(sentences))
+    assert f"{shown} {more}".split(". S") == " ".join(sentences).split(". S")
+    assert len(shown) <= page.SHOWN_AT_ONCE
+    assert shown.endswith("that.")
+    assert more.startswith("Sentence 6")
+    assert page.parted(" ".join(sentences[:7])) == (" ".join(sentences[:7]), "")
+    assert page.parted("x" * 900) == ("x" * 900, "")
+
+
 def hostile_ledger() -> list[Record]:
     given: dict[str, Any] = {"corpus": HOSTILE}
     cases = [

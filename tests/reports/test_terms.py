@@ -26,6 +26,12 @@ def test_term_in_markdown_is_explained_in_brackets() -> None:
     assert text == f"It was noisy ({TERMS['noisy']})."
 
 
+def test_term_is_not_explained_inside_brackets() -> None:
+    explainer = Explainer("md")
+    assert explainer.explain("Slow (noisy).") == "Slow (noisy)."
+    assert TERMS["noisy"] in explainer.explain("A (b) noisy case.")
+
+
 @pytest.mark.parametrize("text", ["GPT-2", "non-target", "targets.py", "stepwise", "test_step"])
 def test_part_of_a_word_is_no_term(text: str) -> None:
     assert Explainer("html").explain(text) == text
