@@ -20,8 +20,6 @@ TIMES = "\u00d7"
 CHANGES = ("slower", "missing", "faster", "new", "not run")
 """Verdicts that say that something changed, the most urgent first."""
 COLUMNS = ("Case", "Verdict", "Change#", "95 % interval#", "Base#", "New#", "Why")
-SHOWN = ("started_at", "commit", "dirty", "suite", "load_before", "load_after")
-"""Facts of the environment that are shown even where they are equal or tell no difference."""
 
 
 def comparison(base: Run, run: Run) -> Comparison:
@@ -49,7 +47,8 @@ def of_comparison(made: Comparison) -> Section:
     tables.append(environments(made))
     if others:
         n = words.count(len(others), "case")
-        tables.append(_cases(others, "Cases without a proven change.", f"{n} without a change"))
+        folded = f"{n} not shown to have changed"
+        tables.append(_cases(others, "Cases without a proven change.", folded))
     if made.warnings:
         lines = [(words.sentence(line),) for line in made.warnings]
         tables.append(table("What makes the verdicts less certain.", ("Warning",), lines))
@@ -66,11 +65,16 @@ def said(made: Comparison) -> str:
     said = [answer(made).replace("In NEW,", "In this run,"), f"The reason: {why}." if why else ""]
     if made.rows and not why and not {row.verdict for row in made.rows} & {"slower", "faster"}:
         said.insert(0, "No case is shown to be slower or faster.")
+        ratios = [row.ratio for row in made.rows if row.ratio is not None]
+        if ratios:
+            ends = " to ".join(dict.fromkeys((change(min(ratios)), change(max(ratios)))))
+            said.insert(1, f"The changes that were measured, {ends}, may be chance.")
     if made.detectable_ratio is not None:
         factor = words.number(made.detectable_ratio)
         said.append(
-            f"In {100 * MOST_CASES:g}{words.NBSP}% of the cases, a slowdown by a factor of "
-            f"{factor} would have been found with a probability of {100 * POWER:g}{words.NBSP}%."
+            f"Only a slowdown by a factor of {factor} or more would have been noticed reliably: "
+            f"in {100 * MOST_CASES:g}{words.NBSP}% of the cases, with a probability of "
+            f"{100 * POWER:g}{words.NBSP}%."
         )
     return " ".join(filter(None, [*said, *notes(made)]))
 
@@ -119,11 +123,16 @@ def environments(made: Comparison) -> Table:
     rows = [
         (name.replace("_", " "), _fact(old[name]), _fact(new[name]))
         for name in old
-        if name != "label" and (name in SHOWN or old[name] != new[name])
+        if name != "label"
     ]
     rows = [(name, a, b) for name, a, b in rows if {a, b} != {words.MISSING}]
-    return table("What differs between the two runs, apart from the times.",
-                 ("Fact", "Base", "New"), rows)  # fmt: skip
+    equal = ", ".join(name for name, a, b in rows if a == b)
+    return table(
+        "What differs between the two runs, apart from the times.",
+        ("Fact", "Base", "New"),
+        [row for row in rows if row[1] != row[2]],
+        note=f"Equal in both: {equal}." if equal else "",
+    )
 
 
 def _short(facts: dict[str, Any]) -> dict[str, Any]:

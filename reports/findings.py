@@ -51,7 +51,7 @@ def _cautioned(finding: Finding, known: dict[str, dict[str, str]]) -> Finding:
     if not warned:
         return finding
     short = ", ".join(dict.fromkeys(name for found in warned.values() for name in found))
-    names = {c: f"number {i} of the evidence" for i, c in enumerate(finding.evidence, start=1)}
+    names = {c: f"case {i} of {len(finding.evidence)}" for i, c in enumerate(finding.evidence, 1)}
     if len(names) == 1:
         names = dict.fromkeys(names, "this case")
     long = "; ".join(f"{names[c]} {'; it '.join(found.values())}" for c, found in warned.items())

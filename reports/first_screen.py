@@ -106,7 +106,7 @@ def speed(case: pd.Series) -> str:
     least, most = shares_of_peak(case)
     if 0 < least <= most <= 1:  # beyond 1, the measured peak is not the peak
         ends = " to ".join(dict.fromkeys(map(words.percent, (least, most))))
-        share = f", {ends} of what this machine can calculate"
+        share = f", {ends} of the fastest {case['precision']} matrix product on this machine"
     return (
         f"{words.model(case['model'])} ({', '.join(sizes)}) trains at "
         f"{words.number(case['tokens_per_s'])} tokens/s in {case['precision']}"

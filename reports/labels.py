@@ -25,6 +25,29 @@ SAMPLER_LABELS = {
     "t_plus_1_stride": "blocks of T + 1, no overlap",
     "shift_in_block": "labels shifted in the block",
 }
+SAMPLER_MEANINGS = {
+    "random_replacement": "each window starts anywhere, independently of all others",
+    "random_distinct": "every start once, in a new random order each epoch",
+    "grid_replacement": "the text is cut into blocks; each draw takes any of them, independently",
+    "sequential": "the text is cut into blocks, which are read in order again and again",
+    "shuffled_blocks": "the text is cut into blocks, which come in a new random order each epoch",
+    "shuffled_once": "the text is cut into blocks, which come in one random order every epoch",
+    "shuffled_across_epochs": "the blocks of several epochs come in one random order",
+    "rechunked_documents": "the documents come in a new random order each epoch, are joined, and "
+    "are cut at new places",
+    "rechunked_once": "the documents come in one random order, and are cut at new places each "
+    "epoch",
+    "random_phase_blocks": "the text is cut into blocks from a new random start each epoch, and "
+    "these come in a new random order",
+    "stratified": "the text has as many strata as blocks; each gives one random start an epoch",
+    "golden": "each start lies a golden section of the text beyond the one before",
+    "van_der_corput": "the starts halve the gaps between the earlier ones",
+    "overlapping_stride": "blocks that overlap come in a new random order each epoch",
+    "block_buffer_shuffle": "blocks are read in order through a buffer that gives random ones",
+    "t_plus_1_stride": "blocks of T + 1 tokens are read in order; one token in T + 1 is no target",
+    "shift_in_block": "blocks are read in order, with targets from inside the block alone",
+}
+"""What each sampler does, as a clause."""
 SAMPLERS_IN_PROSE = {
     "sequential": "the unshuffled DataLoader",
     "shuffled_blocks": "the shuffled DataLoader",

@@ -161,8 +161,8 @@ def cautions(record: Record) -> dict[str, str]:
     found = {}
     verdict, reasons = stability(record).get("verdict"), stability(record).get("reasons")
     if verdict in UNSTEADY:
-        first = reasons[0] if isinstance(reasons, list) and reasons else ""
-        found[str(verdict)] = f"was {verdict}{f': {first}' if first else ''}"
+        told = "; ".join(map(str, reasons[:2])) if isinstance(reasons, list) else ""
+        found[str(verdict)] = f"was {verdict}{f': {told}' if told else ''}"
     if record["facts"].get("warmup") == "out of time":
         found["warm-up out of time"] = "ran out of warm-up before its time was steady"
     listed = record["facts"].get("warnings")
@@ -170,7 +170,7 @@ def cautions(record: Record) -> dict[str, str]:
         found["timed with a warning" if record["group"] in PAIRS else "with a warning"] = (
             f"came with a warning: {listed[0]}"
         )
-    return {name: plain_text.shorten(text, 240) for name, text in found.items()}
+    return {name: plain_text.shorten(text, 320) for name, text in found.items()}
 
 
 def _state(record: Record) -> dict[str, Any]:

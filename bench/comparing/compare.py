@@ -254,7 +254,7 @@ class _Judge:
         outcome = verdict(ratio, low, high, margin=self.margin)
         reason = None
         if outcome in ("slower", "faster") and p_adjusted > ALPHA:
-            reason = f"{outcome} by itself, not among all cases: {self._remedy(difference)}"
+            reason = f"{outcome} alone, but not among {n_cases} cases: {self._remedy(difference)}"
             outcome = "ambiguous"
         elif outcome == "ambiguous":
             reason = f"±{digits(100 * (ends[1] - ends[0]) / 2)} %: {self._remedy(difference)}"

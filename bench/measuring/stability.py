@@ -170,7 +170,7 @@ def _spread(times: Floats, busy: str) -> list[_Sign]:
     half = (high - low) / 2 / median
     if half > HALF_WIDTH:
         reason = (
-            f"the median of {n} rounds is known only to ±{_percent(half)} "
+            f"the median of {n} rounds is known only to ±{_percent(half, 1)} "
             f"({100 * confidence:.3g} % interval); it should be at most ±{_percent(HALF_WIDTH)}"
         )
         remedy = "run longer (--suite=study): four times the rounds halve the interval"
@@ -285,6 +285,9 @@ def _level_null(n: int) -> Floats:
 def _processes(times: Floats, medians: Floats, rounds: int) -> list[_Sign]:
     """Return a sign if processes differ by more than the spread of their rounds explains.
 
+    Processes that differ by less are noisy, where their medians lie so far apart that the median
+    of the case is not known to HALF_WIDTH.
+
     A t test, adjusted for all k (k - 1) / 2 pairs (Bonferroni), compares the largest difference of
     two of the k medians with its standard error. The standard error comes from the interval of the
     rounds and is larger for medians of fewer rounds.
@@ -298,7 +301,15 @@ def _processes(times: Floats, medians: Floats, rounds: int) -> list[_Sign]:
     spread = float(medians.max() - medians.min())
     share = spread / float(np.median(medians))
     allowed = float(stats.t.isf(PROCESS_P / (k * (k - 1)), n - 1)) * math.sqrt(2) * error
-    if share <= DISAGREEMENT or spread <= allowed:
+    if spread <= allowed:
+        if share <= 2 * HALF_WIDTH:
+            return []
+        reason = (
+            f"the medians of {k} processes lie {_percent(share, 1)} apart; they should lie at most "
+            f"{_percent(2 * HALF_WIDTH)} apart"
+        )
+        return [_Sign("noisy", reason, "measure more processes (--suite=study)")]
+    if share <= DISAGREEMENT:
         return []
     reason = (
         f"{k} processes differ by {_percent(share, 1)}, but their rounds explain at most "

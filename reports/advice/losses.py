@@ -9,12 +9,13 @@ import pandas as pd
 from reports import words
 from reports.advice.item import Advice
 from reports.blocks import dicts
+from reports.claims import listed
 from reports.conditions import conditions, runs_of
 from reports.labels import SAMPLER_LABELS
 from reports.load import Run, over
 from reports.topics import reuse
 from reports.topics.convergence.findings import family, outcome
-from reports.topics.convergence.sizes import could_have_found, tokens_ratio
+from reports.topics.convergence.sizes import could_have_found, in_other_units
 from reports.topics.experiments.findings import rises
 from reports.topics.experiments.findings import rows as outcomes
 
@@ -36,8 +37,9 @@ def better_arms(run: Run) -> Iterator[Advice]:
                 f"nats/token lower{where}",
                 f"95 % interval {' to '.join(map(words.loss, ends))} lower; the p-value, adjusted "
                 f"for {words.count(int(pair['n_claims']), 'claim')}, is "
-                f"{words.p_value(pair['p_adjusted'])}.{_tokens(pair)}",
-                f"It holds for this text, size and number of passes.{CONTESTED * is_contested}",
+                f"{words.p_value(pair['p_adjusted'])}.{in_other_units(pair)}",
+                f"It holds for this text, size and number of passes.{CONTESTED * is_contested}"
+                f"{_alike(pair, pairs)}",
                 _price(pair, runs_of(pair, training)),
                 (pair["case"],),
                 saves=_tokens_saved(pair),
@@ -52,6 +54,19 @@ def better_arms(run: Run) -> Iterator[Advice]:
                 (pair["case"],),
                 kind="leave",
             )
+
+
+def _alike(pair: pd.Series, pairs: list[pd.Series]) -> str:
+    """Name the arms that were compared with the better one without a difference."""
+    better = _ordered(pair)[0]
+    others = [
+        words.arm_in_prose(other["b" if other["a"] == better else "a"])
+        for other in pairs
+        if better in (other["a"], other["b"]) and outcome(other) in ALIKE
+    ]
+    if not others:
+        return ""
+    return f" Between {words.arm_in_prose(better)} and {listed(others)}, no difference was shown."
 
 
 CONTESTED = " Another comparison of this run shows the opposite under other conditions."
@@ -86,16 +101,6 @@ def _tokens_saved(pair: pd.Series) -> float:
 
 def _is_of_samplers(pair: pd.Series) -> bool:
     return all(str(pair[side]).partition("-")[0] in SAMPLER_LABELS for side in "ab")
-
-
-def _tokens(pair: pd.Series) -> str:
-    """Say how many tokens one arm takes to reach the loss that all reach."""
-    if pd.isna(pair["tokens_ratio"]):
-        return ""
-    a, b = words.arm_in_prose(pair["a"]), words.arm_in_prose(pair["b"])
-    loss = words.loss(pair["reached_loss"])
-    times = tokens_ratio(pair)
-    return f" The tokens until a loss of {loss} with {a} are {times} times those with {b}."
 
 
 def _price(pair: pd.Series, training: pd.DataFrame) -> str:

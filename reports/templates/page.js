@@ -238,7 +238,9 @@ for (const part of $$(".explorer")) {
     const found = index.map((_, i) => i).filter(i => fits(index[i][0], index[i][2]));
     extra.replaceChildren(...found.slice(0, most).map(entry));
     more.hidden = found.length <= most;
-    status.textContent = `${n + found.length} of ${shown.length + index.length} records.`;
+    const all = shown.length + index.length, fitting = n + found.length;
+    status.textContent = `${fitting} of ${all} records.`;
+    every.firstElementChild.textContent = `Show ${fitting === all ? "all" : "the"} ${fitting} records`;
   };
   text.oninput = state.onchange = () => {
     every.open = true;
@@ -246,7 +248,6 @@ for (const part of $$(".explorer")) {
     list();
   };
   list();
-  every.firstElementChild.textContent = `Show all ${shown.length + index.length} records`;
   every.addEventListener("toggle", async event => { // "toggle" does not bubble, but it is captured
     const each = event.target;
     if (!each.open || each === every || each.dataset.tools) return;

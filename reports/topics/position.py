@@ -207,7 +207,9 @@ def section(run: Run, plot: Plotter) -> list[Section]:
         plots += plot(
             folds_figure, scored, "The loss on each fold of the text",
             "Marks: one seed each. Lines: 95 % interval over the text. Folds whose lines do not "
-            f"overlap differ by more than the choice of their targets explains. {setting}.",
+            "overlap differ by more than the choice of their targets explains. The folds cut the "
+            f"first {_lengths(part)} tokens of the text, so the last one need not be the end of "
+            f"the text. {setting}.",
             "Test loss on each fold of the text.",
             {"split": ("Tested on", fold), "seed": "Seed", "final_test_loss": ("Loss", words.loss),
              "final_test_loss_low": ("From", words.loss),
@@ -227,6 +229,10 @@ def section(run: Run, plot: Plotter) -> list[Section]:
             missing=missing(run, "position", "profile of a text") if cases.empty else "",
         )
     ]
+
+
+def _lengths(frame: pd.DataFrame) -> str:
+    return " or ".join(dict.fromkeys(words.number(n) for n in frame["n_tokens"]))
 
 
 def position(frame: pd.DataFrame) -> Table:

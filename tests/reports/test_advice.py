@@ -179,6 +179,19 @@ def test_the_arm_that_ended_lower_is_advised_by_the_adjusted_test_alone(tmp_path
     assert "no difference in test loss was resolved" in left.headline
 
 
+def test_arms_that_no_difference_was_shown_to_are_named_beside_the_better_one(
+    tmp_path: Path,
+) -> None:
+    shown = pair_of_arms(-0.3, p_adjusted=0.01, text_low=-0.6, text_high=-0.05)
+    alike = comparison_case(RANDOM, "shuffled_blocks", [-0.01, 0.01] * 4, p_adjusted=0.9)
+    (found,) = [a for a in advised(tmp_path, shown, alike) if a.kind == "change"]
+    told = "Between random windows and the shuffled DataLoader, no difference was shown."
+    assert told in found.warning.replace(" (torch's own)", "")
+    assert "a longer text of this kind" in found.evidence
+    (alone,) = advised(tmp_path / "b", shown)
+    assert "no difference was shown" not in alone.warning
+
+
 def test_arms_that_change_places_in_another_comparison_are_said_to(tmp_path: Path) -> None:
     one, other = pair_of_arms(-0.3, p_adjusted=0.01), pair_of_arms(0.3, p_adjusted=0.01)
     other["case"] = other["case"].replace("samplers", "others")
@@ -293,7 +306,7 @@ def test_a_share_beyond_the_measured_peak_is_not_claimed(tmp_path: Path) -> None
     beyond = step("fp32", 4.0)
     beyond["metrics"]["mfu"] = 1.2
     told = screen(tmp_path, beyond)
-    assert "of what this machine can calculate" not in told.answer
+    assert "matrix product on this machine" not in told.answer
     assert "Little is left" not in told.answer
 
 

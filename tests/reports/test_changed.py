@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from reports import changed, history, load, page, pull_request
+from reports import changed, history, load, page, pull_request, words
 from reports.__main__ import main
 from tests.helpers.compared_runs import environment, quiet, write
 
@@ -40,7 +40,9 @@ def test_what_changed_stands_first_with_its_verdict(tmp_path: Path) -> None:
 
 def test_the_first_sentence_says_that_no_case_is_shown_to_differ(tmp_path: Path) -> None:
     section = changed.section(*two_runs(tmp_path, {}))
-    assert section.intro.startswith("No case is shown to be slower or faster. In this run, 6 cases")
+    said, more = section.intro.split(" The changes that were measured, ")
+    assert said == "No case is shown to be slower or faster."
+    assert more.replace(words.NBSP, " ").split(", may be chance. ")[1].startswith("In this run, 6")
 
 
 def test_environments_are_compared_beside_the_times(tmp_path: Path) -> None:
@@ -48,6 +50,15 @@ def test_environments_are_compared_beside_the_times(tmp_path: Path) -> None:
     rows = {row[0]: row[1:] for row in section.tables[0].rows}
     assert rows["load before"] == ("0.120", "3.50")
     assert "cpu" not in rows  # it is the same
+
+
+def test_what_is_equal_in_both_runs_is_named_below_what_differs(tmp_path: Path) -> None:
+    section = changed.section(*two_runs(tmp_path, {}))
+    (table,) = (t for t in section.tables if t.caption.startswith("What differs"))
+    assert all(base != new for _, base, new in table.rows)
+    assert "suite" in table.note
+    equal = table.note.removeprefix("Equal in both: ").split(", ")
+    assert not {row[0] for row in table.rows} & set(equal)
 
 
 def test_runs_that_cannot_be_compared_say_why(tmp_path: Path) -> None:

@@ -118,7 +118,8 @@ def _curves(
         ),
         *plot(
             of_train, figures.running_median(train), "Loss while training",
-            f"Running median of each run. {seeds} {setting}.",
+            f"Running median of each run. Waves come from an order that is the same in each pass. "
+            f"{seeds} {setting}.",
             "Training loss above that of unigram counts, by training tokens.", numbers,
             _by_seconds(of_train, train),
         ),
@@ -129,7 +130,7 @@ def _by_seconds(draw: Callable[..., Figure], curves: pd.DataFrame) -> Other | No
     """Return the figure along the time of training, where the speed of each arm is known."""
     if not curves["seconds"].gt(0).any() or curves["seconds"].isna().any():
         return None
-    return "Show it by seconds, at the median speed of each arm", partial(draw, by="seconds")
+    return "Another axis: seconds, at the median speed of each arm", partial(draw, by="seconds")
 
 
 def _differences(plot: Plotter, pairs: pd.DataFrame, setting: str) -> list[Plot]:

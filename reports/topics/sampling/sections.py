@@ -7,7 +7,7 @@ from functools import partial
 import pandas as pd
 
 from reports import words
-from reports.blocks import Plot, Plotter, Section, Table, by_setting, missing, titled
+from reports.blocks import Plot, Plotter, Section, by_setting, missing, titled
 from reports.conditions import by_arm
 from reports.load import Run, over
 from reports.numbers import Heading
@@ -30,7 +30,8 @@ def section(run: Run, plot: Plotter) -> list[Section]:
     """Return what each sampler showed the model, against theory."""
     cases = run.cases("coverage")
     plots: list[Plot] = []
-    shown: list[Table] = []
+    meanings = tables.meanings(cases)
+    shown = [meanings] if meanings.rows else []
     series = [
         run.series("coverage", name)
         for name in ("coverage_curve", "visits_histogram", "visits_by_position")
@@ -74,10 +75,11 @@ def _plots(
         series: coverage curves, histograms of visits, visits by position.
         setting: what the cases have in common.
     """
-    curves, histogram, position = series
-    curves = _of_cases(curves, last).dropna(subset=["epochs", "covered"])
+    curves = _of_cases(series[0], last).dropna(subset=["epochs", "covered"])
+    histogram = _of_cases(series[1], core).dropna(subset=["visits", "targets"])
+    position = _of_cases(series[2], core).dropna(subset=["visits_min", "visits_max"])
     longest = f"After the most epochs measured. {setting}."
-    equal = "Samplers that are named together have equal lines."
+    equal = f"Samplers that are named together have equal lines. {setting}."
     curve: dict[str, Heading] = {
         "variant": "Sampler", "epochs": "Epoch-equivalents",
         "covered": ("Targets shown", words.percent), "expected": ("In theory", words.percent),
@@ -86,26 +88,24 @@ def _plots(
         *plot(
             figures.covered, _of_cases(curves[curves["epochs"] <= 2], core),
             "How much of the text was shown",
-            f"Lines: observed. Rings: exact theory, where it is known. {equal} {setting}.",
+            "Lines: observed. Rings: exact theory, where it is known. Independent draws miss about "
+            f"1/e, which is 36.8 %, in one epoch-equivalent. {equal}",
             "Share of targets shown at least once, by epochs.", curve,
         ),
         *plot(
             figures.missed, curves[curves["covered"] < 1 - 1e-9], "How much was still missing",
-            f"A line that ends has reached zero. {equal} {setting}.",
+            f"A line that ends has reached zero. {equal}",
             "Share of targets not shown yet, by epochs.", curve,
-            ("Show it with a linear axis", partial(figures.missed, log=False)),
+            ("Another axis: linear", partial(figures.missed, log=False)),
         ),
         *plot(
-            figures.visits, _of_cases(histogram, core).dropna(subset=["visits", "targets"]),
-            "How often a target was shown",
+            figures.visits, histogram, "How often a target was shown",
             f"One bar: every target was shown equally often. Many bars: chance decided. {longest}",
             "How many targets were shown how often.",
             {"variant": "Sampler", "visits": "Times shown", "targets": "Targets"},
         ),
         *plot(
-            figures.positions,
-            _of_cases(position, core).dropna(subset=["visits_min", "visits_max"]),
-            "Where in the text targets were shown",
+            figures.positions, position, "Where in the text targets were shown",
             f"Line: mean over each hundredth of the text. Band: least and most visits. {longest}",
             "How often targets were shown along the text.",
             {"variant": "Sampler", "bin_start": "From token", "visits_mean": "Mean visits",

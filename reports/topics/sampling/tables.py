@@ -6,8 +6,17 @@ import pandas as pd
 
 from reports import words
 from reports.blocks import Table, table
+from reports.labels import SAMPLER_MEANINGS
 from reports.load import over
 from reports.topics.sampling.frames import missed_share
+
+
+def meanings(frame: pd.DataFrame) -> Table:
+    """Return what each sampler does, in words."""
+    names = [str(name) for name in dict.fromkeys(frame["sampler"]) if name in SAMPLER_MEANINGS]
+    rows = [(words.sampler(name), words.sentence(SAMPLER_MEANINGS[name])) for name in names]
+    caption = "What each sampler does. A block is as long as a window."
+    return table(caption, ("Sampler", "What it does"), rows)
 
 
 def coverage(frame: pd.DataFrame) -> Table:

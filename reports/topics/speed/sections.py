@@ -77,7 +77,7 @@ def _plots(run: Run, models: pd.DataFrame, plot: Plotter) -> list[Plot]:
             "Tokens per second of each case.",
             {"label": "Case", "process": "Process", "value": "Tokens/s", "low": "Slowest round",
              "high": "Fastest round", "count": "Rounds"},
-            ("Show it with a linear axis", partial(figures.speeds, log=False)),
+            ("Another axis: linear", partial(figures.speeds, log=False)),
         ),
         *plot(
             figures.phases, steps, "Where the time of a step goes",

@@ -57,7 +57,7 @@ def speed(models: pd.DataFrame) -> Table:
         ("Case", True, case_label),
         ("Work", True, lambda case: words.work(case["work"])),
         ("Time#", True, lambda case: words.si(case["time_s"], "s")),
-        ("95 % interval#", True, _time_interval),
+        ("95 % interval, or range#", True, _time_interval),
         ("Rounds#", True, lambda case: words.number(case["rounds"])),
         ("Steadiness", has["stability"] or has["caution"], _state),
         ("New processes: range of medians#", has["processes"], _processes),

@@ -120,7 +120,7 @@ def test_one_interruption_of_many_rounds_is_no_noise():
 
 def test_few_wide_rounds_are_noisy_because_the_median_is_not_known():
     judgement = stability([1.0, 1.3, 0.9, 1.1, 1.2])
-    assert "93.8 % interval" in only(judgement, "the median of 5 rounds is known only to ±18 %")
+    assert "93.8 % interval" in only(judgement, "the median of 5 rounds is known only to ±18.2 %")
     assert "--suite=study" in judgement.remedies[0]
 
 
@@ -158,7 +158,16 @@ def test_processes_of_few_rounds_may_differ_by_more():
     medians = [1.0, 1.08, 0.95]  # single rounds of sd 5 % beside the median of 200
     times = noise(1, 200, 0.05)
     assert stability(times, process_time_s=medians).verdict == "drifting"
-    assert stability(times, process_time_s=medians, process_rounds=1).verdict == "stable"
+    assert stability(times, process_time_s=medians, process_rounds=1).verdict == "noisy"
+
+
+def test_processes_whose_medians_lie_far_apart_are_noisy_even_where_rounds_explain_it():
+    times = noise(2, 15, 0.12)
+    judgement = stability(times, process_time_s=[0.97, 1.0, 1.08])
+    assert judgement.verdict == "noisy"
+    assert any("3 processes lie 11.0 % apart" in reason for reason in judgement.reasons)
+    near = stability(times, process_time_s=[0.97, 1.0, 1.05])
+    assert not any("apart" in reason for reason in near.reasons)
 
 
 def test_processes_may_differ_by_5_percent():

@@ -45,10 +45,20 @@ def test_tables_show_what_the_records_hold(run_of):
 
 def test_fault_is_told_in_the_words_of_the_audit(run_of):
     (finding,) = loaders.find(run_of([audited_case(0, 1), audited_case(1, 0)]))
-    assert finding.detail.startswith("Missed targets: Whole windows are missing.")
+    assert finding.headline.startswith("The live audit found a fault in what")
+    assert "Missed targets: Whole windows are missing." in finding.detail
     assert "missed 101 targets" in finding.detail
     assert "In 1 of 2 runs the missed targets are as many" in finding.detail
     assert len(finding.evidence) == 1
+
+
+def test_targets_that_theory_expects_to_miss_are_no_fault(run_of):
+    case = audited_case(0, 1)
+    case["metrics"]["expected_missed_targets"] = case["metrics"]["missed_targets"]
+    (finding,) = loaders.find(run_of([case]))
+    assert finding.headline.startswith("Targets are missing in what torch's DataLoader gave to 1")
+    assert finding.headline.endswith("as many as theory expects")
+    assert finding.importance == 43
 
 
 def test_chance_of_a_shuffled_loader_is_judged_by_its_standard_deviation(run_of):

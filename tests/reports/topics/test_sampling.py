@@ -11,6 +11,7 @@ from bench.ledger.record import Record
 from gptcore.sampling.samplers import SAMPLERS
 from reports import findings, load, page, words
 from reports.blocks import Finding, Plotter, Section
+from reports.labels import SAMPLER_LABELS, SAMPLER_MEANINGS
 from reports.topics import Topic, batches, position, sampling
 from reports.topics.convergence import tables as convergence_tables
 from reports.topics.sampling import frames as sampling_frames
@@ -289,3 +290,11 @@ def test_every_sampler_has_words_of_its_own() -> None:
 def test_share_of_the_text_is_said_as_a_part() -> None:
     shown = [words.text_share(x) for x in (1.0, 0.1, 0.01, 0.3, float("nan"))]
     assert shown == ["all", "1/10", "1/100", f"30.0{words.NBSP}%", "all"]
+
+
+def test_every_sampler_of_a_run_is_explained(tmp_path: Path) -> None:
+    cases = [coverage_case(name, 1.0) for name in ("sequential", "random_replacement")]
+    run = load.Run.read(write_ledger(tmp_path / "run", cases), "run")
+    table = sampling.section(run, Plotter("r", False))[0].tables[0]
+    assert [row[0] for row in table.rows] == ["DataLoader, unshuffled", "random windows"]
+    assert SAMPLER_MEANINGS.keys() == SAMPLER_LABELS.keys()

@@ -80,7 +80,7 @@ def noisy_step() -> Record:
 
 def test_speed_table_has_interval_processes_and_steadiness_in_words(tmp_path: Path) -> None:
     row = cells(speed_tables.speed(run_of(tmp_path, [noisy_step()]).cases("model")))
-    assert row["95 % interval"] == "5.49 to 5.77 s (one process)"
+    assert row["95 % interval, or range"] == "5.49 to 5.77 s (one process)"
     assert row["New processes: range of medians"] == "3: 5.54 to 5.71 s"
     assert row["Steadiness"] == "noisy"
     assert "Share of datasheet peak" not in row
@@ -97,7 +97,7 @@ def test_a_model_that_the_command_does_not_know_has_no_command(tmp_path: Path, c
 def test_too_few_rounds_show_their_range_and_say_so(tmp_path: Path) -> None:
     case = step(time_low_s=None, time_high_s=None, rounds=5, time_min_s=5.0, time_max_s=6.0)
     row = cells(speed_tables.speed(run_of(tmp_path, [case]).cases("model")))
-    assert row["95 % interval"] == "5.00 to 6.00 s (range of 5 rounds)"
+    assert row["95 % interval, or range"] == "5.00 to 6.00 s (range of 5 rounds)"
 
 
 def test_device_time_compiling_and_datasheet_stand_beside_where_present(tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_device_time_compiling_and_datasheet_stand_beside_where_present(tmp_path
 def test_what_was_not_measured_has_no_column_and_no_section(tmp_path: Path) -> None:
     run = run_of(tmp_path, standard_ledger())
     assert speed_tables.speed(run.cases("model")).columns == (
-        "Case", "Work", "Time", "95 % interval", "Rounds", "Tokens/s", "Arithmetic rate",
+        "Case", "Work", "Time", "95 % interval, or range", "Rounds", "Tokens/s", "Arithmetic rate",
         "Share of peak",
     )  # fmt: skip
     shown = [part.anchor for part in page.sections_of(run, Plotter("r", False))]
@@ -323,12 +323,12 @@ def test_range_over_processes_is_quoted_where_each_has_three_rounds(tmp_path: Pa
     several = noisy_step()
     several["facts"]["process_rounds"] = [3, 4]
     row = cells(speed_tables.speed(run_of(tmp_path, [several]).cases("model")))
-    assert row["95 % interval"] == "5.54 to 5.71 s (range of 3 processes)"
+    assert row["95 % interval, or range"] == "5.54 to 5.71 s (range of 3 processes)"
     finding = finding_of(tmp_path / "b", [several], "trains at")
     assert "(range over processes) of this machine's measured peak" in finding.headline
     several["facts"]["process_rounds"] = [3, 1]
     row = cells(speed_tables.speed(run_of(tmp_path / "c", [several]).cases("model")))
-    assert row["95 % interval"] == "5.49 to 5.77 s (one process)"
+    assert row["95 % interval, or range"] == "5.49 to 5.77 s (one process)"
 
 
 def test_cautions_stand_beside_the_number_in_row_and_headline(tmp_path: Path) -> None:
