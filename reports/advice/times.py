@@ -26,6 +26,7 @@ PRICES = {
     "compile": "Compiling takes time before the first step, and again when a shape changes.",
 }
 NO_LOSS = "What it does to the loss was not measured."
+IN_TURNS = "Timed in turns"
 IN_ONE_PROCESS = "The pair was timed in one process."
 
 
@@ -42,15 +43,24 @@ def faster_changes(run: Run) -> Iterator[Advice]:
     found.sort(key=lambda row: row["work"] != "step")
     for row in {(row["change"], row["device"]): row for row in reversed(found)}.values():
         name, _, value = row["change"].partition("=")
+        others = [r for r in found if _is_of_another_work(r, row)][:1]
         yield Advice(
             f"{_imperative(name, value)}: {words.subject(row)}{on_device(row['device'])} is "
             f"{words.number(row['factor'])} times faster{row['speeds']}",
-            row["evidence"],
+            " ".join(
+                (row["evidence"], *(f"For {words.subject(r)}: {r['evidence']}" for r in others))
+            ),
             " ".join(filter(None, (row["warning"], NO_LOSS if row["work"] == "step" else ""))),
             PRICES.get(name, f"The setting {row['change']}."),
-            row["cases"],
+            tuple(case for r in (row, *others) for case in r["cases"]),
             saves=1 - 1 / row["factor"],
         )
+
+
+def _is_of_another_work(other: dict[str, Any], row: dict[str, Any]) -> bool:
+    """Return whether a pair timed in turns shows the change of a row for other work."""
+    same = other["change"] == row["change"] and other["device"] == row["device"]
+    return bool(same and other["work"] != row["work"] and other["evidence"].startswith(IN_TURNS))
 
 
 def _known(frame: pd.DataFrame) -> Iterator[tuple[dict[str, Any], str]]:
@@ -92,7 +102,7 @@ def _in_turns(frame: pd.DataFrame) -> Iterator[dict[str, Any]]:
             "change": change,
             "factor": over(1, row["ratio"]),
             "speeds": "",
-            "evidence": f"Timed in turns: {words.si(row['b_time_s'], 's')} against "
+            "evidence": f"{IN_TURNS}: {words.si(row['b_time_s'], 's')} against "
             f"{words.si(row['a_time_s'], 's')}, 95 % interval of the factor {ends}. "
             f"Conditions: {words.base_conditions(base) or 'not recorded'}.",
             "warning": " ".join(filter(None, (IN_ONE_PROCESS, _caution(row)))),

@@ -135,6 +135,16 @@ def test_a_step_comes_before_a_forward_pass_of_the_same_change(tmp_path: Path) -
     assert "training step" in found.headline
 
 
+def test_a_pair_of_a_forward_pass_stands_beside_a_step(tmp_path: Path) -> None:
+    pair = pair_case("precision=bf16", 0.3, "faster")
+    pair["params"]["base"] = {**pair["params"]["base"], "work": "forward"}
+    found, *_ = advised(tmp_path, pair, step("fp32", 4.0), step("bf16", 2.0))
+    first, second = found.evidence.split(" For a forward pass of Model ")
+    assert first.startswith("Timed one after the other")
+    assert "Timed in turns" in second
+    assert pair["case"] in found.cases
+
+
 def test_an_output_layer_that_takes_most_of_a_step_is_to_be_looked_at(tmp_path: Path) -> None:
     small = step("fp32", 0.4, model="model4")
     small["metrics"] |= {"loss_s": 0.32, "backward_s": 0.04, "forward_s": 0.03}

@@ -94,8 +94,8 @@ def test_difference_is_told_over_the_text_in_steps_and_in_tokens(tmp_path: Path)
         f"a longer text of this kind, the 95 % interval of the difference is {words.MINUS}" in told
     )
     assert "the difference is that of 1.11 times the steps" in told  # exp(0.02 / 0.2)
-    assert "test loss of 6.200, as every run does, a takes 0.800 (0.700 to 0.900) times" in told
-    assert "of b; 1 run never did." in told
+    assert "The tokens until a test loss of 6.200 with a are 0.800 (0.700 to 0.900) times" in told
+    assert "those with b; 1 run never reached it." in told
     assert "a lower in 0 % (20.0 % to 100 %) of the pairs" in told
 
 

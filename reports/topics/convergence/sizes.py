@@ -84,11 +84,11 @@ def in_other_units(pair: pd.Series) -> str:
     if pd.notna(pair["tokens_ratio"]):
         a, b = words.arm_in_prose(pair["a"]), words.arm_in_prose(pair["b"])
         text += (
-            f" To reach a test loss of {words.loss(pair['reached_loss'])}, as every run does, {a} "
-            f"takes {tokens_ratio(pair)} times the tokens of {b}"
+            f" The tokens until a test loss of {words.loss(pair['reached_loss'])} with {a} are "
+            f"{tokens_ratio(pair)} times those with {b}"
         )
         lost = pair["n_censored"]
-        text += f"; {words.count(int(lost), 'run')} never did" if lost > 0 else ""
+        text += f"; {words.count(int(lost), 'run')} never reached it" if lost > 0 else ""
         text += "."
     return text
 
