@@ -44,7 +44,9 @@ def of_comparison(made: Comparison) -> Section:
     title = f"What changed since {plain_text.shorten(made.base.label)}?"
     rows, others = sorted_rows(made)
     tables = [_cases(rows, "Cases that changed.")] if rows else []
-    tables.append(environments(made))
+    differing = environments(made)
+    tables += [differing] if differing.rows else []
+    answered = said(made) if differing.rows else f"{said(made)} The two environments are alike."
     if others:
         n = words.count(len(others), "case")
         folded = f"{n} not shown to have changed"
@@ -52,7 +54,7 @@ def of_comparison(made: Comparison) -> Section:
     if made.warnings:
         lines = [(words.sentence(line),) for line in made.warnings]
         tables.append(table("What makes the verdicts less certain.", ("Warning",), lines))
-    return Section("changed", "What changed", title, said(made), tables=tables)
+    return Section("changed", "What changed", title, answered, tables=tables)
 
 
 def said(made: Comparison) -> str:

@@ -61,6 +61,13 @@ def test_what_is_equal_in_both_runs_is_named_below_what_differs(tmp_path: Path) 
     assert not {row[0] for row in table.rows} & set(equal)
 
 
+def test_environments_that_are_alike_have_no_table(tmp_path: Path) -> None:
+    base, _ = two_runs(tmp_path, {})
+    section = changed.section(base, base)
+    assert section.intro.endswith("The two environments are alike.")
+    assert all(table.rows for table in section.tables)
+
+
 def test_runs_that_cannot_be_compared_say_why(tmp_path: Path) -> None:
     base, new = two_runs(tmp_path, {})
     new.environments["env-1"]["facts"]["machine"]["cpu"] = "Another CPU"
