@@ -46,7 +46,6 @@ def of_comparison(made: Comparison) -> Section:
     tables = [_cases(rows, "Cases that changed.")] if rows else []
     differing = environments(made)
     tables += [differing] if differing.rows else []
-    answered = said(made) if differing.rows else f"{said(made)} The two environments are alike."
     if others:
         n = words.count(len(others), "case")
         folded = f"{n} not shown to have changed"
@@ -54,7 +53,7 @@ def of_comparison(made: Comparison) -> Section:
     if made.warnings:
         lines = [(words.sentence(line),) for line in made.warnings]
         tables.append(table("What makes the verdicts less certain.", ("Warning",), lines))
-    return Section("changed", "What changed", title, answered, tables=tables)
+    return Section("changed", "What changed", title, said(made), tables=tables)
 
 
 def said(made: Comparison) -> str:
@@ -78,7 +77,8 @@ def said(made: Comparison) -> str:
             f"in {100 * MOST_CASES:g}{words.NBSP}% of the cases, with a probability of "
             f"{100 * POWER:g}{words.NBSP}%."
         )
-    return " ".join(filter(None, [*said, *notes(made)]))
+    alike = "" if environments(made).rows else "The two environments are alike."
+    return " ".join(filter(None, [*said, *notes(made), alike]))
 
 
 def sorted_rows(made: Comparison) -> tuple[list[Row], list[Row]]:

@@ -35,8 +35,9 @@ def render(run: Run, base: Run) -> tuple[str, list[str]]:
     lines = table_lines(table("", changed.COLUMNS[:-1], rows)) if rows else []
     n = _that_fit(lines, MOST_SEEN - sum(map(len, seen)) - 400)  # for the titles of the folds
     folds = [("More cases", [*lines[:2], *lines[n:]])] if lines[n:] else []
-    folds.append(("What differs between the two runs, apart from the times",
-                  table_lines(changed.environments(made))))  # fmt: skip
+    differing = changed.environments(made)
+    facts = [*table_lines(differing), "", _text(differing.note)] if differing.rows else []
+    folds.append(("What differs between the two runs, apart from the times", facts))
     warnings = [f"- {_text(words.sentence(line))}" for line in made.warnings]
     advice = [f"- {_text(each.headline)}: {_text(each.evidence)}" for each in first.advice]
     folds += [
