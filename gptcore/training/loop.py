@@ -21,6 +21,7 @@ from gptcore.devices import memory_bytes, reset_peak_memory, synchronize, to_dev
 from gptcore.model.gpt import GPT
 from gptcore.training.averaging import update_average
 from gptcore.training.config import StepMetrics, TrainConfig
+from gptcore.training.distributed import Engine
 from gptcore.training.step import accumulated_step, train_step
 
 BatchAt = Callable[[int], tuple[Tensor, Tensor]]
@@ -41,6 +42,7 @@ def train(
     device: torch.device,
     epochs_per_step: float,
     average: GPT | None = None,
+    engine: Engine | None = None,
 ) -> Iterator[StepMetrics]:
     """Train until `config.steps` updates are done; yield the metrics of each step.
 
@@ -53,17 +55,20 @@ def train(
         device: where the model is.
         epochs_per_step: the epoch-equivalents in one batch.
         average: from `begin_average`; without it `config.ema_decay` has no effect.
+        engine: what trains the model on several processes, each with its part of the batches.
 
     Raises:
         ValueError: a batch is not shaped as `config` says, or training diverged (DivergedError).
     """
-    update, tokens_per_step = _update(config), config.batch_size * config.block_size
+    update = engine.update if engine else _update(config)
+    n_windows, rank = (engine.n_windows, engine.world.rank) if engine else (config.batch_size, 0)
+    tokens_per_step = config.batch_size * config.block_size
     for step in range(first_step + 1, config.steps + 1):
         reset_peak_memory(device)
         started_ns = time.perf_counter_ns()
-        lr = _set_up(model, optimizer, config, step)
+        lr = _set_up(model, optimizer, config, (step, rank))
         inputs, targets = (to_device(ids, device) for ids in batch_at(step - 1))
-        _check_batch(inputs, step, config)
+        _check_batch(inputs, step, (n_windows, config.block_size))
         loss, grad_norm = update(model, optimizer, inputs, targets)
         if average is not None:
             update_average(average, model, step, config)
@@ -91,23 +96,28 @@ def _update(config: TrainConfig) -> Callable[..., tuple[Tensor, Tensor]]:
     return partial(accumulated_step, micro_batch_size=config.micro_batch_size, **options)
 
 
-def _set_up(model: GPT, optimizer: torch.optim.Optimizer, config: TrainConfig, step: int) -> float:
-    """Set the mode, the seed of dropout and the learning rate of a step; return the last."""
+def _set_up(
+    model: GPT, optimizer: torch.optim.Optimizer, config: TrainConfig, place: tuple[int, int]
+) -> float:
+    """Set the mode, the seed of dropout and the learning rate of a step; return the last.
+
+    `place` is the step and the number of the process, whose masks are its own.
+    """
+    step, rank = place
     model.train()
     if model.config.dropout:
-        torch.manual_seed(_dropout_seed(config.seed, step))
+        torch.manual_seed(_dropout_seed(config.seed, (step, rank) if rank else (step,)))
     lr = config.learning_rate_at(step)
     for group in optimizer.param_groups:
         group["lr"] = lr
     return lr
 
 
-def _dropout_seed(seed: int, step: int) -> int:
-    return int(np.random.SeedSequence(seed, spawn_key=(step,)).generate_state(1, np.uint64)[0])
+def _dropout_seed(seed: int, place: tuple[int, ...]) -> int:
+    return int(np.random.SeedSequence(seed, spawn_key=place).generate_state(1, np.uint64)[0])
 
 
-def _check_batch(inputs: Tensor, step: int, config: TrainConfig) -> None:
-    shape = (config.batch_size, config.block_size)
+def _check_batch(inputs: Tensor, step: int, shape: tuple[int, int]) -> None:
     if inputs.shape != shape:
         raise ValueError(
             f"the batch of step {step} is {tuple(inputs.shape)}; the config says {shape}: "
