@@ -179,7 +179,7 @@ def train(args: argparse.Namespace) -> Json:
 def _device(args: argparse.Namespace) -> torch.device:
     """Return where this process trains; refuse --shard without torchrun."""
     from gptcore.devices import resolve_device
-    from gptcore.training.distributed import is_launched, own_device
+    from gptcore.training.world import is_launched, own_device
 
     if is_launched():
         return own_device(resolve_device(args.device))
@@ -259,8 +259,8 @@ def _run(
     """Train a new or a loaded model in the folder of the run; return the summary."""
     from gptcore.model.gpt import GPT
     from gptcore.sampling.batches import gather_draws
-    from gptcore.training.distributed import is_launched, joined
     from gptcore.training.runs import CHECKPOINT_STEPS, run_training
+    from gptcore.training.world import is_launched, joined
 
     ids, progress = data.ids, Progress("step")
     model = begin.model if isinstance(begin, Loaded) else GPT(begin, seed=args.seed)

@@ -38,7 +38,15 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         ValueError: there is no such file, or it is not a whole checkpoint.
         Exception: torch raises many kinds for a damaged file.
     """
-    content: dict[str, Any] = load_tensors(path)
+    return check_content(load_tensors(path))
+
+
+def check_content(content: Any) -> dict[str, Any]:
+    """Return the content of a checkpoint if it is a whole one, with finite numbers.
+
+    Raises:
+        ValueError: it is not.
+    """
     has_average = isinstance(content, dict) and AVERAGE in content
     check_keys("a checkpoint", content, (*PARTS, AVERAGE) if has_average else PARTS)
     step = check_whole("step", content["step"], at_least=0)
@@ -53,7 +61,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     # The weights do not tell the block size where a model has no positions.
     if content["fingerprint"].get("model", content["model_config"]) != content["model_config"]:
         raise ValueError("model_config and the fingerprint are of different models")
-    return content
+    return dict(content)
 
 
 def load_tensors(path: Path) -> Any:

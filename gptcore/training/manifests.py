@@ -28,7 +28,13 @@ from gptcore.model.config import ModelConfig
 from gptcore.model.flops import n_params
 from gptcore.model.gpt import GPT
 from gptcore.reading import MOST_JSON_BYTES, open_regular, read_bytes
-from gptcore.training.checkpoint_files import AVERAGE, MOMENTS, check_keys, check_plain
+from gptcore.training.checkpoint_files import (
+    AVERAGE,
+    MOMENTS,
+    check_content,
+    check_keys,
+    check_plain,
+)
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -167,12 +173,13 @@ def read_shards(path: Path) -> dict[str, Any]:
     n_matrices = sum(len(shape) >= 2 for shape in shapes.values())
     numbers = [*range(len(ordered))]
     groups = [{"params": numbers[:n_matrices]}, {"params": numbers[n_matrices:]}]
-    return {
+    content = {
         **{key: manifest[key] for key in ("step", "model_config", "fingerprint")},
         "model": weights("model"),
         "optimizer": {"state": state, "param_groups": groups},
         **({AVERAGE: weights(AVERAGE)} if manifest["average"] else {}),
     }
+    return check_content(content)
 
 
 @torch.no_grad()

@@ -15,6 +15,9 @@
   one for each step of `resumed_from`), `engine` ("ddp", "fsdp", or null for one process without
   torchrun) and `extensions` (`resuming.extension`).
 
+The first Ctrl-C, SIGTERM or SIGHUP ends a run after the step, with a checkpoint and the summary. A
+second one does not wait.
+
 Several processes (`distributed.py`) keep one folder: the first one leads, which locks it, logs and
 decides when a checkpoint is due; the others follow.
 """
@@ -40,10 +43,11 @@ from gptcore.training import checkpoints, stopping
 from gptcore.training.averaging import begin_average
 from gptcore.training.compiling import prepare
 from gptcore.training.config import StepMetrics, TrainConfig
-from gptcore.training.distributed import Engine, World
+from gptcore.training.distributed import Engine
 from gptcore.training.loop import BatchAt, DivergedError, train
 from gptcore.training.run_folder import Run
 from gptcore.training.step import make_optimizer
+from gptcore.training.world import World
 
 CHECKPOINT_STEPS = 50
 CHECKPOINT_SECONDS = 60.0
@@ -70,9 +74,6 @@ def run_training(
 ) -> dict[str, Any]:
     """Train to the last step and keep a log, checkpoints and a summary in `out_dir`.
 
-    The first Ctrl-C, SIGTERM or SIGHUP ends the run after the step, with a checkpoint and the
-    summary. A second one does not wait.
-
     Args:
         out_dir: the folder of the run; it is created if it is missing.
         model: the model; it is moved to `device`.
@@ -90,28 +91,40 @@ def run_training(
         shard: divide the weights over them (FSDP2) instead of copying them (DDP).
 
     Returns:
-        The content of `summary.json`; in a process that follows another one, nothing.
+        The content of `summary.json`; nothing in a process that follows.
 
     Raises:
         WriteError: another run is using `out_dir`, or a file in it cannot be written.
         ValueError: `out_dir` holds a run that cannot be continued so, or training diverged.
     """
-    check_whole("checkpoint_every", checkpoint_every)
+    due = (check_whole("checkpoint_every", checkpoint_every), checkpoint_s)
+    run = _run(out_dir, model, config, device, fingerprint, world, shard)
+    if world and not world.leads:
+        return _follow(run, batch_at, epochs_per_step)
+    with lock_folder(out_dir):
+        run.open(resume=resume)
+        summary = _train(run, batch_at, epochs_per_step, due, on_step)
+    stopping.end(run.stop)
+    return summary
+
+
+def _run(
+    out_dir: Path,
+    model: GPT,
+    config: TrainConfig,
+    device: torch.device,
+    fingerprint: dict[str, Any],
+    world: World | None,
+    shard: bool,
+) -> Run:
+    """Put the model where it trains, and give it what trains it."""
     fingerprint = {**fingerprint, "model": asdict(model.config), "train": asdict(config)}
     if world is None:
         model.to(device)
     average = None if config.ema_decay is None else begin_average(model)
     engine = Engine(world, model, config, average, shard=shard) if world else None
-    optimizer = make_optimizer(model, config)
-    run = Run(out_dir, model, optimizer, config, device, fingerprint, average, engine)
-    if world and not world.leads:
-        _follow(run, batch_at, epochs_per_step)
-        return {}
-    with lock_folder(out_dir):
-        run.open(resume=resume)
-        summary = _train(run, batch_at, epochs_per_step, (checkpoint_every, checkpoint_s), on_step)
-    stopping.end(run.stop)
-    return summary
+    optimizer = make_optimizer(model, config)  # of the parts of this process, once there are parts
+    return Run(out_dir, model, optimizer, config, device, fingerprint, average, engine)
 
 
 def _train(
@@ -158,7 +171,7 @@ def _steps(run: Run, batch_at: BatchAt, epochs_per_step: float) -> Iterator[Step
     )
 
 
-def _follow(run: Run, batch_at: BatchAt, epochs_per_step: float) -> None:
+def _follow(run: Run, batch_at: BatchAt, epochs_per_step: float) -> dict[str, Any]:
     """Train with the first process, which keeps the folder and says what is wrong."""
     run.restore(None)
     prepare(run.model, run.config, run.device)
@@ -173,6 +186,7 @@ def _follow(run: Run, batch_at: BatchAt, epochs_per_step: float) -> None:
     except (DivergedError, WriteError):  # every process has met it
         raise SystemExit(BAD_INPUT) from None
     stopping.end(run.stop)
+    return {}
 
 
 def _record(
