@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
-from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -141,38 +140,37 @@ def _add_optimisation_options(group: argparse._ActionsContainer) -> None:
 def train(args: argparse.Namespace) -> Json:
     """Train a model on the training part, and keep a log, checkpoints and a summary."""
     from gptcore import devices
+    from gptcore.training.world import one_voice
 
-    device = _device(args)
-    if args.precision not in devices.supported_precisions(device):
-        raise ValueError(
-            f"precision {args.precision!r} is not for {device}: choose one of "
-            f"{', '.join(devices.supported_precisions(device))}"
+    with one_voice():
+        device = _device(args)
+        if args.precision not in (allowed := devices.supported_precisions(device)):
+            raise ValueError(
+                f"precision {args.precision!r} is not for {device}: choose one of "
+                f"{', '.join(allowed)}"
+            )
+        init = None if args.init is None else _initial(args, device)
+        # What is wrong with the sizes is said before data are read.
+        config = init.model.config if init else _model_config(args, device, 1)
+        data = load_data(args, args.block_size, joins=joins_documents(args))
+        if init:
+            check_vocabulary(data.source, init.vocabulary)
+        else:
+            config = _model_config(args, device, data.source.vocabulary.size)
+        sampler = make_sampler(
+            args.sampler,
+            segments=data.split.train,
+            seed=args.seed,
+            corpus_sha256=data.source.sha256,
+            **sampling_sizes(args),
         )
-    init = None if args.init is None else _initial(args, device)
-    # What is wrong with the sizes is said before data are read.
-    config = init.model.config if init else _model_config(args, device, 1)
-    data = load_data(args, args.block_size, joins=joins_documents(args))
-    if init:
-        check_vocabulary(data.source, init.vocabulary)
-    else:
-        config = _model_config(args, device, data.source.vocabulary.size)
-    sampler = make_sampler(
-        args.sampler,
-        segments=data.split.train,
-        seed=args.seed,
-        corpus_sha256=data.source.sha256,
-        **sampling_sizes(args),
-    )
-    schedule = _schedule(args, draws_and_steps(args, sampler)[1])
-    (devices.return_freed_memory if args.recompute else devices.keep_freed_memory)()
-    summary = _run(args, device, init or config, schedule, data, sampler)
+        schedule = _schedule(args, draws_and_steps(args, sampler)[1])
+        (devices.return_freed_memory if args.recompute else devices.keep_freed_memory)()
+        summary = _run(args, device, init or config, schedule, data, sampler)
     if not summary:  # the first process of the run answers
         raise SystemExit(0)
-    about = {
-        "out": str(args.out),
-        "init": init and init.about,
-        "cost_command": cost_command(args, config, summary),
-    }
+    init_about, cost = init and init.about, cost_command(args, config, summary)
+    about = {"out": str(args.out), "init": init_about, "cost_command": cost}
     return summary | data.provenance() | about
 
 
@@ -181,11 +179,9 @@ def _device(args: argparse.Namespace) -> torch.device:
     from gptcore.devices import resolve_device
     from gptcore.training.world import is_launched, own_device
 
-    if is_launched():
-        return own_device(resolve_device(args.device))
-    if args.shard:
+    if args.shard and not is_launched():
         raise ValueError(f"--shard divides a model over several processes: start them by {LAUNCH}")
-    return resolve_device(args.device)
+    return own_device(resolve_device(args.device))
 
 
 def _initial(args: argparse.Namespace, device: torch.device) -> Loaded[GPT]:
@@ -260,7 +256,7 @@ def _run(
     from gptcore.model.gpt import GPT
     from gptcore.sampling.batches import gather_draws
     from gptcore.training.runs import CHECKPOINT_STEPS, run_training
-    from gptcore.training.world import is_launched, joined
+    from gptcore.training.world import joined
 
     ids, progress = data.ids, Progress("step")
     model = begin.model if isinstance(begin, Loaded) else GPT(begin, seed=args.seed)
@@ -268,7 +264,7 @@ def _run(
     told = {} if vocabulary == gpt2() else {"vocabulary": json.dumps(vocabulary.as_dict())}
     if isinstance(begin, Loaded):
         told["init_sha256"] = begin.sha256
-    with joined(device) if is_launched() else nullcontext() as world:
+    with joined(device) as world:
         part = world.part(args.batch_size) if world else range(args.batch_size)
         return run_training(
             args.out,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -12,9 +13,10 @@ import torch.distributed as dist
 from torch import Tensor
 
 from gptcore.devices import resolve_device
+from gptcore.streams import BAD_INPUT
 
-TIMEOUT_S = 600
-"""Seconds that a process waits for the others before it gives up."""
+TIMEOUT_S, ASKING_S = 600, 5
+"""Seconds that a process waits for the others, and for the launcher, before it gives up."""
 LOST = (
     "another process of this run has ended or no longer answers: see what it or the launcher says, "
     "and continue with the same command and --resume"
@@ -32,20 +34,48 @@ def own_device(device: torch.device) -> torch.device:
     Raises:
         ValueError: the machine has fewer accelerators than processes.
     """
-    return device if device.type == "cpu" else resolve_device(f"{device.type}:{_local_rank()}")
-
-
-def _local_rank() -> int:
-    return int(os.environ["LOCAL_RANK"])
+    if device.type == "cpu" or not is_launched():
+        return device
+    return resolve_device(f"{device.type}:{os.environ['LOCAL_RANK']}")
 
 
 @contextmanager
-def joined(device: torch.device) -> Iterator[World]:
-    """Join the processes that torchrun has started, for the time of the block.
+def one_voice() -> Iterator[None]:
+    """Let the process of a run that meets an error first say it; the others end in silence.
+
+    The first one is where the cause is: the others learn of an error when its process ends.
+    """
+    try:
+        yield
+    except (Exception, KeyboardInterrupt) as error:
+        if not is_launched() or _is_first():
+            raise
+        is_ctrl_c = isinstance(error, KeyboardInterrupt)
+        raise SystemExit(128 + signal.SIGINT if is_ctrl_c else BAD_INPUT) from None
+
+
+def _is_first() -> bool:
+    """Return whether no other process has asked this; the launcher counts."""
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        return True
+    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    try:
+        store = dist.TCPStore(address, port, timeout=timedelta(seconds=ASKING_S))
+        return store.add(f"gptcore/errors/{os.environ['TORCHELASTIC_RESTART_COUNT']}", 1) == 1
+    except dist.DistError:  # the launcher has gone
+        return True
+
+
+@contextmanager
+def joined(device: torch.device) -> Iterator[World | None]:
+    """Join the processes that torchrun has started, for the time of the block; None without it.
 
     Raises:
         ValueError: another process has ended, or does not answer.
     """
+    if not is_launched():
+        yield None
+        return
     is_cpu = device.type == "cpu"
     if not is_cpu:
         torch.accelerator.set_device_index(device)
