@@ -59,11 +59,13 @@ def _is_first() -> bool:
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
         return True
     address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    timeout = timedelta(seconds=ASKING_S)
     try:
-        store = dist.TCPStore(address, port, timeout=timedelta(seconds=ASKING_S))
-        return store.add(f"gptcore/errors/{os.environ['TORCHELASTIC_RESTART_COUNT']}", 1) == 1
+        store = dist.TCPStore(address, port, timeout=timeout)  # type: ignore[attr-defined]
+        count: int = store.add(f"gptcore/errors/{os.environ['TORCHELASTIC_RESTART_COUNT']}", 1)
     except dist.DistError:  # the launcher has gone
         return True
+    return count == 1
 
 
 @contextmanager

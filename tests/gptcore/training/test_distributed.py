@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
 
 from gptcore.cli.main import main
 from gptcore.files import WriteError
@@ -209,3 +210,20 @@ def test_the_command_trains_on_the_processes_of_torchrun(tmp_path, capfd):
     assert (printed["step"], printed["world_size"], printed["engine"]) == (2, 2, "fsdp")
     assert main(["train", *options, str(tmp_path / "other")]) == 2  # without torchrun
     assert "torchrun" in capfd.readouterr().err
+
+
+def test_one_process_says_what_is_wrong(tmp_path, capfd):
+    """The launcher has a store, in which the processes count; the parser asks for their number."""
+    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    told = {"TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": "0"}
+    command = ["train", "--corpus", str(tmp_path / "missing"), "--out", str(tmp_path / "run")]
+
+    def work(*more: str) -> int:
+        os.environ.update(told | {"MASTER_PORT": str(store.port)})
+        return main([*command, *more])
+
+    answers = fork(tmp_path, 3, work)
+    assert sorted(answers, key=str) == [(0, 2), (1, "SystemExit: 2"), (1, "SystemExit: 2")]
+    assert capfd.readouterr().err.count("no corpus and no file is called") == 1
+    assert fork(tmp_path, 2, lambda: work("--unknown")) == [(1, "SystemExit: 2")] * 2
+    assert capfd.readouterr().err.count("unrecognized arguments") == 1
