@@ -23,6 +23,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from bench.ledger.devices import DEVICES
 from bench.measuring.environment import ROOT
 from bench.measuring.processes import end_with_parent, run_python
 from bench.measuring.work import Result
@@ -63,8 +64,8 @@ def summarise(case: DevicesCase, measured: list[Row], n_params: int) -> Result:
 
     Args:
         case: the case.
-        measured: for each number of processes its `processes`, `time_s`, `local_s` and
-            `all_reduce_s` and `latency_s`; the first is one process.
+        measured: for each number of processes its `processes`, `time_s`, `time_min_s`,
+            `time_max_s`, `local_s`, `all_reduce_s` and `latency_s`; the first is one process.
         n_params: parameters of the model.
     """
     alone_s, pair = measured[0]["time_s"], measured[1]
@@ -80,15 +81,13 @@ def summarise(case: DevicesCase, measured: list[Row], n_params: int) -> Result:
         step = predict_step(
             alone_s, n_params, size, link, engine=case.engine, weak=weak, messages=messages
         )
-        rows.append(
-            row
-            | {
-                "communication_share": 1 - row["local_s"] / time_s,
-                "efficiency": alone_s / time_s / (1 if weak else size),
-                "predicted_s": step.time_s,
-                "error": scale_error(step.time_s, time_s),
-            }
-        )
+        found = row | {
+            "communication_share": None if size == 1 else 1 - row["local_s"] / time_s,
+            "efficiency": alone_s / time_s / (1 if weak else size),
+            "predicted_s": step.time_s,
+            "error": None if size == 1 else scale_error(step.time_s, time_s),
+        }
+        rows.append({name: found[name] for name in DEVICES["device_scaling"]})
     return Result(
         metrics={
             "n_params": n_params,
@@ -120,7 +119,7 @@ def _answer(task: dict[str, Any]) -> dict[str, Any]:
 
 
 def _time(case: DevicesCase, model_config: ModelConfig) -> Row:
-    """Return the medians of the first process; all begin every round together."""
+    """Return what the first process times; all begin every round together."""
     world = World(CPU)
     batch_size = case.batch_size * (world.size if case.scaling == "weak" else 1)
     config = TrainConfig(steps=1, batch_size=batch_size, block_size=case.block_size)
@@ -133,23 +132,27 @@ def _time(case: DevicesCase, model_config: ModelConfig) -> Row:
     engine = Engine(world, model, config, None, shard=case.engine == "fsdp")
     optimizer, own = make_optimizer(model, config), make_optimizer(alone, config)
     gradient, number = torch.zeros(alone.n_params), torch.zeros(1)
+    times = _times(lambda: engine.update(model, optimizer, *batch))
     return {
         "processes": world.size,
-        "time_s": _median(lambda: engine.update(model, optimizer, *batch)),
-        "local_s": _median(lambda: train_step(alone, own, *batch)),
-        "all_reduce_s": _median(lambda: dist.all_reduce(gradient)),
-        "latency_s": _median(lambda: dist.all_reduce(number)),
+        "time_s": statistics.median(times),
+        "time_min_s": min(times),
+        "time_max_s": max(times),
+        "local_s": statistics.median(_times(lambda: train_step(alone, own, *batch))),
+        "all_reduce_s": statistics.median(_times(lambda: dist.all_reduce(gradient))),
+        "latency_s": statistics.median(_times(lambda: dist.all_reduce(number))),
     }
 
 
-def _median(call: Callable[[], object]) -> float:
+def _times(call: Callable[[], object]) -> list[float]:
+    """Return the seconds of each round; the rounds before them warm up."""
     times = []
     for _ in range(WARMUP + ROUNDS):
         dist.barrier()
         start = time.perf_counter_ns()
         call()
         times.append((time.perf_counter_ns() - start) / 1e9)
-    return statistics.median(times[WARMUP:])
+    return times[WARMUP:]
 
 
 if __name__ == "__main__":
