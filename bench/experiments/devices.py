@@ -8,12 +8,13 @@ reads its task as one line of JSON and writes its answer as the last line, as
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from datetime import timedelta
@@ -24,6 +25,7 @@ import torch
 import torch.distributed as dist
 
 from bench.ledger.devices import DEVICES
+from bench.measuring import pinning
 from bench.measuring.environment import ROOT
 from bench.measuring.processes import end_with_parent, run_python
 from bench.measuring.work import Result
@@ -50,7 +52,8 @@ def measure(case: DevicesCase) -> Result:
     """
     most = max(case.world_sizes)
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(most) as pool:
-        tasks = [{"case": asdict(case), "rank": rank, "folder": folder} for rank in range(most)]
+        told = {"case": asdict(case), "folder": folder, "cpus": pinning.allowed_cpus()}
+        tasks = [told | {"rank": rank} for rank in range(most)]
         answers = list(pool.map(_ask, tasks))
     return summarise(case, answers[0]["rows"], answers[0]["n_params"])
 
@@ -106,6 +109,7 @@ def _answer(task: dict[str, Any]) -> dict[str, Any]:
     rows = []
     for size in case.world_sizes:
         if rank < size:
+            bind(rank, size, task["cpus"])
             dist.init_process_group(
                 "gloo",
                 init_method=(Path(task["folder"]) / f"joined-{size}").as_uri(),
@@ -116,6 +120,13 @@ def _answer(task: dict[str, Any]) -> dict[str, Any]:
             rows.append(_time(case, config))
             dist.destroy_process_group()
     return {"rows": rows, "n_params": GPT(config).n_params}
+
+
+def bind(rank: int, size: int, cpus: Iterable[int]) -> None:
+    """Bind this process to a CPU of its own, as far as they go; the session is bound to fewer."""
+    if hasattr(os, "sched_setaffinity"):
+        chosen = pinning.choose_cpus(cpus, size)
+        os.sched_setaffinity(0, {chosen[rank % len(chosen)]})
 
 
 def _time(case: DevicesCase, model_config: ModelConfig) -> Row:

@@ -14,6 +14,7 @@ from reports import line_charts, row_charts, words
 from reports.blocks import Finding, Plotter, Section, Table, by_setting, dicts, table, titled
 from reports.claims import CONDITIONS, Claim, apart
 from reports.load import Run, over, over_rounds
+from reports.numbers import Heading
 
 ENGINES = {"ddp": "DDP", "fsdp": "FSDP2"}
 BATCHES = {"strong": "one batch for all", "weak": "a batch for each"}
@@ -122,7 +123,7 @@ def section(run: Run, plot: Plotter) -> list[Section]:
     ]
 
 
-def _numbers(column: str, heading: str) -> dict[str, object]:
+def _numbers(column: str, heading: str) -> dict[str, Heading]:
     return {"variant": "Training", "processes": "Processes", column: (heading, words.percent)}
 
 

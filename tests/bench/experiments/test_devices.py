@@ -1,8 +1,10 @@
 """Training on several processes as the suite measures it: the arithmetic of a record."""
 
+import os
+
 import pytest
 
-from bench.experiments.devices import summarise
+from bench.experiments.devices import bind, summarise
 from bench.ledger.checks import check_row
 from bench.ledger.schema import METRICS
 from bench.suite.devices import DEVICES
@@ -33,3 +35,12 @@ def test_the_ledger_takes_what_was_measured():
     assert found.metrics.keys() <= METRICS.keys()
     for row in found.series["device_scaling"]:
         check_row("device_scaling", row)
+
+
+def test_each_process_has_a_cpu_of_its_own_as_far_as_they_go(monkeypatch):
+    """The session may be bound to one CPU, which its processes would inherit."""
+    bound = []
+    monkeypatch.setattr(os, "sched_setaffinity", lambda _, cpus: bound.append(cpus), raising=False)
+    for rank in range(4):
+        bind(rank, 4, [1, 0])
+    assert bound == [{0}, {1}, {0}, {1}]

@@ -63,7 +63,7 @@ def test_section_has_three_figures_and_the_error_of_the_model(tmp_path: Path) ->
 
 
 def test_without_a_measurement_the_section_has_the_command(tmp_path: Path) -> None:
-    reason = "suite standard trains on one process; pytest --suite=study -k bench_distributed does"
+    reason = "Suite standard trains on one process; pytest --suite=study -k bench_distributed does"
     name = "bench_distributed::test_scaling[processes]"
     skipped = record(name, record="skip", status="skipped", reason=reason)
     (made,) = distributed.section(run_of(tmp_path / "a", skipped), NO_FIGURES)
