@@ -30,7 +30,7 @@ from bench.measuring.environment import ROOT
 from bench.measuring.processes import end_with_parent, run_python
 from bench.measuring.work import Result
 from bench.suite.devices import DevicesCase
-from gptcore.cost.clusters import BYTES, Link, predict_step, scale_error
+from gptcore.cost.clusters import BYTES, Link, predict_step
 from gptcore.model.config import ModelConfig
 from gptcore.model.gpt import GPT
 from gptcore.training.config import TrainConfig
@@ -88,7 +88,7 @@ def summarise(case: DevicesCase, measured: list[Row], n_params: int) -> Result:
             "communication_share": None if size == 1 else 1 - row["local_s"] / time_s,
             "efficiency": alone_s / time_s / (1 if weak else size),
             "predicted_s": step.time_s,
-            "error": None if size == 1 else scale_error(step.time_s, time_s),
+            "error": None if size == 1 else step.time_s / time_s - 1,
         }
         rows.append({name: found[name] for name in DEVICES["device_scaling"]})
     return Result(

@@ -9,7 +9,7 @@ forward and again in the backward pass, and leaves the sum of the gradients in p
 
 A share of the communication, `overlap`, is hidden behind the computation, at most all of its time.
 Not in the model: other traffic on the links, slow devices, reading of data, and computation that is
-slower on smaller batches. `scale_error` says how far it is from a measurement.
+slower on smaller batches. `bench_distributed` says how far it is from a measurement.
 """
 
 from __future__ import annotations
@@ -100,9 +100,3 @@ def predict_step(
     time_s = computing + sending - min(overlap * sending, computing)
     ideal_s = compute_s if weak else compute_s / devices
     return Step(devices, computing, sending, time_s, ideal_s / time_s)
-
-
-def scale_error(predicted_s: float, measured_s: float) -> float:
-    """Return predicted over measured time, less 1: above 0, the model says too long."""
-    check_number("measured_s", measured_s, "(0, inf)")
-    return predicted_s / measured_s - 1

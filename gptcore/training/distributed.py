@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+from torch.nn.utils import clip_grads_with_norm_
 
 from gptcore.devices import autocast, matmul_precision
 from gptcore.model.gpt import GPT
@@ -127,11 +127,11 @@ class Engine:
     def _clip(self, model: GPT) -> Tensor:
         if not self.shard:
             return clip_gradient(model, self.config.grad_clip)
-        parameters = list(model.parameters())
-        norm: Any = get_total_norm([p.grad for p in parameters if p.grad is not None])
-        norm = norm.full_tensor()  # each process has the norm of its part
+        parameters = [p for p in model.parameters() if p.grad is not None]
+        grads = [_local(p.grad).flatten() for p in parameters]
+        norm = self.world.total(torch.stack([grad.dot(grad) for grad in grads]).sum()).sqrt()
         clip_grads_with_norm_(parameters, self.config.grad_clip, norm)
-        return torch.as_tensor(norm)
+        return norm
 
     def is_finite(self, optimizer: torch.optim.Optimizer) -> bool:
         """Return whether all numbers of a checkpoint are finite, in every process."""

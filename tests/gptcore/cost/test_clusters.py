@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gptcore.cost.clusters import Link, predict_step, scale_error
+from gptcore.cost.clusters import Link, predict_step
 
 LINK = Link(1e9, 1e-6)
 
@@ -56,8 +56,3 @@ def test_efficiency_is_a_share_and_falls_with_the_devices(devices, overlap, engi
 def test_what_is_out_of_range_is_refused(change, named):
     with pytest.raises(ValueError, match=named):
         predict_step(**({"compute_s": 1.0, "n_params": 1, "devices": 2, "link": LINK} | change))
-
-
-def test_the_error_has_the_sign_of_the_prediction():
-    assert scale_error(1.1, 1.0) == pytest.approx(0.1)
-    assert scale_error(0.9, 1.0) == pytest.approx(-0.1)
