@@ -143,27 +143,31 @@ def _time(case: DevicesCase, model_config: ModelConfig) -> Row:
     engine = Engine(world, model, config, None, shard=case.engine == "fsdp")
     optimizer, own = make_optimizer(model, config), make_optimizer(alone, config)
     gradient, number = torch.zeros(alone.n_params), torch.zeros(1)
-    times = _times(lambda: engine.update(model, optimizer, *batch))
+    calls: dict[str, Callable[[], object]] = {
+        "time_s": lambda: engine.update(model, optimizer, *batch),
+        "local_s": lambda: train_step(alone, own, *batch),
+        "all_reduce_s": lambda: dist.all_reduce(gradient),
+        "latency_s": lambda: dist.all_reduce(number),
+    }
+    times = _times(calls)
     return {
         "processes": world.size,
-        "time_s": statistics.median(times),
-        "time_min_s": min(times),
-        "time_max_s": max(times),
-        "local_s": statistics.median(_times(lambda: train_step(alone, own, *batch))),
-        "all_reduce_s": statistics.median(_times(lambda: dist.all_reduce(gradient))),
-        "latency_s": statistics.median(_times(lambda: dist.all_reduce(number))),
+        **{name: statistics.median(found) for name, found in times.items()},
+        "time_min_s": min(times["time_s"]),
+        "time_max_s": max(times["time_s"]),
     }
 
 
-def _times(call: Callable[[], object]) -> list[float]:
-    """Return the seconds of each round; the rounds before them warm up."""
-    times = []
+def _times(calls: dict[str, Callable[[], object]]) -> dict[str, list[float]]:
+    """Return the seconds of each round of calls, which take turns; the first rounds warm up."""
+    times: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(WARMUP + ROUNDS):
-        dist.barrier()
-        start = time.perf_counter_ns()
-        call()
-        times.append((time.perf_counter_ns() - start) / 1e9)
-    return times[WARMUP:]
+        for name, call in calls.items():
+            dist.barrier()
+            start = time.perf_counter_ns()
+            call()
+            times[name].append((time.perf_counter_ns() - start) / 1e9)
+    return {name: found[WARMUP:] for name, found in times.items()}
 
 
 if __name__ == "__main__":
