@@ -21,6 +21,10 @@ BATCHES = {"strong": "one batch for all", "weak": "a batch for each"}
 """Kind of scaling → what the processes do with the batch."""
 TIMES = ["time_s", "time_min_s", "time_max_s"]
 SHARED = "Processes beyond the cores of the machine share these."
+IN_ORDER = (
+    "One process and several were timed one after the other, so a change of the machine's load in "
+    "between counts as well."
+)
 
 
 def measured(run: Run) -> pd.DataFrame:
@@ -67,7 +71,7 @@ def find(run: Run) -> Iterator[Finding]:
             "distributed",
             "",
             claim.text or f"Training by {variant}, was never clearly faster than on one process",
-            f"{words.sentence(numbers)} {SHARED} Conditions: {rows[0]['setting']}.",
+            f"{words.sentence(numbers)} {SHARED} {IN_ORDER} Conditions: {rows[0]['setting']}.",
             tuple(dict.fromkeys(part["case"])),
         )
 
@@ -147,9 +151,13 @@ def _by_processes(frame: pd.DataFrame, column: str, title: str) -> Figure:
     axes.xaxis.set_major_locator(FixedLocator(sorted(set(frame["processes"]))))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda count, _: words.number(count)))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: words.percent(share)))
+    axes.yaxis.set_major_formatter(FuncFormatter(_percent_tick))
     axes.set_xlabel("processes")
     return figure
+
+
+def _percent_tick(share: float, _place: object) -> str:
+    return f"{words.tick(100 * share)}{words.NBSP}%"
 
 
 def beside_the_model(frame: pd.DataFrame) -> pd.DataFrame:

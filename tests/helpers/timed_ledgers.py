@@ -166,7 +166,7 @@ def distributed_case(engine: str, scaling: str, *times: float) -> Record:
         work = 1 if scaling == "weak" else 2**number
         values = (2**number, time_s, 0.95 * time_s, 1.05 * time_s, times[0] / time_s / work,
                   times[0] / 2**number * 1.1)  # fmt: skip
-        more = {"communication_share": 0.1 * number, "error": 0.1} if number else {}
+        more = {"communication_share": 0.4 * number - 0.7, "error": 0.1} if number else {}
         row = dict(zip(names, values, strict=True)) | more
         rows.append({name: row.get(name) for name in SERIES["device_scaling"]})
     sizes = {"n_layer": 4, "n_embd": 128, "batch_size": 8, "block_size": 128}
