@@ -18,6 +18,7 @@ from bench.ledger.record import Record, new_record, utc_now
 from bench.measuring import environment, pinning
 from bench.measuring.ceilings import ceilings, training_tokens_per_s
 from bench.measuring.work import Result
+from bench.suite import devices
 from bench.suite.cases import CoverageCase, ModelCase
 from bench.suite.catalog import TIMELESS, Case, params
 from bench.suite.choosing import left_out, planned
@@ -115,6 +116,9 @@ class Session(Inputs):
             self.skip("bench_model::test_step[accelerator]", reason)
         if suite not in REUSE and self.own is None:
             self.skip("bench_reuse::test_train[pretrained]", ELSEWHERE.format(suite=suite))
+        if suite not in devices.DEVICES and self.own is None:
+            reason = devices.ELSEWHERE.format(suite=suite)
+            self.skip("bench_distributed::test_scaling[processes]", reason)
 
     def run_folder(self, case: Case) -> Path:
         """Return where a training run is kept until the record of its case is on disk."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
@@ -110,11 +111,14 @@ def write_whole(path: Path, content: str | bytes) -> None:
 
 
 def remove_partials(folder: Path) -> None:
-    """Delete what killed processes had written of files in `folder`; call it under its lock."""
+    """Delete what killed processes had written of files and folders in `folder`, under its lock."""
     with write_errors(folder):
         for partial in folder.glob(f"{PARTIAL}*"):
             with suppress(OSError):  # such a file only takes space
-                partial.unlink()
+                if partial.is_dir() and not partial.is_symlink():
+                    shutil.rmtree(partial, ignore_errors=True)
+                else:
+                    partial.unlink()
 
 
 @contextmanager

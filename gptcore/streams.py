@@ -73,8 +73,13 @@ class Parser(argparse.ArgumentParser):
     """A parser that says in one line what is wrong."""
 
     def error(self, message: str) -> NoReturn:
-        """Print `message` and end the program with exit code 2."""
-        self.exit(BAD_INPUT, f"{self.prog}: {in_one_line(message)} (see {self.prog} --help)\n")
+        """Print `message` and end the program with exit code 2.
+
+        Where torchrun gives the same command to several processes, the first one prints.
+        """
+        text = f"{self.prog}: {in_one_line(message)} (see {self.prog} --help)\n"
+        follows = "TORCHELASTIC_RUN_ID" in os.environ and os.environ.get("RANK") != "0"
+        self.exit(BAD_INPUT, None if follows else text)
 
     def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
         """Refuse `--` as a value, as in --name=--, of which argparse makes an empty list."""

@@ -48,7 +48,7 @@ STATE = ("stability", "process_low_s", "process_high_s", "verdict", "process_rou
 COMPARED = {
     "sampler", "drop_last", "target_epochs", "work", "device", "precision", "model", "experiment",
     "text_share", "raw", "source", "way", "split", "compile", "dimension", "sizes", "seconds",
-    "arm", "reader", "init", "weight_decay", "order_seed",
+    "arm", "reader", "init", "weight_decay", "order_seed", "engine", "scaling", "world_sizes",
 }  # fmt: skip
 
 

@@ -24,7 +24,9 @@ from gptcore.reading import read_bytes, read_json
 from gptcore.training.checkpoints import load_checkpoint, remove_checkpoints_after
 from gptcore.training.config import TrainConfig
 from gptcore.training.loop import BatchAt
-from gptcore.training.runs import LOG_NAME, SUMMARY_NAME, read_log, run_training
+from gptcore.training.resuming import read_log
+from gptcore.training.run_folder import LOG_NAME, SUMMARY_NAME
+from gptcore.training.runs import run_training
 
 RUN_NAME, CURVE_NAME = "run", "curve.jsonl"
 CHECKPOINT_S = 30.0

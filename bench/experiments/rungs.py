@@ -29,8 +29,7 @@ from gptcore.sampling.base import Sampler
 from gptcore.sampling.batches import batch
 from gptcore.sampling.samplers import make_sampler
 from gptcore.scaling.tables import FEWEST_UNITS
-from gptcore.training.checkpoint_files import check_weights, load_tensors
-from gptcore.training.checkpoints import save_tensors
+from gptcore.training.checkpoint_files import check_weights, load_tensors, save_tensors
 from gptcore.training.config import TrainConfig
 
 EVALUATIONS = 16

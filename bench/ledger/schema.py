@@ -11,6 +11,7 @@ import sys
 from dataclasses import dataclass
 
 from bench.ledger.comparisons import COUNTS, DIFFERENCES, MEASURES, SHARES
+from bench.ledger.devices import DEVICE_MEASURES, DEVICES
 from bench.ledger.loaders import LOADER_COUNTS, PACKING
 from bench.ledger.reuse import REUSE
 
@@ -227,7 +228,7 @@ METRICS: dict[str, Key] = {
     # paired comparison of two arms, and its design; what real DataLoaders showed
     **{name: _count(meaning) for name, meaning in (COUNTS | LOADER_COUNTS).items()},
     **{name: _share(meaning) for name, meaning in SHARES.items()},
-    **{name: Key(unit, meaning) for name, (unit, meaning) in MEASURES.items()},
+    **{name: Key(unit, meaning) for name, (unit, meaning) in (MEASURES | DEVICE_MEASURES).items()},
     **{name: Key("nats/token", meaning, low=-INF) for name, meaning in DIFFERENCES.items()},
     # convex: stochastic gradient descent where the optimum is known
     "condition_number": Key("1", "largest over smallest curvature of the objective, at most"),
@@ -295,7 +296,7 @@ SERIES: dict[str, tuple[str, ...]] = {
         "source", "levels", "variance", "sd", "sd_low", "sd_high", "share", "share_low",
         "share_high", "detectable_sd",
     ),
-    **REUSE,
+    **REUSE, **DEVICES,
     "generated": ("when", "prompt", "text"),
     "excess": ("epochs", "excess", "low", "high", "step_size"),
     "form_curve": (
@@ -330,7 +331,7 @@ PARAMS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(
         ("corpus", "device", "precision", "work", "compile", "dimension", "source", "way", "split",
          "sampler", "experiment", "arm", "name", "reader", "init", "objective", "question", "a",
-         "b", "change", "variant", "differs_in", "arms"), (TEXT,),
+         "b", "change", "variant", "differs_in", "arms", "engine", "scaling"), (TEXT,),
     ),
     **dict.fromkeys(
         ("batch_size", "block_size", "n_layer", "n_head", "n_embd", "vocab_size", "n_tokens",
@@ -343,7 +344,7 @@ PARAMS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(
         ("drop_last", "raw", "compact", "score_train", "positions", "mlp"), (FLAG,)
     ),
-    **dict.fromkeys(("sizes", "rungs", "at_epochs"), (NUMBERS,)),
+    **dict.fromkeys(("sizes", "rungs", "at_epochs", "world_sizes"), (NUMBERS,)),
     **dict.fromkeys(("model", "base"), (TEXT, "an object of params")),
 }  # fmt: skip
 """Name of a param → what it may be besides null. Any other name may have any value."""

@@ -19,6 +19,7 @@ from bench.suite.cases import (
     PairCase,
     PositionCase,
 )
+from bench.suite.devices import DEVICES, DevicesCase
 from bench.suite.outcome_cases import CompareCase, DesignCase, OutcomeCase
 from bench.suite.own_cases import OwnCases
 from bench.suite.plan import Plan
@@ -46,6 +47,7 @@ Case = (
     | ConditionsCase
     | ScoreCase
     | DecisionCase
+    | DevicesCase
 )
 
 
@@ -126,6 +128,7 @@ _ALL: dict[str, Cases] = {
     "bench_scaling::test_repeated": ladder.repeated_cases,
     "bench_scaling::test_repeat": ladder.repeat_cases,
     "bench_inference::test_inference": ladder.inference_cases,
+    "bench_distributed::test_scaling": lambda plan: DEVICES.get(plan.suite, ()),
     "bench_reuse::test_published": _reuse(ReuseCases.scores),
     "bench_reuse::test_train": _reuse(ReuseCases.runs),
     "bench_reuse::test_decision": _reuse(ReuseCases.decisions),

@@ -161,7 +161,7 @@ SUITES: dict[str, Suite] = {
         round_budget_s=0.2,
         epochs=(1,),
         experiments=SMOKE_EXPERIMENTS,
-        budget_s=75,
+        budget_s=80,
         pairs=(
             PairShape("model3", 2, 64, "forward", "", 2, 0.3),
             PairShape("model3", 2, 64, "step", "precision=bf16", 1, 0.6),

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from gptcore.model.gpt import GPT
     from gptcore.training.config import TrainConfig
 
+LAUNCH = "torchrun --nproc-per-node N -m gptcore train …"
 SCHEDULE_NAMES = ("cosine", "constant", "wsd")
 LEARNING_RATE = 6e-4
 TUNING_RATE = 3e-5
@@ -85,6 +86,12 @@ def train_options(parser: argparse.ArgumentParser) -> None:
         metavar="STEPS",
         help="steps between two checkpoints, which are at most 60 s apart (default: 50)",
     )
+    parser.add_argument(
+        "--shard",
+        action="store_true",
+        help="divide weights, gradients and moments over the processes that torchrun starts "
+        "(FSDP2), for models beyond one device (default: each process has all of them, DDP)",
+    )
     add_device_option(parser)
     add_corpus_options(parser)
     add_sampling_options(parser)
@@ -133,37 +140,48 @@ def _add_optimisation_options(group: argparse._ActionsContainer) -> None:
 def train(args: argparse.Namespace) -> Json:
     """Train a model on the training part, and keep a log, checkpoints and a summary."""
     from gptcore import devices
+    from gptcore.training.world import one_voice
 
-    device = devices.resolve_device(args.device)
-    if args.precision not in devices.supported_precisions(device):
-        raise ValueError(
-            f"precision {args.precision!r} is not for {device}: choose one of "
-            f"{', '.join(devices.supported_precisions(device))}"
+    with one_voice():
+        device = _device(args)
+        if args.precision not in (allowed := devices.supported_precisions(device)):
+            raise ValueError(
+                f"precision {args.precision!r} is not for {device}: choose one of "
+                f"{', '.join(allowed)}"
+            )
+        init = None if args.init is None else _initial(args, device)
+        # What is wrong with the sizes is said before data are read.
+        config = init.model.config if init else _model_config(args, device, 1)
+        data = load_data(args, args.block_size, joins=joins_documents(args))
+        if init:
+            check_vocabulary(data.source, init.vocabulary)
+        else:
+            config = _model_config(args, device, data.source.vocabulary.size)
+        sampler = make_sampler(
+            args.sampler,
+            segments=data.split.train,
+            seed=args.seed,
+            corpus_sha256=data.source.sha256,
+            **sampling_sizes(args),
         )
-    init = None if args.init is None else _initial(args, device)
-    # What is wrong with the sizes is said before data are read.
-    config = init.model.config if init else _model_config(args, device, 1)
-    data = load_data(args, args.block_size, joins=joins_documents(args))
-    if init:
-        check_vocabulary(data.source, init.vocabulary)
-    else:
-        config = _model_config(args, device, data.source.vocabulary.size)
-    sampler = make_sampler(
-        args.sampler,
-        segments=data.split.train,
-        seed=args.seed,
-        corpus_sha256=data.source.sha256,
-        **sampling_sizes(args),
-    )
-    schedule = _schedule(args, draws_and_steps(args, sampler)[1])
-    (devices.return_freed_memory if args.recompute else devices.keep_freed_memory)()
-    summary = _run(args, device, init or config, schedule, data, sampler)
-    about = {
-        "out": str(args.out),
-        "init": init and init.about,
-        "cost_command": cost_command(args, config, summary),
-    }
+        schedule = _schedule(args, draws_and_steps(args, sampler)[1])
+        (devices.return_freed_memory if args.recompute else devices.keep_freed_memory)()
+        summary = _run(args, device, init or config, schedule, data, sampler)
+    if not summary:  # the first process of the run answers
+        raise SystemExit(0)
+    init_about, cost = init and init.about, cost_command(args, config, summary)
+    about = {"out": str(args.out), "init": init_about, "cost_command": cost}
     return summary | data.provenance() | about
+
+
+def _device(args: argparse.Namespace) -> torch.device:
+    """Return where this process trains; refuse --shard without torchrun."""
+    from gptcore.devices import resolve_device
+    from gptcore.training.world import is_launched, own_device
+
+    if args.shard and not is_launched():
+        raise ValueError(f"--shard divides a model over several processes: start them by {LAUNCH}")
+    return own_device(resolve_device(args.device))
 
 
 def _initial(args: argparse.Namespace, device: torch.device) -> Loaded[GPT]:
@@ -236,8 +254,9 @@ def _run(
 ) -> Json:
     """Train a new or a loaded model in the folder of the run; return the summary."""
     from gptcore.model.gpt import GPT
-    from gptcore.sampling.batches import batch
+    from gptcore.sampling.batches import gather_draws
     from gptcore.training.runs import CHECKPOINT_STEPS, run_training
+    from gptcore.training.world import joined
 
     ids, progress = data.ids, Progress("step")
     model = begin.model if isinstance(begin, Loaded) else GPT(begin, seed=args.seed)
@@ -245,20 +264,24 @@ def _run(
     told = {} if vocabulary == gpt2() else {"vocabulary": json.dumps(vocabulary.as_dict())}
     if isinstance(begin, Loaded):
         told["init_sha256"] = begin.sha256
-    return run_training(
-        args.out,
-        model,
-        lambda step: batch(ids, sampler, step, args.batch_size),
-        schedule,
-        device=device,
-        fingerprint={"sampler": sampler.fingerprint(), **told},
-        epochs_per_step=args.batch_size * args.block_size / sampler.n_targets,
-        resume=args.resume,
-        checkpoint_every=args.checkpoint_every or CHECKPOINT_STEPS,
-        on_step=lambda m: progress(
-            m.step, schedule.steps, f" · loss {m.loss:.3f} · {m.step_time_s:.2f} s a step"
-        ),
-    )
+    with joined(device) as world:
+        part = world.part(args.batch_size) if world else range(args.batch_size)
+        return run_training(
+            args.out,
+            model,
+            lambda step: gather_draws(ids, sampler, step * args.batch_size + part.start, len(part)),
+            schedule,
+            device=device,
+            fingerprint={"sampler": sampler.fingerprint(), **told},
+            epochs_per_step=args.batch_size * args.block_size / sampler.n_targets,
+            resume=args.resume,
+            checkpoint_every=args.checkpoint_every or CHECKPOINT_STEPS,
+            on_step=lambda m: progress(
+                m.step, schedule.steps, f" · loss {m.loss:.3f} · {m.step_time_s:.2f} s a step"
+            ),
+            world=world,
+            shard=args.shard,
+        )
 
 
 def train_answer(result: Json) -> Answer:
@@ -278,8 +301,8 @@ def train_answer(result: Json) -> Answer:
     resumed = ", ".join(f"{step:,}" for step in result["resumed_from"])
     return Answer(
         f"Training reached step {result['step']:,} of {result['steps']:,} with a loss of "
-        f"{result['final_loss']:.3f} nats per token in {_duration(time_s)} on {result['device']} "
-        f"({result['precision']}).",
+        f"{result['final_loss']:.3f} nats per token in {_duration(time_s)} on "
+        f"{_devices(result)} ({result['precision']}).",
         [
             Table(("quantity", "value", "unit"), rows),
             *([f"Training began with {init['source']}."] if (init := result["init"]) else []),
@@ -294,6 +317,11 @@ def train_answer(result: Json) -> Answer:
             *cost_lines(result["cost_command"]),
         ],
     )
+
+
+def _devices(result: Json) -> str:
+    engine, device = result["engine"], str(result["device"])
+    return f"{result['world_size']} processes on {device} by {engine}" if engine else device
 
 
 def _extension_sentence(change: Json) -> str:

@@ -1,4 +1,4 @@
-"""A checkpoint file → its content, checked whole before any of it is used.
+"""A checkpoint file ↔ its content, which is checked whole before any of it is used.
 
 A file may come from anywhere. No memory is taken beyond the size of the file, and no model is built
 before its config fits the weights beside it.
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from gptcore.checks import check_whole
+from gptcore.files import write_atomically
 from gptcore.model.config import ModelConfig
 from gptcore.model.flops import n_params
 from gptcore.model.gpt import GPT
@@ -37,9 +38,17 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         ValueError: there is no such file, or it is not a whole checkpoint.
         Exception: torch raises many kinds for a damaged file.
     """
-    content: dict[str, Any] = load_tensors(path)
+    return check_content(load_tensors(path))
+
+
+def check_content(content: Any) -> dict[str, Any]:
+    """Return the content of a checkpoint if it is a whole one, with finite numbers.
+
+    Raises:
+        ValueError: it is not.
+    """
     has_average = isinstance(content, dict) and AVERAGE in content
-    _check_keys("a checkpoint", content, (*PARTS, AVERAGE) if has_average else PARTS)
+    check_keys("a checkpoint", content, (*PARTS, AVERAGE) if has_average else PARTS)
     step = check_whole("step", content["step"], at_least=0)
     config = _check_config(content["model_config"], content["model"])
     with torch.device("meta"):
@@ -48,11 +57,11 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         check_weights(content[part], expected)
     del expected["lm_head.weight"]  # it is the matrix of the embedding
     _check_optimizer(content["optimizer"], [tuple(t.shape) for t in expected.values()], step)
-    _check_plain(content["fingerprint"])
+    check_plain(content["fingerprint"])
     # The weights do not tell the block size where a model has no positions.
     if content["fingerprint"].get("model", content["model_config"]) != content["model_config"]:
         raise ValueError("model_config and the fingerprint are of different models")
-    return content
+    return dict(content)
 
 
 def load_tensors(path: Path) -> Any:
@@ -66,6 +75,42 @@ def load_tensors(path: Path) -> Any:
         _check_archive(file)
         file.seek(0)
         return torch.load(file, map_location="cpu", weights_only=True)
+
+
+def save_tensors(content: object, path: Path) -> None:
+    """Write with torch.save what it can write, atomically.
+
+    Raises:
+        WriteError: the file cannot be written.
+    """
+    with write_atomically(path) as partial, partial.open("wb") as file:
+        keeper = _ErrorKeeper(file)
+        torch.save(content, keeper)  # type: ignore[arg-type]  # it needs only these methods
+        if keeper.error:
+            raise keeper.error
+
+
+class _ErrorKeeper:
+    """A file whose writing never fails; it keeps the first error instead.
+
+    When a write fails, torch goes on to write the end of its archive, and that ends in another
+    error which hides the first one.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.error: BaseException | None = None
+
+    def write(self, data: bytes) -> int:
+        if self.error is None:
+            try:
+                self._file.write(data)
+            except BaseException as error:
+                self.error = error
+        return len(data)
+
+    def flush(self) -> None:
+        pass
 
 
 def _check_archive(file: BinaryIO) -> None:
@@ -87,7 +132,7 @@ def check_weights(weights: object, expected: dict[str, Tensor]) -> None:
     Raises:
         ValueError: they differ, or a number among them is NaN or infinite.
     """
-    _check_keys("the model", weights, expected)
+    check_keys("the model", weights, expected)
     assert isinstance(weights, dict)
     for name, tensor in expected.items():
         _check_tensor(name, weights[name], tuple(tensor.shape))
@@ -95,7 +140,8 @@ def check_weights(weights: object, expected: dict[str, Tensor]) -> None:
         raise ValueError("lm_head.weight differs from transformer.wte.weight, which it is tied to")
 
 
-def _check_keys(what: str, value: object, names: Any) -> None:
+def check_keys(what: str, value: object, names: Any) -> None:
+    """Check that a value is a dict with these names as keys."""
     if not isinstance(value, dict):
         raise ValueError(f"{what} is {type(value).__name__}, and a dict is needed")
     if odd := sorted(map(str, {*names} ^ value.keys())):
@@ -104,7 +150,7 @@ def _check_keys(what: str, value: object, names: Any) -> None:
 
 def _check_config(config: object, weights: object) -> ModelConfig:
     """Return the config if it has the size of the weights, before a model is built from it."""
-    _check_keys("model_config", config, [field.name for field in fields(ModelConfig)])
+    check_keys("model_config", config, [field.name for field in fields(ModelConfig)])
     assert isinstance(config, dict)
     checked = ModelConfig(**config)
     if not isinstance(weights, dict):
@@ -136,7 +182,7 @@ def _check_tensor(name: str, tensor: object, shape: tuple[int, ...]) -> None:
 
 def _check_optimizer(state: object, shapes: list[tuple[int, ...]], step: int) -> None:
     """Check the state of AdamW after `step` updates of parameters of these shapes, in any order."""
-    _check_keys("the optimizer", state, ("state", "param_groups"))
+    check_keys("the optimizer", state, ("state", "param_groups"))
     assert isinstance(state, dict)
     moments, groups = state["state"], state["param_groups"]
     ids = range(len(shapes))
@@ -146,10 +192,10 @@ def _check_optimizer(state: object, shapes: list[tuple[int, ...]], step: int) ->
         raise ValueError(f"param_groups cannot be read ({error})") from None
     if grouped != [*ids]:
         raise ValueError(f"param_groups do not list the {len(shapes)} parameters once, in order")
-    _check_keys("the optimizer's state", moments, ids if step else ())
+    check_keys("the optimizer's state", moments, ids if step else ())
     found: Counter[tuple[int, ...]] = Counter()
     for number, values in moments.items():
-        _check_keys(f"the optimizer's state of parameter {number}", values, ("step", *MOMENTS))
+        check_keys(f"the optimizer's state of parameter {number}", values, ("step", *MOMENTS))
         _check_tensor(f"step of parameter {number}", values["step"], ())
         if values["step"].item() != step:
             raise ValueError(
@@ -165,7 +211,7 @@ def _check_optimizer(state: object, shapes: list[tuple[int, ...]], step: int) ->
         raise ValueError("the optimizer's state has other shapes than the model")
 
 
-def _check_plain(fingerprint: object) -> None:
+def check_plain(fingerprint: object) -> None:
     """Check that a fingerprint is an object of JSON, and a small one."""
     if not isinstance(fingerprint, dict):
         raise ValueError(f"the fingerprint is {type(fingerprint).__name__}, and a dict is needed")

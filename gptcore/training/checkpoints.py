@@ -4,27 +4,38 @@ One more is kept if asked for: that at which the decay of the learning rate begi
 can be extended.
 
 A checkpoint holds the states of a model and its optimizer, and the fingerprint of their run: the
-settings that must be equal when the run is resumed.
+settings that must be equal when the run is resumed. One process writes a file, and several write a
+folder (`shards.py`); a run goes on from either.
 """
 
 import errno
 import json
 import re
+import shutil
 import warnings
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 
-from gptcore.files import write_atomically, write_errors
+from gptcore.files import PARTIAL, write_errors
 from gptcore.model.config import ModelConfig
 from gptcore.model.gpt import GPT
 from gptcore.plain_text import shorten
-from gptcore.training.checkpoint_files import AVERAGE, check_weights, read_checkpoint
+from gptcore.training.checkpoint_files import (
+    AVERAGE,
+    check_weights,
+    read_checkpoint,
+    save_tensors,
+)
+from gptcore.training.manifests import read_manifest, read_shards
 
 CHECKPOINTS_KEPT = 2
-_NAME = re.compile("step-([0-9]{8,})[.]pt", re.ASCII)
+FILE, SHARDS = ".pt", ".shards"
+"""What the names of checkpoints end with: files of one process, and folders of several."""
+_NAME = re.compile("step-([0-9]{8,})[.](pt|shards)", re.ASCII)
 NOT_DAMAGE = (
     errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.EAGAIN,
 )  # fmt: skip
@@ -61,7 +72,7 @@ def save_checkpoint(
     Raises:
         WriteError: the checkpoint cannot be written; the older ones are still there.
     """
-    path = directory / _checkpoint_name(step)
+    path = directory / checkpoint_name(step)
     content = {
         "step": step,
         "model_config": asdict(model.config),
@@ -72,46 +83,15 @@ def save_checkpoint(
     if average is not None:
         content[AVERAGE] = average.state_dict()
     save_tensors(content, path)
-    for old, old_step in [*_checkpoints(directory).items()][CHECKPOINTS_KEPT:]:
-        if old_step != keep:
-            _remove(old)
+    remove_old(directory, keep=keep)
     return path
 
 
-def save_tensors(content: object, path: Path) -> None:
-    """Write with torch.save what it can write, atomically.
-
-    Raises:
-        WriteError: the file cannot be written.
-    """
-    with write_atomically(path) as partial, partial.open("wb") as file:
-        keeper = _ErrorKeeper(file)
-        torch.save(content, keeper)  # type: ignore[arg-type]  # it needs only these methods
-        if keeper.error:
-            raise keeper.error
-
-
-class _ErrorKeeper:
-    """A file whose writing never fails; it keeps the first error instead.
-
-    When a write fails, torch goes on to write the end of its archive, and that ends in another
-    error which hides the first one.
-    """
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self.error: BaseException | None = None
-
-    def write(self, data: bytes) -> int:
-        if self.error is None:
-            try:
-                self._file.write(data)
-            except BaseException as error:
-                self.error = error
-        return len(data)
-
-    def flush(self) -> None:
-        pass
+def remove_old(directory: Path, *, keep: int | None) -> None:
+    """Delete all checkpoints but the newest two, and that of the step `keep`."""
+    for old, step in [*_checkpoints(directory).items()][CHECKPOINTS_KEPT:]:
+        if step != keep:
+            _remove(old)
 
 
 def latest_checkpoint(directory: Path) -> Path | None:
@@ -119,12 +99,42 @@ def latest_checkpoint(directory: Path) -> Path | None:
     return next(iter(_checkpoints(directory)), None)
 
 
-def load_checkpoint(directory: Path, at_most: int | None = None) -> dict[str, Any] | None:
+def path_of(directory: Path, step: int) -> Path:
+    """Return the path of the checkpoint of a step.
+
+    Raises:
+        ValueError: there is none.
+    """
+    for path, found in _checkpoints(directory).items():
+        if found == step:
+            return path
+    raise ValueError(f"{directory} has no checkpoint of step {step}: every process must see it")
+
+
+def read_any(path: Path) -> dict[str, Any]:
+    """Return the content of a file or of a folder, as `read_checkpoint` does."""
+    return read_checkpoint(path) if path.suffix == FILE else read_shards(path)
+
+
+def read_about(path: Path) -> dict[str, Any]:
+    """Return what a checkpoint says of itself, after all of it was checked; of a file, all of it.
+
+    The tensors of a folder may be more than one machine holds.
+    """
+    return read_checkpoint(path) if path.suffix == FILE else read_manifest(path)
+
+
+def load_checkpoint(
+    directory: Path,
+    at_most: int | None = None,
+    read: Callable[[Path], dict[str, Any]] = read_any,
+) -> dict[str, Any] | None:
     """Read the newest undamaged checkpoint, with its tensors on the CPU.
 
     Args:
         directory: the folder of the checkpoints.
         at_most: leave out checkpoints of more steps.
+        read: `read_any`, or `read_about`, whose result has not all of the keys below.
 
     Returns:
         None if there are no checkpoints; otherwise `step` (the number of updates done),
@@ -142,8 +152,8 @@ def load_checkpoint(directory: Path, at_most: int | None = None) -> dict[str, An
         if at_most is not None and step > at_most:
             continue
         try:
-            content = read_checkpoint(path)
-            if path.name != _checkpoint_name(content["step"]):
+            content = read(path)
+            if path.name != checkpoint_name(content["step"], path.suffix):
                 raise ValueError(f"it is of step {content['step']}")
         except MemoryError:
             raise
@@ -184,6 +194,31 @@ def restore_checkpoint(
         ValueError: the fingerprints differ, the states are those of another model, or the
             checkpoint has no average.
     """
+    check_fingerprint(checkpoint, fingerprint)
+    check_weights(checkpoint["model"], model.state_dict())
+    own, saved = optimizer.state_dict()["param_groups"], checkpoint["optimizer"]
+    lists = [[group["params"] for group in groups] for groups in (own, saved["param_groups"])]
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    moments = [saved["state"].get(i, {}).get("exp_avg", p) for i, p in enumerate(parameters)]
+    shapes = [[tuple(t.shape) for t in tensors] for tensors in (parameters, moments)]
+    if lists[0] != lists[1] or shapes[0] != shapes[1]:
+        raise ValueError(
+            "the optimizer of the checkpoint is of another model: train in a new folder"
+        )
+    if average is not None:
+        average.load_state_dict(average_of(checkpoint))
+    model.load_state_dict(checkpoint["model"])
+    # The settings of the optimizer are those of this run, which the fingerprint has compared.
+    optimizer.load_state_dict({"state": saved["state"], "param_groups": own})
+    return int(checkpoint["step"])
+
+
+def check_fingerprint(checkpoint: dict[str, Any], fingerprint: dict[str, Any]) -> None:
+    """Check that a checkpoint is of the run with this fingerprint.
+
+    Raises:
+        ValueError: it is of another run.
+    """
     there = _flatten(checkpoint["fingerprint"])
     here = _flatten(_as_json(fingerprint))
     differences = [
@@ -196,22 +231,6 @@ def restore_checkpoint(
             f"the checkpoint is of another run: {'; '.join(differences)}; resume with the same "
             "settings or train in a new folder"
         )
-    check_weights(checkpoint["model"], model.state_dict())
-    own, saved = optimizer.state_dict()["param_groups"], checkpoint["optimizer"]
-    lists = [[group["params"] for group in groups] for groups in (own, saved["param_groups"])]
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    moments = [saved["state"].get(i, {}).get("exp_avg", p) for i, p in enumerate(parameters)]
-    shapes = [[tuple(t.shape) for t in tensors] for tensors in (parameters, moments)]
-    if lists[0] != lists[1] or shapes[0] != shapes[1]:
-        raise ValueError(
-            "the optimizer of the checkpoint is of another model: train in a new folder"
-        )
-    if average is not None:
-        average.load_state_dict(_average_of(checkpoint))
-    model.load_state_dict(checkpoint["model"])
-    # The settings of the optimizer are those of this run, which the fingerprint has compared.
-    optimizer.load_state_dict({"state": saved["state"], "param_groups": own})
-    return int(checkpoint["step"])
 
 
 def model_from_checkpoint(checkpoint: dict[str, Any], *, average: bool = False) -> GPT:
@@ -224,13 +243,18 @@ def model_from_checkpoint(checkpoint: dict[str, Any], *, average: bool = False) 
     Raises:
         ValueError: the checkpoint has no average.
     """
-    weights = _average_of(checkpoint) if average else checkpoint["model"]
+    weights = average_of(checkpoint) if average else checkpoint["model"]
     model = GPT(ModelConfig(**checkpoint["model_config"]))
     model.load_state_dict(weights)
     return model
 
 
-def _average_of(checkpoint: dict[str, Any]) -> dict[str, Any]:
+def average_of(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """Return the average of the weights in a checkpoint.
+
+    Raises:
+        ValueError: it has none.
+    """
     if AVERAGE not in checkpoint:
         raise ValueError(
             "the checkpoint has no average of the weights, which gptcore train --ema-decay keeps: "
@@ -249,11 +273,17 @@ def remove_checkpoints_after(directory: Path, step: int) -> None:
 
 def _remove(path: Path) -> None:
     with write_errors(path):
-        path.unlink()
+        if path.suffix == FILE:
+            path.unlink()
+            return
+        hidden = path.with_name(f"{PARTIAL}{path.name}")
+        path.rename(hidden)  # from here on it is no checkpoint
+        shutil.rmtree(hidden)
 
 
-def _checkpoint_name(step: int) -> str:
-    return f"step-{step:08d}.pt"
+def checkpoint_name(step: int, suffix: str = FILE) -> str:
+    """Return the name of the checkpoint of a step."""
+    return f"step-{step:08d}{suffix}"
 
 
 def _checkpoints(directory: Path) -> dict[Path, int]:

@@ -126,6 +126,11 @@ class TrainConfig:
             )
 
     @property
+    def tokens_per_step(self) -> int:
+        """The number of targets in a batch."""
+        return self.batch_size * self.block_size
+
+    @property
     def decay_start(self) -> int:
         """The number of updates before the decay of `wsd`; with another schedule `steps`."""
         if self.schedule != "wsd":

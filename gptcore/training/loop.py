@@ -21,6 +21,7 @@ from gptcore.devices import memory_bytes, reset_peak_memory, synchronize, to_dev
 from gptcore.model.gpt import GPT
 from gptcore.training.averaging import update_average
 from gptcore.training.config import StepMetrics, TrainConfig
+from gptcore.training.distributed import Engine
 from gptcore.training.step import accumulated_step, train_step
 
 BatchAt = Callable[[int], tuple[Tensor, Tensor]]
@@ -41,6 +42,7 @@ def train(
     device: torch.device,
     epochs_per_step: float,
     average: GPT | None = None,
+    engine: Engine | None = None,
 ) -> Iterator[StepMetrics]:
     """Train until `config.steps` updates are done; yield the metrics of each step.
 
@@ -53,72 +55,88 @@ def train(
         device: where the model is.
         epochs_per_step: the epoch-equivalents in one batch.
         average: from `begin_average`; without it `config.ema_decay` has no effect.
+        engine: what trains the model on several processes, each with its part of the batches.
 
     Raises:
         ValueError: a batch is not shaped as `config` says, or training diverged (DivergedError).
     """
-    update, tokens_per_step = _update(config), config.batch_size * config.block_size
+    update, n_windows, rank = _update(config, engine)
     for step in range(first_step + 1, config.steps + 1):
         reset_peak_memory(device)
         started_ns = time.perf_counter_ns()
-        lr = _set_up(model, optimizer, config, step)
-        inputs, targets = (to_device(ids, device) for ids in batch_at(step - 1))
-        _check_batch(inputs, step, config)
-        loss, grad_norm = update(model, optimizer, inputs, targets)
+        lr = _set_up(model, optimizer, config, (step, rank))
+        batch = _check_batch(batch_at(step - 1), step, (n_windows, config.block_size))
+        loss, grad_norm = update(model, optimizer, *(to_device(ids, device) for ids in batch))
         if average is not None:
             update_average(average, model, step, config)
         synchronize(device)  # the clock is read after the device has finished
         metrics = StepMetrics(
             step=step,
-            tokens=step * tokens_per_step,
+            tokens=step * config.tokens_per_step,
             epochs=step * epochs_per_step,
             step_time_s=(step_time_s := (time.perf_counter_ns() - started_ns) / 1e9),
             loss=loss.item(),
             grad_norm=grad_norm.item(),
             lr=lr,
-            tokens_per_s=tokens_per_step / step_time_s,
+            tokens_per_s=config.tokens_per_step / step_time_s,
             memory_bytes=memory_bytes(device),
         )
-        _check_finite(metrics, config)
-        yield metrics
+        yield _check_finite(metrics, config)
 
 
-def _update(config: TrainConfig) -> Callable[..., tuple[Tensor, Tensor]]:
-    """Return the function that makes one update of the weights from a batch."""
+def _update(
+    config: TrainConfig, engine: Engine | None
+) -> tuple[Callable[..., tuple[Tensor, Tensor]], int, int]:
+    """Return the function that makes one update of the weights from a batch of this process.
+
+    Beside it stand the number of windows in the batch, and that of the process.
+    """
+    if engine:
+        return engine.update, engine.n_windows, engine.world.rank
     options: dict[str, Any] = {"precision": config.precision, "grad_clip": config.grad_clip}
     if config.micro_batch_size is None:
-        return partial(train_step, **options)
-    return partial(accumulated_step, micro_batch_size=config.micro_batch_size, **options)
+        return partial(train_step, **options), config.batch_size, 0
+    options["micro_batch_size"] = config.micro_batch_size
+    return partial(accumulated_step, **options), config.batch_size, 0
 
 
-def _set_up(model: GPT, optimizer: torch.optim.Optimizer, config: TrainConfig, step: int) -> float:
-    """Set the mode, the seed of dropout and the learning rate of a step; return the last."""
+def _set_up(
+    model: GPT, optimizer: torch.optim.Optimizer, config: TrainConfig, place: tuple[int, int]
+) -> float:
+    """Set the mode, the seed of dropout and the learning rate of a step; return the last.
+
+    `place` is the step and the number of the process, whose masks are its own.
+    """
+    step, rank = place
     model.train()
     if model.config.dropout:
-        torch.manual_seed(_dropout_seed(config.seed, step))
+        torch.manual_seed(_dropout_seed(config.seed, (step, rank) if rank else (step,)))
     lr = config.learning_rate_at(step)
     for group in optimizer.param_groups:
         group["lr"] = lr
     return lr
 
 
-def _dropout_seed(seed: int, step: int) -> int:
-    return int(np.random.SeedSequence(seed, spawn_key=(step,)).generate_state(1, np.uint64)[0])
+def _dropout_seed(seed: int, place: tuple[int, ...]) -> int:
+    return int(np.random.SeedSequence(seed, spawn_key=place).generate_state(1, np.uint64)[0])
 
 
-def _check_batch(inputs: Tensor, step: int, config: TrainConfig) -> None:
-    shape = (config.batch_size, config.block_size)
-    if inputs.shape != shape:
+def _check_batch(
+    batch: tuple[Tensor, Tensor], step: int, shape: tuple[int, int]
+) -> tuple[Tensor, Tensor]:
+    if batch[0].shape != shape:
         raise ValueError(
-            f"the batch of step {step} is {tuple(inputs.shape)}; the config says {shape}: "
+            f"the batch of step {step} is {tuple(batch[0].shape)}; the config says {shape}: "
             "make batch_at and TrainConfig agree"
         )
+    return batch
 
 
-def _check_finite(metrics: StepMetrics, config: TrainConfig) -> None:
+def _check_finite(metrics: StepMetrics, config: TrainConfig) -> StepMetrics:
     if not (math.isfinite(metrics.loss) and math.isfinite(metrics.grad_norm)):
         what = f"loss {metrics.loss}, gradient norm {metrics.grad_norm}"
         raise diverged(metrics.step, what, config)
+    return metrics
 
 
 def diverged(step: int, what: str, config: TrainConfig) -> DivergedError:

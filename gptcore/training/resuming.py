@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import MISSING, fields
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from gptcore.checks import check_number, check_whole
 from gptcore.cost.energy import Energy
-from gptcore.reading import read_json
-from gptcore.training.config import TrainConfig
+from gptcore.lines import CHECKSUM, load_line, load_lines
+from gptcore.reading import read_bytes, read_json
+from gptcore.training.config import StepMetrics, TrainConfig
 
 WARNINGS_SHOWN = 5
 
@@ -46,8 +49,8 @@ def keep_steps(log: Log, damaged: list[str], step: int, path: Path) -> Log:
     return kept
 
 
-def read_history(path: Path) -> tuple[list[int], list[dict[str, Any]]]:
-    """Return the steps of earlier resumptions and the earlier extensions, from a summary.
+def read_history(path: Path) -> tuple[list[int], list[int], list[dict[str, Any]]]:
+    """Return the steps of earlier resumptions, the world sizes and the extensions of a summary.
 
     Raises:
         ValueError: it is not such a summary.
@@ -65,7 +68,13 @@ def read_history(path: Path) -> tuple[list[int], list[dict[str, Any]]]:
             f"{path} has no list of objects as extensions: put the summary of this run back, or "
             "train in a new folder"
         )
-    return steps, extensions
+    sizes = summary.get("world_sizes", [1] * (len(steps) + 1))
+    if not isinstance(sizes, list) or not all(type(size) is int and size >= 1 for size in sizes):
+        raise ValueError(
+            f"{path} has no list of whole numbers as world_sizes: put the summary of this run "
+            "back, or train in a new folder"
+        )
+    return steps, sizes, extensions
 
 
 def read_energy(path: Path, steps: int) -> Energy:
@@ -103,3 +112,38 @@ def extension(log: Log, from_step: int, steps_before: int, config: TrainConfig) 
         "lr_next": config.learning_rate_at(from_step + 1),
         "exact": all(entry["lr"] == config.learning_rate_at(entry["step"]) for entry in log),
     }
+
+
+def complete_settings(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """Give the settings in a checkpoint of an older version what they lack; return them."""
+    settings = checkpoint["fingerprint"].get("train")
+    if not isinstance(settings, dict):
+        return {}
+    for setting in fields(TrainConfig):
+        if setting.default is not MISSING:
+            settings.setdefault(setting.name, setting.default)
+    return settings
+
+
+def read_log(path: Path) -> tuple[list[dict[str, Any]], list[str]]:
+    """Read the log of a run.
+
+    Returns:
+        The values of StepMetrics of each step, and a warning for each line that is left out,
+        because it is damaged or not such a line. Lines of older versions have no checksum.
+    """
+    return load_lines(read_bytes(path), str(path), _load_step)
+
+
+def _load_step(line: str) -> dict[str, Any]:
+    entry = load_line(line)
+    entry.pop(CHECKSUM, None)
+    known = {f.name: f.default for f in fields(StepMetrics)}
+    entry = {name: value for name, value in known.items() if value is not MISSING} | entry
+    if entry.keys() != known.keys():
+        raise ValueError(f"its keys must be {', '.join(known)}")
+    check_whole("step", entry["step"])
+    for name, value in entry.items():
+        if value is not None or known[name] is MISSING:
+            check_number(name, value, "[0, inf)")
+    return {name: entry[name] for name in known}

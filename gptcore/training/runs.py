@@ -10,42 +10,48 @@
   speed), `memory_bytes` (the largest of the steps), `compile_time_s` (spent before the first step
   of this session; null without compiling), `energy_j` (what the energy counters showed for all
   steps; null without counters, or for a resumed run), `energy_source` (the counters, or why there
-  is no energy), `n_params`, `device`, `precision`, `schedule`, `resumed_from` (a list of steps) and
-  `extensions` (`resuming.extension`).
+  is no energy), `n_params`, `device`, `precision`, `schedule`, `resumed_from` (a list of steps),
+  `world_size` (processes of this session), `world_sizes` (those of every session: the first, and
+  one for each step of `resumed_from`), `engine` ("ddp", "fsdp", or null for one process without
+  torchrun) and `extensions` (`resuming.extension`).
+
+The first Ctrl-C, SIGTERM or SIGHUP ends a run after the step, with a checkpoint and the summary. A
+second one does not wait.
+
+Several processes (`distributed.py`) keep one folder: the first one leads, which locks it, logs and
+decides when a checkpoint is due; the others follow.
 """
 
-import json
-import math
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
-from dataclasses import MISSING, asdict, dataclass, field, fields, replace
-from itertools import chain
+from contextlib import nullcontext, suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from gptcore.checks import check_number, check_whole
+from gptcore.checks import check_whole
 from gptcore.cost.energy import Energy, measuring_energy
 from gptcore.devices import gpu_uuid
-from gptcore.files import WriteError, lock_folder, remove_partials, write_whole
-from gptcore.lines import CHECKSUM, Appender, dump_line, load_line, load_lines
+from gptcore.files import WriteError, lock_folder
+from gptcore.lines import Appender, dump_line
 from gptcore.model.gpt import GPT
-from gptcore.reading import read_bytes
+from gptcore.streams import BAD_INPUT
 from gptcore.training import checkpoints, stopping
 from gptcore.training.averaging import begin_average
 from gptcore.training.compiling import prepare
 from gptcore.training.config import StepMetrics, TrainConfig
-from gptcore.training.loop import BatchAt, DivergedError, diverged, train
-from gptcore.training.resuming import extension, keep_steps, read_energy, read_history
+from gptcore.training.distributed import Engine
+from gptcore.training.loop import BatchAt, DivergedError, train
+from gptcore.training.run_folder import Run
 from gptcore.training.step import make_optimizer
+from gptcore.training.world import World
 
-LOG_NAME = "metrics.jsonl"
-SUMMARY_NAME = "summary.json"
 CHECKPOINT_STEPS = 50
 CHECKPOINT_SECONDS = 60.0
+SHARED = "the processes of a run share the counters, which are not read"
 
 OnStep = Callable[[StepMetrics], None]
 
@@ -63,11 +69,10 @@ def run_training(
     checkpoint_every: int = CHECKPOINT_STEPS,
     checkpoint_s: float = CHECKPOINT_SECONDS,
     on_step: OnStep | None = None,
+    world: World | None = None,
+    shard: bool = False,
 ) -> dict[str, Any]:
     """Train to the last step and keep a log, checkpoints and a summary in `out_dir`.
-
-    The first Ctrl-C, SIGTERM or SIGHUP ends the run after the step, with a checkpoint and the
-    summary. A second one does not wait.
 
     Args:
         out_dir: the folder of the run; it is created if it is missing.
@@ -82,183 +87,48 @@ def run_training(
         checkpoint_every: steps after which a checkpoint is due.
         checkpoint_s: seconds after which one is due.
         on_step: called after each step is logged.
+        world: the processes that train together; `batch_at` then gives the part of this one.
+        shard: divide the weights over them (FSDP2) instead of copying them (DDP).
 
     Returns:
-        The content of `summary.json`.
+        The content of `summary.json`; nothing in a process that follows.
 
     Raises:
         WriteError: another run is using `out_dir`, or a file in it cannot be written.
         ValueError: `out_dir` holds a run that cannot be continued so, or training diverged.
     """
-    check_whole("checkpoint_every", checkpoint_every)
-    fingerprint = {**fingerprint, "model": asdict(model.config), "train": asdict(config)}
-    optimizer = make_optimizer(model.to(device), config)
-    average = None if config.ema_decay is None else begin_average(model)
-    run = _Run(out_dir, model, optimizer, config, device, fingerprint, average)
+    due = (check_whole("checkpoint_every", checkpoint_every), checkpoint_s)
+    run = _run(out_dir, model, config, device, fingerprint, world, shard)
+    if world and not world.leads:
+        return _follow(run, batch_at, epochs_per_step)
     with lock_folder(out_dir):
         run.open(resume=resume)
-        summary = _train(run, batch_at, epochs_per_step, (checkpoint_every, checkpoint_s), on_step)
+        summary = _train(run, batch_at, epochs_per_step, due, on_step)
     stopping.end(run.stop)
     return summary
 
 
-@dataclass
-class _Run:
-    """A run and its folder: what is restored, saved and summarised.
-
-    Attributes:
-        average: the average of the weights, if the run has one.
-        first_step: the number of updates done when the run was opened.
-        resumed_from: the steps from which the run was resumed, this time included.
-        extensions: what more steps changed, from `extension`, this time included.
-        energy: the energy of all steps, for a run that was finished before it was opened.
-        stop: whether a signal has asked for the end.
-    """
-
-    out_dir: Path
-    model: GPT
-    optimizer: torch.optim.Optimizer
-    config: TrainConfig
-    device: torch.device
-    fingerprint: dict[str, Any]
-    average: GPT | None
-    first_step: int = 0
-    resumed_from: list[int] = field(default_factory=list)
-    extensions: list[dict[str, Any]] = field(default_factory=list)
-    energy: Energy = field(default_factory=Energy)
-    stop: stopping.Stop = field(default_factory=stopping.Stop)
-
-    @property
-    def log_path(self) -> Path:
-        return self.out_dir / LOG_NAME
-
-    @property
-    def checkpoints(self) -> Path:
-        return self.out_dir / "checkpoints"
-
-    def open(self, *, resume: bool) -> None:
-        """Restore the newest undamaged checkpoint, or start an empty log."""
-        folder = self.checkpoints
-        if not resume and (self.log_path.exists() or checkpoints.latest_checkpoint(folder)):
-            raise ValueError(
-                f"{self.out_dir} holds a run; continue it with --resume or use another folder"
-            )
-        for place in (self.out_dir, folder):
-            remove_partials(place)
-        checkpoint = checkpoints.load_checkpoint(folder)
-        if checkpoint is None:
-            write_whole(self.log_path, b"")
-            return
-        planned = _complete_settings(checkpoint).get("steps", self.config.steps)
-        if type(planned) is int and planned != self.config.steps:
-            checkpoint = self._extend(checkpoint, planned)
-        self.first_step = checkpoints.restore_checkpoint(
-            checkpoint, self.model, self.optimizer, self.fingerprint, self.average
-        )
-        self._cut(planned)
-        if self.first_step < self.config.steps:
-            self.resumed_from.append(self.first_step)
-
-    def _extend(self, newest: dict[str, Any], planned: int) -> dict[str, Any]:
-        """Return the checkpoint from which a run goes on to more steps than were planned.
-
-        It is the newest one before the decay if there is one, else `newest`. Those of its settings
-        that follow from the number of steps become those of this run.
-        """
-        steps, done, chosen = self.config.steps, newest["step"], newest
-        if steps < planned:
-            raise ValueError(
-                f"steps is {steps}, and the run in {self.out_dir} was planned for {planned}, of "
-                f"which {done} are done: give at least {planned}, or train in a new folder"
-            )
-        if self.config.schedule == "wsd":
-            start = replace(self.config, steps=planned).decay_start
-            if done > start:
-                with suppress(ValueError):  # it is damaged
-                    chosen = checkpoints.load_checkpoint(self.checkpoints, start) or newest
-        _complete_settings(chosen).update(steps=steps, warmup_steps=self.config.warmup_steps)
-        return chosen
-
-    def _cut(self, planned: int) -> None:
-        """Delete what came after the checkpoint, and read what happened to the run before."""
-        summary_path = self.out_dir / SUMMARY_NAME
-        for path in (self.log_path, summary_path):
-            if not path.exists():
-                raise ValueError(f"{path} is missing; put it back or train in a new folder")
-        log = keep_steps(*read_log(self.log_path), self.first_step, self.log_path)
-        self.resumed_from, self.extensions = read_history(summary_path)
-        self.energy = read_energy(summary_path, self.config.steps)
-        # Newer checkpoints are damaged, or of a decay. They go before the log that they belong to.
-        checkpoints.remove_checkpoints_after(self.checkpoints, self.first_step)
-        write_whole(self.log_path, "".join(f"{dump_line(entry)}\n" for entry in log))
-        if planned != self.config.steps:
-            change = extension(log, self.first_step, planned, self.config)
-            self.extensions = [*(e for e in self.extensions if e != change), change]
-
-    def save(self, step: int) -> None:
-        """Write a checkpoint, if all of its numbers are finite."""
-        models = [self.model] if self.average is None else [self.model, self.average]
-        weights = [model.parameters() for model in models]
-        states = [state.values() for state in self.optimizer.state.values()]
-        if not all(t.isfinite().all() for t in chain(*weights, *states)):
-            what = "a weight or the state of the optimizer is not finite after the update"
-            raise diverged(step, what, self.config)
-        checkpoints.save_checkpoint(
-            self.checkpoints,
-            step,
-            self.model,
-            self.optimizer,
-            self.fingerprint,
-            average=self.average,
-            keep=self.config.decay_start,
-        )
-
-    def summarise(self, compile_time_s: float | None, energy: Energy) -> dict[str, Any]:
-        """Write and return the summary of the run so far."""
-        log, _ = read_log(self.log_path)
-        last = log[-1] if log else {"step": 0, "tokens": 0, "epochs": 0.0, "loss": None}
-        train_time_s = math.fsum(line["step_time_s"] for line in log)
-        tokens = len(log) * self.config.batch_size * self.config.block_size
-        if self.first_step:
-            energy = self.energy
-        memory = (line["memory_bytes"] for line in log if line["memory_bytes"] is not None)
-        summary = {
-            "finished": last["step"] == self.config.steps,
-            "step": last["step"],
-            "steps": self.config.steps,
-            "tokens": last["tokens"],
-            "epochs": last["epochs"],
-            "final_loss": last["loss"],
-            "train_time_s": train_time_s,
-            "tokens_per_s": tokens / train_time_s if train_time_s else None,
-            "memory_bytes": max(memory, default=None),
-            "compile_time_s": compile_time_s,
-            "energy_j": energy.joules,
-            "energy_source": energy.source,
-            "n_params": self.model.n_params,
-            "device": str(self.device),
-            "precision": self.config.precision,
-            "schedule": self.config.schedule,
-            "resumed_from": self.resumed_from,
-            "extensions": self.extensions,
-        }
-        write_whole(self.out_dir / SUMMARY_NAME, json.dumps(summary, indent=2) + "\n")
-        return summary
-
-
-def _complete_settings(checkpoint: dict[str, Any]) -> dict[str, Any]:
-    """Give the settings in a checkpoint of an older version what they lack; return them."""
-    settings = checkpoint["fingerprint"].get("train")
-    if not isinstance(settings, dict):
-        return {}
-    for setting in fields(TrainConfig):
-        if setting.default is not MISSING:
-            settings.setdefault(setting.name, setting.default)
-    return settings
+def _run(
+    out_dir: Path,
+    model: GPT,
+    config: TrainConfig,
+    device: torch.device,
+    fingerprint: dict[str, Any],
+    world: World | None,
+    shard: bool,
+) -> Run:
+    """Put the model where it trains, and give it what trains it."""
+    fingerprint = {**fingerprint, "model": asdict(model.config), "train": asdict(config)}
+    if world is None:
+        model.to(device)
+    average = None if config.ema_decay is None else begin_average(model)
+    engine = Engine(world, model, config, average, shard=shard) if world else None
+    optimizer = make_optimizer(model, config)  # of the parts of this process, once there are parts
+    return Run(out_dir, model, optimizer, config, device, fingerprint, average, engine)
 
 
 def _train(
-    run: _Run,
+    run: Run,
     batch_at: BatchAt,
     epochs_per_step: float,
     due: tuple[int, float],
@@ -268,18 +138,10 @@ def _train(
     energy, uuid = Energy(), gpu_uuid(run.device)
     run.summarise(None, energy)
     compile_time_s = prepare(run.model, run.config, run.device)
-    steps = train(
-        run.model,
-        run.optimizer,
-        batch_at,
-        run.config,
-        first_step=run.first_step,
-        device=run.device,
-        epochs_per_step=epochs_per_step,
-        average=run.average,
-    )
+    steps = _steps(run, batch_at, epochs_per_step)
+    counters = nullcontext(Energy(None, SHARED)) if run.engine else measuring_energy(uuid)
     try:
-        with stopping.wait_for_the_step(run.stop), measuring_energy(uuid) as energy:
+        with stopping.wait_for_the_step(run.stop), counters as energy:
             _record(steps, run, due, on_step)
     except BaseException as error:
         with suppress(WriteError):  # the first error is the one to tell
@@ -295,9 +157,41 @@ def _train(
     return run.summarise(compile_time_s, energy)
 
 
+def _steps(run: Run, batch_at: BatchAt, epochs_per_step: float) -> Iterator[StepMetrics]:
+    return train(
+        run.model,
+        run.optimizer,
+        batch_at,
+        run.config,
+        first_step=run.first_step,
+        device=run.device,
+        epochs_per_step=epochs_per_step,
+        average=run.average,
+        engine=run.engine,
+    )
+
+
+def _follow(run: Run, batch_at: BatchAt, epochs_per_step: float) -> dict[str, Any]:
+    """Train with the first process, which keeps the folder and says what is wrong."""
+    run.restore(None)
+    prepare(run.model, run.config, run.device)
+    try:
+        with stopping.wait_for_the_step(run.stop):
+            for metrics in _steps(run, batch_at, epochs_per_step):
+                saves, ends = run.pause(metrics.step, is_due=False)
+                if saves:
+                    run.save(metrics.step)
+                if ends:
+                    break
+    except (DivergedError, WriteError):  # every process has met it
+        raise SystemExit(BAD_INPUT) from None
+    stopping.end(run.stop)
+    return {}
+
+
 def _record(
     steps: Iterator[StepMetrics],
-    run: _Run,
+    run: Run,
     due: tuple[int, float],
     on_step: OnStep | None,
 ) -> None:
@@ -315,34 +209,10 @@ def _record(
             except KeyboardInterrupt:
                 run.stop.ask(signal.SIGINT)
             is_due = metrics.step % every == 0 or time.monotonic() - saved_at >= seconds
-            ends = run.stop.number is not None
-            if is_due or ends or metrics.step in (run.config.decay_start, run.config.steps):
+            saves, ends = run.pause(metrics.step, is_due=is_due)
+            if saves:
                 log.flush()  # a checkpoint on disk implies that its log is, too
                 run.save(metrics.step)
                 saved_at = time.monotonic()
             if ends:
                 return
-
-
-def read_log(path: Path) -> tuple[list[dict[str, Any]], list[str]]:
-    """Read the log of a run.
-
-    Returns:
-        The values of StepMetrics of each step, and a warning for each line that is left out,
-        because it is damaged or not such a line. Lines of older versions have no checksum.
-    """
-    return load_lines(read_bytes(path), str(path), _load_step)
-
-
-def _load_step(line: str) -> dict[str, Any]:
-    entry = load_line(line)
-    entry.pop(CHECKSUM, None)
-    known = {f.name: f.default for f in fields(StepMetrics)}
-    entry = {name: value for name, value in known.items() if value is not MISSING} | entry
-    if entry.keys() != known.keys():
-        raise ValueError(f"its keys must be {', '.join(known)}")
-    check_whole("step", entry["step"])
-    for name, value in entry.items():
-        if value is not None or known[name] is MISSING:
-            check_number(name, value, "[0, inf)")
-    return {name: entry[name] for name in known}

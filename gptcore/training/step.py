@@ -65,7 +65,7 @@ def train_step(
     end_phase = end_phase or (lambda _phase: None)
     optimizer.zero_grad(set_to_none=True)
     loss = _add_gradient(model, inputs, targets, precision, end_phase)
-    grad_norm = _clip_gradient(model, grad_clip)
+    grad_norm = clip_gradient(model, grad_clip)
     optimizer.step()
     end_phase("optimizer")
     return loss, grad_norm.detach()
@@ -104,7 +104,7 @@ def accumulated_step(
         losses.append(
             _add_gradient(model, inputs[part], targets[part], precision, n_targets=n_targets)
         )
-    grad_norm = _clip_gradient(model, grad_clip)
+    grad_norm = clip_gradient(model, grad_clip)
     optimizer.step()
     return torch.stack(losses).sum(), grad_norm.detach()
 
@@ -141,7 +141,7 @@ def _add_gradient(
     return loss.detach()
 
 
-def _clip_gradient(model: nn.Module, greatest: float) -> Tensor:
+def clip_gradient(model: nn.Module, greatest: float) -> Tensor:
     """Scale the gradient down to the norm `greatest` if it is larger; return its norm before.
 
     On a CPU this takes at most half the time of torch's `clip_grad_norm_` (docs/decisions/0017).

@@ -166,9 +166,14 @@ def test_what_killed_processes_left_is_removed_and_nothing_else(tmp_path):
     (tmp_path / f"{PARTIAL}1").write_text("half")
     (tmp_path / f"{PARTIAL}2.pt").symlink_to("victim")
     (tmp_path / f"{PARTIAL}folder").mkdir()
+    (tmp_path / f"{PARTIAL}folder" / "half").write_text("half")
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "file").write_text("precious")
+    (tmp_path / f"{PARTIAL}link").symlink_to("precious")
     remove_partials(tmp_path)
     remove_partials(tmp_path / "absent")
-    assert names(tmp_path) == [f"{PARTIAL}folder", "victim"]
+    assert names(tmp_path) == ["precious", "victim"]
+    assert names(tmp_path / "precious") == ["file"]
 
 
 def test_a_locked_folder_is_refused_until_the_lock_ends(tmp_path):

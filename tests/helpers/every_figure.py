@@ -25,7 +25,7 @@ from tests.helpers.ledgers import (
 )
 from tests.helpers.own_ledgers import own_pair_case
 from tests.helpers.reuse_ledgers import decision_case, published_case, run_case
-from tests.helpers.timed_ledgers import pair_case, timed, timed_ledger
+from tests.helpers.timed_ledgers import distributed_case, pair_case, timed, timed_ledger
 
 LONG = "_a sampler with a name that is much longer than any label of a line may ever become"
 
@@ -89,7 +89,8 @@ def records():
         growth("batch_size", 0.95), growth("n_embd", 1.4), conditions(), packing(),
         loader_case("shuffled_blocks", 1.0, 40), position_case(True), position_case(False),
         pair_case("precision=bf16", 0.46, "faster"), pair_case("corpus=x", 1.0, "same"),
-        own_pair_case(1.5),
+        own_pair_case(1.5), distributed_case("ddp", "strong", 1.0, 0.6, 0.5),
+        distributed_case("fsdp", "weak", 1.0, 1.3, 2.9),
         decision_case(run_case("gptcore", (10.8, 6.0, 5.0)), published_case(3.5)),
     ]  # fmt: skip
     return list({json_key(each): copy.deepcopy(each) for each in every}.values())

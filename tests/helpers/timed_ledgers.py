@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from bench.ledger.record import Record
+from bench.ledger.schema import SERIES
 from tests.helpers.ledgers import environment, record, standard_ledger
 
 PEAKS = {"fp32": 2.2e11, "bf16": 1.2e12}
@@ -155,3 +156,24 @@ def timed_ledger() -> list[Record]:
     traced(step)
     corpus = pair_case("corpus=uniform-ids", 1.004, "same")
     return [*made, self_case(20, 1), pair_case("precision=bf16", 0.46, "faster"), corpus]
+
+
+def distributed_case(engine: str, scaling: str, *times: float) -> Record:
+    """Return the steps of 1, 2, 4, … processes that took these times, with rounds of ± 5 %."""
+    names = ("processes", "time_s", "time_min_s", "time_max_s", "efficiency", "predicted_s")
+    rows: list[dict[str, Any]] = []
+    for number, time_s in enumerate(times):
+        work = 1 if scaling == "weak" else 2**number
+        values = (2**number, time_s, 0.95 * time_s, 1.05 * time_s, times[0] / time_s / work,
+                  times[0] / 2**number * 1.1)  # fmt: skip
+        more = {"communication_share": 0.4 * number - 0.7, "error": 0.1} if number else {}
+        row = dict(zip(names, values, strict=True)) | more
+        rows.append({name: row.get(name) for name in SERIES["device_scaling"]})
+    sizes = {"n_layer": 4, "n_embd": 128, "batch_size": 8, "block_size": 128}
+    return record(
+        f"bench_distributed::test_scaling[{engine}-{scaling}]",
+        group="distributed",
+        params={"engine": engine, "scaling": scaling, "world_sizes": [1, 2, 4], **sizes},
+        metrics={"scaling_efficiency": rows[-1]["efficiency"]},
+        series={"device_scaling": rows},
+    )

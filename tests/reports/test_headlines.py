@@ -39,7 +39,14 @@ from tests.helpers.own_ledgers import (
     own_peak_case,
 )
 from tests.helpers.reuse_ledgers import decision_case, published_case, run_case
-from tests.helpers.timed_ledgers import START, pair_case, self_case, timed, timed_environment
+from tests.helpers.timed_ledgers import (
+    START,
+    distributed_case,
+    pair_case,
+    self_case,
+    timed,
+    timed_environment,
+)
 from tests.reports.topics.test_peers import pair, peak
 
 NUMBER = r"[\d.,]+"
@@ -456,6 +463,12 @@ CASES = [
         "loaders.audited", [audited_case(0, 0)], [audited_case(1, 1)],
         "The live audit found no fault in what torch's DataLoader gave to 1 training run$",
         "found a fault in what torch's DataLoader gave to 1 of 2 training runs$",
+    ),
+    Contradiction(
+        "distributed.find", [distributed_case("ddp", "strong", 1.0, 0.6, 0.4)],
+        [other(distributed_case("ddp", "strong", 1.0, 0.97), batch_size=16)],
+        "^Training by DDP, one batch for all, was faster .* process on 2 and 4 processes$",
+        r"on 2 processes \(B = 8\) and on 4 processes \(B = 8\), but not on 2 .* \(B = 16\)$",
     ),
 ]  # fmt: skip
 

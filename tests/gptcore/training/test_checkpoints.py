@@ -12,7 +12,8 @@ from gptcore.files import WriteError
 from gptcore.model.config import ModelConfig
 from gptcore.model.gpt import GPT
 from gptcore.model.loss import next_token_loss
-from gptcore.training import checkpoints
+from gptcore.training import checkpoint_files
+from gptcore.training.checkpoint_files import save_tensors
 from gptcore.training.checkpoints import (
     latest_checkpoint,
     load_checkpoint,
@@ -20,7 +21,6 @@ from gptcore.training.checkpoints import (
     remove_checkpoints_after,
     restore_checkpoint,
     save_checkpoint,
-    save_tensors,
 )
 from tests.helpers.failing_calls import Fault
 
@@ -178,7 +178,7 @@ class FullDisk:
 @pytest.mark.parametrize("room", range(0, 4_000, 97))
 def test_a_full_disk_at_any_byte_is_told_as_such(room):
     disk = FullDisk(room)
-    keeper = checkpoints._ErrorKeeper(disk)
+    keeper = checkpoint_files._ErrorKeeper(disk)
     torch.save({"weight": torch.zeros(20_000)}, keeper)
     assert keeper.error.errno == errno.ENOSPC
     assert disk.refused == 1

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from gptcore.files import WriteError
-from gptcore.training import runs
+from gptcore.training import run_folder
 from gptcore.training.checkpoints import load_checkpoint
 from gptcore.training.config import TrainConfig
 from tests.gptcore.training.test_runs import interrupt_at, log_of, results_of, run
@@ -114,7 +114,7 @@ def test_an_extension_that_cannot_cut_the_log_leaves_a_run_that_can_be_resumed(
 
     run(tmp_path / "a", WSD)
     with monkeypatch.context() as patch:
-        patch.setattr(runs, "write_whole", full)
+        patch.setattr(run_folder, "write_whole", full)
         with pytest.raises(WriteError):
             run(tmp_path / "a", replace(WSD, steps=16), resume=True)
     run(tmp_path / "a", WSD, resume=True)

@@ -15,7 +15,7 @@ from gptcore.cost import energy
 from gptcore.files import WriteError
 from gptcore.model.gpt import GPT
 from gptcore.training import loop as training_loop
-from gptcore.training import runs, stopping
+from gptcore.training import resuming, run_folder, runs, stopping
 from gptcore.training import step as training_step
 from gptcore.training.checkpoints import latest_checkpoint
 from gptcore.training.config import COMPILERS, StepMetrics, TrainConfig
@@ -39,7 +39,7 @@ def run(out_dir: Path, config: TrainConfig = CONFIG, **options) -> dict:
 
 
 def log_of(out_dir: Path) -> list[dict]:
-    log, damaged = runs.read_log(out_dir / "metrics.jsonl")
+    log, damaged = resuming.read_log(out_dir / "metrics.jsonl")
     assert not damaged
     return log
 
@@ -322,7 +322,7 @@ def test_the_first_error_is_told_when_the_summary_cannot_be_written_either(tmp_p
         raise WriteError("cannot write summary.json: full")
 
     def on_step(metrics: StepMetrics) -> None:
-        monkeypatch.setattr(runs, "write_whole", full)
+        monkeypatch.setattr(run_folder, "write_whole", full)
         raise WriteError("cannot write step-00000001.pt: full")
 
     with pytest.raises(WriteError, match=r"step-00000001\.pt"):
@@ -346,7 +346,7 @@ def test_a_flipped_byte_costs_at_most_its_lines_and_a_warning(tmp_path):
         damaged = bytearray(whole)
         damaged[rng.randrange(len(whole))] ^= rng.randrange(1, 256)
         path.write_bytes(damaged)
-        read, damages = runs.read_log(path)
+        read, damages = resuming.read_log(path)
         assert all(entry in log for entry in read)
         assert damages or len(read) == 10
 
