@@ -26,9 +26,9 @@ from gptcore.sampling.windows import (
     whole_windows,
 )
 
-CHUNK_DRAWS = 4096
-"""Draws that are made at once. It is part of the definition of independent draws: another size
-gives them another stream."""
+KEPT_DRAWS, AT_ONCE = 2**8, 2**14
+"""Draws that are made for a small request and kept for the next one; draws of a large request that
+are made at once, because more of them do not fit into the caches of a processor."""
 
 MOST_TOLD = 1000
 """Segments that a fingerprint lists."""
@@ -121,8 +121,7 @@ class Sampler(ABC):
         starts = np.empty(count, dtype=np.int64)  # fails at once where memory is not enough
         done = 0
         while done < count:
-            number, offset = divmod(first + done, CHUNK_DRAWS)
-            part = self._chunk(number)[offset : offset + count - done]
+            part = self._some(first + done, count - done)
             starts[done : done + len(part)] = part
             done += len(part)
         return starts
@@ -218,7 +217,7 @@ class Sampler(ABC):
         new = {"world": 1} | {"stream_version": 1} | own
         if not self.drop_last and old.get("drop_last") is False:
             old["batch_size"] = self.batch_size
-        for key in new | old:
+        for key in own | new | old:  # the name first
             if old.get(key) != new.get(key):
                 raise ValueError(_refusal(key, old.get(key), new.get(key)))
         return check_whole("saved next_draw", state["next_draw"], at_least=0)
@@ -260,13 +259,16 @@ class Sampler(ABC):
         """Return the keys of epochs with these numbers, (n,) or (1,); `use` tells them apart."""
         return make_keys(self.seed, use, np.atleast_1d(np.asarray(numbers, dtype=np.int64)))
 
-    def _chunk(self, number: int) -> Starts:
-        """Return the starts of CHUNK_DRAWS draws; the last ones that were made are kept."""
+    def _some(self, first: int, count: int) -> Starts:
+        """Return the starts of the first ones of these draws."""
+        if count >= KEPT_DRAWS:
+            return self.starts_at(np.arange(first, first + min(count, AT_ONCE)))
+        number, offset = divmod(first, KEPT_DRAWS)
         kept = self._kept
         if kept is None or kept[0] != number:
-            first = number * CHUNK_DRAWS
-            self._kept = kept = (number, self.starts_at(np.arange(first, first + CHUNK_DRAWS)))
-        return kept[1]
+            begin = number * KEPT_DRAWS
+            self._kept = kept = (number, self.starts_at(np.arange(begin, begin + KEPT_DRAWS)))
+        return kept[1][offset : offset + count]
 
 
 def tell_segments(segments: Sequence[Segment]) -> list[list[int]] | str:

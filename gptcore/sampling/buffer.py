@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 
 from gptcore.checks import check_whole
-from gptcore.sampling.base import CHUNK_DRAWS, Sampler
-from gptcore.sampling.keyed import Words, draw_below, permute
+from gptcore.sampling.base import Sampler
+from gptcore.sampling.keyed import draw_below, permute
 from gptcore.sampling.windows import Starts
 
 
@@ -29,56 +29,46 @@ class BlockBufferShuffle(Sampler):
         self.buffer = check_whole("buffer", buffer)
         super().__init__(**options)
 
-    def starts_at(self, draws: Starts) -> Starts:
-        """Return the starts of these draws, which increase."""
-        assert self.draws_per_epoch is not None
-        epochs, begins = np.unique(draws // self.draws_per_epoch, return_index=True)
-        parts = np.split(draws % self.draws_per_epoch, begins[1:])
-        blocks = [self._blocks(int(e), part) for e, part in zip(epochs, parts, strict=True)]
-        return self.lattice.place(np.concatenate(blocks))
-
     def _stride(self) -> int:
         return self.block_size
 
     def _extras(self) -> dict[str, int]:
         return {"buffer": self.buffer}
 
-    def _blocks(self, epoch: int, places: Starts) -> Starts:
-        """Return the blocks at these places of an epoch, which increase."""
+    def starts_at(self, draws: Starts) -> Starts:
+        """Return the starts of these draws, which increase."""
+        assert self.draws_per_epoch is not None
         held = min(self.buffer, self.lattice.total)
-        filling = self.lattice.total - held  # draws after which a block enters
-        keys = self._keys(0, epoch)
-        early, late = places[places < filling], places[places >= filling]
-        slots = np.concatenate(
-            [
-                draw_below(keys, early, held),
-                permute(late - filling, held, self._keys(1, epoch)),
-            ]
-        )
-        before = np.minimum(places, filling)
-        return _entered(slots, before, keys, held)
+        filling = self.lattice.total - held  # draws of an epoch after which a block enters
+        epoch, place = np.divmod(draws, self.draws_per_epoch)
+        late = place >= filling
+        emptied = permute(place[late] - filling, held, self._keys(1, epoch[late]))
+        slots = draw_below(self._keys(0, epoch), place, held)
+        slots[late] = emptied
+        return self.lattice.place(self._blocks(epoch, np.minimum(place, filling), slots, filling))
 
+    def _blocks(self, epoch: Starts, before: Starts, slots: Starts, filling: int) -> Starts:
+        """Return the block in each slot when `before` draws of an epoch are made.
 
-def _entered(slots: Starts, before: Starts, keys: Words, held: int) -> Starts:
-    """Return the block that lies in each slot when the draws below `before` are made.
-
-    Args:
-        slots: (k,), each in [0, held).
-        before: (k,), in increasing order.
-        keys: of the slots of draws.
-        held: blocks in the buffer; block b begins in slot b.
-    """
-    blocks, open_ = slots.copy(), np.arange(len(slots))
-    stop = int(before[-1]) if len(before) else 0
-    while open_.size and stop > 0:
-        first = max(0, stop - max(held, CHUNK_DRAWS))
-        draws = np.arange(first, stop)
-        # Sorted by slot and then by draw, the draw that is looked for stands just before `before`.
-        size = stop - first + 1
-        table = np.sort(draw_below(keys, draws, held) * size + draws - first)
-        at = np.searchsorted(table, slots[open_] * size + np.clip(before[open_] - first, 0, size))
-        at -= 1
-        found = (at >= 0) & (table[at] // size == slots[open_])
-        blocks[open_[found]] = held + first + table[at[found]] % size
-        open_, stop = open_[~found], first
-    return blocks
+        Each argument but `filling` is (k,). Block b of an epoch begins in slot b.
+        """
+        held = self.lattice.total - filling
+        blocks, open_ = slots.copy(), np.arange(len(slots) if filling else 0)
+        # The draws after which a block enters are numbered through all epochs.
+        begin = epoch * filling
+        group, stop = (epoch - epoch[0]) * held + slots, int((begin + before)[-1])
+        while open_.size:
+            first = max(int(begin[0]), stop - max(4 * held, len(slots)))
+            number, place = np.divmod(np.arange(first, stop), filling)
+            drawn = draw_below(self._keys(0, number), place, held)
+            # Sorted by epoch, slot and draw, the draw looked for stands just before `before`.
+            size = stop - first + 1
+            table = ((number - epoch[0]) * held + drawn) * size + np.arange(stop - first)
+            table = np.append(-1, np.sort(table))
+            asked = group[open_] * size + np.clip((begin + before)[open_] - first, 0, size)
+            last = table[np.searchsorted(table, asked) - 1]
+            found = last // size == group[open_]
+            done = open_[found]
+            blocks[done] = held + first + last[found] % size - begin[done]
+            open_, stop = open_[~found & (begin[open_] < first)], first
+        return blocks

@@ -89,9 +89,24 @@ def permute(
     return words.astype(np.int64)
 
 
-def place_without(places: Starts, holes: Starts) -> Starts:
-    """Return the numbers at these places of 0, 1, … when those in `holes`, sorted, are left out."""
-    return places + np.searchsorted(holes - np.arange(len(holes)), places, side="right")
+def place_without(
+    places: Starts, holes: Starts, n: int, rows: Numbers = 0, hole_rows: Numbers = 0
+) -> Starts:
+    """Return the numbers at these places of 0, …, n - 1 when some of them are left out.
+
+    Args:
+        places: (k,).
+        holes: (h,), the numbers that are left out, in any order.
+        n: larger than all of these.
+        rows: (k,), where several rows of numbers have other holes, the row of each place.
+        hole_rows: (h,), the row of each hole.
+    """
+    holes = np.sort(holes + np.asarray(hole_rows) * n)
+    begins = np.searchsorted(holes, np.arange(int(np.max(rows, initial=0)) + 1) * n)
+    # Before hole j of a row there are j holes and all places below its number less j.
+    below = holes - (np.arange(len(holes)) - begins[holes // n])
+    before = np.searchsorted(below, places + np.asarray(rows) * n, side="right") - begins[rows]
+    return np.asarray(places + before)
 
 
 def _network(words: Words, n: int, keys: Words, inverse: bool) -> Words:

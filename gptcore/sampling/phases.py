@@ -87,13 +87,17 @@ class OneDocumentOnce(RandomPhaseBlocks):
     name = RechunkedOnce.name
 
     def _blocks(self, epoch: Starts, place: Starts, among: Starts) -> Starts:
-        order, most = self._keys(2, 0), self.short_blocks + 1
-        blocks = np.empty(len(place), dtype=np.int64)
-        for number, begin in zip(*np.unique(epoch, return_index=True), strict=True):
-            mine, length = epoch == number, self._begin(number + 1) - self._begin(number)
-            left = np.arange(length, among[begin])  # the places that no draw has
-            left = super()._blocks(np.array([number]), left, among[begin])
-            missing = np.append(left, np.arange(among[begin], most))
-            holes = np.sort(permute(missing, most, order, inverse=True))
-            blocks[mine] = permute(place_without(place[mine], holes), most, order)
-        return blocks
+        most, order = self.short_blocks + 1, self._keys(2, 0)
+        epochs, first, row = np.unique(epoch, return_index=True, return_inverse=True)
+        lengths = [self._begin(e + 1) - self._begin(e) for e in epochs.tolist()]
+        sizes = among[first]
+        # The blocks that no draw has: of the places behind the last draw, and the one of long
+        # epochs alone.
+        behind = [np.arange(*ends) for ends in zip(lengths, sizes.tolist(), strict=True)]
+        rows = np.repeat(np.arange(len(epochs)), sizes - lengths)
+        dropped = super()._blocks(epochs[rows], np.concatenate(behind), sizes[rows])
+        short = np.flatnonzero(sizes < most)
+        missing = np.append(dropped, np.full(len(short), most - 1))
+        holes = permute(missing, most, order, inverse=True)
+        place = place_without(place, holes, most, row, np.append(rows, short))
+        return permute(place, most, order)

@@ -135,7 +135,7 @@ class RechunkedOnce(RechunkedDocuments):
         # Of the blocks 0, …, last, one has no window: before the cut, or at the end of the ring.
         empty = last - straight if last - straight < cut // size else last
         order = self._keys(3, 0)
-        holes = np.sort(permute(np.append(missing, empty), last + 1, order, inverse=True))
-        block = permute(place_without(places, holes), last + 1, order)
+        holes = permute(np.append(missing, empty), last + 1, order, inverse=True)
+        block = permute(place_without(places, holes, last + 1), last + 1, order)
         window = block + np.where(block >= cut // size, -(cut // size), straight)
         return self._begins(epoch, window)

@@ -11,13 +11,16 @@ from typing import Any, Unpack
 import numpy as np
 
 from gptcore.checks import check_whole
-from gptcore.sampling.base import CHUNK_DRAWS, Sampler, SamplerOptions
+from gptcore.sampling.base import Sampler, SamplerOptions
 from gptcore.sampling.buffer import BlockBufferShuffle
 from gptcore.sampling.keyed import permute
 from gptcore.sampling.low_discrepancy import Golden, Stratified, VanDerCorput
 from gptcore.sampling.phases import OneDocument, OneDocumentOnce, RandomPhaseBlocks
 from gptcore.sampling.rechunking import RechunkedDocuments, RechunkedOnce
 from gptcore.sampling.windows import Starts
+
+CHUNK_DRAWS = 4096
+"""Independent draws that have one generator; another number would give them another stream."""
 
 
 def make_sampler(name: str, **options: Unpack[SamplerOptions]) -> Sampler:
