@@ -47,7 +47,7 @@ def make_keys(seed: int, use: int, numbers: Starts) -> Words:
 
 def draw_below(keys: Words, index: Numbers, sizes: Numbers) -> Starts:
     """Return the number of a key at an index: uniform in [0, size), as SplitMix64 draws it."""
-    places = np.asarray(index).astype(np.uint64)
+    places = np.atleast_1d(np.asarray(index)).astype(np.uint64)
     return scale(mix(keys + (places + np.uint64(1)) * STEP), sizes)
 
 
