@@ -253,7 +253,7 @@ def _visits(checkpoint: dict[str, Any] | None, text: ScoredText) -> npt.NDArray[
     same = known.get("corpus_sha256") == text.source.sha256
     if not same or known.get("segments") != tell_segments(text.segments):
         return None
-    names = ("block_size", "batch_size", "drop_last", "seed", *OWNERS)
+    names = ("block_size", "batch_size", "drop_last", "seed", "corpus_sha256", *OWNERS)
     sampler = make_sampler(
         str(known.get("sampler")),
         segments=text.segments,

@@ -116,18 +116,7 @@ def write_shards(
             done += sizes[number]
             progress(done, sum(sizes))
         written.sort()
-        manifest: dict[str, Any] = {
-            "format": "llm.c",
-            "tokenizer": "gpt2",
-            "n_tokens": sum(shard.n_tokens for shard in written),
-            "n_bytes": sum(sizes),
-            "sha256": joint_sha256([shard.sha256 for shard in written]),
-            "documents": sum(part.is_last for shard in shards for part in shard),
-            "shards": [
-                {"file": shard.name, "n_tokens": shard.n_tokens, "sha256": shard.sha256}
-                for shard in written
-            ],
-        }
+        manifest = _manifest(shards, written)
         known = read_manifest(out)
         if known is not None and known != manifest:
             raise ValueError(
@@ -139,6 +128,23 @@ def write_shards(
             "resumed": sum(shard.resumed for shard in written),
             "empty": len(texts) - manifest["documents"],
         }
+
+
+def _manifest(shards: list[list[Part]], written: list[Written]) -> dict[str, Any]:
+    """Return what the folder holds, as JSON values."""
+    parts = [part for shard in shards for part in shard]
+    return {
+        "format": "llm.c",
+        "tokenizer": "gpt2",
+        "n_tokens": sum(shard.n_tokens for shard in written),
+        "n_bytes": sum(part.end - part.begin for part in parts),
+        "sha256": joint_sha256([shard.sha256 for shard in written]),
+        "documents": sum(part.is_last for part in parts),
+        "shards": [
+            {"file": shard.name, "n_tokens": shard.n_tokens, "sha256": shard.sha256}
+            for shard in written
+        ],
+    }
 
 
 def shard_name(number: int) -> str:
