@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from reports import drawing, words
 from reports.load import Run
+from reports.numbers import Heading, cells
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Finding:
 
     `importance` orders findings, largest first. `clause` is the claim as a part of the verdict,
     "" where the verdict leaves it out. `evidence` holds the ids of the cases behind the claim.
+    `module` is the topic that states it: the finding stands in the first of its sections.
     """
 
     importance: int
@@ -30,6 +32,7 @@ class Finding:
     headline: str
     detail: str
     evidence: tuple[str, ...] = ()
+    module: str = ""
 
 
 IN_TURNS = "The ratio is taken pair by pair, so the two medians need not divide to it."
@@ -59,9 +62,11 @@ class Table:
     """A command that the note leads to, on a line of its own, so that it can be copied."""
     folded: str = ""
     """The summary line under which a long table is folded away; "" shows the table at once."""
+    bars: Mapping[int, tuple[float | None, ...]] = field(default_factory=dict)
+    """Position of a column → a share from 0 to 1 for each row, drawn as a bar inside the cell."""
 
 
-MAX_DRAWN, MAX_BARS, MAX_LINES = 8, 24, 24
+MAX_DRAWN, MAX_BARS, MAX_LINES = 8, 24, 12
 """Cases, bars and lines in one figure at most."""
 MAX_TEXT = 5_000
 """Characters of one text of a section or a finding at most."""
@@ -73,12 +78,24 @@ MARKUP = 30
 
 @dataclass(frozen=True)
 class Plot:
-    """A figure; `alt` is read out where it cannot be seen."""
+    """A figure.
+
+    Attributes:
+        title: what it shows, in a few words.
+        caption: how to read it.
+        alt: a short name that is read out in its place; the numbers are in `data`.
+        svg: the drawing.
+        data: what was drawn, as a table that is folded below the figure; None for a figure that
+            repeats a table of its section.
+        other: what to show in place of the drawing, and the drawing with another axis.
+    """
 
     title: str
     caption: str
     alt: str
     svg: Markup
+    data: Table | None = None
+    other: tuple[str, Markup] | None = None
 
 
 @dataclass(frozen=True)
@@ -104,9 +121,20 @@ class Section:
     tables: list[Table] = field(default_factory=list)
     texts: list[Text] = field(default_factory=list)
     missing: str = ""
+    module: str = ""
+    """The topic that it belongs to, as in `Finding`."""
+    findings: list[Finding] = field(default_factory=list)
+    """What the run says on the topic; they stand in its first section."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Return whether it only says why it holds nothing."""
+        return bool(self.missing) and not (self.plots or self.tables or self.texts or self.findings)
 
 
 Draw = Callable[[pd.DataFrame], Figure]
+Other = tuple[str, Draw]
+"""Words of the switch to a figure with another axis, and what draws it."""
 
 
 @dataclass
@@ -152,9 +180,27 @@ class Plotter:
         return every[:most]
 
     def __call__(
-        self, draw: Draw, data: pd.DataFrame, title: str, caption: str, alt: str
+        self,
+        draw: Draw,
+        data: pd.DataFrame,
+        title: str,
+        caption: str,
+        alt: str,
+        numbers: Mapping[str, Heading] | None = None,
+        other: Other | None = None,
     ) -> list[Plot]:
-        """Return the figure in a list; an empty list where there is nothing to draw."""
+        """Return the figure in a list; an empty list where there is nothing to draw.
+
+        Args:
+            draw: a function from the frame to a figure.
+            data: its frame.
+            title: what the figure shows, in a few words.
+            caption: how to read it.
+            alt: a short name that is read out in its place.
+            numbers: column of the frame → its heading in the table of what was drawn; None where
+                a table of the section has these numbers.
+            other: the same data along another axis, which the reader can switch to.
+        """
         if data.empty or not self.enabled:
             return []
         if self.drawn >= self.last or not self.room.figures:
@@ -165,13 +211,16 @@ class Plotter:
             data = data[data["variant"].isin(names.head(MAX_LINES))]
             _, more = first_cases(names.to_frame(), MAX_LINES, "lines")
             caption += more
-        svg = drawing.svg(draw, data, f"{self.prefix}-f{self.drawn + 1}")
-        if len(svg) > MAX_SVG:
+        name = f"{self.prefix}-f{self.drawn + 1}"
+        svg = Markup(drawing.svg(draw, data, name))
+        switch = (other[0], Markup(drawing.svg(other[1], data, f"{name}o"))) if other else None
+        if len(svg) + len(switch[1] if switch else "") > MAX_SVG:
             self.left_out["figure"] += 1
             return []
         self.drawn += 1
         self.room.figures -= 1
-        return [Plot(title, cut(caption), cut(alt), Markup(svg))]
+        drawn = Table(f"{title}: what was drawn.", *cells(data, numbers)) if numbers else None
+        return [Plot(title, cut(caption), cut(alt), svg, drawn, switch)]
 
     def fit(self, section: Section) -> Section:
         """Return the section without what exceeds its share of the page, and with its number."""

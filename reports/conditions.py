@@ -24,7 +24,7 @@ def conditions(case: Case, training: pd.DataFrame, sides: Iterable[Any] = ()) ->
         training: all training runs.
         sides: the arms that the claim is about, or means of several, joined by "+"; none for all.
     """
-    runs = _runs(case, training)
+    runs = runs_of(case, training)
     arms = {arm for side in sides for arm in str(side).split("+")}
     if arms and "arm" in runs and runs["arm"].notna().all():
         runs = runs[runs["arm"].isin(arms)]
@@ -38,9 +38,15 @@ def conditions(case: Case, training: pd.DataFrame, sides: Iterable[Any] = ()) ->
     return said
 
 
+def on_device(name: Any) -> str:
+    """Return " on cuda"; "" for the CPU, which is meant where no device is named."""
+    is_cpu = words.is_missing(name) or str(name).startswith("cpu")
+    return "" if is_cpu else f" on {words.device(name)}"
+
+
 def place(case: Case, training: pd.DataFrame) -> str:
     """Return in which experiment, on which text, for which passes and size a claim holds."""
-    runs, name = _runs(case, training), experiment(case)
+    runs, name = runs_of(case, training), experiment(case)
     known = ", ".join(filter(None, (_passes(runs), _weights(runs))))
     where = "on" if name == words.corpus(case["corpus"]) else "in the experiment"
     return f" {where} {name}{known and f' ({known})'}"
@@ -53,7 +59,7 @@ def experiment(case: Case) -> str:
     return f"{shorten(name)} on {corpus}" if name and name != str(key) else corpus
 
 
-def _runs(case: Case, training: pd.DataFrame) -> pd.DataFrame:
+def runs_of(case: Case, training: pd.DataFrame) -> pd.DataFrame:
     """Return the training runs of the experiment of a case, none where it is not known."""
     known = "experiment" in training and "experiment" in case
     return training[training["experiment"].eq(case["experiment"])] if known else training[:0]

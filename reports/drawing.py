@@ -1,8 +1,10 @@
-"""What all figures share: margins, labels, style, axes; and figure → SVG for inlining in a page.
+"""What all figures share: style, margins, labels, axes; and figure → SVG for inlining in a page.
 
 Colours are placeholders here: `svg` replaces them by CSS variables and `currentColor`, so that one
 drawing follows the light and the dark theme of the page. Text stays text, in the font of the page.
-Figures are drawn 460 units wide, so that they are legible at 350 and at 560 pixels.
+A figure is as wide as a column of the page is on a phone, so its text has there the size that is
+set here: 12.6 units of 360, which are 12 px on a page that is 400 px wide. No figure relies on
+colour alone: marker, dash, hatch or a label tells the same.
 """
 
 from __future__ import annotations
@@ -11,14 +13,25 @@ import io
 import math
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from textwrap import wrap
 from typing import Any
 
 import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogFormatterMathtext, MaxNLocator, NullFormatter
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import text_to_path
+from matplotlib.ticker import (
+    FixedLocator,
+    FuncFormatter,
+    LogFormatterMathtext,
+    MaxNLocator,
+    NullFormatter,
+    NullLocator,
+)
 
 from gptcore import plain_text
 from reports import words
@@ -28,17 +41,16 @@ N_COLOURS = 8
 COLOURS = [f"#0101{i:02x}" for i in range(1, N_COLOURS + 1)]
 DASHES: list[Any] = ["", (5, 1.5), (1.5, 1.2), (5, 1.2, 1.2, 1.2), (8, 2), (3, 1), (1, 2), (6, 3)]
 MARKERS = ["o", "s", "D", "^", "v", "P", "X", "p"]
+HATCHES = ["", "///", "...", "\\\\\\", "xx", "---", "++", "oo"]
 VARIABLES = {
     INK: "currentColor",
     GRID: "var(--grid)",
     SURFACE: "var(--surface)",
     **{colour: f"var(--c{i})" for i, colour in enumerate(COLOURS, start=1)},
 }
-WIDTH_IN = 6.4
-LEGEND_ROW_IN = 0.24
+WIDTH_PT, FONT_PT, LINE_PT = 360.0, 12.6, 15.5
+"""Width of a figure, size of its text, and height of a line of text; a point is a unit of SVG."""
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-HALF_ROW = 28
-"""Characters of a name that fit into half a row of the legend."""
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "reports",
@@ -54,23 +66,23 @@ STYLE: dict[Any, Any] = {
     "axes.spines.right": False,
     "axes.spines.left": False,
     "axes.titlelocation": "left",
-    "axes.titlesize": 12,
-    "axes.labelsize": 12,
+    "axes.titlesize": FONT_PT,
+    "axes.titlepad": 8,
+    "axes.titley": 1.0,  # else Matplotlib measures all texts to place it
+    "axes.labelsize": FONT_PT,
     "figure.facecolor": "none",
-    "font.size": 12,
+    "font.size": FONT_PT,
     "grid.color": GRID,
     "grid.linewidth": 0.8,
-    "legend.frameon": False,
-    "legend.fontsize": 12,
-    "legend.handlelength": 1.8,
-    "lines.linewidth": 2,
+    "hatch.linewidth": 0.7,
+    "lines.linewidth": 1.8,
     "patch.linewidth": 0,
     "xtick.color": GRID,
     "xtick.labelcolor": INK,
     "ytick.color": GRID,
     "ytick.labelcolor": INK,
-    "xtick.labelsize": 12,
-    "ytick.labelsize": 12,
+    "xtick.labelsize": FONT_PT,
+    "ytick.labelsize": FONT_PT,
     "ytick.major.size": 0,
 }
 
@@ -119,6 +131,7 @@ def inline(text: str, name: str) -> str:
     assert view_box, "Matplotlib writes a viewBox"
     text = re.sub(r"<svg[^>]*>", f'<svg {view_box[0]} aria-hidden="true">', text, count=1)
     text = re.sub(r"\s+\n|\n\s+|\n", "\n", text)
+    text = re.sub(r'<g id="[^"]*"/>\n', "", text)
     return re.sub(r"<[^>]*>", lambda tag: _restyled(tag[0], name), text)
 
 
@@ -126,123 +139,93 @@ def _restyled(tag: str, name: str) -> str:
     """Return a tag with its ids and colours changed; the text between tags stays as it is."""
     tag = re.sub(r'(\sid="|xlink:href="#|url\(#)', rf"\g<1>{name}-", tag)
     tag = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", tag)
+    tag = re.sub(r'font-family: [^;"]*;? ?| transform="rotate\(-?0 [^"]*"', "", tag)
+    tag = re.sub(r"-?\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", tag)
     return re.sub(r"#0[0-9a-f]{5}\b", lambda m: VARIABLES.get(m[0], m[0]), tag)
 
 
-def new_figure(
-    axes_in: float,
-    rows: int = 1,
-    *,
-    top_in: float = 0.1,
-    left_in: float = 0.72,
-    gap_in: float = 0.0,
-) -> tuple[Figure, list[Axes]]:
-    """Return a figure of `rows` stacked axes, each `axes_in` high.
+# --- figures and their margins ----------------------------------------------------------------
 
-    Margins are given in inches, because they hold text of known size: the layout engines of
-    Matplotlib would draw everything twice.
+
+def new_figure(
+    axes_pt: float,
+    rows: int = 1,
+    columns: int = 1,
+    *,
+    top: float = 24,
+    left: float = 46,
+    right: float = 12,
+    bottom: float = 42,
+    gap: float = 30,
+    share_y: bool = False,
+) -> tuple[Figure, list[Axes]]:
+    """Return a figure of rows and columns of axes, each `axes_pt` high; all in points.
+
+    Margins are given, because they hold text of known size: the layout engines of Matplotlib would
+    draw everything twice.
     """
-    bottom_in = 0.55
-    height = rows * axes_in + (rows - 1) * gap_in + top_in + bottom_in
-    figure = Figure(figsize=(WIDTH_IN, height))
+    height = rows * axes_pt + (rows - 1) * gap + top + bottom
+    figure = Figure(figsize=(WIDTH_PT / 72, height / 72))
+    side = (WIDTH_PT - left - right) / columns
     axes = figure.subplots(
-        rows, 1, sharex=True, squeeze=False,
+        rows, columns, sharex=rows > 1, sharey=share_y, squeeze=False,
         gridspec_kw={
-            "left": left_in / WIDTH_IN, "right": 1 - 0.22 / WIDTH_IN,
-            "top": 1 - top_in / height, "bottom": bottom_in / height, "hspace": gap_in / axes_in,
+            "left": left / WIDTH_PT, "right": 1 - right / WIDTH_PT,
+            "top": 1 - top / height, "bottom": bottom / height, "hspace": gap / axes_pt,
+            "wspace": 0 if columns == 1 else (left if not share_y else 22) / side,
         },
     )  # fmt: skip
-    return figure, list(axes[:, 0])
+    return figure, list(axes.flat)
 
 
-def as_label(text: Any, width: int = 34) -> str:
-    """Return a label that Matplotlib shows as it is: it hides those that begin with "_"."""
-    line = plain_text.shorten(str(text), width)
-    return f"\u2060{line}" if line.startswith("_") else line
+@cache
+def width(text: str) -> float:
+    """Return the width of a line of text in points, by Matplotlib's own font.
+
+    It is wider than the fonts of most pages, so what has room here has room there.
+    """
+    return float(
+        text_to_path.get_text_width_height_descent(text, FontProperties(size=FONT_PT), False)[0]
+    )
+
+
+def as_label(text: Any, at_most: int = 34) -> str:
+    """Return text of a ledger as a label of one line: hidden characters shown, cut to a length."""
+    return plain_text.shorten(str(text), at_most)
+
+
+def wrapped(text: Any, room_pt: float, at_most: int = 120) -> list[str]:
+    """Return a label in lines that are no wider than `room_pt`."""
+    label = as_label(text, at_most)
+    for n in range(len(label), 7, -1):
+        lines = wrap(label, n) or [""]
+        if max(map(width, lines)) <= room_pt:
+            return lines
+    return wrap(label, 7)
 
 
 def with_labels(frame: pd.DataFrame) -> pd.DataFrame:
     """Return `frame` with labels for `variant`; two that are cut to the same text stay apart."""
     labels: dict[str, str] = {}
     for name in dict.fromkeys(frame["variant"]):
-        label = as_label(name)
+        label = as_label(name, 90)
         labels[name] = f"{label} ({len(labels) + 1})" if label in labels.values() else label
     return frame.assign(variant=frame["variant"].map(labels))
 
 
-def lines(
-    axes: Axes, frame: pd.DataFrame, x: str, y: str, *, mark_points: bool = False, **style: Any
-) -> None:
-    """Draw one line for each sampler; colour and dashes both tell which.
-
-    Args:
-        axes: where to draw.
-        frame: points with columns `variant`, `x` and `y`.
-        x: name of the column for the horizontal axis.
-        y: name of the column for the vertical axis.
-        mark_points: set a marker at each point; its shape tells the sampler, too.
-        style: passed on to Matplotlib.
-    """
-    # seaborn loads scipy where that is installed, and both take time that only these figures need
-    # (docs/decisions/0003).
-    import seaborn as sns
-
-    names = list(dict.fromkeys(frame["variant"]))
-    first = range(len(names))
-    sns.lineplot(
-        frame, x=x, y=y, errorbar=None, ax=axes, hue="variant", style="variant",
-        hue_order=names, style_order=names,
-        palette=[COLOURS[i % N_COLOURS] for i in first],
-        # After all colours, other dashes and markers tell the lines of one colour apart.
-        dashes=[DASHES[(i + i // N_COLOURS) % len(DASHES)] for i in first],
-        markers=[MARKERS[(i + i // N_COLOURS) % len(MARKERS)] for i in first]
-        if mark_points
-        else None,
-        **style,
-    )  # fmt: skip
+def colours() -> Iterator[str]:
+    """Yield the colours in their order, again and again."""
+    while True:
+        yield from COLOURS
 
 
-def line_chart(frame: pd.DataFrame, title: str, x: str, y: str) -> tuple[Figure, Axes]:
-    """Return a figure with one line of marked points for each variant, and its legend."""
-    frame = with_labels(frame)
-    figure, axes = line_figure(frame, title)
-    lines(axes, frame, x, y, mark_points=True, markeredgecolor=SURFACE, linewidth=1.8)
-    legend(figure, axes, frame)
-    axes.set_ylabel("")
-    return figure, axes
+def dashed(index: int) -> Any:
+    """Return the dashes of a line; after all colours, others tell the lines of one colour apart."""
+    dashes = DASHES[(index + index // N_COLOURS) % len(DASHES)]
+    return (0, dashes) if dashes else "-"
 
 
-def line_figure(frame: pd.DataFrame, title: str) -> tuple[Figure, Axes]:
-    """Return a figure for lines by sampler, with room above for its legend and its title."""
-    figure, (axes,) = new_figure(2.7, top_in=0.42 + LEGEND_ROW_IN * len(legend_rows(frame)))
-    axes.set_title(title)
-    return figure, axes
-
-
-def legend_rows(frame: pd.DataFrame) -> list[list[str]]:
-    """Return the names in rows of two; a long name has a row to itself."""
-    rows: list[list[str]] = []
-    for name in dict.fromkeys(frame["variant"]):
-        if rows and len(rows[-1]) == 1 and max(len(name), len(rows[-1][0])) <= HALF_ROW:
-            rows[-1].append(name)
-        else:
-            rows.append([name])
-    return rows
-
-
-def legend(figure: Figure, axes: Axes, frame: pd.DataFrame) -> None:
-    """Put the legend above the axes, row by row."""
-    handles, labels = axes.get_legend_handles_labels()
-    if axes.legend_ is not None:
-        axes.legend_.remove()
-    by_name = dict(zip(labels, handles, strict=True))
-    height = figure.get_figheight()
-    for row, names in enumerate(legend_rows(frame)):
-        for column, name in enumerate(names):
-            figure.legend(
-                [by_name[name]], [name], loc="upper left", borderpad=0, borderaxespad=0,
-                bbox_to_anchor=(0.02 + 0.48 * column, 1 - (0.05 + row * LEGEND_ROW_IN) / height),
-            )  # fmt: skip
+# --- axes -------------------------------------------------------------------------------------
 
 
 def percent_axis(axis: Any) -> None:
@@ -250,30 +233,59 @@ def percent_axis(axis: Any) -> None:
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.6g}{words.NBSP}%"))
 
 
-def number_axis(axis: Any) -> None:
+def number_axis(axis: Any, most: int = 4) -> None:
     """Write few ticks, each as short as it can be."""
-    axis.set_major_locator(MaxNLocator(5))
+    axis.set_major_locator(MaxNLocator(most))
     axis.set_major_formatter(FuncFormatter(lambda value, _: words.tick(value)))
 
 
-def rows_of_bars(n_rows: int, top_in: float) -> tuple[Figure, Axes]:
-    """Return a figure for `n_rows` horizontal bars, with room for text above each."""
-    figure, (axes,) = new_figure(0.62 * n_rows, top_in=top_in, left_in=0.1)
-    axes.set(ylim=(n_rows - 0.7, -0.65), yticks=[], ylabel="")
-    axes.grid(visible=False, axis="y")
-    return figure, axes
+def amount(value: float) -> str:
+    """Return a large number with a prefix, a small one in full: 2,000,000 → "2 M"."""
+    scale, prefix = next((p for p in words.PREFIXES if abs(value) >= p[0]), (1.0, ""))
+    return f"{words.tick(value / scale)}{words.NBSP if prefix else ''}{prefix}"
 
 
-def row_text(axes: Axes, row: float, text: str, above_pt: float = 17) -> None:
-    """Write `text` above a row, from the left edge of the axes."""
-    axes.annotate(
-        text, (0, row), xycoords=("axes fraction", "data"), xytext=(0, above_pt), va="center",
-        textcoords="offset points", annotation_clip=False,
-        bbox={"facecolor": SURFACE, "edgecolor": "none", "pad": 1.5},
-    )  # fmt: skip
+def amount_axis(axis: Any, most: int = 4) -> None:
+    """Write few ticks with prefixes: tokens, FLOPs."""
+    axis.set_major_locator(MaxNLocator(most))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: amount(value)))
 
 
-def colours() -> Iterator[str]:
-    """Yield the colours in their order, again and again."""
-    while True:
-        yield from COLOURS
+def log_axis(
+    axis: Any, low: float, high: float, shown: Callable[[float], str] = amount, most: int = 4
+) -> None:
+    """Put few round ticks on a logarithmic axis, also where it spans less than a decade."""
+    axis.set_major_locator(FixedLocator(round_ticks(low, high, most)))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: shown(value)))
+
+
+def round_ticks(low: float, high: float, most: int = 4) -> list[float]:
+    """Return at most about `most` round numbers from low to high, spread by their logarithm."""
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    every = max(1, math.ceil((last - first) / most))
+    choices: list[Sequence[float]] = [
+        [10.0**e for e in range(first, last + 1, every)],
+        [m * 10.0**e for e in range(first, last + 1) for m in (1, 3)],
+        [m * 10.0**e for e in range(first, last + 1) for m in (1, 2, 5)],
+        [m * 10.0**e for e in range(first, last + 1) for m in (1, 1.5, 2, 3, 4, 5, 6, 8)],
+        [m * 10.0**e for e in range(first, last + 1) for m in [x / 10 for x in range(10, 100)]],
+    ]
+    for ticks in choices:
+        inside = [tick for tick in ticks if low <= tick <= high]
+        if len(inside) >= 3 or (len(inside) == 2 and most <= 3):
+            return inside[:: max(1, math.ceil(len(inside) / most))]
+    return list(MaxNLocator(most).tick_values(low, high))
+
+
+def distinct(labels: Sequence[str]) -> tuple[list[str], str]:
+    """Return labels without the parts that all of them have, and those parts.
+
+    Parts stand between commas, or before a colon: "step: Model 5, cpu", "step: Model 4, cpu".
+    """
+    parts = [re.split(r", |: ", label) for label in labels]
+    common = set.intersection(*map(set, parts)) if len(set(labels)) > 1 else set()
+    short = [", ".join(p for p in own if p not in common) for own in parts]
+    if not all(short):
+        return list(labels), ""
+    return short, ", ".join(p for p in parts[0] if p in common) if common else ""

@@ -20,7 +20,7 @@ import pandas as pd
 
 from bench.ledger.folders import RunFolder
 from bench.ledger.record import LATEST_NAME, Record
-from bench.ledger.schema import METRICS, SERIES, TEXT_COLUMNS
+from bench.ledger.schema import METRICS, PHASE_TIMES, SERIES, TEXT_COLUMNS
 from gptcore import plain_text
 from gptcore.reading import read_text
 from reports import words
@@ -75,7 +75,11 @@ class Run(RunFolder):
 
     def series(self, group: str, name: str) -> pd.DataFrame:
         """Return a series of all finished cases of a group, one of its rows per row."""
-        return series_frame((r for r in self.finished if r["group"] == group), name)
+        key = f"{group} {name}"
+        if key not in self._frames:
+            records = (r for r in self.finished if r["group"] == group)
+            self._frames[key] = series_frame(records, name)
+        return self._frames[key].copy()
 
     @property
     def everything(self) -> list[Record]:
@@ -138,8 +142,12 @@ def load_runs(folders: Sequence[Path]) -> list[Run]:
 
 
 def _plain(value: Any) -> Any:
-    """Return a param as a hashable value: lists and objects become their JSON text."""
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list)) else value
+    """Return a param as a value that a frame can hold: lists and objects become their JSON text.
+
+    Half of a character pair, which JSON can write and UTF-8 cannot, becomes its escape.
+    """
+    text = json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list)) else value
+    return text.encode(errors="backslashreplace").decode() if isinstance(text, str) else text
 
 
 def stability(record: Record) -> dict[str, Any]:
@@ -182,12 +190,12 @@ def _state(record: Record) -> dict[str, Any]:
 
 def _row(record: Record) -> dict[str, Any]:
     params = {
-        name: _plain(value)
+        _plain(name): _plain(value)
         for name, value in record["params"].items()
         if name in PARAMS or name not in METRICS
     }
     metrics = {name: value for name, value in record["metrics"].items() if value is not None}
-    identity = {name: record[name] for name in IDENTITY}
+    identity = {name: _plain(record[name]) for name in IDENTITY}
     return {
         **params, **metrics, **_state(record), **identity, "setting": setting(params),
     }  # fmt: skip
@@ -283,6 +291,36 @@ def over_processes(case: Any) -> bool:
     return bool(case["processes"] > 1 and case["process_rounds"] >= FEWEST_ROUNDS)
 
 
+def shares_of_peak(case: Any) -> tuple[float, float]:
+    """Return the least and the largest share of the peak over processes, or that of the case."""
+    if not over_processes(case):
+        return float(case["mfu"]), float(case["mfu"])
+    by_time = case["mfu"] * case["time_s"]
+    least, most = (float(over(by_time, case[f"process_{end}_s"])) for end in ("high", "low"))
+    return least, most
+
+
+def share_of_step(case: Any, phase: str) -> float:
+    """Return the share of a phase in all phases of a step; NaN where it is not known.
+
+    A phase that takes longer than the whole step contradicts it, so its share is not known.
+    """
+    times = [case[name] for name in PHASE_TIMES if not words.is_missing(case[name])]
+    return float(over(case[phase], sum(times))) if case[phase] <= case["time_s"] else math.nan
+
+
+def over_rounds(rows: Any, a: str, b: str) -> tuple[Any, Any]:
+    """Return the least and the largest ratio of two times that their rounds allow.
+
+    Args:
+        rows: a row or a frame.
+        a: what the names of columns end with for the first of the two.
+        b: the same for the other.
+    """
+    least = over(rows[f"time_min_s{a}"], rows[f"time_max_s{b}"])
+    return least, over(rows[f"time_max_s{a}"], rows[f"time_min_s{b}"])
+
+
 def over(a: Any, b: Any) -> Any:
     """Return a / b of numbers or columns; NaN where that is undefined, or beyond a double."""
     if isinstance(a, pd.Series) or isinstance(b, pd.Series):
@@ -290,6 +328,11 @@ def over(a: Any, b: Any) -> Any:
         return ratio.where(np.isfinite(ratio))
     known = not (words.is_missing(a) or words.is_missing(b)) and b != 0
     return a / b if known and math.isfinite(a / b) else math.nan
+
+
+def as_text(column: pd.Series[Any]) -> pd.Series[str]:
+    """Return a column as text, for a merge; "" where nothing was recorded."""
+    return column.astype(object).where(column.notna(), "").astype(str)
 
 
 def largest(models: pd.DataFrame, work: str, column: str) -> pd.DataFrame:

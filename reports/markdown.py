@@ -25,8 +25,8 @@ _PLAIN = re.compile(
     [{_ENDS}]*""",
     re.VERBOSE,
 )
-_LINKED = re.compile(r"(?i)gh-\d|(?<![^\W_])[0-9a-f]{7,64}(?![^\W_])")
-"""Links of GitHub that are plain words otherwise: an issue, a commit."""
+_LINKED = re.compile(r"(?i)(?:https?|ftp|mailto):|gh-\d|(?<![^\W_])[0-9a-f]{7,64}(?![^\W_])")
+"""Links of GitHub that are plain words otherwise: the begin of an address, an issue, a commit."""
 
 
 def escape(text: object) -> Markup:

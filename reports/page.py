@@ -7,9 +7,11 @@ no hidden character survives.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
+import base64
+import hashlib
+import re
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +21,19 @@ from markupsafe import Markup
 from bench.ledger.record import Record
 from bench.ledger.schema import METRICS
 from gptcore import plain_text
-from reports import findings, markdown, words
+from reports import changed, findings, history, markdown, words
 from reports.blocks import Finding, Plotter, Room, Section, Table, cut, table
-from reports.facts import case_facts
+from reports.explorer import Explorer, data_block, explorer
+from reports.first_screen import FirstScreen, first_screen
 from reports.load import Run
+from reports.terms import Explainer
 from reports.topics import sections_of
 
-MAX_TEXT = 500
-"""Characters of a text in a record of the page, at most."""
-MAX_IN_WORDS, MAX_FINDINGS, MAX_LINES, MAX_RECORDS = 500, 120, 60, 3_000_000
-"""What the page of one run holds at most, and those of several share: records whose numbers are
-also given in words, findings, lines of warnings and of commands, and characters of records."""
+MAX_FINDINGS, MAX_LINES = 120, 60
+"""What the page of one run holds at most, and those of several share: findings, and lines of
+warnings and of commands."""
+LONG, SHOWN_AT_ONCE = 420, 330
+"""Characters from which on the end of the text of a finding is folded, and of what stands open."""
 TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -39,28 +43,59 @@ class RunPage:
 
     anchor: str
     run: Run
-    verdict: str
+    first: FirstScreen
     findings: list[Finding]
+    """Those that stand in no section."""
+    changed: Section | None
+    """What changed since a base run, where there is one."""
     sections: list[Section]
+    empty: list[Section]
+    """Those that only say why they hold nothing."""
     summary: list[str]
     """Machine, threads, versions and date, as far as they are known."""
     origins: list[tuple[str, str | None]]
     """Each command with its commit, as recorded."""
-    anchors: dict[str, str]
-    """Case id → id of its entry under "All cases"."""
-    raw: dict[str, Markup]
-    """Id of a case or an environment → its record as text; those that the page has room for."""
+    citation: str
+    explorer: Explorer
+
+    @property
+    def anchors(self) -> dict[str, str]:
+        """Return case id → id of its entry in the explorer, of the entries on the page."""
+        return {entry.name: entry.anchor for entry in self.explorer.shown}
 
 
-def render(runs: list[Run], output_format: str) -> tuple[str, list[Finding]]:
+def render(
+    runs: list[Run], output_format: str, base: Run | None = None
+) -> tuple[str, list[Finding]]:
     """Return the page, and the findings of all runs, the most important first.
 
     Args:
         runs: at least one.
         output_format: "html" or "md".
+        base: an earlier run that each of them is compared with.
     """
     room, with_figures = Room(len(runs)), output_format == "html"
-    pages = [run_page(run, f"run{i}", with_figures, room) for i, run in enumerate(runs, start=1)]
+    claims = [most_important(findings.find(run), room.share(MAX_FINDINGS)) for run in runs]
+    pages = [
+        run_page(run, found, f"run{i}", Plotter(f"run{i}", with_figures, room), base)
+        for i, (run, found) in enumerate(zip(runs, claims, strict=True), start=1)
+    ]
+    metrics = glossary([record for run in runs for record in run.everything])
+    data = {page.anchor: page.explorer.data for page in pages}
+    name = f"report.{output_format}"
+    text = fill(output_format, name, room, pages=pages, metrics=metrics, data=data)
+    merged = [finding for found in claims for finding in found]
+    return text, sorted(merged, key=lambda finding: -finding.importance)
+
+
+def render_index(folder: Path, output_format: str) -> tuple[str, str]:
+    """Return the page of a folder of runs, and its answer."""
+    page = history.index_page(folder, output_format == "html")
+    return fill(output_format, f"index.{output_format}", Room(), page=page, data={}), page.answer
+
+
+def fill(output_format: str, name: str, room: Room, **values: Any) -> str:
+    """Return a template filled with values, of which none becomes markup."""
     templates = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -69,38 +104,30 @@ def render(runs: list[Run], output_format: str) -> tuple[str, list[Finding]]:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.filters |= {"code": markdown.code, "cut": cut}
-    page = templates.get_template(f"report.{output_format}").render(
-        pages=pages,
-        glossary=glossary([record for run in runs for record in run.everything]),
-        metric=words.metric,
-        case_facts=case_facts,
-        in_words=room.share(MAX_IN_WORDS),
+    explainer = Explainer(output_format)
+    templates.filters |= {
+        "code": markdown.code, "cut": cut, "data": data_block, "explain": explainer.explain,
+        "parted": parted,
+    }  # fmt: skip
+    script = (TEMPLATES / "page.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return templates.get_template(name).render(
+        script=Markup(script),
+        script_sha256=digest,
+        terms=explainer.glossary,
         at_most=room.share(MAX_LINES),
+        **values,
     )
-    merged = [f for page in pages for f in page.findings]
-    return page, sorted(merged, key=lambda finding: -finding.importance)
 
 
-def _cut(value: Any) -> Any:
-    """Return a JSON value with its long texts cut: one record may hold megabytes of them."""
-    if isinstance(value, dict):
-        return {_cut(key): _cut(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_cut(item) for item in value]
-    is_long = isinstance(value, str) and len(value) > MAX_TEXT
-    return f"{value[:MAX_TEXT]}…" if is_long else value
-
-
-def raw_record(record: Record) -> Markup:
-    """Return a record as it stands in the ledger, long texts cut.
-
-    It is ASCII, so that no character of it is hidden.
-    """
-    text = json.dumps(_cut(record))
-    for char, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
-        text = text.replace(char, entity)
-    return Markup(text)
+def parted(text: str) -> tuple[str, str]:
+    """Return the first sentences of a long text, which are shown at once, and the others."""
+    sentences = re.split(r"(?<=[.!?]) (?=[A-Z])", text)
+    if len(text) <= LONG:
+        return text, ""
+    ends = list(accumulate(len(sentence) + 1 for sentence in sentences))
+    n = max(1, sum(end <= SHOWN_AT_ONCE for end in ends))
+    return " ".join(sentences[:n]), " ".join(sentences[n:])
 
 
 def _show(value: Any) -> Any:
@@ -128,38 +155,39 @@ def most_important(claims: list[Finding], most: int) -> list[Finding]:
     return kept
 
 
-def raw_records(run: Run, first: Iterable[str], room: int) -> dict[str, Markup]:
-    """Return records as text: those named `first`, then the others in turn while there is room."""
-    every, linked = {**run.records, **run.environments}, set(first)
-    kept: dict[str, Markup] = {}
-    for name in sorted(every, key=lambda name: name not in linked):
-        text = raw_record(every[name])
-        if len(text) <= room:
-            room -= len(text)
-            kept[name] = text
-        elif name in linked:
-            kept[name] = Markup("This record is too long for the page.")
-        else:
-            break
-    return kept
-
-
-def run_page(run: Run, anchor: str, with_figures: bool, room: Room) -> RunPage:
+def run_page(
+    run: Run, claims: list[Finding], anchor: str, plot: Plotter, base: Run | None
+) -> RunPage:
     """Return all that is said about one run, in its share of the page."""
-    plot = Plotter(anchor, with_figures, room)
-    claims = most_important(findings.find(run), room.share(MAX_FINDINGS))
-    evidence = [case for claim in claims for case in claim.evidence]
+    first = first_screen(run, claims)
+    sections, others = _with_findings(sections_of(run, plot), claims)
+    empty = [part for part in sections if part.is_empty]
+    linked = [case for claim in claims for case in claim.evidence]
+    linked += [case for advice in first.advice for case in advice.cases]
     return RunPage(
         anchor=anchor,
         run=run,
-        verdict=findings.verdict(claims),
-        findings=claims,
-        sections=sections_of(run, plot),
+        first=first,
+        findings=others,
+        changed=changed.section(base, run) if base else None,
+        sections=[part for part in sections if not part.is_empty],
+        empty=empty,
         summary=_summary(run),
         origins=list(dict.fromkeys((r["command"], r["commit"]) for r in run.everything)),
-        anchors={case: f"{anchor}-case{i}" for i, case in enumerate(run.records, start=1)},
-        raw=raw_records(run, evidence, room.share(MAX_RECORDS)) if with_figures else {},
+        citation=_citation(run),
+        explorer=explorer(run, anchor, linked, plot.room.runs),
     )
+
+
+def _with_findings(
+    sections: list[Section], claims: list[Finding]
+) -> tuple[list[Section], list[Finding]]:
+    """Return the sections with the findings of their topic in the first of it; and the others."""
+    waiting: dict[str, list[Finding]] = {}
+    for claim in claims:
+        waiting.setdefault(claim.module, []).append(claim)
+    placed = [replace(part, findings=waiting.pop(part.module, [])) for part in sections]
+    return placed, [claim for claim in claims if claim.module in waiting]
 
 
 def _summary(run: Run) -> list[str]:
@@ -175,6 +203,14 @@ def _summary(run: Run) -> list[str]:
         min(r["started_at"] for r in records)[:10] if records else None,
     ]
     return [plain_text.shorten(str(part), 60) for part in parts if part]
+
+
+def _citation(run: Run) -> str:
+    """Return the line under which a run can be cited."""
+    commit = next((str(r["commit"])[:10] for r in run.everything if r["commit"]), "unknown")
+    parts = [f"run {run.label}", f"commit {commit}", *_summary(run)]
+    shown = ", ".join(plain_text.shorten(part, 120) for part in parts)
+    return f"gptcore, Small-GPT training benchmark: {shown}."
 
 
 def glossary(records: list[Record]) -> Table:

@@ -53,7 +53,8 @@ ARROWS = {
     "bench.experiments": MEASURED
     | {"bench.suite", "bench.measuring", "bench.options", "bench.pairing", "bench.session"},
     "reports.topics": LEDGER | TEXT | {"reports"},
-    "reports": LEDGER | TEXT | {"reports.topics"},
+    # The verdicts of a base run and of a folder of runs (docs/decisions/0052).
+    "reports": LEDGER | TEXT | {"reports.topics", "bench.comparing", "bench.options"},
 }
 """Room → the rooms and files that it may import, besides itself. Files that stand directly in
 `bench` are the top of the package and may import every room below them."""

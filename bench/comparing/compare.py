@@ -257,7 +257,7 @@ class _Judge:
             reason = f"{outcome} by itself, not among all cases: {self._remedy(difference)}"
             outcome = "ambiguous"
         elif outcome == "ambiguous":
-            reason = f"±{100 * (ends[1] - ends[0]) / 2:.2g} %: {self._remedy(difference)}"
+            reason = f"±{digits(100 * (ends[1] - ends[0]) / 2)} %: {self._remedy(difference)}"
         least = min(difference.detectable(ALPHA / n_cases), LARGEST)
         return dataclasses.replace(
             row,
@@ -301,3 +301,8 @@ class _Judge:
         if rows and all(self.base.records[r.case] == self.new.records[r.case] for r in rows):
             lines.append("both runs hold the same measurements: nothing was compared")
         return lines
+
+
+def digits(value: float) -> str:
+    """Return a number with two significant digits, without an exponent where that can be read."""
+    return f"{float(f'{value:.2g}'):g}"

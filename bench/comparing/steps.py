@@ -103,7 +103,7 @@ def run_noise(logs: Values) -> float:
     influence. The narrowest third of a normal sample is 0.6 to 0.9 standard deviations wide, and
     twice that where it is two thirds of one of two levels.
     """
-    values, third = np.sort(logs), max(4, len(logs) // 3)
+    values, third = np.sort(logs), min(len(logs), max(4, len(logs) // 3))
     widths = values[third - 1 :] - values[: len(values) - third + 1]
     return max(LEAST, float(widths.min()))
 

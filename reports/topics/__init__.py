@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 from typing import Protocol, TypeVar
 
@@ -22,6 +23,7 @@ from reports.topics import (
     convergence,
     convex,
     cost,
+    devices,
     environment,
     experiments,
     generated_text,
@@ -55,21 +57,22 @@ class Topic(Protocol):
 TOPICS: tuple[Topic, ...] = (
     own_model,
     speed,
+    devices,
     cost,
-    peers,
-    memory,
-    trust,
     batches,
+    memory,
     sampling,
     loaders,
-    position,
     convergence,
     experiments,
     visits,
+    position,
+    generated_text,
     convex,
+    peers,
     scaling,
     reuse,
-    generated_text,
+    trust,
     run,
     environment,
 )
@@ -81,9 +84,9 @@ T = TypeVar("T")
 def findings_of(run: Run) -> list[Finding]:
     """Return what every topic says of the run; a topic that cannot be worked out says so."""
     return [
-        finding
+        replace(finding, module=topic.__name__)
         for topic in TOPICS
-        for finding in _attempt(partial(topic.find, run), _lost_finding(topic))
+        for finding in attempt(partial(topic.find, run), _lost_finding(topic))
     ]
 
 
@@ -92,12 +95,12 @@ def sections_of(run: Run, plot: Plotter) -> list[Section]:
     sections: list[Section] = []
     for topic in TOPICS:
         plot.begin()
-        made = _attempt(partial(topic.section, run, plot), _lost_section(topic))
-        sections += map(plot.fit, made)
+        made = attempt(partial(topic.section, run, plot), _lost_section(topic))
+        sections += [replace(plot.fit(section), module=topic.__name__) for section in made]
     return sections
 
 
-def _attempt(make: Callable[[], Iterable[T]], lost: Callable[[str], T]) -> list[T]:
+def attempt(make: Callable[[], Iterable[T]], lost: Callable[[str], T] | None = None) -> list[T]:
     """Return what `make` yields; after an error the one item that `lost` makes of its reason.
 
     Values of any size are legal in a ledger, so sums may overflow and axes may be degenerate: the
@@ -109,6 +112,8 @@ def _attempt(make: Callable[[], Iterable[T]], lost: Callable[[str], T]) -> list[
         try:
             return list(make())
         except Exception as error:  # any, because this is the border that errors shall not cross
+            if lost is None:
+                return []
             reason = plain_text.shorten(f"{type(error).__name__}: {error}", 200)
             return [lost(f"The ledger holds values that it cannot be made of ({reason}).")]
 

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
+from matplotlib.figure import Figure
 
-from reports import words
+from reports import row_charts, words
 from reports.blocks import (
     Finding,
     Plotter,
@@ -20,7 +21,7 @@ from reports.blocks import (
     titled,
 )
 from reports.claims import Claim, apart, listed
-from reports.load import Run, largest, over
+from reports.load import Run, largest, over, share_of_step
 
 LOADERS = {"dataloader": "without workers", "workers": "with workers"}
 
@@ -52,10 +53,11 @@ def find(run: Run) -> Iterator[Finding]:
         45,
         "throughput",
         "",
-        headline,
+        f"{headline}{_share_of_step(run)}",
         f"{first['ours']} against {first['theirs']} tokens/s from {_loader(first)}."
         f"{first['ends']} The cases were timed one after the other, so no confidence interval is "
-        f"given. Conditions: {first['setting']}.{_share_of_step(run)}",
+        f"given. Conditions: {first['setting']}. No way to load can gain more than the "
+        "share of a training step that assembling a batch takes.",
         (first["gather"], *(row["case"] for row in rows[:3])),
     )
 
@@ -102,13 +104,10 @@ def _loader(row: dict[str, Any]) -> str:
 
 
 def _share_of_step(run: Run) -> str:
-    """Say which share of a step the batch is: more than that no loader can gain."""
+    """Say which share of a step the batch is, as the end of a sentence."""
     for _, case in largest(run.cases("model"), "step", "data_s").iterrows():
-        share = over(case["data_s"], case["time_s"])
-        return (
-            f" Assembling the batch takes {words.percent(share)} of a training step of "
-            f"{words.model(case['model'])}: no way to load can gain more than that there."
-        )
+        share = share_of_step(case, "data_s")
+        return f"; a batch takes {words.percent(share)} of a step of {words.model(case['model'])}"
     return ""
 
 
@@ -118,7 +117,16 @@ def section(run: Run, plot: Plotter) -> list[Section]:
     timed = timed[timed["time_s"].gt(0)]
     counted = timed["ledger_tokens"].notna()
     loaded = by_setting(plot, timed[~counted])
-    shown = [titled(loading(part), setting) for setting, (part,) in loaded]
+    shown, plots = [], []
+    for setting, (part,) in loaded:
+        shown.append(titled(loading(part), setting))
+        plots += plot(
+            speeds_figure, speeds(part), "How fast batches are made",
+            f"Dots: median. Lines: slowest to fastest round. The axis is logarithmic. {setting}.",
+            "Tokens per second of each way to make batches.",
+            {"label": "Way", "value": ("Tokens/s", _rate), "low": ("Slowest round", _rate),
+             "high": ("Fastest round", _rate), "rounds": "Rounds"},
+        )  # fmt: skip
     if counted.any():
         shown.append(counting(timed[counted]))
     return [
@@ -129,10 +137,33 @@ def section(run: Run, plot: Plotter) -> list[Section]:
             "Batches of random windows are made without a model, so that the time for data stands "
             "alone. The tables on sampling rest on an exact count of the visits of every target; "
             "the time of such a count is measured as well.",
+            plots=plots,
             tables=shown,
             missing="" if shown else missing(run, "throughput", "timing of batches"),
         )
     ]
+
+
+def speeds(cases: pd.DataFrame) -> pd.DataFrame:
+    """Return the tokens per second of each way to make batches, as `row_charts.dots` takes it."""
+    found = [rates(case) for _, case in cases.iterrows()]
+    middle, low, high = zip(*found, strict=True) if found else ((), (), ())
+    return cases.assign(
+        label=[words.loading(case["source"], case["way"]) for _, case in cases.iterrows()],
+        text=[f"{words.si(rate, '')} tokens/s" for rate in middle],
+        value=middle,
+        low=low,
+        high=high,
+    )
+
+
+def speeds_figure(marks: pd.DataFrame) -> Figure:
+    """Draw the tokens per second of each way to make batches."""
+    return row_charts.dots(marks, "tokens/s (logarithmic)")
+
+
+def _rate(value: float) -> str:
+    return words.si(value, "")
 
 
 def loading(frame: pd.DataFrame) -> Table:

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
 
-from reports import drawing, words
+from reports import line_charts, words
 from reports.blocks import Finding, Plotter, Section, Table, by_setting, dicts, table, titled
 from reports.load import Run
 
@@ -82,12 +82,13 @@ def section(run: Run, plot: Plotter) -> list[Section]:
     for setting, (part, curves) in by_setting(plot, frame, series):
         plots += plot(
             excess,
-            curves,
-            f"Excess loss of the last iterate, {setting}.",
+            curves[curves["excess"].gt(0) & curves["epochs"].gt(0)],
+            "Excess loss of the last iterate",
             "Each point is the mean over seeds at the best constant step size of a grid; the step "
             "size was chosen on other seeds. Both axes are logarithmic, so a power of the number "
-            "of epochs is a straight line.",
-            "Line chart of the excess loss by epochs, one line for each order of the data.",
+            f"of epochs is a straight line. {setting}.",
+            "Excess loss of each order of the data, by epochs.",
+            {"variant": "Order", "epochs": "Epochs", "excess": "Excess loss"},
         )
         tables.append(titled(rates(part), setting))
     return [
@@ -106,10 +107,11 @@ def section(run: Run, plot: Plotter) -> list[Section]:
 
 def excess(rows: pd.DataFrame) -> Figure:
     """Draw the excess loss against the epochs, both logarithmic, one line for each order."""
-    shown = rows[rows["excess"].gt(0)]
-    figure, axes = drawing.line_chart(shown, "loss above its minimum", "epochs", "excess")
-    axes.set(xscale="log", yscale="log", xlabel="epochs")
-    axes.xaxis.set_major_locator(FixedLocator(sorted(set(shown["epochs"]))))
+    figure, axes = line_charts.line_chart(
+        rows, "loss above its minimum", "epochs", "excess", log="xy"
+    )
+    axes.set_xlabel("epochs")
+    axes.xaxis.set_major_locator(FixedLocator(sorted(set(rows["epochs"]))))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: words.tick(value)))
     axes.yaxis.set_minor_formatter(NullFormatter())

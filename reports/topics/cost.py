@@ -5,15 +5,16 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from gptcore import plain_text
-from reports import drawing, words
+from reports import drawing, line_charts, row_charts, words
 from reports.blocks import (
     MAX_BARS,
     Finding,
@@ -45,7 +46,7 @@ def section(run: Run, plot: Plotter) -> list[Section]:
     """
     growth, passes = run.cases("growth"), run.cases("conditions")
     growth = with_slopes(growth, run.series("growth", "cost_curve"))
-    curves = relative(run.series("growth", "cost_curve"), growth)
+    grown = relative(run.series("growth", "cost_curve"), growth)
     conditions = run.series("conditions", "conditions").merge(
         passes[["case", "model", "device", "batch_size", "block_size", "flops"]], on="case"
     )
@@ -65,17 +66,19 @@ def section(run: Run, plot: Plotter) -> list[Section]:
         "curves the slope between the two largest sizes is given instead. A forward pass has "
         "another time in the section on speed: there it is timed alone and at another batch size.",
         plot(
-            growth_figure, curves, "How a training step grows",
-            "Along each line one size grows, and all others stay fixed. Circles: growth of the "
-            "FLOPs. A line below its circles means that part of the time does not grow.",
-            "Time of a training step relative to the smallest size, both axes logarithmic. "
-            + " ".join(map(_growth_alt, dicts(growth.head(MAX_BARS)))),
+            growth_figure, grown, "How a training step grows",
+            "In each panel one size grows, and all others stay fixed. Dots: time of a step. Dashed "
+            "line: its FLOPs. Both axes are logarithmic. Dots below the dashed line mean that part "
+            "of the time does not grow.",
+            "How the time of a training step grows with each size.",
+            {"variant": "What grows", "size": "Size", "time_s": "Time", "flops": "FLOPs"},
         )
         + plot(
             conditions_figure, shown, "The same forward pass under other conditions",
-            "Time relative to a forward pass in fp32 without gradients. Lines: 95 % intervals over "
-            f"rounds. Left of 1: faster.{more}",
-            "Ratios of time. " + " ".join(map(_condition_alt, dicts(shown))),
+            f"Time relative to a forward pass in fp32 without gradients. {row_charts.MARKS}{more}",
+            "Time of a forward pass under other conditions, as ratios.",
+            {"condition": ("Condition", words.condition), "ratio": ("Ratio", words.ratio),
+             "ratio_low": ("From", words.ratio), "ratio_high": ("To", words.ratio)},
         ),
         [
             *([growth_table(growth)] if not growth.empty else []),
@@ -135,58 +138,51 @@ def relative(curves: pd.DataFrame, growth: pd.DataFrame) -> pd.DataFrame:
 
 
 def growth_figure(curves: pd.DataFrame) -> Figure:
-    """Draw time against size, both as multiples of the smallest; circles are the FLOPs."""
-    frame = drawing.with_labels(curves)
-    figure, axes = drawing.line_figure(frame, "time relative to the smallest size")
-    for index, (name, rows) in enumerate(frame.groupby("variant", sort=False)):
-        colour = drawing.COLOURS[index % drawing.N_COLOURS]
-        dashes = drawing.DASHES[index % len(drawing.DASHES)]
+    """Draw time against size for each dimension, as multiples of the smallest; dashed: the FLOPs.
+
+    Both axes are logarithmic to base 2 and as long, so equal growth is a diagonal.
+    """
+    names = list(dict.fromkeys(curves["variant"]))
+    figure, grid = line_charts.panels(names, 104, share_y=True)
+    for axes, name in zip(grid, names, strict=True):
+        part = curves[curves["variant"] == name]
         axes.plot(
-            rows["size"], rows["time_s"], color=colour, label=name,
-            linestyle=(0, dashes) if dashes else "-",
+            part["size"], part["flops"], color=drawing.COLOURS[1], linestyle=(0, (4, 2)),
+            linewidth=1.4,
         )  # fmt: skip
-        axes.plot(
-            rows["size"], rows["flops"], "o", color=colour, markersize=6,
-            markerfacecolor=drawing.SURFACE, markeredgewidth=1.6,
-        )  # fmt: skip
-    drawing.legend(figure, axes, frame)
-    axes.set(xscale="log", yscale="log")
-    axes.set_xlabel("size relative to the smallest")
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(LogLocator(2, numticks=9))
-        axis.set_minor_formatter(NullFormatter())
-        axis.set_major_formatter(FuncFormatter(lambda value, _: words.tick(value)))
-    axes.minorticks_off()
+        axes.plot(part["size"], part["time_s"], "o-", color=drawing.COLOURS[0], markersize=5)
+        axes.set(xscale="log", yscale="log")
+    for axes in grid:
+        for axis, column in ((axes.xaxis, ["size"]), (axes.yaxis, ["flops", "time_s"])):
+            most = math.log2(float(curves[column].max().max()))
+            every = max(1, math.ceil(most / 4))
+            axis.set_major_locator(FixedLocator([2.0**i for i in range(0, int(most) + 1, every)]))
+            axis.set_minor_locator(NullLocator())
+            axis.set_major_formatter(FuncFormatter(lambda value, _: row_charts.times(value)))
+    figure.supxlabel("size, relative to the smallest", y=0.01, fontsize=drawing.FONT_PT)
     return figure
 
 
 def conditions_figure(conditions: pd.DataFrame) -> Figure:
     """Draw the ratio of each condition to the first, with its interval."""
     shown = conditions[conditions["ratio_low"] < conditions["ratio_high"]]
-    figure, axes = drawing.rows_of_bars(max(len(shown), 1), top_in=0.1)
-    axes.axvline(1, color=drawing.INK, linewidth=1.2)
-    for row, (_, case) in enumerate(shown.iterrows()):
-        axes.plot(
-            [case["ratio_low"], case["ratio_high"]], [row, row], color=drawing.COLOURS[0],
-            linewidth=2.2,
-        )  # fmt: skip
-        axes.plot(case["ratio"], row, "D", color=drawing.COLOURS[0], markersize=7)
-        drawing.row_text(axes, row, drawing.as_label(_where(case), 60))
-    axes.set_xlim(0, max(1.2, 1.1 * float(shown["ratio_high"].max())) if len(shown) else 1.2)
-    axes.set_xlabel("time relative to fp32 without gradients")
-    drawing.number_axis(axes.xaxis)
-    return figure
+    low, high = shown["ratio_low"], shown["ratio_high"]
+    kinds = np.where(high < 1, "faster", np.where(low > 1, "slower", "ambiguous"))
+    frame = pd.DataFrame(
+        {
+            "label": [_where(row) for _, row in shown.iterrows()],
+            "value": shown["ratio"].to_numpy(),
+            "low": low.to_numpy(),
+            "high": high.to_numpy(),
+            "kind": kinds,
+        }
+    )
+    return row_charts.forest(frame, "time relative to fp32 without gradients")
 
 
 def _where(row: pd.Series) -> str:
     place = "" if str(row["device"]) == "cpu" else f", {words.device(row['device'])}"
     return f"{words.sentence(words.condition(row['condition'])).removesuffix('.')}{place}"
-
-
-def _growth_alt(case: dict[Any, Any]) -> str:
-    slope, ends, flops = _slope(case)
-    name = words.sentence(words.dimension(case["dimension"])).removesuffix(".")
-    return f"{name}: exponent {slope} ({ends}), of the FLOPs {flops}."
 
 
 def _slope(case: Any) -> tuple[str, str, str]:
@@ -198,10 +194,6 @@ def _slope(case: Any) -> tuple[str, str, str]:
     where = "" if case["is_power_law"] else " (two largest sizes)"
     slope, flops = words.number(case[name]), words.number(case[f"flops_{name}"])
     return f"{slope}{where}", ends, flops
-
-
-def _condition_alt(row: dict[Any, Any]) -> str:
-    return f"{words.condition(row['condition'])}: {words.ratio(row['ratio'])}."
 
 
 def _sizes(listed: Any) -> str:

@@ -11,9 +11,10 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator
 
-from reports import drawing, words
+from reports import drawing, line_charts, row_charts, words
 from reports.blocks import (
     Finding,
     Plotter,
@@ -28,10 +29,11 @@ from reports.blocks import (
 )
 from reports.claims import extent
 from reports.conditions import experiment, series_by_arm
+from reports.drawing import LINE_PT, WIDTH_PT
 from reports.load import Run
 
 USUAL_Z = 2.0
-MOST_LINES = 6
+MOST_LINES = 4
 """Models in one figure at most."""
 WHEN = {"before": "before training", "after": "after training"}
 CONTROLS = {"unigram": "unigram sampling", "bigram": "bigram sampling"}
@@ -103,44 +105,43 @@ def course(frame: pd.DataFrame) -> Figure:
     """
     frame = drawing.with_labels(frame)
     names = list(dict.fromkeys(frame["measure"]))
-    rows = -(-len(names) // 2)
     variants = list(dict.fromkeys(frame["variant"]))
-    top_in = 0.42 + drawing.LEGEND_ROW_IN * len(drawing.legend_rows(frame))
+    places = row_charts.flow([drawing.as_label(name, 44) for name in variants], 26)
+    titles = [name.replace("_", " ") for name in names]
+    figure, grid = line_charts.panels(titles, 58, share_y=True, above=len(places) * LINE_PT + 4)
     top = max(3.0, 1.3 * min(1e6, float(frame["size"].max())))
-    height = 1.15 * rows + top_in + 0.55
-    figure = Figure(figsize=(drawing.WIDTH_IN, height))
-    grid = figure.subplots(
-        rows, 2, sharex=True, sharey=True, squeeze=False,
-        gridspec_kw={
-            "left": 0.08, "right": 0.97, "top": 1 - top_in / height, "bottom": 0.55 / height,
-            "hspace": 0.5, "wspace": 0.1,
-        },
-    )  # fmt: skip
-    for axes, name in zip(grid.flat, names, strict=False):
-        axes.axhspan(0, USUAL_Z, color=drawing.COLOURS[6], alpha=0.22, linewidth=0)
+    for axes, name in zip(grid, names, strict=True):
+        axes.axhspan(0, USUAL_Z, color=drawing.COLOURS[6], alpha=0.25, linewidth=0)
         part = frame[frame["measure"] == name]
         for i, variant in enumerate(variants):
             points = part[part["variant"] == variant].sort_values("step")
-            dashes = drawing.DASHES[i % len(drawing.DASHES)]
-            axes.plot(
-                points["step"], points["size"], label=variant, linewidth=1.6,
-                color=drawing.COLOURS[i % drawing.N_COLOURS],
-                linestyle=(0, dashes) if dashes else "-",
-                marker="" if variant in CONTROLS.values() else drawing.MARKERS[i % 8],
-                markersize=4,
-            )  # fmt: skip
-        axes.set_title(drawing.as_label(name.replace("_", " ")))
+            axes.plot(points["step"], points["size"], **_look(variant, i))
         axes.set_yscale("symlog", linthresh=USUAL_Z)
         axes.yaxis.set_major_locator(FixedLocator([0, 2, 10, 100, 1000]))
         axes.yaxis.set_major_formatter(lambda value, _: words.tick(value))
         axes.set_ylim(0, top)
-    for axes in grid.flat[len(names) :]:
-        axes.set_visible(False)
-    for axes in grid[-1]:
-        axes.set_xlabel("updates")
-        drawing.number_axis(axes.xaxis)
-    drawing.legend(figure, grid.flat[0], frame)
+        drawing.amount_axis(axes.xaxis, 3)
+    figure.supxlabel("updates", y=0.004, fontsize=drawing.FONT_PT)
+    height = figure.get_figheight() * 72
+
+    def sample(x: float, y: float, i: int) -> Line2D:
+        ends = [x / WIDTH_PT, (x + 13) / WIDTH_PT, (x + 26) / WIDTH_PT]
+        look = _look(variants[i], i)
+        return Line2D(ends, [y / height] * 3, transform=figure.transFigure, **look)
+
+    row_charts.key(figure, places, sample, 26)
     return figure
+
+
+def _look(variant: str, i: int) -> dict[str, Any]:
+    """Return colour, dashes and marker of a line; control texts have no marker."""
+    return {
+        "color": drawing.COLOURS[i % drawing.N_COLOURS],
+        "linestyle": drawing.dashed(i),
+        "linewidth": 1.6,
+        "marker": "" if variant in CONTROLS.values() else drawing.MARKERS[i % 8],
+        "markersize": 4,
+    }
 
 
 def _points(rows: pd.DataFrame) -> pd.DataFrame:
@@ -183,7 +184,9 @@ def section(run: Run, plot: Plotter) -> list[Section]:
             "Distance of each measure from slices of the training text, in standard deviations of "
             "the slices. Shade: |z| < 2. One text of one seed for each line; control texts are of "
             f"the first model's training text. {setting}.{more}",
-            "Size of z by measure, against updates. " + " ".join(map(_summary, _by_run(part))),
+            "Size of z of each measure of form, by updates.",
+            {"variant": "Text", "measure": ("Measure", _measure), "step": "Updates",
+             "size": ("Size of z", _z)},
         )  # fmt: skip
     return [
         Section(
@@ -215,10 +218,12 @@ def _text(row: dict[str, object]) -> str:
     return "(no text: the model diverged)" if words.is_missing(row["text"]) else str(row["text"])
 
 
-def _summary(rows: pd.DataFrame) -> str:
-    last = _last(rows)
-    inside, known = int(last["inside"].sum()), int(last["z"].notna().sum())
-    return f"{rows['variant'].iloc[0]}: {inside} of {known} within 2 at the end."
+def _measure(name: object) -> str:
+    return str(name).replace("_", " ")
+
+
+def _z(value: object) -> str:
+    return words.number(value, 2)
 
 
 def _control_z(rows: pd.DataFrame) -> dict[tuple[str, str], float]:

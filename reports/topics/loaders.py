@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from gptcore import plain_text
-from reports import words
+from reports import row_charts, words
 from reports.blocks import Finding, Plotter, Section, Table, by_setting, table, titled
 from reports.claims import Claim, extent
 from reports.load import Run
@@ -118,6 +119,24 @@ def section(run: Run, plot: Plotter) -> list[Section]:
     ]
     if not shown:
         return []
+    plots = []
+    for setting, (part,) in by_setting(plot, loaders):
+        plots += plot(
+            missed_figure, missed(part), "What each DataLoader missed",
+            "Dot: the DataLoader. Square: the sampler that stands for it. Diamond: exact theory. "
+            f"Marks that lie below each other agree. {setting}.",
+            "Targets that each DataLoader missed, beside its sampler and theory.",
+            {"label": "DataLoader", "what": "Counted for", "value": "Targets missed"},
+        )  # fmt: skip
+    for setting, (part,) in by_setting(plot, packed):
+        plots += plot(
+            thrown_away_figure, thrown_away(part), "What packing throws away",
+            "Dot: tokens that are cropped, as a share of the text. Square: padding, as a share of "
+            "the rows. "
+            f"{setting}.",
+            "Cropped tokens and padding of each packing.",
+            {"label": "Packing", "what": "What", "value": ("Share", words.percent)},
+        )  # fmt: skip
     return [
         Section(
             "loaders",
@@ -126,9 +145,59 @@ def section(run: Run, plot: Plotter) -> list[Section]:
             "Two samplers stand for torch's DataLoader in all comparisons. A real one is read here "
             "and, in the training runs that read one, every batch is looked up in the text while "
             "it is trained on. Packing puts whole documents into rows, and crops or pads.",
+            plots=plots,
             tables=shown,
         )
     ]
+
+
+def side_by_side(frame: pd.DataFrame, columns: dict[str, str]) -> pd.DataFrame:
+    """Return a mark for each of the columns, as `row_charts.dots` takes them; `what` names it."""
+    parts = [
+        frame[["label", "text"]].assign(what=what, value=frame[name], low=frame[name],
+                                        high=frame[name])
+        for name, what in columns.items()
+    ]  # fmt: skip
+    return pd.concat(parts).sort_index(kind="stable").reset_index(drop=True)
+
+
+def missed(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the missed targets of each DataLoader, of its sampler, and by theory."""
+    named = frame.assign(
+        label=[_loader(row) for _, row in frame.iterrows()],
+        text=frame["missed_targets"].map(words.number),
+    )
+    columns = {"missed_targets": "DataLoader", "sampler_missed_targets": "its sampler",
+               "expected_missed_targets": "theory"}  # fmt: skip
+    return side_by_side(named, columns)
+
+
+def thrown_away(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the cropped and the padded share of each packing."""
+    shares = zip(frame["cropped_share"], frame["padding_share"], strict=True)
+    named = frame.assign(
+        label=[
+            f"{PACKINGS.get(str(row['packing']), plain_text.shorten(str(row['packing'])))}, "
+            f"T{words.NBSP}{words.number(row['block_size'])}"
+            for _, row in frame.iterrows()
+        ],
+        text=[f"{words.percent(cropped)} and {words.percent(pad)}" for cropped, pad in shares],
+    )
+    return side_by_side(named, {"cropped_share": "cropped", "padding_share": "padding"})
+
+
+def missed_figure(marks: pd.DataFrame) -> Figure:
+    """Draw what each DataLoader missed, beside its sampler and theory."""
+    return row_charts.dots(marks, "targets missed", log=False)
+
+
+def thrown_away_figure(marks: pd.DataFrame) -> Figure:
+    """Draw what each packing crops and pads."""
+    return row_charts.dots(marks, "share thrown away", _short_percent, log=False)
+
+
+def _short_percent(share: float) -> str:
+    return f"{100 * share:.3g}{words.NBSP}%"
 
 
 def coverage(frame: pd.DataFrame) -> Table:

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from bench.ledger.schema import PHASE_PEAKS
-from reports import claims, drawing, words
+from reports import claims, row_charts, words
 from reports.blocks import (
     MAX_DRAWN,
     Finding,
     Plotter,
     Section,
     Table,
-    dicts,
     first_cases,
     labelled,
     table,
 )
 from reports.load import Run, largest
+from reports.numbers import shortly
 from reports.words import case_label
-
-GIB = 2**30
-
 
 BYTES = 4
 """Bytes of a weight, of its gradient, and of each of the two states that AdamW keeps of it: all are
@@ -56,33 +53,33 @@ def memory_figure(models: pd.DataFrame) -> Figure:
     """Draw one stacked bar for each case: what holds the memory at the peak of a call.
 
     Args:
-        models: cases from `by_kind` with a column `label`, every kind known.
+        models: cases from `by_kind` with a column `label`, every kind known, and `limit`, the
+            memory of the device.
     """
-    figure, axes = drawing.rows_of_bars(len(models), top_in=0.65)
-    rows = list(range(len(models)))
-    left = pd.Series(0.0, index=models.index)
-    for colour, name in zip(drawing.COLOURS, KINDS, strict=False):
-        width = models[name] / GIB
-        axes.barh(
-            rows, width, left=left, height=0.34, color=colour, label=name,
-            edgecolor=drawing.SURFACE, linewidth=0.8,
-        )  # fmt: skip
-        left = left + width
-    for row, label, total in zip(rows, models["label"], left, strict=True):
-        drawing.row_text(axes, row, drawing.as_label(label, 60))
-        axes.annotate(
-            words.size(total * GIB), (total, row), xytext=(5, 0), va="center",
-            textcoords="offset points",
-        )  # fmt: skip
-    axes.set_xlim(0, 1.22 * max(left.max(), 1e-9))
-    axes.set_xlabel("GiB at the peak of one call")
-    drawing.number_axis(axes.xaxis)
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(
-        handles, labels, loc="upper left", ncols=3, handlelength=0.8, columnspacing=0.9,
-        handletextpad=0.4, borderpad=0, borderaxespad=0, bbox_to_anchor=(0.012, 0.98),
-    )  # fmt: skip
-    return figure
+    totals = models[list(KINDS)].sum(axis=1)
+    unit = 2.0**30 if totals.max() > 2**30 else 2.0**20
+    texts = [
+        f"{words.size(total)}{'' if words.is_missing(limit) else f' of {words.size(limit)}'}"
+        for total, limit in zip(totals, models["limit"], strict=True)
+    ]
+    return row_charts.stacks(
+        models.assign(text=texts), KINDS, "memory at the peak of one call", _short, unit
+    )
+
+
+def _short(value: float) -> str:
+    """Return a number of bytes as short as a tick or a part of a bar needs it: "1.5 GiB"."""
+    return words.size(float(f"{value:.2g}"), 2) if value else "0"
+
+
+def limits(run: Run, devices: pd.Series) -> list[float]:
+    """Return the memory of the device of each case in bytes, NaN where it is not known."""
+    known = {"cpu": run.fact("machine", "memory_bytes")}
+    accelerators = run.fact("machine", "accelerator_facts")
+    for name, facts in accelerators.items() if isinstance(accelerators, dict) else ():
+        known[str(name)] = facts.get("memory_bytes") if isinstance(facts, dict) else None
+    found = (known.get(str(device)) for device in devices)
+    return [float(n) if type(n) is int and 0 < n < 2**60 else math.nan for n in found]
 
 
 def find(run: Run) -> Iterator[Finding]:
@@ -151,7 +148,9 @@ def section(run: Run, plot: Plotter) -> list[Section]:
     models = labelled(models[models["peak_bytes"].notna()])
     if models.empty:
         return []
-    shown, more = first_cases(by_kind(models).dropna(subset=list(KINDS)), MAX_DRAWN, "cases")
+    models = models.assign(limit=limits(run, models["device"]))
+    shown, told = shortly(by_kind(models).dropna(subset=list(KINDS)))
+    shown, more = first_cases(shown, MAX_DRAWN, "cases")
     return [
         Section(
             "memory",
@@ -164,14 +163,13 @@ def section(run: Run, plot: Plotter) -> list[Section]:
             "computed from the number of parameters, four bytes each; the rest is measured.",
             plot(
                 memory_figure, shown, "What holds the memory at the peak",
-                f"A longer batch adds to the activations alone.{more}",
-                "Stacked bars of the memory at the peak. " + " ".join(map(_parts, dicts(shown))),
+                "At the right: the total, and the memory of the device. A vertical line marks "
+                "that limit where it is near. A longer batch adds to the activations alone."
+                f"{told}{more}",
+                "What holds the memory at the peak of each case.",
+                {"label": "Case", **{name: (name.capitalize(), words.size) for name in KINDS},
+                 "limit": ("Memory of the device", words.size)},
             ),
             [memory_table(models)],
         )
     ]  # fmt: skip
-
-
-def _parts(case: dict[Any, Any]) -> str:
-    parts = [f"{name} {words.size(case[name])}" for name in KINDS if case[name] > 0]
-    return f"{case['label']}: {', '.join(parts)}."

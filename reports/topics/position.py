@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from gptcore.plain_text import shorten
-from reports import drawing, words
+from reports import drawing, line_charts, row_charts, words
 from reports.blocks import (
     Finding,
     Plotter,
     Section,
     Table,
     by_setting,
-    dicts,
     missing,
     table,
     titled,
@@ -34,32 +35,44 @@ def tail_profile(profile: pd.DataFrame) -> Figure:
             share of the text), `unigram`, and `mean_unigram` and `sd_unigram` of their version.
     """
     versions = list(dict.fromkeys(profile["version"]))
-    figure, panels = drawing.new_figure(1.5, len(versions), top_in=0.35, gap_in=0.42)
+    titles = [f"{each}: unigram cross-entropy, nats/token" for each in versions]
+    figure, panels = line_charts.panels(titles, 104, columns=1)
     for axes, version in zip(panels, versions, strict=True):
         rows = profile[profile["version"] == version].sort_values("where")
         mean, sd = rows[["mean_unigram", "sd_unigram"]].iloc[0]
         if pd.notna(mean) and pd.notna(sd):
-            axes.axhspan(mean - sd, mean + sd, color=drawing.COLOURS[6], alpha=0.22, linewidth=0)
+            axes.axhspan(mean - sd, mean + sd, color=drawing.COLOURS[6], alpha=0.25, linewidth=0)
             axes.axhline(mean, color=drawing.INK, linewidth=1.2, linestyle=(0, (2, 2)))
         axes.plot(rows["where"], rows["unigram"], color=drawing.COLOURS[0])
         tail = (rows["where"].iloc[-1], rows["unigram"].iloc[-1])
         axes.plot(*tail, "D", color=drawing.COLOURS[1], markersize=8, clip_on=False)
-        # The label stands on the side away from the mean, where the line is not.
-        away = -15 if tail[1] < rows["unigram"].mean() else 15
-        axes.annotate(
-            "test part", tail, xytext=(14, away), textcoords="offset points", ha="right",
-            va="center",
-        )  # fmt: skip
-        axes.margins(y=0.22)
-        axes.set_title(f"{drawing.as_label(version)}: unigram cross-entropy, nats/token")
+        axes.margins(y=0.3)
         axes.yaxis.set_major_locator(MaxNLocator(4))
         axes.set_xlim(0, 1)
         drawing.percent_axis(axes.xaxis)
     low, high = zip(*(axes.get_ylim() for axes in panels), strict=True)
-    for axes in panels:
+    for axes, version in zip(panels, versions, strict=True):
         axes.set_ylim(min(low), max(high))
+        line = profile.loc[profile["version"] == version].sort_values("where")
+        along = list(zip(line["where"], line["unigram"], strict=True))
+        line_charts.name_points(axes, along[-1:], ["test part"], along)
     panels[-1].set_xlabel("middle of the block, share of the text")
     return figure
+
+
+def folds_figure(folds: pd.DataFrame) -> Figure:
+    """Draw the test loss on each fold: a mark for each seed, with its interval over the text."""
+    means = folds.groupby("split", sort=False)["final_test_loss"].transform("mean")
+    marks = pd.DataFrame(
+        {
+            "label": [words.sentence(fold(split)).removesuffix(".") for split in folds["split"]],
+            "text": means.map(words.loss),
+            "value": folds["final_test_loss"],
+            "low": folds["final_test_loss_low"],
+            "high": folds["final_test_loss_high"],
+        }
+    )
+    return row_charts.dots(marks, "test loss, nats/token", words.tick, log=False)
 
 
 UNUSUAL_Z = 2.0
@@ -72,15 +85,24 @@ def tail_z(case: pd.Series) -> float:
     return float(over(case["tail_unigram"] - case["mean_unigram"], case["sd_unigram"]))
 
 
+def placed_ends(position: pd.DataFrame) -> pd.DataFrame:
+    """Return the texts whose end can be placed among their blocks, with `z`; cleaned ones first."""
+    z = [tail_z(case) for _, case in position.iterrows()]
+    known = position.assign(z=np.array(z, dtype=float), is_raw=position["raw"].eq(True))
+    known = known[known[["z", "rank_unigram", "n_blocks"]].notna().all(axis=1)]
+    return known.sort_values("is_raw", kind="stable")
+
+
+def unusual_ends(position: pd.DataFrame) -> Iterator[tuple[Any, bool]]:
+    """Yield each text whose end is unlike its other blocks, and whether it is easier to predict."""
+    for _, case in placed_ends(position).drop_duplicates("corpus").iterrows():
+        if _is_unusual(case) and not _disagree(case):
+            yield case["corpus"], bool(case["z"] < 0)
+
+
 def find(run: Run) -> Iterator[Finding]:
     """Say of each text whether the block at its end is like the other blocks."""
-    position = run.cases("position")
-    z = position.apply(tail_z, axis=1, result_type="reduce") if len(position) else None
-    if z is None:
-        return
-    known = position.assign(z=z, is_raw=position["raw"].eq(True))
-    known = known[known[["z", "rank_unigram", "n_blocks"]].notna().all(axis=1)]
-    known = known.sort_values("is_raw", kind="stable")
+    known = placed_ends(run.cases("position"))
     for corpus, versions in known.groupby("corpus", sort=False, dropna=False):
         case = versions.iloc[0]
         raw = versions[versions["is_raw"]].head(0 if case["is_raw"] else 1)
@@ -109,6 +131,11 @@ MEASURES = {
 
 def _is_unusual(case: pd.Series) -> bool:
     return bool(abs(case["z"]) >= UNUSUAL_Z or case["rank_unigram"] in {1, case["n_blocks"]})
+
+
+def _disagree(case: pd.Series) -> bool:
+    """Return whether one of mean and rank says harder, and the other easier."""
+    return bool((case["z"] > 0) != (case["rank_unigram"] < (case["n_blocks"] + 1) / 2))
 
 
 def _how_unusual(case: pd.Series) -> str:
@@ -141,7 +168,7 @@ def _place(case: pd.Series) -> str:
 def _consequence(case: pd.Series) -> str:
     if not _is_unusual(case):
         return "A loss measured there may represent the text, as far as token counts can tell."
-    if (case["z"] > 0) != (case["rank_unigram"] < (case["n_blocks"] + 1) / 2):
+    if _disagree(case):
         return "The mean and the rank disagree on whether it is harder, so neither is claimed."
     word = "worse" if case["z"] > 0 else "better"
     return f"A loss measured there alone looks {word} than a loss on the rest of the text would."
@@ -164,21 +191,28 @@ def section(run: Run, plot: Plotter) -> list[Section]:
         blocks = blocks.assign(
             where=over((blocks["start"] + blocks["stop"]) / 2, blocks["n_tokens"])
         )
-        ends = " ".join(
-            f"{r['version']}: test part {words.loss(r['tail_unigram'])} nats/token, rank "
-            f"{words.number(r['rank_unigram'])} of {words.number(r['n_blocks'])}."
-            for r in dicts(part)
-        )
         plots += plot(
             tail_profile, blocks.dropna(subset=["where", "unigram"]),
             "How well the rest of the text predicts each block",
             "Higher is harder to predict. Dotted line and band: mean and one standard deviation "
             f"over all blocks, which overlap. {setting}.",
-            f"Unigram cross-entropy by position in the text. {ends}",
+            "Unigram cross-entropy by position in the text.",
+            {"version": "Text", "start": "From token", "stop": "To token",
+             "unigram": ("Cross-entropy", words.loss)},
         )  # fmt: skip
     tables = [position(cases)] if len(cases) else []
     for setting, (part,) in by_setting(plot, run.cases("fold")):
         tables.append(titled(folds(part), setting))
+        scored = part.dropna(subset=["final_test_loss"])
+        plots += plot(
+            folds_figure, scored, "The loss on each fold of the text",
+            "Marks: one seed each. Lines: 95 % interval over the text. Folds whose lines do not "
+            f"overlap differ by more than the choice of their targets explains. {setting}.",
+            "Test loss on each fold of the text.",
+            {"split": ("Tested on", fold), "seed": "Seed", "final_test_loss": ("Loss", words.loss),
+             "final_test_loss_low": ("From", words.loss),
+             "final_test_loss_high": ("To", words.loss)},
+        )  # fmt: skip
     return [
         Section(
             "position",

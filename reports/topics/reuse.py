@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullLocator
 
 from gptcore.plain_text import shorten
-from reports import drawing, words
+from reports import drawing, line_charts, words
 from reports.blocks import Finding, Plotter, Section, Table, dicts, table, titled
 from reports.claims import apart
 from reports.facts import fact_text
@@ -180,11 +178,12 @@ def _plots(plot: Plotter, points: pd.DataFrame, setting: str) -> list[Any]:
         made += plot(
             by_money if column == "money" else by_tokens,
             _level(points, column),
-            f"Test loss against {what}, {setting}.",
+            f"Test loss against {what}",
             "A point inside a run has a learning rate that has not fallen yet, so a run planned to "
             "end there would have a lower loss. Published weights as they are cost no training: "
-            "their loss is a level line.",
-            f"Line chart of the test loss by {what}, one line for each option.",
+            f"their loss is a level line. {setting}.",
+            f"Test loss of each option by {what}.",
+            {"variant": "Option", column: what.capitalize(), "loss": ("Loss", words.loss)},
         )
     return made
 
@@ -205,20 +204,17 @@ def _level(points: pd.DataFrame, column: str) -> pd.DataFrame:
 
 def by_tokens(points: pd.DataFrame) -> Figure:
     """Draw the loss of each option against the tokens that it was trained on."""
-    figure, axes = drawing.line_chart(points, "test loss, nats/token", "tokens", "loss")
-    drawing.number_axis(axes.xaxis)
+    figure, axes = line_charts.line_chart(points, "test loss, nats/token", "tokens", "loss")
+    drawing.amount_axis(axes.xaxis)
     axes.set_xlabel("tokens trained on")
     return figure
 
 
 def by_money(points: pd.DataFrame) -> Figure:
     """Draw the loss of each option against the middle of its price, which is logarithmic."""
-    figure, axes = drawing.line_chart(points, "test loss, nats/token", "money", "loss")
-    axes.set(xscale="log", xlabel="US dollars of training, logarithmic")
-    known = points["money"][points["money"].gt(0)]
-    axes.set_xticks(np.geomspace(known.min(), known.max(), 4) if len(known) else [])
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: words.number(value, 2)))
-    axes.xaxis.set_minor_locator(NullLocator())
+    figure, axes = line_charts.line_chart(points, "test loss, nats/token", "money", "loss", log="x")
+    drawing.log_axis(axes.xaxis, *axes.get_xlim(), shown=words.number)
+    axes.set(xlabel="US dollars of training, logarithmic")
     return figure
 
 

@@ -49,9 +49,10 @@ def section(run: Run, _: Plotter) -> list[Section]:
             "Not run",
             "What did not run, and why?",
             "Failed cases ended with an error; skipped cases were not started. Neither is part of "
-            "any number above.",
+            "any number above."
+            if lost
+            else "Every case in the ledger finished.",
             tables=[not_run(lost)] if lost else [],
-            missing="" if lost else "Every case in the ledger finished.",
         )
     ]
 

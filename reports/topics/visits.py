@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from reports import drawing, words
+from reports import drawing, line_charts, words
 from reports.blocks import Finding, Plotter, Section, Table, by_setting, dicts, table, titled
 from reports.conditions import place
 from reports.load import Run
@@ -72,11 +72,18 @@ def section(run: Run, plot: Plotter) -> list[Section]:
     for setting, (part, curves) in by_setting(plot, scored, series):
         plots += plot(
             by_visits,
-            curves,
-            f"Loss of training targets by visits, {setting}.",
+            curves.dropna(subset=["low", "loss", "visits", "epochs"]),
+            "The loss of a target by how often it was shown",
             "Each line is one training length, the mean over seeds. Groups of fewer than 30 "
-            "targets are left out.",
-            "Line chart of the loss of training targets by how often training showed them.",
+            f"targets are left out. {setting}.",
+            "Loss of training targets by how often training showed them.",
+            {
+                "epochs": "Epoch-equivalents",
+                "seed": "Seed",
+                "visits": "Times shown",
+                "targets": "Targets",
+                "loss": ("Loss", words.loss),
+            },
         )
         tables.append(titled(gaps(part), setting))
     return [
@@ -95,11 +102,10 @@ def section(run: Run, plot: Plotter) -> list[Section]:
 
 def by_visits(rows: pd.DataFrame) -> Figure:
     """Draw the mean loss over seeds by visits, one line for each training length."""
-    kept = rows[rows["low"].notna()]
-    means = kept.groupby(["epochs", "visits"], sort=True)["loss"].mean().reset_index()
-    means["variant"] = means["epochs"].map(lambda n: f"{words.number(n)} epoch-equivalents")
+    means = rows.groupby(["epochs", "visits"], sort=True)["loss"].mean().reset_index()
+    means["variant"] = means["epochs"].map(lambda n: words.count_of(n, "epoch-equivalent"))
     title = "loss of training targets, nats/token"
-    figure, axes = drawing.line_chart(means, title, "visits", "loss")
+    figure, axes = line_charts.line_chart(means, title, "visits", "loss")
     axes.set_xlabel("times that training showed the target")
     drawing.number_axis(axes.xaxis)
     drawing.number_axis(axes.yaxis)

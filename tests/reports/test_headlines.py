@@ -183,6 +183,7 @@ def on_text(corpus: str, sign: int) -> Record:
 
 STEP, FORWARD = of_model(), of_model("forward")
 BF16 = other(STEP, {"time_s": 1.0, "time_min_s": 0.95, "time_max_s": 1.05}, precision="bf16")
+FAST = {"time_s": 0.1, "time_min_s": 0.095, "time_max_s": 0.105}
 LATE = two_by_two(14.4, 35, 40, 20, 250)
 SEQUENTIAL = [missed("sequential", epochs, 2850) for epochs in (1.0, 4.0)]
 SCARCE = [coverage_case(RANDOM, 1.0), coverage_case(RANDOM, 100.0, text_share=0.01)]
@@ -226,6 +227,11 @@ CASES = [
         "speed.findings.precision_ratios", [STEP, BF16],
         [other(STEP, batch_size=8), other(BF16, {"time_s": 4.0, "time_min_s": 3.9}, batch_size=8)],
         "in bf16 was 2 times faster than in fp32$", r"faster than in fp32 \(B = 4\)",
+    ),
+    Contradiction(
+        "devices.find", [STEP, other(STEP, FAST, device="cuda:0")],
+        [other(STEP, batch_size=8), other(STEP, FAST, batch_size=8, device="cuda:0")],
+        "times faster on cuda:0 than on the CPU$", r"than on the CPU \(B = 4\)$",
     ),
     Contradiction(
         "speed.findings.phase_shares", [STEP],
@@ -400,7 +406,7 @@ CASES = [
     Contradiction(
         "scaling.findings.find", [scaling_case("python-docs", 1.0)],
         [scaling_case("moby-dick", 30.0)],
-        "an error of 1.00 %$", r"error of 1.00 % \(python-docs\)$",
+        r"of that step \(1.00 % of the loss\)$", r"of the loss\) \(python-docs\)$",
     ),
     Contradiction(
         "run.find", [record("a::b", status="failed", reason="x")],

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import dataclasses
+import hashlib
 import html
 import json
 import re
@@ -17,8 +20,11 @@ import pytest
 
 from bench.ledger.record import LEDGER_NAME, Record
 from bench.ledger.schema import METRICS
-from reports import drawing, load, page, topics
+from reports import drawing, explorer, load, page, topics
 from reports.__main__ import main
+from reports.advice.item import Advice
+from reports.blocks import table
+from reports.first_screen import FirstScreen
 from reports.topics.sampling import figures as sampling_figures
 from tests.helpers.checkout import ROOT
 from tests.helpers.ledgers import (
@@ -76,8 +82,54 @@ def standard(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def test_page_loads_nothing_from_outside(standard: str) -> None:
     assert not re.search(r"https?://|//[a-z]+\.", standard)
-    assert not Document(standard).all("script")
+    scripts = Document(standard).all("script")
+    assert scripts == [{"type": "application/json", "id": "data"}, {}]
     assert not Document(standard).all("link")
+
+
+def test_policy_of_the_page_allows_its_script_alone(standard: str) -> None:
+    (policy,) = [
+        str(attrs["content"]) for attrs in Document(standard).all("meta") if "http-equiv" in attrs
+    ]
+    script = standard.rpartition("<script>")[2].partition("</script>")[0]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert policy.startswith("default-src 'none'")
+    assert f"script-src 'sha256-{digest}';" in policy
+
+
+def test_parts_of_the_page_stand_in_the_order_of_reading(standard: str) -> None:
+    links = [str(attrs["href"]) for attrs in Document(standard).all("a")]
+    contents = [link.partition("-")[2] for link in links[1 : links.index("#glossary")]]
+    assert contents[0] == "answer"
+    assert contents[-2:] == ["cases", "reproduce"]
+    heads = re.findall(r'<h2 id="run1-([\w-]+)-title"', standard)
+    assert heads == contents
+
+
+def test_finding_stands_in_the_section_of_its_topic(standard: str) -> None:
+    section = standard.partition('id="run1-speed"')[2].partition("</section>")[0]
+    assert "A training step of Model 5 in bf16" in section.partition("<figure>")[0]
+
+
+def test_first_screen_shows_advice_with_its_warning_and_price(tmp_path: Path) -> None:
+    run = run_of(tmp_path, standard_ledger())
+    case = next(iter(run.records))
+    bars = {1: (0.5, None)}
+    glance = dataclasses.replace(
+        table("Cases.", ("Case", "Share#"), [("a", "50 %"), ("b", "")]), bars=bars
+    )
+    advice = Advice("Train in bf16", "It is faster.", "It was loud.", "One option.", (case,))
+    first = FirstScreen("It trains.", [advice], "Partly: noisy.", "1 token/s", glance)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(page, "first_screen", lambda *_: first)
+        made = {form: page.render([run], form)[0] for form in ("html", "md")}
+    for text in ("Train in bf16", "It is faster.", "It was loud.", "One option.", "Partly: noisy"):
+        assert text in Document(made["html"]).text
+        assert text in made["md"]
+    shown = made["html"].partition('id="run1-answer"')[2].partition("</section>")[0]
+    assert re.search(r'<a href="#run1-case\d+">case \d+</a>', shown)
+    assert '<p id="run1-quote">1 token/s</p>' in shown
+    assert re.findall(r'style="width:([\d.]+)%"', shown) == ["50.0"]
 
 
 def test_page_has_unique_ids_and_every_link_has_its_target(standard: str) -> None:
@@ -92,8 +144,8 @@ def test_page_has_unique_ids_and_every_link_has_its_target(standard: str) -> Non
 
 def test_every_figure_has_words_for_those_who_cannot_see_it(standard: str) -> None:
     images = [attrs for _, attrs in Document(standard).tags if attrs.get("role") == "img"]
-    assert len(images) == 11
-    assert all(len(attrs["aria-label"] or "") > 40 for attrs in images)
+    assert len(images) == 18
+    assert all(8 < len(attrs["aria-label"] or "") < 160 for attrs in images)
 
 
 def test_every_table_has_a_caption_and_scoped_headers(standard: str) -> None:
@@ -169,7 +221,7 @@ def test_newest_of_several_sessions_is_shown_and_their_number_said(tmp_path: Pat
     facts = {"machine": {"cpu": "Newer CPU"}}
     late = environment(environment="env-2", facts=facts, started_at="2026-03-02T10:00:00+00:00")
     whole = html_of(tmp_path, [late, environment()])
-    text = Document(re.sub('<pre class="record">.*?</pre>', "", whole, flags=re.DOTALL)).text
+    text = Document(whole.partition('id="run1-cases"')[0]).text
     assert "Newer CPU" in text
     assert text.count("Example CPU") == 1  # in the list of sessions
     assert "2 sessions" in text
@@ -227,6 +279,27 @@ def test_absent_parts_are_said_to_be_absent(tmp_path: Path) -> None:
     assert "Nothing can be concluded" in text
 
 
+def test_parts_without_data_stand_together_below_the_others(tmp_path: Path) -> None:
+    text = html_of(tmp_path, [coverage_case("sequential", 1.0)])
+    heads = re.findall(r'<h2 id="run1-([\w-]+)-title"', text)
+    assert "sampling" in heads
+    assert "position" not in heads
+    assert heads.index("without-data") > heads.index("sampling")
+    assert re.search(r'<dt id="run1-position">Test part</dt>\s*<dd>\w', text)
+    assert text.count('href="#run1-without-data"') == 1
+
+
+def test_the_end_of_a_long_finding_is_folded() -> None:
+    sentences = [f"Sentence {i} says {i} of p = 0.5 and no more than that." for i in range(12)]
+    shown, more = page.parted(" ".join(sentences))
+    assert f"{shown} {more}".split(". S") == " ".join(sentences).split(". S")
+    assert len(shown) <= page.SHOWN_AT_ONCE
+    assert shown.endswith("that.")
+    assert more.startswith("Sentence 6")
+    assert page.parted(" ".join(sentences[:7])) == (" ".join(sentences[:7]), "")
+    assert page.parted("x" * 900) == ("x" * 900, "")
+
+
 def hostile_ledger() -> list[Record]:
     given: dict[str, Any] = {"corpus": HOSTILE}
     cases = [
@@ -254,12 +327,12 @@ def test_hostile_names_are_harmless_everywhere(form: str, tmp_path: Path) -> Non
     output = tmp_path / "report"
     assert main([str(folder), "-o", str(output), "--format", form]) == 0
     text = output.read_text(encoding="utf-8")
-    assert "<script" not in text
+    assert text.count("<script") == {"html": 2, "md": 0}[form]  # the data and the page's own
     assert not re.search("[\x00\u202e\u202c]", text)
     assert "$x_1$" in text
 
 
-def test_sampler_names_that_begin_with_an_underscore_stay_in_the_legend(tmp_path: Path) -> None:
+def test_sampler_names_that_begin_with_an_underscore_are_drawn(tmp_path: Path) -> None:
     case = coverage_case("sequential", 1.0)
     case["params"]["sampler"] = "_hidden_"
     curves = run_of(tmp_path, [case]).series("coverage", "coverage_curve")
@@ -285,7 +358,7 @@ def test_page_and_findings_know_topics_by_the_list_alone() -> None:
     for name in ("page.py", "findings.py"):
         text = (ROOT / "reports" / name).read_text(encoding="utf-8")
         (line,) = re.findall(r"reports\.topics\S* import .*", text)
-        assert line in {"reports.topics import findings_of", "reports.topics import sections_of"}
+        assert line.endswith((" import findings_of", " import sections_of"))
 
 
 # --- the frames -----------------------------------------------------------------------------
@@ -310,7 +383,7 @@ def test_dropped_last_batch_is_named_only_where_it_varies(tmp_path: Path) -> Non
 def test_charts_do_not_mix_corpora(tmp_path: Path) -> None:
     records = [coverage_case("sequential", 1.0), coverage_case("sequential", 1.0, corpus="other")]
     text = html_of(tmp_path, records)
-    assert text.count("How much of the text was shown") == 2
+    assert text.count("<strong>How much of the text was shown</strong>") == 2
 
 
 # --- the command ----------------------------------------------------------------------------
@@ -394,10 +467,9 @@ def test_bad_input_is_one_line_and_exit_code_2(
 
 def test_curves_are_drawn_where_scipy_is_missing() -> None:
     code = (
-        "import sys; sys.modules['scipy'] = None; import pandas; from reports import drawing; "
+        "import sys; sys.modules['scipy'] = None; import pandas; from reports import line_charts; "
         "frame = pandas.DataFrame({'variant': ['a', 'a'], 'x': [0, 1], 'y': [0, 1]}); "
-        "figure, axes = drawing.line_figure(frame, 'title'); drawing.lines(axes, frame, 'x', 'y'); "
-        "print(len(axes.lines))"
+        "figure, axes = line_charts.line_chart(frame, 'title', 'x', 'y'); print(len(axes.lines))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
@@ -415,7 +487,7 @@ def test_page_of_many_records_is_small_and_says_what_it_leaves_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(page, "Room", partial(page.Room, figures=2))
-    monkeypatch.setattr(page, "MAX_RECORDS", 100_000)
+    monkeypatch.setattr(explorer, "SHOWN_CHARACTERS", 300_000)
     monkeypatch.setattr(page, "MAX_FINDINGS", 30)
     many = [
         position_case(raw=False, corpus=f"corpus-{i}") | {"case": f"bench::test[c{i}]"}
@@ -430,7 +502,11 @@ def test_page_of_many_records_is_small_and_says_what_it_leaves_out(
     assert "this section leaves out 5 case groups, 38 figures." in found.text
     assert re.search(r"this section leaves out \d+ table rows\.", found.text)
     assert "17 more findings are left out" in found.text
-    assert re.search(r"The page has room for \d+ of 246 records", found.text)
+    shown, packed = (
+        int(re.search(pattern, found.text)[1])
+        for pattern in (r"The first (\d+) of these records", r"The other (\d+) are packed")
+    )
+    assert shown + packed == 246
     targets = {attrs.get("id") for _, attrs in found.tags}
     linked = {str(attrs["href"])[1:] for attrs in found.all("a")}
     assert len(linked) > 20

@@ -3,57 +3,74 @@
 from __future__ import annotations
 
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reports import drawing, words
+from reports import drawing, line_charts, row_charts, words
+from reports.load import over
+from reports.topics.convergence import findings
+
+EARLY = 0.1
+"""Share of training whose losses may lie outside the axes: they would compress all others."""
+LONGER = 6.0
+"""How many times the longest arm is as long as the shortest one, for a logarithmic axis."""
+KINDS = {"equal": "same", "unresolved": "ambiguous", findings.NO_VERDICT: "ambiguous"}
 
 
-def _along(
-    curves: pd.DataFrame, title: str, y: str, low: str, high: str, *, mark_points: bool = True
-) -> tuple[Figure, Axes]:
-    """Draw a line along training for each variant, with a band from `low` to `high`."""
-    frame = drawing.with_labels(curves)
-    figure, axes = drawing.line_figure(frame, title)
-    for colour, (_, rows) in zip(
-        drawing.colours(), frame.groupby("variant", sort=False), strict=False
-    ):
-        axes.fill_between(
-            rows["tokens"], rows[low], rows[high], color=colour, alpha=0.2, linewidth=0
-        )
-    drawing.lines(
-        axes, frame, x="tokens", y=y, mark_points=mark_points, markeredgecolor=drawing.SURFACE,
-        linewidth=1.8,
-    )  # fmt: skip
-    drawing.legend(figure, axes, frame)
-    axes.set(xlabel="training tokens seen", ylabel="")
-    drawing.number_axis(axes.xaxis)
-    return figure, axes
+def losses(curves: pd.DataFrame, what: str, *, mark_points: bool, by: str = "tokens") -> Figure:
+    """Draw a line for each arm: mean over seeds, band from the lowest to the highest seed.
 
-
-def _losses(curves: pd.DataFrame, title: str, mark_points: bool) -> tuple[Figure, Axes]:
+    Args:
+        curves: points with `variant`, `tokens`, `loss`, `unigram` (the loss of unigram counts, NaN
+            where unknown), and `seconds` where that axis is asked for.
+        what: "test loss", for example.
+        mark_points: whether the points are few enough to be marked.
+        by: the horizontal axis: "tokens" or "seconds".
+    """
+    known = curves["unigram"].notna().all()
+    shown = curves.assign(shown=curves["loss"] - (curves["unigram"] if known else 0.0))
     # Aggregated here: seaborn's own bands take several times as long as the drawing.
-    groups = curves.groupby(["variant", "tokens"], sort=False)["loss"]
+    groups = shown.groupby(["variant", by], sort=False)["shown"]
     bands = groups.agg(["mean", "min", "max"]).reset_index()
-    return _along(bands, title, "mean", "min", "max", mark_points=mark_points)
-
-
-def train_loss(curves: pd.DataFrame) -> Figure:
-    """Draw the training loss: mean over seeds, band from the lowest to the highest seed."""
-    return _losses(curves, "training loss, nats/token", mark_points=False)[0]
-
-
-def test_loss(curves: pd.DataFrame) -> Figure:
-    """Draw the test loss, and the loss of unigram counts (column `unigram`) to beat."""
-    figure, axes = _losses(curves, "test loss, nats/token", mark_points=True)
-    baseline = curves["unigram"].dropna()
-    if not baseline.empty:
-        axes.axhline(baseline.mean(), color=drawing.INK, linewidth=1.2, linestyle=(0, (2, 2)))
-        axes.annotate(
-            "unigram counts", (1, baseline.mean()), xycoords=("axes fraction", "data"),
-            xytext=(0, 5), textcoords="offset points", ha="right",
-        )  # fmt: skip
+    lengths = bands.groupby("variant")[by].transform("max")
+    late = bands[bands[by] >= EARLY * lengths]
+    log = "x" if lengths.max() > LONGER * lengths.min() > 0 else ""
+    if log:
+        bands = bands[bands[by] > 0]
+    low, high = float(late["min"].min()), float(late["max"].max())
+    if known:
+        low, high = min(low, -0.02), max(high, 0.02)
+    room = 0.06 * max(high - low, 0.02)
+    title = f"{what} above unigram counts, nats/token" if known else f"{what}, nats/token"
+    figure, axes = line_charts.line_chart(
+        bands, title, by, "mean", mark_points=mark_points, band=("min", "max"), log=log,
+        limits=(low - room, high + room),
+    )  # fmt: skip
+    if known:
+        axes.axhline(0, color=drawing.INK, linewidth=1.2, linestyle=(0, (2, 2)), zorder=1.5)
+    drawing.number_axis(axes.yaxis)
+    if log:
+        drawing.log_axis(axes.xaxis, *axes.get_xlim())
+    else:
+        drawing.amount_axis(axes.xaxis)
+    axes.set_xlabel("training tokens seen" if by == "tokens" else "seconds of training")
     return figure
+
+
+def with_seconds(curves: pd.DataFrame) -> pd.DataFrame:
+    """Return points with their seconds of training, at the median speed of their arm."""
+    speeds = curves.groupby("variant")["train_tokens_per_s"].transform("median")
+    return curves.assign(seconds=over(curves["tokens"], speeds))
+
+
+def running_median(curves: pd.DataFrame, window_share: float = 0.04) -> pd.DataFrame:
+    """Return the losses of each run as medians over a window: single batches differ by chance."""
+    parts = []
+    for _, run in curves.groupby("case", sort=False):
+        window = max(1, 2 * int(window_share * len(run) / 2) + 1)
+        smooth = run["loss"].rolling(window, center=True, min_periods=1).median()
+        every = max(1, len(run) // 120)
+        parts.append(run.assign(loss=smooth).iloc[::every])
+    return pd.concat(parts) if parts else curves
 
 
 def difference_curves(curves: pd.DataFrame) -> Figure:
@@ -63,57 +80,42 @@ def difference_curves(curves: pd.DataFrame) -> Figure:
         curves: points with columns `variant` (the pair), `tokens`, `difference`, `low` and `high`.
     """
     title = "difference in test loss, nats/token"
-    figure, axes = _along(curves, title, "difference", "low", "high")
+    figure, axes = line_charts.line_chart(
+        curves, title, "tokens", "difference", band=("low", "high")
+    )
     axes.axhline(
         0, color=drawing.INK, linewidth=1.2, zorder=1.5
     )  # above the bands, below the lines
+    axes.set_xlabel("training tokens seen")
+    drawing.amount_axis(axes.xaxis)
+    drawing.number_axis(axes.yaxis)
     return figure
 
 
 def differences(comparisons: pd.DataFrame) -> Figure:
-    """Draw each paired comparison: a dot per seed, the mean with its 95 % interval, the margin.
+    """Draw each paired comparison: a ring per seed, the mean with its 95 % interval, the margin.
 
     Args:
         comparisons: cases with columns `low` and `high`, the ends of their intervals, and `points`,
             the list of paired differences.
     """
-    n_rows = len(comparisons)
-    figure, (axes,) = drawing.new_figure(0.85 * n_rows, left_in=0.1)
-    for row, (_, pair) in enumerate(comparisons.iterrows()):
-        lane = (row - 0.2, row + 0.36)
-        if pd.notna(pair["margin"]):
-            axes.fill_between(
-                [-pair["margin"], pair["margin"]],
-                *lane,
-                color=drawing.COLOURS[2],
-                alpha=0.2,
-                linewidth=0,
-            )
-        axes.plot([0, 0], lane, color=drawing.INK, linewidth=1.2)
-        points = list(pair["points"])
-        axes.plot(
-            points, [row + 0.2] * len(points), "o", color=drawing.COLOURS[0], markersize=6,
-            markerfacecolor="none", markeredgewidth=1.4,
-        )  # fmt: skip
-        if pd.notna(pair["low"]) and pd.notna(pair["high"]):
-            axes.plot(
-                [pair["low"], pair["high"]],
-                [row - 0.04] * 2,
-                color=drawing.INK,
-                linewidth=2.2,
-                solid_capstyle="butt",
-            )
-        axes.plot(pair["difference"], row - 0.04, "D", color=drawing.INK, markersize=7)
-        a, b = words.arm(pair["a"]), words.arm(pair["b"])
-        drawing.row_text(
-            axes,
-            row,
-            f"{drawing.as_label(a, 28)} {words.MINUS} {drawing.as_label(b, 28)}",
-            above_pt=23,
-        )
-    axes.set(ylim=(n_rows - 0.55, -0.6), yticks=[])
-    axes.grid(visible=False)
-    axes.set_xlabel("difference in final test loss, nats/token")
-    axes.tick_params(axis="x", colors=drawing.INK)
-    drawing.number_axis(axes.xaxis)
-    return figure
+    rows = [
+        {
+            "label": f"{words.arm(pair['a'])} {words.MINUS} {words.arm(pair['b'])}",
+            "value": pair["difference"],
+            "low": pair["low"],
+            "high": pair["high"],
+            "margin": pair["margin"],
+            "points": list(pair["points"]),
+            "kind": _kind(pair),
+        }
+        for _, pair in comparisons.iterrows()
+    ]
+    return row_charts.forest(
+        pd.DataFrame(rows), "difference in final test loss, nats/token", log=False
+    )
+
+
+def _kind(pair: pd.Series) -> str:
+    outcome = findings.outcome(pair)
+    return KINDS.get(outcome, "lower" if pair["difference"] < 0 else "higher")

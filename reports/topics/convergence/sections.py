@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import pandas as pd
+from matplotlib.figure import Figure
 
 from reports import words
 from reports.blocks import (
     MAX_BARS,
+    Other,
     Plot,
     Plotter,
     Section,
     Table,
     by_setting,
-    dicts,
     first_cases,
     missing,
     titled,
 )
 from reports.conditions import by_arm, experiment, series_by_arm
 from reports.load import Run
+from reports.numbers import Heading
 from reports.topics.convergence import figures, findings, tables, variance
 
 
@@ -77,7 +82,10 @@ def _difference_curves(
         "First minus second: below zero, the first is better. Line: mean over paired seeds. "
         "Band: 95 % interval by sign flips, which holds at each point alone and not for the "
         f"whole line; fewer than 6 seeds have none. {setting}.",
-        f"Paired difference in test loss against training tokens: {'; '.join(told)}.",
+        "Paired difference in test loss, by training tokens.",
+        {"variant": "First minus second", "tokens": "Tokens",
+         "difference": ("Difference", words.signed), "low": ("From", words.signed),
+         "high": ("To", words.signed)},
     )  # fmt: skip
 
 
@@ -85,42 +93,55 @@ def _curves(
     plot: Plotter, cases: pd.DataFrame, train: pd.DataFrame, test: pd.DataFrame, setting: str
 ) -> list[Plot]:
     """Return the curves of the test loss and of the training loss of one setting."""
-    test = test.merge(cases[["case", "unigram_test_loss"]], on="case")
-    test = test.rename(columns={"unigram_test_loss": "unigram"})
-    seeds = "Line: mean over seeds. Band: lowest to highest seed."
-    ends = " ".join(
-        f"{variant}: final test loss {words.loss(rows['final_test_loss'].mean())}."
-        for variant, rows in cases.groupby("variant", sort=False)
+    of_case = cases[["case", "unigram_test_loss", "train_tokens_per_s"]]
+    train, test = (
+        figures.with_seconds(
+            frame.dropna(subset=["tokens", "loss"]).merge(of_case, on="case")
+        ).rename(columns={"unigram_test_loss": "unigram"})
+        for frame in (train, test)
     )
+    seeds = (
+        "Line: mean over seeds. Band: lowest to highest seed. Unigram counts are a model that "
+        "knows token frequencies alone; below the dotted line at zero, a model has learned more. "
+        "The first tenth of training may lie above the figure."
+    )
+    numbers: dict[str, Heading] = {
+        "variant": "Arm", "seed": "Seed", "tokens": "Tokens", "loss": ("Loss", words.loss),
+    }  # fmt: skip
+    of_test = partial(figures.losses, what="test loss", mark_points=True)
+    of_train = partial(figures.losses, what="training loss", mark_points=False)
     return [
         *plot(
-            figures.test_loss, test.dropna(subset=["tokens", "loss"]), "Loss on unseen text",
-            f"{seeds} Below the dotted line, a model has learned more than token frequencies. "
-            f"{setting}.",
-            f"Test loss against training tokens, by arm. {ends}",
+            of_test, test, "Loss on unseen text", f"{seeds} {setting}.",
+            "Test loss above that of unigram counts, by training tokens.", numbers,
+            _by_seconds(of_test, test),
         ),
         *plot(
-            figures.train_loss, train.dropna(subset=["tokens", "loss"]), "Loss while training",
-            f"{seeds} {setting}.",
-            f"Training loss against training tokens, by arm. {ends}",
+            of_train, figures.running_median(train), "Loss while training",
+            f"Running median of each run. {seeds} {setting}.",
+            "Training loss above that of unigram counts, by training tokens.", numbers,
+            _by_seconds(of_train, train),
         ),
     ]  # fmt: skip
 
 
+def _by_seconds(draw: Callable[..., Figure], curves: pd.DataFrame) -> Other | None:
+    """Return the figure along the time of training, where the speed of each arm is known."""
+    if not curves["seconds"].gt(0).any() or curves["seconds"].isna().any():
+        return None
+    return "Show it by seconds, at the median speed of each arm", partial(draw, by="seconds")
+
+
 def _differences(plot: Plotter, pairs: pd.DataFrame, setting: str) -> list[Plot]:
-    """Return the figure of the paired differences of one experiment."""
+    """Return the figure of the paired differences of one experiment; a table has its numbers."""
     pairs, more = first_cases(findings.family(pairs), MAX_BARS, "pairs")
+    told = pairs["a"].map(words.arm) + f" {words.MINUS} " + pairs["b"].map(words.arm)
     return plot(
-        figures.differences, pairs, "Which runs ended with the lower loss",
-        "First minus second: left of zero, the first is better. Circles: one seed each. "
-        "Diamond and bar: mean and 95 % interval by sign flips. Shade: differences within the "
-        "margin. "
-        f"{setting}.{more}",
-        "Paired differences with intervals. "
-        + " ".join(
-            f"{words.arm(r['a'])} minus {words.arm(r['b'])}: "
-            f"{words.signed(r['difference'])}, "
-            f"{words.interval(r['low'], r['high'])}."
-            for r in dicts(pairs)
-        ),
+        figures.differences, pairs.assign(told=told), "Which runs ended with the lower loss",
+        "First minus second: left of zero, the first is better. Rings: one seed each. Triangles "
+        "point to what was shown. Square: equal to within the margin, which is shaded. Large ring: "
+        f"not decided. Lines: 95 % intervals by sign flips. {setting}.{more}",
+        "Paired differences in final test loss.",
+        {"told": "First minus second", "difference": ("Difference", words.signed),
+         "low": ("From", words.signed), "high": ("To", words.signed), "n_seeds": "Seeds"},
     )  # fmt: skip

@@ -7,7 +7,17 @@ from collections.abc import Callable, Iterator
 import pandas as pd
 
 from reports import words
-from reports.blocks import Plot, Plotter, Section, Table, dicts, table, titled
+from reports.blocks import (
+    MAX_BARS,
+    Plot,
+    Plotter,
+    Section,
+    Table,
+    dicts,
+    first_cases,
+    table,
+    titled,
+)
 from reports.load import Run
 from reports.topics.experiments import figures
 from reports.topics.experiments.findings import initial, rows
@@ -31,7 +41,7 @@ def section(run: Run, plot: Plotter) -> list[Section]:
             "What do whole experiments show, beyond pairs?",
             "Each table is worked out from all runs of one experiment. Losses are test losses in "
             "nats/token. An arm is the set of settings in which its runs differ from the others.",
-            [*_repeats(run, plot), *_copying(run, plot)],
+            [*_changes(run, plot), *_repeats(run, plot), *_copying(run, plot)],
             shown,
         )
     ]
@@ -41,6 +51,27 @@ def _by_experiment(plot: Plotter, frame: pd.DataFrame) -> Iterator[tuple[str, pd
     """Yield the name of each experiment of a frame, and the part of the frame that is of it."""
     for name in plot.parts(dict.fromkeys([] if frame.empty else frame["experiment"])):
         yield name, frame[frame["experiment"] == name]
+
+
+def _changes(run: Run, plot: Plotter) -> list[Plot]:
+    """Return the figures of rises, steps and noise, whose numbers are in the tables."""
+    marks = "Triangle: shown at an adjusted p of 0.05. Ring: not decided. Lines: 95 % intervals."
+    found: list[Plot] = []
+    for name, needed, draw, title, told in (
+        ("onset", ["rise"], figures.rises, "Whether the test loss rises for good", marks),
+        ("staircase", ["size"], figures.steps, "Steps at the borders of epochs", marks),
+        ("noise", ["sd", "sd_low", "sd_high"], figures.noise, "How much the seed changes the loss",
+         "Dots: standard deviation over seeds. Lines: 95 % intervals."),
+    ):  # fmt: skip
+        frame = rows(run, name).dropna(subset=needed)
+        for experiment, arms in _by_experiment(plot, frame):
+            arms, more = first_cases(arms, MAX_BARS, "arms")
+            found += plot(
+                draw, arms, title, f"{told} Experiment: {experiment}.{more}", f"{title}, by arm.",
+                {"arm": ("Arm", words.arm), needed[0]: "Value",
+                 f"{needed[0]}_low": "From", f"{needed[0]}_high": "To"},
+            )  # fmt: skip
+    return found
 
 
 def _repeats(run: Run, plot: Plotter) -> list[Plot]:
@@ -54,8 +85,8 @@ def _repeats(run: Run, plot: Plotter) -> list[Plot]:
         for each in plot(
             figures.repeats, cells, "Loss on repeated text",
             f"Each point: mean over its seeds. Experiment: {name}.",
-            "Test loss by passes, a line for each number of unique tokens; the table has the same "
-            "numbers.",
+            "Test loss by passes over repeated text.",
+            {"variant": "Text", "passes": "Passes", "loss": ("Loss", words.loss)},
         )
     ]  # fmt: skip
 
@@ -77,8 +108,9 @@ def _copying(run: Run, plot: Plotter) -> list[Plot]:
         for each in plot(
             figures.copying, part, "How much a model copies its input",
             f"Means over seeds. Experiment: {name}.",
-            "Probability of the current token as the next one along training, by arm; the table "
-            "has its ends.",
+            "Probability of the current token as the next one, by training tokens.",
+            {"variant": "Arm", "tokens": "Tokens",
+             "copy_probability": ("Probability", words.percent)},
         )
     ]  # fmt: skip
 

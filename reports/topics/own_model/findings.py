@@ -20,6 +20,9 @@ CHECKS, PAIRS, PEAKS, STEP, LOADER = (
     f"own_{name}" for name in ("checks", "pairs", "peaks", "step", "loader")
 )
 
+FAULT = 98
+"""Importance from which a finding is on a fault of the user's model or loader."""
+
 
 def find(run: Run) -> list[Finding]:
     """Return what the checks found, then what the model costs, then what its loader showed."""
@@ -67,7 +70,7 @@ def checked(records: list[Record]) -> Iterator[Finding]:
         headline = f"The checks found {words.count(len(faults), 'fault')} in {name}: {which}"
     told = " ".join(f"{row['detail']}: {row['means'] or ''}" for row in faults[:3])
     yield Finding(
-        100 if faults else 66,
+        FAULT + 2 if faults else 66,
         "own model",
         "",
         headline,
@@ -136,7 +139,7 @@ def audited(records: list[Record]) -> Iterator[Finding]:
         headline = f"The audit found faults in {what}: {plain_text.shorten(kinds, 120)}"
     told = " ".join(str(finding.get("explanation")) for finding in faults[:3])
     yield Finding(
-        98 if faults else 52,
+        FAULT if faults else 52,
         "own model",
         "",
         headline,

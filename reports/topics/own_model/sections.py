@@ -8,7 +8,7 @@ import pandas as pd
 
 from bench.ledger.record import Record
 from gptcore import plain_text
-from reports import words
+from reports import row_charts, words
 from reports.blocks import IN_TURNS, ONE_PROCESS, Plotter, Section, Table, table
 from reports.claims import verdict
 from reports.labels import WORK_NOUNS
@@ -25,7 +25,7 @@ from reports.topics.own_model.findings import (
     with_status,
 )
 from reports.topics.peers.findings import compared
-from reports.topics.peers.sections import MARKS, MAX_DRAWN, ratios_figure
+from reports.topics.peers.sections import MAX_DRAWN, RATIOS, ratios_figure
 
 MODULE = "bench_own::"
 EXPERIMENT = "own-"
@@ -69,8 +69,10 @@ def section(run: Run, plot: Plotter) -> list[Section]:
                 ratios_figure,
                 pairs.head(MAX_DRAWN),
                 "Your model beside gptcore",
-                f"Time of your model over time of gptcore. Right of 1: gptcore is faster. {MARKS}",
-                "Time of your model over time of gptcore; the table has the numbers.",
+                "Time of your model over time of gptcore. Right of 1: gptcore is faster. "
+                f"{row_charts.MARKS}",
+                "Time of your model over that of gptcore.",
+                RATIOS | {"what": "Work"},
             ),
             tables=shown,
         )

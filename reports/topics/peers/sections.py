@@ -9,10 +9,11 @@ from matplotlib.figure import Figure
 
 from bench.ledger.record import Record
 from gptcore import plain_text
-from reports import drawing, words
-from reports.blocks import IN_TURNS, ONE_PROCESS, Plotter, Section, Table, dicts, table
+from reports import row_charts, words
+from reports.blocks import IN_TURNS, ONE_PROCESS, Plotter, Section, Table, table
 from reports.claims import verdict
 from reports.load import Run
+from reports.numbers import Heading
 from reports.topics.peers import findings
 
 MAX_DRAWN = 14
@@ -28,16 +29,16 @@ def section(run: Run, plot: Plotter) -> list[Section]:
     plots = [
         *plot(
             ratios_figure, peers.head(MAX_DRAWN), "Other implementations",
-            f"Time of the other over time of gptcore. Right of 1: gptcore is faster. {MARKS}",
-            "Time of the other over time of gptcore. " + " ".join(map(_alt, dicts(peers))),
+            "Time of the other over time of gptcore. Right of 1: gptcore is faster. "
+            f"{row_charts.MARKS}",
+            "Time of other implementations over that of gptcore.", RATIOS,
         ),
         *plot(
             ratios_figure, pieces.head(MAX_DRAWN), "What each optimisation gains",
             "Time without an optimisation over time with all. Right of 1: the optimisation gains. "
             "Each row leaves out one; the nanoGPT-style model and the plain model lack several. "
-            f"{MARKS}",
-            "Time without an optimisation over time with all. "
-            + " ".join(map(_alt, dicts(pieces))),
+            f"{row_charts.MARKS}",
+            "Time without each optimisation over time with all.", RATIOS,
         ),
     ]  # fmt: skip
     names = zip(peaks["device"], peaks["variant"], strict=True)
@@ -64,12 +65,14 @@ def section(run: Run, plot: Plotter) -> list[Section]:
     ]
 
 
-MARKS = "Diamonds: ratio. Lines: 95 % interval. Shade: differences within the margin."
-
-
-def _alt(case: dict[object, object]) -> str:
-    ends = f"{words.ratio(case['ratio_low'])} to {words.ratio(case['ratio_high'])}"
-    return f"{case['other']}: {words.ratio(case['ratio'])} ({ends})."
+RATIOS: dict[str, Heading] = {
+    "other": ("Other", findings.label),
+    "ratio": ("Ratio", words.ratio),
+    "ratio_low": ("From", words.ratio),
+    "ratio_high": ("To", words.ratio),
+    "pairs": "Pairs",
+}
+"""The numbers of a figure of ratios."""
 
 
 def ratios_figure(frame: pd.DataFrame) -> Figure:
@@ -78,24 +81,23 @@ def ratios_figure(frame: pd.DataFrame) -> Figure:
     Args:
         frame: pairs as `findings.compared` returns them.
     """
-    figure, axes = drawing.rows_of_bars(len(frame), top_in=0.1)
-    margin = frame["margin_ratio"].iloc[0]
-    if pd.notna(margin):
-        axes.axvspan(1 / (1 + margin), 1 + margin, color=drawing.COLOURS[2], alpha=0.2, linewidth=0)
-    axes.axvline(1, color=drawing.INK, linewidth=1.2)
     several = len({_ours(case) for _, case in frame.iterrows()}) > 1
-    for row, (_, case) in enumerate(frame.iterrows()):
-        ends = [case["ratio_low"], case["ratio_high"]]
-        axes.plot(ends, [row, row], color=drawing.COLOURS[0], linewidth=2.2)
-        axes.plot(case["ratio"], row, "D", color=drawing.COLOURS[0], markersize=7)
-        label = f"{case['other']}; gptcore: {_short(case)}" if several else case["other"]
-        drawing.row_text(axes, row, drawing.as_label(findings.label(label), 60))
-    furthest = float(frame[["ratio", "ratio_low", "ratio_high"]].max().max())
-    axes.set_xlim(0, 1.1 * max(1.1, furthest))
+    labels = [
+        findings.label(f"{case['other']}; gptcore: {_short(case)}" if several else case["other"])
+        for _, case in frame.iterrows()
+    ]
+    shown = pd.DataFrame(
+        {
+            "label": labels,
+            "value": frame["ratio"].to_numpy(),
+            "low": frame["ratio_low"].to_numpy(),
+            "high": frame["ratio_high"].to_numpy(),
+            "margin": frame["margin_ratio"].to_numpy(),
+            "kind": [verdict(case) for _, case in frame.iterrows()],
+        }
+    )
     subject = "" if several else f", {frame['what'].iloc[0]}"
-    axes.set_xlabel(drawing.as_label(f"time of the other over gptcore{subject}", 60))
-    drawing.number_axis(axes.xaxis)
-    return figure
+    return row_charts.forest(shown, f"time of the other over gptcore{subject}")
 
 
 def _short(case: pd.Series) -> str:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from reports import words
 from reports.blocks import Finding
-from reports.claims import Claim, apart
+from reports.claims import Claim, apart, extent
 from reports.load import Run, over
 from reports.topics.sampling.frames import missed_share, scarce_text, two_by_two, whole_text
 
@@ -47,6 +47,7 @@ def random_visits(coverage: pd.DataFrame) -> Iterator[Finding]:
         )
         most = "" if pd.isna(case["visits_max"]) else f" and showed others up to {high} times"
         uneven = f"{most}{where}"
+        others = _loaders_at(coverage, case)
         theory = ""
         if pd.notna(case["expected_missed_targets"]):
             theory = (
@@ -58,13 +59,21 @@ def random_visits(coverage: pd.DataFrame) -> Iterator[Finding]:
         yield Finding(
             90,
             "sampling",
-            f"random windows missed {missed} of {targets} targets after {epochs}{uneven}",
-            f"After {epochs}, random windows missed {missed} of {targets} targets{uneven}",
+            f"random windows missed {missed} of {targets} targets after {epochs}{uneven}{others}",
+            f"After {epochs}, random windows missed {missed} of {targets} targets{uneven}{others}",
             f"{theory}A target was shown {words.count_of(case['visits_mean'], 'time')} on average "
             f"(sd {words.number(case['visits_sd'])}, from {low} to {high}). "
             f"Conditions: {case['setting']}.",
             (case["case"],),
         )
+
+
+def _loaders_at(coverage: pd.DataFrame, case: pd.Series) -> str:
+    """Return what DataLoaders missed at the length and under the conditions of a case."""
+    frame = _of(coverage, "shuffled_blocks", "sequential")
+    same = frame["setting"].eq(case["setting"]) & frame["target_epochs"].eq(case["target_epochs"])
+    missed = frame["missed_targets"][same & ~frame["text_share"].lt(1)]
+    return "" if missed.empty else f"; DataLoaders missed {extent(missed, words.number)}"
 
 
 def never_shown(coverage: pd.DataFrame) -> Iterator[Finding]:

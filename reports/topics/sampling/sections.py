@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pandas as pd
 
 from reports import words
-from reports.blocks import Plot, Plotter, Section, Table, by_setting, dicts, missing, titled
-from reports.load import Run
+from reports.blocks import Plot, Plotter, Section, Table, by_setting, missing, titled
+from reports.conditions import by_arm
+from reports.load import Run, over
+from reports.numbers import Heading
 from reports.topics.sampling import figures, frames, tables
 
 
@@ -41,6 +45,7 @@ def section(run: Run, plot: Plotter) -> list[Section]:
         shown.append(titled(tables.coverage(part), setting))
     for setting, (part,) in by_setting(plot, frames.scarce_text(cases)):
         shown.append(titled(tables.scarce_text(part), setting))
+    plots += _consequences(run, plot)
     return [
         Section(
             "sampling",
@@ -60,7 +65,7 @@ def section(run: Run, plot: Plotter) -> list[Section]:
 def _plots(
     plot: Plotter, last: pd.DataFrame, core: pd.DataFrame, series: list[pd.DataFrame], setting: str
 ) -> list[Plot]:
-    """Return the figures of one setting.
+    """Return the figures of one setting; a table of the section has the counts behind them.
 
     Args:
         plot: draws them.
@@ -70,39 +75,61 @@ def _plots(
         setting: what the cases have in common.
     """
     curves, histogram, position = series
-    numbers = " ".join(
-        f"{r['variant']}: {words.number(r['missed_targets'])} targets missed after "
-        f"{words.number(r['epochs'])} epoch-equivalents, visits from "
-        f"{words.number(r['visits_min'])} to {words.number(r['visits_max'])}."
-        for r in dicts(last)
-    )
     curves = _of_cases(curves, last).dropna(subset=["epochs", "covered"])
     longest = f"After the most epochs measured. {setting}."
+    equal = "Samplers that are named together have equal lines."
+    curve: dict[str, Heading] = {
+        "variant": "Sampler", "epochs": "Epoch-equivalents",
+        "covered": ("Targets shown", words.percent), "expected": ("In theory", words.percent),
+    }  # fmt: skip
     return [
         *plot(
             figures.covered, _of_cases(curves[curves["epochs"] <= 2], core),
             "How much of the text was shown",
-            "Lines: observed. Circles: exact theory, where it is known. Equal lines cover each "
-            f"other. {setting}.",
-            f"Share of targets shown at least once against epochs. {numbers}",
+            f"Lines: observed. Rings: exact theory, where it is known. {equal} {setting}.",
+            "Share of targets shown at least once, by epochs.", curve,
         ),
         *plot(
             figures.missed, curves[curves["covered"] < 1 - 1e-9], "How much was still missing",
-            "Each grid line is a tenth of the one above. A line that ends has reached zero. Equal "
-            f"lines cover each other. {setting}.",
-            f"Share of targets not shown yet, logarithmic, against epochs. {numbers}",
+            f"A line that ends has reached zero. {equal} {setting}.",
+            "Share of targets not shown yet, by epochs.", curve,
+            ("Show it with a linear axis", partial(figures.missed, log=False)),
         ),
         *plot(
             figures.visits, _of_cases(histogram, core).dropna(subset=["visits", "targets"]),
             "How often a target was shown",
             f"One bar: every target was shown equally often. Many bars: chance decided. {longest}",
-            f"Histogram of visits per target, by sampler. {numbers}",
+            "How many targets were shown how often.",
+            {"variant": "Sampler", "visits": "Times shown", "targets": "Targets"},
         ),
         *plot(
             figures.positions,
             _of_cases(position, core).dropna(subset=["visits_min", "visits_max"]),
             "Where in the text targets were shown",
             f"Line: mean over each hundredth of the text. Band: least and most visits. {longest}",
-            f"Visits along the training part, by sampler. {numbers}",
+            "How often targets were shown along the text.",
+            {"variant": "Sampler", "bin_start": "From token", "visits_mean": "Mean visits",
+             "visits_min": "Least", "visits_max": "Most"},
         ),
     ]  # fmt: skip
+
+
+def _consequences(run: Run, plot: Plotter) -> list[Plot]:
+    """Return the final loss against what training missed, for each setting with samplers."""
+    runs = by_arm(run.cases("convergence"))
+    runs = runs[runs["missed_targets"].notna() & runs["final_test_loss"].notna()]
+    runs = runs.assign(missed=over(runs["missed_targets"], runs["train_tokens"] - 1))
+    runs = runs.dropna(subset=["missed"])
+    plots: list[Plot] = []
+    for setting, (part,) in by_setting(plot, runs):
+        if len(set(part["sampler"])) > 1:
+            plots += plot(
+                figures.consequence, part, "What missed targets mean for the loss",
+                "Small marks: one seed each. Large marks: means. If missing targets cost anything, "
+                "the marks at the right stand higher. Samplers differ in more than what they miss, "
+                f"for example in the order of the text. {setting}.",
+                "Final test loss by the share of targets that training missed.",
+                {"variant": "Sampler", "seed": "Seed", "missed": ("Missed", words.percent),
+                 "final_test_loss": ("Final test loss", words.loss)},
+            )  # fmt: skip
+    return plots

@@ -5,66 +5,95 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from reports import drawing, words
-
-LOSS_TICKS = 5
+from reports import drawing, line_charts, row_charts, words
+from reports.load import over
 
 
 def ladder(points: pd.DataFrame) -> Figure:
-    """Draw loss against compute, both logarithmic: runs as points, the law as lines.
+    """Draw loss against compute with the law, and below it what the law misses, in per cent.
 
     Args:
         points: one row a checkpoint with `variant` (name of the size), `compute` (FLOP), `loss`
-            measured (NaN where the run is missing), `law`, `is_target` (of the held-out size), and
-            `low` and `high` of the stated interval, NaN for the other sizes.
+            measured (NaN where the run is missing), `law`, `is_target` (of the held-out size),
+            `low` and `high` of the stated interval, NaN for the other sizes, and `size_guess` and
+            `line_guess` at the end of the held-out run, NaN elsewhere.
     """
-    frame = drawing.with_labels(points)
-    figure, axes = drawing.line_figure(frame, "test loss, nats/byte (logarithmic)")
-    for colour, (name, rows) in zip(
-        drawing.colours(), frame.groupby("variant", sort=False), strict=False
-    ):
-        is_target = bool(rows["is_target"].iloc[0])
-        if is_target and rows["low"].notna().any():
-            axes.fill_between(
-                rows["compute"], rows["low"], rows["high"], color=colour, alpha=0.22, linewidth=0
-            )
-        axes.plot(
-            rows["compute"], rows["loss"], "D" if is_target else "o", color=colour, label=name,
-            markersize=6 if is_target else 3.5,
+    names = list(dict.fromkeys(points["variant"]))
+    places = row_charts.flow([name.replace(" parameters", "") for name in names])
+    figure, (axes, below) = drawing.new_figure(
+        170, 2, top=24 + len(places) * drawing.LINE_PT, gap=34
+    )
+    axes.set(xscale="log", yscale="log")
+    for i, name in enumerate(names):
+        _size(axes, below, points[points["variant"] == name], i)
+    for plot in (axes, below):
+        drawing.log_axis(plot.xaxis, *plot.get_xlim())
+    drawing.log_axis(axes.yaxis, *axes.get_ylim(), shown=words.tick)
+    axes.set_title("test loss, nats/byte (logarithmic)")
+    below.set_title("measured less law, in % of the law")
+    below.axhline(0, color=drawing.INK, linewidth=1.1)
+    drawing.number_axis(below.yaxis)
+    below.set_xlabel("training compute, FLOP")
+    _guesses(below, points)
+    height = figure.get_figheight() * 72
+
+    def sample(x: float, y: float, i: int) -> Line2D:
+        return Line2D(
+            [(x + 6) / drawing.WIDTH_PT], [y / height], marker=drawing.MARKERS[i % 8],
+            color=drawing.COLOURS[i % 8], markersize=6, linestyle="", transform=figure.transFigure,
         )  # fmt: skip
-        axes.plot(
-            rows["compute"], rows["law"], color=drawing.INK, linewidth=1.1,
-            linestyle=(0, (4, 2)) if is_target else "-",
-        )  # fmt: skip
-    drawing.legend(figure, axes, frame)
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    axes.xaxis.set_major_locator(LogLocator(10))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: words.si(value, "FLOP")))
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    _few_ticks(axes)
-    axes.set_xlabel("training compute, 6 \u00d7 parameters \u00d7 bytes")
+
+    row_charts.key(figure, places, sample)
     return figure
 
 
-def _few_ticks(axes: Axes) -> None:
-    """Put few round ticks on a logarithmic axis that spans less than a decade."""
-    low, high = axes.get_ylim()
-    step = next(
-        (s for s in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0) if (high - low) / s <= LOSS_TICKS), 2.0
-    )
-    first = -(-low // step)
-    ticks = [step * (first + i) for i in range(int((high - step * first) / step) + 1)]
-    axes.yaxis.set_major_locator(FixedLocator(ticks))
-    axes.yaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: words.tick(value)))
+def _size(axes: Axes, below: Axes, rows: pd.DataFrame, i: int) -> None:
+    """Draw one size: its runs, the law, the stated interval; and the residuals."""
+    colour, is_target = drawing.COLOURS[i % 8], bool(rows["is_target"].iloc[0])
+    marker, size = drawing.MARKERS[i % 8], 5.5 if is_target else 3.5
+    if is_target and rows["low"].notna().any():
+        stated = rows.dropna(subset=["low", "high", "law"])
+        axes.fill_between(
+            stated["compute"], stated["low"], stated["high"], color=colour, alpha=0.22, linewidth=0
+        )
+        low, high = (_residual(stated[name], stated["law"]) for name in ("low", "high"))
+        below.fill_between(stated["compute"], low, high, color=colour, alpha=0.22, linewidth=0)
+    axes.plot(rows["compute"], rows["loss"], marker, color=colour, markersize=size)
+    axes.plot(
+        rows["compute"], rows["law"], color=drawing.INK, linewidth=1.1,
+        linestyle=(0, (4, 2)) if is_target else "-",
+    )  # fmt: skip
+    residual = _residual(rows["loss"], rows["law"])
+    below.plot(rows["compute"], residual, marker, color=colour, markersize=size)
+
+
+def _residual(loss: pd.Series[float], law: pd.Series[float]) -> pd.Series[float]:
+    percent: pd.Series[float] = 100 * (over(loss, law) - 1)
+    return percent
+
+
+def _guesses(below: Axes, points: pd.DataFrame) -> None:
+    """Mark what naive guesses say of the end of the held-out run."""
+    guessed = points.dropna(subset=["law", "size_guess"]).tail(1)
+    if guessed.empty:
+        return
+    end = guessed.iloc[0]
+    named = {"size_guess": "nothing changes", "line_guess": "line through two sizes"}
+    marks = [(end["compute"], 100 * (end[name] / end["law"] - 1)) for name in named]
+    below.plot(*zip(*marks, strict=True), "X", color=drawing.INK, markersize=8)
+    low, high = below.get_ylim()
+    below.set_ylim(low - 0.1 * (high - low), high + 0.1 * (high - low))
+    known = points.dropna(subset=["loss", "law"])
+    along = zip(known["compute"], _residual(known["loss"], known["law"]), strict=True)
+    line_charts.name_points(below, marks, list(named.values()), list(along))
 
 
 def _axis(rows: pd.DataFrame, title: str, xlabel: str) -> tuple[Figure, Axes]:
     """Draw means with 95 % intervals over prompts, the law dashed and its prediction as a ring."""
-    figure, (axes,) = drawing.new_figure(2.3, top_in=0.4)
+    figure, (axes,) = drawing.new_figure(160)
     axes.set_title(title)
     down = (rows["value"] - rows["low"]).clip(lower=0)
     up = (rows["high"] - rows["value"]).clip(lower=0)
@@ -95,7 +124,7 @@ def by_context(rows: pd.DataFrame) -> Figure:
 
 def by_pass(rows: pd.DataFrame) -> Figure:
     """Draw the share of places with a success among k samples, and its band beyond them."""
-    figure, (axes,) = drawing.new_figure(2.3, top_in=0.4)
+    figure, (axes,) = drawing.new_figure(160)
     axes.set_title("places with a sample that has half of its bytes right")
     axes.fill_between(
         rows["x"], rows["low"], rows["high"], color=drawing.COLOURS[0], alpha=0.2, linewidth=0

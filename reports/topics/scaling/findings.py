@@ -80,6 +80,18 @@ def _at_the_end(case: pd.Series) -> str:
     return "" if pd.isna(signed) else f", so the law was {off(signed)} at the end"
 
 
+def _headline(case: pd.Series) -> str:
+    """Return the error of the prediction as a share of what was to be predicted, where known."""
+    share = over(abs(case["predicted_loss"] - case["target_loss"]), abs(case["gain"]))
+    are = percent(case["are_last30"])
+    if pd.isna(share):
+        return f"Small models predicted the loss of the next size with an error of {are}"
+    return (
+        f"Small models predicted the step to the loss of the next size with an error of "
+        f"{words.percent(share)} of that step ({are} of the loss)"
+    )
+
+
 def find(run: Run) -> Iterator[Finding]:
     """Say of each text how the prediction of the held-out size came out."""
     cases = run.cases("scaling")
@@ -92,8 +104,7 @@ def find(run: Run) -> Iterator[Finding]:
             72,
             "scaling",
             "",
-            "Small models predicted the loss of the next size with an error of "
-            f"{percent(case['are_last30'])}{apart(case, cases)}",
+            f"{_headline(case)}{apart(case, cases)}",
             f"{words.corpus(case['corpus'])}: {words.loss(case['predicted_loss'])} nats/byte was "
             f"stated before the held-out size was trained (80 % interval: {interval(case)}). That "
             f"size reached {words.loss(case['target_loss'])}, {words.loss(abs(case['gain']))} "

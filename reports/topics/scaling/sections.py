@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -10,9 +11,10 @@ import pandas as pd
 
 from bench.ledger.recommendations import RECOMMENDATIONS
 from gptcore import plain_text
-from reports import words
+from reports import drawing, words
 from reports.blocks import Plot, Plotter, Section, Table, dicts, missing, table
 from reports.load import Run, over
+from reports.numbers import Heading
 from reports.topics.scaling import figures
 from reports.topics.scaling.findings import grade, held, interval, of_the_gain, off, percent
 
@@ -21,8 +23,9 @@ SHOWN = 0.15
 """Share of a run before which checkpoints are not drawn: they would compress the others."""
 LAW_KEY = (
     "Lines: the law, fitted to the last 70 % of every run of the smaller sizes. Dashed line and "
-    "shade: its prediction for the held-out size, with the 80 % interval for one run. Diamonds: "
-    "the held-out size. "
+    "shade: its prediction for the held-out size, with the 80 % interval for one run. Large marks: "
+    "the held-out size. Below: what the law misses. Crosses: two guesses without a law, that the "
+    "loss stays as at the size below, and that it goes on in a line through two sizes. "
 )
 FITTED = 0.3
 """Share of a run before which the law is neither fitted nor drawn."""
@@ -138,19 +141,36 @@ def _ladder(run: Run, plot: Plotter, part: dict[str, pd.DataFrame], text: str) -
         ],
         is_target=points["n_params"] == target,
     )
+    points = points.assign(**_naive(points))
     seeds = cases["seed"].nunique()
     has_law = points["law"].notna().any()
-    ends = points.drop_duplicates("n_params", keep="last")
-    numbers = " ".join(
-        f"{r['variant']}: {words.loss(r['loss'])}, law {words.loss(r['law'])}." for r in dicts(ends)
-    )
     return plot(
         figures.ladder, points.dropna(subset=["compute"]), "The ladder and the next size",
-        "Dots: test loss along each run"
+        "Marks: test loss along each run, named by the number of parameters"
         f"{f', mean of {seeds} seeds' if seeds > 1 else ''}. {LAW_KEY if has_law else ''}"
         f"{_conditions(cases.iloc[0], text)}.",
-        f"Loss in nats/byte against training compute, both logarithmic. At the end: {numbers}",
+        "Loss of each size by training compute, with the law and what it misses.",
+        {"variant": "Size", "tokens": "Bytes", "compute": ("FLOP", drawing.amount),
+         "loss": ("Loss", words.loss), "law": ("Law", words.loss)},
     )  # fmt: skip
+
+
+def _naive(points: pd.DataFrame) -> dict[str, pd.Series[float]]:
+    """Return two guesses of the end of the held-out run that need no law, NaN elsewhere.
+
+    The first is the loss of the size below; the second goes on in the straight line of ln L
+    against ln N through the two sizes below.
+    """
+    nothing = pd.Series(math.nan, points.index)
+    ends = points.dropna(subset=["loss"]).drop_duplicates("n_params", keep="last")
+    known, held_out = ends[~ends["is_target"]].tail(2), points[points["is_target"]].tail(1)
+    if len(known) < 2 or held_out.empty:
+        return {"size_guess": nothing, "line_guess": nothing}
+    (n_1, loss_1), (n_2, loss_2) = known[["n_params", "loss"]].to_numpy().tolist()
+    slope = math.log(loss_2 / loss_1) / math.log(n_2 / n_1)
+    line = loss_2 * (float(held_out["n_params"].iloc[0]) / n_2) ** slope
+    at_end = points.index == held_out.index[0]
+    return {"size_guess": nothing.mask(at_end, loss_2), "line_guess": nothing.mask(at_end, line)}
 
 
 def _rungs(cases: pd.DataFrame, text: str) -> Table:
@@ -250,13 +270,13 @@ def _inference(run: Run, plot: Plotter, cases: pd.DataFrame, text: str) -> list[
             figures.by_context, context, "A longer context",
             "Loss of the next 32 bytes, each predicted from the given number of bytes before it. "
             f"Bars: 95 % intervals over places.{_law(case, 'context', words.loss)} {where}.",
-            "Loss by context length. " + _values(context, words.loss),
+            "Loss by context length.", {"x": "Bytes read"} | _interval(words.loss),
         )  # fmt: skip
         plots += plot(
             figures.by_samples, samples, "More samples, of which the likeliest is kept",
             f"Share of bytes equal to the true text. Bars: 95 % intervals over places."
             f"{_law(case, 'samples', words.percent)} {where}.",
-            "Verbatim accuracy by number of samples. " + _values(samples, words.percent),
+            "Verbatim accuracy by number of samples.", {"x": "Samples"} | _interval(words.percent),
         )  # fmt: skip
         if not passing.empty:  # ledgers of before have none
             plots += plot(
@@ -264,8 +284,8 @@ def _inference(run: Run, plot: Plotter, cases: pd.DataFrame, text: str) -> list[
                 f"{_needed(case, passing)} Points: pass@k without bias. Band: 95 % interval for "
                 "any distribution of difficulty over places."
                 f"{_predicted_pass(case, passing)} {where}.",
-                "Places with a success by number of samples. "
-                + _values(passing.dropna(subset=["value"]), words.percent),
+                "Share of places with a success by number of samples.",
+                {"x": "Samples"} | _interval(words.percent),
             )  # fmt: skip
     return plots
 
@@ -315,5 +335,7 @@ def _law(case: pd.Series, axis: str, shown: Callable[[Any], str]) -> str:
     )
 
 
-def _values(rows: pd.DataFrame, shown: Callable[[Any], str]) -> str:
-    return " ".join(f"{words.number(r['x'])}: {shown(r['value'])}." for r in dicts(rows))
+def _interval(shown: Callable[[Any], str]) -> dict[str, Heading]:
+    """Return the columns of a value with its interval and its law."""
+    names = {"value": "Measured", "low": "From", "high": "To", "law": "Law"}
+    return {name: (heading, shown) for name, heading in names.items()}

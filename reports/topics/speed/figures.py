@@ -1,150 +1,150 @@
-"""Figures of phases, of the share of the peak, and of the roofline."""
+"""Figures of speeds, phases, the roofline, and single rounds."""
 
 from __future__ import annotations
 
-import math
+from itertools import pairwise
+from typing import Any
 
+import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from bench.ledger.schema import PHASE_TIMES
-from reports import drawing, words
+from reports import drawing, line_charts, row_charts, words
+from reports.load import over
 
-LEGEND_COLUMNS = 5
+FEWEST_ROUNDS = 8
+"""Rounds from which on a density says something about them."""
+
+
+def speeds(cases: pd.DataFrame, *, log: bool = True) -> Figure:
+    """Draw the tokens per second of each process of each case.
+
+    Args:
+        cases: one row for each process, as `row_charts.dots` takes them.
+        log: whether the axis is logarithmic.
+    """
+    return row_charts.dots(cases, f"tokens/s{' (logarithmic)' if log else ''}", log=log)
 
 
 def phases(steps: pd.DataFrame) -> Figure:
-    """Draw one stacked bar per training step: seconds in each phase.
+    """Draw one bar of 100 % per training step: the share of each phase.
 
     Args:
-        steps: cases with a column `label` and the phases.
+        steps: cases with columns `label`, `time_s` and the phases.
     """
     present = {name: phase for name, phase in PHASE_TIMES.items() if steps[name].notna().any()}
-    top_in = 0.4 if len(present) <= LEGEND_COLUMNS else 0.65
-    figure, axes = drawing.rows_of_bars(len(steps), top_in=top_in)
-    left = pd.Series(0.0, index=steps.index)
-    rows = range(len(steps))
-    for colour, (column, phase) in zip(drawing.COLOURS, present.items(), strict=False):
-        width = steps[column].fillna(0.0)
-        axes.barh(
-            list(rows), width, left=left, height=0.34, color=colour, label=phase,
-            edgecolor=drawing.SURFACE, linewidth=0.8,
-        )  # fmt: skip
-        left = left + width
-    for row, label in zip(rows, steps["label"], strict=True):
-        drawing.row_text(axes, row, drawing.as_label(label, 60))
-    axes.set_xlabel("seconds in one step")
-    drawing.number_axis(axes.xaxis)
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(
-        handles, labels, loc="upper left", ncols=LEGEND_COLUMNS, handlelength=0.8,
-        columnspacing=0.9, handletextpad=0.4, borderpad=0, borderaxespad=0,
-        bbox_to_anchor=(0.012, 0.98),
-    )  # fmt: skip
-    return figure
+    times = steps[list(present)].fillna(0.0)
+    shares = times.div(times.sum(axis=1), axis=0).rename(columns=present)
+    totals = [words.si(time_s, "s") for time_s in steps["time_s"]]
+    frame = shares.assign(label=steps["label"], text=totals)
+    return row_charts.stacks(frame, list(present.values()), "share of the step", _percent)
 
 
-def share_of_peak(models: pd.DataFrame) -> Figure:
-    """Draw each case's share of the machine's measured peak.
-
-    Args:
-        models: cases with columns `label` and `mfu`.
-    """
-    figure, axes = drawing.rows_of_bars(len(models), top_in=0.1)
-    rows = list(range(len(models)))
-    fp32 = models["precision"].eq("fp32")
-    colours = [drawing.COLOURS[0] if is_fp32 else drawing.COLOURS[1] for is_fp32 in fp32]
-    axes.barh(rows, models["mfu"], height=0.34, color=colours)
-    for row, label, share in zip(rows, models["label"], models["mfu"], strict=True):
-        drawing.row_text(axes, row, drawing.as_label(label, 60))
-        axes.annotate(
-            words.percent(share), (share, row), xytext=(5, 0), va="center",
-            textcoords="offset points",
-        )  # fmt: skip
-    axes.axvline(1, color=drawing.INK, linewidth=1.2)
-    axes.set(xlim=(0, max(1.12, float(models["mfu"].max()) * 1.15)))
-    axes.set_xlabel("share of the measured matrix-product peak")
-    axes.set_xticks([0, 0.25, 0.5, 0.75, 1])
-    drawing.percent_axis(axes.xaxis)
-    return figure
-
-
-LINE_PT = 15.0
-"""Height of a line of text in points."""
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f}{words.NBSP}%"
 
 
 def roofline(points: pd.DataFrame) -> Figure:
     """Draw each case below the roofline of its precision, both axes logarithmic.
 
     Args:
-        points: cases of one device with columns `number`, `label`, `intensity`, `flops_per_s`, and
-            `peak` (FLOP/s) and `bandwidth` (B/s) of their roofline.
+        points: cases of one device with columns `label`, `intensity`, `flops_per_s`, and `peak`
+            (FLOP/s) and `bandwidth` (B/s) of their roofline.
     """
-    figure, (axes,) = drawing.new_figure(3.1, top_in=0.45 + 0.24 * len(points), left_in=0.85)
-    low = min(points["intensity"].min(), (points["peak"] / points["bandwidth"]).min()) / 3
-    high = max(points["intensity"].max(), (points["peak"] / points["bandwidth"]).max()) * 3
-    roofs = points.dropna(subset=["peak", "bandwidth"])
-    roofs = roofs.drop_duplicates(["precision", "bandwidth"])
-    looks = zip(drawing.COLOURS, ("-", (0, (5, 1.5)), (0, (2, 1))), strict=False)
-    styles = dict(zip(roofs["precision"].unique(), looks, strict=False))
-    for _, roof in roofs.iterrows():
-        colour, dash = styles.get(roof["precision"], (drawing.INK, "-"))
-        ridge = roof["peak"] / roof["bandwidth"]
-        axes.plot(
-            [low, ridge, high], [low * roof["bandwidth"], roof["peak"], roof["peak"]],
-            color=colour, linestyle=dash, linewidth=1.8,
-        )  # fmt: skip
-        axes.annotate(
-            f"{drawing.as_label(roof['precision'], 12)} peak", (high, roof["peak"]), xytext=(0, 8),
-            textcoords="offset points", ha="right", va="center",
-        )  # fmt: skip
+    blocks = [drawing.wrapped(label, 104) for label in points["label"]]
+    wide = max(drawing.width(line) for lines in blocks for line in lines)
+    high_pt = max(210.0, sum(len(lines) * drawing.LINE_PT + 5 for lines in blocks))
+    figure, (axes,) = drawing.new_figure(high_pt, left=54, right=wide + 18)
+    ridges = points["peak"] / points["bandwidth"]
+    low = min(points["intensity"].min(), ridges.min()) / 2.5
+    high = max(points["intensity"].max(), ridges.max()) * 1.6
+    along = _roofs(axes, points, low, high)
     axes.set(xscale="log", yscale="log", xlim=(low, high))
-    axes.plot(
-        points["intensity"], points["flops_per_s"], "o", color=drawing.INK, markersize=6,
-        markeredgecolor=drawing.SURFACE,
-    )  # fmt: skip
-    bottom, top = axes.get_ylim()
-    axes.set_ylim(bottom / 1.6, top * 1.5)
-    _number_points(figure, points)
-    for line, (_, case) in enumerate(points.iterrows()):
-        figure.text(
-            0.02, 1 - (0.05 + 0.24 * line) / figure.get_figheight(),
-            f"{case['number']}  {drawing.as_label(case['label'], 58)}", va="top",
+    for i, (_, case) in enumerate(points.iterrows()):
+        axes.plot(
+            case["intensity"], case["flops_per_s"], drawing.MARKERS[i % 8], markersize=7,
+            color=drawing.COLOURS[i % 8], markeredgecolor=drawing.SURFACE,
         )  # fmt: skip
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(LogLocator(10, numticks=6))
-        axis.set_minor_formatter(NullFormatter())
-        axis.set_major_formatter(FuncFormatter(lambda value, _: _power(value)))
-    axes.set_title("FLOP/s by formula (logarithmic)")
-    axes.set_xlabel("FLOP for each byte that must move (logarithmic)")
+    bottom, top = axes.get_ylim()
+    axes.set_ylim(bottom / 2, top * 1.6)
+    for axis, ends in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
+        drawing.log_axis(axis, *ends)
+    parts = [points.iloc[[i]] for i in range(len(points))]
+    line_charts.name_ends(figure, axes, parts, "intensity", "flops_per_s", blocks)
+    tops = points.dropna(subset=["peak", "bandwidth"]).drop_duplicates("precision")
+    flat = (over(tops["peak"], tops["bandwidth"]) * high) ** 0.5 / 2
+    cases = points[["intensity", "flops_per_s"]].to_numpy(dtype=float)
+    line_charts.name_points(
+        axes, [*zip(flat, tops["peak"], strict=True)],
+        [f"{drawing.as_label(name, 12)} peak" for name in tops["precision"]],
+        np.vstack([cases, *along]),
+    )  # fmt: skip
+    axes.set_title("FLOP/s by formula")
+    axes.set_xlabel("FLOP for each byte that must move")
     return figure
 
 
-def _power(value: float) -> str:
-    scale, prefix = next((p for p in words.PREFIXES if value >= p[0]), (1.0, ""))
-    return f"{words.tick(value / scale)}{words.NBSP if prefix else ''}{prefix}"
+def _roofs(axes: Axes, points: pd.DataFrame, low: float, high: float) -> list[Any]:
+    """Draw a roof for each precision and level of memory; return points along all of them."""
+    roofs = points.dropna(subset=["peak", "bandwidth"])
+    along: list[Any] = []
+    kinds = {name: i for i, name in enumerate(roofs["precision"].unique())}
+    for _, roof in roofs.drop_duplicates(["precision", "bandwidth"]).iterrows():
+        ridge = roof["peak"] / roof["bandwidth"]
+        line = [(low, low * roof["bandwidth"]), (ridge, roof["peak"]), (high, roof["peak"])]
+        dashes = drawing.dashed(kinds[roof["precision"]])
+        axes.plot(*zip(*line, strict=True), color=drawing.INK, linestyle=dashes, linewidth=1.4)
+        along += [np.geomspace(a, b, 100) for a, b in pairwise(line)]
+    return along
 
 
-def _number_points(figure: Figure, points: pd.DataFrame) -> None:
-    """Write the number of each point beside it, where it covers no other number or point."""
-    axes = figure.axes[0]
-    pixels = axes.transData.transform(points[["intensity", "flops_per_s"]].to_numpy(dtype=float))
-    taken = [(x, y) for x, y in pixels * 72 / figure.dpi]
-    sides = [(0.8, 0.0), (-0.8, 0.0), (0.0, 0.9), (0.0, -0.9)]
-    sides += [(1.6, 0.0), (-1.6, 0.0), (0.8, 0.9), (-0.8, -0.9), (0.8, -0.9), (-0.8, 0.9)]
-    for (_, case), (x, y) in zip(points.iterrows(), list(taken), strict=True):
-        free = [
-            (dx * LINE_PT, dy * LINE_PT)
-            for dx, dy in sides
-            if all(
-                math.hypot(x + dx * LINE_PT - u, y + dy * LINE_PT - v) > 0.7 * LINE_PT
-                for u, v in taken
-            )
-        ]
-        dx, dy = free[0] if free else (LINE_PT, LINE_PT)
-        taken.append((x + dx, y + dy))
-        axes.annotate(
-            str(case["number"]), (case["intensity"], case["flops_per_s"]), xytext=(dx, dy),
-            textcoords="offset points", ha="center", va="center", fontweight="bold",
-        )  # fmt: skip
+def rounds(times: pd.DataFrame) -> Figure:
+    """Draw every round of each case in the order of time, beside the density of all.
+
+    Args:
+        times: one row for each round with `label`, `round`, `process` and `time_s`.
+    """
+    names = list(dict.fromkeys(times["label"]))
+    figure, grid = line_charts.panels(names, 62, columns=1)
+    for axes, name in zip(grid, names, strict=True):
+        part = times[times["label"] == name]
+        apart = over(part["time_s"], part["time_s"].median()) - 1
+        for process, own in part.assign(apart=apart).groupby("process"):
+            marker = drawing.MARKERS[int(process - 1) % len(drawing.MARKERS)]
+            axes.plot(
+                own["round"], own["apart"], marker, markersize=5,
+                color=drawing.COLOURS[int(process - 1) % 3],
+            )  # fmt: skip
+        axes.axhline(0, color=drawing.INK, linewidth=1, zorder=1)
+        reach = max(0.011, 1.15 * float(apart.abs().max()))
+        axes.set(xlim=(0, part["round"].max() + 1), ylim=(-reach, reach))
+        axes.yaxis.set_major_locator(MaxNLocator(3, symmetric=True))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _signed(value)))
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        axes.grid(visible=False, axis="x")
+        _density(axes, apart)
+    grid[-1].set_xlabel("round, in the order of time")
+    return figure
+
+
+def _signed(share: float) -> str:
+    return f"{'+' if share > 0 else ''}{words.tick(100 * share)}{words.NBSP}%"
+
+
+def _density(axes: Axes, values: Any) -> None:
+    """Draw half a violin at the right of the axes, where there are rounds enough for one."""
+    import seaborn as sns
+
+    if len(values) < FEWEST_ROUNDS or not values.std() > 0:
+        return
+    side = axes.inset_axes((0.86, 0, 0.14, 1), sharey=axes)
+    low, high = axes.get_xlim()
+    axes.set_xlim(low, low + (high - low) / 0.85)
+    sns.kdeplot(
+        y=values, ax=side, fill=True, color=drawing.COLOURS[0], alpha=0.35, linewidth=1.2,
+        gridsize=64, cut=0,
+    )  # fmt: skip
+    side.set_axis_off()

@@ -13,7 +13,7 @@ from gptcore import plain_text
 from reports import words
 from reports.blocks import Finding, dicts, one_after_the_other
 from reports.claims import apart
-from reports.load import Run, largest, over, over_processes
+from reports.load import Run, largest, over, over_processes, over_rounds, shares_of_peak
 from reports.topics.speed.checks import exceeding, flops_apart
 
 
@@ -98,11 +98,8 @@ def _rounds(case: pd.Series) -> str:
 
 def _share_of_peak(case: pd.Series) -> str:
     """Return the share of the peak: its range over processes, where there are several."""
-    share = words.percent(case["mfu"])
-    if over_processes(case):
-        by_time = case["mfu"] * case["time_s"]
-        ends = [words.percent(over(by_time, case[f"process_{end}_s"])) for end in ("high", "low")]
-        share = share if ends[0] == ends[1] else f"{ends[0]} to {ends[1]} (range over processes)"
+    least, most = map(words.percent, shares_of_peak(case))
+    share = f"{least} to {most} (range over processes)" if least != most else least
     return f"{share} of this machine's measured peak"
 
 
@@ -154,8 +151,7 @@ def precision_ratios(
 
 
 def _precision_ratio(pair: pd.Series, where: str, importance: int) -> Finding:
-    low = over(pair["time_min_s_fp32"], pair["time_max_s_bf16"])
-    high = over(pair["time_max_s_fp32"], pair["time_min_s_bf16"])
+    low, high = over_rounds(pair, "_fp32", "_bf16")
     how, fp32, bf16, ends = one_after_the_other(
         pair["time_s_fp32"], pair["time_s_bf16"], low, high, "s"
     )

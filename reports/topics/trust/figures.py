@@ -1,4 +1,4 @@
-"""The figure of comparisons of a case with an identical copy."""
+"""Figures of comparisons of a case with an identical copy, and of pairs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from reports import drawing
+from reports import claims, drawing, row_charts
 
 
 def self_comparisons(trials: pd.DataFrame) -> Figure:
@@ -15,10 +15,10 @@ def self_comparisons(trials: pd.DataFrame) -> Figure:
     Args:
         trials: rows with `trial`, `ratio`, `ratio_low`, `ratio_high` and `margin_ratio`.
     """
-    figure, (axes,) = drawing.new_figure(2.5, top_in=0.4)
+    figure, (axes,) = drawing.new_figure(150)
     margin = trials["margin_ratio"].iloc[0]
     if pd.notna(margin):
-        axes.axhspan(1 / (1 + margin), 1 + margin, color=drawing.COLOURS[2], alpha=0.2, linewidth=0)
+        axes.axhspan(1 / (1 + margin), 1 + margin, color=drawing.COLOURS[6], alpha=0.28)
     axes.axhline(1, color=drawing.INK, linewidth=1.2)
     outside = trials["ratio_low"].gt(1) | trials["ratio_high"].lt(1)
     for rows, colour, marker in (
@@ -29,14 +29,27 @@ def self_comparisons(trials: pd.DataFrame) -> Figure:
             rows["trial"], rows["ratio_low"], rows["ratio_high"], color=colour, linewidth=1.8
         )
         axes.plot(rows["trial"], rows["ratio"], marker, color=colour, markersize=5.5)
-    ends = trials[["ratio_low", "ratio_high", "ratio"]]
-    reach = max(float((ends - 1).abs().max().max()), 0.0 if pd.isna(margin) else 1.2 * margin, 0.01)
-    axes.set_ylim(1 - 1.1 * reach, 1 + 1.1 * reach)
+    ends = pd.concat([trials[name] for name in ("ratio_low", "ratio_high", "ratio")])
+    ends = ends[ends.gt(0)]
+    reach = max([1.012, *ends, *(1 / ends)]) ** 1.1
+    axes.set_yscale("log")
+    axes.set_ylim(1 / reach, reach)
+    row_charts.factor_ticks(axes.yaxis, reach)
     axes.set_xlim(trials["trial"].min() - 0.7, trials["trial"].max() + 0.7)
     axes.set_title("time of the second over time of the first")
-    axes.set_xlabel("comparison, in order of time")
+    axes.set_xlabel("comparison, in the order of time")
     axes.grid(visible=False, axis="x")
-    drawing.number_axis(axes.xaxis)
-    drawing.number_axis(axes.yaxis)
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     return figure
+
+
+def pairs(frame: pd.DataFrame) -> Figure:
+    """Draw the ratio of each pair with its interval and its verdict.
+
+    Args:
+        frame: pairs with `label`, `ratio`, `ratio_low`, `ratio_high` and `margin_ratio`.
+    """
+    names = {"ratio": "value", "ratio_low": "low", "ratio_high": "high", "margin_ratio": "margin"}
+    kinds = [claims.verdict(case) for _, case in frame.iterrows()]
+    shown = frame[["label", *names]].rename(columns=names).assign(kind=kinds)
+    return row_charts.forest(shown, "time of the second over time of the first")

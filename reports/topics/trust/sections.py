@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from reports import words
-from reports.blocks import Plot, Plotter, Section, first_cases, missing
+from reports import row_charts, words
+from reports.blocks import MAX_BARS, Plot, Plotter, Section, first_cases, missing
 from reports.load import UNSTEADY, Run, stability
 from reports.topics.trust import figures, findings, tables
 
@@ -23,6 +23,7 @@ def section(run: Run, plot: Plotter) -> list[Section]:
     plots: list[Plot] = []
     for _, case in plot.parts(frame[frame["trials"].gt(0)].iterrows()):
         plots += _self_plot(run, plot, case)
+    plots += _pairs_plot(plot, frame[~frame["is_self"] & frame["ratio"].gt(0)])
     lines = [] if not verdicts else [_how_steady(len(verdicts), unsteady)]
     lines += [f"{f.headline}." for f in findings.self_comparison(run)]
     return [
@@ -49,6 +50,22 @@ def _how_steady(n: int, unsteady: int) -> str:
     return f"{unsteady} of {cases} {'was' if unsteady == 1 else 'were'} noisy or drifting."
 
 
+def _pairs_plot(plot: Plotter, frame: pd.DataFrame) -> list[Plot]:
+    """Return the figure of the pairs that were timed in turns; the table has its numbers."""
+    labels = [
+        f"{words.sentence(words.subject(case['base'])).removesuffix('.')}, {case['changed']}"
+        for _, case in frame.iterrows()
+    ]
+    frame, more = first_cases(frame.assign(label=labels), MAX_BARS, "pairs")
+    return plot(
+        figures.pairs, frame, "Pairs timed in turns",
+        f"Time of the second over time of the first. {row_charts.MARKS}{more}",
+        "Ratios of pairs timed in turns.",
+        {"label": "Pair", "ratio": ("Ratio", words.ratio), "ratio_low": ("From", words.ratio),
+         "ratio_high": ("To", words.ratio), "pairs": "Pairs"},
+    )  # fmt: skip
+
+
 def _self_plot(run: Run, plot: Plotter, case: pd.Series) -> list[Plot]:
     trials = run.series("pair", "trials")
     trials = trials[trials["case"] == case["case"]].dropna(subset=["trial", "ratio"])
@@ -58,9 +75,9 @@ def _self_plot(run: Run, plot: Plotter, case: pd.Series) -> list[Plot]:
         figures.self_comparisons, trials.assign(margin_ratio=case["margin_ratio"]),
         "A case against an identical copy",
         "Dots: ratio of the times. Lines: 95 % interval. Shade: differences within the margin. "
-        "Orange diamonds: intervals that exclude 1. "
+        "Diamonds: intervals that exclude 1, though nothing differs. "
         f"{words.sentence(words.subject(case['base']))} {where}{'.' if where else ''}{more}",
-        f"{words.count(len(trials), 'comparison')} of a case with an identical copy: ratios from "
-        f"{words.ratio(trials['ratio'].min())} to {words.ratio(trials['ratio'].max())}, "
-        f"{words.number(case['false_alarms'])} false alarms.",
+        f"{words.count(len(trials), 'comparison')} of a case with an identical copy.",
+        {"trial": "Comparison", "ratio": ("Ratio", words.ratio),
+         "ratio_low": ("From", words.ratio), "ratio_high": ("To", words.ratio)},
     )  # fmt: skip

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from bench.comparing.compare import compare
+from bench.comparing.compare import compare, digits
 from bench.ledger.folders import RunFolder
 from bench.ledger.record import dumps
 from tests.helpers import ledgers
@@ -378,3 +378,8 @@ def test_a_case_that_changes_alone_is_not_the_machine(tmp_path, capsys):
     shared = write(tmp_path / "shared", [environment(), *quiet(50, together)])
     assert answer(capsys, old, alone)[1]["counts"]["slower"] == 1
     assert answer(capsys, old, shared)[1]["counts"]["slower"] == 0
+
+
+@pytest.mark.parametrize(("value", "text"), [(190.4, "190"), (5.64, "5.6"), (0.0344, "0.034")])
+def test_half_a_wide_interval_is_told_without_an_exponent(value, text):
+    assert digits(value) == text

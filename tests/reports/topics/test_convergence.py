@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from bench.ledger.record import Record
 from reports import load, words
 from reports.blocks import Plotter, Section
-from reports.topics.convergence import section
+from reports.topics.convergence import figures, section
 from tests.helpers.ledgers import comparison_case, training_case, variance_case, write_ledger
 
 Show = Callable[[list[Record]], Section]
@@ -48,9 +49,10 @@ def arms_apart() -> list[Record]:
 def test_arms_that_differ_in_other_settings_than_the_sampler_share_a_figure(shown: Show) -> None:
     made = shown(arms_apart())
     (test, _) = made.plots
-    alt = test.alt.replace(words.NBSP, " ")
-    assert "learning rate 0.001" in alt
-    assert "learning rate 0.004" in alt
+    assert test.data is not None
+    arms = {row[0].replace(words.NBSP, " ") for row in test.data.rows}
+    assert any("learning rate 0.001" in arm for arm in arms)
+    assert any("learning rate 0.004" in arm for arm in arms)
     assert "lr" not in test.caption  # it is no condition that all runs share
     (training,) = made.tables
     assert [row[1] for row in training.rows] == ["2", "2"]
@@ -87,6 +89,34 @@ def test_earlier_comparison_has_no_empty_table_of_sizes(shown: Show) -> None:
     case["series"] = {}
     made = shown([case])
     assert len(made.tables) == len(made.plots) == 1
+
+
+@pytest.mark.parametrize("speeds", [(2000.0, 500.0), (2000.0, None), (None, None)])
+def test_losses_are_shown_by_seconds_where_all_speeds_are_known(
+    tmp_path: Path, speeds: tuple[float | None, float | None]
+) -> None:
+    cases = arms_apart()
+    for case in cases:
+        speed = speeds["0.004" in case["case"]]
+        if case["group"] == "convergence":
+            case["metrics"].pop("train_tokens_per_s", None)
+            case["metrics"] |= {"train_tokens_per_s": speed} if speed else {}
+    run = load.Run.read(write_ledger(tmp_path / "run", cases), "run")
+    plots = [plot for part in section(run, Plotter("r", True)) for plot in part.plots]
+    losses = [plot for plot in plots if plot.title.startswith("Loss")]
+    assert len(losses) >= 2
+    assert {plot.other is not None for plot in losses} == {all(speeds)}
+
+
+def test_seconds_are_tokens_at_the_speed_of_the_arm() -> None:
+    points = pd.DataFrame(
+        {
+            "variant": ["a", "a", "a", "b"],
+            "tokens": [0.0, 4000.0, 4000.0, 4000.0],
+            "train_tokens_per_s": [1000.0, 1000.0, 4000.0, 500.0],
+        }
+    )
+    assert figures.with_seconds(points)["seconds"].tolist() == [0.0, 4.0, 4.0, 8.0]
 
 
 def test_variance_estimated_below_zero_is_said(shown: Show) -> None:

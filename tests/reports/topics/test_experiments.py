@@ -7,6 +7,7 @@ import pytest
 from reports import load, page, words
 from reports.blocks import Plotter
 from reports.topics import experiments
+from tests.helpers.drawings import written
 from tests.helpers.ledgers import environment, training_case, write_ledger
 from tests.reports.test_headlines import begun, judged, noisy, onset, outcome, stepped
 
@@ -64,8 +65,8 @@ def test_figures_show_repeats_and_copying(tmp_path):
         "Loss on repeated text",
         "How much a model copies its input",
     ]
-    assert "125,000 unique tokens" in section.plots[0].svg
-    assert "standard normal weights" in section.plots[1].svg
+    assert "125,000 unique tokens" in written(section.plots[0].svg)
+    assert "standard normal weights" in written(section.plots[1].svg)
 
 
 def test_page_shows_the_section_and_its_findings(whole):

@@ -6,10 +6,10 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from bench.ledger.record import Record
-from gptcore.cli.main import main
 from reports import blocks, findings, load, page, words
 from reports.blocks import Finding, Plotter
 from reports.topics import environment as environment_topic
@@ -18,6 +18,7 @@ from reports.topics.speed import findings as speed_findings
 from reports.topics.speed import sections as speed_sections
 from reports.topics.speed import tables as speed_tables
 from reports.topics.trust import tables as trust_tables
+from tests.helpers.drawings import written
 from tests.helpers.ledgers import (
     coverage_case,
     environment,
@@ -85,19 +86,12 @@ def test_speed_table_has_interval_processes_and_steadiness_in_words(tmp_path: Pa
     assert "Share of datasheet peak" not in row
 
 
-def test_speed_table_gives_the_command_that_works_out_a_cost_at_this_speed(tmp_path: Path) -> None:
-    case = step(time_min_s=5.0, time_max_s=8.0, tokens_per_s=1024 / 5.6)
-    note = plain(speed_tables.speed(run_of(tmp_path, [case]).cases("model")).note)
-    assert "--model model5 --block-size 256 --tokens-per-s 128,182.9,204.8 (slowest" in note
-    (command,) = re.findall(r"gptcore (cost .*) \(", note)
-    assert main([*command.split(), "--json"]) == 0
-
-
 @pytest.mark.parametrize("change", [{"model": "L6-H6-C384"}, {"model": "gpt2; rm"}, {"work": "x"}])
 def test_a_model_that_the_command_does_not_know_has_no_command(tmp_path: Path, change: Any) -> None:
     case = step()
     case["params"] |= change
-    assert "gptcore cost" not in speed_tables.speed(run_of(tmp_path, [case]).cases("model")).note
+    made = speed_tables.speed(run_of(tmp_path, [case]).cases("model"))
+    assert (made.note, made.command) == ("", "")
 
 
 def test_too_few_rounds_show_their_range_and_say_so(tmp_path: Path) -> None:
@@ -120,7 +114,7 @@ def test_what_was_not_measured_has_no_column_and_no_section(tmp_path: Path) -> N
         "Share of peak",
     )  # fmt: skip
     shown = [part.anchor for part in page.sections_of(run, Plotter("r", False))]
-    assert shown[:2] == ["speed", "throughput"]
+    assert shown[:3] == ["speed", "devices", "throughput"]
 
 
 def test_finding_that_rests_on_a_noisy_case_says_so(tmp_path: Path) -> None:
@@ -140,6 +134,21 @@ def test_only_unsteady_cases_get_reason_and_remedy(tmp_path: Path) -> None:
 
 
 # --- memory and roofline --------------------------------------------------------------------
+
+
+def test_figure_of_memory_names_the_limit_of_each_device(tmp_path: Path) -> None:
+    devices = ("cpu", "cuda:0")
+    cases = [timed(model_case("step", "fp32", 1.0, 2.2e11, device=name)) for name in devices]
+    cases[1]["case"] += "[cuda]"
+    facts = {"memory_bytes": 16 * 2**30, "accelerator_facts": {"cuda:0": {"memory_bytes": 2**36}}}
+    machine = environment()
+    machine["facts"]["machine"] |= facts
+    run = run_of(tmp_path, [machine, *cases])
+    assert memory.limits(run, pd.Series(["cpu", "cuda:0", "tpu"]))[:2] == [2.0**34, 2.0**36]
+    (section,) = memory.section(run, Plotter("r", True))
+    shown = written(section.plots[0].svg)
+    assert "of 16.0 GiB" in shown
+    assert "of 64.0 GiB" in shown
 
 
 def test_memory_table_has_base_peak_phases_and_kinds(tmp_path: Path) -> None:
@@ -342,7 +351,10 @@ def test_cautions_stand_beside_the_number_in_row_and_headline(tmp_path: Path) ->
 def test_self_comparison_is_drawn_and_pairs_are_in_a_table(tmp_path: Path) -> None:
     run = run_of(tmp_path, [self_case(20, 1), pair_case("corpus=x", 1.0, "same")])
     (section,) = trust.section(run, Plotter("r", True))
-    assert [plot.title for plot in section.plots] == ["A case against an identical copy"]
+    assert [plot.title for plot in section.plots] == [
+        "A case against an identical copy",
+        "Pairs timed in turns",
+    ]
     assert "20 comparisons" in section.plots[0].alt
     (table,) = section.tables
     assert cells(table, 1)["Pair"].startswith("A training step of Model 4, on x (Model 4, cpu")
@@ -401,7 +413,7 @@ def test_page_of_a_measured_run_shows_all_its_parts(tmp_path: Path) -> None:
     text = text_of(tmp_path, timed_ledger())
     for part in ("Peak by phase", "Roofline of cpu", "A case against an identical copy"):
         assert part in text
-    assert text.count('role="img"') == 14
+    assert text.count('role="img"') == 22
     assert "Noisy and drifting cases" in text
     assert not re.search(r"\bnan\b|\bNone\b", re.sub(r"<[^>]*>", " ", text))
 
@@ -462,7 +474,7 @@ def test_odd_ledger_gives_a_whole_page(name: str, tmp_path: Path) -> None:
     for form in ("html", "md"):
         text, _ = page.render([run], form)
         assert "What did not run, and why?" in text
-        assert "<script" not in text
+        assert text.count("<script") == {"html": 2, "md": 0}[form]  # the data and the page's own
         assert "\u202e" not in text
         assert not re.search(r"\bnan\b", re.sub(r"<[^>]*>", " ", text))
         assert len(text) < 2_000_000
