@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
-from pathlib import Path
 
 from gptcore.cli.options import Json
-from gptcore.console import Answer, Progress, Table, at_home, counted, whole
+from gptcore.console import Answer, Progress, Table, at_home, counted, to_path, whole_in
+
+MOST_PROCESSES = 1024
 
 
 def tokenize_options(parser: argparse.ArgumentParser) -> None:
@@ -24,13 +25,13 @@ def tokenize_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out",
         required=True,
-        type=at_home,
+        type=to_path,
         metavar="DIR",
         help="folder for the shards; the same command goes on with a run that was stopped there",
     )
     parser.add_argument(
         "--processes",
-        type=whole,
+        type=whole_in(1, MOST_PROCESSES),
         default=len(os.sched_getaffinity(0))
         if hasattr(os, "sched_getaffinity")
         else os.cpu_count(),
@@ -43,12 +44,12 @@ def tokenize(args: argparse.Namespace) -> Json:
     """Write texts of any size as shards of GPT-2's tokens, which --corpus reads."""
     from gptcore.data.shards import write_shards
 
-    progress = Progress("tokenizing: MB")
+    lines = {what: Progress(f"{what}: MB") for what in ("reading", "tokenizing")}
     written = write_shards(
         args.files,
-        Path(args.out),
+        args.out,
         processes=args.processes,
-        progress=lambda done, total: progress(done / 1e6, total / 1e6),
+        progress=lambda what, done, total: lines[what](done / 1e6, total and total / 1e6),
     )
     return {
         "out": str(args.out),

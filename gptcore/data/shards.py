@@ -6,10 +6,12 @@ together are cut into parts of about SHARD_BYTES, one for each shard. A text is 
 character that is no white space and white space behind it, where GPT-2's pattern cuts any text. So
 the shards, one behind the other, hold the tokens of the whole texts.
 
-The plan is written first, then shard by shard, and the manifest with their checksums last. A shard
-is in the folder whole or not at all, so a run that was killed goes on with those that are missing.
+All texts are read and checked before the plan is written. The shards follow, and the manifest with
+their checksums comes last. A shard is in the folder whole or not at all, so a run that was killed
+goes on with those that are missing.
 """
 
+import codecs
 import hashlib
 import json
 import os
@@ -55,6 +57,8 @@ _MARKS = (
     (b"BZh", "bz2"),
 )
 
+Progress = Callable[[str, float, float | None], None]
+
 
 class Part(NamedTuple):
     """Bytes of a text file that belong to one shard.
@@ -75,12 +79,11 @@ class Part(NamedTuple):
 
 
 class Written(NamedTuple):
-    """A shard in the folder: its tokens, its SHA-256, and whether an earlier run wrote it."""
+    """A shard in the folder: its file, its tokens and its SHA-256."""
 
-    name: str
+    file: str
     n_tokens: int
     sha256: str
-    resumed: bool
 
 
 def write_shards(
@@ -88,7 +91,7 @@ def write_shards(
     out: Path,
     *,
     processes: int,
-    progress: Callable[[float, float], None] = lambda _done, _total: None,
+    progress: Progress = lambda _what, _done, _total: None,
 ) -> dict[str, Any]:
     """Tokenize texts into a folder, or finish it; return the manifest and what was resumed.
 
@@ -96,27 +99,32 @@ def write_shards(
         specs: texts in UTF-8, folders of texts, or patterns of names.
         out: the folder: a new or an empty one, or that of a run with the same texts.
         processes: how many run at a time; with 1, everything happens in this process.
-        progress: is told the bytes done, and all bytes.
+        progress: is told "reading" or "tokenizing", the bytes done, and all bytes if known.
 
     Raises:
         ValueError: a file is no text in UTF-8, changed while it was read, or is not in the texts
-            of an earlier run in this folder; or the folder holds something else.
+            of an earlier run in this folder; or the folder holds something else, or lies in one
+            whose texts are read.
     """
+    texts = find_texts(specs)
+    _check_apart(out, specs)
     with lock_folder(out):
         remove_partials(out)
-        texts = find_texts(specs)
-        shards = plan_shards(texts)
+        shards = plan_shards(texts, progress)
         _check_plan(out, shards)
-        sizes = [sum(part.end - part.begin for part in shard) for shard in shards]
-        tasks = [(out / shard_name(i), shard) for i, shard in enumerate(shards)]
-        written: list[Written] = []
-        done = 0
+        paths = [out / shard_name(i) for i in range(len(shards))]
+        written = [_finished(path) for path in paths if os.path.lexists(path)]
+        resumed = len(written)
+        tasks = [task for task in zip(paths, shards, strict=True) if not os.path.lexists(task[0])]
+        sizes = [sum(part.end - part.begin for part in shard) for _, shard in tasks]
+        total = sum(part.end - part.begin for shard in shards for part in shard)
+        done = total - sum(sizes)
+        progress("tokenizing", done, total)
         for number, result in run_all(_write_shard, tasks, processes):
             written.append(result)
             done += sizes[number]
-            progress(done, sum(sizes))
-        written.sort()
-        manifest = _manifest(shards, written)
+            progress("tokenizing", done, total)
+        manifest = _manifest(shards, sorted(written))
         known = read_manifest(out)
         if known is not None and known != manifest:
             raise ValueError(
@@ -125,7 +133,7 @@ def write_shards(
             )
         write_whole(out / MANIFEST, json.dumps(manifest, indent=1) + "\n")
         return manifest | {
-            "resumed": sum(shard.resumed for shard in written),
+            "resumed": resumed,
             "empty": len(texts) - manifest["documents"],
         }
 
@@ -140,10 +148,7 @@ def _manifest(shards: list[list[Part]], written: list[Written]) -> dict[str, Any
         "n_bytes": sum(part.end - part.begin for part in parts),
         "sha256": joint_sha256([shard.sha256 for shard in written]),
         "documents": sum(part.is_last for part in parts),
-        "shards": [
-            {"file": shard.name, "n_tokens": shard.n_tokens, "sha256": shard.sha256}
-            for shard in written
-        ],
+        "shards": [shard._asdict() for shard in written],
     }
 
 
@@ -168,19 +173,34 @@ def find_texts(specs: Sequence[str]) -> list[Path]:
     return [Path(name) for name in names]
 
 
-def plan_shards(paths: Sequence[Path]) -> list[list[Part]]:
+def _check_apart(out: Path, specs: Sequence[str]) -> None:
+    """Refuse a folder for shards that another run would take for texts.
+
+    Raises:
+        ValueError: it is one of the folders of texts, or lies in one.
+    """
+    for folder in filter(os.path.isdir, specs):
+        if out.resolve().is_relative_to(Path(folder).resolve()):
+            raise ValueError(f"{out} lies in {folder}, whose texts are read: give a folder outside")
+
+
+def plan_shards(
+    paths: Sequence[Path], progress: Progress = lambda _what, _done, _total: None
+) -> list[list[Part]]:
     """Return the parts of each shard, after reading every text once.
 
     Raises:
-        ValueError: a file is compressed, or no file has any text.
+        ValueError: a file is compressed or not UTF-8, or no file has any text.
     """
     shards: list[list[Part]] = [[]]
-    room = SHARD_BYTES
+    room, done = SHARD_BYTES, 0
     for path in paths:
         with open_regular(path) as file:
             for part in _parts(file, path, room):
                 shards[-1].append(part)
                 room -= part.end - part.begin
+                done += part.end - part.begin
+                progress("reading", done, None)
                 if room <= 0:
                     shards.append([])
                     room = SHARD_BYTES
@@ -194,9 +214,7 @@ def _parts(file: BinaryIO, path: Path, room: int) -> Iterator[Part]:
     """Yield the parts of a text: the first has about `room` bytes, the others SHARD_BYTES."""
     begin = end = 0  # of the part that is being read
     sha256, tail = hashlib.sha256(), b""
-    while block := file.read(PIECE):
-        if end == 0:
-            _check_plain(block, path)
+    for block in _read(file, path):
         while end + len(block) - begin > room:
             # The first place to cut in this block that leaves at least `room` bytes before it.
             least = len(tail) + max(0, begin + room - end)
@@ -216,10 +234,28 @@ def _parts(file: BinaryIO, path: Path, room: int) -> Iterator[Part]:
         yield Part(str(path), begin, end, True, sha256.hexdigest())
 
 
-def _check_plain(head: bytes, path: Path) -> None:
-    for mark, name in _MARKS:
-        if head.startswith(mark):
-            raise ValueError(f"{path} is compressed by {name}: decompress it first")
+def _read(file: BinaryIO, path: Path) -> Iterator[bytes]:
+    """Yield a text, piece by piece.
+
+    Raises:
+        ValueError: it is compressed or not UTF-8.
+    """
+    decoder, done, block = codecs.getincrementaldecoder("utf-8")(), 0, b"-"
+    while block:
+        block = file.read(PIECE)
+        for mark, name in _MARKS:
+            if done == 0 and block.startswith(mark):
+                raise ValueError(f"{path} is compressed by {name}: decompress it first")
+        waiting = len(decoder.getstate()[0])  # bytes of a character that is not complete
+        try:
+            decoder.decode(block, final=not block)
+        except UnicodeDecodeError as error:
+            place = done - waiting + error.start
+            raise ValueError(
+                f"{path} is not UTF-8 at byte {place:,}: convert it to UTF-8"
+            ) from None
+        yield block
+        done += len(block)
 
 
 def _check_plan(out: Path, shards: list[list[Part]]) -> None:
@@ -246,9 +282,7 @@ def _check_plan(out: Path, shards: list[list[Part]]) -> None:
 
 
 def _write_shard(path: Path, parts: Sequence[Part]) -> Written:
-    """Write a shard, or read the one that is there."""
-    if os.path.lexists(path):
-        return _finished(path)
+    """Write the tokens of these parts."""
     with write_atomically(path) as partial:
         with partial.open("r+b") as file:
             file.write(bytes(LLMC_HEADER_BYTES))
@@ -259,7 +293,7 @@ def _write_shard(path: Path, parts: Sequence[Part]) -> Written:
             file.seek(0)
             file.write(llmc_header(n_tokens))
         sha256 = _sha256(partial)
-    return Written(path.name, n_tokens, sha256, False)
+    return Written(path.name, n_tokens, sha256)
 
 
 def _finished(path: Path) -> Written:
@@ -269,7 +303,7 @@ def _finished(path: Path) -> Written:
         n_tokens = (os.fstat(file.fileno()).st_size - LLMC_HEADER_BYTES) // 2
     if head != llmc_header(n_tokens):
         raise ValueError(f"{path} is damaged: delete this file, and run the command again")
-    return Written(path.name, n_tokens, _sha256(path), True)
+    return Written(path.name, n_tokens, _sha256(path))
 
 
 def _sha256(path: Path) -> str:
@@ -284,9 +318,9 @@ def _encoded(part: Part) -> Iterator[np.ndarray[Any, Any]]:
     """Yield the ids of a part of a text, piece by piece.
 
     Raises:
-        ValueError: the bytes are not UTF-8, or other ones than those of the plan.
+        ValueError: the bytes are other ones than those of the plan.
     """
-    sha256, kept, place = hashlib.sha256(), b"", part.begin
+    sha256, kept = hashlib.sha256(), b""
     with open_regular(part.path) as file:
         file.seek(part.begin)
         left = part.end - part.begin
@@ -296,8 +330,9 @@ def _encoded(part: Part) -> Iterator[np.ndarray[Any, Any]]:
             kept += block
             cut = _last_border(kept, len(kept) - len(block)) if left else len(kept)
             if cut:
-                yield encode(_decode(kept[:cut], part.path, place), np.uint16)
-                kept, place = kept[cut:], place + cut
+                # Only a text that changed is not UTF-8 here, and its checksum is refused below.
+                yield encode(kept[:cut].decode(errors="replace"), np.uint16)
+                kept = kept[cut:]
     if left or sha256.hexdigest() != part.sha256:
         raise ValueError(f"{part.path} changed while it was read: give a file that stays as it is")
     if part.is_last:
@@ -313,12 +348,3 @@ def _last_border(text: bytes, low: int) -> int:
         if borders or begin == low:
             return borders[-1] if borders else 0
         near *= 4
-
-
-def _decode(content: bytes, path: str, place: int) -> str:
-    try:
-        return content.decode()
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{path} is not UTF-8 at byte {place + error.start:,}: convert it to UTF-8"
-        ) from None

@@ -95,8 +95,9 @@ def test_a_run_goes_on_after_any_shard(tmp_path, small, monkeypatch, after):
     texts = ["It was the best of times, it was the worst of times. " * 4, "Call me Ishmael. " * 8]
     put(tmp_path, *texts)
 
-    def stop(done, _total):
-        told.append(done)
+    def stop(what, done, _total):
+        if what == "tokenizing" and done:
+            told.append(done)
         if len(told) == after:
             raise KeyboardInterrupt
 
@@ -161,6 +162,8 @@ def test_a_shard_that_was_changed_is_refused(tmp_path, small):
     [
         (b"fine " * 20 + b"\xff" + b" more" * 9, "is not UTF-8 at byte 100: convert it"),
         (b"\xff\xfea\0", "is not UTF-8 at byte 0"),
+        (b"It is " * 9 + b"torn \xe6\xbc", "is not UTF-8 at byte 59"),
+        ("\u6f22".encode() * 7 + b"\xe6 a", "is not UTF-8 at byte 21"),
         (b"\x1f\x8b\x08\0", "compressed by gzip: decompress it first"),
         (b"", "the texts are empty"),
     ],
@@ -170,6 +173,8 @@ def test_what_is_no_text_is_refused(tmp_path, small, content, complaint):
     (tmp_path / "texts" / "0.txt").write_bytes(content)
     with pytest.raises(ValueError, match=complaint):
         written(tmp_path)
+    (tmp_path / "texts" / "0.txt").write_text("mended " * 20)
+    assert written(tmp_path)["documents"] == 1
 
 
 def test_a_text_that_changes_while_it_is_read_is_refused(tmp_path, small):
@@ -180,14 +185,23 @@ def test_a_text_that_changes_while_it_is_read_is_refused(tmp_path, small):
         written(tmp_path, progress=lambda *_: path.write_bytes(content.upper()))
 
 
+@pytest.mark.parametrize("out", ["texts/out", "texts/b/../out", "texts"])
+def test_shards_among_the_texts_are_refused(tmp_path, out):
+    put(tmp_path, "It was the best of times. ")
+    with pytest.raises(ValueError, match="whose texts are read: give a folder outside"):
+        write_shards([str(tmp_path / "texts")], tmp_path / out, processes=1)
+    assert [path.name for path in (tmp_path / "texts").iterdir()] == ["0.txt"]
+
+
 def test_token_files_and_tables_are_refused(tmp_path, capsys):
     (tmp_path / "a.jsonl").write_text('{"text": "a"}\n')
     assert main(["tokenize", str(tmp_path / "a.jsonl"), "--out", str(tmp_path / "out")]) == 2
     assert "give texts, one document a file" in capsys.readouterr().err
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
-def test_killed_processes_go_on(tmp_path):
+@pytest.mark.skipif(sys.platform == "win32", reason="no such signals")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_stopped_processes_go_on(tmp_path, number):
     text = "It was the best of times, it was the worst of times. " * 400
     put(tmp_path, *[f"{i}. {text}" for i in range(12)])
     program = (
@@ -204,7 +218,7 @@ def test_killed_processes_go_on(tmp_path):
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
     while process.poll() is None and len(list(out.glob("shard_*"))) < 3:
         time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
+    process.send_signal(number)
     process.wait()
     assert not (out / "manifest.json").exists()
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
