@@ -83,6 +83,11 @@ def _is_remainder(facts: Facts) -> bool:
     return facts.at_best.missed - facts.at_best.borders < facts.log.block_size
 
 
+def _are_guessed(facts: Facts) -> bool:
+    """Return whether the log does not tell where its epochs end."""
+    return facts.epochs_from not in ("column", "epoch_draws")
+
+
 def _always(facts: Facts) -> bool:  # noqa: ARG001
     return True
 
@@ -100,6 +105,17 @@ CUT_AGAIN = (
     "{name} cuts the text at new places in one order. Where an epoch happens to be cut at the "
     "places of an earlier one, it shows the same windows in the same order."
 )
+CUT_ALIKE = (
+    "{name} cuts the text at new places in each epoch. Where two epochs are cut at the same "
+    "places, their windows come more often than others. This log does not tell where epochs end: "
+    "give --epoch-draws or a column epoch."
+)
+
+CUTS: dict[str, tuple[Holds, str]] = {
+    "missed_targets": (_is_remainder, REMAINDER),
+    "missed_in_epoch": (_are_guessed, CUT_ALIKE),
+    "shown_twice": (_are_guessed, CUT_ALIKE),
+}
 
 DESIGNS: dict[str, dict[str, tuple[Holds, str]]] = {
     name: {kind: (holds, told.format(name=name)) for kind, (holds, told) in kinds.items()}
@@ -113,9 +129,9 @@ DESIGNS: dict[str, dict[str, tuple[Holds, str]]] = {
             "missed_in_epoch": (_is_even, POOL),
             "missed_targets": (_may_follow, f"{POOL} What is missed may come later."),
         },
-        "rechunked_documents": {"missed_targets": (_is_remainder, REMAINDER)},
-        "rechunked_once": {
-            "missed_targets": (_is_remainder, REMAINDER),
+        "rechunked_documents": CUTS,
+        "rechunked_once": CUTS
+        | {
             "identical_epochs": (_always, CUT_AGAIN),
             "replayed_draws": (_always, CUT_AGAIN),
         },

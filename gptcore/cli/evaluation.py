@@ -248,17 +248,19 @@ def _visits(checkpoint: dict[str, Any] | None, text: ScoredText) -> npt.NDArray[
     settings = checkpoint["fingerprint"]
     known, schedule = settings.get("sampler"), settings.get("train")
     batch_size = schedule.get("batch_size") if isinstance(schedule, dict) else None
-    if not isinstance(known, dict) or known.get("world") != 1 or type(batch_size) is not int:
+    if not isinstance(known, dict) or type(batch_size) is not int:
         return None  # run_training takes any fingerprint
     same = known.get("corpus_sha256") == text.source.sha256
     if not same or known.get("segments") != tell_segments(text.segments):
         return None
-    names = ("block_size", "batch_size", "drop_last", "seed", *OWNERS)
+    names = ("block_size", "batch_size", "drop_last", "seed", "corpus_sha256", *OWNERS)
     sampler = make_sampler(
         str(known.get("sampler")),
         segments=text.segments,
         **{name: known[name] for name in names if name in known},
     )
+    if {"world": 1} | known != {"world": 1} | sampler.fingerprint():
+        return None  # drawn by an older version, in another order or by several ranks
     visits = measure_draws(sampler, checkpoint["step"] * batch_size).visits
     # A sampler that joins documents has targets that no window of `evaluate` scores.
     return visits if len(visits) == sum(len(part) - 1 for part in text.segments) else None

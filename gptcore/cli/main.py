@@ -35,6 +35,7 @@ from gptcore.cli import (
     scaling,
     scaling_answers,
     scaling_options,
+    tokenizing,
     training,
 )
 from gptcore.cli.options import Json
@@ -54,6 +55,9 @@ GROUPS = {"scale": "Fit scaling laws to runs of small models, and predict and pl
 COMMANDS: dict[str, _Command] = {
     "corpora": _Command(data.corpora, data.corpora_answer, data.corpora_options,
         "gptcore corpora my-book.txt"),
+    "tokenize": _Command(tokenizing.tokenize, tokenizing.tokenize_answer,
+        tokenizing.tokenize_options,
+        "gptcore tokenize books/ more.txt --out tokens"),
     "plan": _Command(sampling.plan, sampling.plan_answer, sampling.plan_options,
         "gptcore plan --tokens 142515 --block-size 256 --batch-size 16 --steps 501"),
     "coverage": _Command(sampling.coverage, sampling.coverage_answer, sampling.coverage_options,

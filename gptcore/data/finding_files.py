@@ -89,7 +89,7 @@ def find_files(spec: str) -> tuple[list[Path], list[str]]:
     if chosen == "tokens":
         taken = [path for path in taken if path.suffix != ".idx"] or taken
     others = [path.name for path, kind in zip(files, kinds, strict=True) if kind != chosen]
-    return taken, [name for name in others if name != "meta.pkl"]
+    return taken, [name for name in others if name not in ("meta.pkl", "manifest.json")]
 
 
 def kind_of(path: Path) -> str:

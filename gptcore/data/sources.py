@@ -5,7 +5,6 @@ validation and the test part. So a place in the stream means the same to every s
 audit, whether the parts lie in one text or in separate files. Files mapped from disk stay there.
 """
 
-import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,12 @@ from gptcore.data.finding_files import PARTS, find_parts, is_name, kind_of
 from gptcore.data.naming import distinct
 from gptcore.data.splits import Segment, Split, make_split
 from gptcore.data.tables import read_table
-from gptcore.data.token_files import DataFile, decided_vocabulary, read_token_file
+from gptcore.data.token_files import (
+    DataFile,
+    decided_vocabulary,
+    joint_sha256,
+    read_token_file,
+)
 from gptcore.data.tokenizer import encode
 from gptcore.data.tokens import Ids, TokenStream
 from gptcore.data.vocabulary import Vocabulary, gpt2
@@ -53,7 +57,7 @@ class Part:
             "format": "+".join(dict.fromkeys(file.format for file in self.files)),
             "n_tokens": len(self.place),
             "vocab_size": vocab_size,
-            "sha256": joint_sha256(self.files),
+            "sha256": joint_sha256([file.sha256 for file in self.files]),
             "documents": sum(known) if len(known) == len(counts) else None,
             "files": len(self.files),
         }
@@ -224,7 +228,7 @@ def load_source(
         parts=tuple(parts),
         is_divided="train" in groups,
         starts=_starts(every, parts if "train" in groups else parts[:1], join=join),
-        sha256=joint_sha256(every),
+        sha256=joint_sha256([file.sha256 for file in every]),
         corpus=corpora[0] if len(corpora) == len(every) == 1 else None,
         cleaning=tuple(dict.fromkeys(step for corpus in corpora for step in corpus.cleaning)),
         warnings=tuple(_warnings(every, left_out)),
@@ -251,12 +255,6 @@ def _read_parts(
         place = Segment(begin, begin + sum(len(file.ids) for file in files))
         parts.append(Part(name if name in PARTS else files[0].name, place, tuple(files)))
     return parts, corpora
-
-
-def joint_sha256(files: Sequence[DataFile]) -> str:
-    """Return the SHA-256 of one file; of several, that of a text with theirs, one in each line."""
-    sums = [file.sha256 for file in files]
-    return sums[0] if len(sums) == 1 else hashlib.sha256("\n".join(sums).encode()).hexdigest()
 
 
 def _read(what: str, *, raw: bool, field: str) -> tuple[DataFile, Corpus | None]:

@@ -19,13 +19,15 @@ from gptcore.data import tokenizer
 from gptcore.data.meta_pickle import read_meta
 from gptcore.data.tokens import Ids
 from gptcore.data.vocabulary import GPT2, Vocabulary, gpt2
-from gptcore.reading import open_regular
+from gptcore.reading import open_regular, read_json
 
 LARGEST_ID = 2**32 - 1
 AT_ONCE = 2**22  # bytes of a file that are read at once
 LLMC_HEADER_BYTES = 1024
 LLMC = {20240520: (1, "<u2"), 20240801: (7, "<u4")}
 """Magic number of llm.c → version and type of the ids: GPT-2's, Llama 3's."""
+PLAN, MANIFEST = ".plan.json", "manifest.json"
+"""What `gptcore tokenize` writes beside its shards, first and last (`shards.py`)."""
 LLMC_OTHERS = {
     20240326: "the weights of a model",
     20240327: "a state for debugging",
@@ -112,6 +114,7 @@ def read_token_file(path: Path) -> DataFile:
             )
         largest, sha256 = _scan(file, path, layout, size)
         ids = np.memmap(file, layout.dtype, "r", layout.offset, (layout.n_ids,))
+    _check_manifest(path, sha256)
     vocabulary = layout.vocabulary
     meta = path.with_name("meta.pkl")
     if layout.format in ("nanogpt", "npy") and os.path.lexists(meta):
@@ -121,6 +124,55 @@ def read_token_file(path: Path) -> DataFile:
     return DataFile(
         path.stem, layout.format, ids, largest, sha256, vocabulary, starts, n_empty=n_empty
     )  # fmt: skip
+
+
+def joint_sha256(sums: "list[str]") -> str:
+    """Return the SHA-256 of one file; of several, that of a text with theirs, one in each line."""
+    return sums[0] if len(sums) == 1 else hashlib.sha256("\n".join(sums).encode()).hexdigest()
+
+
+def llmc_header(n_tokens: int) -> bytes:
+    """Return the header of a file of llm.c with so many of GPT-2's ids."""
+    return np.array([20240520, 1, n_tokens], dtype="<i4").tobytes().ljust(LLMC_HEADER_BYTES, b"\0")
+
+
+def read_manifest(folder: Path) -> dict[str, Any] | None:
+    """Return the manifest of a folder that `gptcore tokenize` wrote; None where there is none.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    path = folder / MANIFEST
+    if not (os.path.lexists(folder / PLAN) and os.path.lexists(path)):
+        return None
+    manifest = read_json(path)
+    shards = manifest.get("shards") if isinstance(manifest, dict) else None
+    if not isinstance(shards, list) or not all(isinstance(shard, dict) for shard in shards):
+        raise ValueError(f"{path} lists no shards: run gptcore tokenize again")
+    return dict(manifest)
+
+
+def _check_manifest(path: Path, sha256: str) -> None:
+    """Compare a file of a folder of `gptcore tokenize` with the checksum in the manifest.
+
+    Raises:
+        ValueError: the folder is not finished, or the file is another one.
+    """
+    if not os.path.lexists(path.with_name(PLAN)):
+        return
+    manifest = read_manifest(path.parent)
+    if manifest is None:
+        raise ValueError(
+            f"{path.parent} is not finished: run the same gptcore tokenize command again, which "
+            "goes on with the shards that are missing"
+        )
+    if not any(
+        s.get("file") == path.name and s.get("sha256") == sha256 for s in manifest["shards"]
+    ):
+        raise ValueError(
+            f"{path} is not the shard that {MANIFEST} names: delete it and {MANIFEST}, and run the "
+            "same gptcore tokenize command again"
+        )
 
 
 def _layout(file: BinaryIO, path: Path, size: int) -> _Layout:

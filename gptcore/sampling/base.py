@@ -15,6 +15,7 @@ import numpy as np
 
 from gptcore.checks import check_whole
 from gptcore.data.splits import Segment
+from gptcore.sampling.keyed import Words, make_keys
 from gptcore.sampling.windows import (
     Pieces,
     StartGrid,
@@ -25,8 +26,9 @@ from gptcore.sampling.windows import (
     whole_windows,
 )
 
-# Part of the definition of samplers without epochs: another size gives another stream of draws.
-CHUNK_DRAWS = 4096
+KEPT_DRAWS, AT_ONCE = 2**8, 2**14
+"""Draws that are made for a small request and kept for the next one; draws of a large request that
+are made at once, because more of them do not fit into the caches of a processor."""
 
 MOST_TOLD = 1000
 """Segments that a fingerprint lists."""
@@ -63,6 +65,7 @@ class Sampler(ABC):
     Attributes:
         name: the name in `SAMPLERS`.
         joins: whether a window may join several segments, so that its start does not tell it.
+        stream_version: counts how often the stream of a seed has changed, from 1 on.
         segments: where the windows lie.
         n_tokens: N, tokens in the segments.
         block_size: T.
@@ -78,6 +81,8 @@ class Sampler(ABC):
 
     name: ClassVar[str]
     joins: ClassVar[bool] = False
+    stream_version: ClassVar[int] = 1
+    _kept: tuple[int, Starts] | None = None
 
     def __init__(
         self,
@@ -112,33 +117,39 @@ class Sampler(ABC):
             ValueError: a number is out of range, or windows join segments; use `pieces` then.
         """
         first = check_whole("first draw", first, at_least=0)
-        return self._draw(first, check_whole("count of draws", count))
+        count = check_whole("count of draws", count)
+        starts = np.empty(count, dtype=np.int64)  # fails at once where memory is not enough
+        done = 0
+        while done < count:
+            part = self._some(first + done, count - done)
+            starts[done : done + len(part)] = part
+            done += len(part)
+        return starts
 
     def pieces(self, first: int, count: int) -> Pieces:
         """Return what draws first, …, first + count - 1 show; every sampler can tell this."""
         return whole_windows(self.starts(first, count), self.block_size)
+
+    @abstractmethod
+    def starts_at(self, draws: Starts) -> Starts:
+        """Return the starts of these draws, which increase: int64 of the same shape."""
+
+    def pieces_at(self, draws: Starts) -> Pieces:
+        """Return what these draws show, which increase; pieces number them from 0."""
+        return whole_windows(self.starts_at(draws), self.block_size)
 
     def with_seed(self, seed: int) -> Self:
         """Return the same sampler with another seed."""
         other = copy.copy(self)
         other.seed = check_whole("seed", seed, at_least=0, at_most=LARGEST_SEED)
         other.draws_per_epoch = other._count_epoch()  # what the seed gives the whole stream, too
+        other._kept = None
         return other
 
     def epoch(self, index: int) -> int | None:
         """Return the epoch that draw `index` belongs to, or None for a sampler without epochs."""
         index = check_whole("draw", index, at_least=0)
         return None if self.draws_per_epoch is None else index // self.draws_per_epoch
-
-    def shard(self, rank: int, world: int) -> "Sampler | Shard":
-        """Return the draws of one of `world` ranks: rank, rank + world, rank + 2·world, ….
-
-        Raises:
-            ValueError: `world` is not positive, or `rank` is outside [0, world).
-        """
-        world = check_whole("world", world)
-        rank = check_whole("rank", rank, at_least=0, at_most=world - 1)
-        return self if world == 1 else Shard(self, rank, world)
 
     @property
     def draws_per_order(self) -> int | None:
@@ -168,21 +179,48 @@ class Sampler(ABC):
             "batch_size": self.batch_size,
             "drop_last": self.drop_last,
             "seed": self.seed,
-            "world": 1,
+            **({"stream_version": version} if (version := self.stream_version) > 1 else {}),
             **self._extras(),
         }
 
+    def shard(self, rank: int, world: int, first: int = 0) -> "Sampler | Shard":
+        """Return the draws of one of `world` ranks: first + rank, first + rank + world, ….
+
+        To go on with any number of ranks, give the draw that `resume` returns as `first`.
+
+        Raises:
+            ValueError: `world` is not positive, or `rank` is outside [0, world).
+        """
+        shard = Shard(self, rank, world, first)
+        return self if (shard.world, shard.first) == (1, 0) else shard
+
     def state(self, next_draw: int) -> dict[str, Any]:
         """Return what to save, as JSON values, so that a sampler can go on with `next_draw`."""
-        return _state(self.fingerprint(), next_draw)
+        return {
+            "next_draw": check_whole("next_draw", next_draw, at_least=0),
+            "fingerprint": self.fingerprint(),
+        }
 
     def resume(self, state: Mapping[str, Any]) -> int:
-        """Return the next draw of a saved state.
+        """Return the next draw of a state that this sampler or any shard of it saved.
+
+        The batch size may be another one, except with `drop_last`, where epochs depend on it.
 
         Raises:
             ValueError: the state was saved for another stream of draws, or is not a state.
         """
-        return _resume(self.fingerprint(), state)
+        saved = state.get("fingerprint") if isinstance(state, Mapping) else None
+        if not isinstance(saved, Mapping) or "next_draw" not in state:
+            raise ValueError("this is not a sampler state: give what state(next_draw) returned")
+        own = self.fingerprint()
+        old = {"world": 1} | {"stream_version": 1} | dict(saved)
+        new = {"world": 1} | {"stream_version": 1} | own
+        if not self.drop_last and old.get("drop_last") is False:
+            old["batch_size"] = self.batch_size
+        for key in own | new | old:  # the name first
+            if old.get(key) != new.get(key):
+                raise ValueError(_refusal(key, old.get(key), new.get(key)))
+        return check_whole("saved next_draw", state["next_draw"], at_least=0)
 
     def check_stream(self, length: int) -> None:
         """Refuse a stream of `length` tokens if this sampler was made for another stream.
@@ -217,104 +255,20 @@ class Sampler(ABC):
         """Return a generator for what the whole stream shares, independent of those of `_rng`."""
         return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(use,)))
 
-    def _in_one_order(self, blocks: Starts) -> Starts:
-        """Return block numbers sorted by a random order of all numbers, the same in each epoch."""
-        place = self._rng_once(1).permutation(self.n_tokens // self.block_size + 1)
-        return np.asarray(blocks[np.argsort(place[blocks])])
+    def _keys(self, use: int, numbers: Starts | int) -> Words:
+        """Return the keys of epochs with these numbers, (n,) or (1,); `use` tells them apart."""
+        return make_keys(self.seed, use, np.atleast_1d(np.asarray(numbers, dtype=np.int64)))
 
-    @abstractmethod
-    def _draw(self, first: int, count: int) -> Starts:
-        """Return `count` starts from draw `first` on; both numbers are valid."""
-
-
-class ChunkedSampler(Sampler):
-    """A sampler that makes its draws chunk by chunk, and keeps the chunk that it used last.
-
-    A chunk is an epoch, or CHUNK_DRAWS draws of a sampler without epochs.
-    """
-
-    _kept: tuple[int, Starts] | None = None
-
-    def with_seed(self, seed: int) -> Self:
-        """Return the same sampler with another seed."""
-        other = super().with_seed(seed)
-        other._kept = None
-        return other
-
-    def _draw(self, first: int, count: int) -> Starts:
-        starts = np.empty(count, dtype=np.int64)  # fails at once where memory is not enough
-        done = 0
-        while done < count:
-            number, offset = self._locate(first + done)
-            part = self._chunk(number)[offset : offset + count - done]
-            starts[done : done + len(part)] = part
-            done += len(part)
-        return starts
-
-    def _locate(self, draw: int) -> tuple[int, int]:
-        """Return the number of the chunk that holds `draw`, and its place in the chunk."""
-        return divmod(draw, self.draws_per_epoch or CHUNK_DRAWS)
-
-    def _chunk(self, number: int) -> Starts:
+    def _some(self, first: int, count: int) -> Starts:
+        """Return the starts of the first ones of these draws."""
+        if count >= KEPT_DRAWS:
+            return self.starts_at(np.arange(first, first + min(count, AT_ONCE)))
+        number, offset = divmod(first, KEPT_DRAWS)
         kept = self._kept
         if kept is None or kept[0] != number:
-            numbers = self._make_chunk(number, self._rng(number))
-            self._kept = kept = (number, self.lattice.place(numbers))
-        return kept[1]
-
-    @abstractmethod
-    def _make_chunk(self, number: int, rng: np.random.Generator) -> Starts:
-        """Return the numbers, in the lattice, of the starts of one chunk of draws."""
-
-
-class Shard:
-    """The draws rank, rank + world, … of a sampler; its own draws are numbered from 0."""
-
-    def __init__(self, source: Sampler, rank: int, world: int) -> None:
-        self.source = source
-        self.world = check_whole("world", world)
-        self.rank = check_whole("rank", rank, at_least=0, at_most=self.world - 1)
-
-    def starts(self, first: int, count: int) -> Starts:
-        """Return the starts of this shard's draws first, …, first + count - 1."""
-        first = check_whole("first draw", first, at_least=0)
-        count = check_whole("count of draws", count)
-        span = (count - 1) * self.world + 1
-        return self.source.starts(first * self.world + self.rank, span)[:: self.world]
-
-    def pieces(self, first: int, count: int) -> Pieces:
-        """Return what this shard's draws first, …, first + count - 1 show."""
-        first = check_whole("first draw", first, at_least=0)
-        span = (check_whole("count of draws", count) - 1) * self.world + 1
-        draw, start, length = self.source.pieces(first * self.world + self.rank, span)
-        mine = draw % self.world == 0
-        return Pieces(draw[mine] // self.world, start[mine], length[mine])
-
-    @property
-    def block_size(self) -> int:
-        """T."""
-        return self.source.block_size
-
-    @property
-    def joins(self) -> bool:
-        """Whether a window may join several segments."""
-        return self.source.joins
-
-    def fingerprint(self) -> dict[str, Any]:
-        """Return the fingerprint of the source with the world size; all ranks have the same."""
-        return self.source.fingerprint() | {"world": self.world}
-
-    def state(self, next_draw: int) -> dict[str, Any]:
-        """Return what to save; `next_draw` counts the draws of this shard."""
-        return _state(self.fingerprint(), next_draw)
-
-    def resume(self, state: Mapping[str, Any]) -> int:
-        """Return the next draw of this shard from a state saved on any rank of the same world."""
-        return _resume(self.fingerprint(), state)
-
-    def check_stream(self, length: int) -> None:
-        """Refuse a stream of `length` tokens if the sampler was made for another stream."""
-        self.source.check_stream(length)
+            begin = number * KEPT_DRAWS
+            self._kept = kept = (number, self.starts_at(np.arange(begin, begin + KEPT_DRAWS)))
+        return kept[1][offset : offset + count]
 
 
 def tell_segments(segments: Sequence[Segment]) -> list[list[int]] | str:
@@ -327,21 +281,65 @@ def tell_segments(segments: Sequence[Segment]) -> list[list[int]] | str:
     )
 
 
-def _state(fingerprint: dict[str, Any], next_draw: int) -> dict[str, Any]:
-    return {
-        "next_draw": check_whole("next_draw", next_draw, at_least=0),
-        "fingerprint": fingerprint,
-    }
+class Shard:
+    """The draws first + rank, first + rank + world, … of a sampler; its own are numbered from 0."""
+
+    def __init__(self, source: Sampler, rank: int, world: int, first: int = 0) -> None:
+        self.source = source
+        self.world = check_whole("world", world)
+        self.rank = check_whole("rank", rank, at_least=0, at_most=self.world - 1)
+        self.first = check_whole("first draw", first, at_least=0)
+
+    def starts(self, first: int, count: int) -> Starts:
+        """Return the starts of this shard's draws first, …, first + count - 1."""
+        return self.source.starts_at(self._draws(first, count))
+
+    def pieces(self, first: int, count: int) -> Pieces:
+        """Return what this shard's draws first, …, first + count - 1 show."""
+        return self.source.pieces_at(self._draws(first, count))
+
+    def _draws(self, first: int, count: int) -> Starts:
+        """Return the numbers that draws of this shard have in the whole stream."""
+        first = check_whole("first draw", first, at_least=0)
+        count = check_whole("count of draws", count)
+        return self.first + self.rank + self.world * np.arange(first, first + count)
+
+    @property
+    def block_size(self) -> int:
+        """T."""
+        return self.source.block_size
+
+    @property
+    def joins(self) -> bool:
+        """Whether a window may join several segments."""
+        return self.source.joins
+
+    def state(self, next_draw: int) -> dict[str, Any]:
+        """Return what to save once every rank has made its draws below `next_draw`.
+
+        All ranks return the same: the next draw of the whole stream. `Sampler.resume` reads it.
+        """
+        next_draw = check_whole("next_draw", next_draw, at_least=0)
+        return self.source.state(self.first + next_draw * self.world)
+
+    def check_stream(self, length: int) -> None:
+        """Refuse a stream of `length` tokens if the sampler was made for another stream."""
+        self.source.check_stream(length)
 
 
-def _resume(fingerprint: dict[str, Any], state: Mapping[str, Any]) -> int:
-    saved = state.get("fingerprint") if isinstance(state, Mapping) else None
-    if not isinstance(saved, Mapping) or "next_draw" not in state:
-        raise ValueError("this is not a sampler state: give what state(next_draw) returned")
-    for key in dict.fromkeys([*fingerprint, *saved]):
-        if saved.get(key) != fingerprint.get(key):
-            raise ValueError(
-                f"the saved {key} is {saved.get(key)!r} and the sampler's is "
-                f"{fingerprint.get(key)!r}: resume with the settings of the first run"
-            )
-    return check_whole("saved next_draw", state["next_draw"], at_least=0)
+def _refusal(key: str, saved: object, own: object) -> str:
+    """Return why a state is refused, one of whose facts is another."""
+    if key == "world":
+        return (
+            f"the state was saved on {saved} ranks by an older version, which counted the draws of "
+            "one rank: go on with that version, or begin a new run"
+        )
+    if key == "stream_version":
+        return (
+            f"the state is of version {saved} of this sampler and this is version {own}, which "
+            "draws in another order: go on with the gptcore that began the run, or begin a new run"
+        )
+    return (
+        f"the saved {key} is {saved!r} and the sampler's is {own!r}: resume with the settings of "
+        "the first run"
+    )

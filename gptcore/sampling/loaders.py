@@ -20,7 +20,7 @@ from torch.utils.data import Sampler as TorchSampler
 
 from gptcore.checks import check_whole
 from gptcore.data.splits import Segment
-from gptcore.sampling.base import CHUNK_DRAWS, Sampler, Shard
+from gptcore.sampling.base import AT_ONCE, Sampler, Shard
 from gptcore.sampling.batches import WindowDataset, gather, gather_draws
 from gptcore.sampling.windows import whole_batches
 
@@ -46,8 +46,8 @@ class StartSampler(TorchSampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         end = self.first + self.draws
-        for draw in range(self.first, end, CHUNK_DRAWS):
-            yield from self.sampler.starts(draw, min(CHUNK_DRAWS, end - draw)).tolist()
+        for draw in range(self.first, end, AT_ONCE):
+            yield from self.sampler.starts(draw, min(AT_ONCE, end - draw)).tolist()
 
 
 class StartDataset(Dataset[tuple[Tensor, Tensor]]):

@@ -9,6 +9,7 @@ import numpy as np
 
 from gptcore.checks import check_whole
 from gptcore.sampling.base import Sampler
+from gptcore.sampling.keyed import draw_below, permute, place_without
 from gptcore.sampling.windows import Pieces, Starts, whole_batches
 
 
@@ -26,72 +27,87 @@ class RechunkedDocuments(Sampler):
     name = "rechunked_documents"
     joins = True
 
-    _kept: tuple[int, Pieces, Starts] | None = None
+    stream_version = 2
+
+    _ring: tuple[int, Starts, Starts, Starts] | None = None
 
     def with_seed(self, seed: int) -> Self:
         """Return the same sampler with another seed."""
         other = super().with_seed(seed)
-        other._kept = None
+        other._ring = None
         return other
+
+    def starts_at(self, draws: Starts) -> Starts:  # noqa: ARG002
+        """Refuse, because a start does not tell a window."""
+        raise ValueError(
+            f"a window of {self.name} may join several documents, so that its start does not tell "
+            "its tokens: use pieces(first, count), or batches from gptcore.sampling.batches"
+        )
 
     def pieces(self, first: int, count: int) -> Pieces:
         """Return what draws first, …, first + count - 1 show."""
         first = check_whole("first draw", first, at_least=0)
         count = check_whole("count of draws", count)
+        return self.pieces_at(np.arange(first, first + count))
+
+    def pieces_at(self, draws: Starts) -> Pieces:
+        """Return what these draws show, which increase; pieces number them from 0."""
         assert self.draws_per_epoch is not None
-        parts, done = [], 0
-        while done < count:
-            epoch, offset = divmod(first + done, self.draws_per_epoch)
-            last = min(offset + count - done, self.draws_per_epoch)
-            whole, bounds = self._epoch(epoch)
-            draw, start, length = (part[bounds[offset] : bounds[last]] for part in whole)
-            parts.append((draw - offset + done, start, length))
-            done += last - offset
+        epochs, begins = np.unique(draws // self.draws_per_epoch, return_index=True)
+        places = np.split(draws % self.draws_per_epoch, begins[1:])
+        parts = []
+        for epoch, begin, mine in zip(epochs.tolist(), begins, places, strict=True):
+            draw, start, length = self._cut(epoch, self._ring_places(epoch, mine))
+            parts.append((begin + draw, start, length))
         return Pieces(*map(np.concatenate, zip(*parts, strict=True)))
 
     def _count_epoch(self) -> int:
         self.n_blocks = self.n_tokens // self.block_size
         return whole_batches(self.n_blocks, self.batch_size, self.drop_last)
 
-    def _draw(self, first: int, count: int) -> Starts:  # noqa: ARG002
-        raise ValueError(
-            f"a window of {self.name} may join several documents, so that its start does not tell "
-            "its tokens: use pieces(first, count), or batches from gptcore.sampling.batches"
-        )
+    def _ring_places(self, epoch: int, places: Starts) -> Starts:
+        """Return where on the ring the windows at these places of an epoch begin."""
+        return self._begins(epoch, permute(places, self.n_blocks, self._keys(0, epoch)))
 
-    def _epoch(self, number: int) -> tuple[Pieces, Starts]:
-        """Return the pieces of an epoch, and where those of each draw begin."""
-        if self._kept is None or self._kept[0] != number:
-            pieces = self._make_epoch(self._rng(number))
-            bounds = np.append(np.flatnonzero(pieces.first), len(pieces.draw))
-            self._kept = (number, pieces, bounds)
-        return self._kept[1:]
+    def _begins(self, epoch: int, windows: Starts) -> Starts:
+        """Return where on the ring windows begin, which are numbered from the cut on."""
+        return (self._cut_of(epoch) + windows * self.block_size) % self.n_tokens
 
-    def _order_documents(self, rng: np.random.Generator) -> Starts:
-        """Return the numbers of the documents in the order of the ring."""
-        return rng.permutation(len(self.segments)).astype(np.int64)
+    def _cut_of(self, epoch: int) -> int:
+        """Return the token of the ring at which the first window of an epoch begins."""
+        return int(draw_below(self._keys(1, epoch), 0, self.n_tokens)[0])
 
-    def _arrange(self, begin: Starts) -> Starts:
-        """Return the places at which windows of the ring begin in the order of the draws."""
-        return begin
+    def _order_key(self, epoch: int) -> int:
+        """Return what the order of the documents depends on."""
+        return epoch
 
-    def _make_epoch(self, rng: np.random.Generator) -> Pieces:
-        order = np.tile(self._order_documents(rng), 2)  # two rounds, so that no window goes beyond
-        cut = rng.integers(self.n_tokens)
-        blocks = rng.permutation(self.n_blocks)[: self.draws_per_epoch].astype(np.int64)
-        begin = self._arrange((cut + blocks * self.block_size) % self.n_tokens)
-        starts = np.array([part.start for part in self.segments], dtype=np.int64)[order]
-        sizes = np.array([len(part) for part in self.segments], dtype=np.int64)[order]
-        ends = np.cumsum(sizes)
+    def _documents(self, epoch: int) -> tuple[Starts, Starts, Starts]:
+        """Return the first token of each document, and where it begins and ends on the ring.
+
+        The documents come twice, so that no window goes beyond them. Those of one epoch are kept.
+        """
+        number = self._order_key(epoch)
+        if self._ring is None or self._ring[0] != number:
+            n = len(self.segments)
+            order = np.tile(permute(np.arange(n), n, self._keys(2, number)), 2)
+            starts = np.array([part.start for part in self.segments], dtype=np.int64)[order]
+            sizes = np.array([len(part) for part in self.segments], dtype=np.int64)[order]
+            ends = np.cumsum(sizes)
+            self._ring = (number, starts, ends - sizes, ends)
+        return self._ring[1:]
+
+    def _cut(self, epoch: int, begin: Starts) -> Pieces:
+        """Return the pieces of windows that begin at these places of the ring."""
+        starts, begins, ends = self._documents(epoch)
         # The documents of a window are neighbours on the ring: it has a piece of each.
         document = np.searchsorted(ends, begin, side="right")
         number = np.searchsorted(ends, begin + self.block_size, side="right") - document + 1
         draw = np.repeat(np.arange(len(begin)), number)
         before = np.cumsum(number) - number
         document = document[draw] + np.arange(len(draw)) - before[draw]
-        low = np.maximum(begin[draw], (ends - sizes)[document])
+        low = np.maximum(begin[draw], begins[document])
         high = np.minimum(begin[draw] + self.block_size + 1, ends[document])
-        return Pieces(draw, starts[document] + low - (ends - sizes)[document], high - low)
+        return Pieces(draw, starts[document] + low - begins[document], high - low)
 
 
 class RechunkedOnce(RechunkedDocuments):
@@ -104,11 +120,22 @@ class RechunkedOnce(RechunkedDocuments):
 
     name = "rechunked_once"
 
-    def _order_documents(self, rng: np.random.Generator) -> Starts:  # noqa: ARG002
-        return self._rng_once().permutation(len(self.segments)).astype(np.int64)
+    def _order_key(self, epoch: int) -> int:  # noqa: ARG002
+        return 0
 
-    def _arrange(self, begin: Starts) -> Starts:
-        blocks = begin // self.block_size  # no two windows begin in one block of the ring
-        by_block = np.empty(self.n_tokens // self.block_size + 1, dtype=np.int64)
-        by_block[blocks] = begin
-        return np.asarray(by_block[self._in_one_order(blocks)])
+    def _ring_places(self, epoch: int, places: Starts) -> Starts:
+        """Return where windows begin: the ring has blocks, and no two begin in one of them."""
+        assert self.draws_per_epoch is not None
+        size, last = self.block_size, self.n_tokens // self.block_size
+        cut = self._cut_of(epoch)
+        straight = -(-(self.n_tokens - cut) // size)  # windows that begin before the ring's end
+        straight = min(straight, self.n_blocks)
+        left = np.arange(self.draws_per_epoch, self.n_blocks)  # the places that no draw has
+        missing = super()._ring_places(epoch, left) // size
+        # Of the blocks 0, …, last, one has no window: before the cut, or at the end of the ring.
+        empty = last - straight if last - straight < cut // size else last
+        order = self._keys(3, 0)
+        holes = permute(np.append(missing, empty), last + 1, order, inverse=True)
+        block = permute(place_without(places, holes, last + 1), last + 1, order)
+        window = block + np.where(block >= cut // size, -(cut // size), straight)
+        return self._begins(epoch, window)

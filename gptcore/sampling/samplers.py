@@ -1,8 +1,8 @@
 """The samplers by name; what they share is in `base`.
 
 Legend: N tokens, windows of T inputs, M = N - T starts. The **grid** is the windows that start at
-0, T, 2T, …. A sampler that permutes keeps one epoch in memory, 8 bytes for each draw, and one of
-independent draws a chunk of them; the others keep nothing.
+0, T, 2T, …. The start of a draw is a function of the seed and of the number of the draw. So no
+sampler stores an order, and its memory does not grow with the text; `keyed` makes random orders.
 """
 
 from collections.abc import Callable
@@ -11,15 +11,16 @@ from typing import Any, Unpack
 import numpy as np
 
 from gptcore.checks import check_whole
-from gptcore.sampling.base import (
-    CHUNK_DRAWS,
-    ChunkedSampler,
-    Sampler,
-    SamplerOptions,
-)
+from gptcore.sampling.base import Sampler, SamplerOptions
+from gptcore.sampling.buffer import BlockBufferShuffle
+from gptcore.sampling.keyed import permute
 from gptcore.sampling.low_discrepancy import Golden, Stratified, VanDerCorput
+from gptcore.sampling.phases import OneDocument, OneDocumentOnce, RandomPhaseBlocks
 from gptcore.sampling.rechunking import RechunkedDocuments, RechunkedOnce
-from gptcore.sampling.windows import Starts, whole_batches
+from gptcore.sampling.windows import Starts
+
+CHUNK_DRAWS = 4096
+"""Independent draws that have one generator; another number would give them another stream."""
 
 
 def make_sampler(name: str, **options: Unpack[SamplerOptions]) -> Sampler:
@@ -48,16 +49,26 @@ def make_sampler(name: str, **options: Unpack[SamplerOptions]) -> Sampler:
     return SAMPLERS[name](**given)
 
 
-class RandomReplacement(ChunkedSampler):
-    """Independent uniform draws from all starts; there are no epochs, so nothing is dropped."""
+class RandomReplacement(Sampler):
+    """Independent uniform draws from all starts; there are no epochs, so nothing is dropped.
+
+    They are made in chunks of CHUNK_DRAWS, each of which has a generator of its own.
+    """
 
     name = "random_replacement"
 
     def _count_epoch(self) -> None:
         return None
 
-    def _make_chunk(self, number: int, rng: np.random.Generator) -> Starts:  # noqa: ARG002
-        return rng.integers(self.lattice.total, size=CHUNK_DRAWS, dtype=np.int64)
+    def starts_at(self, draws: Starts) -> Starts:
+        """Return the starts of these draws, which increase."""
+        chunks, begins = np.unique(draws // CHUNK_DRAWS, return_index=True)
+        numbers = np.empty(len(draws), dtype=np.int64)
+        for chunk, mine in zip(chunks, np.split(np.arange(len(draws)), begins[1:]), strict=True):
+            rng = np.random.default_rng(np.random.SeedSequence((self.seed, int(chunk))))
+            drawn = rng.integers(self.lattice.total, size=CHUNK_DRAWS, dtype=np.int64)
+            numbers[mine] = drawn[draws[mine] % CHUNK_DRAWS]
+        return self.lattice.place(numbers)
 
 
 class GridReplacement(RandomReplacement):
@@ -77,22 +88,36 @@ class Sequential(Sampler):
     def _stride(self) -> int:
         return self.block_size
 
-    def _draw(self, first: int, count: int) -> Starts:
+    def starts_at(self, draws: Starts) -> Starts:
+        """Return the starts of these draws."""
         assert self.draws_per_epoch is not None
-        numbers = np.arange(first, first + count, dtype=np.int64) % self.draws_per_epoch
-        return self.lattice.place(numbers)
+        return self.lattice.place(draws % self.draws_per_epoch)
 
 
-class RandomDistinct(ChunkedSampler):
+class RandomDistinct(Sampler):
     """All M starts, in a new random order each epoch.
 
-    With drop_last an epoch leaves out the end of its permutation, which is other starts each time.
+    With drop_last an epoch leaves out the end of its order, which is other starts each time.
     """
 
     name = "random_distinct"
+    stream_version = 2
 
-    def _make_chunk(self, number: int, rng: np.random.Generator) -> Starts:  # noqa: ARG002
-        return rng.permutation(self.lattice.total)[: self.draws_per_epoch].astype(np.int64)
+    def starts_at(self, draws: Starts) -> Starts:
+        """Return the starts of these draws."""
+        assert self.draws_per_order is not None
+        order, place = np.divmod(draws, self.draws_per_order)
+        total = self.lattice.total
+        numbers = permute(place, total * self._copies(), self._keys(0, self._order_key(order)))
+        return self.lattice.place(numbers % total)
+
+    def _order_key(self, order: Starts) -> Starts | int:
+        """Return what the order of an epoch depends on."""
+        return order
+
+    def _copies(self) -> int:
+        """Return how often each start comes in an order."""
+        return 1
 
 
 class ShuffledBlocks(RandomDistinct):
@@ -112,8 +137,8 @@ class ShuffledOnce(ShuffledBlocks):
 
     name = "shuffled_once"
 
-    def _locate(self, draw: int) -> tuple[int, int]:
-        return 0, super()._locate(draw)[1]
+    def _order_key(self, order: Starts) -> int:  # noqa: ARG002
+        return 0
 
 
 class ShuffledAcrossEpochs(ShuffledBlocks):
@@ -140,13 +165,8 @@ class ShuffledAcrossEpochs(ShuffledBlocks):
     def _extras(self) -> dict[str, int]:
         return {"shuffle_epochs": self.shuffle_epochs}
 
-    def _locate(self, draw: int) -> tuple[int, int]:
-        return divmod(draw, self.draws_per_order)
-
-    def _make_chunk(self, number: int, rng: np.random.Generator) -> Starts:  # noqa: ARG002
-        blocks = self.lattice.total
-        order = rng.permutation(self.shuffle_epochs * blocks)[: self.draws_per_order]
-        return np.asarray(order.astype(np.int64) % blocks)
+    def _copies(self) -> int:
+        return self.shuffle_epochs
 
 
 class OverlappingStride(RandomDistinct):
@@ -198,108 +218,6 @@ class ShiftInBlock(Sequential):
     def targets_per_window(self) -> int:
         """T - 1, the number of targets s + 1, …, s + T - 1."""
         return self.block_size - 1
-
-
-class BlockBufferShuffle(ChunkedSampler):
-    """The grid through a shuffle buffer of `buffer` blocks (default 1024), as streaming loaders do.
-
-    A draw takes a random block out of the buffer, and the next block of the grid takes its place.
-    When no block is left to enter, the buffer is emptied in random order. Each epoch begins with
-    the first blocks of the grid in the buffer.
-    """
-
-    name = "block_buffer_shuffle"
-
-    def __init__(self, *, buffer: int = 1024, **options: Any) -> None:
-        self.buffer = check_whole("buffer", buffer)
-        super().__init__(**options)
-
-    def _stride(self) -> int:
-        return self.block_size
-
-    def _extras(self) -> dict[str, int]:
-        return {"buffer": self.buffer}
-
-    def _make_chunk(self, number: int, rng: np.random.Generator) -> Starts:  # noqa: ARG002
-        blocks = self.lattice.total
-        held = list(range(min(self.buffer, blocks)))
-        order = np.empty(blocks, dtype=np.int64)
-        # While blocks enter: each draw takes the block of a random slot and refills the slot.
-        slots = rng.integers(len(held), size=blocks - len(held)).tolist()
-        for draw, slot in enumerate(slots):
-            order[draw] = held[slot]
-            held[slot] = len(held) + draw
-        # No block is left: empty the buffer.
-        order[len(slots) :] = rng.permutation(held)
-        return order[: self.draws_per_epoch]
-
-
-class RandomPhaseBlocks(ChunkedSampler):
-    """A grid of stride T over all M starts, with a new random phase and order each epoch.
-
-    A phase in [0, T) gives M // T blocks, or one more if it is less than b = M mod T. Which epochs
-    are long, with one block more, is fixed in advance: epoch e is, if ⌊((e + 1)·b + o) / T⌋ is
-    larger than ⌊(e·b + o) / T⌋, where o is uniform in [0, T) and from the seed. The phase of an
-    epoch is uniform among the phases that give its length. So the phase of each epoch is uniform
-    over all seeds, any T epochs in a row are M draws, and the epoch of a draw is arithmetic.
-    """
-
-    name = "random_phase_blocks"
-
-    def _count_epoch(self) -> None:
-        self.short_blocks, self.long_phases = divmod(self.n_starts, self.block_size)
-        a, b = self.short_blocks, self.long_phases
-        self.offset = int(self._rng_once().integers(self.block_size))
-        self.epoch_unit, self.draws_in_t_epochs = 1, self.n_starts
-        if self.drop_last:
-            # An epoch is whole batches. If long epochs have one batch more, the unit is a batch.
-            short = whole_batches(a, self.batch_size, True)
-            self.draws_in_t_epochs = short * self.block_size
-            if b and (a + 1) % self.batch_size == 0:  # a long epoch has one batch more
-                self.epoch_unit = self.batch_size
-                self.draws_in_t_epochs = short // self.batch_size * self.block_size + b
-
-    def epoch(self, index: int) -> int:
-        """Return the epoch that draw `index` belongs to."""
-        return self._locate(check_whole("draw", index, at_least=0))[0]
-
-    def _begin(self, epoch: int) -> int:
-        """Return the first draw of an epoch."""
-        steps = (epoch * self.draws_in_t_epochs + self.offset) // self.block_size
-        return steps * self.epoch_unit
-
-    def _locate(self, draw: int) -> tuple[int, int]:
-        steps = (draw // self.epoch_unit + 1) * self.block_size
-        epoch = (steps - self.offset - 1) // self.draws_in_t_epochs
-        return epoch, draw - self._begin(epoch)
-
-    def _make_chunk(self, number: int, rng: np.random.Generator) -> Starts:
-        # Is this epoch long? Then its phase is one of the first b, otherwise one of the others.
-        period, b, o = self.block_size, self.long_phases, self.offset
-        long = ((number + 1) * b + o) // period - (number * b + o) // period
-        phase = rng.integers(b) if long else rng.integers(b, period)
-        length = self._begin(number + 1) - self._begin(number)
-        order = rng.permutation(self.short_blocks + long).astype(np.int64)[:length]
-        return np.asarray(phase + period * self._arrange(order))
-
-    def _arrange(self, order: Starts) -> Starts:
-        """Return the blocks of an epoch in the order in which they are drawn."""
-        return order
-
-
-class OneDocument(RandomPhaseBlocks):
-    """What `RechunkedDocuments` is for one document, which has nothing to permute or to join."""
-
-    name = RechunkedDocuments.name
-
-
-class OneDocumentOnce(RandomPhaseBlocks):
-    """What `RechunkedOnce` is for one document: new phases, but one order of the blocks."""
-
-    name = RechunkedOnce.name
-
-    def _arrange(self, order: Starts) -> Starts:
-        return self._in_one_order(order)
 
 
 def rechunked_documents(**options: Any) -> Sampler:

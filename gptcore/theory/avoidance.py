@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 import numpy as np
 import numpy.typing as npt
 
-from gptcore.sampling.low_discrepancy import GOLDEN_STEP
+from gptcore.sampling.keyed import STEP
 
 Floats = npt.NDArray[np.float64]
 
@@ -225,8 +225,8 @@ def golden_gaps(draws: int) -> list[tuple[int, int]]:
     if draws == 1:
         return [(2**64, 1)]
     # The next closest multiple is always the (p + r)-th, at the difference of the two distances.
-    right, p = GOLDEN_STEP, 1
-    left, r = 2**64 - GOLDEN_STEP, 1
+    right, p = int(STEP), 1
+    left, r = 2**64 - int(STEP), 1
     while p + r < draws:
         if right > left:
             right, p = right - left, p + r

@@ -13,7 +13,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from gptcore.sampling.low_discrepancy import Golden, scale
+from gptcore.sampling.keyed import scale
+from gptcore.sampling.low_discrepancy import Golden
 from gptcore.theory.avoidance import EvenlySpread, Floats
 from gptcore.theory.lattice import LatticeTheory, Visits, Whole
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from gptcore.sampling.base import Sampler
-from gptcore.sampling.samplers import BlockBufferShuffle
+from gptcore.sampling.buffer import BlockBufferShuffle
 from gptcore.theory.avoidance import Floats, ratio
 from gptcore.theory.lattice import Missed, Visits, Whole
 

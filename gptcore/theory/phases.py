@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gptcore.sampling.samplers import RandomPhaseBlocks
+from gptcore.sampling.phases import RandomPhaseBlocks
 from gptcore.theory.avoidance import Floats, ratio
 from gptcore.theory.by_rank import Items, RankTheory, fold_period
 from gptcore.theory.lattice import Visits, Whole

@@ -92,7 +92,7 @@ TRUE_OF = {
     "sequential": {"identical_epochs"},
     "shuffled_once": {"identical_epochs"},
     "shuffled_across_epochs": {"shown_twice", "unknown_epochs"},
-    "rechunked_once": {"identical_epochs", "replayed_draws"},
+    "rechunked_once": {"identical_epochs", "replayed_draws", "unknown_epochs"},
     "overlapping_stride": {"shown_twice"},
     "stratified": {"unknown_epochs"},
     "t_plus_1_stride": {"lost_at_borders", "identical_epochs"},

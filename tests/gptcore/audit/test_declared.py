@@ -36,7 +36,7 @@ def pieces_of(sampler, draws):
 @pytest.mark.parametrize("name", ORDERS)
 @pytest.mark.parametrize("epochs", [1, 1.5, 2, 3, 4, 6.5])
 def test_what_a_declared_sampler_does_is_no_fault(name, epochs):
-    for seed in range(3):
+    for seed in (0, 1, 2, 33):  # with 33, two epochs of four are cut at the same places
         starts, epoch = draw(name, epochs, seed)
         for columns in ({}, {"epoch": epoch}):
             assert faults(look(starts, T, N, sampler=name, **columns)) == {}

@@ -27,6 +27,7 @@ ROOT = Path(__file__).parents[3]
 TINY = "--n-layer 1 --n-head 2 --n-embd 8 --block-size 16 --batch-size 2"
 CALLS = {
     "corpora": "corpora novel[final].txt",
+    "tokenize": "tokenize novel[final].txt story.txt --out tokens",
     "plan": "plan --tokens 142515",
     "plan of all": "plan --tokens 142515 --all",
     "plan of documents": "plan --documents lengths.txt --block-size 7",

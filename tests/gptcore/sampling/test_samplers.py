@@ -3,8 +3,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from gptcore.sampling.base import CHUNK_DRAWS
-from gptcore.sampling.samplers import SAMPLERS, make_sampler
+from gptcore.sampling.samplers import CHUNK_DRAWS, SAMPLERS, make_sampler
 from gptcore.sampling.windows import count_blocks
 from tests.helpers.strategies import repeatable, shapes
 

@@ -1,5 +1,6 @@
 """Segments, shards, states, and what sets each sampler apart."""
 
+import itertools
 import json
 
 import numpy as np
@@ -53,15 +54,28 @@ def test_shards_together_are_the_whole(name, text, world, first, count):
         np.testing.assert_array_equal(starts.ravel(), whole[:, 0])
 
 
+@pytest.mark.parametrize("batch_sizes", [(2, 2), (2, 3)])
 @pytest.mark.parametrize("name", SAMPLERS)
-@pytest.mark.parametrize("world", [1, 3])
-def test_a_resumed_run_goes_on_as_if_never_stopped(name, world):
+def test_any_ranks_go_on_where_any_other_ranks_stopped(name, batch_sizes):
     text = ([Segment(3, 90), Segment(95, 140)], 6)
-    before, after = (make(name, text, seed=4).shard(world - 1, world) for _ in range(2))
-    whole = before.pieces(0, 80).tokens()
-    state = json.loads(json.dumps(before.state(33)))
-    first = after.resume(state)
-    np.testing.assert_array_equal(after.pieces(first, 47).tokens(), whole[33:])
+    whole = make(name, text, seed=4).pieces(0, 120).tokens()
+
+    def draw(ranks, first, size):
+        """Return what the ranks draw in two steps, in the order of the stream, and their states."""
+        sampler = make(name, text, seed=4, batch_size=size)
+        shards = [sampler.shard(rank, ranks, first) for rank in range(ranks)]
+        parts = [shard.pieces(0, 2 * size).tokens() for shard in shards]
+        states = [json.loads(json.dumps(shard.state(2 * size))) for shard in shards]
+        return np.stack(parts, axis=1).reshape(-1, text[1] + 1), states
+
+    after = make(name, text, seed=4, batch_size=batch_sizes[1])
+    for before, now in itertools.product(range(1, 8), repeat=2):
+        seen, states = draw(before, 5, batch_sizes[0])
+        firsts = {after.resume(state) for state in states}
+        assert firsts == {5 + 2 * batch_sizes[0] * before}
+        more, _ = draw(now, firsts.pop(), batch_sizes[1])
+        both = np.concatenate([seen, more])
+        np.testing.assert_array_equal(both, whole[5 : 5 + len(both)])
 
 
 def test_one_rank_of_one_is_the_sampler_itself():
@@ -84,7 +98,11 @@ BASE = {"name": "shuffled_blocks", "n_tokens": 100, "block_size": 8, "corpus_sha
         ({}, {"n_tokens": 101}, "segments"),
         ({}, {"block_size": 9}, "block_size"),
         ({}, {"seed": 1}, "seed"),
-        ({}, {"batch_size": 2}, "batch_size"),
+        (
+            {"batch_size": 1, "drop_last": True},
+            {"batch_size": 2, "drop_last": True},
+            "batch_size",
+        ),
         ({}, {"batch_size": 1, "drop_last": True}, "drop_last"),
         ({}, {"name": "sequential"}, "sampler"),
         ({}, {"corpus_sha256": "b" * 64}, "corpus_sha256"),
@@ -111,11 +129,20 @@ def test_resuming_another_stream_is_refused_by_name(saved, now, named):
         make_sampler(**BASE | now).resume(state)
 
 
-def test_resuming_in_another_world_is_refused():
-    sampler = make_sampler(**BASE)
-    with pytest.raises(ValueError, match="the saved world is 2 and the sampler's is 3"):
-        sampler.shard(0, 3).resume(sampler.shard(1, 2).state(5))
-    assert sampler.shard(0, 2).resume(sampler.shard(1, 2).state(5)) == 5
+def state_of_an_older_version(name, world):
+    state = make_sampler(**BASE | {"name": name}).state(5)
+    state["fingerprint"].pop("stream_version", None)
+    return state | {"fingerprint": state["fingerprint"] | {"world": world}}
+
+
+def test_an_older_state_is_refused_where_the_stream_changed():
+    shuffled = make_sampler(**BASE)
+    with pytest.raises(ValueError, match="of version 1 of this sampler and this is version 2"):
+        shuffled.resume(state_of_an_older_version("shuffled_blocks", 1))
+    golden = make_sampler(**BASE | {"name": "golden"})
+    assert golden.resume(state_of_an_older_version("golden", 1)) == 5
+    with pytest.raises(ValueError, match="saved on 2 ranks by an older version"):
+        golden.resume(state_of_an_older_version("golden", 2))
 
 
 @pytest.mark.parametrize("state", [{}, {"next_draw": 3}, {"fingerprint": {}}, None, [1]])
