@@ -20,6 +20,7 @@ chance does not explain (`docs/auditing.md`). Nothing here loads torch.
 from gptcore.audit.audits import Audit, audit, audit_draws, audit_log, audit_tokens, locate
 from gptcore.audit.drawing import Drawn, draw
 from gptcore.audit.finding import Finding
+from gptcore.audit.judging_resumes import Resume, audit_resume
 from gptcore.audit.log import DrawLog, read_log
 from gptcore.audit.parts import PartAudit, audit_part
 
@@ -29,10 +30,12 @@ __all__ = [
     "Drawn",
     "Finding",
     "PartAudit",
+    "Resume",
     "audit",
     "audit_draws",
     "audit_log",
     "audit_part",
+    "audit_resume",
     "audit_tokens",
     "draw",
     "locate",

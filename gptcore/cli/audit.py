@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from gptcore.cli.audit_resume import compare, compared_answer
 from gptcore.cli.data import read_source
 from gptcore.cli.options import Json, add_text_options
 from gptcore.console import Answer, Progress, Table, counted, to_path, whole
@@ -36,6 +37,13 @@ def audit_options(parser: argparse.ArgumentParser) -> None:
         "epoch, rank and step); or batches of tokens in a NumPy file (.npy)",
     )
     _add_function_options(parser)
+    parser.add_argument(
+        "--unbroken",
+        type=to_path,
+        metavar="BEFORE",
+        help="log of the same run without an interruption: says what the resumed run of LOADER, a "
+        "log as well, repeated, skipped and reordered",
+    )
     parser.add_argument(
         "--tokens",
         type=whole,
@@ -113,6 +121,8 @@ def audit(args: argparse.Namespace) -> Json:
     if args.log.suffix != ".npy":
         if args.tokens is None:
             raise ValueError("--tokens is missing: give the number of tokens that the loader read")
+        if args.unbroken is not None:
+            return compare(args)
         return audit_log(
             args.log,
             n_tokens=args.tokens,
@@ -133,7 +143,7 @@ def audit(args: argparse.Namespace) -> Json:
         ).as_dict()
 
 
-OF_LOG = ("tokens", "block_size", "epoch_draws")
+OF_LOG = ("unbroken", "tokens", "block_size", "epoch_draws")
 OF_FUNCTION = {"part": "train", "batches": 500, "model_shifts": "no", "seed": 0}
 """Options of a function get_batch, and what they are where they are not given."""
 
@@ -144,6 +154,13 @@ def _refuse_others(args: argparse.Namespace, *, is_function: bool) -> None:
         if getattr(args, name) is not None:
             what = "a log of draws" if is_function else "a function, FILE.py:get_batch"
             raise ValueError(f"--{name.replace('_', '-')} is for {what}: leave it out")
+    if args.unbroken is not None:
+        if args.log.suffix == ".npy":
+            raise ValueError(f"{args.log} holds token batches: --unbroken compares two logs")
+        for name in ("epoch_draws", "sampler"):
+            if getattr(args, name) is not None:
+                option = f"--{name.replace('_', '-')}"
+                raise ValueError(f"{option} judges one log: leave it out with --unbroken")
     for name, default in OF_FUNCTION.items():
         if getattr(args, name) is None:
             setattr(args, name, default)
@@ -251,6 +268,8 @@ def has_fault(args: argparse.Namespace, result: Json) -> bool:
 
 def audit_answer(result: Json) -> Answer:
     """Say how many faults and notes there are, list them, and give the counts."""
+    if "verdict" in result:
+        return compared_answer(result, _tell_findings(result))
     severities = [finding["severity"] for finding in result["findings"]]
     numbers = [(severities.count(kind), kind) for kind in ("fault", "note")]
     told = " and ".join(counted(number, kind) for number, kind in numbers if number) or "Nothing"
@@ -263,14 +282,18 @@ def audit_answer(result: Json) -> Answer:
     return Answer(
         f"{told} {verb} found in {where}.",
         [
-            *(
-                f"{finding['severity'].capitalize()}: {finding['kind'].replace('_', ' ')}, "
-                f"{finding['count']:,}. {finding['explanation']} Example: {finding['example']}."
-                for finding in result["findings"]
-            ),
+            *_tell_findings(result),
             *(_tell_counts(result) if result["draws"] is not None else ()),
         ],
     )
+
+
+def _tell_findings(result: Json) -> list[str]:
+    return [
+        f"{finding['severity'].capitalize()}: {finding['kind'].replace('_', ' ')}, "
+        f"{finding['count']:,}. {finding['explanation']} Example: {finding['example']}."
+        for finding in result["findings"]
+    ]
 
 
 def _tell_counts(result: Json) -> list[str | Table]:

@@ -64,7 +64,8 @@ COMMANDS: dict[str, _Command] = {
         "gptcore coverage --corpus my-book.txt --sampler sequential --epochs 1"),
     "audit": _Command(audit.audit, audit.audit_answer, audit.audit_options,
         "gptcore audit windows.csv --tokens 142515 --block-size 256\n"
-        "  gptcore audit mine.py:get_batch --corpus data --part train --fail-on fault",
+        "  gptcore audit mine.py:get_batch --corpus data --part train --fail-on fault\n"
+        "  gptcore audit resumed.csv --unbroken whole.csv --tokens 142515",
         audit.has_fault),
     "check": _Command(checking.check, checking.check_answer, checking.check_options,
         "gptcore check mine.py\n"

@@ -34,6 +34,7 @@ CALLS = {
     "coverage": "coverage --corpus novel[final].txt --block-size 32 --steps 40",
     "audit": "audit holes.csv --tokens 991",
     "audit of random draws": "audit random.csv --tokens 991",
+    "audit of a resume": "audit resumed.csv --unbroken holes.csv --tokens 991",
     "check": "check modern.py",
     "bias": "bias --corpus story.txt --raw",
     "leakage": "leakage --corpus novel[final].txt --block-size 16 --split block:3/10",
@@ -78,6 +79,7 @@ def folder(tmp_path_factory):
     (path / "written.txt").write_text("The dog sat on the mat.\nThe cat sat on it. " * 9)
     for name, starts in (
         ("holes", range(0, 990, 11)),
+        ("resumed", [*range(0, 550, 11), *range(440, 990, 11)]),
         ("random", [(i * i * 37 + i) % 981 for i in range(400)]),
     ):
         rows = "".join(f"{start},10\n" for start in starts)
@@ -244,6 +246,45 @@ def test_audit_of_random_draws_has_what_chance_would_show(ask):
     assert row(answer, "repeated windows") == shown(
         result["repeated_windows"], result["expected"]["repeated_windows"]
     )
+
+
+def test_audit_of_a_resume_gives_the_verdict_first(ask):
+    result, answer = ask("audit of a resume")
+    assert answer.splitlines()[0] == result["verdict"] == "The resumed run repeated 10 windows."
+    assert result["begins"]["repeated"] == {"draw": 50, "line": 52, "step": None}
+    named = [result[name] for name in ("repeated", "skipped", "reordered", "wrong_epoch")]
+    assert named == [10, 0, 0, None]
+    assert row(answer, "repeated draws") == ["10", "100"]
+    for sentence in result["unjudged"]:
+        assert f"Not judged: {sentence}" in answer
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        ("holes.csv --unbroken none.csv --tokens 991", "none.csv"),
+        ("holes.csv --unbroken random.csv", "--tokens is missing"),
+        ("holes.npy --unbroken random.csv", "--unbroken compares two logs"),
+        ("holes.csv --unbroken holes.npy --tokens 991", "holes.npy"),
+        ("holes.csv --unbroken random.csv --tokens 991 --epoch-draws 4", "leave it out with"),
+        ("holes.csv --unbroken random.csv --tokens 991 --sampler blocks", "leave it out with"),
+        ("modern.py:get_batch --unbroken random.csv", "--unbroken is for a log of draws"),
+    ],
+)
+def test_audit_of_a_resume_refuses_what_plays_no_part(folder, capsys, call, message):
+    with pytest.raises(SystemExit) as end:
+        main(["audit", *call.split()])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert end.value.code == 2
+    assert message in line
+
+
+def test_audit_of_a_resume_may_fail_on_a_fault(folder, capsys):
+    call = ["audit", "resumed.csv", "--unbroken", "holes.csv", "--tokens", "991"]
+    assert main(call) == 0
+    assert main([*call, "--fail-on", "fault"]) == 1
+    same = ["audit", "holes.csv", "--unbroken", "holes.csv", "--tokens", "991"]
+    assert main([*same, "--fail-on", "fault"]) == 0
 
 
 def test_audit_that_finds_nothing_says_so(folder, capsys):
