@@ -24,6 +24,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,7 @@ from gptcore.audit import audit_resume, read_log
 
 N_TOKENS, T, BATCH, EPOCHS = 20_000, 32, 8, 2
 EVERY, KILL_AT, WORKERS, OTHER_WORKERS = 10, 47, 2, 3
+LONGEST_S = 300
 N_WINDOWS = (N_TOKENS - 1) // T
 
 
@@ -50,6 +52,9 @@ class Windows(Dataset):
 
     def __getitem__(self, index):
         return window(int(index))
+
+    def __repr__(self):  # grain compares it when it loads a state
+        return "Windows()"
 
 
 class Stream(IterableDataset):
@@ -279,11 +284,18 @@ def start(name, workers, log, kill_at, folder):
     """Run `train` in a process of its own; return its exit code and its last line."""
     words = [name, workers, log, log.with_suffix(".pt"), kill_at, folder]
     call = [sys.executable, __file__, "--child", json.dumps(list(map(str, words)))]
-    try:
-        ended = subprocess.run(call, capture_output=True, text=True, timeout=300, check=False)
-    except subprocess.TimeoutExpired:
-        return "no end after 300 s", ""
-    return ended.returncode, (ended.stderr.strip().splitlines() or [""])[-1]
+    told = log.with_suffix(".err")  # a file: workers that outlive the kill would keep a pipe open
+    with (
+        told.open("w") as errors,
+        subprocess.Popen(call, stdout=errors, stderr=errors, start_new_session=True) as process,
+    ):
+        try:
+            code = process.wait(timeout=LONGEST_S)
+        except subprocess.TimeoutExpired:
+            code = f"no end after {LONGEST_S} s"
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # its workers
+    return code, (told.read_text().strip().splitlines() or [""])[-1]
 
 
 def make_log(name, resumed_with, folder):

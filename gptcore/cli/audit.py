@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from gptcore.cli.audit_resume import compare, compared_answer
+from gptcore.cli.audit_resume import add_unbroken, compare, compared_answer
 from gptcore.cli.data import read_source
 from gptcore.cli.options import Json, add_text_options
 from gptcore.console import Answer, Progress, Table, counted, to_path, whole
@@ -37,13 +37,7 @@ def audit_options(parser: argparse.ArgumentParser) -> None:
         "epoch, rank and step); or batches of tokens in a NumPy file (.npy)",
     )
     _add_function_options(parser)
-    parser.add_argument(
-        "--unbroken",
-        type=to_path,
-        metavar="BEFORE",
-        help="log of the same run without an interruption: says what the resumed run of LOADER, a "
-        "log as well, repeated, skipped and reordered",
-    )
+    add_unbroken(parser)
     parser.add_argument(
         "--tokens",
         type=whole,

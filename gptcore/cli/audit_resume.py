@@ -5,7 +5,18 @@ from __future__ import annotations
 import argparse
 
 from gptcore.cli.options import Json
-from gptcore.console import Answer, Table, counted
+from gptcore.console import Answer, Table, counted, to_path
+
+
+def add_unbroken(parser: argparse.ArgumentParser) -> None:
+    """Add the option --unbroken."""
+    parser.add_argument(
+        "--unbroken",
+        type=to_path,
+        metavar="BEFORE",
+        help="log of the same run without an interruption: says what the resumed run of LOADER, a "
+        "log as well, repeated, skipped and reordered",
+    )
 
 
 def compare(args: argparse.Namespace) -> Json:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gptcore.audit import DrawLog, audit_resume
+from tests.helpers.strategies import repeatable
 
 COUNTS = ("repeated", "skipped", "reordered", "wrong_epoch", "other_windows")
 P0, P1, P2 = (np.random.default_rng(seed).permutation(100) for seed in range(3))
@@ -134,6 +135,7 @@ def test_a_resume_with_other_ranks_counts_the_last_of_each_step(other):
     assert (result.redone, result.repeated, result.skipped, result.reordered) == (40, 0, 0, 0)
 
 
+@repeatable
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=60), st.randoms())
 def test_another_order_is_named_reordered_and_nothing_else(windows, random):
     other = windows.copy()
@@ -142,6 +144,7 @@ def test_another_order_is_named_reordered_and_nothing_else(windows, random):
     assert bool(found(log(other), log(windows))) == (other != windows)
 
 
+@repeatable
 @given(st.permutations(range(4)), st.integers(0, 49))
 def test_another_order_inside_a_batch_is_a_note(order, batch):
     after, steps = WHOLE.copy(), np.arange(200) // 4
@@ -168,6 +171,7 @@ def slow_counts(after, before):
     return again, sum(at < until or before[at][0] < left for at in missing), len(missing)
 
 
+@repeatable
 @given(
     st.lists(st.tuples(st.integers(0, 40), st.integers(1, 40)), min_size=1, max_size=4),
     st.integers(0, 2**32 - 1),
