@@ -35,21 +35,19 @@ def measure(name: str, n_tokens: int) -> None:
         sampler = make_sampler(name, n_tokens=n_tokens, block_size=BLOCK_SIZE)
     draws = n_tokens // BLOCK_SIZE
     covered = measure_draws(sampler, draws)
-    findings = "-"
-    if name not in JOINING:  # whose windows have no start of their own
-        log = DrawLog(
-            start=sampler.starts(0, draws),
-            length=np.broadcast_to(np.int64(BLOCK_SIZE), draws),
-            n_tokens=n_tokens,
-        )
-        findings = str(len(audit_draws(log).findings))
-        sampler.starts((sampler.draws_per_epoch or draws) - 1_000, 1_000)
+    begin, end = sampler.pieces(0, draws).targets()
+    begin = np.maximum(begin, 1)  # the first token of a text is no target of a log
+    kept = end > begin
+    log = DrawLog(start=begin[kept] - 1, length=(end - begin)[kept], n_tokens=n_tokens)
+    findings = audit_draws(log, sampler=name).findings
+    faults = sum(finding.severity == "fault" for finding in findings)
+    sampler.pieces((sampler.draws_per_epoch or draws) - 1_000, 1_000)
     used = resource.getrusage(resource.RUSAGE_SELF)
     peak = used.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e9
     seconds = used.ru_utime + used.ru_stime
     print(
         f"{name:24} {draws:>10,} draws  missed {covered.missed_targets:>11,}  "
-        f"findings {findings:>2}  {seconds:6.1f} s  {peak:5.2f} GB",
+        f"faults {faults:>2}  {seconds:6.1f} s  {peak:5.2f} GB",
         flush=True,
     )
 

@@ -111,7 +111,7 @@ CUT_ALIKE = (
     "give --epoch-draws or a column epoch."
 )
 
-CUTS: dict[str, tuple[Holds, str]] = {
+CUTS = {
     "missed_targets": (_is_remainder, REMAINDER),
     "missed_in_epoch": (_are_guessed, CUT_ALIKE),
     "shown_twice": (_are_guessed, CUT_ALIKE),
@@ -130,8 +130,8 @@ DESIGNS: dict[str, dict[str, tuple[Holds, str]]] = {
             "missed_targets": (_may_follow, f"{POOL} What is missed may come later."),
         },
         "rechunked_documents": CUTS,
-        "rechunked_once": CUTS
-        | {
+        "rechunked_once": {
+            **CUTS,
             "identical_epochs": (_always, CUT_AGAIN),
             "replayed_draws": (_always, CUT_AGAIN),
         },

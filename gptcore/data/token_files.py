@@ -126,7 +126,7 @@ def read_token_file(path: Path) -> DataFile:
     )  # fmt: skip
 
 
-def joint_sha256(sums: "list[str]") -> str:
+def joint_sha256(sums: list[str]) -> str:
     """Return the SHA-256 of one file; of several, that of a text with theirs, one in each line."""
     return sums[0] if len(sums) == 1 else hashlib.sha256("\n".join(sums).encode()).hexdigest()
 
