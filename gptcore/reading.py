@@ -23,7 +23,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, NoReturn
 
 from gptcore.unpacking import PIECE, too_large, unpack
 
@@ -54,7 +54,7 @@ _MARKS = (  # longest first, because UTF-32's mark begins with that of UTF-16
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")  # a drive of Windows is a single letter
 
 
-def open_regular(path: Path | str) -> BinaryIO:
+def open_regular(path: Path | str) -> io.BufferedReader:
     """Open a file for reading, as it is on disk.
 
     The file is opened without waiting and checked once it is open, so that no pipe can block and

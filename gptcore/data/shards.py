@@ -307,11 +307,8 @@ def _finished(path: Path) -> Written:
 
 
 def _sha256(path: Path) -> str:
-    sha256 = hashlib.sha256()
     with open_regular(path) as file:
-        while block := file.read(PIECE):
-            sha256.update(block)
-    return sha256.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _encoded(part: Part) -> Iterator[np.ndarray[Any, Any]]:

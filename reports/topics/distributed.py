@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from gptcore import plain_text
-from reports import line_charts, row_charts, words
+from reports import drawing, line_charts, row_charts, words
 from reports.blocks import Finding, Plotter, Section, Table, by_setting, dicts, table, titled
 from reports.claims import CONDITIONS, Claim, apart
 from reports.load import Run, over, over_rounds
@@ -151,13 +151,9 @@ def _by_processes(frame: pd.DataFrame, column: str, title: str) -> Figure:
     axes.xaxis.set_major_locator(FixedLocator(sorted(set(frame["processes"]))))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda count, _: words.number(count)))
-    axes.yaxis.set_major_formatter(FuncFormatter(_percent_tick))
+    drawing.percent_axis(axes.yaxis)
     axes.set_xlabel("processes")
     return figure
-
-
-def _percent_tick(share: float, _place: object) -> str:
-    return f"{words.tick(100 * share)}{words.NBSP}%"
 
 
 def beside_the_model(frame: pd.DataFrame) -> pd.DataFrame:
