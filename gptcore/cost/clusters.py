@@ -98,5 +98,4 @@ def predict_step(
     each_s = BYTES * n_params / devices / link.bytes_per_s + messages * link.latency_s
     sending = GATHERS[engine] * (devices - 1) * each_s
     time_s = computing + sending - min(overlap * sending, computing)
-    ideal_s = compute_s if weak else compute_s / devices
-    return Step(devices, computing, sending, time_s, ideal_s / time_s)
+    return Step(devices, computing, sending, time_s, computing / time_s)

@@ -47,14 +47,17 @@ def faster_changes(run: Run) -> Iterator[Advice]:
         yield Advice(
             f"{_imperative(name, value)}: {words.subject(row)}{on_device(row['device'])} is "
             f"{words.number(row['factor'])} times faster{row['speeds']}",
-            " ".join(
-                (row["evidence"], *(f"For {words.subject(r)}: {r['evidence']}" for r in others))
-            ),
+            " ".join((row["evidence"], *map(_also, others))),
             " ".join(filter(None, (row["warning"], NO_LOSS if row["work"] == "step" else ""))),
             PRICES.get(name, f"The setting {row['change']}."),
             tuple(case for r in (row, *others) for case in r["cases"]),
             saves=1 - 1 / row["factor"],
         )
+
+
+def _also(row: dict[str, Any]) -> str:
+    """Return the evidence of a pair of other work as a sentence that names the work."""
+    return f"For {words.subject(row)}, {row['evidence'][0].lower()}{row['evidence'][1:]}"
 
 
 def _is_of_another_work(other: dict[str, Any], row: dict[str, Any]) -> bool:

@@ -141,7 +141,7 @@ def test_a_pair_of_a_forward_pass_stands_beside_a_step(tmp_path: Path) -> None:
     found, *_ = advised(tmp_path, pair, step("fp32", 4.0), step("bf16", 2.0))
     first, second = found.evidence.split(" For a forward pass of Model ")
     assert first.startswith("Timed one after the other")
-    assert "Timed in turns" in second
+    assert ", timed in turns: " in second
     assert pair["case"] in found.cases
 
 
