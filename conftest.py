@@ -63,6 +63,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="devices to measure, as in --devices=cpu,cuda (default: all of this machine)",
     )
     group.addoption(
+        "--engine",
+        default="local",
+        metavar="ENGINE",
+        help="where cases that train or count run: local (the default, this process), or as tasks "
+        "of a Ray cluster (docs/scale.md): ray starts one here, ray://auto joins that of this "
+        "machine, and ray://HOST:PORT the one whose address `ray start --head` printed",
+    )
+    group.addoption(
         "--results",
         metavar="DIR",
         help="results folder of this run; if the folder holds the same run, that run is resumed "
@@ -78,7 +86,8 @@ def _measures(config: pytest.Config) -> bool:
 def pytest_configure(config: pytest.Config) -> None:
     """Refuse options that do not go together, before the plugins read them."""
     option = config.option
-    single = (option.suite, option.devices, option.results, option.model, option.pretrained)
+    names = ("suite", "devices", "results", "model", "pretrained", "engine")
+    single = [getattr(option, name) for name in names]
     if [] in (*single, *(option.corpus or ())):
         pytest.exit("'--' is not a value of an option: give another one", 2)
     if not _measures(config):
@@ -185,6 +194,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
             trace=config.option.trace,
             model=model,
             pretrained=pretrained,
+            engine=config.option.engine,
         )
     stopping.resume = config.stash[SESSION].how_to_resume
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from bench.engines.plugin import OnCluster
 from bench.experiments.verdicts import statement
 from bench.ledger.ledger import file_name
 from bench.ledger.record import utc_now
@@ -17,7 +18,9 @@ from bench.measuring.measure import Measure
 from bench.measuring.processes import measure_in_processes
 from bench.measuring.work import Result, Work
 from bench.session import Session
-from bench.suite.catalog import CASES, TIMELESS, Case, params
+from bench.suite.catalog import CASES, TIMELESS, params
+from bench.suite.engine import is_task
+from bench.suite.items import case_id, case_of
 from bench.suite.outcome_cases import DesignCase
 from bench.suite.plan import Plan
 from bench.suite.sizes import SUITES
@@ -26,19 +29,6 @@ from gptcore.console import Progress, clock
 from gptcore.plain_text import shorten, visible
 
 RESULT: pytest.StashKey[Result] = pytest.StashKey()
-
-
-def case_id(item: pytest.Item) -> str:
-    """Return the stable id of a case: module::test[params]."""
-    case, name = case_of(item), f"{item.path.stem}::{item.name}"
-    # pytest writes an id that is not ASCII with escapes
-    return f"{name.partition('[')[0]}[{case.id}]" if case else name
-
-
-def case_of(item: pytest.Item) -> Case | None:
-    """Return the case of a benchmark; None for another test or a benchmark without cases."""
-    case = getattr(item, "callspec", None) and item.callspec.params.get("case")  # type: ignore[attr-defined]
-    return case if isinstance(case, Case) else None
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -122,10 +112,17 @@ def measure(
 
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, Any, Any]:
-    """Write the record of a case as soon as the case ends, whether it passed or not."""
+    """Write the record of a case as soon as the case ends, whether it passed or not.
+
+    The record of a task of a cluster is written when its answer comes (bench/engines).
+    """
     session = pyfuncitem.config.stash.get(SESSION, None)
     case = case_of(pyfuncitem)
-    if session is None or case is None:
+    if (
+        session is None
+        or case is None
+        or (session.engine != "local" and is_task(case_id(pyfuncitem)))
+    ):
         return (yield)
     benchmark: Any = pyfuncitem.funcargs["benchmark"]
     benchmark.extra_info |= params(case)
@@ -152,6 +149,7 @@ class CaseLines:
     def __init__(self, session: Session, reporter: Any, items: list[pytest.Item]) -> None:
         self._session = session
         self._reporter = reporter
+        self._capture = reporter.config.pluginmanager.getplugin("capturemanager")
         slowdown = 1 / min(1.0, session.plan.speed)
         self._costs_s = {
             item.nodeid: case.cost_s * slowdown
@@ -167,6 +165,12 @@ class CaseLines:
 
     def _line(self, text: str, **markup: bool) -> None:
         self._reporter.write_line(visible(text), **markup)
+
+    def say(self, text: str) -> None:
+        """Print a line at once, even while pytest keeps back what a case prints."""
+        with self._capture.global_and_fixture_disabled():
+            self._line(text)
+            self._reporter.flush()  # a pipe would keep the line back
 
     def _to_go(self) -> str:
         left_s = sum(self._costs_s.values())
@@ -206,12 +210,11 @@ class CaseLines:
         if nodeid not in self._costs_s:
             return
         done = self._total - len(self._costs_s) + 1
-        self._line(
+        self.say(
             f"[{done:>{len(str(self._total))}}/{self._total}] "
             f"{clock(time.perf_counter() - self._started):>5} gone, "
             f"{self._to_go():>5} to go · {nodeid.rpartition('/')[2]}"
         )
-        self._reporter.flush()  # a pipe would keep the line back
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Count the case as done; print the reason if it failed."""
@@ -244,3 +247,5 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     lines = CaseLines(measuring, manager.getplugin("terminalreporter"), session.items)
     manager.register(lines, "gptcore-progress")
     lines.announce()
+    if measuring.engine != "local":
+        manager.register(OnCluster(measuring, session.items, lines.say), "gptcore-cluster")

@@ -22,6 +22,7 @@ from bench.suite import devices
 from bench.suite.cases import CoverageCase, ModelCase
 from bench.suite.catalog import TIMELESS, Case, params
 from bench.suite.choosing import left_out, planned
+from bench.suite.engine import check_engine
 from bench.suite.inputs import Inputs
 from bench.suite.own_cases import Planned
 from bench.suite.plan import Plan
@@ -44,6 +45,7 @@ class Session(Inputs):
         trace: whether to write a profile of each timed case.
         model: the user's own model file, which is then measured in place of gptcore.
         pretrained: the folder or the name of a published model.
+        engine: where the cases of `INDEPENDENT` run: "local" or a Ray cluster.
 
     Raises:
         ValueError: an option is wrong, or the folder holds another run.
@@ -59,13 +61,15 @@ class Session(Inputs):
         trace: bool = False,
         model: Path | None = None,
         pretrained: str | None = None,
+        engine: str = "local",
     ) -> None:
         if suite not in SUITES:
             raise ValueError(f"suite {suite!r} is unknown: choose one of {', '.join(SUITES)}")
-        self.trace = trace
+        self.trace, self.engine = trace, engine
         pinning.pin()
         self.threads = torch.get_num_threads()
         self.devices = choose_devices(devices)
+        check_engine(engine, list(self.devices))
         if pretrained is not None and (suite not in REUSE or model is not None):
             raise ValueError(
                 f"--pretrained goes with --suite={' or '.join(REUSE)} and without --model: give "
@@ -77,13 +81,7 @@ class Session(Inputs):
         if folder is None:
             stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
             folder = Path("results") / f"{stamp}-{(environment.commit() or 'nocommit')[:10]}"
-        shas = {name: corpus.sha256 for name, corpus in self.corpora.items()}
-        models = {
-            kind: {"name": model.name, "sha256": model.sha256}
-            for kind, model in (("model", self.own), ("pretrained", self.pretrained))
-            if model is not None
-        }
-        self.fingerprint = environment.fingerprint(suite, self.devices, shas, **models)
+        self.fingerprint = environment.fingerprint(suite, self.devices, **self.hashes)
         self.ledger = Ledger(folder, self.fingerprint, TIMELESS)
         try:
             self._begin(suite)
@@ -203,6 +201,7 @@ class Session(Inputs):
             "libraries": environment.libraries(),
             "run": {
                 "suite": self.plan.suite,
+                "engine": self.engine.partition(":")[0],
                 "devices": list(self.devices),
                 "precisions": {k: list(v) for k, v in self.devices.items()},
                 "corpora": list(self.corpora),

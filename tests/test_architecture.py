@@ -50,6 +50,7 @@ ARROWS = {
     "bench.pairing": MEASURED
     | {"bench.suite", "bench.measuring", "bench.variants", "bench.options"},
     "bench.comparing": LEDGER | TEXT | {"bench.options", "bench.pairing", "gptcore.stats"},
+    "bench.engines": MEASURED | {"bench.suite", "bench.measuring", "bench.session"},
     "bench.experiments": MEASURED
     | {"bench.suite", "bench.measuring", "bench.options", "bench.pairing", "bench.session"},
     "reports.topics": LEDGER | TEXT | {"reports"},

@@ -158,7 +158,7 @@ def _set_affinity(cpus: Iterable[int]) -> None:
             continue
 
 
-def pin(*, keep_memory: bool = True) -> dict[str, Any]:
+def pin(*, keep_memory: bool = True, bind: bool = True) -> dict[str, Any]:
     """Set this process up for measuring; child processes inherit threads and CPUs.
 
     The number of threads comes from `set_threads`. On Linux, a process with fewer threads than CPUs
@@ -168,6 +168,7 @@ def pin(*, keep_memory: bool = True) -> dict[str, Any]:
     Args:
         keep_memory: whether malloc keeps freed memory for later blocks, where it can, for as long
             as the process lives; this makes calls faster and their peak memory higher.
+        bind: whether the process is bound to CPUs, as processes beside each other are not.
 
     Returns:
         The settings that now hold, as `pinned` returns them.
@@ -180,7 +181,7 @@ def pin(*, keep_memory: bool = True) -> dict[str, Any]:
     if not _before:
         _before.update(affinity=allowed, omp=os.environ.get(VARIABLE))
     os.environ[VARIABLE] = str(threads)
-    if hasattr(os, "sched_setaffinity") and threads < len(allowed):
+    if bind and hasattr(os, "sched_setaffinity") and threads < len(allowed):
         _set_affinity(choose_cpus(allowed, threads))
     torch.set_float32_matmul_precision("highest")
     torch.backends.cuda.matmul.allow_tf32 = False

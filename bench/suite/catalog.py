@@ -107,8 +107,9 @@ _ALL: dict[str, Cases] = {
     "bench_cost::test_growth": Plan.growth_cases,
     "bench_cost::test_conditions": Plan.conditions_cases,
     "bench_loading::test_load": Plan.loading_cases,
-    "bench_coverage::test_coverage": Plan.coverage_cases,
+    # Cases with times come before those that may run as tasks of a cluster.
     "bench_coverage::test_ledger": Plan.counting_cases,
+    "bench_coverage::test_coverage": Plan.coverage_cases,
     "bench_loaders::test_dataloader": Plan.dataloader_cases,
     "bench_packing::test_packing": Plan.packing_cases,
     "bench_position::test_position": Plan.position_cases,

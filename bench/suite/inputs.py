@@ -123,6 +123,16 @@ class Inputs:
         return {"specs": list(self.specs.values()), "model": model}
 
     @property
+    def hashes(self) -> dict[str, Any]:
+        """Return what the fingerprint of a run holds of its inputs: `corpora` and the models."""
+        named = (("model", self.own), ("pretrained", self.pretrained))
+        models = {kind: m for kind, m in named if m is not None}
+        return {
+            "corpora": {name: corpus.sha256 for name, corpus in self.corpora.items()},
+            **{kind: {"name": m.name, "sha256": m.sha256} for kind, m in models.items()},
+        }
+
+    @property
     def published(self) -> Published:
         """What a plan has to know of the published model."""
         return Published() if self.pretrained is None else Published.of(self.pretrained)

@@ -10,6 +10,7 @@ from bench.ledger.folders import look_up
 from gptcore import plain_text
 from reports import words
 from reports.blocks import Finding, Plotter, Section, Table, first_rows, table
+from reports.claims import listed
 from reports.facts import fact_name, fact_text
 from reports.load import Run
 
@@ -69,6 +70,7 @@ def section(run: Run, _: Plotter) -> list[Section]:
         sessions += (
             " They ran on several machines, so the speeds of training runs are not compared."
         )
+    sessions += _nodes(run)
     missing = (
         "This ledger holds no environment record, so its machine and versions are unknown. Its "
         "times cannot be compared with those of other runs."
@@ -83,6 +85,20 @@ def section(run: Run, _: Plotter) -> list[Section]:
             missing="" if tables else missing,
         )
     ]
+
+
+def _nodes(run: Run) -> str:
+    """Return a sentence on the cases that ran as tasks of a cluster, "" where there are none."""
+    nodes = [node for r in run.finished if isinstance(node := r["facts"].get("node"), dict)]
+    if not nodes:
+        return ""
+    kinds = {f"{fact_text(node.get('cpu'))}, {fact_text(node.get('threads'))}" for node in nodes}
+    where = listed(f"{kind} thread{'' if kind.endswith(' 1') else 's'}" for kind in sorted(kinds))
+    n = words.count(len(nodes), "case")
+    return (
+        f" {n} ran as tasks of a Ray cluster, on {where}: other tasks ran beside them, so their "
+        "training speeds and energy are not recorded."
+    )
 
 
 def _sessions(run: Run) -> Table:
