@@ -65,9 +65,17 @@ class Stopping:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_pyfunc_call(self) -> Generator[None, Any, Any]:
-        """Let a training run that ends itself after a signal end the session."""
+        """End the session where a case ended itself after a signal, or took away its exception.
+
+        A training run ends itself. Compiled code that a signal interrupts may raise an exception of
+        its own in place of that of the handler.
+        """
         try:
             return (yield)
+        except KeyboardInterrupt as error:
+            if self.number is None or isinstance(error, Stopped):
+                raise
+            self._stop(self.number)
         except SystemExit as error:
             asked = [number for number in SIGNALS if error.code == 128 + number]
             if not asked:

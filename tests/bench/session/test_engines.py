@@ -1,6 +1,10 @@
 """A session whose cases run as tasks, in the suite as its users run it, with a stand-in cluster."""
 
+import contextlib
 import json
+import os
+import signal
+import time
 import typing
 
 import pytest
@@ -195,6 +199,24 @@ def test_a_time_is_taken_when_no_task_runs(run, clusters, tmp_path, monkeypatch)
     assert code == 0, output
     assert waiting == [0]
     assert "test_ledger" in cases(tmp_path / "run")[-1]
+
+
+def test_a_signal_that_compiled_code_answers_itself_ends_the_session_in_order(
+    run, clusters, tmp_path, monkeypatch
+):
+    def interrupted(_self, _job):
+        with contextlib.suppress(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(1)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(InProcess, "run", interrupted)
+    folder = tmp_path / "run"
+    options = (*SMOKE, "--devices=cpu", "--engine=ray", "-k", "drop_last")
+    code, output = run(*options, f"--results={folder}")
+    assert code == 128 + signal.SIGTERM
+    assert f"the same command with --results={folder} goes on from here" in output
+    assert not clusters[0].open
 
 
 @pytest.mark.parametrize("name", ["dask", "ray://nowhere", "--"])
