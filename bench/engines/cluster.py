@@ -22,7 +22,7 @@ RETRIES = 3
 """How often a task begins again whose worker or node has been lost."""
 QUIET_S = 60
 """Seconds without an answer after which a line says what the session waits for."""
-LEFT_OUT = ["/.*", "/docs", "/tests", "/reports", "/results", "/runs", "/build", "/dist"]
+LEFT_OUT = ["/.?*", "/docs", "/tests", "/reports", "/results", "/runs", "/build", "/dist"]
 """What the copy of the checkout that the workers run does not hold."""
 
 
