@@ -23,7 +23,8 @@ RETRIES = 3
 QUIET_S = 60
 """Seconds without an answer after which a line says what the session waits for."""
 LEFT_OUT = ["/.?*", "/docs", "/tests", "/reports", "/results", "/runs", "/build", "/dist"]
-"""What the copy of the checkout that the workers run does not hold."""
+"""What the copy of the checkout that the workers run does not hold, as lines of a .gitignore. The
+first pattern needs its question mark, because Ray asks it about the checkout itself, as "."."""
 
 
 class Cluster:
@@ -54,8 +55,7 @@ class Cluster:
                     **({} if address else {"include_dashboard": False}),
                 )
             except Exception as error:  # of many kinds, by Ray's part that has failed
-                line = shorten(str(error).strip().partition("\n")[0], 200)
-                raise ValueError(f"the Ray cluster cannot be joined: {line}") from None
+                raise ValueError(f"the Ray cluster cannot be joined: {_line(error)}") from None
             self._run = ray.remote(num_cpus=1, max_retries=RETRIES)(run_case)
 
     @property
@@ -92,10 +92,11 @@ class Cluster:
     def _outcome(self, task: Any) -> Outcome:
         try:
             outcome = self._ray.get(task)
+        except self._ray.exceptions.RayTaskError as error:
+            return Outcome("failed", f"its node could not begin it: {_line(error.cause)}")
         except self._ray.exceptions.RayError as error:
-            line = " ".join(str(error).split())
-            reason = f"the task was lost {RETRIES + 1} times: {type(error).__name__}: {line}"
-            return Outcome("failed", shorten(reason, 300))
+            lost = f"the task was lost {RETRIES + 1} times"
+            return Outcome("failed", f"{lost}: {type(error).__name__}: {_line(error)}")
         assert isinstance(outcome, Outcome)
         return outcome
 
@@ -103,6 +104,11 @@ class Cluster:
         """Leave the cluster, which ends the tasks that still run; a local cluster ends as well."""
         with _undisturbed():
             self._ray.shutdown()
+
+
+def _line(error: BaseException) -> str:
+    """Return the first line of an error of Ray, whose messages are long."""
+    return shorten(str(error).strip().partition("\n")[0], 200)
 
 
 @contextmanager

@@ -19,10 +19,14 @@ class RayError(Exception):
     pass
 
 
+class RayTaskError(RayError):
+    cause = ModuleNotFoundError("No module named 'bench'\nand a traceback")
+
+
 class FakeRay(SimpleNamespace):
     """Runs a task when somebody waits for it; every call meddles with the process as Ray does."""
 
-    exceptions = SimpleNamespace(RayError=RayError)
+    exceptions = SimpleNamespace(RayError=RayError, RayTaskError=RayTaskError)
 
     def __init__(self):
         super().__init__(options=None, tasks=[], open=False, idle=0, asked=[])
@@ -88,7 +92,11 @@ def test_answers_come_with_the_ids_of_their_cases(ray):
     assert [(name, o.status) for name, o in made.answers()] == [("a", "ok")]
     ((name, lost),) = made.answers()
     assert (name, lost.status) == ("b", "failed")
-    assert lost.reason == "the task was lost 4 times: RayError: the worker died of a signal"
+    assert lost.reason == "the task was lost 4 times: RayError: the worker died"
+    made.submit(job("c", RayTaskError("an error of Ray")))
+    ((name, broken),) = made.answers()
+    assert (name, broken.status) == ("c", "failed")
+    assert broken.reason == "its node could not begin it: No module named 'bench'"
     assert list(made.answers()) == []
     made.close()
     assert not ray.open
