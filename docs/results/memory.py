@@ -3,7 +3,9 @@
 Each sampler has a process of its own, in which one pass over N tokens is drawn, its visits are
 counted, and its draws are audited. Printed are CPU seconds and the largest resident memory, which
 holds Python and numpy as well. The goal is 2 GB at 10^9 tokens. Samplers that permute are drawn at
-the far end of their epoch, too. Run in the checkout, on Linux or macOS:
+the far end of their epoch, too. The audit finds a fault in two samplers, and is right:
+t_plus_1_stride leaves out one target in each block of T + 1, and one pass of overlapping_stride is
+longer than the N / T draws that each sampler has here. Run in the checkout, on Linux or macOS:
 
     python docs/results/memory.py                       # 10^8 tokens, every sampler
     python docs/results/memory.py 1000000000 golden     # 10^9 tokens, one sampler

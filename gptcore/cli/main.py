@@ -57,7 +57,8 @@ COMMANDS: dict[str, _Command] = {
         "gptcore corpora my-book.txt"),
     "tokenize": _Command(tokenizing.tokenize, tokenizing.tokenize_answer,
         tokenizing.tokenize_options,
-        "gptcore tokenize books/ more.txt --out tokens"),
+        "gptcore tokenize books/ more.txt --out tokens\n"
+        "  gptcore coverage --corpus tokens --join"),
     "plan": _Command(sampling.plan, sampling.plan_answer, sampling.plan_options,
         "gptcore plan --tokens 142515 --block-size 256 --batch-size 16 --steps 501"),
     "coverage": _Command(sampling.coverage, sampling.coverage_answer, sampling.coverage_options,
@@ -76,7 +77,8 @@ COMMANDS: dict[str, _Command] = {
     "leakage": _Command(data.leakage, data.leakage_answer, data.leakage_options,
         "gptcore leakage --corpus my-book.txt --split block:3/10 --embargo 256"),
     "train": _Command(training.train, training.train_answer, training.train_options,
-        "gptcore train --out runs/first --model model4 --steps 200"),
+        "gptcore train --out runs/first --model model4 --steps 200\n"
+        "  torchrun --nproc-per-node 2 -m gptcore train --out runs/many"),
     "generate": _Command(inference.generate, inference.generate_answer, inference.generate_options,
         'gptcore generate --checkpoint runs/first --prompt "The statement"'),
     "evaluate": _Command(evaluation.evaluate, evaluation_answer.evaluate_answer,
