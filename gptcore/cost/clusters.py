@@ -97,5 +97,5 @@ def predict_step(
     computing = compute_s if weak else compute_s / devices
     each_s = BYTES * n_params / devices / link.bytes_per_s + messages * link.latency_s
     sending = GATHERS[engine] * (devices - 1) * each_s
-    time_s = computing + sending - min(overlap * sending, computing)
+    time_s = computing + (sending - min(overlap * sending, computing))  # never below `computing`
     return Step(devices, computing, sending, time_s, computing / time_s)
