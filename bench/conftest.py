@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -168,7 +169,8 @@ class CaseLines:
 
     def say(self, text: str) -> None:
         """Print a line at once, even while pytest keeps back what a case prints."""
-        with self._capture.global_and_fixture_disabled():
+        capture = self._capture
+        with capture.global_and_fixture_disabled() if capture else nullcontext():
             self._line(text)
             self._reporter.flush()  # a pipe would keep the line back
 
@@ -220,8 +222,8 @@ class CaseLines:
         """Count the case as done; print the reason if it failed."""
         if report.failed:
             crash = getattr(report.longrepr, "reprcrash", None)
-            reason = crash.message.partition("\n")[0] if crash else report.when
-            self._line(f"failed: {reason}", red=True)
+            reason = crash.message.partition("\n")[0] if crash else str(report.when)
+            self._line(f"failed: {reason.removeprefix('Failed: ')}", red=True)
         if report.when == "teardown":
             self._costs_s.pop(report.nodeid, None)
 

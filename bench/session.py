@@ -45,7 +45,7 @@ class Session(Inputs):
         trace: whether to write a profile of each timed case.
         model: the user's own model file, which is then measured in place of gptcore.
         pretrained: the folder or the name of a published model.
-        engine: where the cases of `INDEPENDENT` run: "local" or a Ray cluster.
+        engine: where the cases of `bench.suite.engine.TASKS` run: "local" or a Ray cluster.
 
     Raises:
         ValueError: an option is wrong, or the folder holds another run.

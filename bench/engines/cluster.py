@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from bench.engines.task import Job, Outcome, run_case
+from bench.measuring import pinning
 from bench.measuring.environment import ROOT
 from gptcore.plain_text import shorten
 
@@ -22,9 +23,8 @@ RETRIES = 3
 """How often a task begins again whose worker or node has been lost."""
 QUIET_S = 60
 """Seconds without an answer after which a line says what the session waits for."""
-LEFT_OUT = ["/.?*", "/docs", "/tests", "/reports", "/results", "/runs", "/build", "/dist"]
-"""What the copy of the checkout that the workers run does not hold, as lines of a .gitignore. The
-first pattern needs its question mark, because Ray asks it about the checkout itself, as "."."""
+SENT = ("bench", "gptcore")
+"""The folders of the checkout that the workers get."""
 
 
 class Cluster:
@@ -41,29 +41,44 @@ class Cluster:
     def __init__(self, engine: str, say: Callable[[str], None]) -> None:
         self._say = say
         self._names: dict[Any, str] = {}
-        with _undisturbed():
-            import ray
+        try:
+            with _undisturbed(), pinning.unbound():
+                self._join(engine.removeprefix("ray").removeprefix("://"))
+        except SystemExit:  # Ray's own answer to SIGTERM; that of the session holds again
+            signal.raise_signal(signal.SIGTERM)
+            raise
+        except Exception as error:  # of many kinds, by Ray's part that has failed
+            raise ValueError(
+                f"the Ray cluster cannot be joined: {_line(error)}; check that it runs, with the "
+                "versions of Python and Ray that this machine has"
+            ) from None
 
-            self._ray = ray
-            address = engine.removeprefix("ray").removeprefix("://")
-            try:
-                ray.init(
-                    address=address or "local",
-                    runtime_env={"working_dir": str(ROOT), "excludes": LEFT_OUT},
-                    log_to_driver=False,
-                    logging_level="CRITICAL",
-                    **({} if address else {"include_dashboard": False}),
-                )
-            except Exception as error:  # of many kinds, by Ray's part that has failed
-                raise ValueError(f"the Ray cluster cannot be joined: {_line(error)}") from None
-            self._run = ray.remote(num_cpus=1, max_retries=RETRIES)(run_case)
+    def _join(self, address: str) -> None:
+        """Join the cluster at an address; "" starts one on this machine."""
+        import ray
+
+        self._ray = ray
+        own = {"include_dashboard": False, "num_cpus": _cpus()}
+        ray.init(
+            address=address or "local",
+            # The root, "", has to stay, so the first pattern asks for two characters.
+            runtime_env={
+                "working_dir": str(ROOT),
+                "excludes": ["/??*", *(f"!/{name}{end}" for name in SENT for end in ("", "/**"))],
+            },
+            log_to_driver=False,
+            logging_level="CRITICAL",
+            **({} if address else own),
+        )
+        self._run = ray.remote(num_cpus=1, max_retries=RETRIES)(run_case)
 
     @property
     def size(self) -> str:
         """Return how many CPUs and nodes the cluster has now, in words."""
-        nodes = sum(node["Alive"] for node in self._ray.nodes())
-        cpus = self._ray.cluster_resources().get("CPU", 0)
-        return f"{cpus:g} CPUs of {nodes} node{'s' * (nodes != 1)}"
+        with _undisturbed():
+            nodes = sum(node["Alive"] for node in self._ray.nodes())
+            cpus = self._ray.cluster_resources().get("CPU", 0)
+        return f"{_several(cpus, 'CPU')} on {_several(nodes, 'node')}"
 
     @property
     def pending(self) -> int:
@@ -79,25 +94,30 @@ class Cluster:
         """Wait for the next answers; yield the id and the outcome of each case that has ended."""
         quiet_since = time.monotonic()
         while self._names:
-            with _undisturbed():
-                ready, _ = self._ray.wait(list(self._names), timeout=0.5)  # lets signals through
-                for task in ready:
-                    yield self._names.pop(task), self._outcome(task)
-            if ready:
+            if ended := self.ended(0.5):  # between two of these waits, signals are handled
+                yield from ended
                 return
             if time.monotonic() - quiet_since > QUIET_S:
-                self._say(f"waiting for {self.pending} cases on {self.size}")
+                cases = _several(self.pending, "case")
+                self._say(f"the session waits for {cases}; the cluster has {self.size}")
                 quiet_since = time.monotonic()
+
+    def ended(self, wait_s: float = 0.0) -> list[tuple[str, Outcome]]:
+        """Return (id, outcome) of cases that have ended, after at most `wait_s` seconds."""
+        with _undisturbed():
+            ready, _ = self._ray.wait(list(self._names), timeout=wait_s)
+            return [(self._names.pop(task), self._outcome(task)) for task in ready]
 
     def _outcome(self, task: Any) -> Outcome:
         try:
-            outcome = self._ray.get(task)
-        except self._ray.exceptions.RayTaskError as error:
-            return Outcome("failed", f"its node could not begin it: {_line(error.cause)}")
+            outcome: Outcome = self._ray.get(task)
+        except self._ray.exceptions.RayTaskError as error:  # `run_case` itself raises nothing
+            node = getattr(error, "ip", "of a task")
+            reason = f"the node {node} could not begin a case: {_line(error.cause or error)}"
+            return Outcome("refused", f"{reason}; give it the packages of the session")
         except self._ray.exceptions.RayError as error:
-            lost = f"the task was lost {RETRIES + 1} times"
-            return Outcome("failed", f"{lost}: {type(error).__name__}: {_line(error)}")
-        assert isinstance(outcome, Outcome)
+            reason = f"Ray gave the task up, after {RETRIES} repetitions at most"
+            return Outcome("failed", f"{reason}: {type(error).__name__}: {_line(error)}")
         return outcome
 
     def close(self) -> None:
@@ -109,6 +129,16 @@ class Cluster:
 def _line(error: BaseException) -> str:
     """Return the first line of an error of Ray, whose messages are long."""
     return shorten(str(error).strip().partition("\n")[0], 200)
+
+
+def _several(number: float, word: str) -> str:
+    return f"{number:g} {word}{'s' * (number != 1)}"
+
+
+def _cpus() -> int:
+    """Return how many CPUs a cluster of this machine may use."""
+    limit = pinning.cpu_limit()
+    return max(1, len(pinning.allowed_cpus()) if limit is None else int(limit))
 
 
 @contextmanager

@@ -10,11 +10,12 @@ import functools
 import importlib
 import inspect
 import os
+import platform
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -35,7 +36,7 @@ from gptcore.reading import read_json
 
 SPEEDS = ("train_tokens_per_s", "energy_j")
 """Metrics that a task does not give: other tasks run beside it, and its machine may be another."""
-LOCK_S = 120
+LOCK_S = 60
 """Seconds that a task waits for the end of the process that had the same run before."""
 
 
@@ -71,11 +72,11 @@ class Outcome:
     """What a task gives back.
 
     Attributes:
-        status: "ok", "failed" or "skipped".
+        status: "ok", "failed", "skipped", or "refused" where the node cannot run cases.
         reason: why it is not "ok".
         result: what becomes the record of the case.
         started_at: when the task began, UTC.
-        duration_s: seconds that the case took.
+        duration_s: seconds that the case took, without reading the texts.
         models: name → content of the files of weights that the case has left.
     """
 
@@ -85,6 +86,16 @@ class Outcome:
     started_at: str = field(default_factory=utc_now)
     duration_s: float = 0.0
     models: dict[str, bytes] = field(default_factory=dict)
+
+
+class NodeError(Exception):
+    """A node cannot run the cases of this session."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"the node {platform.node()} cannot run cases of this session: {shorten(what, 200)}; "
+            "give every node the same texts at the same paths, and the same versions of packages"
+        )
 
 
 class _Once:
@@ -117,6 +128,12 @@ class WorkerSession(Inputs):
             folder=left, records=job.records, finished=lambda name: name in job.records
         )
 
+    @functools.cached_property
+    def loss(self) -> dict[str, Any]:
+        """What of this node can change a loss or a count, as in the fingerprint of a run."""
+        loss: dict[str, Any] = environment.fingerprint("", (), **self.hashes)["loss"]
+        return loss
+
     def run_folder(self, case: Case) -> Path:
         """Return where a training run is kept."""
         return self._runs / file_name(case.id)
@@ -129,47 +146,46 @@ def _session(specs: tuple[str, ...], model: str | None) -> WorkerSession:
 
 
 def run_case(job: Job) -> Outcome:
-    """Run one case and return what it found; a fault of the case is part of that."""
-    started_at, start = utc_now(), time.perf_counter()
-    status, reason, result, models = "ok", None, Result(), dict[str, bytes]()
+    """Run one case and return what it found; a fault of the case, or of the node, is part of that.
+
+    As in the session's own process, warnings are errors while the case runs.
+    """
+    started_at, result, models = utc_now(), Result(), dict[str, bytes]()
+    status, reason, start = "ok", None, time.perf_counter()
     try:
-        with tempfile.TemporaryDirectory(prefix="gptcore-") as left, _strict():
+        with tempfile.TemporaryDirectory(prefix="gptcore-") as left:
             session = _prepare(job, Path(left))
-            _call(job, result, session)
+            start = time.perf_counter()
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                _call(job, result, session)
             models = {path.name: path.read_bytes() for path in Path(left, "models").glob("*")}
     except pytest.skip.Exception as skipped:
         status, reason = "skipped", skipped.msg or "skipped"
+    except NodeError as error:
+        status, reason = "refused", str(error)
     except Exception as error:
         line = f"{type(error).__name__}: {error}".splitlines()[0]
         status, reason, result = "failed", shorten(line, 300), Result()
     return Outcome(status, reason, result, started_at, time.perf_counter() - start, models)
 
 
-@contextmanager
-def _strict() -> Iterator[None]:
-    """Treat warnings as errors, as pytest does for a case in the session's own process."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        yield
-
-
 def _prepare(job: Job, left: Path) -> WorkerSession:
     """Set the process up, read the texts, and compare both with those of the session.
 
     Raises:
-        ValueError: the node has other texts, another model file or other versions.
+        NodeError: the node has other texts, another model file or other versions, or lacks one.
     """
     if job.working_folder.is_dir():
         os.chdir(job.working_folder)
-    pinning.pin(bind=False)  # as many threads as the task has CPUs; Ray shares out the CPUs
-    session = _session(tuple(job.arguments["specs"]), job.arguments["model"])
-    here = environment.fingerprint(job.plan.suite, job.plan.devices, **session.hashes)
-    wrong = differences({**job.loss, "pretrained": None}, {**here["loss"], "pretrained": None})
-    if wrong:
-        raise ValueError(
-            f"this node differs from the session: {wrong[0]}; give every node the same texts at "
-            "the same paths, and the same versions"
-        )
+    os.environ[pinning.VARIABLE] = "1"  # whatever the node has: a task has one CPU
+    pinning.pin(bind=False)  # the CPUs are shared out by Ray
+    try:
+        session = _session(tuple(job.arguments["specs"]), job.arguments["model"])
+    except (OSError, ValueError) as error:
+        raise NodeError(str(error)) from None
+    if wrong := differences({**job.loss, "pretrained": None}, {**session.loss, "pretrained": None}):
+        raise NodeError(wrong[0])
     runs = job.folder / RUNS if _is_shared(job) else left / RUNS
     session.begin(job, runs, left)
     _await_lock(session.run_folder(job.case))
@@ -204,7 +220,10 @@ def _call(job: Job, result: Result, session: WorkerSession) -> None:
     for name in SPEEDS:
         if name in result.metrics:
             result.metrics[name] = None
-    result.facts["node"] = {
-        "cpu": environment.machine()["cpu"],
-        "threads": pinning.pinned()["intra_op_threads"],
-    }
+    result.facts["node"] = {"cpu": _cpu(), "threads": pinning.pinned()["intra_op_threads"]}
+
+
+@functools.cache
+def _cpu() -> str | None:
+    cpu: str | None = environment.machine()["cpu"]
+    return cpu

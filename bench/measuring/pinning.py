@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +156,19 @@ def _set_affinity(cpus: Iterable[int]) -> None:
             os.sched_setaffinity(int(task.name), wanted)
         except OSError:  # the thread has ended, or this is not allowed; `pinned` reads it back
             continue
+
+
+@contextmanager
+def unbound() -> Iterator[None]:
+    """Let processes that start in the block use all CPUs that this one was allowed at first."""
+    before = _affinity()
+    if hasattr(os, "sched_setaffinity"):
+        _set_affinity(allowed_cpus())
+    try:
+        yield
+    finally:
+        if hasattr(os, "sched_setaffinity"):
+            _set_affinity(before)
 
 
 def pin(*, keep_memory: bool = True, bind: bool = True) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from gptcore.console import quoted
 
 ENGINES = "local, ray, ray://auto or ray://HOST:PORT"
 
-INDEPENDENT = {
+TASKS = {
     "bench_coverage::test_coverage": None,
     "bench_loaders::test_dataloader": None,
     "bench_packing::test_packing": None,
@@ -23,8 +23,8 @@ INDEPENDENT = {
     "bench_scaling::test_target": "bench_scaling::test_predict",
     "bench_scaling::test_repeated": None,
 }
-"""The benchmarks whose cases train or count and may run as tasks of a cluster (docs/scale.md) → the
-benchmark whose cases end, and whose records are handed over, before."""
+"""The benchmarks whose cases train or count, and so may run as tasks of a cluster (docs/scale.md) →
+the benchmark that they wait for, whose records they read."""
 
 
 def check_engine(engine: str, devices: Sequence[str]) -> None:
@@ -46,13 +46,13 @@ def check_engine(engine: str, devices: Sequence[str]) -> None:
         host, _, port = engine.removeprefix("ray://").rpartition(":")
         try:
             socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
-        except (OSError, OverflowError) as error:
+        except (OSError, OverflowError, UnicodeError) as error:
             raise ValueError(
-                f"no Ray cluster answers at {host}:{port} ({error}): give the address that "
-                "`ray start --head` printed, or start a cluster there"
+                f"no Ray cluster answers at {host}:{port} ({error}): give the address that ray "
+                "start printed on the first machine, or start a cluster there"
             ) from None
 
 
 def is_task(name: str) -> bool:
     """Return whether the case with this id may run as a task of a cluster."""
-    return name.partition("[")[0] in INDEPENDENT
+    return name.partition("[")[0] in TASKS

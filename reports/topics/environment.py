@@ -92,13 +92,19 @@ def _nodes(run: Run) -> str:
     nodes = [node for r in run.finished if isinstance(node := r["facts"].get("node"), dict)]
     if not nodes:
         return ""
-    kinds = {f"{fact_text(node.get('cpu'))}, {fact_text(node.get('threads'))}" for node in nodes}
-    where = listed(f"{kind} thread{'' if kind.endswith(' 1') else 's'}" for kind in sorted(kinds))
-    n = words.count(len(nodes), "case")
+    kinds = {
+        f"{fact_text(node.get('cpu') or 'an unknown CPU')} ({_threads(node.get('threads'))})"
+        for node in nodes
+    }
+    n, where = words.count(len(nodes), "case"), listed(sorted(kinds))
     return (
         f" {n} ran as tasks of a Ray cluster, on {where}: other tasks ran beside them, so their "
         "training speeds and energy are not recorded."
     )
+
+
+def _threads(number: Any) -> str:
+    return words.count(number, "thread") if isinstance(number, int) else "threads unknown"
 
 
 def _sessions(run: Run) -> Table:

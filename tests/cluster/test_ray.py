@@ -198,9 +198,11 @@ def test_killed_sessions_workers_and_nodes_cost_only_their_cases(cluster, starte
     assert all(r["facts"]["node"]["threads"] == 1 for r in found if is_task(r["case"]))
 
 
-def test_a_signal_ends_the_session_and_its_tasks(cluster, started, place):
+def test_a_signal_ends_the_session_and_its_tasks(cluster, environment, started, place):
     address, nodes = cluster
-    session = started(place / "signal", f"--engine=ray://{address}", "-k", "samplers")
+    environment["RAY_ADDRESS"] = address
+    session = started(place / "signal", "--engine=ray://auto", "-k", "samplers")
+    del environment["RAY_ADDRESS"]
     wait_for(lambda: busy(nodes), "a case that runs")
     session.send_signal(signal.SIGTERM)
     assert session.wait(LIMIT_S) == 128 + signal.SIGTERM
@@ -221,6 +223,8 @@ def test_a_local_cluster_ends_with_the_session(started, place):
     session = started(place / "own", "--engine=ray", "-k", "drop_last")
     assert session.wait(LIMIT_S) == 0, session.output()
     assert [r["status"] for r in records(place / "own")] == ["ok"] * 4
+    cpus = len(os.sched_getaffinity(0))
+    assert f"run as tasks on {cpus} CPU" in session.output()
     wait_for(lambda: of_ray() <= before, "the end of the local cluster")
 
 

@@ -8,10 +8,12 @@ import warnings
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from bench.engines import cluster
 from bench.engines.cluster import Cluster
 from bench.engines.task import Outcome
+from bench.measuring import pinning
 from bench.suite.engine import check_engine
 
 
@@ -20,6 +22,7 @@ class RayError(Exception):
 
 
 class RayTaskError(RayError):
+    ip = "10.0.0.7"
     cause = ModuleNotFoundError("No module named 'bench'\nand a traceback")
 
 
@@ -88,15 +91,20 @@ def test_answers_come_with_the_ids_of_their_cases(ray):
     made = Cluster("ray", lines.append)
     made.submit(job("a"))
     made.submit(job("b", RayError("the worker died\nof a signal")))
-    assert (made.pending, made.size) == (2, "3 CPUs of 2 nodes")
+    assert (made.pending, made.size) == (2, "3 CPUs on 2 nodes")
     assert [(name, o.status) for name, o in made.answers()] == [("a", "ok")]
     ((name, lost),) = made.answers()
     assert (name, lost.status) == ("b", "failed")
-    assert lost.reason == "the task was lost 4 times: RayError: the worker died"
+    assert lost.reason == (
+        "Ray gave the task up, after 3 repetitions at most: RayError: the worker died"
+    )
     made.submit(job("c", RayTaskError("an error of Ray")))
     ((name, broken),) = made.answers()
-    assert (name, broken.status) == ("c", "failed")
-    assert broken.reason == "its node could not begin it: No module named 'bench'"
+    assert (name, broken.status) == ("c", "refused")
+    assert broken.reason == (
+        "the node 10.0.0.7 could not begin a case: No module named 'bench'; give it the packages "
+        "of the session"
+    )
     assert list(made.answers()) == []
     made.close()
     assert not ray.open
@@ -117,6 +125,47 @@ def test_the_address_is_that_of_the_engine(ray, engine, address, monkeypatch):
     Cluster(engine, print)
     assert ray.options["address"] == address
     assert ray.options["runtime_env"]["working_dir"] == str(cluster.ROOT)
+
+
+def test_a_cluster_of_this_machine_has_all_its_cpus_and_the_session_keeps_its_own(ray, monkeypatch):
+    if not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("the processes of this machine have no CPUs to choose from")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    allowed, seen = os.sched_getaffinity(0), []
+    monkeypatch.setattr(ray, "init", lambda **known: seen.append((known, os.sched_getaffinity(0))))
+    monkeypatch.setattr(pinning, "cpu_limit", lambda: None)
+    threads = torch.get_num_threads()
+    try:
+        pinning.pin()
+        Cluster("ray", print)
+        assert len(os.sched_getaffinity(0)) == 1
+    finally:
+        pinning.unpin()
+        torch.set_num_threads(threads)
+    ((known, cpus),) = seen
+    assert (known["num_cpus"], cpus) == (len(allowed), allowed)
+    monkeypatch.setattr(pinning, "cpu_limit", lambda: 1.5)
+    assert cluster._cpus() == 1
+
+
+def test_a_signal_while_ray_starts_is_that_of_the_session(ray, monkeypatch):
+    def ended(**_options):
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(number))
+        signal.raise_signal(signal.SIGTERM)
+
+    class Stop(KeyboardInterrupt):
+        pass
+
+    def stop(*_):
+        raise Stop
+
+    monkeypatch.setattr(ray, "init", ended)
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        with pytest.raises(Stop):
+            Cluster("ray", print)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_signals_and_warnings_of_the_session_stay_as_they_are(ray):
@@ -144,7 +193,7 @@ def test_long_silence_is_explained(ray, monkeypatch):
     made.submit(job("a"))
     ray.idle = 2
     list(made.answers())
-    assert lines[0] == "waiting for 1 cases on 3 CPUs of 2 nodes"
+    assert lines[0] == "the session waits for 1 case; the cluster has 3 CPUs on 2 nodes"
 
 
 def test_a_cluster_that_cannot_be_joined_is_one_line(ray, monkeypatch):
@@ -190,6 +239,6 @@ def test_an_engine_that_cannot_run_here_is_refused(monkeypatch, listening):
         check_engine("ray", ["cpu", "cuda"])
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    for closed in (port, 99999):
-        with pytest.raises(ValueError, match=f"no Ray cluster answers at 127.0.0.1:{closed}"):
-            check_engine(f"ray://127.0.0.1:{closed}", ["cpu"])
+    for place in (f"127.0.0.1:{port}", "127.0.0.1:99999", "a..b:1", f"{'a' * 90}:1"):
+        with pytest.raises(ValueError, match=f"no Ray cluster answers at {place}"):
+            check_engine(f"ray://{place}", ["cpu"])
