@@ -274,7 +274,7 @@ def quote(run: Run, steps: pd.DataFrame, findings: list[Finding]) -> str:
 
 
 def glance(models: pd.DataFrame) -> Table | None:
-    """Return the timed cases: speed, time, share of the peak, memory, and how steady they ran."""
+    """Return the timed cases: speed, how steady they ran, time, share of the peak, memory."""
     frame, more = first_cases(models[models["time_s"].gt(0)], MAX_ROWS, "timed cases")
     if frame.empty:
         return None
@@ -282,17 +282,18 @@ def glance(models: pd.DataFrame) -> Table | None:
         (
             f"{words.case_label(case)}, {words.work(case['work'])}",
             words.number(case["tokens_per_s"]),
+            _state(case),
             words.si(case["time_s"], "s"),
             words.percent(case["mfu"]),
             words.size(case["base_bytes"] + case["peak_bytes"]),
-            _state(case),
         )
         for _, case in frame.iterrows()
     ]
-    columns = ("Case", "Tokens/s#", "Time#", "Share of the peak#", "Memory#", "State")
+    # A narrow screen shows the first three columns.
+    columns = ("Case", "Tokens/s#", "State", "Time#", "Share of the peak#", "Memory#")
     made = table(f"The timed models at a glance.{more}", columns, rows)
     shares = tuple(None if pd.isna(x) else min(float(x), 1.0) for x in frame["mfu"])
-    return replace(made, bars={3: shares})
+    return replace(made, bars={4: shares})
 
 
 def _state(case: pd.Series) -> str:

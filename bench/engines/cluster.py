@@ -152,4 +152,5 @@ def _undisturbed() -> Iterator[None]:
             yield
     finally:
         for number, action in before.items():
-            signal.signal(number, action)
+            if action is not None:  # it was not set by Python
+                signal.signal(number, action)

@@ -287,6 +287,25 @@ def test_paper_shows_all_that_is_folded(browser: Any, file: Path, tmp_path: Path
     page.close()
 
 
+def test_tables_are_not_torn_on_paper(browser: Any, file: Path) -> None:
+    page = browser.new_page()
+    page.goto(file.as_uri())
+    page.emulate_media(media="print")
+    inside = "table => [getComputedStyle(table).breakInside, table.rows.length]"
+    tables = [table.evaluate(inside) for table in page.locator("table").all()[:40]]
+    assert {rule for rule, rows in tables if rows <= 12} == {"avoid"}
+    assert {rule for rule, rows in tables if rows > 13} == {"auto"}
+    page.close()
+
+
+def test_a_phone_shows_how_steady_a_case_ran(browser: Any, small: Path) -> None:
+    page = browser.new_page(viewport={"width": 400, "height": 800})
+    page.goto(small.as_uri())
+    state = page.locator(".first table thead th", has_text="State").first.bounding_box()
+    assert state["x"] + state["width"] <= 400
+    page.close()
+
+
 @pytest.mark.parametrize("width", WIDTHS)
 def test_page_is_no_wider_than_the_window(browser: Any, small: Path, width: int) -> None:
     page = browser.new_page(viewport={"width": width, "height": 800})

@@ -309,7 +309,7 @@ def test_the_answer_says_how_fast_how_near_the_peak_and_what_to_do(tmp_path: Pat
     assert "2 threads" in found.quote
     assert found.glance is not None
     assert [row[1] for row in found.glance.rows] == ["256", "512"]
-    assert found.glance.bars[3][0] == pytest.approx(0.89, abs=0.02)
+    assert found.glance.bars[4][0] == pytest.approx(0.89, abs=0.02)
 
 
 def test_a_share_beyond_the_measured_peak_is_not_claimed(tmp_path: Path) -> None:
