@@ -250,4 +250,5 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     manager.register(lines, "gptcore-progress")
     lines.announce()
     if measuring.engine != "local":
+        session.config.addinivalue_line("filterwarnings", "ignore:Benchmark fixture was not used")
         manager.register(OnCluster(measuring, session.items, lines.say), "gptcore-cluster")

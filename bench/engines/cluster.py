@@ -49,8 +49,8 @@ class Cluster:
             raise
         except Exception as error:  # of many kinds, by Ray's part that has failed
             raise ValueError(
-                f"the Ray cluster cannot be joined: {_line(error)}; check that it runs, with the "
-                "versions of Python and Ray that this machine has"
+                f"the Ray cluster cannot be joined: {_line(error)}; check that it runs, and "
+                "that Python, Ray and RAY_AUTH_MODE (docs/scale.md) are the same on all machines"
             ) from None
 
     def _join(self, address: str) -> None:

@@ -35,8 +35,6 @@ class OnCluster:
         self._cluster: Cluster | None = None
         named = {case_id(item): item for item in items if case_of(item)}
         self._left = {n: i for n, i in named.items() if not session.ledger.finished(n)}
-        for item in filter(lambda item: is_task(case_id(item)), items):
-            item.add_marker(pytest.mark.filterwarnings("ignore:Benchmark fixture was not used"))
         self._submitted: dict[str, pytest.Item] = {}
         self._outcomes: dict[str, Outcome] = {}
 

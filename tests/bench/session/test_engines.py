@@ -226,6 +226,7 @@ def test_a_cluster_that_cannot_be_joined_ends_the_session(run, clusters, tmp_pat
     code, output = run(*options, f"--results={tmp_path / 'run'}")
     assert code == 2
     assert output.count("the Ray cluster cannot be joined: nobody is there; the same command") == 1
+    assert "not used" not in output
 
 
 def test_a_case_that_is_reached_before_what_it_waits_for_is_skipped(
