@@ -1,6 +1,7 @@
 """A case as a task: what a worker does with it, here without a cluster."""
 
 import dataclasses
+import inspect
 import os
 import platform
 import shutil
@@ -138,9 +139,11 @@ def test_a_fault_and_a_warning_are_the_reason_in_one_line(job, monkeypatch):
         (fail, "RuntimeError: the first line"),
         (warn, "RuntimeWarning: a division by zero"),
     ):
-        function.__signature__ = __import__("inspect").signature(bench_coverage.test_coverage)
+        function.__signature__ = inspect.signature(bench_coverage.test_coverage)
         monkeypatch.setattr(bench_coverage, "test_coverage", function)
-        outcome = run_case(made)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a worker has no filters of pytest
+            outcome = run_case(made)
         assert (outcome.status, outcome.reason) == ("failed", reason)
         assert outcome.result.metrics == {}
 
