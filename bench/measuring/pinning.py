@@ -149,7 +149,12 @@ def choose_cpus(allowed: Iterable[int], n: int) -> list[int]:
 
 
 def _set_affinity(cpus: Iterable[int]) -> None:
-    """Set the affinity of every thread, because threads that exist already keep their own."""
+    """Set the affinity of every thread, because threads that exist already keep their own.
+
+    Does nothing on a system without affinities.
+    """
+    if not hasattr(os, "sched_setaffinity"):
+        return
     wanted = set(cpus)
     for task in Path("/proc/self/task").iterdir():
         try:
@@ -162,13 +167,11 @@ def _set_affinity(cpus: Iterable[int]) -> None:
 def unbound() -> Iterator[None]:
     """Let processes that start in the block use all CPUs that this one was allowed at first."""
     before = _affinity()
-    if hasattr(os, "sched_setaffinity"):
-        _set_affinity(allowed_cpus())
+    _set_affinity(allowed_cpus())
     try:
         yield
     finally:
-        if hasattr(os, "sched_setaffinity"):
-            _set_affinity(before)
+        _set_affinity(before)
 
 
 def pin(*, keep_memory: bool = True, bind: bool = True) -> dict[str, Any]:
@@ -194,7 +197,7 @@ def pin(*, keep_memory: bool = True, bind: bool = True) -> dict[str, Any]:
     if not _before:
         _before.update(affinity=allowed, omp=os.environ.get(VARIABLE))
     os.environ[VARIABLE] = str(threads)
-    if bind and hasattr(os, "sched_setaffinity") and threads < len(allowed):
+    if bind and threads < len(allowed):
         _set_affinity(choose_cpus(allowed, threads))
     torch.set_float32_matmul_precision("highest")
     torch.backends.cuda.matmul.allow_tf32 = False
@@ -210,8 +213,7 @@ def unpin() -> None:
     """Put the CPUs and OMP_NUM_THREADS back as they were before the first `pin`."""
     if not _before:
         return
-    if hasattr(os, "sched_setaffinity"):
-        _set_affinity(_before["affinity"])
+    _set_affinity(_before["affinity"])
     os.environ.pop(VARIABLE, None)
     if _before["omp"] is not None:
         os.environ[VARIABLE] = _before["omp"]
