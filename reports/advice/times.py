@@ -46,7 +46,7 @@ def faster_changes(run: Run) -> Iterator[Advice]:
         others = [r for r in found if _is_of_another_work(r, row)][:1]
         yield Advice(
             f"{_imperative(name, value)}: {words.subject(row)}{on_device(row['device'])} is "
-            f"{words.number(row['factor'])} times faster{row['speeds']}",
+            f"{row['told']}",
             " ".join((row["evidence"], *map(_also, others))),
             " ".join(filter(None, (row["warning"], NO_LOSS if row["work"] == "step" else ""))),
             PRICES.get(name, f"The setting {row['change']}."),
@@ -104,7 +104,7 @@ def _in_turns(frame: pd.DataFrame) -> Iterator[dict[str, Any]]:
             "device": base.get("device"),
             "change": change,
             "factor": over(1, row["ratio"]),
-            "speeds": "",
+            "told": f"{words.number(over(1, row['ratio']))} times faster",
             "evidence": f"{IN_TURNS}: {words.si(row['b_time_s'], 's')} against "
             f"{words.si(row['a_time_s'], 's')}, 95 % interval of the factor {ends}. "
             f"Conditions: {words.base_conditions(base) or 'not recorded'}.",
@@ -127,7 +127,6 @@ def _in_succession(models: pd.DataFrame, column: str, base: str) -> Iterator[dic
         least, most = over_rounds(row, "_a", "_b")
         if not least > 1:
             continue
-        a, b = (words.number(row[f"tokens_per_s_{side}"]) for side in "ab")
         cautions = dict.fromkeys(row[f"caution_{side}"] for side in "ab")
         noted = listed(str(c) for c in cautions if not words.is_missing(c))
         yield {
@@ -135,8 +134,9 @@ def _in_succession(models: pd.DataFrame, column: str, base: str) -> Iterator[dic
             "model": row["model"],
             "device": row["device"],
             "change": f"{column}={row[f'{column}_b']}",
-            "factor": over(row["time_s_a"], row["time_s_b"]),
-            "speeds": f" ({b} against {a} tokens/s)",
+            # The medians of cases that ran unsteadily may belong to different states of a machine.
+            "factor": least if noted else over(row["time_s_a"], row["time_s_b"]),
+            "told": f"at least {words.number(least)} times faster" if noted else _speeds(row),
             "evidence": f"Timed one after the other, on {words.device(row['device'])}, "
             f"{row['setting']}; the slowest and fastest rounds allow factors from "
             f"{words.number(least)} to {words.number(most)}.",
@@ -144,6 +144,13 @@ def _in_succession(models: pd.DataFrame, column: str, base: str) -> Iterator[dic
             f"them.{f' A case was {noted}.' if noted else ''}",
             "cases": (row["case_a"], row["case_b"]),
         }
+
+
+def _speeds(row: dict[str, Any]) -> str:
+    """Return by which factor the second of two cases is faster, and the speed of both."""
+    a, b = (words.number(row[f"tokens_per_s_{side}"]) for side in "ab")
+    factor = words.number(over(row["time_s_a"], row["time_s_b"]))
+    return f"{factor} times faster ({b} against {a} tokens/s)"
 
 
 def _caution(row: dict[str, Any]) -> str:

@@ -62,6 +62,17 @@ def test_a_faster_precision_is_advised_with_its_factor_warning_and_price(tmp_pat
     assert len(first.cases) == 2
 
 
+def test_of_cases_that_ran_unsteadily_only_the_least_factor_is_advised(tmp_path: Path) -> None:
+    slow = timed(step("fp32", 4.0), NOISY)
+    slow["metrics"]["time_min_s"], fastest = 3.0, 2.0
+    quick = step("bf16", 2.0)
+    quick["metrics"]["time_max_s"] = fastest
+    first, *_ = advised(tmp_path, slow, quick)
+    assert first.headline.endswith("is at least 1.50 times faster")
+    assert first.saves == pytest.approx(1 / 3)
+    assert "noisy" in first.warning
+
+
 def test_rounds_that_overlap_support_no_advice(tmp_path: Path) -> None:
     slow = step("bf16", 3.9)
     slow["metrics"] |= {"time_min_s": 3.7, "time_max_s": 4.3}
