@@ -39,7 +39,7 @@ def check_engine(engine: str, devices: Sequence[str]) -> None:
     if not re.fullmatch(r"ray(://(auto|.+:[0-9]{1,5}))?", engine):
         raise ValueError(f"engine {quoted(engine)} is unknown: choose {ENGINES}")
     if find_spec("ray") is None:
-        raise ValueError(f"--engine={engine} needs Ray: pip install 'ray>=2.50'")
+        raise ValueError(f"--engine={engine} needs Ray: pip install 'ray>=2.60'")
     if set(devices) != {"cpu"}:
         raise ValueError(f"--engine={engine} runs cases on CPUs: add --devices=cpu")
     if engine.endswith(tuple("0123456789")):
